@@ -1,0 +1,114 @@
+/* The one header of the C kernels, read by C and by Cython.
+ *
+ * A `fnn_kernels` holds the functions of one instruction set, once for float and once for double.
+ * Kernels are pure: no Python, no threads, no allocation, no state.  Matrices are row-major and
+ * dense unless a leading dimension is given; shapes stand beside every pointer.
+ */
+#ifndef FASTNN_H
+#define FASTNN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define FNN_ACTIVATION(name, ...) FNN_ACT_##name,
+#define FNN_ACTIVATION_ALIAS(alias, name)
+enum {
+#include "activations.def"
+    FNN_N_ACTIVATIONS
+};
+#undef FNN_ACTIVATION
+#undef FNN_ACTIVATION_ALIAS
+
+#define FNN_LOSS(name, ...) FNN_LOSS_##name,
+#define FNN_ROW_LOSS(name, ...) FNN_LOSS_##name,
+enum {
+#include "losses.def"
+    FNN_N_LOSSES
+};
+#undef FNN_LOSS
+#undef FNN_ROW_LOSS
+
+#define FNN_OPTIMIZER(name, ...) FNN_OPT_##name,
+enum {
+#include "optimizers.def"
+    FNN_N_OPTIMIZERS
+};
+#undef FNN_OPTIMIZER
+
+/* output activation: an elementwise activation, or */
+enum { FNN_OUTPUT_SOFTMAX = -1 };
+
+enum { FNN_EXP, FNN_LOG, FNN_LOG1P, FNN_TANH, FNN_SIGMOID, FNN_NORMCDF, FNN_N_VECMATH };
+
+enum { FNN_N_COEFFICIENTS = 8 };
+
+typedef struct {
+    uint64_t seed;
+    uint64_t step;       /* of the training run */
+    uint32_t layer;
+    uint32_t threshold;  /* rate * 2^32: a unit is dropped when its random word is below */
+    double scale;        /* 1 / (1 - rate) */
+} fnn_dropout;
+
+#define FNN_DECLARE_TABLE(R, TABLE)                                                                \
+    typedef struct {                                                                               \
+        /* z (rows, n) += b (n), unless b is NULL; a (rows, n) = f(z); a may be z */               \
+        void (*bias_activate[FNN_N_ACTIVATIONS])(ptrdiff_t rows, ptrdiff_t n, R *z, const R *b,    \
+                                                 R *a);                                            \
+        /* d (count) *= f'(z (count), a (count)) */                                                \
+        void (*activation_backward[FNN_N_ACTIVATIONS])(ptrdiff_t count, const R *z, const R *a,    \
+                                                       R *d);                                      \
+        /* p (rows, n) = softmax of each row of z (rows, n); p may be z */                         \
+        void (*softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p);                            \
+        /* dz (rows, n) = s_r dvalue; returns sum s_r value; s (rows) = 1 when NULL */             \
+        double (*loss[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,          \
+                                     const R *s, R *dz);                                           \
+        /* the same for labels (rows) in 0..n-1 */                                                 \
+        double (*cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z,                    \
+                                       const int32_t *labels, const R *s, R *dz);                  \
+        /* out (n) = sum over rows of x (rows, n) */                                               \
+        void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, R *out);                      \
+        /* out (n) = accumulate out + the sum of n_parts vectors, parts[k * stride + i] */         \
+        void (*add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,              \
+                          int accumulate, R *out);                                                 \
+        /* g = (sum of parts + decay w) scale, then one optimizer step on w, s0, s1 (n);           \
+         * returns the sum of squares of w before the step when decay is not 0, else 0 */          \
+        double (*update[FNN_N_OPTIMIZERS])(ptrdiff_t n, int n_parts, const R *parts,               \
+                                           ptrdiff_t stride, double decay, double scale, R *w,     \
+                                           R *s0, R *s1, const double *c);                         \
+        /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
+        void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
+                        const R *x, R *out);                                                       \
+        /* z (rows, n_out) = x (rows, n_in; ldx) w (n_in, n_out) + b (n_out) */                    \
+        void (*dense)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, const R *x, ptrdiff_t ldx,  \
+                      const R *w, const R *b, R *z);                                               \
+        void (*vecmath[FNN_N_VECMATH])(ptrdiff_t n, const R *x, R *out);                           \
+    } TABLE;
+
+FNN_DECLARE_TABLE(float, fnn_table_f32)
+FNN_DECLARE_TABLE(double, fnn_table_f64)
+
+typedef struct {
+    const char *name;
+    fnn_table_f32 f32;
+    fnn_table_f64 f64;
+} fnn_kernels;
+
+typedef struct { const char *name; int needs_z; } fnn_activation_info;
+typedef struct { const char *alias, *name; } fnn_alias_info;
+typedef struct { const char *name, *link, *reduction, *targets; } fnn_loss_info;
+typedef struct { const char *name; int n_state; } fnn_optimizer_info;
+
+/* registry.c */
+extern const fnn_activation_info fnn_activations[FNN_N_ACTIVATIONS];
+extern const fnn_alias_info fnn_aliases[];  /* ends with a NULL alias */
+extern const fnn_loss_info fnn_losses[FNN_N_LOSSES];
+extern const fnn_optimizer_info fnn_optimizers[FNN_N_OPTIMIZERS];
+/* c[0..7] of an optimizer's step t (from 1) */
+void fnn_step_coefficients(int optimizer, double t, double lr, const double *h, double *c);
+
+/* dispatch.c: the tables this build holds, best first, ends with NULL; and which of them run here */
+const fnn_kernels *const *fnn_built(void);
+int fnn_runs(const fnn_kernels *kernels);
+
+#endif

@@ -1,0 +1,2 @@
+#define FNN_ISA avx512
+#include "../isa_tpl.h"

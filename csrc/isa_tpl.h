@@ -1,0 +1,37 @@
+/* Compiles every kernel for float and for double with the flags of one instruction set (FNN_ISA is
+ * its name) and puts them into one table.  Everything but that table is static, so that no code of
+ * one instruction set can be linked in place of another's. */
+#include "fastnn.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "simd.h"
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+#define REAL_IS_FLOAT 1
+#define R float
+#define S(name) JOIN(name, f32)
+#include "vecmath.h"
+#include "gemm_tpl.h"
+#include "kernels_tpl.h"
+#undef REAL_IS_FLOAT
+#undef R
+#undef S
+
+#define REAL_IS_FLOAT 0
+#define R double
+#define S(name) JOIN(name, f64)
+#include "vecmath.h"
+#include "gemm_tpl.h"
+#include "kernels_tpl.h"
+#undef REAL_IS_FLOAT
+#undef R
+#undef S
+
+extern const fnn_kernels JOIN(fnn_kernels, FNN_ISA);
+const fnn_kernels JOIN(fnn_kernels, FNN_ISA) = {TEXT(FNN_ISA), TABLE_f32, TABLE_f64};

@@ -1,0 +1,34 @@
+/* What the compiler is told and what differs between instruction sets. */
+#ifndef FNN_SIMD_H
+#define FNN_SIMD_H
+
+/* The iterations of the next loop do not depend on each other (an array may be updated in place). */
+#if defined(__clang__)
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#elif defined(__GNUC__)
+#define INDEPENDENT _Pragma("GCC ivdep")
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#elif defined(_MSC_VER)
+#define INDEPENDENT __pragma(loop(ivdep))
+#define ALWAYS_INLINE static __forceinline
+#define restrict __restrict
+#else
+#define INDEPENDENT
+#define ALWAYS_INLINE static inline
+#endif
+
+/* A fused multiply-add where the instruction set has one: elsewhere libm's fma() would be a slow
+ * call, and a product and a sum serve as well. */
+#if defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__) ||                            \
+    (defined(_MSC_VER) && defined(__AVX2__))
+#define HAS_FMA 1
+#else
+#define HAS_FMA 0
+#endif
+
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#endif

@@ -1,0 +1,63 @@
+"""fastnn: multilayer perceptrons at the speed of the CPU.
+
+Three doors::
+
+    from fastnn import MLPClassifier, MLPRegressor   # scikit-learn's API, compiled
+    net = fastnn.MLP((784, 128, 10), output="softmax")  # the bare network on NumPy arrays
+    net = fastnn.load("model.safetensors")           # a model inside a service
+
+The house::
+
+     estimators.py, solvers.py   scikit-learn API: checks, labels, early stopping, solver choice
+          |
+     mlp.py, validation.py       MLP: thin, holds parameters, hands arrays down
+          |        |
+     _training.pyx |             the epoch loop: forward, backward, update; OpenMP; BLAS
+          |    _inference.pyx    forward only, any number of callers, no SciPy
+          |        |
+     _kernels.pyx, plan.py       owner of the C function table, registry of names; shapes -> plan
+          |
+     csrc/                       kernels per instruction set; no Python, no threads
+
+Names are imported when they are first used: prediction with a loaded model needs NumPy alone.
+"""
+
+from importlib import import_module
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "MLP": "mlp",
+    "DivergenceWarning": "mlp",
+    "History": "mlp",
+    "load": "mlp",
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "SGD": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "RMSprop": "optimizers",
+    "Adagrad": "optimizers",
+    "ModelFormatError": "io",
+    "show_config": "config",
+}
+
+__all__ = [*_HOME, "__version__"]
+
+
+def __getattr__(name):
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(f"fastnn.{_HOME[name]}"), name)
+    except ModuleNotFoundError as error:
+        if _HOME[name] == "estimators" and (error.name or "").split(".")[0] == "sklearn":
+            raise ImportError(
+                f'fastnn.{name} needs scikit-learn: pip install "fastnn[sklearn]"') from None
+        raise
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

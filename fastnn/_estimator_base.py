@@ -1,0 +1,438 @@
+"""What the estimators share: the flow of a fit, the checks of its input, the cached network."""
+
+import operator
+import warnings
+from itertools import pairwise
+from numbers import Integral, Real
+from types import SimpleNamespace
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from fastnn import solvers
+from fastnn._kernels import ACTIVATIONS, ALIASES
+from fastnn._training import Trainer
+from fastnn.mlp import MLP
+
+__all__ = ["BaseMLP"]
+
+# The loss that goes with each output activation; with it dLoss/dz is output - y.
+_LOSSES = {
+    "softmax": "cross_entropy",
+    "logistic": "binary_cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+_DENSE_BLOCK = 2**20  # elements of sparse input made dense at a time in predict
+_LBFGS_BATCH = 1024  # rows per pass through the workspace in a full-batch gradient
+
+
+def _positive(kind):
+    return Interval(kind, 0, None, closed="neither")
+
+
+def _non_negative(kind):
+    return Interval(kind, 0, None, closed="left")
+
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+
+
+class BaseMLP(BaseEstimator):
+    """What classifier and regressor share."""
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [_non_negative(Real)],
+        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_positive(Real)],
+        "power_t": [_non_negative(Real)],
+        "max_iter": [_COUNT],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_non_negative(Real)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_SHARE],
+        "beta_1": [_SHARE],
+        "beta_2": [_SHARE],
+        "epsilon": [_positive(Real)],
+        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+        "max_fun": [_COUNT],
+        "n_threads": [None, _COUNT],
+        "dtype": [
+            None,
+            StrOptions({"float32", "float64"}),
+            Options(type, {np.float32, np.float64}),
+        ],
+        "dropout": [_SHARE, list, tuple],
+    }
+
+    def _store(self, parameters):
+        """Set the constructor's ``locals()`` as attributes."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array of shape (n_samples,), default=None
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+            Rows whose loss goes to `validation_loss_curve_`. With ``early_stopping=True`` they
+            are the validation set, and no rows are split off.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data)
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _fit(self, X, y, sample_weight, validation_data=None, one_epoch=False):
+        if one_epoch and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
+        X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
+        target = self._encode(y, X.dtype, fresh, subset=one_epoch)
+        weight = self._check_weight(sample_weight, X, y, one_epoch)
+        rng = check_random_state(self.random_state)
+
+        if fresh:
+            sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
+            coefs, intercepts = self._initial_parameters(sizes, rng)
+            self.n_layers_ = len(sizes)
+        else:
+            coefs, intercepts = self.coefs_, self.intercepts_
+        network = self._build_network(coefs, intercepts, X.dtype)
+
+        rows, n_rows, held_out = None, X.shape[0], None
+        stochastic = self.solver != "lbfgs"
+        if validation_data is not None:
+            held_out = self._check_validation_data(validation_data, X.dtype)
+        elif self.early_stopping and stochastic:
+            rows, held_rows = self._split(n_rows, target, rng)
+            n_rows = len(rows)
+            held_out = [None if a is None else a[held_rows] for a in (X, target, weight)]
+        if held_out is None:
+            self.validation_loss_curve_ = None
+        else:
+            if self.early_stopping and held_out[0].shape[0] < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size "
+                    "of your dataset."
+                )
+            held_out = self._watch(network, *held_out)
+            if fresh or getattr(self, "validation_loss_curve_", None) is None:
+                self.validation_loss_curve_ = []
+
+        trainer = self._trainer(
+            network,
+            optimizer=solvers.make_optimizer(self),
+            batch_size=self._batch_rows(n_rows) if stochastic else min(_LBFGS_BATCH, n_rows),
+            alpha=self.alpha,
+            dropout=self._dropout_rates(len(network.activations)) if stochastic else 0.0,
+            seed=rng.randint(2**31 - 1) if self.dropout and stochastic else 0,
+            # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
+            reduction="sum" if stochastic else None,
+        )
+        trainer.parameters[:] = network.parameters
+        trainer.set_data(X, target, weight)
+        if stochastic:
+            solvers.fit_stochastic(
+                self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch
+            )
+        else:
+            solvers.fit_lbfgs(self, trainer, held_out)
+
+        if not np.isfinite(trainer.parameters).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        network.parameters[:] = trainer.parameters
+        self._publish(network)
+        return self
+
+    def _training_dtype(self, fresh):
+        """Return the dtype, or the choice of dtypes, that X is converted to for training."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        if fresh:
+            return np.float64, np.float32
+        return np.result_type(np.asarray(self.coefs_[0]), np.float32)
+
+    def _hidden_sizes(self):
+        sizes = self.hidden_layer_sizes
+        try:
+            sizes = [operator.index(n) for n in (sizes if np.iterable(sizes) else [sizes])]
+        except TypeError:
+            sizes = None
+        if sizes is None or any(n < 1 for n in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be > 0: an integer, or a "
+                "sequence of integers, one per hidden layer"
+            )
+        return sizes
+
+    def _hidden_activations(self, n_hidden):
+        if isinstance(self.activation, str):
+            return (self.activation,) * n_hidden
+        self._check_per_layer("activation", n_hidden)
+        for name in self.activation:
+            if name not in ACTIVATIONS and name not in ALIASES:
+                known = ", ".join([*ACTIVATIONS, *ALIASES])
+                raise ValueError(f"activation={name!r} must be one of {known}")
+        return tuple(self.activation)
+
+    def _dropout_rates(self, n_hidden):
+        if isinstance(self.dropout, Real):
+            return self.dropout
+        self._check_per_layer("dropout", n_hidden)
+        for rate in self.dropout:
+            if not (isinstance(rate, Real) and 0 <= rate < 1):
+                raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1) for each layer")
+        return tuple(self.dropout)
+
+    def _check_per_layer(self, name, n_hidden):
+        value = getattr(self, name)
+        if len(value) != n_hidden:
+            raise ValueError(
+                f"{name}={value!r} must be one value, or one per hidden layer ({n_hidden})"
+            )
+
+    def _batch_rows(self, n_rows):
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warnings.warn(
+                f"batch_size={self.batch_size} is larger than the {n_rows} rows to train on and "
+                "is clipped",
+                stacklevel=4,
+            )
+        return min(self.batch_size, n_rows)
+
+    def _initial_parameters(self, sizes, rng):
+        """Draw weights and biases from U(-b, b), b = sqrt(6 / (n_in + n_out)).
+
+        With logistic units b = sqrt(2 / (n_in + n_out)) (Glorot and Bengio 2010); the output layer
+        goes with the last hidden one.
+        """
+        hidden = self._hidden_activations(len(sizes) - 2)
+        output = hidden[-1] if hidden else self.activation
+        coefs, intercepts = [], []
+        for name, (n_in, n_out) in zip((*hidden, output), pairwise(sizes), strict=True):
+            factor = 2.0 if name in ("logistic", "sigmoid") else 6.0
+            bound = np.sqrt(factor / (n_in + n_out))
+            coefs.append(rng.uniform(-bound, bound, (n_in, n_out)))
+            intercepts.append(rng.uniform(-bound, bound, n_out))
+        return coefs, intercepts
+
+    def _split(self, n_samples, target, rng):
+        """Draw the rows to train on and those held out by early stopping."""
+        stratify = None
+        if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1:
+            # Names instead of booleans: train_test_split's message about rare classes prints them.
+            stratify = np.where(target[:, 0] > 0, "True", "False")
+        return train_test_split(
+            np.arange(n_samples),
+            random_state=rng,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+
+    def _trainer(self, network, **settings):
+        return Trainer(
+            network.sizes,
+            network.activations,
+            network.output,
+            _LOSSES[self.out_activation_],
+            dtype=network.dtype,
+            n_threads=self.n_threads,
+            **settings,
+        )
+
+    def _watch(self, network, X, target, weight):
+        """Return the held-out rows in the form the solvers watch."""
+        trainer = self._trainer(network, optimizer=None, batch_size=min(_LBFGS_BATCH, X.shape[0]))
+        trainer.set_data(X, target, weight)
+
+        def score(parameters):
+            network.parameters[:] = parameters
+            output = _predict(network, X)
+            return float(self._score_output(output, target, weight))
+
+        return solvers.HeldOut(trainer, score)
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _check_data(self, X, *y, **settings):
+        """scikit-learn's check of X, or X and y; arrays come out as the compiled loops want them."""
+        settings |= {"accept_sparse": "csr", "order": "C"}
+        if y:
+            settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
+        try:
+            checked = validate_data(self, X, *y, **settings)
+        except ValueError as error:
+            place = None
+            if "Input X contains" in str(error):
+                place = _first_non_finite(X, settings["dtype"])
+            elif "Input y contains" in str(error):
+                place = _first_non_finite(*y, None)
+            if place is None:
+                raise
+            raise ValueError(f"{error}\nThe first such value is in {place}.") from None
+        if not y:
+            return _aligned(checked)
+        X, y = checked
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return _aligned(X), y
+
+    def _check_weight(self, sample_weight, X, y, one_epoch=False):
+        if sample_weight is None:
+            return None
+        return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+
+    def _check_validation_data(self, validation_data, dtype):
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                f"validation_data={type(validation_data).__name__} must be a tuple (X, y) or "
+                "(X, y, sample_weight)"
+            )
+        X, y, *sample_weight = validation_data
+        X, y = self._check_data(X, y, dtype=dtype, reset=False)
+        target = self._encode(y, dtype, fresh=False, subset=True)
+        return X, target, self._check_weight(*sample_weight or [None], X, y)
+
+    # -- the network ---------------------------------------------------------------------------
+
+    def _build_network(self, coefs, intercepts, dtype):
+        sizes = (len(coefs[0]), *(len(b) for b in intercepts))
+        network = MLP(
+            sizes,
+            self._hidden_activations(len(sizes) - 2),
+            ALIASES.get(self.out_activation_, self.out_activation_),
+            dtype=dtype,
+            n_threads=self.n_threads,
+        )
+        for mine, given in zip(
+            [*network.weights, *network.biases], [*coefs, *intercepts], strict=True
+        ):
+            mine[...] = given
+        return network
+
+    def _publish(self, network):
+        """Make ``network`` the fitted model, at once for predictions in other threads."""
+        coefs, intercepts = list(network.weights), list(network.biases)
+        key = self._network_key(coefs, intercepts)
+        vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
+
+    def _network_key(self, coefs, intercepts):
+        """Return the objects a network is made from, to be compared by identity."""
+        return [self.activation, self.n_threads, *coefs, *intercepts]
+
+    def _current_network(self):
+        """Return the cached network, or a new one where a user has assigned other arrays."""
+        key = self._network_key(self.coefs_, self.intercepts_)
+        network, cached = vars(self).get("_network", (None, ()))
+        if len(key) == len(cached) and all(map(operator.is_, key, cached)):
+            return network
+        return self._build_network(
+            self.coefs_, self.intercepts_, np.result_type(np.asarray(self.coefs_[0]), np.float32)
+        )
+
+    def _output(self, X):
+        """Return the output of the network, shape (n_samples, n_outputs)."""
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)
+        network = self._current_network()
+        if (
+            type(X) is np.ndarray
+            and X.dtype == network.dtype
+            and X.ndim == 2
+            and X.shape[0] > 0
+            and X.shape[1] == self.n_features_in_
+            and np.isfinite(X.sum())
+            and not hasattr(self, "feature_names_in_")
+        ):
+            return network.predict(X)  # scikit-learn's checks take longer than a small network
+        return _predict(network, self._check_data(X, dtype=network.dtype, reset=False))
+
+    # -- the rest of the estimator ---------------------------------------------------------------
+
+    @property
+    def _optimizer(self):
+        """The state of the optimizer, as attributes."""
+        return SimpleNamespace(**self._optimizer_state)
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_network"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if hasattr(self, "coefs_"):
+            self._publish(self._build_network(self.coefs_, self.intercepts_, self.coefs_[0].dtype))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _aligned(a):
+    """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
+    return a if sp.issparse(a) else np.require(a, requirements="CA")
+
+
+def _predict(network, X):
+    """Output of ``network``; sparse rows are made dense a block at a time."""
+    if not sp.issparse(X):
+        return network.predict(X)
+    output = np.empty((X.shape[0], network.sizes[-1]), network.dtype)
+    step = max(1, _DENSE_BLOCK // X.shape[1])
+    for start in range(0, X.shape[0], step):
+        rows = slice(start, start + step)
+        network.predict(X[rows].toarray(), out=output[rows])
+    return output
+
+
+def _first_non_finite(data, dtype):
+    """Say where the first NaN or infinity of ``data`` is; None where that cannot be told."""
+    names = getattr(data, "columns", None)
+    try:
+        if sp.issparse(data):
+            data = data.tocoo()
+            first = np.flatnonzero(~np.isfinite(data.data))[0]
+            row, *column = data.row[first], data.col[first]
+        else:
+            with np.errstate(over="ignore"):
+                row, *column = np.argwhere(~np.isfinite(np.asarray(data, dtype=dtype)))[0]
+    except (TypeError, ValueError, IndexError):
+        return None
+    if not column:
+        return f"row {row}"
+    return f"column {column[0] if names is None else names[column[0]]!r}, row {row}"

@@ -1,0 +1,191 @@
+"""The function table of the selected instruction set, for the other compiled modules.
+
+One inline function per kernel takes the table of the right dtype: this is the only place where the
+dtype branches. What each does stands in csrc/fastnn.h.
+"""
+
+from libc.stdint cimport int32_t, uint32_t, uint64_t
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from "fastnn.h" nogil:
+    enum:
+        FNN_N_ACTIVATIONS
+        FNN_N_LOSSES
+        FNN_N_OPTIMIZERS
+        FNN_N_VECMATH
+        FNN_N_COEFFICIENTS
+        FNN_OUTPUT_SOFTMAX
+        FNN_LOSS_cross_entropy
+
+    ctypedef struct fnn_dropout:
+        uint64_t seed
+        uint64_t step
+        uint32_t layer
+        uint32_t threshold
+        double scale
+
+    ctypedef struct fnn_table_f32:
+        void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
+        void (**activation_backward)(ptrdiff_t, const float*, const float*, float*) noexcept nogil
+        void (*softmax)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
+        double (**loss)(ptrdiff_t, ptrdiff_t, const float*, const float*, const float*,
+                        float*) noexcept nogil
+        double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const float*, const int32_t*,
+                                       const float*, float*) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
+        void (*add_parts)(ptrdiff_t, int, const float*, ptrdiff_t, int, float*) noexcept nogil
+        double (**update)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, float*, float*,
+                          float*, const double*) noexcept nogil
+        void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
+                        float*) noexcept nogil
+        void (*dense)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                      const float*, float*) noexcept nogil
+        void (**vecmath)(ptrdiff_t, const float*, float*) noexcept nogil
+
+    ctypedef struct fnn_table_f64:
+        void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
+        void (**activation_backward)(ptrdiff_t, const double*, const double*,
+                                     double*) noexcept nogil
+        void (*softmax)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
+        double (**loss)(ptrdiff_t, ptrdiff_t, const double*, const double*, const double*,
+                        double*) noexcept nogil
+        double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const double*, const int32_t*,
+                                       const double*, double*) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
+        void (*add_parts)(ptrdiff_t, int, const double*, ptrdiff_t, int, double*) noexcept nogil
+        double (**update)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double*,
+                          double*, double*, const double*) noexcept nogil
+        void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
+                        double*) noexcept nogil
+        void (*dense)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                      const double*, double*) noexcept nogil
+        void (**vecmath)(ptrdiff_t, const double*, double*) noexcept nogil
+
+    ctypedef struct fnn_kernels:
+        const char* name
+        fnn_table_f32 f32
+        fnn_table_f64 f64
+
+    ctypedef struct fnn_activation_info:
+        const char* name
+        int needs_z
+
+    ctypedef struct fnn_alias_info:
+        const char* alias
+        const char* name
+
+    ctypedef struct fnn_loss_info:
+        const char* name
+        const char* link
+        const char* reduction
+        const char* targets
+
+    ctypedef struct fnn_optimizer_info:
+        const char* name
+        int n_state
+
+    const fnn_activation_info* fnn_activations
+    const fnn_alias_info* fnn_aliases
+    const fnn_loss_info* fnn_losses
+    const fnn_optimizer_info* fnn_optimizers
+    void fnn_step_coefficients(int, double, double, const double*, double*)
+    const fnn_kernels** fnn_built()
+    int fnn_runs(const fnn_kernels*)
+
+
+cdef const fnn_kernels* kernels  # the selected instruction set; set once at import
+
+# what other modules need of the registry and of csrc/registry.c, without linking it again
+cdef int activation_needs_z(int activation) noexcept nogil
+cdef void step_coefficients(int optimizer, double t, double lr, const double* h,
+                            double* c) noexcept nogil
+
+
+cdef inline void bias_activate(const fnn_kernels* k, int activation, ptrdiff_t rows, ptrdiff_t n,
+                               real* z, const real* b, real* a) noexcept nogil:
+    if real is float:
+        k.f32.bias_activate[activation](rows, n, z, b, a)
+    else:
+        k.f64.bias_activate[activation](rows, n, z, b, a)
+
+
+cdef inline void activation_backward(const fnn_kernels* k, int activation, ptrdiff_t count,
+                                     const real* z, const real* a, real* d) noexcept nogil:
+    if real is float:
+        k.f32.activation_backward[activation](count, z, a, d)
+    else:
+        k.f64.activation_backward[activation](count, z, a, d)
+
+
+cdef inline void softmax_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* z,
+                              real* p) noexcept nogil:
+    if real is float:
+        k.f32.softmax(rows, n, z, p)
+    else:
+        k.f64.softmax(rows, n, z, p)
+
+
+cdef inline double loss_rows(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
+                             const real* z, const real* y, const int32_t* labels, const real* s,
+                             real* dz) noexcept nogil:
+    if real is float:
+        if labels != NULL:
+            return k.f32.cross_entropy_labels(rows, n, z, labels, s, dz)
+        return k.f32.loss[loss](rows, n, z, y, s, dz)
+    else:
+        if labels != NULL:
+            return k.f64.cross_entropy_labels(rows, n, z, labels, s, dz)
+        return k.f64.loss[loss](rows, n, z, y, s, dz)
+
+
+cdef inline void sum_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                             real* out) noexcept nogil:
+    if real is float:
+        k.f32.column_sums(rows, n, x, out)
+    else:
+        k.f64.column_sums(rows, n, x, out)
+
+
+cdef inline void add_parts(const fnn_kernels* k, ptrdiff_t n, int n_parts, const real* parts,
+                           ptrdiff_t stride, int accumulate, real* out) noexcept nogil:
+    if real is float:
+        k.f32.add_parts(n, n_parts, parts, stride, accumulate, out)
+    else:
+        k.f64.add_parts(n, n_parts, parts, stride, accumulate, out)
+
+
+cdef inline double update_weights(const fnn_kernels* k, int optimizer, ptrdiff_t n, int n_parts,
+                                  const real* parts, ptrdiff_t stride, double decay, double scale,
+                                  real* w, real* s0, real* s1, const double* c) noexcept nogil:
+    if real is float:
+        return k.f32.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, c)
+    else:
+        return k.f64.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, c)
+
+
+cdef inline void dropout_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0,
+                              const fnn_dropout* d, const real* x, real* out) noexcept nogil:
+    if real is float:
+        k.f32.dropout(rows, n, row0, d, x, out)
+    else:
+        k.f64.dropout(rows, n, row0, d, x, out)
+
+
+cdef inline void dense_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
+                            const real* x, ptrdiff_t ldx, const real* w, const real* b,
+                            real* z) noexcept nogil:
+    if real is float:
+        k.f32.dense(rows, n_in, n_out, x, ldx, w, b, z)
+    else:
+        k.f64.dense(rows, n_in, n_out, x, ldx, w, b, z)
+
+
+cdef inline void vector_function(const fnn_kernels* k, int function, ptrdiff_t n, const real* x,
+                                 real* out) noexcept nogil:
+    if real is float:
+        k.f32.vecmath[function](n, x, out)
+    else:
+        k.f64.vecmath[function](n, x, out)

@@ -1,0 +1,40 @@
+"""What this installation consists of, for bug reports and benchmark headers."""
+
+import platform
+
+
+def show_config():
+    """Prints versions, instruction set, threads and BLAS.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.show_config()  # doctest: +SKIP
+    fastnn        0.1.0
+    ...
+    """
+    for name, value in configuration().items():
+        print(f"{name:14}{value}")
+
+
+def configuration():
+    """The same as a dictionary of strings."""
+    import numpy
+    import scipy
+
+    import fastnn
+    from fastnn import _kernels, _training
+    from fastnn.threads import _scipy_blas, default_threads
+
+    blas = ", ".join(
+        f"{info['internal_api']} {info['version']}" for info in _scipy_blas().info()) or "unknown"
+    return {
+        "fastnn": fastnn.__version__,
+        "Python": platform.python_version(),
+        "NumPy": numpy.__version__,
+        "SciPy": scipy.__version__,
+        "BLAS": blas,
+        "ISA": f"{_kernels.isa()} (available: {', '.join(_kernels.available_isas())})",
+        "OpenMP": "yes" if _training.HAS_OPENMP else "no (one thread)",
+        "threads": str(default_threads()),
+    }

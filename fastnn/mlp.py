@@ -1,0 +1,532 @@
+"""`MLP`: the bare network for NumPy users."""
+
+import os
+import threading
+import warnings
+
+import numpy as np
+
+from fastnn import io, validation
+from fastnn._inference import Network
+from fastnn.initializers import INITIALIZERS, initialize
+from fastnn.optimizers import Adam, Optimizer
+from fastnn.plan import ParameterLayout, plan_training
+from fastnn.threads import resolve_threads
+
+SPARSE_ROWS = 1024  # rows of a sparse X that are made dense at a time
+
+
+class DivergenceWarning(RuntimeWarning):
+    """Training left the finite numbers; the last finite weights were kept."""
+
+
+class History:
+    """What `MLP.fit` saw.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean training loss of each epoch, the L2 term included.
+    val_loss : list of float or None
+        Loss on ``validation_data`` after each epoch, without the L2 term.
+    """
+
+    def __init__(self, validates=False):
+        self.loss = []
+        self.val_loss = [] if validates else None
+
+    def __repr__(self):
+        last = f", loss={self.loss[-1]:.6g}" if self.loss else ""
+        return f"<History of {len(self.loss)} epochs{last}>"
+
+
+class MLP:
+    """A multilayer perceptron on one flat vector of parameters.
+
+    Layer l computes a = f(x W + b) with W of shape (n_in, n_out).
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Units of the input, the hidden layers and the output: (n_in, ..., n_out). Two entries make a
+        network without hidden layer.
+    activation : str or sequence of str, default="relu"
+        Of the hidden layers, one for all or one each: identity, sigmoid (= logistic), tanh, relu,
+        leaky_relu, elu, gelu, silu, softplus, exp, step.
+    output : str, default="identity"
+        identity, sigmoid, softmax, exp, step, or another elementwise activation.
+    dtype : {"float32", "float64"}, default="float32"
+    dropout : float in [0, 1) or sequence of float, default=0.0
+        Rate at which units of the hidden layers are dropped in training, the rest being scaled by
+        1 / (1 - rate) (Srivastava et al. 2014).
+    initializer : str, default="glorot_uniform"
+        glorot_uniform, glorot_normal, he_uniform, he_normal, normal (σ = 0.05), zeros.
+        Biases start at 0.
+    random_state : int, numpy.random.Generator, numpy.random.RandomState or None, default=None
+        Decides initial weights, the order of rows and dropout. None: another one each time.
+    n_threads : int or None, default=None
+        None: as many as CPU affinity, container quota and OMP_NUM_THREADS allow. The results do not
+        depend on it, to the bit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 4)).astype("float32")
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> net = fastnn.MLP((4, 16, 2), activation="tanh", output="softmax", random_state=0)
+    >>> history = net.fit(X, y, optimizer=fastnn.Adam(0.02), epochs=60, batch_size=20)
+    >>> bool((net.predict(X).argmax(axis=1) == y).mean() > 0.95)
+    True
+    """
+
+    def __init__(self, sizes, activation="relu", output="identity", *, dtype="float32",
+                 dropout=0.0, initializer="glorot_uniform", random_state=None, n_threads=None):
+        self.sizes = validation.check_sizes(sizes)
+        n_hidden = len(self.sizes) - 2
+        self.activations = validation.per_hidden_layer(
+            "activation", activation, n_hidden, validation.check_activation)
+        self.output = validation.check_output(output)
+        self.dropout = validation.per_hidden_layer(
+            "dropout", dropout, n_hidden, validation.check_fraction)
+        self.initializer = validation.check_name("initializer", initializer, tuple(INITIALIZERS))
+        self.dtype = _check_dtype(dtype)
+        self.n_threads = n_threads
+        self._threads = resolve_threads(n_threads)
+        self._seed = _check_random_state(random_state)
+        self._epochs_done = 0
+        self._fitting = threading.Lock()
+        self._layout = ParameterLayout(self.sizes, self.dtype)
+        parameters = self._layout.allocate()
+        initialize(self.initializer, self._layout.views(parameters)[0],
+                   np.random.Generator(np.random.Philox(self._seed)))
+        self._publish(parameters)
+
+    def __repr__(self):
+        names = self.activations
+        activation = names[0] if len(set(names)) == 1 else names
+        return (f"MLP({self.sizes}, activation={activation!r}, output={self.output!r}, "
+                f"dtype={self.dtype.name!r})")
+
+    def __getstate__(self):
+        state = {key: value for key, value in self.__dict__.items()
+                 if key not in ("_network", "_fitting", "_layout")}
+        state["parameters"] = np.array(self.parameters)
+        return state
+
+    def __setstate__(self, state):
+        parameters = state.pop("parameters")
+        self.__dict__.update(state)
+        self._fitting = threading.Lock()
+        self._layout = ParameterLayout(self.sizes, self.dtype)
+        fresh = self._layout.allocate()
+        fresh[:] = parameters
+        self._publish(fresh)
+
+    def _publish(self, parameters):
+        """Makes a vector of parameters the network's own, in one step: who predicts meanwhile sees
+        the old ones or the new ones, never half of each."""
+        self._network = Network(self._layout, self.activations, self.output, parameters)
+
+    # ---- parameters ----
+
+    @property
+    def n_parameters(self):
+        """Number of weights and biases."""
+        return self._layout.n_parameters
+
+    @property
+    def parameters(self):
+        """The flat vector W0, b0, W1, b1, ... itself, not a copy.
+
+        Each layer starts on a multiple of 64 bytes; the gaps hold zeros. `fit` and `set_weights`
+        put a new vector in its place, so take it again after them.
+        """
+        return self._network.parameters
+
+    @property
+    def weights(self):
+        """Views of the weights in ``parameters``: list of (n_in, n_out) arrays."""
+        return self._layout.views(self.parameters)[0]
+
+    @property
+    def biases(self):
+        """Views of the biases in ``parameters``: list of (n_out,) arrays."""
+        return self._layout.views(self.parameters)[1]
+
+    def get_weights(self):
+        """Copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out)."""
+        pairs = zip(self.weights, self.biases, strict=True)
+        return [array.copy() for pair in pairs for array in pair]
+
+    def set_weights(self, arrays):
+        """Replaces all parameters by copies of [W0, b0, W1, b1, ...].
+
+        Raises
+        ------
+        ValueError
+            When the number or a shape does not fit, or a value is not finite.
+        """
+        parameters = self._layout.allocate()
+        weights, biases = self._layout.views(parameters)
+        own = [array for pair in zip(weights, biases, strict=True) for array in pair]
+        arrays = list(arrays)
+        if len(arrays) != len(own):
+            raise ValueError(f"arrays has {len(arrays)} entries, must have {len(own)}: "
+                             "[W0, b0, W1, b1, ...]")
+        for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
+            name = f"arrays[{i}]"
+            given = validation.require(name, given, self.dtype)
+            if given.shape != mine.shape:
+                raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
+            validation.check_finite(name, given, self.dtype)
+            mine[:] = given
+        self._publish(parameters)
+
+    # ---- training ----
+
+    def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
+            sample_weight=None, alpha=0.0, validation_data=None, callback=None):
+        """Trains on minibatches, from the current parameters on.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Used as it is when it is a row-major array of the network's dtype, else copied.
+        y : array-like (n_samples, n_out), or (n_samples,)
+            Targets; for cross_entropy integer labels (n_samples,) or one row of probabilities each.
+        loss : str or None, default=None
+            squared_error, cross_entropy, binary_cross_entropy, poisson, perceptron; None: the one
+            that goes with the output.
+        optimizer : Optimizer, default=Adam()
+            Starts fresh.
+        epochs : int, default=10
+        batch_size : int, default=128
+            Clipped to the number of rows; the last batch may be shorter.
+        shuffle : bool, default=True
+            A new order of the rows each epoch.
+        sample_weight : array-like (n_samples,) or None
+        alpha : float, default=0.0
+            L2 penalty alpha / 2 · |W|² divided by the sum of the batch's sample weights, biases
+            left out, as in scikit-learn.
+        validation_data : (X, y) or None
+            Fills ``history.val_loss``.
+        callback : callable or None
+            Called after each epoch as callback(epoch, net, history), the epoch from 0; training
+            ends when it returns True.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError, TypeError
+            On a wrong argument.
+        KeyboardInterrupt
+            On Ctrl-C; the parameters are then those of the last whole step.
+
+        Warns
+        -----
+        DivergenceWarning
+            When a loss or a parameter is not finite; the parameters are then those after the last
+            finite epoch, and training ends.
+        """
+        from fastnn._training import Trainer
+        from fastnn.threads import single_threaded_blas
+
+        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        X, y, sample_weight = self._check_data(X, y, sample_weight, info)
+        if optimizer is None:
+            optimizer = Adam()
+        elif not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam()")
+        epochs = validation.check_count("epochs", epochs)
+        batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
+        alpha = validation.check_nonnegative("alpha", alpha)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback={callback!r} must be callable")
+        evaluate = self._evaluator(validation_data, info)
+        if not self._fitting.acquire(blocking=False):
+            raise RuntimeError("this MLP is being fitted in another thread")
+        history = History(validates=evaluate is not None)
+        try:
+            trainer = Trainer(
+                self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
+                optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
+                seed=self._stream(0), n_threads=self._threads)
+            trainer.parameters[:] = self.parameters
+            trainer.set_data(X, y, sample_weight)
+            with single_threaded_blas():
+                self._run_epochs(trainer, optimizer, epochs, shuffle, X.shape[0], history,
+                                 evaluate, callback)
+        finally:
+            self._fitting.release()
+        return history
+
+    def _run_epochs(self, trainer, optimizer, epochs, shuffle, n_samples, history, evaluate,
+                    callback):
+        last_finite = trainer.parameters.copy()
+        try:
+            for epoch in range(epochs):
+                order = self._permutation(n_samples) if shuffle else None
+                loss = trainer.run_epoch(
+                    order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
+                self._epochs_done += 1
+                history.loss.append(loss)
+                if not (np.isfinite(loss) and np.isfinite(trainer.parameters).all()):
+                    warnings.warn(
+                        f"training diverged in epoch {epoch} (loss {loss:g}); the weights are those "
+                        "from before that epoch. A smaller learning rate or scaled inputs help.",
+                        DivergenceWarning, stacklevel=4)
+                    break
+                last_finite[:] = trainer.parameters
+                if evaluate is not None:
+                    history.val_loss.append(evaluate(trainer.parameters))
+                if callback is not None:
+                    self._publish(_copy(self._layout, last_finite))
+                    if callback(epoch, self, history):
+                        break
+        except KeyboardInterrupt:
+            if np.isfinite(trainer.parameters).all():
+                last_finite[:] = trainer.parameters
+            raise
+        finally:
+            self._publish(_copy(self._layout, last_finite))
+
+    def _stream(self, purpose):
+        """A key for random numbers that is another one for each purpose and each epoch done."""
+        words = np.random.SeedSequence([self._seed, purpose, self._epochs_done]).generate_state(
+            1, np.uint64)
+        return int(words[0])
+
+    def _permutation(self, n_samples):
+        return np.random.Generator(np.random.Philox(key=self._stream(1))).permutation(n_samples)
+
+    def _check_data(self, X, y, sample_weight, info):
+        X = validation.check_training_rows("X", X, self.sizes[0], self.dtype)
+        y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
+        return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
+
+    def _evaluator(self, data, info):
+        """A function from parameters to the loss on other data, or None."""
+        if data is None:
+            return None
+        try:
+            X, y = data
+        except (TypeError, ValueError):
+            raise ValueError("validation_data must be a pair (X, y)") from None
+        trainer = self._trainer(X, y, None, info, alpha=0.0)
+
+        def evaluate(parameters):
+            trainer.parameters[:] = parameters
+            return trainer.loss_and_grad()
+
+        return evaluate
+
+    def _trainer(self, X, y, sample_weight, info, alpha):
+        """A `Trainer` without optimizer, for losses and gradients at the current parameters."""
+        from fastnn._training import Trainer
+
+        X, y, sample_weight = self._check_data(X, y, sample_weight, info)
+        trainer = Trainer(
+            self.sizes, self.activations, self.output, info.name, dtype=self.dtype, optimizer=None,
+            batch_size=min(X.shape[0], 1024), n_threads=self._threads,
+            alpha=validation.check_nonnegative("alpha", alpha))
+        trainer.parameters[:] = self.parameters
+        trainer.set_data(X, y, sample_weight)
+        return trainer
+
+    def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
+        """Mean loss over all rows, without dropout; arguments as in `fit`.
+
+        Returns
+        -------
+        float
+        """
+        return self._loss_and_grad(X, y, loss, sample_weight, alpha, None)
+
+    def loss_and_grad(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
+        """Mean loss over all rows and its gradient, without dropout; arguments as in `fit`.
+
+        Returns
+        -------
+        loss : float
+        grad : array
+            With respect to ``parameters``, in the same layout.
+        """
+        grad = self._layout.allocate()
+        return self._loss_and_grad(X, y, loss, sample_weight, alpha, grad), grad
+
+    def _loss_and_grad(self, X, y, loss, sample_weight, alpha, grad):
+        from fastnn.threads import single_threaded_blas
+
+        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        trainer = self._trainer(X, y, sample_weight, info, alpha)
+        with single_threaded_blas():
+            return trainer.loss_and_grad(grad)
+
+    def deltas(self, X, y, *, loss=None):
+        """Error terms of backpropagation: gradient of the mean loss with respect to z of each
+        layer.
+
+        Returns
+        -------
+        list of arrays (n_samples, n_out), hidden layers first
+        """
+        from fastnn.threads import single_threaded_blas
+
+        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        trainer = self._trainer(X, y, None, info, alpha=0.0)
+        with single_threaded_blas():
+            return trainer.deltas()
+
+    def plan(self, batch_size=128):
+        """How a batch of this size is trained: shards, threads, products, and why; printable."""
+        return plan_training(self._layout, validation.check_count("batch_size", batch_size),
+                             self._threads)
+
+    # ---- prediction ----
+
+    def predict(self, X, out=None):
+        """Outputs of the network.
+
+        Any number of threads may predict with one network, also while it is being fitted. Values
+        are not checked: NaN in a row gives NaN in its output.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+        out : array (n_samples, n_out) of the network's dtype, row-major, or None
+            Takes the result.
+
+        Returns
+        -------
+        array (n_samples, n_out)
+            Probabilities for output sigmoid or softmax, else values.
+        """
+        network = self._network
+        if not network.accepts(X) or X.shape[1] != self.sizes[0]:
+            X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
+            if validation.is_sparse(X):
+                return self._predict_sparse(X, out)
+        if out is None:
+            return network.predict(X, None, self._threads)
+        self._check_out(out, X.shape[0])
+        if np.may_share_memory(X, out):
+            X = X.copy()
+        return network.predict(X, out, self._threads)
+
+    def _check_out(self, out, n_samples):
+        shape = (n_samples, self.sizes[-1])
+        if not self._network.accepts(out, True) or out.shape != shape:
+            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))
+            raise ValueError(f"out is {found}, must be a writable row-major array, "
+                             f"{self.dtype} {shape}")
+
+    def _predict_sparse(self, X, out):
+        if out is None:
+            out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
+        self._check_out(out, X.shape[0])
+        for start in range(0, X.shape[0], SPARSE_ROWS):
+            rows = slice(start, start + SPARSE_ROWS)
+            self._network.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], self._threads)
+        return out
+
+    def activations_of(self, X):
+        """Activations of every layer: list of arrays (n_samples, n_units), the output last."""
+        X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
+        if validation.is_sparse(X):
+            X = X.toarray()
+        found = []
+        for i, name in enumerate((*self.activations, self.output)):
+            layer = MLP(self.sizes[i:i + 2], output=name, dtype=self.dtype, random_state=0,
+                        initializer="zeros", n_threads=self.n_threads)
+            layer.weights[0][:], layer.biases[0][:] = self.weights[i], self.biases[i]
+            X = layer.predict(X)
+            found.append(X)
+        return found
+
+    # ---- files ----
+
+    def save(self, path):
+        """Writes the network to a safetensors file; `fastnn.load` reads it.
+
+        The optimizer's state is not part of it: each `fit` starts with a fresh one.
+        """
+        arrays = {}
+        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            arrays[f"layers.{i}.weight"] = np.array(w)
+            arrays[f"layers.{i}.bias"] = np.array(b)
+        io.write(path, arrays, {
+            "kind": "mlp",
+            "sizes": self.sizes,
+            "activations": self.activations,
+            "output": self.output,
+            "dtype": self.dtype.name,
+            "dropout": self.dropout,
+            "initializer": self.initializer,
+        })
+
+
+def load(path):
+    """The network that `MLP.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    ModelFormatError
+        When the file is not such a file.
+    FileNotFoundError
+    """
+    arrays, settings = io.read(path)
+    name = os.fspath(path)
+    try:
+        if settings.pop("kind") != "mlp":
+            raise ValueError("kind must be 'mlp'")
+        net = MLP(settings.pop("sizes"), settings.pop("activations"), settings.pop("output"),
+                  random_state=0, **settings)
+        expected = [f"layers.{i}.{part}" for i in range(len(net.sizes) - 1)
+                    for part in ("weight", "bias")]
+        if sorted(arrays) != sorted(expected):
+            raise ValueError(f"tensors {sorted(arrays)}, must be {sorted(expected)}")
+        if any(array.dtype != net.dtype for array in arrays.values()):
+            raise ValueError(f"tensors must be {net.dtype}")
+        net.set_weights([arrays[key] for key in expected])
+    except (KeyError, TypeError, ValueError) as error:
+        raise io.ModelFormatError(f"{name!r} is not a model of fastnn: {error}") from None
+    return net
+
+
+def _copy(layout, parameters):
+    fresh = layout.allocate()
+    fresh[:] = parameters
+    return fresh
+
+
+def _check_dtype(dtype):
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype={dtype!r} must be float32 or float64")
+    return found.newbyteorder("=")
+
+
+def _check_random_state(random_state):
+    """A seed of 64 bits."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return validation.check_count("random_state", random_state, minimum=0)

@@ -1,0 +1,135 @@
+"""How many threads: the least of CPU affinity, container quota and OMP_NUM_THREADS; and BLAS kept
+to one thread while ours work.
+"""
+
+import functools
+import os
+import threading
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+
+
+def resolve_threads(n_threads):
+    """The number of threads that ``n_threads`` asks for.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None means as many as this process may use, see `default_threads`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is not a whole number, or below 1.
+    """
+    if n_threads is None:
+        return default_threads()
+    if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
+        raise TypeError(f"n_threads={n_threads!r} must be an integer or None")
+    if n_threads < 1:
+        raise ValueError(f"n_threads={n_threads} must be >= 1 (None: as many as allowed)")
+    return int(n_threads)
+
+
+@functools.cache
+def default_threads():
+    """Threads this process may use: affinity, cgroup quota, OMP_NUM_THREADS; the least of them.
+
+    Read once per process, and again after a fork.
+    """
+    limits = [_affinity(), _quota()]
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdigit() and int(wanted) > 0:
+        limits.append(int(wanted))
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=default_threads.cache_clear)
+
+
+def _affinity():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota(root=Path("/"), process="self"):
+    """Whole CPUs that the control groups of this process and their parents allow, or None."""
+    try:
+        lines = (root / "proc" / process / "cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            base = root / "sys/fs/cgroup" / controllers
+            if not base.exists():
+                base = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        for depth in range(len(parts), -1, -1):
+            found.append(_group_quota(base.joinpath(*parts[:depth])))
+    found = [quota for quota in found if quota is not None]
+    return max(1, int(min(found))) if found else None
+
+
+def _group_quota(group):
+    """CPUs that one control group allows, v2 or v1; None where it sets no limit."""
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        quota, period = int(quota), int(period)
+    except ValueError:  # "max"
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+_lock = threading.Lock()
+_users = 0
+_limit = None
+
+
+@functools.cache
+def _scipy_blas():
+    """Controller of the BLAS that SciPy uses; finding it takes about a millisecond."""
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas")
+    paths = [info["filepath"] for info in blas.info()]
+    own = [path for path in paths if {"scipy.libs", "scipy"} & set(Path(path).parts)]
+    return blas.select(filepath=own) if own else blas
+
+
+@contextmanager
+def single_threaded_blas():
+    """SciPy's BLAS on one thread: with threads of its own under ours it is slower than serial, and
+    its bits would depend on their number.
+
+    The setting is global to the process. The first user of several at a time makes it, the last one
+    restores what was there.
+    """
+    global _users, _limit
+    with _lock:
+        if _users == 0:
+            _limit = _scipy_blas().limit(limits=1)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limit.restore_original_limits()
+                _limit = None

@@ -1,0 +1,158 @@
+"""Builds the C kernels once per instruction set and the Cython modules on top of them.
+
+Everything declarative stands in pyproject.toml.  Environment:
+
+FASTNN_NO_OPENMP=1   build without OpenMP (one thread)
+CC, CFLAGS           as usual
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+try:
+    from setuptools.errors import CompileError
+except ImportError:  # setuptools < 59
+    from distutils.errors import CompileError
+
+CSRC = Path("csrc")
+MODULES = ("_kernels", "_inference", "_training")
+HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
+
+# Never -ffast-math, at compile or link time: it would change the float mode of the whole process
+# and delete NaN checks.  Contraction is off so that fused operations are only those we write.
+UNIX_FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+MSVC_FLAGS = ["/O2", "/fp:precise", "/std:c11"]
+
+ISA_FLAGS_UNIX = {
+    "baseline": [],
+    "avx2": ["-mavx2", "-mfma"],
+    "avx512": ["-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma",
+               "-mprefer-vector-width=512"],
+}
+ISA_FLAGS_MSVC = {"baseline": [], "avx2": ["/arch:AVX2"], "avx512": ["/arch:AVX512"]}
+
+NO_COMPILER = """
+fastnn could not compile a C program: {error}
+
+A C compiler and the headers of Python are needed to install fastnn from source:
+  Debian, Ubuntu   apt-get install gcc python3-dev
+  Fedora, RHEL     dnf install gcc python3-devel
+  macOS            xcode-select --install
+  Windows          Build Tools for Visual Studio, "Desktop development with C++"
+"""
+
+
+def machine():
+    """The processor that is built for: on macOS ARCHFLAGS may name another than this one's."""
+    flags = os.environ.get("ARCHFLAGS", "")
+    named = [word for word in flags.split() if word in ("x86_64", "arm64")]
+    if len(set(named)) > 1:
+        raise SystemExit(f"ARCHFLAGS={flags!r}: build one architecture at a time")
+    return named[0] if named else platform.machine()
+
+
+class BuildExt(build_ext):
+    """Adds the kernels, each compiled with the flags of its instruction set, to `_kernels`."""
+
+    def build_extensions(self):
+        self.msvc = self.compiler.compiler_type == "msvc"
+        self.flags = MSVC_FLAGS if self.msvc else UNIX_FLAGS
+        self.check_compiler()
+        openmp = self.openmp_flags()
+        for extension in self.extensions:
+            extension.extra_compile_args += self.flags
+            if extension.name in ("fastnn._training", "fastnn._inference"):
+                extension.extra_compile_args += openmp[0]
+                extension.extra_link_args += openmp[1]
+            if not self.msvc:
+                extension.libraries += ["m"]
+        super().build_extensions()
+
+    def build_extension(self, extension):
+        if extension.name == "fastnn._kernels":
+            extension.extra_objects = self.kernel_objects()
+        super().build_extension(extension)
+
+    def kernel_objects(self):
+        x86 = machine().lower() in ("x86_64", "amd64")
+        by_isa = ISA_FLAGS_MSVC if self.msvc else ISA_FLAGS_UNIX
+        standard = [] if self.msvc else ["-std=c11"]
+        objects = []
+        for isa in by_isa if x86 else ["baseline"]:
+            objects += self.compiler.compile(
+                [str(CSRC / "isa" / f"{isa}.c")], output_dir=self.build_temp,
+                include_dirs=[str(CSRC)], depends=HEADERS,
+                extra_postargs=self.flags + standard + by_isa[isa])
+        return objects
+
+    def check_compiler(self):
+        try:
+            self.try_compile("#include <Python.h>\nint main(void) { return 0; }\n", [], [])
+        except Exception as error:
+            raise SystemExit(NO_COMPILER.format(error=error)) from None
+
+    def openmp_flags(self):
+        """(compile, link) flags that this compiler takes for OpenMP; empty where it has none."""
+        if os.environ.get("FASTNN_NO_OPENMP", "0") not in ("", "0"):
+            return [], []
+        if self.msvc:
+            candidates = [(["/openmp"], [])]
+        elif sys.platform == "darwin":  # Apple's clang; libomp from a package manager, by CPPFLAGS
+            candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"]), (["-fopenmp"],) * 2]
+        else:
+            candidates = [(["-fopenmp"], ["-fopenmp"])]
+        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        for compile_flags, link_flags in candidates:
+            try:
+                self.try_compile(program, compile_flags, link_flags, link=True)
+                return list(compile_flags), list(link_flags)
+            except Exception as error:
+                reason = error
+        print(f"fastnn: no OpenMP ({reason}); building for one thread", file=sys.stderr)
+        return [], []
+
+    def try_compile(self, program, compile_flags, link_flags, link=False):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "check.c"
+            source.write_text(program)
+            objects = self.compiler.compile(
+                [str(source)], output_dir=folder, include_dirs=list(self.compiler.include_dirs),
+                extra_postargs=compile_flags)
+            if not objects:
+                raise CompileError("no object file")
+            if link:
+                self.compiler.link_executable(
+                    objects, "check", output_dir=folder, extra_postargs=link_flags)
+
+
+def extensions():
+    import numpy
+    from Cython.Build import cythonize
+
+    c_sources = {"_kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c")]}
+    modules = [
+        Extension(
+            f"fastnn.{name}",
+            [f"fastnn/{name}.pyx", *c_sources.get(name, [])],
+            include_dirs=[str(CSRC), numpy.get_include()],
+            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            depends=HEADERS + [f"csrc/isa/{isa}.c" for isa in ISA_FLAGS_UNIX],
+        )
+        for name in MODULES
+    ]
+    return cythonize(
+        modules,
+        build_dir="build/cython",
+        compiler_directives=dict(
+            language_level=3, boundscheck=False, cdivision=True,
+            initializedcheck=False, freethreading_compatible=False),
+    )
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt})
