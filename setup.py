@@ -21,7 +21,8 @@ except ImportError:  # setuptools < 59
     from distutils.errors import CompileError
 
 CSRC = Path("csrc")
-MODULES = ("_kernels", "_inference", "_training")
+MODULES = ("_kernels", "_inference", "_loop", "_training")
+OPENMP_MODULES = ("_inference", "_loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 
 # Never -ffast-math, at compile or link time: it would change the float mode of the whole process
@@ -67,7 +68,7 @@ class BuildExt(build_ext):
         openmp = self.openmp_flags()
         for extension in self.extensions:
             extension.extra_compile_args += self.flags
-            if extension.name in ("fastnn._training", "fastnn._inference"):
+            if extension.name.removeprefix("fastnn.") in OPENMP_MODULES:
                 extension.extra_compile_args += openmp[0]
                 extension.extra_link_args += openmp[1]
             if not self.msvc:

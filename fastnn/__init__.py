@@ -12,7 +12,7 @@ The house::
           |
      mlp.py, validation.py       MLP: thin, holds parameters, hands arrays down
           |        |
-     _training.pyx |             the epoch loop: forward, backward, update; OpenMP; BLAS
+     _training.pyx |             owns the workspace; _loop.pyx: the epoch, OpenMP, BLAS
           |    _inference.pyx    forward only, any number of callers, no SciPy
           |        |
      _kernels.pyx, plan.py       owner of the C function table, registry of names; shapes -> plan

@@ -2,7 +2,6 @@
 
 import operator
 import warnings
-from itertools import pairwise
 from numbers import Integral, Real
 from types import SimpleNamespace
 
@@ -23,6 +22,7 @@ from fastnn import solvers
 from fastnn._kernels import ACTIVATIONS, ALIASES
 from fastnn._training import Trainer
 from fastnn.mlp import MLP
+from fastnn.threads import single_threaded_blas
 
 __all__ = ["BaseMLP"]
 
@@ -33,7 +33,6 @@ _LOSSES = {
     "identity": "squared_error",
     "exp": "poisson",
 }
-_DENSE_BLOCK = 2**20  # elements of sparse input made dense at a time in predict
 _LBFGS_BATCH = 1024  # rows per pass through the workspace in a full-batch gradient
 
 
@@ -122,12 +121,13 @@ class BaseMLP(BaseEstimator):
         rng = check_random_state(self.random_state)
 
         if fresh:
-            sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
-            coefs, intercepts = self._initial_parameters(sizes, rng)
-            self.n_layers_ = len(sizes)
+            network = self._new_network(
+                (X.shape[1], *self._hidden_sizes(), self.n_outputs_), X.dtype
+            )
+            self._draw_parameters(network, rng)
+            self.n_layers_ = len(network.sizes)
         else:
-            coefs, intercepts = self.coefs_, self.intercepts_
-        network = self._build_network(coefs, intercepts, X.dtype)
+            network = self._rebuilt_network(X.dtype)
 
         rows, n_rows, held_out = None, X.shape[0], None
         stochastic = self.solver != "lbfgs"
@@ -154,19 +154,20 @@ class BaseMLP(BaseEstimator):
             optimizer=solvers.make_optimizer(self),
             batch_size=self._batch_rows(n_rows) if stochastic else min(_LBFGS_BATCH, n_rows),
             alpha=self.alpha,
-            dropout=self._dropout_rates(len(network.activations)) if stochastic else 0.0,
-            seed=rng.randint(2**31 - 1) if self.dropout and stochastic else 0,
+            dropout=network.dropout,
+            seed=rng.randint(2**31 - 1) if any(network.dropout) else 0,
             # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
             reduction="sum" if stochastic else None,
         )
         trainer.parameters[:] = network.parameters
         trainer.set_data(X, target, weight)
-        if stochastic:
-            solvers.fit_stochastic(
-                self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch
-            )
-        else:
-            solvers.fit_lbfgs(self, trainer, held_out)
+        with single_threaded_blas():
+            if stochastic:
+                solvers.fit_stochastic(
+                    self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch
+                )
+            else:
+                solvers.fit_lbfgs(self, trainer, held_out)
 
         if not np.isfinite(trainer.parameters).all():
             raise ValueError(
@@ -183,6 +184,9 @@ class BaseMLP(BaseEstimator):
             return np.dtype(self.dtype)
         if fresh:
             return np.float64, np.float32
+        return self._fitted_dtype()
+
+    def _fitted_dtype(self):
         return np.result_type(np.asarray(self.coefs_[0]), np.float32)
 
     def _hidden_sizes(self):
@@ -198,32 +202,6 @@ class BaseMLP(BaseEstimator):
             )
         return sizes
 
-    def _hidden_activations(self, n_hidden):
-        if isinstance(self.activation, str):
-            return (self.activation,) * n_hidden
-        self._check_per_layer("activation", n_hidden)
-        for name in self.activation:
-            if name not in ACTIVATIONS and name not in ALIASES:
-                known = ", ".join([*ACTIVATIONS, *ALIASES])
-                raise ValueError(f"activation={name!r} must be one of {known}")
-        return tuple(self.activation)
-
-    def _dropout_rates(self, n_hidden):
-        if isinstance(self.dropout, Real):
-            return self.dropout
-        self._check_per_layer("dropout", n_hidden)
-        for rate in self.dropout:
-            if not (isinstance(rate, Real) and 0 <= rate < 1):
-                raise ValueError(f"dropout={self.dropout!r} must lie in [0, 1) for each layer")
-        return tuple(self.dropout)
-
-    def _check_per_layer(self, name, n_hidden):
-        value = getattr(self, name)
-        if len(value) != n_hidden:
-            raise ValueError(
-                f"{name}={value!r} must be one value, or one per hidden layer ({n_hidden})"
-            )
-
     def _batch_rows(self, n_rows):
         if self.batch_size == "auto":
             return min(200, n_rows)
@@ -235,21 +213,18 @@ class BaseMLP(BaseEstimator):
             )
         return min(self.batch_size, n_rows)
 
-    def _initial_parameters(self, sizes, rng):
+    def _draw_parameters(self, network, rng):
         """Draw weights and biases from U(-b, b), b = sqrt(6 / (n_in + n_out)).
 
         With logistic units b = sqrt(2 / (n_in + n_out)) (Glorot and Bengio 2010); the output layer
         goes with the last hidden one.
         """
-        hidden = self._hidden_activations(len(sizes) - 2)
-        output = hidden[-1] if hidden else self.activation
-        coefs, intercepts = [], []
-        for name, (n_in, n_out) in zip((*hidden, output), pairwise(sizes), strict=True):
-            factor = 2.0 if name in ("logistic", "sigmoid") else 6.0
-            bound = np.sqrt(factor / (n_in + n_out))
-            coefs.append(rng.uniform(-bound, bound, (n_in, n_out)))
-            intercepts.append(rng.uniform(-bound, bound, n_out))
-        return coefs, intercepts
+        hidden = network.activations
+        names = (*hidden, hidden[-1] if hidden else self.activation)
+        for name, w, b in zip(names, network.weights, network.biases, strict=True):
+            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
+            w[:] = rng.uniform(-bound, bound, w.shape)
+            b[:] = rng.uniform(-bound, bound, b.shape)
 
     def _split(self, n_samples, target, rng):
         """Draw the rows to train on and those held out by early stopping."""
@@ -282,8 +257,7 @@ class BaseMLP(BaseEstimator):
 
         def score(parameters):
             network.parameters[:] = parameters
-            output = _predict(network, X)
-            return float(self._score_output(output, target, weight))
+            return float(self._score_output(network.predict(X), target, weight))
 
         return solvers.HeldOut(trainer, score)
 
@@ -330,24 +304,30 @@ class BaseMLP(BaseEstimator):
 
     # -- the network ---------------------------------------------------------------------------
 
-    def _build_network(self, coefs, intercepts, dtype):
-        sizes = (len(coefs[0]), *(len(b) for b in intercepts))
-        network = MLP(
+    def _new_network(self, sizes, dtype):
+        return MLP(
             sizes,
-            self._hidden_activations(len(sizes) - 2),
-            ALIASES.get(self.out_activation_, self.out_activation_),
+            self.activation,
+            self.out_activation_,
             dtype=dtype,
+            dropout=self.dropout,
+            initializer="zeros",
+            random_state=0,
             n_threads=self.n_threads,
         )
-        for mine, given in zip(
-            [*network.weights, *network.biases], [*coefs, *intercepts], strict=True
-        ):
-            mine[...] = given
+
+    def _rebuilt_network(self, dtype):
+        """Return a network with copies of `coefs_` and `intercepts_`."""
+        sizes = (len(self.coefs_[0]), *map(len, self.intercepts_))
+        network = self._new_network(sizes, dtype)
+        own, given = network.weights + network.biases, [*self.coefs_, *self.intercepts_]
+        for mine, array in zip(own, given, strict=True):
+            mine[:] = array
         return network
 
     def _publish(self, network):
         """Make ``network`` the fitted model, at once for predictions in other threads."""
-        coefs, intercepts = list(network.weights), list(network.biases)
+        coefs, intercepts = network.weights, network.biases
         key = self._network_key(coefs, intercepts)
         vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
 
@@ -361,9 +341,7 @@ class BaseMLP(BaseEstimator):
         network, cached = vars(self).get("_network", (None, ()))
         if len(key) == len(cached) and all(map(operator.is_, key, cached)):
             return network
-        return self._build_network(
-            self.coefs_, self.intercepts_, np.result_type(np.asarray(self.coefs_[0]), np.float32)
-        )
+        return self._rebuilt_network(self._fitted_dtype())
 
     def _output(self, X):
         """Return the output of the network, shape (n_samples, n_outputs)."""
@@ -380,7 +358,7 @@ class BaseMLP(BaseEstimator):
             and not hasattr(self, "feature_names_in_")
         ):
             return network.predict(X)  # scikit-learn's checks take longer than a small network
-        return _predict(network, self._check_data(X, dtype=network.dtype, reset=False))
+        return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
 
     # -- the rest of the estimator ---------------------------------------------------------------
 
@@ -395,7 +373,7 @@ class BaseMLP(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if hasattr(self, "coefs_"):
-            self._publish(self._build_network(self.coefs_, self.intercepts_, self.coefs_[0].dtype))
+            self._publish(self._rebuilt_network(self._fitted_dtype()))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -406,18 +384,6 @@ class BaseMLP(BaseEstimator):
 def _aligned(a):
     """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
     return a if sp.issparse(a) else np.require(a, requirements="CA")
-
-
-def _predict(network, X):
-    """Output of ``network``; sparse rows are made dense a block at a time."""
-    if not sp.issparse(X):
-        return network.predict(X)
-    output = np.empty((X.shape[0], network.sizes[-1]), network.dtype)
-    step = max(1, _DENSE_BLOCK // X.shape[1])
-    for start in range(0, X.shape[0], step):
-        rows = slice(start, start + step)
-        network.predict(X[rows].toarray(), out=output[rows])
-    return output
 
 
 def _first_non_finite(data, dtype):

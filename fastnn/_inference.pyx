@@ -11,6 +11,7 @@ from cython.parallel cimport prange
 from libc.stdlib cimport free, malloc
 
 from fastnn._kernels cimport (
+    FNN_ACT_identity,
     FNN_OUTPUT_SOFTMAX,
     bias_activate,
     dense_rows,
@@ -149,6 +150,6 @@ cdef class Network:
                        parameters + layer.w, parameters + layer.b, z)
             if layer.activation == FNN_OUTPUT_SOFTMAX:
                 softmax_rows(kernels, rows, layer.n_out, z, z)
-            elif layer.activation != 0:
+            elif layer.activation != FNN_ACT_identity:
                 bias_activate(kernels, layer.activation, rows, layer.n_out, z, <const real*>NULL, z)
             a = z

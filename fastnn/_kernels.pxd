@@ -18,7 +18,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_N_VECMATH
         FNN_N_COEFFICIENTS
         FNN_OUTPUT_SOFTMAX
-        FNN_LOSS_cross_entropy
+        FNN_ACT_identity
 
     ctypedef struct fnn_dropout:
         uint64_t seed

@@ -23,7 +23,7 @@ def configuration():
     import scipy
 
     import fastnn
-    from fastnn import _kernels, _training
+    from fastnn import _kernels, _loop
     from fastnn.threads import _scipy_blas, default_threads
 
     blas = ", ".join(
@@ -35,6 +35,6 @@ def configuration():
         "SciPy": scipy.__version__,
         "BLAS": blas,
         "ISA": f"{_kernels.isa()} (available: {', '.join(_kernels.available_isas())})",
-        "OpenMP": "yes" if _training.HAS_OPENMP else "no (one thread)",
+        "OpenMP": "yes" if _loop.HAS_OPENMP else "no (one thread)",
         "threads": str(default_threads()),
     }

@@ -11,7 +11,7 @@ ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 BLAS_LIMIT = 2**31 - 1
 CHUNK = 4096  # parameters that are updated in one go by one thread: their vectors fit in L1
 MAX_SHARDS = 4
-MIN_SHARD_ROWS = 16
+SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
 MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
 SIGNAL_FLOPS = 1e9  # work between two looks for Ctrl-C, some 10-20 ms
 
@@ -113,7 +113,7 @@ class TrainingPlan:
         return (
             f"{net} {self.dtype}, batch {self.batch}: row-major, products by BLAS; "
             f"{self.shards} shard{'s' * (self.shards > 1)} of {self.shard_rows} rows "
-            f"(at least {MIN_SHARD_ROWS} rows and {MIN_SHARD_FLOPS:.0e} FLOP each, "
+            f"(s shards from {SHARD_ROWS} s² rows and {MIN_SHARD_FLOPS:.0e} FLOP each on, "
             f"at most {MAX_SHARDS}); "
             f"{self.threads} thread{'s' * (self.threads > 1)}{why}"
         )
@@ -127,7 +127,7 @@ def plan_training(layout, batch, n_threads):
     shards = 1
     while (
         2 * shards <= MAX_SHARDS
-        and batch >= 2 * shards * MIN_SHARD_ROWS
+        and batch >= SHARD_ROWS * (2 * shards) ** 2
         and batch * layout.training_flops >= 2 * shards * MIN_SHARD_FLOPS
     ):
         shards *= 2

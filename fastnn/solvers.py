@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
-from fastnn import DivergenceWarning
+from fastnn.mlp import DivergenceWarning
 from fastnn.optimizers import SGD, Adam
 
 __all__ = ["HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]

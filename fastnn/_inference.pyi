@@ -1,0 +1,21 @@
+from typing import Any, final
+
+from numpy.typing import NDArray
+
+from fastnn.plan import ParameterLayout
+
+@final
+class Network:
+    @property
+    def parameters(self) -> NDArray[Any]: ...
+    @property
+    def layout(self) -> ParameterLayout: ...
+    def __new__(
+        cls,
+        layout: ParameterLayout,
+        activations: tuple[str, ...],
+        output: str,
+        parameters: NDArray[Any],
+    ) -> Network: ...
+    def accepts(self, X: object, writes: bool = False) -> bool: ...
+    def predict(self, x: NDArray[Any], out: NDArray[Any] | None, threads: int) -> NDArray[Any]: ...

@@ -1,0 +1,73 @@
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+# float32 or float64, as the argument
+_Real: TypeAlias = NDArray[Any]
+
+class ActivationInfo(NamedTuple):
+    name: str
+    needs_z: bool
+
+class LossInfo(NamedTuple):
+    name: str
+    link: str
+    reduction: str
+
+class OptimizerInfo(NamedTuple):
+    name: str
+    n_state: int
+
+ACTIVATIONS: dict[str, ActivationInfo]
+ALIASES: dict[str, str]
+LOSSES: dict[str, LossInfo]
+OPTIMIZERS: dict[str, OptimizerInfo]
+VECMATH: tuple[str, ...]
+
+def isa() -> str: ...
+def available_isas() -> tuple[str, ...]: ...
+def activation_index(name: str) -> int: ...
+def output_index(name: str) -> int: ...
+def loss_index(name: str) -> int: ...
+def optimizer_index(name: str) -> int: ...
+def activate(name: str, z: ArrayLike, isa: str | None = None) -> _Real: ...
+def activation_derivative(name: str, z: ArrayLike, isa: str | None = None) -> _Real: ...
+def softmax(z: ArrayLike, isa: str | None = None) -> _Real: ...
+def loss(
+    name: str,
+    z: ArrayLike,
+    y: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+    isa: str | None = None,
+) -> tuple[float, _Real]: ...
+def column_sums(x: ArrayLike, isa: str | None = None) -> _Real: ...
+def coefficients(
+    name: str, t: float, learning_rate: float, hyperparameters: Sequence[float]
+) -> NDArray[np.float64]: ...
+def update(
+    name: str,
+    w: _Real,
+    g: ArrayLike,
+    states: Sequence[_Real],
+    coefficients: ArrayLike,
+    isa: str | None = None,
+    decay: float = 0.0,
+    scale: float = 1.0,
+) -> float: ...
+def dropout(
+    x: ArrayLike,
+    rate: float,
+    key: int,
+    counter: tuple[int, int, int] = (0, 0, 0),
+    isa: str | None = None,
+) -> _Real: ...
+def dense(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike,
+    activation: str = "identity",
+    isa: str | None = None,
+) -> _Real: ...
+def vecmath(name: str, x: ArrayLike, isa: str | None = None) -> _Real: ...

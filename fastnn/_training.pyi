@@ -1,0 +1,64 @@
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from fastnn.optimizers import Optimizer
+from fastnn.plan import ParameterLayout, TrainingPlan
+
+HAS_OPENMP: bool
+
+class Trainer:
+    @property
+    def layout(self) -> ParameterLayout: ...
+    @property
+    def plan(self) -> TrainingPlan: ...
+    @property
+    def parameters(self) -> NDArray[Any]: ...
+    @property
+    def weights(self) -> list[NDArray[Any]]: ...
+    @property
+    def biases(self) -> list[NDArray[Any]]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def loss(self) -> str: ...
+    @property
+    def sizes(self) -> tuple[int, ...]: ...
+    @property
+    def optimizer_state(self) -> tuple[NDArray[Any], ...]: ...
+    @property
+    def workspace_nbytes(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        activations: tuple[str, ...],
+        output: str,
+        loss: str,
+        *,
+        dtype: DTypeLike,
+        optimizer: Optimizer | None,
+        batch_size: int,
+        alpha: float = 0.0,
+        dropout: float | Sequence[float] = 0.0,
+        seed: int = 0,
+        n_threads: int | None = None,
+        reduction: Literal["mean", "sum"] | None = None,
+    ) -> None: ...
+    def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
+    # X: array, or a SciPy CSR matrix
+    def set_data(
+        self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+    ) -> None: ...
+    def run_epoch(
+        self,
+        order: NDArray[np.intp] | None = None,
+        *,
+        learning_rate: float,
+        stop_if_diverged: bool = False,
+    ) -> float: ...
+    def loss_and_grad(self, grad: NDArray[Any] | None = None) -> float: ...
+    def deltas(self) -> list[NDArray[Any]]: ...
