@@ -14,11 +14,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
-
-try:
-    from setuptools.errors import CompileError
-except ImportError:  # setuptools < 59
-    from distutils.errors import CompileError
+from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
 MODULES = ("_kernels", "_inference", "_loop", "_training")

@@ -48,13 +48,7 @@ __all__ = [*_HOME, "__version__"]
 def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    try:
-        value = getattr(import_module(f"fastnn.{_HOME[name]}"), name)
-    except ModuleNotFoundError as error:
-        if _HOME[name] == "estimators" and (error.name or "").split(".")[0] == "sklearn":
-            raise ImportError(
-                f'fastnn.{name} needs scikit-learn: pip install "fastnn[sklearn]"') from None
-        raise
+    value = getattr(import_module(f"fastnn.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 

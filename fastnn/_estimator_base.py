@@ -264,7 +264,7 @@ class BaseMLP(BaseEstimator):
     # -- checks --------------------------------------------------------------------------------
 
     def _check_data(self, X, *y, **settings):
-        """scikit-learn's check of X, or X and y; arrays come out as the compiled loops want them."""
+        """scikit-learn's check of X, or of X and y; what comes out suits the compiled loops."""
         settings |= {"accept_sparse": "csr", "order": "C"}
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
@@ -401,4 +401,4 @@ def _first_non_finite(data, dtype):
         return None
     if not column:
         return f"row {row}"
-    return f"column {column[0] if names is None else names[column[0]]!r}, row {row}"
+    return f"column {int(column[0]) if names is None else names[column[0]]!r}, row {row}"

@@ -1,4 +1,4 @@
-"""What an epoch is told: the job that `_training.Trainer` fills in and the team of `_loop` works off."""
+"""The job that `_training.Trainer` fills in and the team of `_loop` works off."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -81,6 +81,6 @@ cdef struct Job:
     fnn_barrier barrier
 
 
-cdef int run(Job* job, bint is_double, int threads) noexcept
+cdef int run_job(Job* job, bint is_double, int threads) noexcept
 cdef void run_shard(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_t rows,
                     real* scratch, real* gradient) noexcept nogil

@@ -302,7 +302,7 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
     fnn_restore_float_mode(float_mode)
 
 
-cdef int run(Job* job, bint is_double, int threads) noexcept:
+cdef int run_job(Job* job, bint is_double, int threads) noexcept:
     """One epoch by a team of threads, without the GIL."""
     with nogil, parallel(num_threads=threads):
         if is_double:

@@ -20,7 +20,7 @@ from fastnn._loop cimport (
     Job,
     Mode,
     TrainingLayer,
-    run,
+    run_job,
     run_shard,
 )
 from fastnn._types cimport fnn_barrier
@@ -192,7 +192,7 @@ cdef class Trainer:
         return self.job.step
 
     def set_state(self, states, step):
-        """Goes on from saved optimizer state: flat vectors like ``optimizer_state``, and ``step``."""
+        """Goes on from saved state: flat vectors like ``optimizer_state``, and ``step``."""
         for own, saved in zip(self.optimizer_state, states, strict=True):
             own[:] = saved
         self.job.step = step
@@ -273,7 +273,7 @@ cdef class Trainer:
         job.diverged = job.interrupted = False
         job.handles_signals = threading.current_thread() is threading.main_thread()
         memset(&job.barrier, 0, sizeof(fnn_barrier))
-        run(job, self.is_double, self.plan.threads)
+        run_job(job, self.is_double, self.plan.threads)
         job.step = job.last_step
         if job.interrupted:
             raise _loop.pending.pop()

@@ -13,7 +13,7 @@ from fastnn.optimizers import Adam, Optimizer
 from fastnn.plan import ParameterLayout, plan_training
 from fastnn.threads import resolve_threads
 
-SPARSE_ROWS = 1024  # rows of a sparse X that are made dense at a time
+SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -278,7 +278,7 @@ class MLP:
                     warnings.warn(
                         f"training diverged in epoch {epoch} (loss {loss:g}); the weights are those "
                         "from before that epoch. A smaller learning rate or scaled inputs help.",
-                        DivergenceWarning, stacklevel=4)
+                        DivergenceWarning, stacklevel=3)
                     break
                 last_finite[:] = trainer.parameters
                 if evaluate is not None:
@@ -428,8 +428,9 @@ class MLP:
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
         self._check_out(out, X.shape[0])
-        for start in range(0, X.shape[0], SPARSE_ROWS):
-            rows = slice(start, start + SPARSE_ROWS)
+        block = max(1, SPARSE_BLOCK // self.sizes[0])
+        for start in range(0, X.shape[0], block):
+            rows = slice(start, start + block)
             self._network.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], self._threads)
         return out
 

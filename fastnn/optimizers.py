@@ -149,7 +149,9 @@ class AdamW(Optimizer):
 
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """RMSprop (Tieleman & Hinton 2012): v = rho v + (1 - rho) g², w -= learning_rate g / (√v + eps).
+    """RMSprop (Tieleman & Hinton 2012).
+
+    v = rho v + (1 - rho) g², w -= learning_rate g / (√v + eps).
 
     Parameters
     ----------

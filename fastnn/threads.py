@@ -112,6 +112,16 @@ def _scipy_blas():
     return blas.select(filepath=own) if own else blas
 
 
+def _take_control():
+    """threadpoolctl 3.8 lets only one Python thread set OpenBLAS's threads and ignores
+    the others silently. Ours takes turns under `_lock`, so whoever held control gives it up."""
+    import threadpoolctl
+
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
+
+
 @contextmanager
 def single_threaded_blas():
     """SciPy's BLAS on one thread: with threads of its own under ours it is slower than serial, and
@@ -123,6 +133,7 @@ def single_threaded_blas():
     global _users, _limit
     with _lock:
         if _users == 0:
+            _take_control()
             _limit = _scipy_blas().limit(limits=1)
         _users += 1
     try:
@@ -131,5 +142,7 @@ def single_threaded_blas():
         with _lock:
             _users -= 1
             if _users == 0:
+                _take_control()
                 _limit.restore_original_limits()
+                _take_control()
                 _limit = None

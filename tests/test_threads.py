@@ -1,0 +1,126 @@
+"""How many threads, and BLAS kept to one of them while ours work."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fastnn import threads
+
+
+def control_groups(root, lines, files):
+    """A fake /proc and /sys/fs/cgroup below ``root``."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("\n".join(lines) + "\n")
+    for name, text in files.items():
+        file = root / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    return root
+
+
+@pytest.mark.parametrize(
+    "files, expected",
+    [
+        ({"a/b/cpu.max": "150000 100000"}, 1),
+        ({"a/b/cpu.max": "400000 100000"}, 4),
+        ({"a/b/cpu.max": "max 100000"}, None),
+        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),  # the parent's limit
+        ({"a/b/cpu.max": "800000 100000", "cpu.max": "300000 100000"}, 3),  # the root's
+        ({"a/b/cpu.max": "50000 100000"}, 1),  # half a CPU is still one thread
+        ({}, None),
+    ],
+)
+def test_quota_of_cgroup_v2(tmp_path, files, expected):
+    root = control_groups(tmp_path, ["0::/a/b"], files)
+    assert threads._quota(root) == expected
+
+
+@pytest.mark.parametrize(
+    "quota, expected", [("250000", 2), ("-1", None), ("100000", 1)]
+)
+def test_quota_of_cgroup_v1(tmp_path, quota, expected):
+    root = control_groups(tmp_path, ["5:memory:/x", "4:cpu,cpuacct:/a"], {
+        "cpu,cpuacct/a/cpu.cfs_quota_us": quota,
+        "cpu,cpuacct/a/cpu.cfs_period_us": "100000",
+    })
+    assert threads._quota(root) == expected
+
+
+def test_no_control_groups(tmp_path):
+    assert threads._quota(tmp_path) is None
+
+
+def in_new_process(program, **environment):
+    run = subprocess.run([sys.executable, "-c", program], env={**os.environ, **environment},
+                         capture_output=True, text=True, check=True)
+    return run.stdout.strip()
+
+
+def test_environment_and_affinity_bound_the_default():
+    program = "from fastnn.threads import default_threads; print(default_threads())"
+    assert in_new_process(program, OMP_NUM_THREADS="1") == "1"
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert int(in_new_process(program, OMP_NUM_THREADS="1000")) <= allowed
+    if hasattr(os, "sched_setaffinity"):
+        one = min(os.sched_getaffinity(0))
+        pinned = f"import os; os.sched_setaffinity(0, [{one}]); " + program
+        assert in_new_process(pinned, OMP_NUM_THREADS="8") == "1"
+
+
+@pytest.mark.parametrize("value, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError),
+                                          ("2", TypeError), (True, TypeError)])
+def test_wrong_number_of_threads(value, error):
+    with pytest.raises(error, match=f"n_threads={value!r}"):
+        threads.resolve_threads(value)
+
+
+def blas_threads():
+    return {info["num_threads"] for info in threads._scipy_blas().info()}
+
+
+def test_blas_is_single_threaded_inside_and_restored_by_the_last_user():
+    before = blas_threads()
+    inner_done, outer_done = threading.Event(), threading.Event()
+
+    def other_user():
+        with threads.single_threaded_blas():
+            inner_done.set()
+            outer_done.wait(10)
+
+    with threads.single_threaded_blas():
+        assert blas_threads() <= {1}
+        other = threading.Thread(target=other_user)
+        other.start()
+        inner_done.wait(10)
+    assert blas_threads() <= {1}  # the other one still works
+    outer_done.set()
+    other.join()
+    assert blas_threads() == before
+
+
+def test_blas_is_restored_after_an_error():
+    before = blas_threads()
+    with pytest.raises(ZeroDivisionError), threads.single_threaded_blas():
+        1 / 0  # noqa: B018
+    assert blas_threads() == before
+
+
+def test_blas_is_limited_in_a_thread_while_another_thread_limits_it_too():
+    from threadpoolctl import threadpool_limits
+
+    seen = []
+
+    def user():
+        with threads.single_threaded_blas():
+            seen.append(blas_threads())
+
+    before = blas_threads()
+    with threadpool_limits(limits=2, user_api="blas"):
+        other = threading.Thread(target=user)
+        other.start()
+        other.join()
+    assert seen[0] <= {1}
+    assert blas_threads() == before
