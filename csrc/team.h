@@ -9,9 +9,10 @@
 #include <omp.h>
 static inline int fnn_team_size(void) { return omp_get_num_threads(); }
 static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
-/* Before a fork: a team that lives in the parent would be waited for in the child, for ever. */
+/* Before a fork: a team that lives in the parent would be waited for in the child, for ever.  (gcc
+ * has the function since 9, while it still says OpenMP 4.5.) */
 static inline void fnn_team_release(void) {
-#if _OPENMP >= 201811
+#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
     omp_pause_resource_all(omp_pause_hard);
 #endif
 }

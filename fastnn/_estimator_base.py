@@ -389,13 +389,14 @@ def _aligned(a):
 def _first_non_finite(data, dtype):
     """Say where the first NaN or infinity of ``data`` is; None where that cannot be told."""
     names = getattr(data, "columns", None)
+    dtype = np.float64 if isinstance(dtype, tuple) else dtype
     try:
-        if sp.issparse(data):
-            data = data.tocoo()
-            first = np.flatnonzero(~np.isfinite(data.data))[0]
-            row, *column = data.row[first], data.col[first]
-        else:
-            with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"):
+            if sp.issparse(data):
+                data = data.tocoo()
+                first = np.flatnonzero(~np.isfinite(data.data.astype(dtype)))[0]
+                row, *column = data.row[first], data.col[first]
+            else:
                 row, *column = np.argwhere(~np.isfinite(np.asarray(data, dtype=dtype)))[0]
     except (TypeError, ValueError, IndexError):
         return None

@@ -15,6 +15,7 @@ class LossInfo(NamedTuple):
     name: str
     link: str
     reduction: str
+    targets: str
 
 class OptimizerInfo(NamedTuple):
     name: str

@@ -3,12 +3,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from typing_extensions import disjoint_base
 
 from fastnn.optimizers import Optimizer
 from fastnn.plan import ParameterLayout, TrainingPlan
 
-HAS_OPENMP: bool
-
+@disjoint_base
 class Trainer:
     @property
     def layout(self) -> ParameterLayout: ...

@@ -33,12 +33,7 @@ try:
     from sklearn.utils._param_validation import StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import (
-        _check_partial_fit_first_call,
-        check_classification_targets,
-        type_of_target,
-        unique_labels,
-    )
+    from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 except ImportError as error:
     raise ImportError(
         "MLPClassifier and MLPRegressor need scikit-learn 1.7 or newer: "
@@ -255,9 +250,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Defines the classes in a first fit; afterwards y must hold the same ones, or some of them
         where ``subset``.
         """
-        check_classification_targets(y)
-        multilabel = type_of_target(y).startswith("multilabel")
-        labels = unique_labels(y)
+        kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            raise ValueError(
+                f"Unknown label type: {kind}. y must hold one label per row, or zeros and ones in "
+                "one column per label; MLPRegressor takes other values"
+            )
+        multilabel = kind == "multilabel-indicator"
+        labels = np.arange(y.shape[1]) if multilabel else np.unique(y)
         if not hasattr(self, "classes_") or (fresh and not subset):
             self.classes_ = labels
         elif subset and not np.isin(labels, self.classes_).all():

@@ -13,7 +13,9 @@ CHUNK = 4096  # parameters that are updated in one go by one thread: their vecto
 MAX_SHARDS = 4
 SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
 MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
-SIGNAL_FLOPS = 1e9  # work between two looks for Ctrl-C, some 10-20 ms
+SIGNAL_FLOPS = 1e9  # work between two looks for Ctrl-C, some 10-20 ms, where a step counts for
+STEP_FLOPS = 2e5  # ... as much for its barriers and calls, and
+ELEMENT_FLOPS = 50  # ... each unit of each row for its activation and its gathering
 
 
 def aligned_zeros(size, dtype):
@@ -131,6 +133,7 @@ def plan_training(layout, batch, n_threads):
         and batch * layout.training_flops >= 2 * shards * MIN_SHARD_FLOPS
     ):
         shards *= 2
+    per_row = layout.training_flops + ELEMENT_FLOPS * sum(layout.sizes)
     return TrainingPlan(
         sizes=layout.sizes,
         dtype=layout.dtype.name,
@@ -139,5 +142,5 @@ def plan_training(layout, batch, n_threads):
         shard_rows=-(-batch // shards),
         threads=min(n_threads, shards),
         threads_wanted=n_threads,
-        signal_steps=max(1, int(SIGNAL_FLOPS / (batch * layout.training_flops))),
+        signal_steps=max(1, int(SIGNAL_FLOPS / (batch * per_row + STEP_FLOPS))),
     )
