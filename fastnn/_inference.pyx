@@ -47,7 +47,7 @@ cdef class Network:
 
     cdef readonly cnp.ndarray parameters
     cdef readonly object layout
-    cdef cnp.dtype dtype
+    cdef int type_num
     cdef bint is_double
     cdef int n_layers
     cdef Layer* layers
@@ -61,7 +61,7 @@ cdef class Network:
             raise MemoryError
         self.parameters = parameters
         self.layout = layout
-        self.dtype = layout.dtype
+        self.type_num = (<cnp.dtype>layout.dtype).type_num
         self.is_double = layout.dtype == np.float64
         self.widest = max(layout.sizes[1:])
         self.flops_per_row = 2.0 * layout.n_parameters
@@ -77,11 +77,11 @@ cdef class Network:
 
     cpdef bint accepts(self, X, bint writes=False):
         """Whether the compiled loop can read (or write) this array as it is: dtype, 2-D, row-major,
-        aligned."""
+        aligned, native byte order."""
         if type(X) is not np.ndarray:
             return False
         cdef cnp.ndarray x = X
-        if x.ndim != 2 or x.descr is not self.dtype:
+        if x.ndim != 2 or x.descr.type_num != self.type_num:
             return False
         if writes:
             return cnp.PyArray_ISCARRAY(x)

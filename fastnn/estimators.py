@@ -33,7 +33,11 @@ try:
     from sklearn.utils._param_validation import StrOptions
     from sklearn.utils.class_weight import compute_sample_weight
     from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+    from sklearn.utils.multiclass import (
+        _check_partial_fit_first_call,
+        type_of_target,
+        unique_labels,
+    )
 except ImportError as error:
     raise ImportError(
         "MLPClassifier and MLPRegressor need scikit-learn 1.7 or newer: "
@@ -259,7 +263,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         multilabel = kind == "multilabel-indicator"
         labels = np.arange(y.shape[1]) if multilabel else np.unique(y)
         if not hasattr(self, "classes_") or (fresh and not subset):
-            self.classes_ = labels
+            self.classes_ = unique_labels(y)  # strings no wider than they need be
         elif subset and not np.isin(labels, self.classes_).all():
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "

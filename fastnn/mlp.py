@@ -519,7 +519,7 @@ def _check_dtype(dtype):
         found = None
     if found not in (np.float32, np.float64):
         raise ValueError(f"dtype={dtype!r} must be float32 or float64")
-    return found.newbyteorder("=")
+    return np.dtype(found.name)  # native byte order
 
 
 def _check_random_state(random_state):
