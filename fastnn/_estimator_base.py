@@ -127,7 +127,7 @@ class BaseMLP(BaseEstimator):
             self._draw_parameters(network, rng)
             self.n_layers_ = len(network.sizes)
         else:
-            network = self._rebuilt_network(X.dtype)
+            network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
 
         rows, n_rows, held_out = None, X.shape[0], None
         stochastic = self.solver != "lbfgs"
@@ -140,7 +140,7 @@ class BaseMLP(BaseEstimator):
         if held_out is None:
             self.validation_loss_curve_ = None
         else:
-            if self.early_stopping and held_out[0].shape[0] < 2:
+            if self.early_stopping and stochastic and held_out[0].shape[0] < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
@@ -184,9 +184,6 @@ class BaseMLP(BaseEstimator):
             return np.dtype(self.dtype)
         if fresh:
             return np.float64, np.float32
-        return self._fitted_dtype()
-
-    def _fitted_dtype(self):
         return np.result_type(np.asarray(self.coefs_[0]), np.float32)
 
     def _hidden_sizes(self):
@@ -316,13 +313,13 @@ class BaseMLP(BaseEstimator):
             n_threads=self.n_threads,
         )
 
-    def _rebuilt_network(self, dtype):
-        """Return a network with copies of `coefs_` and `intercepts_`."""
-        sizes = (len(self.coefs_[0]), *map(len, self.intercepts_))
-        network = self._new_network(sizes, dtype)
-        own, given = network.weights + network.biases, [*self.coefs_, *self.intercepts_]
-        for mine, array in zip(own, given, strict=True):
-            mine[:] = array
+    def _rebuilt_network(self, coefs, intercepts, dtype=None):
+        """Return a network with copies of these weights and biases; by default of their dtype."""
+        dtype = dtype or np.result_type(np.asarray(coefs[0]), np.float32)
+        network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
+        own = network.weights + network.biases
+        for mine, given in zip(own, [*coefs, *intercepts], strict=True):
+            mine[:] = given
         return network
 
     def _publish(self, network):
@@ -337,11 +334,13 @@ class BaseMLP(BaseEstimator):
 
     def _current_network(self):
         """Return the cached network, or a new one where a user has assigned other arrays."""
-        key = self._network_key(self.coefs_, self.intercepts_)
-        network, cached = vars(self).get("_network", (None, ()))
+        fitted = vars(self).copy()  # all of one moment: another thread may be publishing
+        coefs, intercepts = fitted["coefs_"], fitted["intercepts_"]
+        key = self._network_key(coefs, intercepts)
+        network, cached = fitted.get("_network", (None, ()))
         if len(key) == len(cached) and all(map(operator.is_, key, cached)):
             return network
-        return self._rebuilt_network(self._fitted_dtype())
+        return self._rebuilt_network(coefs, intercepts)
 
     def _output(self, X):
         """Return the output of the network, shape (n_samples, n_outputs)."""
@@ -373,7 +372,7 @@ class BaseMLP(BaseEstimator):
     def __setstate__(self, state):
         super().__setstate__(state)
         if hasattr(self, "coefs_"):
-            self._publish(self._rebuilt_network(self._fitted_dtype()))
+            self._publish(self._rebuilt_network(self.coefs_, self.intercepts_))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -514,7 +514,7 @@ def _copy(layout, parameters):
 
 def _check_dtype(dtype):
     try:
-        found = np.dtype(dtype)
+        found = None if dtype is None else np.dtype(dtype)
     except TypeError:
         found = None
     if found not in (np.float32, np.float64):
