@@ -121,34 +121,16 @@ class BaseMLP(BaseEstimator):
         rng = check_random_state(self.random_state)
 
         if fresh:
-            network = self._new_network(
-                (X.shape[1], *self._hidden_sizes(), self.n_outputs_), X.dtype
-            )
+            sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
+            network = self._new_network(sizes, X.dtype)
             self._draw_parameters(network, rng)
             self.n_layers_ = len(network.sizes)
         else:
             network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
 
-        rows, n_rows, held_out = None, X.shape[0], None
+        rows, held_out = self._hold_out(network, X, target, weight, validation_data, rng, fresh)
+        n_rows = X.shape[0] if rows is None else len(rows)
         stochastic = self.solver != "lbfgs"
-        if validation_data is not None:
-            held_out = self._check_validation_data(validation_data, X.dtype)
-        elif self.early_stopping and stochastic:
-            rows, held_rows = self._split(n_rows, target, rng)
-            n_rows = len(rows)
-            held_out = [None if a is None else a[held_rows] for a in (X, target, weight)]
-        if held_out is None:
-            self.validation_loss_curve_ = None
-        else:
-            if self.early_stopping and stochastic and held_out[0].shape[0] < 2:
-                raise ValueError(
-                    "The validation set is too small. Increase 'validation_fraction' or the size "
-                    "of your dataset."
-                )
-            held_out = self._watch(network, *held_out)
-            if fresh or getattr(self, "validation_loss_curve_", None) is None:
-                self.validation_loss_curve_ = []
-
         trainer = self._trainer(
             network,
             optimizer=solvers.make_optimizer(self),
@@ -206,7 +188,7 @@ class BaseMLP(BaseEstimator):
             warnings.warn(
                 f"batch_size={self.batch_size} is larger than the {n_rows} rows to train on and "
                 "is clipped",
-                stacklevel=4,
+                stacklevel=solvers.TO_CALLER,
             )
         return min(self.batch_size, n_rows)
 
@@ -222,6 +204,26 @@ class BaseMLP(BaseEstimator):
             bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
             w[:] = rng.uniform(-bound, bound, w.shape)
             b[:] = rng.uniform(-bound, bound, b.shape)
+
+    def _hold_out(self, network, X, target, weight, validation_data, rng, fresh):
+        """Return the rows to train on (None: all) and those to watch (None: no rows)."""
+        rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
+        if validation_data is not None:
+            held = self._check_validation_data(validation_data, X.dtype)
+        elif stopping:
+            rows, held_rows = self._split(X.shape[0], target, rng)
+            held = [None if a is None else a[held_rows] for a in (X, target, weight)]
+        else:
+            self.validation_loss_curve_ = None
+            return None, None
+        if stopping and held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        past = None if fresh else vars(self).get("validation_loss_curve_")
+        self.validation_loss_curve_ = past or []
+        return rows, self._watch(network, *held)
 
     def _split(self, n_samples, target, rng):
         """Draw the rows to train on and those held out by early stopping."""

@@ -338,7 +338,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Half the squared error, mean over the outputs; or half the Poisson deviance, with an
         exponential output, for y >= 0.
     {parameters}
+
     {attributes}
+
     Examples
     --------
     >>> from sklearn.datasets import load_diabetes
@@ -410,6 +412,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _encode(self, y, dtype, fresh, subset):
         """Return y with one column per output."""
+        y = y.toarray() if sp.issparse(y) else y
         target = np.require(y.reshape(len(y), -1), dtype, "CA")
         if fresh:
             self.n_outputs_ = target.shape[1]

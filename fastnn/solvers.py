@@ -14,8 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from fastnn.mlp import DivergenceWarning
 from fastnn.optimizers import SGD, Adam
 
-__all__ = ["HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]
+__all__ = ["TO_CALLER", "HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]
 
+TO_CALLER = 5  # stack levels of a warning: solver, _fit, fit, scikit-learn's wrapper, the user
 _SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
 
 
@@ -113,10 +114,10 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
                     f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the "
                     "optimization hasn't converged yet.",
                     ConvergenceWarning,
-                    stacklevel=2,
+                    stacklevel=TO_CALLER,
                 )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warnings.warn("Training interrupted by user.", stacklevel=TO_CALLER)
 
     est._optimizer_state = {
         "solver": est.solver,
@@ -130,7 +131,7 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
                 f"Training diverged in epoch {est.n_iter_}; the weights of the best epoch are "
                 "kept. Scale the data or lower learning_rate_init.",
                 DivergenceWarning,
-                stacklevel=2,
+                stacklevel=TO_CALLER,
             )
         trainer.parameters[:] = best
 
@@ -209,7 +210,7 @@ def fit_lbfgs(est, trainer, held_out=None):
             options={"maxfun": est.max_fun, "maxiter": est.max_iter, "gtol": est.tol},
         )
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", stacklevel=2)
+        warnings.warn("Training interrupted by user.", stacklevel=TO_CALLER)
         trainer.parameters[:] = iterate
         return
     trainer.parameters[:] = result.x
@@ -221,7 +222,7 @@ def fit_lbfgs(est, trainer, held_out=None):
             f"(status={result.status}): {result.message}. Increase max_iter={est.max_iter} or "
             f"max_fun={est.max_fun}, or scale the data.",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=TO_CALLER,
         )
 
 

@@ -1,0 +1,74 @@
+"""Ctrl-C: a warning, and the model is kept."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from estimator_data import load, make
+
+ENDLESS = {"max_iter": 10**9, "tol": 0.0, "n_iter_no_change": np.inf, "random_state": 0}
+
+
+@pytest.fixture
+def interrupt():
+    """``interrupt(seconds, how)``: Ctrl-C later, as an alarm or from another thread."""
+    timers = []
+
+    def start(seconds, how="alarm"):
+        if how == "alarm":
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        else:
+            timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
+            timers[-1].start()
+
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    yield start
+    signal.signal(signal.SIGALRM, previous)
+    for timer in timers:
+        timer.join()
+
+
+@pytest.mark.parametrize("how", ["alarm", "thread"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"solver": "sgd"}])
+@pytest.mark.parametrize("name", ["digits", "diabetes"])
+def test_interrupt(name, settings, n_threads, how, interrupt):
+    X, y = load(name)
+    model = make(name, n_threads=n_threads, **ENDLESS, **settings)
+    start = time.perf_counter()
+    interrupt(0.3, how)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, y)
+    assert time.perf_counter() - start < 5
+    assert abs(model.n_iter_ - len(model.loss_curve_)) <= 1
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    same = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(same.predict(X), model.predict(X))
+    if not model.early_stopping:
+        model.partial_fit(X, y)
+
+
+def test_interrupt_within_an_epoch(interrupt):
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(60_000, 200)), rng.normal(size=60_000)
+    model = make("diabetes", hidden_layer_sizes=(500, 500), dtype="float32", max_iter=1)
+    interrupt(0.6)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, y)
+    assert model.n_iter_ == 0
+    assert np.isfinite(model.predict(X[:10])).all()
+
+
+def test_interrupt_of_lbfgs(interrupt):
+    X, y = load("digits")
+    settings = {"tol": 0.0, "max_iter": 10**9, "max_fun": 10**9, "random_state": 0}
+    model = make("digits", solver="lbfgs", alpha=1.0, hidden_layer_sizes=(300, 300), **settings)
+    interrupt(0.6)
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model.fit(X, y)
+    assert model.n_iter_ > 3
+    assert model.score(X, y) > 0.3
