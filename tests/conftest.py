@@ -1,0 +1,56 @@
+"""Shared by all tests: what runs on this machine, fresh interpreters, the folder of the slow twin.
+
+pytest puts the folder of this file on the path, so that any test can say ``import reference``.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastnn
+from fastnn import _kernels
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(params=_kernels.available_isas())
+def isa(request):
+    """Each instruction set that runs here."""
+    return request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    """Each dtype of the kernels."""
+    return request.param
+
+
+@pytest.fixture
+def run_python():
+    """Run code in a fresh interpreter: ``run_python(code, *arguments, **environment)``.
+
+    It has the folders of the tests on its path. Past ``timeout`` seconds it ends with all its
+    children.
+    """
+
+    def run(code, *arguments, timeout=120, **environment):
+        path = [Path(fastnn.__file__).parents[1], TESTS, TESTS / "network", TESTS / "kernels"]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)),
+               **{name: str(value) for name, value in environment.items()}}
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        with subprocess.Popen(command, env=env, cwd=TESTS, text=True, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, start_new_session=True) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                if hasattr(os, "killpg"):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+    return run

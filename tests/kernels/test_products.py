@@ -1,0 +1,114 @@
+"""The forward product with bias and activation, and column sums, for odd shapes."""
+
+import numpy as np
+import pytest
+import reference
+
+from fastnn import _kernels
+
+SHAPES = [
+    *((rows, 7, 5) for rows in range(1, 41)),
+    *((5, n_in, 7) for n_in in range(1, 41)),
+    *((7, 5, n_out) for n_out in range(1, 41)),
+    (1, 1, 1), (13, 383, 9), (7, 384, 65), (6, 385, 64), (3, 1000, 129), (31, 17, 200),
+]
+
+
+def case(rows, n_in, n_out, dtype):
+    rng = np.random.default_rng(rows * 10_000 + n_in * 100 + n_out)
+    shapes = (rows, n_in), (n_in, n_out), n_out
+    return tuple(rng.normal(size=shape).astype(dtype) for shape in shapes)
+
+
+def bound(x, w, b):
+    """Rounding error of a chain of n_in + 1 additions, to first order."""
+    size = np.abs(x).astype(float) @ np.abs(w).astype(float) + np.abs(b)
+    return (len(w) + 1) * np.finfo(x.dtype).eps / 2 * size
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_dense_against_numpy(shape, dtype, isa):
+    x, w, b = case(*shape, dtype)
+    got = _kernels.dense(x, w, b, "identity", isa)
+    wanted = x.astype(np.longdouble) @ w.astype(np.longdouble) + b
+    assert got.dtype == dtype
+    assert got.shape == wanted.shape
+    assert (np.abs(got - wanted) <= bound(x, w, b)).all()
+
+
+@pytest.mark.parametrize("name", _kernels.ACTIVATIONS)
+def test_dense_with_activation(name, dtype, isa):
+    x, w, b = case(9, 5, 19, dtype)
+    got = _kernels.dense(x, w, b, name, isa)
+    plain = _kernels.activate(name, _kernels.dense(x, w, b, "identity", isa), isa)
+    np.testing.assert_array_equal(got, plain)
+    if name != "step":
+        wanted = reference.activation(name)[0](x.astype(float) @ w.astype(float) + b)
+        np.testing.assert_allclose(got, wanted, rtol=300 * np.finfo(dtype).eps,
+                                   atol=30 * np.finfo(dtype).eps)
+
+
+def test_dense_row_does_not_depend_on_its_neighbours(dtype, isa):
+    """The same bits for one row alone and anywhere in a batch."""
+    x, w, b = case(40, 400, 83, dtype)
+    whole = _kernels.dense(x, w, b, "identity", isa)
+    for r in range(len(x)):
+        assert _kernels.dense(x[r : r + 1], w, b, "identity", isa).tobytes() == whole[r].tobytes()
+    for start in (1, 3, 7):
+        part = _kernels.dense(x[start:], w, b, "identity", isa)
+        assert part.tobytes() == whole[start:].tobytes()
+
+
+def test_dense_column_does_not_depend_on_its_neighbours(dtype, isa):
+    x, w, b = case(13, 33, 83, dtype)
+    whole = _kernels.dense(x, w, b, "identity", isa)
+    for n_out in range(1, 83):
+        part = _kernels.dense(x, w[:, :n_out], b[:n_out], "identity", isa)
+        np.testing.assert_array_equal(part, whole[:, :n_out])
+
+
+def test_instruction_sets_agree_on_dense(dtype):
+    x, w, b = case(13, 500, 83, dtype)
+    results = [_kernels.dense(x, w, b, "identity", isa) for isa in _kernels.available_isas()]
+    for other in results[1:]:
+        assert (np.abs(other - results[0]) <= 2 * bound(x, w, b)).all()
+
+
+def test_fused_instruction_sets_agree_bitwise(dtype):
+    """AVX2 and AVX-512 both run one chain of fused multiply-adds over k."""
+    fused = [name for name in ("avx2", "avx512") if name in _kernels.available_isas()]
+    if len(fused) < 2:
+        pytest.skip("needs two instruction sets with fused multiply-add")
+    x, w, b = case(13, 500, 83, dtype)
+    first, second = (_kernels.dense(x, w, b, "identity", isa) for isa in fused)
+    assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("place", ["x", "w", "b"])
+def test_nan_reaches_the_product(place, dtype, isa):
+    arrays = dict(zip("xwb", case(7, 5, 37, dtype), strict=True))
+    arrays[place].flat[3] = np.nan
+    got = np.isnan(_kernels.dense(*arrays.values(), "relu", isa))
+    wanted = np.isnan(arrays["x"] @ arrays["w"] + arrays["b"])
+    np.testing.assert_array_equal(got, wanted)
+    assert got.any()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 31, 32, 33, 500])
+def test_column_sums(rows, dtype, isa):
+    for n in (*range(1, 41), 511, 513):
+        x = np.random.default_rng(n).normal(size=(rows, n)).astype(dtype)
+        got = _kernels.column_sums(x, isa)
+        wanted = x.astype(np.longdouble).sum(axis=0)
+        error = rows * np.finfo(dtype).eps / 2 * np.abs(x).sum(axis=0)
+        assert (np.abs(got - wanted) <= error).all()
+
+
+def test_column_sums_are_one_chain_over_rows(dtype):
+    """Every instruction set adds the rows in order, so all give the same bits."""
+    x = np.random.default_rng(0).normal(size=(57, 83)).astype(dtype)
+    chain = np.zeros(83, dtype)
+    for row in x:
+        chain += row
+    for isa in _kernels.available_isas():
+        assert _kernels.column_sums(x, isa).tobytes() == chain.tobytes()

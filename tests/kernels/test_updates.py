@@ -1,0 +1,113 @@
+"""One step of every optimizer against the twin, element by element."""
+
+import numpy as np
+import pytest
+import reference
+
+import fastnn
+from fastnn import _kernels
+
+OPTIMIZERS = {
+    "sgd": (fastnn.SGD(0.1), reference.SGD()),
+    "sgd without momentum": (fastnn.SGD(0.1, momentum=0), reference.SGD(momentum=0)),
+    "nesterov": (fastnn.SGD(0.1, nesterov=True), reference.SGD(nesterov=True)),
+    "step sgd": (fastnn.SGD(0.1, velocity="step"), reference.StepSGD()),
+    "step nesterov": (fastnn.SGD(0.1, 0.8, True, velocity="step"),
+                      reference.StepSGD(momentum=0.8, nesterov=True)),
+    "adam": (fastnn.Adam(0.1), reference.Adam()),
+    "adam eps hat": (fastnn.Adam(0.1, 0.8, 0.99, 1e-4, eps_hat=True),
+                     reference.Adam(beta1=0.8, beta2=0.99, eps=1e-4, eps_hat=True)),
+    "adamw": (fastnn.AdamW(0.1, weight_decay=0.1), reference.AdamW(weight_decay=0.1)),
+    "rmsprop": (fastnn.RMSprop(0.1), reference.RMSprop()),
+    "adagrad": (fastnn.Adagrad(0.1), reference.Adagrad()),
+}
+
+
+def run(optimizer, size, dtype, isa, n_steps=5, **more):
+    """The same few steps by the kernel and by the twin; returns both weights and states."""
+    ours, twin = optimizer
+    twin = type(twin)(**{k: v for k, v in vars(twin).items() if k not in ("step", "state")})
+    rng = np.random.default_rng(size)
+    w = rng.normal(size=size).astype(dtype)
+    states = [np.zeros_like(w) for _ in range(_kernels.OPTIMIZERS[ours.name].n_state)]
+    wanted = w.astype(float)
+    for step in range(1, n_steps + 1):
+        lr = 0.1 / step
+        g = rng.normal(size=size).astype(dtype)
+        c = _kernels.coefficients(ours.name, step, lr, ours.hyperparameters)
+        _kernels.update(ours.name, w, g, states, c, isa, **more)
+        twin.update([wanted], [g.astype(float)], lr)
+    return w, states, wanted, [vectors[0] for vectors in twin.state]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_is_the_twins(name, dtype, isa):
+    rtol = 40 * np.finfo(dtype).eps
+    for size in (*range(1, 34), 511, 512, 513, 1025):
+        w, states, wanted, twins = run(OPTIMIZERS[name], size, dtype, isa)
+        np.testing.assert_allclose(w, wanted, rtol=rtol, atol=rtol)
+        if not name.startswith("step"):  # the kernel keeps that velocity with the sign of g
+            for got, state in zip(states, twins, strict=True):
+                np.testing.assert_allclose(got, state, rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_update_does_not_depend_on_the_place(name, dtype, isa):
+    """An element gets the same bits in the vector loop, in the rest, alone."""
+    optimizer, _ = OPTIMIZERS[name]
+    rng = np.random.default_rng(0)
+    w, g = rng.normal(size=(2, 600)).astype(dtype)
+    n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
+    c = _kernels.coefficients(optimizer.name, 3, 0.1, optimizer.hyperparameters)
+    whole = w.copy()
+    _kernels.update(optimizer.name, whole, g, [np.ones_like(w) for _ in range(n_state)], c, isa)
+    for size in (1, 5, 31, 64, 513):
+        for start in range(0, 600, size):
+            part = w[start : start + size].copy()
+            states = [np.ones_like(part) for _ in range(n_state)]
+            _kernels.update(optimizer.name, part, g[start : start + size], states, c, isa)
+            assert part.tobytes() == whole[start : start + size].tobytes()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_instruction_sets_agree(name, dtype):
+    rtol = 40 * np.finfo(dtype).eps
+    results = [run(OPTIMIZERS[name], 600, dtype, isa)[0] for isa in _kernels.available_isas()]
+    for other in results[1:]:
+        np.testing.assert_allclose(other, results[0], rtol=rtol, atol=rtol)
+
+
+def test_parts_decay_and_scale(dtype, isa):
+    """g = (sum of parts + decay w) scale; returned is |w|² before the step."""
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=700).astype(dtype)
+    before = w.astype(float)
+    parts = rng.normal(size=(4, 700)).astype(dtype)
+    c = _kernels.coefficients("sgd", 1, 0.1, fastnn.SGD(momentum=0).hyperparameters)
+    squares = _kernels.update("sgd", w, parts, [np.zeros_like(w)], c, isa, decay=0.3, scale=0.25)
+    wanted = before - 0.1 * 0.25 * (parts.astype(float).sum(axis=0) + 0.3 * before)
+    eps = float(np.finfo(dtype).eps)
+    np.testing.assert_allclose(w, wanted, rtol=4 * eps, atol=4 * eps)
+    assert squares == pytest.approx((before**2).sum(), rel=4 * eps, abs=0)
+
+
+def test_nan_in_the_gradient_reaches_only_its_weight(dtype, isa):
+    for name, (optimizer, _) in OPTIMIZERS.items():
+        w, g = np.ones(33, dtype), np.ones(33, dtype)
+        g[5] = np.nan
+        states = [np.zeros_like(w) for _ in range(_kernels.OPTIMIZERS[optimizer.name].n_state)]
+        c = _kernels.coefficients(optimizer.name, 1, 0.1, optimizer.hyperparameters)
+        _kernels.update(optimizer.name, w, g, states, c, isa)
+        assert np.flatnonzero(np.isnan(w)).tolist() == [5], name
+
+
+def test_first_step_of_adam_by_hand():
+    """With both corrections the first step is lr sign(g), whatever the size of g."""
+    w, g = np.zeros(3), np.array([1e-3, -5.0, 40.0])
+    c = _kernels.coefficients("adam", 1, 0.01, fastnn.Adam(eps=1e-12).hyperparameters)
+    _kernels.update("adam", w, g, [np.zeros(3), np.zeros(3)], c)
+    np.testing.assert_allclose(w, [-0.01, 0.01, -0.01], rtol=2e-9)
+
+
+def test_every_optimizer_of_the_table_is_tested():
+    assert {optimizer.name for optimizer, _ in OPTIMIZERS.values()} == set(_kernels.OPTIMIZERS)

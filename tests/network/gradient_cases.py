@@ -1,0 +1,83 @@
+"""The networks on which gradients are checked; as a script: writes what this process computes.
+
+Every activation x every loss x odd sizes from 1 to 17 units and 1 to 33 rows, every output that the
+squared error takes, and different activations in the layers of one network.
+"""
+
+import sys
+
+import numpy as np
+import reference
+
+import fastnn
+from fastnn import _kernels
+
+SHAPES = [  # rows, sizes
+    (1, (1, 1, 1)),
+    (2, (3, 2, 1)),
+    (5, (2, 5, 3, 2)),
+    (7, (4, 3)),
+    (9, (1, 9, 1)),
+    (16, (16, 8, 4)),
+    (17, (5, 17, 3)),
+    (33, (3, 4, 2)),
+]
+MARGIN = 1e-3  # no weighted input is nearer than this to 0, where activations have their kinks,
+LARGEST = 5.0  # or beyond this, where exp of exp would make the loss too steep for differences
+
+
+def cases():
+    """name -> (activation or one each, output, loss, rows, sizes)"""
+    found = {}
+    for rows, sizes in SHAPES:
+        shape = f"{rows}x{'-'.join(map(str, sizes))}"
+        for info in _kernels.LOSSES.values():
+            for activation in _kernels.ACTIVATIONS:
+                found[f"{activation} {info.name} {shape}"] = (
+                    activation, info.link, info.name, rows, sizes)
+        for output in _kernels.ACTIVATIONS:
+            found[f"output {output} {shape}"] = ("tanh", output, "squared_error", rows, sizes)
+    for first in _kernels.ACTIVATIONS:
+        found[f"{first} gelu tanh softmax"] = (
+            (first, "gelu", "tanh"), "softmax", "cross_entropy", 5, (3, 7, 4, 5, 3))
+    return found
+
+
+CASES = cases()
+
+
+def targets(loss, rows, n_out, rng):
+    """Targets of the kind that the loss takes; integer labels for cross_entropy."""
+    if loss == "cross_entropy":
+        return rng.integers(0, n_out, rows)
+    kind = _kernels.LOSSES[loss].targets
+    if kind == "nonnegative":
+        return rng.poisson(2, (rows, n_out)).astype(float)
+    return rng.normal(size=(rows, n_out)) if kind == "real" else rng.integers(
+        0, 2, (rows, n_out)).astype(float)
+
+
+def build(name, dtype="float64"):
+    """(net, X, y, loss) of a case, away from kinks."""
+    activation, output, loss, rows, sizes = CASES[name]
+    net = fastnn.MLP(sizes, activation, output, dtype=dtype, random_state=0, n_threads=1)
+    for seed in range(1000):
+        rng = np.random.default_rng(seed)
+        weights = [rng.uniform(-0.7, 0.7, array.shape) for array in net.get_weights()]
+        X, y = rng.uniform(-1, 1, (rows, sizes[0])), targets(loss, rows, sizes[-1], rng)
+        net.set_weights(weights)
+        _, zs = reference.Twin.of(net).forward(X)
+        if all(np.abs(z).min() > MARGIN and np.abs(z).max() < LARGEST for z in zs):
+            return net, X, y, loss
+    raise RuntimeError(f"no seed keeps the weighted inputs of {name} within bounds")
+
+
+def compute(name, dtype="float64"):
+    """Loss and gradient of a case by fastnn, the loss in front."""
+    net, X, y, loss = build(name, dtype)
+    value, grad = net.loss_and_grad(X, y, loss=loss)
+    return np.concatenate([[value], grad])
+
+
+if __name__ == "__main__":
+    np.savez(sys.argv[1], isa=_kernels.isa(), **{name: compute(name) for name in CASES})

@@ -1,0 +1,341 @@
+"""The epoch loop in its process: no Python objects, Ctrl-C within 100 ms, forks, threads."""
+
+import os
+import signal
+import sys
+import threading
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn._training import Trainer
+from fastnn.threads import single_threaded_blas
+
+CASE = """
+import numpy as np, fastnn
+from fastnn._training import Trainer
+from fastnn.threads import single_threaded_blas
+
+def trainer(n_threads, dropout=0.2, batch_size=200):
+    rng = np.random.default_rng(0)
+    made = Trainer((64, 100, 10), ("relu",), "softmax", "cross_entropy", dtype="float32",
+                   optimizer=fastnn.Adam(), batch_size=batch_size, alpha=0.1, dropout=dropout,
+                   n_threads=n_threads)
+    for w in made.weights:
+        w[:] = rng.normal(scale=0.1, size=w.shape)
+    X = rng.normal(size=(4000, 64)).astype("float32")
+    made.set_data(X, rng.integers(0, 10, 4000).astype(np.int32), np.ones(4000, "float32"))
+    return made
+"""
+
+
+def trainer_of_case(n_threads):
+    namespace = {}
+    exec(CASE, namespace)
+    return namespace["trainer"](n_threads)
+
+
+def order_of(steps):
+    """Rows of so many steps, drawn with replacement."""
+    return np.random.default_rng(0).integers(0, 4000, steps * 200)
+
+
+# ---- no Python object is made inside an epoch ----
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_memory_does_not_grow_with_the_steps(n_threads):
+    """Neither what an epoch leaves behind nor the most it needs at a time."""
+    trainer = trainer_of_case(n_threads)
+    orders = {steps: order_of(steps) for steps in (10, 1000)}
+    left, peak = {}, {}
+    tracemalloc.start()
+    try:
+        with single_threaded_blas():
+            for steps in (10, 1000, 10, 1000):  # the last two count: everything is warm then
+                tracemalloc.reset_peak()
+                before, (current, _) = sys.getallocatedblocks(), tracemalloc.get_traced_memory()
+                trainer.run_epoch(orders[steps], learning_rate=1e-3)
+                left[steps] = sys.getallocatedblocks() - before
+                peak[steps] = tracemalloc.get_traced_memory()[1] - current
+    finally:
+        tracemalloc.stop()
+    assert abs(left[1000] - left[10]) <= 2  # the float that is returned, the counts themselves
+    assert peak[1000] == pytest.approx(peak[10], abs=200)
+
+
+COUNT = CASE + """
+import sys, _testcapi
+
+def completes(made, order, allowed):
+    # whether an epoch gets along with so many allocations by Python
+    _testcapi.set_nomemory(allowed)
+    try:
+        made.run_epoch(order, learning_rate=1e-3)
+        done = True
+    except MemoryError:
+        done = False
+    finally:
+        _testcapi.remove_mem_hooks()
+    return done
+
+made = trainer(int(sys.argv[1]))
+few, many = (np.random.default_rng(0).integers(0, 4000, steps * 200) for steps in (10, 1000))
+with single_threaded_blas():
+    made.run_epoch(few, learning_rate=1e-3)
+    made.run_epoch(many, learning_rate=1e-3)
+    needed = next(n for n in range(100_000) if completes(made, few, n))
+    print(needed, made.plan.signal_steps, completes(made, many, needed))
+"""
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_thousand_steps_allocate_no_more_than_ten(n_threads, run_python):
+    """Exact: CPython's own hook makes every allocation by Python beyond a number fail."""
+    pytest.importorskip("_testcapi", reason="this Python comes without its allocation hooks")
+    done = run_python(COUNT, n_threads)
+    assert done.returncode == 0, done.stderr
+    needed, signal_steps, many = done.stdout.split()
+    assert 0 < int(needed) < 200
+    assert int(signal_steps) < 1000  # the look for Ctrl-C is among the steps
+    assert many == "True"
+
+
+# ---- Ctrl-C ----
+
+
+def interrupt_after(seconds, sent):
+    """Sends SIGINT to this process from another thread and notes when."""
+
+    def send():
+        sent.append(time.perf_counter())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    timer = threading.Timer(seconds, send)
+    timer.start()
+    return timer
+
+
+@pytest.fixture
+def python_handler():
+    """pytest or its plugins may have put another handler in place of Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("sizes", [(64, 100, 10), (300, 800, 800, 10), (3, 4, 2)])
+def test_ctrl_c_within_one_epoch(n_threads, sizes, python_handler):
+    """It arrives in the middle of a long epoch, and the trainer stands after a whole step."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, sizes[0])).astype("float32")
+    y = rng.integers(0, sizes[-1], 2000).astype(np.int32)
+    order = np.resize(np.arange(2000), 40_000_000)
+
+    def made():
+        trainer = Trainer(sizes, ("relu",) * (len(sizes) - 2), "softmax", "cross_entropy",
+                          dtype="float32", optimizer=fastnn.SGD(), batch_size=200,
+                          n_threads=n_threads)
+        for w in trainer.weights:
+            w[:] = np.random.default_rng(1).normal(scale=0.03, size=w.shape)
+        trainer.set_data(X, y)
+        return trainer
+
+    trainer, sent = made(), []
+    with single_threaded_blas():
+        timer = interrupt_after(0.2, sent)
+        with pytest.raises(KeyboardInterrupt):
+            trainer.run_epoch(order, learning_rate=1e-3)
+        arrived = time.perf_counter()
+        timer.join()
+        assert arrived - sent[0] < 0.1
+        assert 0 < trainer.step < 200_000
+        again = made()
+        again.run_epoch(order[: 200 * trainer.step], learning_rate=1e-3)
+    assert again.parameters.tobytes() == trainer.parameters.tobytes()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_ctrl_c_leaves_a_usable_model(n_threads, python_handler):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(5000, 64)), rng.integers(0, 10, 5000)
+    net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=n_threads)
+    start, sent = net.parameters.copy(), []
+    timer = interrupt_after(0.2, sent)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(X, y, epochs=1_000_000)
+    arrived = time.perf_counter()
+    timer.join()
+    assert arrived - sent[0] < 0.1
+    assert np.isfinite(net.parameters).all()
+    assert not (net.parameters == start).all()
+    np.testing.assert_allclose(net.predict(X).sum(axis=1), 1, rtol=1e-5)
+    loss = net.loss(X, y)
+    net.fit(X, y, epochs=3)
+    assert net.loss(X, y) < loss
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1 here")
+def test_other_signals_reach_their_handlers():
+    """A handler that does not raise runs in the middle of an epoch, and the epoch goes on."""
+    trainer = trainer_of_case(1)
+    seen = []
+    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(time.perf_counter()))
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    try:
+        with single_threaded_blas():
+            timer.start()
+            trainer.run_epoch(order_of(5000), learning_rate=1e-3)
+            ended = time.perf_counter()
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert trainer.step == 5000
+    assert len(seen) == 1
+    assert seen[0] < ended - 0.02
+
+
+# ---- other threads, other processes ----
+
+
+def small_problem():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(1500, 64)).astype("float32"), rng.integers(0, 10, 1500)
+
+
+def fitted(X, y, n_threads):
+    net = fastnn.MLP((64, 100, 10), output="softmax", dropout=0.2, random_state=0,
+                     n_threads=n_threads)
+    net.fit(X, y, epochs=3, batch_size=200)
+    return net.parameters.tobytes()
+
+
+def test_the_gil_is_released():
+    """Python code in another thread runs on while an epoch does."""
+    trainer = trainer_of_case(1)
+    ticks, stop = [], threading.Event()
+
+    def tick():
+        while not stop.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.001)
+
+    thread = threading.Thread(target=tick)
+    with single_threaded_blas():
+        thread.start()
+        begin = time.perf_counter()
+        trainer.run_epoch(order_of(2000), learning_rate=1e-3)
+        end = time.perf_counter()
+    stop.set()
+    thread.join()
+    during = [t for t in ticks if begin < t < end]
+    assert len(during) > 0.1 * (end - begin) / 0.001
+
+
+def test_fits_in_many_threads_at_a_time():
+    X, y = small_problem()
+    wanted, results = fitted(X, y, 1), []
+    threads = [threading.Thread(target=lambda n=n: results.append(fitted(X, y, n)))
+               for n in (1, 2, 3, 4, 1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [wanted] * 6
+
+
+def test_predictions_in_many_threads_during_a_fit():
+    """Every prediction is that of one epoch's parameters, never of a mixture."""
+    X, y = small_problem()
+    net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=2)
+    allowed, found, stop = {net.predict(X).tobytes()}, [], threading.Event()
+
+    def predict():
+        while not stop.is_set():
+            found.append(net.predict(X).tobytes())
+
+    threads = [threading.Thread(target=predict) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    net.fit(X, y, epochs=20, batch_size=200,
+            callback=lambda epoch, net, history: allowed.add(net.predict(X).tobytes()) or False)
+    allowed.add(net.predict(X).tobytes())
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(found) > 3
+    assert set(found) <= allowed
+
+
+def test_two_fits_of_one_net_at_a_time_are_refused():
+    X, y = small_problem()
+    net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0)
+    errors = []
+
+    def nested(epoch, net, history):
+        try:
+            net.fit(X, y)
+        except RuntimeError as error:
+            errors.append(str(error))
+        return True
+
+    net.fit(X, y, epochs=3, callback=nested)
+    assert len(errors) == 1
+    assert "fit" in errors[0]
+
+
+FORK = """
+import os, sys
+import numpy as np, fastnn
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(1500, 64)).astype("float32"), rng.integers(0, 10, 1500)
+
+def fitted(n_threads):
+    net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=n_threads)
+    assert net.plan(200).threads == n_threads
+    net.fit(X, y, epochs=2, batch_size=200)
+    return net.parameters.tobytes() + net.predict(X).tobytes()
+
+wanted = fitted(2)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fitted(2) == wanted else 3)
+    assert fitted(2) == wanted
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_parent_and_child_go_on_in_parallel_after_a_fork(run_python):
+    done = run_python(FORK, timeout=60)
+    assert done.stdout.strip() == "done", done.stderr
+
+
+def test_float_mode_of_the_process_is_restored():
+    """Subnormal numbers are flushed inside the loop only."""
+    tiny = np.float32(np.finfo(np.float32).smallest_subnormal)
+    X, y = small_problem()
+    for n_threads in (1, 2):
+        fitted(X, y, n_threads)
+        assert tiny * np.float32(1) == tiny
+        assert (np.full(100, tiny) + np.zeros(100, np.float32) > 0).all()
+
+
+def test_blas_threads_are_restored():
+    from threadpoolctl import threadpool_info
+
+    def threads():
+        return [(info["filepath"], info["num_threads"]) for info in threadpool_info()
+                if info["user_api"] == "blas"]
+
+    X, y = small_problem()
+    fitted(X, y, 1)
+    before = threads()
+    fitted(X, y, 2)
+    assert threads() == before

@@ -1,0 +1,228 @@
+"""loss_and_grad against 4th-order finite differences and against the twin."""
+
+import numpy as np
+import pytest
+import reference
+from gradient_cases import CASES, build, targets
+
+import fastnn
+from fastnn import _kernels
+from fastnn._training import Trainer
+from fastnn.plan import ParameterLayout
+from fastnn.threads import single_threaded_blas
+
+H = 1e-4
+
+
+def flat(layout, arrays):
+    """[dW0, db0, ...] as a flat vector like the network's parameters."""
+    vector = layout.allocate()
+    own = [view for pair in zip(*layout.views(vector), strict=True) for view in pair]
+    for view, array in zip(own, arrays, strict=True):
+        view[...] = array
+    return vector
+
+
+def finite_differences(trainer):
+    """4th-order central differences of the trainer's loss in each of its parameters."""
+    slopes = np.zeros_like(trainer.parameters)
+    ones = np.ones(2 * len(trainer.weights))
+    for at in np.flatnonzero(flat(trainer.layout, ones)):
+        middle, values = trainer.parameters[at], []
+        for step in (1, -1, 2, -2):
+            trainer.parameters[at] = middle + step * H
+            values.append(trainer.loss_and_grad())
+        trainer.parameters[at] = middle
+        slopes[at] = (8 * (values[0] - values[1]) - (values[2] - values[3])) / (12 * H)
+    return slopes
+
+
+def trainer_for(net, X, y, loss, sample_weight=None, **more):
+    trainer = Trainer(net.sizes, net.activations, net.output, loss, dtype=net.dtype,
+                      optimizer=None, batch_size=len(X), n_threads=1, **more)
+    trainer.parameters[:] = net.parameters
+    trainer.set_data(X, y.astype(np.int32) if y.ndim == 1 else y, sample_weight)
+    return trainer
+
+
+def assert_is_slope(grad, slopes):
+    """1e-6 relative in each element; 1e-10 is what rounding leaves of a difference quotient."""
+    assert np.isfinite(grad).all()
+    np.testing.assert_allclose(grad, slopes, rtol=1e-6, atol=1e-10 * max(1, np.abs(grad).max()))
+
+
+def assert_is_twins(net, got, wanted, rtol=1e-12):
+    value, grad = got
+    wanted_value, gradients = wanted
+    wanted_grad = flat(ParameterLayout(net.sizes, net.dtype), gradients).astype(float)
+    assert value == pytest.approx(wanted_value, rel=rtol, abs=1e-15)
+    np.testing.assert_allclose(grad, wanted_grad, rtol=0,
+                               atol=rtol * max(np.abs(wanted_grad).max(), 1e-3))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradient_is_the_slope_and_the_twins(name):
+    net, X, y, loss = build(name)
+    value, grad = net.loss_and_grad(X, y, loss=loss)
+    assert net.loss(X, y, loss=loss) == value
+    with single_threaded_blas():
+        assert_is_slope(grad, finite_differences(trainer_for(net, X, y, loss)))
+    assert_is_twins(net, (value, grad), reference.Twin.of(net).loss_and_grad(X, y, loss))
+
+
+@pytest.mark.parametrize("other", _kernels.available_isas())
+def test_every_instruction_set(other, run_python, tmp_path):
+    """Each one, in a process of its own, gives the twin's gradients."""
+    done = run_python("import runpy; runpy.run_module('gradient_cases', run_name='__main__')",
+                      tmp_path / "gradients.npz", FASTNN_ISA=other)
+    assert done.returncode == 0, done.stderr
+    with np.load(tmp_path / "gradients.npz") as found:
+        assert str(found["isa"]) == other
+        for name in CASES:
+            net, X, y, loss = build(name)
+            got = found[name]
+            assert_is_twins(net, (got[0], got[1:]),
+                            reference.Twin.of(net).loss_and_grad(X, y, loss))
+
+
+# ---- what is added to the plain mean loss: one case of each kind of loss ----
+
+SOME = ["tanh squared_error 5x2-5-3-2", "gelu cross_entropy 17x5-17-3",
+        "elu binary_cross_entropy 33x3-4-2", "sigmoid poisson 7x4-3",
+        "relu perceptron 9x1-9-1", "output softplus 17x5-17-3"]
+
+
+@pytest.mark.parametrize("name", SOME)
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_l2_and_sample_weights(name, alpha, weighted):
+    net, X, y, loss = build(name)
+    weights = np.random.default_rng(1).uniform(0, 3, len(X)) if weighted else None
+    if weighted:
+        weights[1] = 0
+    got = net.loss_and_grad(X, y, loss=loss, alpha=alpha, sample_weight=weights)
+    with single_threaded_blas():
+        trainer = trainer_for(net, X, y, loss, weights, alpha=alpha)
+        assert_is_slope(got[1], finite_differences(trainer))
+    twin = reference.Twin.of(net)
+    assert_is_twins(net, got, twin.loss_and_grad(X, y, loss, weights, alpha))
+    assert net.loss(X, y, loss=loss, alpha=alpha, sample_weight=weights) == got[0]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_weights_repeat_rows(name):
+    """A weight of k is the row k times, a weight of 0 is no row."""
+    net, X, y, loss = build(name)
+    counts = np.arange(len(X)) % 4
+    repeated = net.loss_and_grad(np.repeat(X, counts, axis=0), np.repeat(y, counts, axis=0),
+                                 loss=loss, alpha=0.2)
+    weighted = net.loss_and_grad(X, y, loss=loss, alpha=0.2, sample_weight=counts)
+    assert weighted[0] == pytest.approx(repeated[0], rel=1e-13, abs=0)
+    np.testing.assert_allclose(weighted[1], repeated[1], rtol=0,
+                               atol=1e-13 * np.abs(repeated[1]).max())
+
+
+def test_biases_have_no_penalty():
+    net, X, y, loss = build(SOME[0])
+    net.set_weights([array if array.ndim == 1 else 0 * array for array in net.get_weights()])
+    assert net.loss(X, y, alpha=10) == net.loss(X, y)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_sum_over_outputs(name):
+    """reduction="sum" is scikit-learn's gradient of the squared error; the value stays."""
+    net, X, y, loss = build(name)
+    trainer = trainer_for(net, X, y, loss, alpha=0.2, reduction="sum")
+    grad = np.zeros_like(trainer.parameters)
+    with single_threaded_blas():
+        value = trainer.loss_and_grad(grad)
+    assert_is_twins(net, (value, grad), reference.Twin.of(net).loss_and_grad(
+        X, y, loss, alpha=0.2, reduction="sum"))
+
+
+@pytest.mark.parametrize("shape", [(1, (1, 1, 1)), (5, (3, 7, 2)), (33, (4, 5, 17))])
+def test_labels_equal_one_hot(shape):
+    rows, sizes = shape
+    rng = np.random.default_rng(0)
+    net = fastnn.MLP(sizes, "tanh", "softmax", dtype="float64", random_state=0)
+    X, labels = rng.normal(size=(rows, sizes[0])), rng.integers(0, sizes[-1], rows)
+    one_hot = reference.one_hot(labels, sizes[-1])
+    for y in (labels.astype(np.uint8), labels.astype(float), labels.reshape(-1, 1)):
+        if y.ndim == 2 and sizes[-1] == 1:
+            continue  # a column of 0 for one class is a distribution, not labels
+        by_label, by_row = net.loss_and_grad(X, y), net.loss_and_grad(X, one_hot)
+        assert by_label[0] == pytest.approx(by_row[0], rel=1e-14, abs=0)
+        np.testing.assert_allclose(by_label[1], by_row[1], rtol=0, atol=1e-15)
+
+
+def test_soft_targets():
+    """Probabilities as targets, and rows that do not sum to 1."""
+    net, X, _, _ = build("tanh cross_entropy 5x2-5-3-2")
+    y = np.random.default_rng(0).uniform(0, 1, (5, 2))
+    assert_is_twins(net, net.loss_and_grad(X, y),
+                    reference.Twin.of(net).loss_and_grad(X, y, "cross_entropy"))
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_deltas_are_gradients_of_the_weighted_inputs(name):
+    net, X, y, loss = build(name)
+    deltas = net.deltas(X, y, loss=loss)
+    _, _, wanted = reference.Twin.of(net).loss_and_grad(X, y, loss, with_deltas=True)
+    assert [d.shape for d in deltas] == [(len(X), n) for n in net.sizes[1:]]
+    for got, twin in zip(deltas, wanted, strict=True):
+        np.testing.assert_allclose(got, twin, rtol=0, atol=1e-14)
+    # and the gradient of a bias is their sum over rows
+    _, grad = net.loss_and_grad(X, y, loss=loss)
+    _, biases = ParameterLayout(net.sizes, net.dtype).views(grad)
+    for delta, slope in zip(deltas, biases, strict=True):
+        np.testing.assert_allclose(delta.sum(axis=0), slope, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [1023, 1024, 1025, 2500])
+def test_many_rows(rows):
+    """Beyond the rows that are worked on at a time."""
+    rng = np.random.default_rng(0)
+    net = fastnn.MLP((5, 16, 3), "silu", "softmax", dtype="float64", random_state=0)
+    X, y = rng.normal(size=(rows, 5)), rng.integers(0, 3, rows)
+    weights = rng.uniform(0, 2, rows)
+    twin = reference.Twin.of(net)
+    assert_is_twins(net, net.loss_and_grad(X, y, sample_weight=weights, alpha=0.1),
+                    twin.loss_and_grad(X, y, "cross_entropy", weights, 0.1))
+    _, _, wanted = twin.loss_and_grad(X, y, "cross_entropy", with_deltas=True)
+    for got, delta in zip(net.deltas(X, y), wanted, strict=True):
+        np.testing.assert_allclose(got, delta, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_float32(name):
+    """Single precision gives the same within its rounding."""
+    net, X, y, loss = build(name, "float32")
+    value, grad = net.loss_and_grad(X, y, loss=loss)
+    assert grad.dtype == np.float32
+    X = X.astype(np.float32)
+    y = y if y.ndim == 1 else y.astype(np.float32)
+    assert_is_twins(net, (value, grad), reference.Twin.of(net).loss_and_grad(X, y, loss),
+                    rtol=2e-6)
+
+
+def test_gaps_of_the_gradient_are_zero():
+    """The padding between layers stays 0, so that norms and dot products are right."""
+    net = fastnn.MLP((3, 5, 7, 2), dtype="float64", random_state=0)
+    rng = np.random.default_rng(0)
+    _, grad = net.loss_and_grad(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)), alpha=0.1)
+    layout = ParameterLayout(net.sizes, net.dtype)
+    gaps = flat(layout, np.ones(6)) == 0
+    assert gaps.any()
+    assert not grad[gaps].any()
+    assert np.count_nonzero(~gaps) == net.n_parameters
+
+
+def test_default_loss_follows_the_output():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(9, 3))
+    for output, loss in (("identity", "squared_error"), ("softmax", "cross_entropy"),
+                         ("sigmoid", "binary_cross_entropy"), ("exp", "poisson"),
+                         ("step", "perceptron"), ("tanh", "squared_error")):
+        net = fastnn.MLP((3, 4, 2), output=output, dtype="float64", random_state=0)
+        y = targets(loss, 9, 2, rng)
+        assert net.loss(X, y) == net.loss(X, y, loss=loss)
