@@ -79,9 +79,21 @@ typedef struct {
         /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \
-        /* z (rows, n_out) = x (rows, n_in; ldx) w (n_in, n_out) + b (n_out) */                    \
-        void (*dense)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, const R *x, ptrdiff_t ldx,  \
-                      const R *w, const R *b, R *z);                                               \
+        /* c (rows, n; ldc) = bias (n), or 0 when NULL, + a b; a's element (i, k) of (rows, k) at  \
+         * a[i * a_row + k * a_k], b (k, n; ldb) */                                                \
+        void (*product)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t a_row,     \
+                        ptrdiff_t a_k, const R *b, ptrdiff_t ldb, const R *bias, R *c,             \
+                        ptrdiff_t ldc);                                                            \
+        /* out (columns, rows; ld_out) = transpose of rows index[0..] of x (.., columns; ldx), of  \
+         * rows 0.. when NULL */                                                                   \
+        void (*transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_t ldx,            \
+                          const ptrdiff_t *index, R *out, ptrdiff_t ld_out);                       \
+        /* losses with a sample in each column: z, y, dz (n, rows; ld), s (rows) */                \
+        double (*loss_columns[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,            \
+                                             const R *z, const R *y, const R *s, R *dz);           \
+        double (*cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,          \
+                                               const R *z, const int32_t *labels, const R *s,      \
+                                               R *dz);                                             \
         void (*vecmath[FNN_N_VECMATH])(ptrdiff_t n, const R *x, R *out);                           \
     } TABLE;
 

@@ -1,22 +1,15 @@
-/* The forward product of one dtype: Z = X W + b, all row-major.
+/* Matrix products of one dtype, register-tiled:  C (rows, n; ldc) = bias + A B.
  *
- * Every element of Z is one chain of multiply-adds over k that starts at the bias, whatever tile,
- * block or lane computes it: the answer for a row does not depend on the rows beside it.
+ * A's element (i, k) lies at a[i * a_row + k * a_k], so that one kernel serves X W (a_k = 1) and
+ * X' dZ (a_row = 1); B is (k, n; ldb), and dZ W' comes with W' kept as a copy.
  *
- * A tile of Z stays in registers while k runs.  Its accumulators have scalar names, made by macros:
- * as an array gcc 12 keeps them on the stack, at a third of the speed. */
-
-#ifndef FNN_GEMM_ONCE
-#define FNN_GEMM_ONCE
-enum { TILE_VECTORS = 4, K_BLOCK = 384 };
-#ifdef __AVX512F__
-enum { TILE_ROWS = 6 };
-#define EACH_ROW(M) M(0) M(1) M(2) M(3) M(4) M(5)
-#else /* 16 registers */
-enum { TILE_ROWS = 3 };
-#define EACH_ROW(M) M(0) M(1) M(2)
-#endif
-#endif
+ * Every element of C is one chain of multiply-adds over k that starts at the bias, whatever tile,
+ * block or lane computes it: neither the split into tiles nor the rows beside it change a bit.
+ *
+ * A tile of C stays in registers while k runs.  Its accumulators have scalar names, made by macros:
+ * as an array gcc 12 keeps them on the stack, at a third of the speed.  Tiles are 1..4 vectors wide,
+ * the last one masked, and of every height that the registers hold: rows are dealt out evenly,
+ * because a tile of one row takes as long as one of four. */
 
 #undef V
 #undef VLANES
@@ -24,10 +17,10 @@ enum { TILE_ROWS = 3 };
 #undef VSTORE
 #undef VSET
 #undef VFMA
-#undef VLOAD_PART
-#undef VSTORE_PART
 #undef VMASK
 #undef VMASK_T
+#undef VLOAD_PART
+#undef VSTORE_PART
 
 #if defined(__AVX512F__)
 
@@ -81,129 +74,166 @@ enum { TILE_ROWS = 3 };
     _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)(count)), _mm256_setr_epi64x(0, 1, 2, 3))
 #endif
 
+#elif defined(__GNUC__) /* vectors of 16 bytes, which every 64-bit processor has */
+
+#define VLANES (16 / (int)sizeof(R))
+typedef R S(vector) __attribute__((vector_size(16)));
+typedef R S(unaligned_vector) __attribute__((vector_size(16), aligned(sizeof(R)), may_alias));
+#define V S(vector)
+#define VMASK_T int
+#define VLOAD(p) ((V)(*(const S(unaligned_vector) *)(p)))
+#define VSTORE(p, v) (*(S(unaligned_vector) *)(p) = (v))
+#define VSET(x) ((V){0} + (R)(x))
+#if HAS_FMA && REAL_IS_FLOAT
+#define VFMA(a, b, c) vfmaq_f32(c, a, b)
+#elif HAS_FMA
+#define VFMA(a, b, c) vfmaq_f64(c, a, b)
+#else
+#define VFMA(a, b, c) ((a) * (b) + (c))
+#endif
+#define VMASK(count) (int)(count)
+ALWAYS_INLINE V S(load_part)(const R *p, int count) {
+    if (count == VLANES) return VLOAD(p);
+    V v = {0};
+    for (int l = 0; l < count; l++) v[l] = p[l];
+    return v;
+}
+ALWAYS_INLINE void S(store_part)(R *p, V v, int count) {
+    for (int l = 0; l < count; l++) p[l] = v[l];
+}
+#define VLOAD_PART(p, m) S(load_part)(p, m)
+#define VSTORE_PART(p, v, m) S(store_part)(p, v, m)
+
+#else /* one lane: right on any compiler */
+
+#define V R
+#define VLANES 1
+#define VMASK_T int
+#define VLOAD(p) (*(p))
+#define VSTORE(p, v) (*(p) = (v))
+#define VSET(x) ((R)(x))
+#define VFMA(a, b, c) FMA(a, b, c)
+#define VMASK(count) (int)(count)
+#define VLOAD_PART(p, m) (*(p))
+#define VSTORE_PART(p, v, m) (*(p) = (v))
+
 #endif
 
-#ifdef V
+#ifndef FNN_GEMM_ONCE
+#define FNN_GEMM_ONCE
 
-/* TILE_ROWS rows of x times 4 vectors of columns; c starts at b, or resumes from z when b is NULL */
-static void S(tile_wide)(ptrdiff_t k_count, ptrdiff_t n_out, const R *x, ptrdiff_t ldx, const R *w,
-                         const R *b, R *z) {
-#define START(i)                                                                                   \
-    V c##i##0 = VLOAD(b ? b : z + i * n_out), c##i##1 = VLOAD((b ? b : z + i * n_out) + VLANES);   \
-    V c##i##2 = VLOAD((b ? b : z + i * n_out) + 2 * VLANES);                                       \
-    V c##i##3 = VLOAD((b ? b : z + i * n_out) + 3 * VLANES);
-#define STEP(i)                                                                                    \
+enum { K_BLOCK = 384 };
+
+#if defined(__AVX512F__)
+#define MAX_VECTORS 4
+#else
+#define MAX_VECTORS 2
+#endif
+
+/* the rows of a tile, for a macro M(row) */
+#define ROWS1(M) M(0)
+#define ROWS2(M) ROWS1(M) M(1)
+#define ROWS3(M) ROWS2(M) M(2)
+#define ROWS4(M) ROWS3(M) M(3)
+#define ROWS5(M) ROWS4(M) M(4)
+#define ROWS6(M) ROWS5(M) M(5)
+#define ROWS7(M) ROWS6(M) M(6)
+#define ROWS8(M) ROWS7(M) M(7)
+
+/* its vectors, for FULL(row, vector) and, the last one, PART(row, vector) */
+#define VECTORS1(FULL, PART, i) PART(i, 0)
+#define VECTORS2(FULL, PART, i) FULL(i, 0) PART(i, 1)
+#define VECTORS3(FULL, PART, i) FULL(i, 0) FULL(i, 1) PART(i, 2)
+#define VECTORS4(FULL, PART, i) FULL(i, 0) FULL(i, 1) FULL(i, 2) PART(i, 3)
+
+#define START(i, v) V c##i##v = first ? VLOAD(first + i * first_row + v * VLANES) : VSET(0);
+#define START_PART(i, v)                                                                           \
+    V c##i##v = first ? VLOAD_PART(first + i * first_row + v * VLANES, mask) : VSET(0);
+#define LOAD(i, v) V b##v = VLOAD(b + v * VLANES);
+#define LOAD_PART(i, v) V b##v = VLOAD_PART(b + v * VLANES, mask);
+#define STEP(i, v) c##i##v = VFMA(x##i, b##v, c##i##v);
+#define STORE(i, v) VSTORE(c + i * ldc + v * VLANES, c##i##v);
+#define STORE_PART(i, v) VSTORE_PART(c + i * ldc + v * VLANES, c##i##v, mask);
+
+#define TILE_START(width, i) VECTORS##width(START, START_PART, i)
+#define TILE_STEP(width, i)                                                                        \
     {                                                                                              \
-        V a = VSET(x[i * ldx + k]);                                                                \
-        c##i##0 = VFMA(a, w0, c##i##0);                                                            \
-        c##i##1 = VFMA(a, w1, c##i##1);                                                            \
-        c##i##2 = VFMA(a, w2, c##i##2);                                                            \
-        c##i##3 = VFMA(a, w3, c##i##3);                                                            \
+        V x##i = VSET(a[i * a_row]);                                                               \
+        VECTORS##width(STEP, STEP, i)                                                              \
     }
-#define STORE(i)                                                                                   \
-    VSTORE(z + i * n_out, c##i##0);                                                                \
-    VSTORE(z + i * n_out + VLANES, c##i##1);                                                       \
-    VSTORE(z + i * n_out + 2 * VLANES, c##i##2);                                                   \
-    VSTORE(z + i * n_out + 3 * VLANES, c##i##3);
-    EACH_ROW(START)
-    for (ptrdiff_t k = 0; k < k_count; k++, w += n_out) {
-        V w0 = VLOAD(w), w1 = VLOAD(w + VLANES), w2 = VLOAD(w + 2 * VLANES);
-        V w3 = VLOAD(w + 3 * VLANES);
-        EACH_ROW(STEP)
-    }
-    EACH_ROW(STORE)
-}
+#define TILE_STORE(width, i) VECTORS##width(STORE, STORE_PART, i)
+#define TILE_START_1(i) TILE_START(1, i)
+#define TILE_START_2(i) TILE_START(2, i)
+#define TILE_START_3(i) TILE_START(3, i)
+#define TILE_START_4(i) TILE_START(4, i)
+#define TILE_STEP_1(i) TILE_STEP(1, i)
+#define TILE_STEP_2(i) TILE_STEP(2, i)
+#define TILE_STEP_3(i) TILE_STEP(3, i)
+#define TILE_STEP_4(i) TILE_STEP(4, i)
+#define TILE_STORE_1(i) TILE_STORE(1, i)
+#define TILE_STORE_2(i) TILE_STORE(2, i)
+#define TILE_STORE_3(i) TILE_STORE(3, i)
+#define TILE_STORE_4(i) TILE_STORE(4, i)
 
-/* the same for one row */
-static void S(row_wide)(ptrdiff_t k_count, ptrdiff_t n_out, const R *x, ptrdiff_t ldx, const R *w,
-                        const R *b, R *z) {
-    (void)ldx;
-    START(0)
-    for (ptrdiff_t k = 0; k < k_count; k++, w += n_out) {
-        V w0 = VLOAD(w), w1 = VLOAD(w + VLANES), w2 = VLOAD(w + 2 * VLANES);
-        V w3 = VLOAD(w + 3 * VLANES);
-        STEP(0)
+/* c starts at the rows of `first`, first_row apart (0: the bias for all of them), or at 0 */
+#define TILE_ARGUMENTS                                                                             \
+    ptrdiff_t k_count, VMASK_T mask, const R *a, ptrdiff_t a_row, ptrdiff_t a_k, const R *b,       \
+        ptrdiff_t ldb, const R *first, ptrdiff_t first_row, R *c, ptrdiff_t ldc
+#define TILE(height, width)                                                                        \
+    static void S(tile_##height##x##width)(TILE_ARGUMENTS) {                                       \
+        ROWS##height(TILE_START_##width)                                                           \
+        for (ptrdiff_t k = 0; k < k_count; k++, a += a_k, b += ldb) {                              \
+            VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
+            ROWS##height(TILE_STEP_##width)                                                        \
+        }                                                                                          \
+        ROWS##height(TILE_STORE_##width)                                                           \
     }
-    STORE(0)
-}
-#undef START
-#undef STEP
-#undef STORE
+#define TILES6(w) TILE(1, w) TILE(2, w) TILE(3, w) TILE(4, w) TILE(5, w) TILE(6, w)
+#define TILES8(w) TILES6(w) TILE(7, w) TILE(8, w)
+#define NAMES6(w)                                                                                  \
+    S(tile_1x##w), S(tile_2x##w), S(tile_3x##w), S(tile_4x##w), S(tile_5x##w), S(tile_6x##w)
+#define NAMES8(w) NAMES6(w), S(tile_7x##w), S(tile_8x##w)
 
-/* up to one vector of columns, the lanes beyond them masked */
-static void S(tile_narrow)(ptrdiff_t k_count, ptrdiff_t n_out, VMASK_T mask, const R *x,
-                           ptrdiff_t ldx, const R *w, const R *b, R *z) {
-#define START(i) V c##i = VLOAD_PART(b ? b : z + i * n_out, mask);
-#define STEP(i) c##i = VFMA(VSET(x[i * ldx + k]), w0, c##i);
-#define STORE(i) VSTORE_PART(z + i * n_out, c##i, mask);
-    EACH_ROW(START)
-    for (ptrdiff_t k = 0; k < k_count; k++, w += n_out) {
-        V w0 = VLOAD_PART(w, mask);
-        EACH_ROW(STEP)
-    }
-    EACH_ROW(STORE)
-}
+#endif
 
-static void S(row_narrow)(ptrdiff_t k_count, ptrdiff_t n_out, VMASK_T mask, const R *x, ptrdiff_t ldx,
-                          const R *w, const R *b, R *z) {
-    (void)ldx;
-    START(0)
-    for (ptrdiff_t k = 0; k < k_count; k++, w += n_out) {
-        V w0 = VLOAD_PART(w, mask);
-        STEP(0)
-    }
-    STORE(0)
-#undef START
-#undef STEP
-#undef STORE
-}
+/* The registers hold 24 accumulators of 32 with AVX-512, else 12 of 16. */
+typedef void (*S(tile))(TILE_ARGUMENTS);
+TILES8(1)
+#if MAX_VECTORS == 4
+TILES8(2)
+TILES8(3)
+TILES6(4)
+static const int S(tallest)[] = {8, 8, 8, 6};
+static const S(tile) S(tiles)[][8] = {{NAMES8(1)}, {NAMES8(2)}, {NAMES8(3)}, {NAMES6(4)}};
+#else
+TILES6(2)
+static const int S(tallest)[] = {8, 6};
+static const S(tile) S(tiles)[][8] = {{NAMES8(1)}, {NAMES6(2)}};
+#endif
 
-/* The block of W that a column of tiles walks over (K_BLOCK x 4 vectors) stays in the cache. */
-static void S(dense)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, const R *x, ptrdiff_t ldx,
-                     const R *w, const R *b, R *z) {
-    const ptrdiff_t wide = TILE_VECTORS * VLANES;
-    if (n_in == 0)
-        for (ptrdiff_t r = 0; r < rows; r++) memcpy(z + r * n_out, b, (size_t)n_out * sizeof(R));
-    for (ptrdiff_t k = 0; k < n_in; k += K_BLOCK) {
-        ptrdiff_t k_count = n_in - k < K_BLOCK ? n_in - k : K_BLOCK;
-        for (ptrdiff_t j = 0; j < n_out;) {
-            ptrdiff_t left = n_out - j;
-            const R *start = k ? NULL : b + j, *wk = w + k * n_out + j;
-            if (left >= wide) {
-                ptrdiff_t r = 0;
-                for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
-                    S(tile_wide)(k_count, n_out, x + r * ldx + k, ldx, wk, start, z + r * n_out + j);
-                for (; r < rows; r++)
-                    S(row_wide)(k_count, n_out, x + r * ldx + k, ldx, wk, start, z + r * n_out + j);
-                j += wide;
-            } else {
-                VMASK_T mask = VMASK(left < VLANES ? left : VLANES);
-                ptrdiff_t r = 0;
-                for (; r + TILE_ROWS <= rows; r += TILE_ROWS)
-                    S(tile_narrow)(k_count, n_out, mask, x + r * ldx + k, ldx, wk, start,
-                                   z + r * n_out + j);
-                for (; r < rows; r++)
-                    S(row_narrow)(k_count, n_out, mask, x + r * ldx + k, ldx, wk, start,
-                                  z + r * n_out + j);
-                j += VLANES;
+/* The block of B that a column of tiles walks over (K_BLOCK x width) stays in the cache. */
+static void S(product)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k_all, const R *a, ptrdiff_t a_row,
+                       ptrdiff_t a_k, const R *b, ptrdiff_t ldb, const R *bias, R *c,
+                       ptrdiff_t ldc) {
+    const ptrdiff_t widest = MAX_VECTORS * VLANES;
+    ptrdiff_t k = 0;
+    do {
+        ptrdiff_t k_count = k_all - k < K_BLOCK ? k_all - k : K_BLOCK;
+        for (ptrdiff_t j = 0; j < n; j += widest) {
+            ptrdiff_t columns = n - j < widest ? n - j : widest;
+            ptrdiff_t width = (columns + VLANES - 1) / VLANES;
+            VMASK_T mask = VMASK(columns - (width - 1) * VLANES);
+            ptrdiff_t tiles = (rows + S(tallest)[width - 1] - 1) / S(tallest)[width - 1], i = 0;
+            for (; tiles > 0; tiles--) {
+                ptrdiff_t height = (rows - i) / tiles;
+                R *tile = c + i * ldc + j;
+                const R *first = k ? tile : bias ? bias + j : NULL;
+                S(tiles)[width - 1][height - 1](k_count, mask, a + i * a_row + k * a_k, a_row, a_k,
+                                                b + k * ldb + j, ldb, first, k ? ldc : 0, tile,
+                                                ldc);
+                i += height;
             }
         }
-    }
+        k += k_count;
+    } while (k < k_all);
 }
-
-#else /* any processor: the compiler's own vectors, one row of Z at a time */
-
-static void S(dense)(ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out, const R *x, ptrdiff_t ldx,
-                     const R *w, const R *b, R *restrict z) {
-    for (ptrdiff_t r = 0; r < rows; r++, x += ldx, z += n_out) {
-        memcpy(z, b, (size_t)n_out * sizeof(R));
-        for (ptrdiff_t k = 0; k < n_in; k++) {
-            R a = x[k];
-            const R *wk = w + k * n_out;
-            INDEPENDENT
-            for (ptrdiff_t j = 0; j < n_out; j++) z[j] = FMA(a, wk[j], z[j]);
-        }
-    }
-}
-
-#endif

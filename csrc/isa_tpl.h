@@ -18,6 +18,7 @@
 #define S(name) JOIN(name, f32)
 #include "vecmath.h"
 #include "gemm_tpl.h"
+#include "transpose_tpl.h"
 #include "kernels_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
@@ -28,6 +29,7 @@
 #define S(name) JOIN(name, f64)
 #include "vecmath.h"
 #include "gemm_tpl.h"
+#include "transpose_tpl.h"
 #include "kernels_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R

@@ -147,6 +147,113 @@ static double S(cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z, c
     return total;
 }
 
+/* ---- losses with a sample in each column ---- */
+
+enum { S(COLUMNS) = 128 }; /* samples at a time: their sums stay in registers and L1 */
+
+/* weighted sum of the samples' values, each a double */
+static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
+    double total = 0;
+    if (!weights) return S(sum)(count, values);
+    for (ptrdiff_t r = 0; r < count; r++) total += (double)weights[r] * (double)values[r];
+    return total;
+}
+
+#define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
+    static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
+                                         const R *ys, const R *weights, R *dz) {                   \
+        double total = 0;                                                                          \
+        for (ptrdiff_t start = 0; start < rows; start += S(COLUMNS)) {                             \
+            R values[S(COLUMNS)] = {0};                                                            \
+            ptrdiff_t count = rows - start < S(COLUMNS) ? rows - start : S(COLUMNS);               \
+            const R *s = weights ? weights + start : NULL;                                         \
+            for (ptrdiff_t j = 0; j < n; j++) {                                                    \
+                const R *zj = zs + j * ld + start, *yj = ys + j * ld + start;                      \
+                R *dj = dz + j * ld + start;                                                       \
+                INDEPENDENT                                                                        \
+                for (ptrdiff_t r = 0; r < count; r++) {                                            \
+                    R z = zj[r], y = yj[r];                                                        \
+                    values[r] += (loss);                                                           \
+                    dj[r] = (derivative);                                                          \
+                }                                                                                  \
+                if (s) {                                                                           \
+                    INDEPENDENT                                                                    \
+                    for (ptrdiff_t r = 0; r < count; r++) dj[r] *= s[r];                           \
+                }                                                                                  \
+            }                                                                                      \
+            total += S(weighted)(count, values, s);                                                \
+        }                                                                                          \
+        return total;                                                                              \
+    }
+#include "losses.def"
+#undef FNN_LOSS
+
+/* y is NULL when there are labels */
+static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
+                                 const int32_t *labels, const R *weights, R *dz) {
+    double total = 0;
+    for (ptrdiff_t start = 0; start < rows; start += S(COLUMNS)) {
+        R top[S(COLUMNS)], sum[S(COLUMNS)], values[S(COLUMNS)], mass[S(COLUMNS)];
+        ptrdiff_t count = rows - start < S(COLUMNS) ? rows - start : S(COLUMNS);
+        const R *zs = z + start, *ys = y ? y + start : NULL, *s = weights ? weights + start : NULL;
+        R *ds = dz + start;
+        for (ptrdiff_t r = 0; r < count; r++) top[r] = zs[r], sum[r] = 0;
+        for (ptrdiff_t j = 1; j < n; j++)
+            for (ptrdiff_t r = 0; r < count; r++)
+                top[r] = zs[j * ld + r] > top[r] ? zs[j * ld + r] : top[r];
+        for (ptrdiff_t j = 0; j < n; j++) {
+            INDEPENDENT
+            for (ptrdiff_t r = 0; r < count; r++) {
+                R e = EXP(zs[j * ld + r] - top[r]);
+                ds[j * ld + r] = e;
+                sum[r] += e;
+            }
+        }
+        for (ptrdiff_t r = 0; r < count; r++) {
+            values[r] = LOG(sum[r]);
+            sum[r] = 1 / sum[r];
+            mass[r] = 1;
+        }
+        if (y) {
+            R logs[S(COLUMNS)];
+            for (ptrdiff_t r = 0; r < count; r++) logs[r] = values[r], values[r] = mass[r] = 0;
+            for (ptrdiff_t j = 0; j < n; j++)
+                for (ptrdiff_t r = 0; r < count; r++) {
+                    R target = ys[j * ld + r], behind = logs[r] - (zs[j * ld + r] - top[r]);
+                    mass[r] += target;
+                    values[r] += target != 0 ? target * behind : C(0);
+                }
+        } else {
+            for (ptrdiff_t r = 0; r < count; r++)
+                values[r] -= zs[labels[start + r] * ld + r] - top[r];
+        }
+        for (ptrdiff_t j = 0; j < n; j++) {
+            INDEPENDENT
+            for (ptrdiff_t r = 0; r < count; r++) {
+                R d = mass[r] * (ds[j * ld + r] * sum[r]);
+                ds[j * ld + r] = y ? d - ys[j * ld + r] : d;
+            }
+        }
+        if (!y)
+            for (ptrdiff_t r = 0; r < count; r++) ds[labels[start + r] * ld + r] -= 1;
+        if (s)
+            for (ptrdiff_t j = 0; j < n; j++)
+                for (ptrdiff_t r = 0; r < count; r++) ds[j * ld + r] *= s[r];
+        total += S(weighted)(count, values, s);
+    }
+    return total;
+}
+
+static double S(loss_columns_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
+                                            const R *y, const R *weights, R *dz) {
+    return S(softmax_columns)(rows, n, ld, z, y, NULL, weights, dz);
+}
+
+static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
+                                              const int32_t *labels, const R *weights, R *dz) {
+    return S(softmax_columns)(rows, n, ld, z, NULL, labels, weights, dz);
+}
+
 /* ---- gradients and updates ---- */
 
 static void S(column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *restrict x, R *restrict out) {
@@ -283,6 +390,14 @@ static const S(fnn_table) S(TABLE) = {
 #undef FNN_ROW_LOSS
     },
     .cross_entropy_labels = S(cross_entropy_labels),
+    .loss_columns = {
+#define FNN_LOSS(name, ...) S(loss_columns_##name),
+#define FNN_ROW_LOSS(name, ...) S(loss_columns_##name),
+#include "losses.def"
+#undef FNN_LOSS
+#undef FNN_ROW_LOSS
+    },
+    .cross_entropy_labels_columns = S(cross_entropy_labels_columns),
     .column_sums = S(column_sums),
     .add_parts = S(add_parts),
     .update = {
@@ -291,7 +406,8 @@ static const S(fnn_table) S(TABLE) = {
 #undef FNN_OPTIMIZER
     },
     .dropout = S(dropout),
-    .dense = S(dense),
+    .product = S(product),
+    .transpose = S(transpose),
     .vecmath = {S(vec_exp), S(vec_log), S(vec_log1p), S(vec_tanh), S(vec_sigmoid), S(vec_normcdf)},
 };
 #undef FNN_ACTIVATION_ALIAS

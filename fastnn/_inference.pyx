@@ -14,8 +14,8 @@ from fastnn._kernels cimport (
     FNN_ACT_identity,
     FNN_OUTPUT_SOFTMAX,
     bias_activate,
-    dense_rows,
     kernels,
+    matrix_product,
     real,
     softmax_rows,
 )
@@ -146,8 +146,8 @@ cdef class Network:
                 z = out + first * layer.n_out
             else:
                 z = scratch + (i % 2) * min(all_rows, <ptrdiff_t>BLOCK_ROWS) * self.widest
-            dense_rows(kernels, rows, layer.n_in, layer.n_out, a, layer.n_in,
-                       parameters + layer.w, parameters + layer.b, z)
+            matrix_product(kernels, rows, layer.n_out, layer.n_in, a, layer.n_in, 1,
+                           parameters + layer.w, layer.n_out, parameters + layer.b, z, layer.n_out)
             if layer.activation == FNN_OUTPUT_SOFTMAX:
                 softmax_rows(kernels, rows, layer.n_out, z, z)
             elif layer.activation != FNN_ACT_identity:

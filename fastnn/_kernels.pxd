@@ -41,8 +41,15 @@ cdef extern from "fastnn.h" nogil:
                           float*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
                         float*) noexcept nogil
-        void (*dense)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
-                      const float*, float*) noexcept nogil
+        void (*product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, ptrdiff_t,
+                        const float*, ptrdiff_t, const float*, float*, ptrdiff_t) noexcept nogil
+        void (*transpose)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const ptrdiff_t*, float*,
+                          ptrdiff_t) noexcept nogil
+        double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, const float*,
+                                const float*, float*) noexcept nogil
+        double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
+                                               const int32_t*, const float*,
+                                               float*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const float*, float*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
@@ -60,8 +67,15 @@ cdef extern from "fastnn.h" nogil:
                           double*, double*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
                         double*) noexcept nogil
-        void (*dense)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
-                      const double*, double*) noexcept nogil
+        void (*product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, ptrdiff_t,
+                        const double*, ptrdiff_t, const double*, double*, ptrdiff_t) noexcept nogil
+        void (*transpose)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const ptrdiff_t*, double*,
+                          ptrdiff_t) noexcept nogil
+        double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
+                                const double*, double*) noexcept nogil
+        double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
+                                               const int32_t*, const double*,
+                                               double*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const double*, double*) noexcept nogil
 
     ctypedef struct fnn_kernels:
@@ -174,13 +188,36 @@ cdef inline void dropout_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
         k.f64.dropout(rows, n, row0, d, x, out)
 
 
-cdef inline void dense_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n_in, ptrdiff_t n_out,
-                            const real* x, ptrdiff_t ldx, const real* w, const real* b,
-                            real* z) noexcept nogil:
+cdef inline void matrix_product(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t inner,
+                                const real* a, ptrdiff_t a_row, ptrdiff_t a_k, const real* b,
+                                ptrdiff_t ldb, const real* bias, real* c,
+                                ptrdiff_t ldc) noexcept nogil:
     if real is float:
-        k.f32.dense(rows, n_in, n_out, x, ldx, w, b, z)
+        k.f32.product(rows, n, inner, a, a_row, a_k, b, ldb, bias, c, ldc)
     else:
-        k.f64.dense(rows, n_in, n_out, x, ldx, w, b, z)
+        k.f64.product(rows, n, inner, a, a_row, a_k, b, ldb, bias, c, ldc)
+
+
+cdef inline void transpose(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t columns, const real* x,
+                           ptrdiff_t ldx, const ptrdiff_t* index, real* out,
+                           ptrdiff_t ld_out) noexcept nogil:
+    if real is float:
+        k.f32.transpose(rows, columns, x, ldx, index, out, ld_out)
+    else:
+        k.f64.transpose(rows, columns, x, ldx, index, out, ld_out)
+
+
+cdef inline double loss_columns(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
+                                ptrdiff_t ld, const real* z, const real* y, const int32_t* labels,
+                                const real* s, real* dz) noexcept nogil:
+    if real is float:
+        if labels != NULL:
+            return k.f32.cross_entropy_labels_columns(rows, n, ld, z, labels, s, dz)
+        return k.f32.loss_columns[loss](rows, n, ld, z, y, s, dz)
+    else:
+        if labels != NULL:
+            return k.f64.cross_entropy_labels_columns(rows, n, ld, z, labels, s, dz)
+        return k.f64.loss_columns[loss](rows, n, ld, z, y, s, dz)
 
 
 cdef inline void vector_function(const fnn_kernels* k, int function, ptrdiff_t n, const real* x,

@@ -322,9 +322,47 @@ def dense(x, w, b, activation="identity", isa=None):
 
 cdef _dense(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray z,
             real* dtype=NULL):
-    dense_rows(k, x.shape[0], w.shape[0], w.shape[1], <const real*>cnp.PyArray_DATA(x), x.shape[1],
-               <const real*>cnp.PyArray_DATA(w), <const real*>cnp.PyArray_DATA(b),
-               <real*>cnp.PyArray_DATA(z))
+    matrix_product(
+        k, x.shape[0], w.shape[1], w.shape[0], <const real*>cnp.PyArray_DATA(x), x.shape[1], 1,
+        <const real*>cnp.PyArray_DATA(w), w.shape[1], <const real*>cnp.PyArray_DATA(b),
+        <real*>cnp.PyArray_DATA(z), w.shape[1])
+
+
+def product(a, b, transpose_a=False, isa=None):
+    """a b, or a' b, by the native product; a (rows, k), or (k, rows) when transposed, b (k, n)."""
+    a = prepared(a)
+    b = prepared(b, a.dtype)
+    c = np.empty((a.shape[1 if transpose_a else 0], b.shape[1]), a.dtype)
+    if a.dtype == np.float32:
+        _product[float](chosen(isa), a, b, c, transpose_a)
+    else:
+        _product[double](chosen(isa), a, b, c, transpose_a)
+    return c
+
+
+cdef _product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint transpose_a,
+              real* dtype=NULL):
+    matrix_product(
+        k, c.shape[0], c.shape[1], b.shape[0], <const real*>cnp.PyArray_DATA(a),
+        1 if transpose_a else a.shape[1], a.shape[1] if transpose_a else 1,
+        <const real*>cnp.PyArray_DATA(b), b.shape[1], <const real*>NULL,
+        <real*>cnp.PyArray_DATA(c), c.shape[1])
+
+
+def transposed(x, isa=None):
+    """The transpose of x (rows, columns), row-major."""
+    x = prepared(x)
+    out = np.empty((x.shape[1], x.shape[0]), x.dtype)
+    if x.dtype == np.float32:
+        _transposed[float](chosen(isa), x, out)
+    else:
+        _transposed[double](chosen(isa), x, out)
+    return out
+
+
+cdef _transposed(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray out, real* dtype=NULL):
+    transpose(k, x.shape[0], x.shape[1], <const real*>cnp.PyArray_DATA(x), x.shape[1],
+              <const ptrdiff_t*>NULL, <real*>cnp.PyArray_DATA(out), x.shape[0])
 
 
 def vecmath(name, x, isa=None):

@@ -4,7 +4,7 @@ import threading
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from fastnn._kernels cimport (
     FNN_N_COEFFICIENTS,
@@ -12,17 +12,8 @@ from fastnn._kernels cimport (
     activation_needs_z,
     kernels,
 )
-from fastnn._loop cimport (
-    GRADIENT,
-    LOSS,
-    UPDATE,
-    Chunk,
-    Job,
-    Mode,
-    TrainingLayer,
-    run_job,
-    run_shard,
-)
+from fastnn._job cimport GRADIENT, LOSS, UPDATE, Chunk, Job, Mode, TrainingLayer
+from fastnn._loop cimport run_job, run_shard
 from fastnn._types cimport fnn_barrier
 
 import numpy as np
@@ -59,10 +50,13 @@ cdef class Trainer:
     n_threads : int or None
     reduction : {None, "mean", "sum"}
         Over the outputs, for the gradient; None is the loss's own.
+    gemm : {"auto", "blas", "native"}
+        Who computes the products.
     """
 
     cdef Job job
     cdef list kept               # arrays whose memory the job points to
+    cdef object scratch          # (threads, scratch_stride)
     cdef dict data
     cdef readonly object layout, plan, parameters, weights, biases, dtype, loss
     cdef readonly tuple sizes, optimizer_state
@@ -70,19 +64,20 @@ cdef class Trainer:
     cdef bint is_double
 
     def __init__(self, sizes, activations, output, loss, *, dtype, optimizer, batch_size,
-                 alpha=0.0, dropout=0.0, seed=0, n_threads=None, reduction=None):
+                 alpha=0.0, dropout=0.0, seed=0, n_threads=None, reduction=None, gemm="auto"):
         self.kept, self.data = [], {}
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
         self.is_double = self.dtype == np.float64
         self.loss = loss
         self.layout = ParameterLayout(sizes, dtype)
-        self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads))
+        hidden = len(self.sizes) - 2
+        rates = [dropout] * hidden if np.isscalar(dropout) else list(dropout)
+        self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm,
+                                  drops=any(rates))
         self.parameters = self.layout.allocate()
         self.weights, self.biases = self.layout.views(self.parameters)
         self.workspace_nbytes = 0
-        hidden = len(self.sizes) - 2
-        rates = [dropout] * hidden if np.isscalar(dropout) else list(dropout)
 
         cdef Job* job = &self.job
         memset(job, 0, sizeof(Job))
@@ -92,8 +87,10 @@ cdef class Trainer:
         job.parameters = self.address(self.parameters)
         job.batch = self.plan.batch
         job.shard_rows = self.plan.shard_rows
+        job.columns = self.plan.layout == "columns"
+        job.lanes = self.plan.lanes
         job.n_shards = self.plan.shards
-        job.signal_steps = self.plan.signal_steps
+        job.clock_steps = self.plan.clock_steps
         self.set_loss(loss, output, reduction)
         self.set_layers((*activations, output), rates, seed)
         self.set_workspace()
@@ -120,7 +117,7 @@ cdef class Trainer:
         """Layers and the offsets of their buffers, each of which starts on a cache line."""
         cdef Job* job = &self.job
         cdef ptrdiff_t line = ALIGNMENT // self.dtype.itemsize
-        cdef ptrdiff_t end = 0, rows = self.plan.shard_rows, i
+        cdef ptrdiff_t end = 0, rows = self.plan.lanes, i
         cdef TrainingLayer* layer
         job.n_layers = len(self.sizes) - 1
         job.layers = <TrainingLayer*>self.allocate(job.n_layers * sizeof(TrainingLayer), np.uint8)
@@ -131,20 +128,22 @@ cdef class Trainer:
             end += -(-rows * width // line) * line
             return start
 
-        job.x_at = take(self.sizes[0])
+        job.x_at = take(self.sizes[0] + 1)  # feature-major: and a row of ones
         job.y_at = take(self.sizes[-1])
         job.weights_at = take(1)
         job.labels_at = take(1)
+        job.turned_at = take(max(self.sizes[1:])) if job.columns else 0
         for i in range(job.n_layers):
             layer = &job.layers[i]
             layer.net.n_in, layer.net.n_out = self.sizes[i], self.sizes[i + 1]
             layer.net.w = self.layout.weight_offsets[i]
             layer.net.b = self.layout.bias_offsets[i]
+            layer.native = self.plan.products[i] == "native"
             layer.net.activation = _kernels.output_index(activations[i])
             layer.net.needs_z = (layer.net.activation != FNN_OUTPUT_SOFTMAX
                                  and activation_needs_z(layer.net.activation))
-            layer.z = take(layer.net.n_out)
-            layer.a = take(layer.net.n_out) if layer.net.needs_z else layer.z
+            layer.z = take(layer.net.n_out + 1)
+            layer.a = take(layer.net.n_out + 1) if layer.net.needs_z else layer.z
             layer.dz = take(layer.net.n_out)
             if i < job.n_layers - 1 and rates[i] > 0:
                 layer.drops = True
@@ -162,15 +161,37 @@ cdef class Trainer:
         job.part_stride = -(-self.layout.size // line) * line
         job.parts = self.allocate(job.n_shards * job.part_stride, self.dtype)
         job.scratch = self.allocate(self.plan.threads * job.scratch_stride, self.dtype)
+        self.scratch = self.kept[-1].reshape(self.plan.threads, -1)
+        if job.columns:
+            self.set_ones()
         pieces = self.layout.chunks()
         job.n_chunks = len(pieces)
         chunks = <Chunk*>self.allocate(job.n_chunks * sizeof(Chunk), np.uint8)
-        for i, (at, size, is_weight) in enumerate(pieces):
-            chunks[i].at, chunks[i].size, chunks[i].decays = at, size, is_weight
+        for i, piece in enumerate(pieces):
+            chunks[i].at, chunks[i].size, chunks[i].decays = piece.at, piece.size, piece.is_weight
+            chunks[i].layer, chunks[i].row = piece.layer, piece.row
         job.chunks = chunks
+        end = 0
+        for i in range(1, job.n_layers):
+            if job.layers[i].native and not job.columns:
+                job.layers[i].transposed = end
+                job.layers[i].ld_transposed = -(-job.layers[i].net.n_in // line) * line
+                end += job.layers[i].net.n_out * job.layers[i].ld_transposed
+        job.transposed = self.allocate(end, self.dtype)
         job.shard_loss = <double*>self.allocate(job.n_shards, np.float64)
         job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
         job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
+
+    cdef set_ones(self):
+        """The row of ones below each layer's input."""
+        cdef Job* job = &self.job
+        cdef int i
+        lanes = self.plan.lanes
+        starts = [job.x_at + self.sizes[0] * lanes]
+        starts += [job.layers[i].a + job.layers[i].net.n_out * lanes
+                   for i in range(job.n_layers - 1)]
+        for start in starts:
+            self.scratch[:, start:start + lanes] = 1
 
     cdef set_optimizer(self, optimizer):
         self.optimizer_state = ()
@@ -343,25 +364,25 @@ cdef class Trainer:
         cdef Job* job = &self.job
         cdef ptrdiff_t start, rows, n_rows = self.data["n_samples"]
         cdef double weight = 0
-        cdef char* scratch = <char*>job.scratch
-        cdef ptrdiff_t item = self.dtype.itemsize
-        cdef cnp.ndarray out
-        cdef int i
-        found = [np.empty((n_rows, size), self.dtype) for size in self.sizes[1:]]
+        self.run(LOSS, None)  # brings W' up to date
         job.mode = GRADIENT
-        job.order = NULL
+        scratch = self.scratch[0]
+        found = [np.empty((n_rows, size), self.dtype) for size in self.sizes[1:]]
         for start in range(0, n_rows, job.shard_rows):
             rows = min(job.shard_rows, n_rows - start)
             if self.is_double:
-                run_shard[double](job, 0, 0, start, rows, <double*>scratch, NULL)
+                run_shard[double](job, 0, 0, start, rows, <double*>job.scratch, NULL)
             else:
-                run_shard[float](job, 0, 0, start, rows, <float*>scratch, NULL)
+                run_shard[float](job, 0, 0, start, rows, <float*>job.scratch, NULL)
             weight += job.shard_weight[0]
-            for i in range(job.n_layers):
-                out = found[i]
-                memcpy(cnp.PyArray_BYTES(out) + start * job.layers[i].net.n_out * item,
-                       scratch + job.layers[i].dz * item,
-                       rows * job.layers[i].net.n_out * item)
+            for i, out in enumerate(found):
+                n_out = self.sizes[i + 1]
+                dz = scratch[job.layers[i].dz:]
+                if job.columns:
+                    dz = dz[:n_out * job.lanes].reshape(n_out, job.lanes)[:, :rows].T
+                else:
+                    dz = dz[:rows * n_out].reshape(rows, n_out)
+                out[start:start + rows] = dz
         for out in found:
             out /= self.dtype.type(job.reduction * weight)
         return found

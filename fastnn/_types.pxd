@@ -15,6 +15,7 @@ cdef extern from "team.h" nogil:
         int arrived
         int phase
     int FNN_HAS_OPENMP
+    double fnn_seconds()
     int fnn_team_size()
     int fnn_team_rank()
     void fnn_team_release()

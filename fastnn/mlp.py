@@ -67,6 +67,9 @@ class MLP:
     n_threads : int or None, default=None
         None: as many as CPU affinity, container quota and OMP_NUM_THREADS allow. The results do not
         depend on it, to the bit.
+    gemm : {"auto", "blas", "native"}, default="auto"
+        Who computes the matrix products of training: SciPy's BLAS, our own kernels, or whichever
+        was measured faster for the processor.
 
     Examples
     --------
@@ -81,7 +84,8 @@ class MLP:
     """
 
     def __init__(self, sizes, activation="relu", output="identity", *, dtype="float32",
-                 dropout=0.0, initializer="glorot_uniform", random_state=None, n_threads=None):
+                 dropout=0.0, initializer="glorot_uniform", random_state=None, n_threads=None,
+                 gemm="auto"):
         self.sizes = validation.check_sizes(sizes)
         n_hidden = len(self.sizes) - 2
         self.activations = validation.per_hidden_layer(
@@ -92,6 +96,7 @@ class MLP:
         self.initializer = validation.check_name("initializer", initializer, tuple(INITIALIZERS))
         self.dtype = _check_dtype(dtype)
         self.n_threads = n_threads
+        self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
         self._threads = resolve_threads(n_threads)
         self._seed = _check_random_state(random_state)
         self._epochs_done = 0
@@ -254,7 +259,7 @@ class MLP:
             trainer = Trainer(
                 self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
                 optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
-                seed=self._stream(0), n_threads=self._threads)
+                seed=self._stream(0), n_threads=self._threads, gemm=self.gemm)
             trainer.parameters[:] = self.parameters
             trainer.set_data(X, y, sample_weight)
             with single_threaded_blas():
@@ -331,7 +336,7 @@ class MLP:
         X, y, sample_weight = self._check_data(X, y, sample_weight, info)
         trainer = Trainer(
             self.sizes, self.activations, self.output, info.name, dtype=self.dtype, optimizer=None,
-            batch_size=min(X.shape[0], 1024), n_threads=self._threads,
+            batch_size=min(X.shape[0], 1024), n_threads=self._threads, gemm=self.gemm,
             alpha=validation.check_nonnegative("alpha", alpha))
         trainer.parameters[:] = self.parameters
         trainer.set_data(X, y, sample_weight)
@@ -384,7 +389,7 @@ class MLP:
     def plan(self, batch_size=128):
         """How a batch of this size is trained: shards, threads, products, and why; printable."""
         return plan_training(self._layout, validation.check_count("batch_size", batch_size),
-                             self._threads)
+                             self._threads, self.gemm, drops=any(self.dropout))
 
     # ---- prediction ----
 

@@ -4,8 +4,11 @@ threads work. Nothing else decides any of this, and nothing here depends on the 
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
+
+from fastnn import _kernels
 
 ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 BLAS_LIMIT = 2**31 - 1
@@ -13,7 +16,7 @@ CHUNK = 4096  # parameters that are updated in one go by one thread: their vecto
 MAX_SHARDS = 4
 SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
 MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
-SIGNAL_FLOPS = 1e9  # work between two looks for Ctrl-C, some 10-20 ms, where a step counts for
+CLOCK_FLOPS = 5e7  # work between two looks at the clock, some 0.5 ms, where a step counts for
 STEP_FLOPS = 2e5  # ... as much for its barriers and calls, and
 ELEMENT_FLOPS = 50  # ... each unit of each row for its activation and its gathering
 
@@ -80,15 +83,54 @@ class ParameterLayout:
         return 4 * products[0] + 6 * sum(products[1:])
 
     def chunks(self):
-        """Pieces (offset, size, is_weight) of at most CHUNK elements that cover all parameters."""
+        """Pieces of about CHUNK elements that cover all parameters: rows of a W, or part of a b.
+
+        The rows are multiples of a cache line of elements, so that the columns of W' that two
+        threads write do not share one.
+        """
+        line = ALIGNMENT // self.dtype.itemsize
         pieces = []
-        for w, b, n_out in zip(
-            self.weight_offsets, self.bias_offsets, self.sizes[1:], strict=True
-        ):
-            for start, stop, is_weight in ((w, b, True), (b, b + n_out, False)):
-                pieces += [(at, min(CHUNK, stop - at), is_weight)
-                           for at in range(start, stop, CHUNK)]
+        for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
+            w, b = self.weight_offsets[layer], self.bias_offsets[layer]
+            rows = max(1, CHUNK // (n_out * line)) * line
+            pieces += [Chunk(w + row * n_out, min(rows, n_in - row) * n_out, True, layer, row)
+                       for row in range(0, n_in, rows)]
+            pieces += [Chunk(b + at, min(CHUNK, n_out - at), False, layer, 0)
+                       for at in range(0, n_out, CHUNK)]
         return pieces
+
+
+class Chunk(NamedTuple):
+    """Parameters that one thread updates in one go."""
+
+    at: int
+    size: int
+    is_weight: bool
+    layer: int
+    row: int
+
+
+# Who computes the products of a training step. Measured by benchmarks/products.py on Zen 5, GFLOP/s
+# of native / SciPy's OpenBLAS 0.3.30 for 784x256 b64: see the table there. Without FMA vectors
+# the BLAS of the platform knows more than our portable kernel.
+PRODUCTS = {"avx512": "native", "avx2": "native", "baseline": "blas"}
+
+
+# Feature-major where every layer is at most this wide: then the lanes that narrow layers leave
+# empty cost more than turning X and dZ. Measured on Zen 5; 784 inputs gain nothing (Zen 4).
+WIDEST_COLUMNS = 128
+
+
+def choose_layout(layout, products, drops):
+    """"columns" (feature-major) or "rows". Masks of dropout are drawn for rows."""
+    narrow = max(layout.sizes) <= WIDEST_COLUMNS
+    return "columns" if narrow and not drops and set(products) == {"native"} else "rows"
+
+
+def choose_products(layout, gemm, isa):
+    """"native" or "blas" for each layer."""
+    chosen = PRODUCTS[isa] if gemm == "auto" else gemm
+    return (chosen,) * (len(layout.sizes) - 1)
 
 
 @dataclass(frozen=True)
@@ -102,18 +144,23 @@ class TrainingPlan:
     sizes: tuple
     dtype: str
     batch: int
+    products: tuple
+    layout: str
     shards: int
     shard_rows: int
+    lanes: int
     threads: int
     threads_wanted: int
-    signal_steps: int
+    clock_steps: int
 
     def __str__(self):
         net = "-".join(map(str, self.sizes))
         why = "" if self.threads == self.threads_wanted else (
             f" (of {self.threads_wanted}: never more than shards)")
         return (
-            f"{net} {self.dtype}, batch {self.batch}: row-major, products by BLAS; "
+            f"{net} {self.dtype}, batch {self.batch}: "
+            f"{'feature-major' if self.layout == 'columns' else 'row-major'}, products "
+            f"{'/'.join(sorted(set(self.products)))} ({_kernels.isa()}); "
             f"{self.shards} shard{'s' * (self.shards > 1)} of {self.shard_rows} rows "
             f"(s shards from {SHARD_ROWS} s² rows and {MIN_SHARD_FLOPS:.0e} FLOP each on, "
             f"at most {MAX_SHARDS}); "
@@ -121,7 +168,7 @@ class TrainingPlan:
         )
 
 
-def plan_training(layout, batch, n_threads):
+def plan_training(layout, batch, n_threads, gemm="auto", drops=False):
     """The plan of training a network of this layout with this batch size."""
     for size in (*layout.sizes, batch):
         if size > BLAS_LIMIT:
@@ -133,14 +180,25 @@ def plan_training(layout, batch, n_threads):
         and batch * layout.training_flops >= 2 * shards * MIN_SHARD_FLOPS
     ):
         shards *= 2
+    products = choose_products(layout, gemm, _kernels.isa())
+    order = choose_layout(layout, products, drops)
+    shard_rows = lanes = -(-batch // shards)
+    if order == "columns":
+        # whole cache lines between the features, and whole vectors in all shards but the last
+        line = ALIGNMENT // layout.dtype.itemsize
+        lanes = -(-shard_rows // line) * line
+        shard_rows = lanes if shards > 1 else batch
     per_row = layout.training_flops + ELEMENT_FLOPS * sum(layout.sizes)
     return TrainingPlan(
         sizes=layout.sizes,
         dtype=layout.dtype.name,
         batch=batch,
+        products=products,
+        layout=order,
         shards=shards,
-        shard_rows=-(-batch // shards),
+        shard_rows=shard_rows,
+        lanes=lanes,
         threads=min(n_threads, shards),
         threads_wanted=n_threads,
-        signal_steps=max(1, int(SIGNAL_FLOPS / (batch * per_row + STEP_FLOPS))),
+        clock_steps=max(1, int(CLOCK_FLOPS / (batch * per_row + STEP_FLOPS))),
     )

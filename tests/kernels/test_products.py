@@ -112,3 +112,20 @@ def test_column_sums_are_one_chain_over_rows(dtype):
         chain += row
     for isa in _kernels.available_isas():
         assert _kernels.column_sums(x, isa).tobytes() == chain.tobytes()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_product_against_numpy(shape, transpose_a, dtype, isa):
+    a, b, _ = case(*shape, dtype)
+    got = _kernels.product(a.T.copy() if transpose_a else a, b, transpose_a, isa)
+    wanted = a.astype(np.longdouble) @ b.astype(np.longdouble)
+    assert (np.abs(got - wanted) <= bound(a, b, 0)).all()
+    straight = _kernels.product(a, b, isa=isa)
+    assert got.tobytes() == straight.tobytes()  # the same chain of multiply-adds
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (100, 50)])
+def test_transpose(shape, dtype, isa):
+    x = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
+    np.testing.assert_array_equal(_kernels.transposed(x, isa), x.T)

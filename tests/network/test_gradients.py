@@ -70,6 +70,16 @@ def test_gradient_is_the_slope_and_the_twins(name):
     assert_is_twins(net, (value, grad), reference.Twin.of(net).loss_and_grad(X, y, loss))
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_every_path(name, path):
+    """Feature-major, row-major and by BLAS: the twin's gradient and error terms."""
+    net, X, y, loss = build(name)
+    *wanted, wanted_deltas = reference.Twin.of(net).loss_and_grad(X, y, loss, with_deltas=True)
+    assert_is_twins(net, net.loss_and_grad(X, y, loss=loss), wanted)
+    for got, delta in zip(net.deltas(X, y, loss=loss), wanted_deltas, strict=True):
+        np.testing.assert_allclose(got, delta, rtol=0, atol=1e-13 * max(1, np.abs(delta).max()))
+
+
 @pytest.mark.parametrize("other", _kernels.available_isas())
 def test_every_instruction_set(other, run_python, tmp_path):
     """Each one, in a process of its own, gives the twin's gradients."""

@@ -35,7 +35,7 @@ def assert_is_twins(trainer, losses, case):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_run_is_the_twins(name):
+def test_run_is_the_twins(name, path):
     case = CASES[name]
     trainer = case.trainer()
     losses = case.run(trainer)
@@ -44,7 +44,7 @@ def test_run_is_the_twins(name):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards):
+def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards, path):
     case = CASES[name]
     one = case.trainer()
     losses = case.run(one)

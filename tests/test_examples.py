@@ -1,0 +1,93 @@
+"""What the documents promise, run the way a reader runs it: the examples and the code of README.md.
+
+The examples on real data need its folder, see `examples/_common.py`.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("FASTNN_DATA", ROOT.parent / "shared" / "data"))
+EXAMPLES = {
+    "mnist.py": ("mnist.npz", 0.975),
+    "housing.py": ("housing.csv.gz", 0.78),
+    "adult.py": ("adult.csv.gz", 0.85),
+}
+ROW = re.compile(r"^(?P<name>\S.*?) {2,}(?P<score>-?\d+\.\d+) +(?P<seconds>\d+\.\d+)"
+                 r"(?: +(?P<speed>\d+\.\d+)x)?$", re.MULTILINE)
+
+
+def run(*command, **environment):
+    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True,
+                          timeout=600, env={**os.environ, **environment})
+
+
+def table_of(name, *arguments):
+    """The rows that an example prints: {model: {"score", "seconds", "speed"}}."""
+    done = run(ROOT / "examples" / name, *arguments)
+    assert done.returncode == 0, done.stderr
+    rows = {}
+    for match in ROW.finditer(done.stdout):
+        name, *columns = match.groups()
+        columns = zip(("score", "seconds", "speed"), columns, strict=True)
+        rows[name] = {column: float(value) for column, value in columns if value is not None}
+    assert rows, done.stdout
+    return rows
+
+
+def data_of(name):
+    path = DATA / EXAMPLES[name][0]
+    if not path.is_file():
+        pytest.skip(f"no {path}")
+    return path
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_score(name):
+    rows = table_of(name, data_of(name), "--threads", 2)
+    for model, row in rows.items():
+        assert row["score"] >= EXAMPLES[name][1], model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_score_with_other_seeds(name, seed):
+    rows = table_of(name, data_of(name), "--seed", seed)
+    assert rows.popitem()[1]["score"] >= EXAMPLES[name][1]
+
+
+def test_digits_demo():
+    rows = table_of("digits_demo.py", "--threads", 1)
+    assert set(rows) == {"scikit-learn", "fastnn", "fastnn, float32"}
+    assert all(row["score"] > 0.95 for row in rows.values())
+    assert rows["fastnn"]["score"] == rows["scikit-learn"]["score"]
+
+
+@pytest.mark.slow
+def test_mnist_is_faster_than_scikit_learn_on_one_thread():
+    rows = table_of("mnist.py", data_of("mnist.py"), "--compare", "--threads", 1, "--rounds", 3)
+    assert rows["fastnn.MLP"]["speed"] > 1
+    assert rows["fastnn.MLPClassifier"]["speed"] > 1
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_missing_data_is_explained(name, tmp_path):
+    done = run(ROOT / "examples" / name, FASTNN_DATA=str(tmp_path))
+    assert done.returncode == 2
+    assert str(tmp_path / EXAMPLES[name][0]) in done.stderr
+    assert "FASTNN_DATA" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_code_of_the_readme_runs(tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert blocks
+    code = "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 0, f"{code}\n{done.stderr}"

@@ -1,0 +1,275 @@
+"""The package as others get it: built from the sdist, without OpenMP, without a compiler, editable.
+
+Builds run in a copy of the tree, without build isolation and without network.
+"""
+
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tokenize
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted(path.stem for path in (ROOT / "fastnn").glob("*.pyx"))
+TRAIN = """
+import hashlib
+import numpy as np
+import fastnn
+from fastnn.config import configuration
+X = np.random.default_rng(0).standard_normal((2000, 64))
+net = fastnn.MLP((64, 128, 3), output="softmax", random_state=0, n_threads=2, dtype="float64")
+history = net.fit(X, X[:, :3].argmax(axis=1), epochs=3, batch_size=256)
+assert history.loss[-1] < history.loss[0], history.loss
+print(fastnn.__file__)
+print(configuration()['OpenMP'])
+print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
+"""
+
+
+def run(*command, cwd, check=True, **environment):
+    """Run a command; PIP_NO_INDEX keeps pip from asking anyone."""
+    env = {**os.environ, "PIP_NO_INDEX": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment}
+    done = subprocess.run([str(word) for word in command], cwd=cwd, env=env, capture_output=True,
+                          text=True, timeout=900, stdin=subprocess.DEVNULL)
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def copy_tree(folder):
+    """The sources, without what builds and tools leave behind."""
+    litter = shutil.ignore_patterns(
+        ".*", "build", "dist", "*.egg-info", "*.so", "__pycache__", "_*.c"
+    )
+    return Path(shutil.copytree(ROOT, folder, ignore=litter))
+
+
+def build_wheel(source, folder, **environment):
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation",
+        "--wheel-dir", folder, source, cwd=folder, **environment)
+    (wheel,) = Path(folder).glob("*.whl")
+    return wheel
+
+
+def train_with(wheel, folder):
+    """Train in a new interpreter with the wheel's files; returns (has OpenMP, hash of weights)."""
+    site = Path(folder) / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    done = run(sys.executable, "-c", TRAIN, cwd=folder, PYTHONPATH=str(site))
+    place, openmp, digest = done.stdout.splitlines()
+    assert place.startswith(str(site))
+    return openmp == "yes", digest
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sdist")
+    tree = copy_tree(folder / "tree")
+    code = "import sys; from setuptools import build_meta; build_meta.build_sdist(sys.argv[1])"
+    run(sys.executable, "-c", code, folder, cwd=tree)
+    (archive,) = folder.glob("*.tar.gz")
+    return archive
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist, tmp_path_factory):
+    """Built from the sdist, as an installer does."""
+    return build_wheel(sdist, tmp_path_factory.mktemp("wheel"))
+
+
+# ---- what can be seen without building ----
+
+def without_comments(path):
+    text = path.read_text()
+    if path.suffix == ".py":
+        tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+        return " ".join(token.string for token in tokens if token.type != tokenize.COMMENT)
+    if path.suffix == ".toml" or path.name == "Makefile":
+        return re.sub(r"#.*", "", text)
+    return re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+
+
+def test_no_fast_math():
+    sources = [ROOT / "setup.py", ROOT / "pyproject.toml", ROOT / "Makefile"]
+    sources += [path for path in (ROOT / "csrc").rglob("*") if path.is_file()]
+    forbidden = re.compile(
+        r"fast-math|fast_math|-Ofast|unsafe-math|associative-math|finite-math|fp:fast|fp-contract=fast"
+    )
+    for path in sources:
+        assert not forbidden.search(without_comments(path)), path
+
+
+def test_import_leaves_the_float_mode_alone():
+    # what -ffast-math at link time would change for the whole process
+    code = (
+        "import numpy as np; import fastnn; from fastnn import _kernels, _training, _inference; "
+        "tiny = np.array([5e-324]); assert (tiny * 1.0)[0] != 0; "
+        "assert np.isnan(np.array([np.nan]) + 1).all()"
+    )
+    run(sys.executable, "-c", code, cwd=ROOT)
+
+
+def test_version_is_that_of_the_metadata():
+    assert fastnn.__version__ == version("fastnn")
+
+
+# ---- builds ----
+
+@pytest.mark.slow
+def test_sdist_holds_the_sources_and_nothing_built(sdist):
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for wanted in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "csrc/fastnn.h",
+                   "csrc/activations.def", "csrc/isa/avx512.c", "fastnn/_training.pyx",
+                   "fastnn/_kernels.pxd", "fastnn/_training.pyi", "fastnn/py.typed"):
+        assert wanted in names
+    built = re.compile(r"\.(so|pyd|o|pyc)$|^fastnn/.*\.c$|^build/")
+    assert not [name for name in names if built.search(name)]
+
+
+@pytest.mark.slow
+def test_wheel_holds_no_c(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    assert not [name for name in names if re.search(r"\.(c|h|def|cpp|o|pyx|pxd)$", name)]
+    for module in MODULES:
+        assert any(re.match(rf"fastnn/{module}\..*(so|pyd)$", name) for name in names), module
+        assert f"fastnn/{module}.pyi" in names
+    assert "fastnn/py.typed" in names
+    assert not [name for name in names if not re.match(r"fastnn[/-]", name)]
+
+
+@pytest.mark.slow
+def test_wheel_trains_and_a_serial_build_gives_the_same_bits(sdist, wheel, tmp_path):
+    (tmp_path / "openmp").mkdir()
+    openmp, digest = train_with(wheel, tmp_path / "openmp")
+    assert openmp
+    (tmp_path / "serial").mkdir()
+    serial_wheel = build_wheel(sdist, tmp_path / "serial", FASTNN_NO_OPENMP="1")
+    assert train_with(serial_wheel, tmp_path / "serial") == (False, digest)
+    if shutil.which("objdump"):
+        for library in (tmp_path / "serial" / "site" / "fastnn").glob("*.so"):
+            assert "gomp" not in run("objdump", "-p", library, cwd=tmp_path).stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("through", ["setup.py", "pip"])
+def test_missing_compiler_says_what_to_install(through, tmp_path):
+    tree = copy_tree(tmp_path / "tree")
+    command = {
+        "setup.py": ["setup.py", "build_ext"],
+        "pip": ["-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "."],
+    }[through]
+    done = run(sys.executable, *command, cwd=tree, check=False, CC="/nonexistent")
+    assert done.returncode != 0
+    message = done.stdout + done.stderr
+    assert "C compiler" in message
+    assert "apt-get install gcc python3-dev" in message
+    if through == "setup.py":
+        assert "Traceback" not in message
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="x86-64 only")
+def test_only_dispatched_objects_hold_avx(tmp_path):
+    tree = copy_tree(tmp_path / "tree")
+    run(sys.executable, "setup.py", "build_ext", "--build-temp", tmp_path / "temp",
+        "--build-lib", tmp_path / "lib", cwd=tree)
+    avx = re.compile(r"\tv[a-z0-9]+ .*%[xyz]mm\d")
+    holders, clean = set(), set()
+    for path in (tmp_path / "temp").rglob("*.o"):
+        listing = run("objdump", "-d", path, cwd=tmp_path).stdout
+        (holders if avx.search(listing) else clean).add(path.stem)
+    assert holders == {"avx2", "avx512"}
+    assert {"baseline", "dispatch", "registry", *MODULES} <= clean
+
+
+# ---- development: editable, and the worked examples of CONTRIBUTING.md ----
+
+@pytest.fixture(scope="module")
+def editable(tmp_path_factory):
+    """(interpreter, tree) of an environment with an editable install of a copy of the tree."""
+    folder = tmp_path_factory.mktemp("editable")
+    tree = copy_tree(folder / "tree")
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "venv", cwd=folder)
+    python = folder / "venv" / "bin" / "python"
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(run(python, "-c", where, cwd=folder).stdout.strip())
+    # the packages of this environment, but none of its own editable installs
+    places = [place for place in sys.path if place.endswith("-packages")]
+    (site / "outer.pth").write_text("\n".join(places) + "\n")
+    run(sys.executable, "-m", "pip", f"--python={python}", "install", "--no-deps",
+        "--no-build-isolation", "--ignore-installed", "--editable", tree, cwd=folder)
+    return python, tree
+
+
+def blocks(language):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.slow
+def test_editable_install_rebuilds_when_a_header_changes(editable, tmp_path):
+    python, tree = editable
+    place = run(python, "-c", TRAIN, cwd=tmp_path).stdout.splitlines()[0]
+    assert place.startswith(str(tree))
+
+    def compiled():
+        libraries = sorted((tree / "fastnn").glob("*.so"))
+        return {path.name: path.stat().st_mtime_ns for path in libraries}
+
+    run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
+    before = compiled()
+    run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
+    os.utime(tree / "csrc" / "fastnn.h")
+    run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
+    after = compiled()
+    assert before.keys() == after.keys()
+    assert all(after[name] > before[name] for name in before)
+
+
+@pytest.mark.slow
+def test_worked_examples_of_contributing(editable, tmp_path):
+    python, tree = editable
+    rows = {"ACTIVATION": "activations", "LOSS": "losses", "OPTIMIZER": "optimizers"}
+    c_blocks = blocks("c")
+    assert len(c_blocks) == 3
+    for block in c_blocks:
+        kind = re.search(r"^FNN_(\w+)\(", block, re.MULTILINE)[1]
+        with open(tree / "csrc" / f"{rows[kind]}.def", "a") as file:
+            file.write("\n" + block)
+    run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
+
+    use, lion = blocks("python")
+    code = use + lion + """
+from fastnn import _kernels
+z = np.linspace(-3, 3, 101)
+for isa in _kernels.available_isas():
+    for dtype in ("float32", "float64"):
+        a = _kernels.activate("hard_tanh", z.astype(dtype), isa)
+        assert a.dtype == dtype and np.array_equal(a, np.clip(z.astype(dtype), -1, 1))
+loss, dz = _kernels.loss("log_cosh", z[:, None], np.zeros((101, 1)))
+assert np.isclose(loss, np.log(np.cosh(z)).sum()) and np.allclose(dz[:, 0], np.tanh(z))
+before = net.loss(X, np.sin(X), loss="log_cosh")
+net.fit(X, np.sin(X), loss="log_cosh", optimizer=Lion(1e-3), epochs=50)
+assert net.loss(X, np.sin(X), loss="log_cosh") < before
+"""
+    run(python, "-c", code, cwd=tmp_path)
+    # the new rows have tests of their own, which pass
+    if (tree / "tests" / "kernels").is_dir():
+        done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels",
+                   "-k", "hard_tanh or log_cosh", cwd=tree)
+        assert re.search(r"\d+ passed", done.stdout)
