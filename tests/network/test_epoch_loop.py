@@ -88,7 +88,7 @@ with single_threaded_blas():
     made.run_epoch(few, learning_rate=1e-3)
     made.run_epoch(many, learning_rate=1e-3)
     needed = next(n for n in range(100_000) if completes(made, few, n))
-    print(needed, made.plan.signal_steps, completes(made, many, needed))
+    print(needed, made.plan.clock_steps, completes(made, many, needed))
 """
 
 
@@ -98,9 +98,9 @@ def test_a_thousand_steps_allocate_no_more_than_ten(n_threads, run_python):
     pytest.importorskip("_testcapi", reason="this Python comes without its allocation hooks")
     done = run_python(COUNT, n_threads)
     assert done.returncode == 0, done.stderr
-    needed, signal_steps, many = done.stdout.split()
+    needed, clock_steps, many = done.stdout.split()
     assert 0 < int(needed) < 200
-    assert int(signal_steps) < 1000  # the look for Ctrl-C is among the steps
+    assert int(clock_steps) < 1000  # the look for Ctrl-C is among the steps
     assert many == "True"
 
 
