@@ -110,11 +110,14 @@ class Chunk(NamedTuple):
     row: int
 
 
-# Who computes the products of a training step. Measured by benchmarks/products.py on Zen 5, GFLOP/s
-# of native / SciPy's OpenBLAS 0.3.30 for 784x256 b64: see the table there. Without FMA vectors
-# the BLAS of the platform knows more than our portable kernel.
-PRODUCTS = {"avx512": "native", "avx2": "native", "baseline": "blas"}
-
+# Who computes the products of a training step: our own kernels up to this width of a layer, else
+# BLAS. benchmarks/products.py on Zen 5, float32, one thread, GFLOP/s native / SciPy's OpenBLAS:
+#            20x64 b64   64x100 b200   784x256 b128   1024x1024 b512
+#   avx512    128/46       212/85        246/116        205/122       (X' dZ)
+#   avx2       81/46       107/86        119/117         67/62        (dZ W': 54/115)
+#   baseline   33/46        33/88         32/119         30/122
+# Without FMA our vectors are those of any x86-64 or ARM; the platform's BLAS knows its processor.
+NATIVE_WIDTH = {"avx512": 2**31, "avx2": 1000, "baseline": 0}
 
 # Feature-major where every layer is at most this wide: then the lanes that narrow layers leave
 # empty cost more than turning X and dZ. Measured on Zen 5; 784 inputs gain nothing (Zen 4).
@@ -129,8 +132,10 @@ def choose_layout(layout, products, drops):
 
 def choose_products(layout, gemm, isa):
     """"native" or "blas" for each layer."""
-    chosen = PRODUCTS[isa] if gemm == "auto" else gemm
-    return (chosen,) * (len(layout.sizes) - 1)
+    if gemm != "auto":
+        return (gemm,) * (len(layout.sizes) - 1)
+    return tuple("native" if max(shape) <= NATIVE_WIDTH[isa] else "blas"
+                 for shape in pairwise(layout.sizes))
 
 
 @dataclass(frozen=True)

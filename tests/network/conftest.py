@@ -4,17 +4,17 @@ import pytest
 
 from fastnn import plan
 
-PATHS = {  # who computes products, and up to which width feature-major is chosen
-    "feature-major": ("native", 10**9),
-    "row-major": ("native", 0),
-    "blas": ("blas", 0),
+PATHS = {  # up to which width our own products are chosen, and feature-major
+    "feature-major": (10**9, 10**9),
+    "row-major": (10**9, 0),
+    "blas": (0, 0),
 }
 
 
 @pytest.fixture(params=PATHS)
 def path(request, monkeypatch):
     """Each way, forced, whatever the plan would choose. (Dropout goes row-major all the same.)"""
-    products, widest = PATHS[request.param]
-    monkeypatch.setattr(plan, "PRODUCTS", dict.fromkeys(plan.PRODUCTS, products))
-    monkeypatch.setattr(plan, "WIDEST_COLUMNS", widest)
+    native, columns = PATHS[request.param]
+    monkeypatch.setattr(plan, "NATIVE_WIDTH", dict.fromkeys(plan.NATIVE_WIDTH, native))
+    monkeypatch.setattr(plan, "WIDEST_COLUMNS", columns)
     return request.param

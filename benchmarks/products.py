@@ -1,0 +1,77 @@
+"""Measures what the plan's rule about matrix products rests on: our own kernels beside SciPy's BLAS.
+
+    python benchmarks/products.py                 # the layers of the usual nets
+    FASTNN_ISA=avx2 python benchmarks/products.py # as another processor would choose
+
+For each layer and batch: GFLOP/s of the three products of a training step, native / BLAS, one
+thread. Rounds are interleaved; the best of each is shown, since noise only adds time. `NATIVE_WIDTH`
+in fastnn/plan.py holds the rule; a processor where another side wins deserves a row of its own there.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from scipy.linalg.blas import dgemm, sgemm
+
+from fastnn import _kernels
+from fastnn.threads import single_threaded_blas
+
+LAYERS = [  # n_in, n_out, batch
+    (4, 16, 32), (16, 3, 32), (20, 64, 64), (64, 64, 256), (64, 100, 200), (100, 10, 200),
+    (128, 10, 64), (784, 128, 64), (784, 256, 128), (512, 512, 256), (1024, 1024, 512),
+]
+
+
+def best_seconds(call, seconds):
+    """Shortest time of a call, and a result."""
+    call()
+    best, deadline = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def measure(n_in, n_out, batch, dtype, seconds, rounds):
+    """{product: (native, blas)} in GFLOP/s; both pay for one result array per call."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, n_in)).astype(dtype)
+    w = rng.standard_normal((n_in, n_out)).astype(dtype)
+    dz = rng.standard_normal((batch, n_out)).astype(dtype)
+    wt = np.ascontiguousarray(w.T)
+    gemm = sgemm if dtype == "float32" else dgemm
+    native = _kernels.product
+    calls = {  # row-major C = A B is column-major C' = B' A'
+        "X W": (lambda: native(x, w), lambda: gemm(1, w.T, x.T)),
+        "X' dZ": (lambda: native(x, dz, True), lambda: gemm(1, dz.T, x.T, trans_b=True)),
+        "dZ W'": (lambda: native(dz, wt), lambda: gemm(1, w.T, dz.T, trans_a=True)),
+    }
+    best = {name: [float("inf")] * 2 for name in calls}
+    for _ in range(rounds):
+        for name, pair in calls.items():
+            for i, call in enumerate(pair):
+                best[name][i] = min(best[name][i], best_seconds(call, seconds / rounds))
+    work = 2e-9 * batch * n_in * n_out
+    return {name: [work / s for s in pair] for name, pair in best.items()}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each product and side")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    print(f"{_kernels.isa()}, {arguments.dtype}, one thread: GFLOP/s native / BLAS\n")
+    print(f"{'layer':>16}{'X W':>14}{'X′ dZ':>14}{'dZ W′':>14}")
+    with single_threaded_blas():
+        for n_in, n_out, batch in LAYERS:
+            found = measure(n_in, n_out, batch, arguments.dtype, arguments.seconds,
+                            arguments.rounds)
+            cells = "".join(f"{native:>7.0f}/{blas:<6.0f}" for native, blas in found.values())
+            print(f"{f'{n_in}x{n_out} b{batch}':>16}  {cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
