@@ -1,11 +1,12 @@
-"""Measures what the plan's rule about matrix products rests on: our own kernels beside SciPy's BLAS.
+"""Measures what the rule about matrix products rests on: our own kernels beside SciPy's BLAS.
 
     python benchmarks/products.py                 # the layers of the usual nets
     FASTNN_ISA=avx2 python benchmarks/products.py # as another processor would choose
 
 For each layer and batch: GFLOP/s of the three products of a training step, native / BLAS, one
-thread. Rounds are interleaved; the best of each is shown, since noise only adds time. `NATIVE_WIDTH`
-in fastnn/plan.py holds the rule; a processor where another side wins deserves a row of its own there.
+thread. Rounds are interleaved; the best of each is shown, since noise only adds time.
+`NATIVE_WIDTH` in fastnn/plan.py holds the rule; a processor where another side wins deserves a row
+of its own there.
 """
 
 import argparse

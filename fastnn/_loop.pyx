@@ -59,7 +59,7 @@ cdef void run_shard(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_
 
 
 cdef void transpose_chunks(Job* job, int first, int stop, real* dtype) noexcept nogil:
-    """Brings W' up to date with the rows of W in some chunks. Chunks are whole cache lines of W'."""
+    """Brings W' up to date with some chunks of W, which are whole cache lines of W'."""
     cdef const Chunk* chunk
     cdef const TrainingLayer* layer
     cdef int i
@@ -69,7 +69,8 @@ cdef void transpose_chunks(Job* job, int first, int stop, real* dtype) noexcept 
         if chunk.decays and layer.ld_transposed:
             transpose(job.k, chunk.size // layer.net.n_out, layer.net.n_out,
                       (<const real*>job.parameters) + chunk.at, layer.net.n_out,
-                      <const ptrdiff_t*>NULL, (<real*>job.transposed) + layer.transposed + chunk.row, layer.ld_transposed)
+                      <const ptrdiff_t*>NULL,
+                      (<real*>job.transposed) + layer.transposed + chunk.row, layer.ld_transposed)
 
 
 cdef void update_chunks(Job* job, int64_t step, int first, int stop, int n_parts, double weight,

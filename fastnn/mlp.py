@@ -281,8 +281,8 @@ class MLP:
                 history.loss.append(loss)
                 if not (np.isfinite(loss) and np.isfinite(trainer.parameters).all()):
                     warnings.warn(
-                        f"training diverged in epoch {epoch} (loss {loss:g}); the weights are those "
-                        "from before that epoch. A smaller learning rate or scaled inputs help.",
+                        f"training diverged in epoch {epoch} (loss {loss:g}); the weights are "
+                        "those from before it. A smaller learning rate or scaled inputs help.",
                         DivergenceWarning, stacklevel=3)
                     break
                 last_finite[:] = trainer.parameters

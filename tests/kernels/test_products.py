@@ -125,7 +125,7 @@ def test_product_against_numpy(shape, transpose_a, dtype, isa):
     assert got.tobytes() == straight.tobytes()  # the same chain of multiply-adds
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (100, 50)])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (99, 50)])
 def test_transpose(shape, dtype, isa):
     x = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
     np.testing.assert_array_equal(_kernels.transposed(x, isa), x.T)
