@@ -1,5 +1,5 @@
-/* What a team of OpenMP threads needs beside OpenMP itself: who am I, a barrier that spins briefly
- * and then sleeps, and the floating-point mode of the region.  Without OpenMP: a team of one. */
+/* What a team of OpenMP threads needs beside OpenMP itself: who am I, phases of tasks to share, and
+ * the floating-point mode of the region.  Without OpenMP: a team of one. */
 #ifndef FNN_TEAM_H
 #define FNN_TEAM_H
 
@@ -35,13 +35,19 @@ static inline void fnn_team_release(void) {}
 #if defined(_MSC_VER)
 #include <intrin.h>
 #include <windows.h>
-#define FNN_ADD(p) ((int)_InterlockedIncrement((volatile long *)(p)))
-#define FNN_LOAD(p) ((int)_InterlockedOr((volatile long *)(p), 0))
-#define FNN_STORE(p, v) ((void)_InterlockedExchange((volatile long *)(p), (v)))
+#define FNN_LOAD(p) _InterlockedOr64((volatile int64_t *)(p), 0)
+#define FNN_STORE(p, v) ((void)_InterlockedExchange64((volatile int64_t *)(p), (v)))
+#define FNN_INCREMENT(p) _InterlockedIncrement64((volatile int64_t *)(p))
+#define FNN_REPLACE(p, old, v)                                                                     \
+    (_InterlockedCompareExchange64((volatile int64_t *)(p), (v), (old)) == (old))
 #else
-#define FNN_ADD(p) __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL)
 #define FNN_LOAD(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define FNN_STORE(p, v) __atomic_store_n(p, v, __ATOMIC_RELEASE)
+#define FNN_INCREMENT(p) __atomic_add_fetch(p, 1, __ATOMIC_ACQ_REL)
+static inline int fnn_replace(int64_t *p, int64_t old, int64_t v) {
+    return __atomic_compare_exchange_n(p, &old, v, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+#define FNN_REPLACE(p, old, v) fnn_replace(p, old, v)
 #endif
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -53,42 +59,61 @@ static inline void fnn_team_release(void) {}
 #define FNN_PAUSE()
 #endif
 
+/* Work in phases of a few tasks each.  Whoever comes claims a task that nobody has claimed in this
+ * phase; whoever finishes the last one opens the next phase.  Nobody waits for a thread that has no
+ * task in hand, so a thread that loses its core, or never got one, holds nobody up: with a barrier
+ * for all, two threads beside a busy program took 20 times as long as one. */
+enum { FNN_MAX_TASKS = 64, FNN_TASK_BITS = 8 };
+
 typedef struct {
-    int arrived;
-    char apart[60]; /* the waiting threads read `phase` while others still write `arrived` */
-    int phase;
-} fnn_barrier;
+    int64_t open;   /* phase << FNN_TASK_BITS | number of its tasks; negative: no more */
+    char apart[56]; /* the waiting read `open` while others write the rest */
+    int64_t done;
+    int64_t claimed[FNN_MAX_TASKS]; /* the phase in which each task was claimed last */
+} fnn_phases;
 
-/* Some 50 us of spinning: longer than a step of a small net, shorter than a time slice.  Who waits
- * longer waits for a thread that has lost its core: then it must sleep, because only an idle core
- * pulls that thread over.  (sched_yield() does not: with a busy loop beside, two threads then took
- * 20 times as long as one.) */
-enum { FNN_SPINS = 4000, FNN_NAP_NANOSECONDS = 20000 };
+static inline int64_t fnn_phase(int64_t open) { return open >> FNN_TASK_BITS; }
+static inline int fnn_tasks(int64_t open) { return (int)(open & ((1 << FNN_TASK_BITS) - 1)); }
 
-static inline void fnn_nap(void) {
-#if defined(_MSC_VER)
-    Sleep(0);
-#else
-    struct timespec nap = {0, FNN_NAP_NANOSECONDS};
-    nanosleep(&nap, NULL);
-#endif
+/* Opens the phase after the last one; only who has finished its last task may. */
+static inline void fnn_open_phase(fnn_phases *p, int tasks) {
+    p->done = 0;
+    FNN_STORE(&p->open, (fnn_phase(p->open) + 1) << FNN_TASK_BITS | tasks);
 }
 
-static inline void fnn_barrier_wait(fnn_barrier *b, int team) {
-    if (team == 1) return;
-    int phase = FNN_LOAD(&b->phase);
-    if (FNN_ADD(&b->arrived) == team) {
-        FNN_STORE(&b->arrived, 0);
-        FNN_STORE(&b->phase, phase + 1);
-        return;
-    }
-    for (int spin = 0; FNN_LOAD(&b->phase) == phase; spin++) {
+static inline void fnn_close(fnn_phases *p) { FNN_STORE(&p->open, (int64_t)-1); }
+
+static inline int fnn_claim(fnn_phases *p, int task, int64_t open) {
+    int64_t last = FNN_LOAD(&p->claimed[task]);
+    return last < fnn_phase(open) && FNN_REPLACE(&p->claimed[task], last, fnn_phase(open));
+}
+
+/* whether it was the last task of its phase */
+static inline int fnn_finish(fnn_phases *p, int64_t open) {
+    return FNN_INCREMENT(&p->done) == fnn_tasks(open);
+}
+
+/* Some 50 us of spinning: longer than a step of a small net, shorter than a time slice.  Who waits
+ * longer waits for a thread that has lost its core in the middle of a task.  Then sleeping helps: an
+ * idle core pulls that thread over, a yielding one does not. */
+enum { FNN_SPINS = 4000, FNN_NAP_NANOSECONDS = 20000 };
+
+/* the next value of `open` */
+static inline int64_t fnn_await(fnn_phases *p, int64_t seen) {
+    int64_t open;
+    for (int spin = 0; (open = FNN_LOAD(&p->open)) == seen; spin++) {
         if (spin < FNN_SPINS) {
             FNN_PAUSE();
         } else {
-            fnn_nap();
+#if defined(_MSC_VER)
+            Sleep(0);
+#else
+            struct timespec nap = {0, FNN_NAP_NANOSECONDS};
+            nanosleep(&nap, NULL);
+#endif
         }
     }
+    return open;
 }
 
 /* Flush subnormals to zero and read them as zero: decaying optimizer state and saturated units make

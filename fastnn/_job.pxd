@@ -5,12 +5,17 @@ from libc.stdint cimport int32_t, int64_t
 cimport numpy as cnp
 
 from fastnn._kernels cimport fnn_dropout, fnn_kernels
-from fastnn._types cimport Layer, fnn_barrier
+from fastnn._types cimport Layer, fnn_phases
 
 cdef enum Mode:
     UPDATE      # one optimizer step per batch
     GRADIENT    # add the gradient of all batches up, weights stay
     LOSS        # forward only
+
+cdef enum Stage:
+    PREPARE     # bring W' up to date
+    SHARDS      # forward and backward, each shard into its own gradient
+    APPLY       # add the shards' gradients, then update, or sum up
 
 cdef struct TrainingLayer:
     Layer net
@@ -74,19 +79,25 @@ cdef struct Job:
     ptrdiff_t turned_at       # feature-major: dz of one layer as (shard_rows, n_out)
     int n_chunks
     const Chunk* chunks
+    int n_groups              # of chunks, each a task
     # of the step
     int optimizer
     double learning_rate
     double* hyperparameters
-    int64_t step              # optimizer steps before this epoch, and after it
-    int64_t last_step
+    int64_t step              # optimizer steps done
     double* shard_loss        # (n_shards,)
     double* shard_weight
     double* chunk_squares     # (n_chunks,)
-    # of the epoch
+    # of the epoch; written between two phases by the thread that ended the first one
+    fnn_phases phases
+    Stage stage
+    ptrdiff_t start           # first row of the batch
+    ptrdiff_t rows
+    int n_parts               # shards of the batch
+    double batch_loss
+    double batch_weight
     double loss_sum           # sum of batch loss * rows
     double weight_sum
     bint stop_if_diverged
     bint diverged
-    bint interrupted
-    fnn_barrier barrier
+    bint interrupted          # written by thread 0

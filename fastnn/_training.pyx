@@ -14,12 +14,11 @@ from fastnn._kernels cimport (
 )
 from fastnn._job cimport GRADIENT, LOSS, UPDATE, Chunk, Job, Mode, TrainingLayer
 from fastnn._loop cimport run_job, run_shard
-from fastnn._types cimport fnn_barrier
 
 import numpy as np
 
 from fastnn import _kernels, _loop
-from fastnn.plan import ALIGNMENT, ParameterLayout, aligned_zeros, plan_training
+from fastnn.plan import ALIGNMENT, EPOCH_FLOPS, ParameterLayout, aligned_zeros, plan_training
 from fastnn.threads import resolve_threads
 
 cnp.import_array()
@@ -293,9 +292,8 @@ cdef class Trainer:
         job.loss_sum = job.weight_sum = 0
         job.diverged = job.interrupted = False
         job.handles_signals = threading.current_thread() is threading.main_thread()
-        memset(&job.barrier, 0, sizeof(fnn_barrier))
-        run_job(job, self.is_double, self.plan.threads)
-        job.step = job.last_step
+        flops = job.n_rows * self.layout.training_flops
+        run_job(job, self.is_double, self.plan.threads if flops >= EPOCH_FLOPS else 1)
         if job.interrupted:
             raise _loop.pending.pop()
         return job.loss_sum

@@ -1,6 +1,6 @@
 """The layer as the compiled loops see it, and the team functions of csrc/team.h."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef struct Layer:
     ptrdiff_t n_in
@@ -11,14 +11,20 @@ cdef struct Layer:
     bint needs_z         # its derivative needs z beside a
 
 cdef extern from "team.h" nogil:
-    ctypedef struct fnn_barrier:
-        int arrived
-        int phase
+    ctypedef struct fnn_phases:
+        int64_t open
+    enum:
+        FNN_MAX_TASKS
     int FNN_HAS_OPENMP
     double fnn_seconds()
     int fnn_team_size()
     int fnn_team_rank()
     void fnn_team_release()
-    void fnn_barrier_wait(fnn_barrier*, int team)
+    int fnn_tasks(int64_t open)
+    void fnn_open_phase(fnn_phases*, int tasks)
+    void fnn_close(fnn_phases*)
+    bint fnn_claim(fnn_phases*, int task, int64_t open)
+    bint fnn_finish(fnn_phases*, int64_t open)
+    int64_t fnn_await(fnn_phases*, int64_t seen)
     uint64_t fnn_flush_subnormals()
     void fnn_restore_float_mode(uint64_t)

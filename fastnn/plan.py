@@ -16,6 +16,7 @@ CHUNK = 4096  # parameters that are updated in one go by one thread: their vecto
 MAX_SHARDS = 4
 SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
 MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
+EPOCH_FLOPS = 2e7  # below some 0.2 ms an epoch is done before a second thread is awake
 CLOCK_FLOPS = 5e7  # work between two looks at the clock, some 0.5 ms, where a step counts for
 STEP_FLOPS = 2e5  # ... as much for its barriers and calls, and
 ELEMENT_FLOPS = 50  # ... each unit of each row for its activation and its gathering
