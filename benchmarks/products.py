@@ -19,8 +19,17 @@ from fastnn import _kernels
 from fastnn.threads import single_threaded_blas
 
 LAYERS = [  # n_in, n_out, batch
-    (4, 16, 32), (16, 3, 32), (20, 64, 64), (64, 64, 256), (64, 100, 200), (100, 10, 200),
-    (128, 10, 64), (784, 128, 64), (784, 256, 128), (512, 512, 256), (1024, 1024, 512),
+    (4, 16, 32),
+    (16, 3, 32),
+    (20, 64, 64),
+    (64, 64, 256),
+    (64, 100, 200),
+    (100, 10, 200),
+    (128, 10, 64),
+    (784, 128, 64),
+    (784, 256, 128),
+    (512, 512, 256),
+    (1024, 1024, 512),
 ]
 
 
@@ -68,8 +77,9 @@ def main():
     print(f"{'layer':>16}{'X W':>14}{'X′ dZ':>14}{'dZ W′':>14}")
     with single_threaded_blas():
         for n_in, n_out, batch in LAYERS:
-            found = measure(n_in, n_out, batch, arguments.dtype, arguments.seconds,
-                            arguments.rounds)
+            found = measure(
+                n_in, n_out, batch, arguments.dtype, arguments.seconds, arguments.rounds
+            )
             cells = "".join(f"{native:>7.0f}/{blas:<6.0f}" for native, blas in found.values())
             print(f"{f'{n_in}x{n_out} b{batch}':>16}  {cells}", flush=True)
 

@@ -3,7 +3,7 @@
 A batch is cut into shards by its shape alone (plan.py). A step has two phases: in the first each
 shard's rows run forward and backward into the shard's own gradient; in the second the shards'
 gradients are added, in order, and the parameters updated, group by group. The threads claim shards
-and groups as they come (csrc/team.h), so that who does what changes no bit. Nothing is allocated and
+and groups as they come (csrc/team.h), and who does what changes no bit. Nothing is allocated and
 no Python object is touched inside an epoch.
 """
 

@@ -47,6 +47,7 @@ class Trainer:
         seed: int = 0,
         n_threads: int | None = None,
         reduction: Literal["mean", "sum"] | None = None,
+        gemm: Literal["auto", "blas", "native"] = "auto",
     ) -> None: ...
     def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
     # X: array, or a SciPy CSR matrix

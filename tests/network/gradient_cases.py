@@ -10,7 +10,15 @@ import numpy as np
 import reference
 
 import fastnn
-from fastnn import _kernels
+from fastnn import _kernels, plan
+
+# The ways a training step can take: the widest layer whose products our own kernels compute, and
+# the widest that goes feature-major. (Dropout goes row-major all the same.)
+PATHS = {
+    "feature-major": (10**9, 10**9),
+    "row-major": (10**9, 0),
+    "blas": (0, 0),
+}
 
 SHAPES = [  # rows, sizes
     (1, (1, 1, 1)),
@@ -44,6 +52,13 @@ def cases():
 
 
 CASES = cases()
+
+
+def take(path, set_attribute=setattr):
+    """Forces one of the paths, whatever the plan would choose."""
+    native, columns = PATHS[path]
+    set_attribute(plan, "NATIVE_WIDTH", dict.fromkeys(plan.NATIVE_WIDTH, native))
+    set_attribute(plan, "WIDEST_COLUMNS", columns)
 
 
 def targets(loss, rows, n_out, rng):
@@ -80,4 +95,8 @@ def compute(name, dtype="float64"):
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], isa=_kernels.isa(), **{name: compute(name) for name in CASES})
+    found = {}
+    for path in PATHS:
+        take(path)
+        found.update({f"{path} {name}": compute(name) for name in CASES})
+    np.savez(sys.argv[1], isa=_kernels.isa(), **found)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import reference
-from gradient_cases import CASES, build, targets
+from gradient_cases import CASES, PATHS, build, targets
 
 import fastnn
 from fastnn import _kernels
@@ -82,7 +82,7 @@ def test_every_path(name, path):
 
 @pytest.mark.parametrize("other", _kernels.available_isas())
 def test_every_instruction_set(other, run_python, tmp_path):
-    """Each one, in a process of its own, gives the twin's gradients."""
+    """Each one, in a process of its own, gives the twin's gradients on every path."""
     done = run_python("import runpy; runpy.run_module('gradient_cases', run_name='__main__')",
                       tmp_path / "gradients.npz", FASTNN_ISA=other)
     assert done.returncode == 0, done.stderr
@@ -90,9 +90,10 @@ def test_every_instruction_set(other, run_python, tmp_path):
         assert str(found["isa"]) == other
         for name in CASES:
             net, X, y, loss = build(name)
-            got = found[name]
-            assert_is_twins(net, (got[0], got[1:]),
-                            reference.Twin.of(net).loss_and_grad(X, y, loss))
+            wanted = reference.Twin.of(net).loss_and_grad(X, y, loss)
+            for path in PATHS:
+                got = found[f"{path} {name}"]
+                assert_is_twins(net, (got[0], got[1:]), wanted)
 
 
 # ---- what is added to the plain mean loss: one case of each kind of loss ----
@@ -189,7 +190,7 @@ def test_deltas_are_gradients_of_the_weighted_inputs(name):
 
 
 @pytest.mark.parametrize("rows", [1023, 1024, 1025, 2500])
-def test_many_rows(rows):
+def test_many_rows(rows, path):
     """Beyond the rows that are worked on at a time."""
     rng = np.random.default_rng(0)
     net = fastnn.MLP((5, 16, 3), "silu", "softmax", dtype="float64", random_state=0)
@@ -203,8 +204,37 @@ def test_many_rows(rows):
         np.testing.assert_allclose(got, delta, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("name", [*_kernels.LOSSES, "labels"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_every_loss_of_many_rows(name, weighted, path, dtype):
+    """Blocks of the losses' kernels, and the rest of the last one."""
+    loss = "cross_entropy" if name == "labels" else name
+    rng = np.random.default_rng(0)
+    net = fastnn.MLP((4, 6, 5), "tanh", _kernels.LOSSES[loss].link, dtype=dtype, random_state=0)
+    net.set_weights([rng.normal(size=a.shape) for a in net.get_weights()])
+    X, y = rng.normal(size=(301, 4)).astype(dtype), targets(loss, 301, 5, rng)
+    if name == "cross_entropy":
+        y = reference.one_hot(y, 5)
+    weights = rng.uniform(0, 2, 301).astype(dtype) if weighted else None
+    wanted = reference.Twin.of(net).loss_and_grad(X, y, loss, weights)
+    assert_is_twins(net, net.loss_and_grad(X, y, loss=loss, sample_weight=weights), wanted,
+                    rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("sizes", [(383, 65, 5), (385, 130, 33), (1000, 7, 3), (20, 400, 390, 2)])
+def test_wide_layers(sizes, path, dtype):
+    """Products in several blocks and tiles, sums of several terms of W'."""
+    rng = np.random.default_rng(0)
+    net = fastnn.MLP(sizes, "tanh", dtype=dtype, random_state=0)
+    X, y = rng.normal(size=(37, sizes[0])), rng.normal(size=(37, sizes[-1]))
+    X, y = X.astype(dtype), y.astype(dtype)
+    wanted = reference.Twin.of(net).loss_and_grad(X, y, "squared_error", alpha=0.1)
+    assert_is_twins(net, net.loss_and_grad(X, y, alpha=0.1), wanted,
+                    rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
 @pytest.mark.parametrize("name", SOME)
-def test_float32(name):
+def test_float32(name, path):
     """Single precision gives the same within its rounding."""
     net, X, y, loss = build(name, "float32")
     value, grad = net.loss_and_grad(X, y, loss=loss)

@@ -201,18 +201,14 @@ def test_predict_into_out(dtype):
     assert not buffer[73:].any()
 
 
-def test_predict_into_its_own_input():
-    net = make((3, 8, 3), output="identity")
-    X = np.random.default_rng(0).normal(size=(200, 3))
-    wanted = net.predict(X)
-    np.testing.assert_array_equal(net.predict(X, out=X), wanted)
-
-
-def test_predict_overlapping_buffers():
-    net = make((3, 8, 3), output="identity")
-    buffer = np.random.default_rng(0).normal(size=(300, 3))
-    wanted = net.predict(buffer[1:201].copy())
-    np.testing.assert_array_equal(net.predict(buffer[1:201], out=buffer[0:200]), wanted)
+@pytest.mark.parametrize("sizes", [(3, 3), (3, 8, 3)])
+@pytest.mark.parametrize("shift", [-50, -1, 0, 1, 50])
+def test_predict_into_memory_of_its_input(sizes, shift):
+    net = make(sizes, output="identity")
+    buffer = np.random.default_rng(0).normal(size=(400, 3))
+    X, out = buffer[50:350], buffer[50 + shift : 350 + shift]
+    wanted = net.predict(X.copy())
+    np.testing.assert_array_equal(net.predict(X, out=out), wanted)
 
 
 def test_predict_takes_anything_like_an_array():

@@ -1,0 +1,80 @@
+# Does all the set-up of a fresh clone; `make help` lists the targets.
+# Needs python3 (3.11 or newer) with its headers and venv module, and a C compiler.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PY = $(VENV)/bin/python
+PIP = $(PY) -m pip --disable-pip-version-check
+
+# whatever ends up in a compiled module
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.* csrc/isa/* fastnn/*.pyx fastnn/*.pxd)
+
+# requirements of an extra, or of the build, one per line
+REQUIREMENTS = $(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); \
+	e = {**t["project"]["optional-dependencies"], "build": t["build-system"]["requires"]}; \
+	print(*e[sys.argv[1]], sep="\n")'
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-slow lint bench asv-check build clean distclean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+# ---- set-up: a stamp file in $(VENV) for each step, so that a second run has nothing to do ----
+
+$(VENV)/.created:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# editable, and without build isolation: a rebuild then takes a compilation and no downloads
+$(VENV)/.installed: $(SOURCES) | $(VENV)/.extra-build
+	$(PIP) install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.extra-%: pyproject.toml | $(VENV)/.created
+	@echo "installing the requirements of '$*' in pyproject.toml"
+	@$(REQUIREMENTS) $* | $(PIP) install --quiet --requirement /dev/stdin
+	@touch $@
+
+build: $(VENV)/.installed  ## compile and install into .venv
+
+# ---- use ----
+
+demo: $(VENV)/.installed $(VENV)/.extra-sklearn  ## train on digits beside scikit-learn's MLP
+	$(PY) examples/digits_demo.py --threads 1
+
+# Workers run side by side: one thread each, except where a test asks for more.
+test test-slow: export OPENBLAS_NUM_THREADS = 1
+test test-slow: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed $(VENV)/.extra-test  ## run the test suite, without the slow part
+	$(PY) -m pytest -m "not slow" -n $(JOBS) $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed $(VENV)/.extra-test  ## run the slow tests: builds, examples, soaks
+	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
+	$(PY) -m ruff check .
+	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint fastnn
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest --ignore-missing-stub --concise \
+		$(patsubst fastnn/%.pyx,fastnn.%,$(wildcard fastnn/*.pyx))
+
+asv-check: $(VENV)/.installed $(VENV)/.extra-bench  ## import all benchmarks, check their signatures
+	cd benchmarks && ../$(PY) -m asv check -E existing:same
+
+bench: $(VENV)/.installed $(VENV)/.extra-bench  ## run every benchmark once, roughly (BENCH=regex)
+	cd benchmarks && ../$(PY) -m asv machine --yes > /dev/null
+	cd benchmarks && ../$(PY) -m asv run -E existing:same --quick --show-stderr \
+		$(if $(BENCH),--bench "$(BENCH)")
+
+clean:  ## remove what was built, keep .venv
+	rm -rf build dist *.egg-info fastnn/*.so benchmarks/.asv $(VENV)/.installed
+	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find fastnn tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	rm -rf $(VENV)

@@ -1,0 +1,92 @@
+"""Where parameters lie, and how a batch is planned: by shape, dtype and instruction set alone."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _kernels, plan
+from fastnn.plan import ParameterLayout, plan_training
+
+SIZES = [(1, 1), (3, 5, 7, 2), (784, 256, 128, 10), (20, 64, 64, 2), (5000, 3), (3, 5000, 1)]
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_parameter_layout(sizes, dtype):
+    layout = ParameterLayout(sizes, dtype)
+    flat = layout.allocate()
+    assert flat.size == layout.size
+    assert flat.dtype == dtype
+    assert flat.ctypes.data % 64 == 0
+    assert not flat.any()
+    weights, biases = layout.views(flat)
+    assert [w.shape for w in weights] == list(zip(sizes, sizes[1:], strict=False))
+    assert [b.shape for b in biases] == [(n,) for n in sizes[1:]]
+    for view in (*weights, *biases):
+        assert np.shares_memory(view, flat)
+        view += 1
+    assert flat.max() == 1  # no two of them overlap
+    assert flat.sum() == layout.n_parameters == sum(
+        (n_in + 1) * n_out for n_in, n_out in zip(sizes, sizes[1:], strict=False))
+    assert all(w.ctypes.data % 64 == 0 for w in weights)
+    assert layout.size - layout.n_parameters < 16 * len(weights)
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+def test_chunks_cover_every_parameter_once(sizes, dtype):
+    layout = ParameterLayout(sizes, dtype)
+    counts, decays = layout.allocate(), layout.allocate()
+    for chunk in layout.chunks():
+        assert chunk.size > 0
+        counts[chunk.at : chunk.at + chunk.size] += 1
+        decays[chunk.at : chunk.at + chunk.size] = chunk.is_weight
+    for view in (*layout.views(counts)[0], *layout.views(counts)[1]):
+        assert (view == 1).all()
+    assert counts.sum() == layout.n_parameters
+    assert all((w == 1).all() for w in layout.views(decays)[0])
+    assert all((b == 0).all() for b in layout.views(decays)[1])
+
+
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("batch", [1, 32, 200, 1000, 100_000])
+def test_shards_do_not_depend_on_threads(sizes, batch, dtype):
+    layout = ParameterLayout(sizes, dtype)
+    plans = [plan_training(layout, batch, n_threads) for n_threads in (1, 2, 3, 64)]
+    for n_threads, found in zip((1, 2, 3, 64), plans, strict=True):
+        assert (found.shards, found.shard_rows, found.layout, found.products, found.lanes) == (
+            plans[0].shards, plans[0].shard_rows, plans[0].layout, plans[0].products,
+            plans[0].lanes)
+        assert 1 <= found.threads <= min(n_threads, found.shards)
+        assert found.shards * found.shard_rows >= batch
+        assert found.clock_steps >= 1
+
+
+@pytest.mark.parametrize("gemm", ["blas", "native"])
+def test_gemm_can_be_forced(gemm):
+    net = fastnn.MLP((5, 7, 2), gemm=gemm)
+    assert net.plan().products == (gemm, gemm)
+    assert gemm in str(net.plan())
+
+
+def test_plan_by_instruction_set():
+    """Each has its own rule; what a plan says is what this process runs."""
+    assert set(plan.NATIVE_WIDTH) >= set(_kernels.available_isas())
+    assert _kernels.isa() in str(fastnn.MLP((5, 7, 2)).plan())
+
+
+def test_dropout_goes_row_major():
+    """Masks are drawn for rows, so that they do not depend on the layout."""
+    assert fastnn.MLP((5, 7, 2), gemm="native").plan().layout == "columns"
+    assert fastnn.MLP((5, 7, 2), gemm="native", dropout=0.1).plan().layout == "rows"
+
+
+def test_every_backend_trains_alike():
+    """To rounding; and the choice travels with copies of the network."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(300, 7)), rng.integers(0, 3, 300)
+    results = {}
+    for gemm in ("auto", "blas", "native"):
+        net = fastnn.MLP((7, 33, 3), "tanh", "softmax", dtype="float64", random_state=0, gemm=gemm)
+        net.fit(X, y, epochs=5)
+        results[gemm] = net.parameters
+    np.testing.assert_allclose(results["native"], results["blas"], rtol=0, atol=1e-11)
+    assert any((results["auto"] == results[gemm]).all() for gemm in ("blas", "native"))
