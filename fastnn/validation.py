@@ -91,7 +91,7 @@ def per_hidden_layer(name, value, n_hidden, check):
     values = tuple(value)
     if len(values) != n_hidden:
         raise ValueError(
-            f"{name}={value!r} has {len(values)} entries, must have {n_hidden}, "
+            f"{name}={value!r} has {len(values)} entries, must have {n_hidden}: "
             "one per hidden layer")
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(values))
 
