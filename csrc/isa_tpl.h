@@ -36,4 +36,16 @@
 #undef S
 
 extern const fnn_kernels JOIN(fnn_kernels, FNN_ISA);
-const fnn_kernels JOIN(fnn_kernels, FNN_ISA) = {TEXT(FNN_ISA), TABLE_f32, TABLE_f64};
+const fnn_kernels JOIN(fnn_kernels, FNN_ISA) = {
+    .name = TEXT(FNN_ISA),
+    .f32 = {
+#define S(name) JOIN(name, f32)
+#include "table_tpl.h"
+#undef S
+    },
+    .f64 = {
+#define S(name) JOIN(name, f64)
+#include "table_tpl.h"
+#undef S
+    },
+};

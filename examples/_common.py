@@ -40,12 +40,12 @@ def race(
 
     Returns the fitted models and the median seconds of each.
     """
-    # comes with scikit-learn; the only way to hold its matrix products to `threads`
+    # comes with scikit-learn; holds its matrix products and its own OpenMP loops to `threads`
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
 
     fitted, seconds = {}, {name: [] for name in contestants}
-    with threadpool_limits(threads, user_api="blas"), warnings.catch_warnings():
+    with threadpool_limits(threads), warnings.catch_warnings():
         # a given number of epochs is what the examples ask for
         warnings.simplefilter("ignore", ConvergenceWarning)
         for _ in range(rounds):

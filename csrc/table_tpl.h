@@ -1,0 +1,41 @@
+/* The initializer of one dtype's table; fnn_kernels lists the fields. */
+#define FNN_ACTIVATION_ALIAS(alias, name)
+    .bias_activate = {
+#define FNN_ACTIVATION(name, ...) S(bias_activate_##name),
+#include "activations.def"
+#undef FNN_ACTIVATION
+    },
+    .activation_backward = {
+#define FNN_ACTIVATION(name, ...) S(activation_backward_##name),
+#include "activations.def"
+#undef FNN_ACTIVATION
+    },
+    .softmax = S(softmax),
+    .loss = {
+#define FNN_LOSS(name, ...) S(loss_##name),
+#define FNN_ROW_LOSS(name, ...) S(loss_##name),
+#include "losses.def"
+#undef FNN_LOSS
+#undef FNN_ROW_LOSS
+    },
+    .cross_entropy_labels = S(cross_entropy_labels),
+    .loss_columns = {
+#define FNN_LOSS(name, ...) S(loss_columns_##name),
+#define FNN_ROW_LOSS(name, ...) S(loss_columns_##name),
+#include "losses.def"
+#undef FNN_LOSS
+#undef FNN_ROW_LOSS
+    },
+    .cross_entropy_labels_columns = S(cross_entropy_labels_columns),
+    .column_sums = S(column_sums),
+    .add_parts = S(add_parts),
+    .update = {
+#define FNN_OPTIMIZER(name, ...) S(update_##name),
+#include "optimizers.def"
+#undef FNN_OPTIMIZER
+    },
+    .dropout = S(dropout),
+    .product = S(product),
+    .transpose = S(transpose),
+    .vecmath = {S(vec_exp), S(vec_log), S(vec_log1p), S(vec_tanh), S(vec_sigmoid), S(vec_normcdf)},
+#undef FNN_ACTIVATION_ALIAS
