@@ -18,7 +18,7 @@ from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
 MODULES = ("_kernels", "_inference", "_rows", "_columns", "_loop", "_training")
-OPENMP_MODULES = ("_inference", "_loop")
+OPENMP_MODULES = ("_kernels", "_inference", "_loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 
 # Never -ffast-math, at compile or link time: it would change the float mode of the whole process
@@ -52,6 +52,11 @@ def machine():
     if len(set(named)) > 1:
         raise SystemExit(f"ARCHFLAGS={flags!r}: build one architecture at a time")
     return named[0] if named else platform.machine()
+
+
+if sys.platform == "darwin" and "ARCHFLAGS" not in os.environ:
+    # a universal Python would ask for both architectures, with the flags of one
+    os.environ["ARCHFLAGS"] = f"-arch {platform.machine()}"
 
 
 class BuildExt(build_ext):

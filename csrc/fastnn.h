@@ -60,12 +60,12 @@ typedef struct {
                                                        R *d);                                      \
         /* p (rows, n) = softmax of each row of z (rows, n); p may be z */                         \
         void (*softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p);                            \
-        /* dz (rows, n) = s_r dvalue; returns sum s_r value; s (rows) = 1 when NULL */             \
+        /* dz (rows, n) = s_r dvalue; returns sum s_r min(value, ceiling); s (rows) = 1 when NULL */ \
         double (*loss[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,          \
-                                     const R *s, R *dz);                                           \
+                                     const R *s, double ceiling, R *dz);                           \
         /* the same for labels (rows) in 0..n-1 */                                                 \
         double (*cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z,                    \
-                                       const int32_t *labels, const R *s, R *dz);                  \
+                                       const int32_t *labels, const R *s, double ceiling, R *dz);  \
         /* out (n) = sum over rows of x (rows, n) */                                               \
         void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, R *out);                      \
         /* out (n) = accumulate out + the sum of n_parts vectors, parts[k * stride + i] */         \
@@ -90,10 +90,11 @@ typedef struct {
                           const ptrdiff_t *index, R *out, ptrdiff_t ld_out);                       \
         /* losses with a sample in each column: z, y, dz (n, rows; ld), s (rows) */                \
         double (*loss_columns[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,            \
-                                             const R *z, const R *y, const R *s, R *dz);           \
+                                             const R *z, const R *y, const R *s, double ceiling,   \
+                                             R *dz);                                               \
         double (*cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,          \
                                                const R *z, const int32_t *labels, const R *s,      \
-                                               R *dz);                                             \
+                                               double ceiling, R *dz);                             \
         void (*vecmath[FNN_N_VECMATH])(ptrdiff_t n, const R *x, R *out);                           \
     } TABLE;
 

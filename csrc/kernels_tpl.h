@@ -71,7 +71,8 @@ static void S(softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p) {
 #define FNN_ROW_LOSS(name, ...)
 #define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
     static double S(loss_##name)(ptrdiff_t rows, ptrdiff_t n, const R *zs, const R *ys,            \
-                                 const R *weights, R *dz) {                                        \
+                                 const R *weights, double ceiling, R *dz) {                        \
+        const R highest = (R)ceiling;                                                              \
         double total = 0;                                                                          \
         if (!weights) {                                                                            \
             n *= rows;                                                                             \
@@ -86,7 +87,8 @@ static void S(softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p) {
                 INDEPENDENT                                                                        \
                 for (ptrdiff_t j = 0; j < count; j++) {                                            \
                     R z = zs[j], y = ys[j];                                                        \
-                    values[j] = (loss);                                                            \
+                    R value = (loss);                                                              \
+                    values[j] = value > highest ? highest : value;                                 \
                     dz[j] = weight * (derivative);                                                 \
                 }                                                                                  \
                 row += S(sum)(count, values);                                                      \
@@ -115,7 +117,8 @@ static S(row_scale) S(softmax_row)(ptrdiff_t n, const R *z, R *dz) {
 
 /* targets may be any distribution, or any weights: dz_j = (sum y) softmax(z)_j - y_j */
 static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
-                                    const R *weights, R *dz) {
+                                    const R *weights, double ceiling, R *dz) {
+    const R highest = (R)ceiling;
     double total = 0;
     for (ptrdiff_t r = 0; r < rows; r++, z += n, y += n, dz += n) {
         R weight = weights ? weights[r] : C(1);
@@ -123,7 +126,9 @@ static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, con
         R mass = (R)S(sum)(n, y);
         double row = 0;
         for (ptrdiff_t j = 0; j < n; j++) {
-            row += (double)(y[j] != 0 ? y[j] * (scale.log_sum - (z[j] - scale.top)) : C(0));
+            R value = scale.log_sum - (z[j] - scale.top);
+            value = value > highest ? highest : value;
+            row += (double)(y[j] != 0 ? y[j] * value : C(0));
             dz[j] = weight * (mass * dz[j] - y[j]);
         }
         total += (double)weight * row;
@@ -132,11 +137,12 @@ static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, con
 }
 
 static double S(cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z, const int32_t *labels,
-                                      const R *weights, R *dz) {
+                                      const R *weights, double ceiling, R *dz) {
     double total = 0;
     for (ptrdiff_t r = 0; r < rows; r++, z += n, dz += n) {
         S(row_scale) scale = S(softmax_row)(n, z, dz);
         double row = (double)(scale.log_sum - (z[labels[r]] - scale.top));
+        row = row > ceiling ? ceiling : row;
         dz[labels[r]] -= 1;
         if (weights) {
             for (ptrdiff_t j = 0; j < n; j++) dz[j] *= weights[r];
@@ -161,7 +167,8 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
 
 #define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
     static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
-                                         const R *ys, const R *weights, R *dz) {                   \
+                                         const R *ys, const R *weights, double ceiling, R *dz) {   \
+        const R highest = (R)ceiling;                                                              \
         double total = 0;                                                                          \
         for (ptrdiff_t start = 0; start < rows; start += S(COLUMNS)) {                             \
             R values[S(COLUMNS)] = {0};                                                            \
@@ -173,7 +180,8 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
                 INDEPENDENT                                                                        \
                 for (ptrdiff_t r = 0; r < count; r++) {                                            \
                     R z = zj[r], y = yj[r];                                                        \
-                    values[r] += (loss);                                                           \
+                    R value = (loss);                                                              \
+                    values[r] += value > highest ? highest : value;                                \
                     dj[r] = (derivative);                                                          \
                 }                                                                                  \
                 if (s) {                                                                           \
@@ -190,7 +198,8 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
 
 /* y is NULL when there are labels */
 static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
-                                 const int32_t *labels, const R *weights, R *dz) {
+                                 const int32_t *labels, const R *weights, double ceiling, R *dz) {
+    const R highest = (R)ceiling;
     double total = 0;
     for (ptrdiff_t start = 0; start < rows; start += S(COLUMNS)) {
         R top[S(COLUMNS)], sum[S(COLUMNS)], values[S(COLUMNS)], mass[S(COLUMNS)];
@@ -220,12 +229,15 @@ static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, cons
             for (ptrdiff_t j = 0; j < n; j++)
                 for (ptrdiff_t r = 0; r < count; r++) {
                     R target = ys[j * ld + r], behind = logs[r] - (zs[j * ld + r] - top[r]);
+                    behind = behind > highest ? highest : behind;
                     mass[r] += target;
                     values[r] += target != 0 ? target * behind : C(0);
                 }
         } else {
-            for (ptrdiff_t r = 0; r < count; r++)
-                values[r] -= zs[labels[start + r] * ld + r] - top[r];
+            for (ptrdiff_t r = 0; r < count; r++) {
+                R value = values[r] - (zs[labels[start + r] * ld + r] - top[r]);
+                values[r] = value > highest ? highest : value;
+            }
         }
         for (ptrdiff_t j = 0; j < n; j++) {
             INDEPENDENT
@@ -245,13 +257,14 @@ static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, cons
 }
 
 static double S(loss_columns_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
-                                            const R *y, const R *weights, R *dz) {
-    return S(softmax_columns)(rows, n, ld, z, y, NULL, weights, dz);
+                                            const R *y, const R *weights, double ceiling, R *dz) {
+    return S(softmax_columns)(rows, n, ld, z, y, NULL, weights, ceiling, dz);
 }
 
 static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
-                                              const int32_t *labels, const R *weights, R *dz) {
-    return S(softmax_columns)(rows, n, ld, z, NULL, labels, weights, dz);
+                                              const int32_t *labels, const R *weights,
+                                              double ceiling, R *dz) {
+    return S(softmax_columns)(rows, n, ld, z, NULL, labels, weights, ceiling, dz);
 }
 
 /* ---- gradients and updates ---- */

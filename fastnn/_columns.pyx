@@ -105,7 +105,7 @@ cdef void run_shard_columns(Job* job, int shard, ptrdiff_t start, ptrdiff_t rows
     forward(job, rows, scratch)
     job.shard_loss[shard] = loss_columns(
         job.k, job.loss, rows, n_out, job.lanes, scratch + (last.a if job.value_loss else last.z),
-        scratch + job.y_at, labels, weights, scratch + last.dz)
+        scratch + job.y_at, labels, weights, job.ceiling, scratch + last.dz)
     if job.mode == LOSS:
         return
     if job.value_loss:

@@ -111,7 +111,27 @@ class BaseMLP(BaseEstimator):
 
     # -- training ------------------------------------------------------------------------------
 
-    def _fit(self, X, y, sample_weight, validation_data=None, one_epoch=False):
+    def _fit(self, *arguments, **settings):
+        """All of a fit at once, or nothing: a twin is fitted, and its attributes taken over.
+
+        So an error leaves the model as it was, and who predicts meanwhile sees the old model or the
+        new one.
+        """
+        twin = self._twin()
+        for name, value in vars(self).items():
+            if name.endswith("_") and isinstance(value, list):
+                setattr(twin, name, list(value))
+        twin._fit_in_place(*arguments, **settings)
+        vars(self).update(vars(twin))
+        return self
+
+    def _twin(self):
+        """Another estimator with the same attributes."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False):
         if one_epoch and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
@@ -149,7 +169,7 @@ class BaseMLP(BaseEstimator):
                     self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch
                 )
             else:
-                solvers.fit_lbfgs(self, trainer, held_out)
+                solvers.fit_lbfgs(self, trainer, held_out, fresh=fresh)
 
         if not np.isfinite(trainer.parameters).all():
             raise ValueError(
@@ -246,6 +266,7 @@ class BaseMLP(BaseEstimator):
             _LOSSES[self.out_activation_],
             dtype=network.dtype,
             n_threads=self.n_threads,
+            ceiling=_highest_loss(self, network.dtype),
             **settings,
         )
 
@@ -349,16 +370,17 @@ class BaseMLP(BaseEstimator):
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         network = self._current_network()
+        # scikit-learn's checks take longer than a small network
         if (
             type(X) is np.ndarray
             and X.dtype == network.dtype
             and X.ndim == 2
             and X.shape[0] > 0
             and X.shape[1] == self.n_features_in_
-            and np.isfinite(X.sum())
             and not hasattr(self, "feature_names_in_")
+            and _sum_is_finite(X)
         ):
-            return network.predict(X)  # scikit-learn's checks take longer than a small network
+            return network.predict(X)
         return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
 
     # -- the rest of the estimator ---------------------------------------------------------------
@@ -373,13 +395,29 @@ class BaseMLP(BaseEstimator):
 
     def __setstate__(self, state):
         super().__setstate__(state)
+        for name in ("coefs_", "intercepts_"):  # their memory may be a file, mapped read-only
+            if name in vars(self):
+                setattr(self, name, [np.array(a) for a in getattr(self, name)])
         if hasattr(self, "coefs_"):
-            self._publish(self._rebuilt_network(self.coefs_, self.intercepts_))
+            try:
+                self._publish(self._rebuilt_network(self.coefs_, self.intercepts_))
+            except ValueError:
+                pass  # parameters were set for another network after the fit; predict will say so
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _sum_is_finite(X):
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.isfinite(X.sum())
+
+
+def _highest_loss(est, dtype):
+    """scikit-learn's log loss clips probabilities to [eps, 1 - eps]."""
+    return -np.log(np.finfo(dtype).eps) if isinstance(est, ClassifierMixin) else np.inf
 
 
 def _aligned(a):

@@ -92,10 +92,16 @@ cdef class Network:
         array."""
         cdef cnp.npy_intp[2] shape
         cdef ptrdiff_t rows = x.shape[0]
+        if x.shape[1] != self.layers[0].n_in:
+            raise ValueError(f"X has {x.shape[1]} columns, must have {self.layers[0].n_in}")
         if out is None:
             shape[0], shape[1] = rows, self.layers[self.n_layers - 1].n_out
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
-        cdef int team = <int>min(<double>threads, 1 + rows * self.flops_per_row / FLOPS_PER_THREAD)
+        elif out.shape[0] != rows or out.shape[1] != self.layers[self.n_layers - 1].n_out:
+            raise ValueError("out does not fit the rows and the outputs")
+        cdef ptrdiff_t blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+        cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
+        cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
         cdef bint failed
         if self.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),

@@ -46,6 +46,7 @@ cdef struct Job:
     bint value_loss           # the loss sees the output's activation, not the raw output
     double reduction          # the gradient is divided by it beside the sum of weights
     double loss_reduction
+    double ceiling            # of the loss of one element, in the reported loss
     double alpha
     # data
     ptrdiff_t n_rows          # of this epoch: of `order`, where there is one

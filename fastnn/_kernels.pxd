@@ -31,10 +31,10 @@ cdef extern from "fastnn.h" nogil:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
         void (**activation_backward)(ptrdiff_t, const float*, const float*, float*) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
-        double (**loss)(ptrdiff_t, ptrdiff_t, const float*, const float*, const float*,
+        double (**loss)(ptrdiff_t, ptrdiff_t, const float*, const float*, const float*, double,
                         float*) noexcept nogil
         double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const float*, const int32_t*,
-                                       const float*, float*) noexcept nogil
+                                       const float*, double, float*) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const float*, ptrdiff_t, int, float*) noexcept nogil
         double (**update)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, float*, float*,
@@ -46,9 +46,9 @@ cdef extern from "fastnn.h" nogil:
         void (*transpose)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const ptrdiff_t*, float*,
                           ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, const float*,
-                                const float*, float*) noexcept nogil
+                                const float*, double, float*) noexcept nogil
         double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
-                                               const int32_t*, const float*,
+                                               const int32_t*, const float*, double,
                                                float*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const float*, float*) noexcept nogil
 
@@ -57,10 +57,10 @@ cdef extern from "fastnn.h" nogil:
         void (**activation_backward)(ptrdiff_t, const double*, const double*,
                                      double*) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
-        double (**loss)(ptrdiff_t, ptrdiff_t, const double*, const double*, const double*,
+        double (**loss)(ptrdiff_t, ptrdiff_t, const double*, const double*, const double*, double,
                         double*) noexcept nogil
         double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const double*, const int32_t*,
-                                       const double*, double*) noexcept nogil
+                                       const double*, double, double*) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const double*, ptrdiff_t, int, double*) noexcept nogil
         double (**update)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double*,
@@ -72,9 +72,9 @@ cdef extern from "fastnn.h" nogil:
         void (*transpose)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const ptrdiff_t*, double*,
                           ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
-                                const double*, double*) noexcept nogil
+                                const double*, double, double*) noexcept nogil
         double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
-                                               const int32_t*, const double*,
+                                               const int32_t*, const double*, double,
                                                double*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const double*, double*) noexcept nogil
 
@@ -144,15 +144,15 @@ cdef inline void softmax_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
 
 cdef inline double loss_rows(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
                              const real* z, const real* y, const int32_t* labels, const real* s,
-                             real* dz) noexcept nogil:
+                             double ceiling, real* dz) noexcept nogil:
     if real is float:
         if labels != NULL:
-            return k.f32.cross_entropy_labels(rows, n, z, labels, s, dz)
-        return k.f32.loss[loss](rows, n, z, y, s, dz)
+            return k.f32.cross_entropy_labels(rows, n, z, labels, s, ceiling, dz)
+        return k.f32.loss[loss](rows, n, z, y, s, ceiling, dz)
     else:
         if labels != NULL:
-            return k.f64.cross_entropy_labels(rows, n, z, labels, s, dz)
-        return k.f64.loss[loss](rows, n, z, y, s, dz)
+            return k.f64.cross_entropy_labels(rows, n, z, labels, s, ceiling, dz)
+        return k.f64.loss[loss](rows, n, z, y, s, ceiling, dz)
 
 
 cdef inline void sum_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
@@ -209,15 +209,15 @@ cdef inline void transpose(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t colum
 
 cdef inline double loss_columns(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
                                 ptrdiff_t ld, const real* z, const real* y, const int32_t* labels,
-                                const real* s, real* dz) noexcept nogil:
+                                const real* s, double ceiling, real* dz) noexcept nogil:
     if real is float:
         if labels != NULL:
-            return k.f32.cross_entropy_labels_columns(rows, n, ld, z, labels, s, dz)
-        return k.f32.loss_columns[loss](rows, n, ld, z, y, s, dz)
+            return k.f32.cross_entropy_labels_columns(rows, n, ld, z, labels, s, ceiling, dz)
+        return k.f32.loss_columns[loss](rows, n, ld, z, y, s, ceiling, dz)
     else:
         if labels != NULL:
-            return k.f64.cross_entropy_labels_columns(rows, n, ld, z, labels, s, dz)
-        return k.f64.loss_columns[loss](rows, n, ld, z, y, s, dz)
+            return k.f64.cross_entropy_labels_columns(rows, n, ld, z, labels, s, ceiling, dz)
+        return k.f64.loss_columns[loss](rows, n, ld, z, y, s, ceiling, dz)
 
 
 cdef inline void vector_function(const fnn_kernels* k, int function, ptrdiff_t n, const real* x,

@@ -42,6 +42,7 @@ def loss(
     y: ArrayLike,
     sample_weight: ArrayLike | None = None,
     isa: str | None = None,
+    ceiling: float = ...,
 ) -> tuple[float, _Real]: ...
 def column_sums(x: ArrayLike, isa: str | None = None) -> _Real: ...
 def coefficients(

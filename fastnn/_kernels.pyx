@@ -10,9 +10,15 @@ from collections import namedtuple
 
 cimport numpy as cnp
 
+from fastnn._types cimport fnn_team_release
+
 import numpy as np
 
 cnp.import_array()
+
+# here, because every way to a team of threads leads through this module
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: fnn_team_release())
 
 ActivationInfo = namedtuple("ActivationInfo", "name needs_z")
 LossInfo = namedtuple("LossInfo", "name link reduction targets")
@@ -202,10 +208,11 @@ cdef _softmax(const fnn_kernels* k, cnp.ndarray z, cnp.ndarray p, real* dtype=NU
                  <real*>cnp.PyArray_DATA(p))
 
 
-def loss(name, z, y, sample_weight=None, isa=None):
+def loss(name, z, y, sample_weight=None, isa=None, ceiling=np.inf):
     """Sum of a loss over raw outputs z (rows, n), and its derivative dz (rows, n).
 
-    y is (rows, n), or for cross_entropy also (rows,) integer labels.
+    y is (rows, n), or for cross_entropy also (rows,) integer labels. No element counts for more
+    than ``ceiling``.
     """
     z = prepared(z)
     y = np.asarray(y)
@@ -216,14 +223,14 @@ def loss(name, z, y, sample_weight=None, isa=None):
         sample_weight = prepared(sample_weight, z.dtype)
     dz = np.empty_like(z)
     if z.dtype == np.float32:
-        value = _loss[float](chosen(isa), _LOSS_INDEX[name], z, y, sample_weight, dz)
+        value = _loss[float](chosen(isa), _LOSS_INDEX[name], z, y, sample_weight, ceiling, dz)
     else:
-        value = _loss[double](chosen(isa), _LOSS_INDEX[name], z, y, sample_weight, dz)
+        value = _loss[double](chosen(isa), _LOSS_INDEX[name], z, y, sample_weight, ceiling, dz)
     return value, dz
 
 
 cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, weights,
-                  cnp.ndarray dz, real* dtype=NULL) except? -1:
+                  double ceiling, cnp.ndarray dz, real* dtype=NULL) except? -1:
     cdef const real* s = NULL
     cdef const real* targets = NULL
     cdef const int32_t* labels = NULL
@@ -234,7 +241,7 @@ cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, 
     else:
         targets = <const real*>cnp.PyArray_DATA(y)
     return loss_rows(k, kind, z.shape[0], z.shape[1], <const real*>cnp.PyArray_DATA(z), targets,
-                     labels, s, <real*>cnp.PyArray_DATA(dz))
+                     labels, s, ceiling, <real*>cnp.PyArray_DATA(dz))
 
 
 def column_sums(x, isa=None):

@@ -7,8 +7,6 @@ and groups as they come (csrc/team.h), and who does what changes no bit. Nothing
 no Python object is touched inside an epoch.
 """
 
-import os
-
 from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel
 from libc.math cimport isfinite
@@ -43,14 +41,10 @@ from fastnn._types cimport (
     fnn_seconds,
     fnn_tasks,
     fnn_team_rank,
-    fnn_team_release,
     fnn_team_size,
 )
 
 HAS_OPENMP = bool(FNN_HAS_OPENMP)
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: fnn_team_release())
 
 cdef double SIGNAL_SECONDS = 0.015  # taking the GIL can cost 5 ms where Python threads are busy
 

@@ -178,7 +178,7 @@ cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptr
     forward(job, step, rows, row0, x, scratch)
     job.shard_loss[shard] = loss_rows(
         job.k, job.loss, rows, n_out, scratch + (last.a if job.value_loss else last.z), y, labels,
-        weights, scratch + last.dz)
+        weights, job.ceiling, scratch + last.dz)
     if job.mode == LOSS:
         return
     if job.value_loss:

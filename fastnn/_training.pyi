@@ -31,6 +31,8 @@ class Trainer:
     @property
     def workspace_nbytes(self) -> int: ...
     @property
+    def team(self) -> int: ...
+    @property
     def step(self) -> int: ...
     def __init__(
         self,
@@ -48,6 +50,7 @@ class Trainer:
         n_threads: int | None = None,
         reduction: Literal["mean", "sum"] | None = None,
         gemm: Literal["auto", "blas", "native"] = "auto",
+        ceiling: float = ...,
     ) -> None: ...
     def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
     # X: array, or a SciPy CSR matrix

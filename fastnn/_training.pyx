@@ -18,7 +18,7 @@ from fastnn._loop cimport run_job, run_shard
 import numpy as np
 
 from fastnn import _kernels, _loop
-from fastnn.plan import ALIGNMENT, EPOCH_FLOPS, ParameterLayout, aligned_zeros, plan_training
+from fastnn.plan import ALIGNMENT, ParameterLayout, aligned_zeros, plan_training
 from fastnn.threads import resolve_threads
 
 cnp.import_array()
@@ -51,6 +51,8 @@ cdef class Trainer:
         Over the outputs, for the gradient; None is the loss's own.
     gemm : {"auto", "blas", "native"}
         Who computes the products.
+    ceiling : float
+        No element counts for more in the reported loss; the gradient does not know of it.
     """
 
     cdef Job job
@@ -60,10 +62,12 @@ cdef class Trainer:
     cdef readonly object layout, plan, parameters, weights, biases, dtype, loss
     cdef readonly tuple sizes, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
+    cdef readonly int team       # threads of the last run
     cdef bint is_double
 
     def __init__(self, sizes, activations, output, loss, *, dtype, optimizer, batch_size,
-                 alpha=0.0, dropout=0.0, seed=0, n_threads=None, reduction=None, gemm="auto"):
+                 alpha=0.0, dropout=0.0, seed=0, n_threads=None, reduction=None, gemm="auto",
+                 ceiling=np.inf):
         self.kept, self.data = [], {}
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
@@ -82,6 +86,7 @@ cdef class Trainer:
         memset(job, 0, sizeof(Job))
         job.k = kernels
         job.alpha = alpha
+        job.ceiling = ceiling
         job.n_parameters = self.layout.size
         job.parameters = self.address(self.parameters)
         job.batch = self.plan.batch
@@ -238,6 +243,7 @@ cdef class Trainer:
             job.x = self.borrow("X", np.ascontiguousarray(X.data))
             start = np.ascontiguousarray(X.indptr, np.int64)
             column = np.ascontiguousarray(X.indices, np.int32)
+            self.expect(start, "X.indptr", (n_samples + 1,), np.dtype(np.int64))
             self.expect_range(column, "X.indices", self.sizes[0])
             self.expect_range(start, "X.indptr", min(len(column), len(X.data)) + 1)
             job.csr_start = <const int64_t*>self.borrow("start", start)
@@ -292,8 +298,8 @@ cdef class Trainer:
         job.loss_sum = job.weight_sum = 0
         job.diverged = job.interrupted = False
         job.handles_signals = threading.current_thread() is threading.main_thread()
-        flops = job.n_rows * self.layout.training_flops
-        run_job(job, self.is_double, self.plan.threads if flops >= EPOCH_FLOPS else 1)
+        self.team = self.plan.threads_for(job.n_rows)
+        run_job(job, self.is_double, self.team)
         if job.interrupted:
             raise _loop.pending.pop()
         return job.loss_sum

@@ -233,15 +233,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict(self, X):
         """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
-        codes = self._codes(self._output(X)).astype(np.intp)
-        if not self._is_multilabel():
-            return self.classes_[codes]
-        return sp.csr_matrix(codes) if self._sparse_labels else codes
+        model = self._twin()  # all of one moment, whoever fits meanwhile
+        codes = model._codes(model._output(X)).astype(np.intp)
+        if not model._is_multilabel():
+            return model.classes_[codes]
+        return sp.csr_matrix(codes) if model._sparse_labels else codes
 
     def predict_proba(self, X):
         """Return the probability of each class (columns as in `classes_`) or of each label."""
-        output = self._output(X)
-        return np.hstack([1 - output, output]) if self.n_outputs_ == 1 else output
+        model = self._twin()
+        output = model._output(X)
+        return np.hstack([1 - output, output]) if model.n_outputs_ == 1 else output
 
     def predict_log_proba(self, X):
         """Return the logarithm of `predict_proba`."""
@@ -407,7 +409,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X):
         """Return the value of each row, shape (n_samples,) or (n_samples, n_outputs)."""
-        output = self._output(X)
+        output = self._twin()._output(X)
         return output.ravel() if output.shape[1] == 1 else output
 
     def _encode(self, y, dtype, fresh, subset):

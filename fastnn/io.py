@@ -6,7 +6,7 @@ It knows files, not networks. The settings lie as canonical JSON in the file's m
 
 import json
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 FORMAT_VERSION = 1
@@ -33,20 +33,25 @@ def write(path, arrays, settings):
         "fastnn": json.dumps(settings, sort_keys=True, separators=(",", ":")),
         "fastnn_format": str(FORMAT_VERSION),
     }
-    _write_atomically(Path(path), save(arrays, metadata))
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
+    if path.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder, must be a file name")
+    _write_atomically(path, save(arrays, metadata))
 
 
 def _write_atomically(path, data):
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _new_file_mode())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":
         folder = os.open(path.parent, os.O_RDONLY)
@@ -54,12 +59,6 @@ def _write_atomically(path, data):
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _new_file_mode():
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def read(path):

@@ -3,6 +3,7 @@
 import os
 import threading
 import warnings
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fastnn._inference import Network
 from fastnn.initializers import INITIALIZERS, initialize
 from fastnn.optimizers import Adam, Optimizer
 from fastnn.plan import ParameterLayout, plan_training
-from fastnn.threads import resolve_threads
+from fastnn.threads import default_threads, resolve_threads
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 
@@ -86,22 +87,20 @@ class MLP:
     def __init__(self, sizes, activation="relu", output="identity", *, dtype="float32",
                  dropout=0.0, initializer="glorot_uniform", random_state=None, n_threads=None,
                  gemm="auto"):
-        self.sizes = validation.check_sizes(sizes)
-        n_hidden = len(self.sizes) - 2
+        sizes = validation.check_sizes(sizes)
+        n_hidden = len(sizes) - 2
         self.activations = validation.per_hidden_layer(
             "activation", activation, n_hidden, validation.check_activation)
         self.output = validation.check_output(output)
         self.dropout = validation.per_hidden_layer(
             "dropout", dropout, n_hidden, validation.check_fraction)
         self.initializer = validation.check_name("initializer", initializer, tuple(INITIALIZERS))
-        self.dtype = _check_dtype(dtype)
-        self.n_threads = n_threads
+        self.n_threads = None if n_threads is None else resolve_threads(n_threads)
         self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
-        self._threads = resolve_threads(n_threads)
         self._seed = _check_random_state(random_state)
         self._epochs_done = 0
         self._fitting = threading.Lock()
-        self._layout = ParameterLayout(self.sizes, self.dtype)
+        self._layout = ParameterLayout(sizes, _check_dtype(dtype))
         parameters = self._layout.allocate()
         initialize(self.initializer, self._layout.views(parameters)[0],
                    np.random.Generator(np.random.Philox(self._seed)))
@@ -116,17 +115,17 @@ class MLP:
     def __getstate__(self):
         state = {key: value for key, value in self.__dict__.items()
                  if key not in ("_network", "_fitting", "_layout")}
+        state["sizes"], state["dtype"] = self.sizes, self.dtype
         state["parameters"] = np.array(self.parameters)
         return state
 
     def __setstate__(self, state):
+        state = dict(state)
         parameters = state.pop("parameters")
+        self._layout = ParameterLayout(state.pop("sizes"), state.pop("dtype"))
         self.__dict__.update(state)
         self._fitting = threading.Lock()
-        self._layout = ParameterLayout(self.sizes, self.dtype)
-        fresh = self._layout.allocate()
-        fresh[:] = parameters
-        self._publish(fresh)
+        self._publish(_copy(self._layout, parameters))
 
     def _publish(self, parameters):
         """Makes a vector of parameters the network's own, in one step: who predicts meanwhile sees
@@ -134,6 +133,24 @@ class MLP:
         self._network = Network(self._layout, self.activations, self.output, parameters)
 
     # ---- parameters ----
+
+    @property
+    def sizes(self):
+        """Units of the input, the hidden layers and the output."""
+        return self._layout.sizes
+
+    @property
+    def dtype(self):
+        """float32 or float64, of parameters and outputs."""
+        return self._layout.dtype
+
+    @property
+    def _threads(self):
+        return default_threads() if self.n_threads is None else self.n_threads
+
+    def _pairs(self):
+        """(W, b) of each layer, all of one moment, whoever trains meanwhile."""
+        return list(zip(*self._layout.views(self._network.parameters), strict=True))
 
     @property
     def n_parameters(self):
@@ -161,8 +178,7 @@ class MLP:
 
     def get_weights(self):
         """Copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out)."""
-        pairs = zip(self.weights, self.biases, strict=True)
-        return [array.copy() for pair in pairs for array in pair]
+        return [array.copy() for pair in self._pairs() for array in pair]
 
     def set_weights(self, arrays):
         """Replaces all parameters by copies of [W0, b0, W1, b1, ...].
@@ -249,12 +265,13 @@ class MLP:
         epochs = validation.check_count("epochs", epochs)
         batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
         alpha = validation.check_nonnegative("alpha", alpha)
+        shuffle = validation.check_flag("shuffle", shuffle)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback={callback!r} must be callable")
         evaluate = self._evaluator(validation_data, info)
+        history = History(validates=evaluate is not None)
         if not self._fitting.acquire(blocking=False):
             raise RuntimeError("this MLP is being fitted in another thread")
-        history = History(validates=evaluate is not None)
         try:
             trainer = Trainer(
                 self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
@@ -433,10 +450,11 @@ class MLP:
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
         self._check_out(out, X.shape[0])
+        network, threads = self._network, self._threads
         block = max(1, SPARSE_BLOCK // self.sizes[0])
         for start in range(0, X.shape[0], block):
             rows = slice(start, start + block)
-            self._network.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], self._threads)
+            network.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], threads)
         return out
 
     def activations_of(self, X):
@@ -445,10 +463,11 @@ class MLP:
         if validation.is_sparse(X):
             X = X.toarray()
         found = []
-        for i, name in enumerate((*self.activations, self.output)):
+        names = (*self.activations, self.output)
+        for i, (name, (w, b)) in enumerate(zip(names, self._pairs(), strict=True)):
             layer = MLP(self.sizes[i:i + 2], output=name, dtype=self.dtype, random_state=0,
                         initializer="zeros", n_threads=self.n_threads)
-            layer.weights[0][:], layer.biases[0][:] = self.weights[i], self.biases[i]
+            layer.weights[0][:], layer.biases[0][:] = w, b
             X = layer.predict(X)
             found.append(X)
         return found
@@ -461,7 +480,7 @@ class MLP:
         The optimizer's state is not part of it: each `fit` starts with a fresh one.
         """
         arrays = {}
-        for i, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+        for i, (w, b) in enumerate(self._pairs()):
             arrays[f"layers.{i}.weight"] = np.array(w)
             arrays[f"layers.{i}.bias"] = np.array(b)
         io.write(path, arrays, {
@@ -497,12 +516,15 @@ def load(path):
     try:
         if settings.pop("kind") != "mlp":
             raise ValueError("kind must be 'mlp'")
-        net = MLP(settings.pop("sizes"), settings.pop("activations"), settings.pop("output"),
-                  random_state=0, **settings)
-        expected = [f"layers.{i}.{part}" for i in range(len(net.sizes) - 1)
-                    for part in ("weight", "bias")]
-        if sorted(arrays) != sorted(expected):
-            raise ValueError(f"tensors {sorted(arrays)}, must be {sorted(expected)}")
+        sizes = validation.check_sizes(settings.pop("sizes"))
+        expected = {}
+        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
+            expected |= {f"layers.{i}.weight": (n_in, n_out), f"layers.{i}.bias": (n_out,)}
+        found = {key: array.shape for key, array in arrays.items()}
+        if found != expected:
+            raise ValueError(f"tensors {found}, must be {expected}")
+        net = MLP(sizes, settings.pop("activations"), settings.pop("output"), random_state=0,
+                  **settings)
         if any(array.dtype != net.dtype for array in arrays.values()):
             raise ValueError(f"tensors must be {net.dtype}")
         net.set_weights([arrays[key] for key in expected])

@@ -3,20 +3,18 @@
 A hyperparameter's place in ``hyperparameters`` is its place in ``h[]`` of that row.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import ClassVar
 
-import numpy as np
+from fastnn.validation import check_flag, check_real
 
 
 def _check(optimizer, name, rule, valid):
-    value = getattr(optimizer, name)
-    if isinstance(value, bool) or not isinstance(value, Real) or not np.isfinite(value):
-        raise TypeError(f"{name}={value!r} must be a finite number")
-    if not valid(value):
-        raise ValueError(f"{name}={value!r} must be {rule}")
+    value = check_real(name, getattr(optimizer, name))
+    if not (math.isfinite(value) and valid(value)):
+        raise ValueError(f"{name}={value} must be finite and {rule}")
 
 
 _RULES = {
@@ -37,18 +35,22 @@ class Optimizer:
     learning_rate: float | Callable[[int], float] = 1e-3
 
     def __post_init__(self):
+        if type(self) is Optimizer:
+            raise TypeError("Optimizer is the base of SGD, Adam, ...: use one of them")
         if not callable(self.learning_rate):
             _check(self, "learning_rate", "> 0", lambda value: value > 0)
         for field in fields(self):
             if field.name in _RULES:
                 _check(self, field.name, *_RULES[field.name])
+            elif field.type is bool:
+                check_flag(field.name, getattr(self, field.name))
 
     def learning_rate_at(self, epoch):
         """Learning rate of an epoch (from 0): the number itself, or what the callable says."""
         if not callable(self.learning_rate):
             return float(self.learning_rate)
-        rate = float(self.learning_rate(epoch))
-        if not (np.isfinite(rate) and rate >= 0):
+        rate = check_real(f"learning_rate({epoch})", self.learning_rate(epoch))
+        if not (math.isfinite(rate) and rate >= 0):
             raise ValueError(f"learning_rate({epoch}) = {rate} must be finite and >= 0")
         return rate
 

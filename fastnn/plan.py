@@ -13,12 +13,12 @@ from fastnn import _kernels
 ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 BLAS_LIMIT = 2**31 - 1
 CHUNK = 4096  # parameters that are updated in one go by one thread: their vectors fit in L1
-MAX_SHARDS = 4
+MAX_SHARDS = 4  # at most FNN_MAX_TASKS of csrc/team.h
 SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
 MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
 EPOCH_FLOPS = 2e7  # below some 0.2 ms an epoch is done before a second thread is awake
 CLOCK_FLOPS = 5e7  # work between two looks at the clock, some 0.5 ms, where a step counts for
-STEP_FLOPS = 2e5  # ... as much for its barriers and calls, and
+STEP_FLOPS = 2e5  # ... as much for its phases and calls, and
 ELEMENT_FLOPS = 50  # ... each unit of each row for its activation and its gathering
 
 
@@ -158,6 +158,11 @@ class TrainingPlan:
     threads: int
     threads_wanted: int
     clock_steps: int
+    row_flops: float
+
+    def threads_for(self, n_rows):
+        """Threads of an epoch over so many rows: one where it would be over too soon."""
+        return self.threads if n_rows * self.row_flops >= EPOCH_FLOPS else 1
 
     def __str__(self):
         net = "-".join(map(str, self.sizes))
@@ -206,5 +211,6 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=False):
         lanes=lanes,
         threads=min(n_threads, shards),
         threads_wanted=n_threads,
+        row_flops=layout.training_flops,
         clock_steps=max(1, int(CLOCK_FLOPS / (batch * per_row + STEP_FLOPS))),
     )

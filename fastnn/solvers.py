@@ -16,7 +16,7 @@ from fastnn.optimizers import SGD, Adam
 
 __all__ = ["TO_CALLER", "HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]
 
-TO_CALLER = 5  # stack levels of a warning: solver, _fit, fit, scikit-learn's wrapper, the user
+TO_CALLER = 6  # stack levels of a warning: solver, _fit (2), fit, scikit-learn's wrapper, user
 _SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
 
 
@@ -157,6 +157,9 @@ def _resume(est, trainer):
     state = vars(est).get("_optimizer_state")
     if state is None or state["solver"] != est.solver:
         return float(est.learning_rate_init)
+    if any(moment.dtype != trainer.dtype or moment.shape != trainer.parameters.shape
+           for moment in state["moments"]):
+        return float(est.learning_rate_init)  # of another dtype: its flat layout is another
     trainer.set_state(state["moments"], state["step"])
     return state["learning_rate"]
 
@@ -179,14 +182,16 @@ def _improved(est, parameters, held_out):
     return improved
 
 
-def fit_lbfgs(est, trainer, held_out=None):
+def fit_lbfgs(est, trainer, held_out=None, *, fresh):
     """Minimise the loss over all data with L-BFGS, in float64 over the flat parameter vector.
 
     An interrupt keeps the last iterate. Parameters are those of `fit_stochastic`.
     """
     gradient = np.empty_like(trainer.parameters)
     iterate = trainer.parameters.copy()
-    est.t_ = est.n_iter_ = 0
+    est.n_iter_ = 0
+    if fresh:
+        est.t_ = 0
 
     def loss_and_gradient(parameters):
         trainer.parameters[:] = parameters

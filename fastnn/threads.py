@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
+MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the process
+
 
 def resolve_threads(n_threads):
     """The number of threads that ``n_threads`` asks for.
@@ -21,14 +23,15 @@ def resolve_threads(n_threads):
     Raises
     ------
     TypeError, ValueError
-        When it is not a whole number, or below 1.
+        When it is not a whole number, below 1, or beyond 256 and the number of CPUs.
     """
     if n_threads is None:
         return default_threads()
     if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
         raise TypeError(f"n_threads={n_threads!r} must be an integer or None")
-    if n_threads < 1:
-        raise ValueError(f"n_threads={n_threads} must be >= 1 (None: as many as allowed)")
+    if not 1 <= n_threads <= MAX_THREADS:
+        raise ValueError(f"n_threads={n_threads} must be >= 1 and <= {MAX_THREADS} "
+                         "(None: as many as allowed)")
     return int(n_threads)
 
 
@@ -45,8 +48,6 @@ def default_threads():
     return max(1, min(limit for limit in limits if limit is not None))
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=default_threads.cache_clear)
 
 
 def _affinity():
@@ -110,6 +111,17 @@ def _scipy_blas():
     paths = [info["filepath"] for info in blas.info()]
     own = [path for path in paths if {"scipy.libs", "scipy"} & set(Path(path).parts)]
     return blas.select(filepath=own) if own else blas
+
+
+def _start_anew_after_fork():
+    """The child is one thread: whoever held the lock or BLAS's threads is not there any more."""
+    global _lock, _users
+    default_threads.cache_clear()
+    _lock, _users = threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew_after_fork)
 
 
 def _take_control():

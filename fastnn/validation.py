@@ -5,6 +5,7 @@ network's dtype. Arrays that already are come back as they are; others are copie
 """
 
 import sys
+from itertools import pairwise
 from numbers import Integral, Real
 
 import numpy as np
@@ -29,10 +30,26 @@ def check_count(name, value, minimum=1):
     return int(value)
 
 
-def check_fraction(name, value):
-    """A number in [0, 1)."""
+def check_flag(name, value):
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} must be True or False")
+    return bool(value)
+
+
+def check_real(name, value):
+    """A number that float64 can hold."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name}={value!r} must be a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the range of float64") from None
+
+
+def check_fraction(name, value):
+    """A number in [0, 1)."""
+    value = check_real(name, value)
     if not 0 <= value < 1:
         raise ValueError(f"{name}={value} must be in [0, 1)")
     return float(value)
@@ -40,8 +57,7 @@ def check_fraction(name, value):
 
 def check_nonnegative(name, value):
     """A finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} must be a number")
+    value = check_real(name, value)
     if not (value >= 0 and np.isfinite(value)):
         raise ValueError(f"{name}={value} must be finite and >= 0")
     return float(value)
@@ -64,7 +80,7 @@ def check_activation(name, value):
 
 def check_output(value):
     """Name of an output activation: elementwise, or softmax."""
-    if value == "softmax":
+    if isinstance(value, str) and value == "softmax":
         return value
     check_name("output", value, ("softmax", *_kernels.ACTIVATIONS, *_kernels.ALIASES))
     return _kernels.ALIASES.get(value, value)
@@ -81,6 +97,9 @@ def check_sizes(sizes):
     for i, size in enumerate(sizes):
         if size > 2**31 - 1:
             raise ValueError(f"sizes[{i}]={size} is beyond the 32-bit dimensions of BLAS")
+    parameters = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
+    if parameters > 2**56:
+        raise ValueError(f"sizes={sizes} makes {parameters} parameters, more than any memory holds")
     return sizes
 
 
@@ -107,9 +126,17 @@ def check_loss(loss, output, n_out):
     raise ValueError(f"loss={loss!r} must go with output={info.link!r}, not {output!r}")
 
 
+def as_array(name, data):
+    """Data as an array, where its rows have one length."""
+    try:
+        return np.asarray(data)
+    except ValueError as error:
+        raise ValueError(f"{name} must be an array: {error}") from None
+
+
 def require(name, array, dtype):
     """Row-major, aligned, native; refuses what is not numbers."""
-    array = np.asarray(array)
+    array = as_array(name, array)
     if array.dtype.kind not in NUMERIC:
         raise TypeError(f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)")
     with np.errstate(over="ignore"):  # a value beyond the dtype is found as infinity below
@@ -163,7 +190,7 @@ def check_training_rows(name, X, n_in, dtype):
 
 def check_targets(name, y, n_samples, n_out, dtype, loss):
     """y as int32 labels (n_samples,) for cross_entropy, else (n_samples, n_out) of the dtype."""
-    y = np.asarray(y)
+    y = as_array(name, y)
     if y.dtype.kind not in NUMERIC:
         raise TypeError(f"{name} has dtype {y.dtype}, must be numeric (bool, int or float)")
     if y.ndim == 0 or y.shape[0] != n_samples:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn import _kernels
+from fastnn import _kernels, plan
 
 TESTS = Path(__file__).parent
 
@@ -54,3 +54,18 @@ def run_python():
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def teams(monkeypatch):
+    """The number of threads of each run. Short epochs, as most are here, get their threads too."""
+    found = []
+    decide = plan.TrainingPlan.threads_for
+
+    def threads_for(self, n_rows):
+        found.append(decide(self, n_rows))
+        return found[-1]
+
+    monkeypatch.setattr(plan, "EPOCH_FLOPS", 0)
+    monkeypatch.setattr(plan.TrainingPlan, "threads_for", threads_for)
+    return found

@@ -4,6 +4,7 @@ import copy
 import io
 import pickle
 import threading
+import warnings
 
 import joblib
 import numpy as np
@@ -405,3 +406,88 @@ def test_predicting_while_another_thread_fits():
     thread.join()
     assert all(any(np.array_equal(each, state) for state in states) for each in seen)
     assert len(seen) > 3
+
+
+# ---- errors leave the model as it was ----
+
+
+def test_failed_refit_leaves_the_model_as_it_was():
+    X, y = load("digits")
+    model = make("digits", **SMALL).fit(X, y)
+    before, names = model.predict_proba(X), set(vars(model))
+    with pytest.raises(ValueError, match="non-finite"):
+        model.set_params(solver="sgd", learning_rate_init=1e300, max_iter=3).fit(X[:, :7], y > 4)
+    assert set(vars(model)) == names
+    assert model.n_features_in_ == X.shape[1]
+    assert_array_equal(model.predict_proba(X), before)
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        model.set_params(hidden_layer_sizes=(-1,)).fit(X, y > 4)
+    assert_array_equal(model.predict_proba(X), before)
+
+
+def test_pickle_with_settings_of_the_next_fit():
+    """A pickle loads whatever the parameters were set to since the fit."""
+    X, y = load("digits")
+    model = make("digits", **SMALL).fit(X, y)
+    before = model.predict(X)
+    model.set_params(activation=("relu", "tanh"), hidden_layer_sizes=(5, 5))
+    twin = pickle.loads(pickle.dumps(model))
+    twin.set_params(activation="relu")
+    assert_array_equal(twin.predict(X), before)
+
+
+def test_partial_fit_goes_on_in_another_dtype():
+    X, y = load("digits")
+    model = make("digits", **SMALL).set_params(early_stopping=False)
+    model.partial_fit(X, y, classes=np.unique(y))
+    model.set_params(dtype="float32").partial_fit(X, y)
+    assert {a.dtype for a in model.coefs_} == {np.dtype("float32")}
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_predictions_while_fits_succeed_and_fail_elsewhere():
+    """The old model or the new one, also when the classes change; never a mixture."""
+    import threading
+
+    X, y = load("digits")
+    labels = np.array([f"class {k}" for k in range(10)])[y]
+    model = make("digits", **SMALL).fit(X, y)
+    numbers = set(model.predict(X))
+    names = set(make("digits", **SMALL).fit(X, labels).predict(X))
+    stop, errors = threading.Event(), []
+
+    def predict():
+        while not stop.is_set():
+            found = set(model.predict(X))
+            if not (found <= numbers or found <= names):
+                errors.append(found)
+
+    readers = [threading.Thread(target=predict) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        for _ in range(5):
+            model.fit(X, labels)
+            with pytest.raises(ValueError):
+                model.fit(X[:, :3], np.where(np.arange(len(y)) == 0, np.nan, y))
+            model.fit(X, y)
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert not errors
+
+
+def test_warm_start_with_lbfgs_keeps_the_count_of_rows():
+    X, y = load("digits")
+    model = make("digits", **SMALL).set_params(warm_start=True, early_stopping=False).fit(X, y)
+    seen = model.t_
+    assert model.set_params(solver="lbfgs").fit(X, y).t_ == seen > 0
+
+
+def test_no_warning_on_large_finite_input():
+    X, y = load("digits")
+    model = make("digits", **SMALL).fit(X.astype(np.float32), y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(np.full((100, X.shape[1]), 3e37, np.float32))

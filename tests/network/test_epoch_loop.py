@@ -333,15 +333,39 @@ def test_float_mode_of_the_process_is_restored():
         assert (np.full(100, tiny) + np.zeros(100, np.float32) > 0).all()
 
 
-def test_blas_threads_are_restored():
-    from threadpoolctl import threadpool_info
+def test_blas_has_one_thread_during_a_fit_and_its_own_number_after_it():
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     def threads():
-        return [(info["filepath"], info["num_threads"]) for info in threadpool_info()
-                if info["user_api"] == "blas"]
+        return {info["filepath"]: info["num_threads"] for info in threadpool_info()
+                if info["user_api"] == "blas"}
 
     X, y = small_problem()
-    fitted(X, y, 1)
-    before = threads()
-    fitted(X, y, 2)
-    assert threads() == before
+    net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=2, gemm="blas")
+    during = []
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = threads()
+        net.fit(X, y, epochs=2, batch_size=200, callback=lambda *_: during.append(threads()))
+        assert threads() == before
+    # of the libraries that are loaded, the one whose products the loop calls
+    assert len(during) == 2
+    assert all(any(number == 1 for number in counts.values()) for counts in during)
+
+
+def test_fork_after_prediction_alone(run_python):
+    """Door three never imports the epoch loop; its team must be released all the same."""
+    done = run_python("""
+import os, sys
+import numpy as np
+import fastnn
+net = fastnn.MLP((300, 500, 2), random_state=0, n_threads=2)
+X = np.random.default_rng(0).normal(size=(4000, 300)).astype("float32")
+wanted = net.predict(X).tobytes()
+assert "fastnn._loop" not in sys.modules
+child = os.fork()
+if child == 0:
+    os._exit(0 if net.predict(X).tobytes() == wanted else 1)
+assert os.waitpid(child, 0)[1] == 0
+assert net.predict(X).tobytes() == wanted
+""", timeout=60)
+    assert done.returncode == 0, done.stderr

@@ -606,3 +606,62 @@ def test_optimizers_are_values():
     adam = fastnn.Adam()
     assert (adam.learning_rate, adam.beta1, adam.beta2, adam.eps) == (1e-3, 0.9, 0.999, 1e-8)
     assert pickle.loads(pickle.dumps(adam)) == adam
+
+
+# ---- other threads, other machines ----
+
+
+def test_sizes_and_dtype_are_fixed():
+    net = fastnn.MLP((3, 4, 2), random_state=0)
+    with pytest.raises(AttributeError):
+        net.sizes = (3, 8, 9)
+    with pytest.raises(AttributeError):
+        net.dtype = "float64"
+
+
+def test_readers_see_one_network_while_another_thread_publishes():
+    """get_weights, save and prediction on sparse rows: all layers of one moment."""
+    import threading
+
+    net = fastnn.MLP((2, 3, 2), dtype="float64", random_state=0)
+    shapes = [array.shape for array in net.get_weights()]
+    states = [[np.full(shape, float(k)) for shape in shapes] for k in (0, 1)]
+    net.set_weights(states[0])
+    done = threading.Event()
+
+    def publish():
+        while not done.is_set():
+            for state in states:
+                net.set_weights(state)
+
+    writer = threading.Thread(target=publish)
+    writer.start()
+    try:
+        for _ in range(3000):
+            values = {float(array.flat[0]) for array in net.get_weights()}
+            assert len(values) == 1
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_pickle_takes_its_threads_from_where_it_wakes_up(run_python, tmp_path):
+    net = fastnn.MLP((3, 4, 2), random_state=0)
+    (tmp_path / "net.pickle").write_bytes(pickle.dumps(net))
+    done = run_python(
+        "import pickle, sys; net = pickle.load(open(sys.argv[1], 'rb')); print(net._threads)",
+        tmp_path / "net.pickle", OMP_NUM_THREADS=1)
+    assert done.stdout.strip() == "1", done.stderr
+
+
+def test_many_threads_asked_for_few_rows():
+    net = fastnn.MLP((300, 500, 2), random_state=0, n_threads=256)
+    X = np.random.default_rng(0).normal(size=(2000, 300)).astype("float32")
+    one = fastnn.MLP((300, 500, 2), random_state=0, n_threads=1)
+    assert net.predict(X).tobytes() == one.predict(X).tobytes()
+
+
+def test_save_where_there_is_no_folder(tmp_path):
+    net = fastnn.MLP((3, 2), random_state=0)
+    with pytest.raises(FileNotFoundError, match="no folder '.*missing' to save 'm.safetensors'"):
+        net.save(tmp_path / "missing" / "m.safetensors")

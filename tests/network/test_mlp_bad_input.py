@@ -100,6 +100,7 @@ def test_unknown_names_list_the_known_ones():
     ({"gemm": None}, TypeError, ["gemm=None", "auto, blas, native"]),
     ({"n_threads": 0}, ValueError, ["n_threads=0", ">= 1"]),
     ({"n_threads": -2}, ValueError, ["n_threads=-2", ">= 1"]),
+    ({"n_threads": 257}, ValueError, ["n_threads=257", "<= 256"]),
     ({"n_threads": 1.5}, TypeError, ["n_threads=1.5", "integer"]),
     ({"n_threads": "all"}, TypeError, ["n_threads='all'", "integer"]),
     ({"n_threads": True}, TypeError, ["n_threads=True", "integer"]),
@@ -496,3 +497,32 @@ def test_dimension_beyond_blas():
 def test_batch_size_beyond_32_bits_is_clipped_to_the_rows():
     net = make()
     assert len(net.fit(X, LABELS, batch_size=2**40, epochs=1).loss) == 1
+
+
+@pytest.mark.parametrize("call, error, words", [
+    (lambda: fastnn.SGD(0.1, nesterov="no"), TypeError, ["nesterov='no'", "True or False"]),
+    (lambda: fastnn.Adam(eps_hat=1), TypeError, ["eps_hat=1", "True or False"]),
+    (lambda: fastnn.Adam(10**400), ValueError, ["learning_rate", "float64"]),
+    (lambda: fastnn.Adam("fast"), TypeError, ["learning_rate='fast'", "number"]),
+    (lambda: fastnn.Adam(float("nan")), ValueError, ["learning_rate=nan", "finite"]),
+    (lambda: fastnn.MLP((3, 2), n_threads=2**40), ValueError, ["n_threads", "<= 256"]),
+    (lambda: fastnn.MLP((2**31 - 1, 2**31 - 1)), ValueError, ["sizes", "parameters"]),
+    (lambda: fastnn.MLP((3, 2), output=np.array(["relu"] * 2)), TypeError, ["output", "string"]),
+    (lambda: fastnn.MLP((2, 1)).fit([[1, 2], [3]], [1, 2]), ValueError, ["X must be an array"]),
+    (lambda: fastnn.MLP((2, 1)).fit(np.ones((3, 2)), np.ones(3), shuffle="no"), TypeError,
+     ["shuffle='no'", "True or False"]),
+    (lambda: fastnn.MLP((2, 1)).fit(np.ones((3, 2)), np.ones(3), alpha=10**400), ValueError,
+     ["alpha", "float64"]),
+    (lambda: fastnn.MLP((2, 1)).fit(np.ones((3, 2)), np.ones(3),
+                                    optimizer=fastnn.SGD(lambda epoch: None)), TypeError,
+     [r"learning_rate\(0\)=None", "number"]),
+])
+def test_odd_arguments(call, error, words):
+    assert_refused(call, error, *words)
+
+
+def test_optimizer_itself_is_no_optimizer():
+    from fastnn.optimizers import Optimizer
+
+    with pytest.raises(TypeError, match="base of SGD"):
+        Optimizer()

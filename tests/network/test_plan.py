@@ -37,6 +37,8 @@ def test_chunks_cover_every_parameter_once(sizes, dtype):
     counts, decays = layout.allocate(), layout.allocate()
     for chunk in layout.chunks():
         assert chunk.size > 0
+        # rows of W in whole cache lines: two threads do not write to one line of W'
+        assert chunk.row * layout.dtype.itemsize % 64 == 0
         counts[chunk.at : chunk.at + chunk.size] += 1
         decays[chunk.at : chunk.at + chunk.size] = chunk.is_weight
     for view in (*layout.views(counts)[0], *layout.views(counts)[1]):

@@ -54,6 +54,7 @@ def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards,
         trainer = case.trainer(n_threads)
         assert trainer.plan.threads == min(n_threads, trainer.plan.shards)
         assert case.run(trainer) == losses
+        assert trainer.team == trainer.plan.threads
         assert trainer.parameters.tobytes() == one.parameters.tobytes()
         for got, wanted in zip(trainer.optimizer_state, one.optimizer_state, strict=True):
             assert got.tobytes() == wanted.tobytes()
@@ -288,3 +289,18 @@ def test_trainer_without_optimizer():
     trainer.set_data(np.ones((1, 2)), np.ones((1, 1)))
     with pytest.raises(ValueError, match="optimizer"):
         trainer.run_epoch(learning_rate=0.1)
+
+
+@pytest.mark.parametrize("break_it", [
+    lambda X: setattr(X, "indptr", X.indptr[:3]),
+    lambda X: setattr(X, "indices", X.indices + 7),
+    lambda X: setattr(X, "indptr", X.indptr + 1000),
+])
+def test_broken_sparse_matrix_is_refused(break_it):
+    """Indices are followed unchecked in the loop, so none may lead outside."""
+    case = CASES["sparse"] if "sparse" in CASES else next(c for c in CASES.values() if c.sparse)
+    X, y, _ = case.data()
+    X = X.copy()
+    break_it(X)
+    with pytest.raises(ValueError, match=r"X\.ind"):
+        case.trainer().set_data(X, y)
