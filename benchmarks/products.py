@@ -1,7 +1,9 @@
 """Measures what the rule about matrix products rests on: our own kernels beside SciPy's BLAS.
 
     python benchmarks/products.py                 # the layers of the usual nets
-    FASTNN_ISA=avx2 python benchmarks/products.py # as another processor would choose
+    FASTNN_ISA=avx2 OPENBLAS_CORETYPE=Haswell python benchmarks/products.py  # as on one with AVX2
+
+(Mind OPENBLAS_CORETYPE: where it is set already, BLAS may run kernels of another processor.)
 
 For each layer and batch: GFLOP/s of the three products of a training step, native / BLAS, one
 thread. Rounds are interleaved; the best of each is shown, since noise only adds time.

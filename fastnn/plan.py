@@ -112,11 +112,12 @@ class Chunk(NamedTuple):
 
 
 # Who computes the products of a training step: our own kernels up to this width of a layer, else
-# BLAS. benchmarks/products.py on Zen 5, float32, one thread, GFLOP/s native / SciPy's OpenBLAS:
+# BLAS. benchmarks/products.py on Zen 5, float32, one thread, GFLOP/s native / SciPy's OpenBLAS with
+# the kernels that such a processor gets (OPENBLAS_CORETYPE=SkylakeX; Haswell for the others), X' dZ:
 #            20x64 b64   64x100 b200   784x256 b128   1024x1024 b512
-#   avx512    128/46       212/85        246/116        205/122       (X' dZ)
-#   avx2       81/46       107/86        119/117         67/62        (dZ W': 54/115)
-#   baseline   33/46        33/88         32/119         30/122
+#   avx512    128/117      208/136        243/211        198/224       (X W: 239/218)
+#   avx2       81/46       107/86         119/117         67/62        (dZ W': 54/115)
+#   baseline   33/46        33/88          32/119         30/122
 # Without FMA our vectors are those of any x86-64 or ARM; the platform's BLAS knows its processor.
 NATIVE_WIDTH = {"avx512": 2**31, "avx2": 1000, "baseline": 0}
 
