@@ -1,7 +1,7 @@
 """Measures what the rule about matrix products rests on: our own kernels beside SciPy's BLAS.
 
     python benchmarks/products.py                 # the layers of the usual nets
-    FASTNN_ISA=avx2 OPENBLAS_CORETYPE=Haswell python benchmarks/products.py  # as on one with AVX2
+    FASTNN_ISA=avx2 OPENBLAS_CORETYPE=Haswell python benchmarks/products.py  # with AVX2
 
 (Mind OPENBLAS_CORETYPE: where it is set already, BLAS may run kernels of another processor.)
 

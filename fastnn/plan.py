@@ -113,7 +113,7 @@ class Chunk(NamedTuple):
 
 # Who computes the products of a training step: our own kernels up to this width of a layer, else
 # BLAS. benchmarks/products.py on Zen 5, float32, one thread, GFLOP/s native / SciPy's OpenBLAS with
-# the kernels that such a processor gets (OPENBLAS_CORETYPE=SkylakeX; Haswell for the others), X' dZ:
+# the kernels that such a processor gets (OPENBLAS_CORETYPE=SkylakeX, or Haswell), X' dZ:
 #            20x64 b64   64x100 b200   784x256 b128   1024x1024 b512
 #   avx512    128/117      208/136        243/211        198/224       (X W: 239/218)
 #   avx2       81/46       107/86         119/117         67/62        (dZ W': 54/115)
