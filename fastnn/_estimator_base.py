@@ -357,16 +357,17 @@ class BaseMLP(BaseEstimator):
 
     def _current_network(self):
         """Return the cached network, or a new one where a user has assigned other arrays."""
-        fitted = vars(self).copy()  # all of one moment: another thread may be publishing
-        coefs, intercepts = fitted["coefs_"], fitted["intercepts_"]
-        key = self._network_key(coefs, intercepts)
-        network, cached = fitted.get("_network", (None, ()))
+        key = self._network_key(self.coefs_, self.intercepts_)
+        network, cached = vars(self).get("_network", (None, ()))
         if len(key) == len(cached) and all(map(operator.is_, key, cached)):
             return network
-        return self._rebuilt_network(coefs, intercepts)
+        return self._rebuilt_network(self.coefs_, self.intercepts_)
 
     def _output(self, X):
-        """Return the output of the network, shape (n_samples, n_outputs)."""
+        """Return the output of the network, shape (n_samples, n_outputs).
+
+        Called on a twin, whose attributes are all of one moment.
+        """
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         network = self._current_network()
