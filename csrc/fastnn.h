@@ -50,6 +50,28 @@ typedef struct {
     double scale;        /* 1 / (1 - rate) */
 } fnn_dropout;
 
+/* c (rows, n; ldc) = bias (n) + a (rows, k) b (k, n), all of one dtype.
+ *
+ * a lies by rows, element (i, k) at a[i * a_step + k], or by columns, at a[k * a_step + i]; with a_list
+ * its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead.  b lies in
+ * panels of so many columns as the table says: column j of a panel's row k at k * ldb + j, the next panel
+ * b_panel further; for a row-major b, b_panel is one panel's columns. */
+typedef struct {
+    ptrdiff_t rows, n, k;
+    const void *a;
+    ptrdiff_t a_step;
+    int a_by_columns;
+    const void *const *a_list; /* or NULL */
+    ptrdiff_t a_offset;
+    const void *b;
+    ptrdiff_t ldb, b_panel;
+    const void *bias; /* NULL: zeros */
+    int relu;         /* max(0, c) is stored */
+    const void *gate; /* (rows, n; ldc): 0 is stored where it is <= 0, relu's derivative; or NULL */
+    void *c;
+    ptrdiff_t ldc;
+} fnn_product;
+
 #define FNN_DECLARE_TABLE(R, TABLE)                                                                \
     typedef struct {                                                                               \
         /* z (rows, n) += b (n), unless b is NULL; a (rows, n) = f(z); a may be z */               \
@@ -66,8 +88,8 @@ typedef struct {
         /* the same for labels (rows) in 0..n-1 */                                                 \
         double (*cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z,                    \
                                        const int32_t *labels, const R *s, double ceiling, R *dz);  \
-        /* out (n) = sum over rows of x (rows, n) */                                               \
-        void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, R *out);                      \
+        /* out (n) = sum over rows of x (rows, n; ldx) */                                          \
+        void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, R *out);       \
         /* out (n) = accumulate out + the sum of n_parts vectors, parts[k * stride + i] */         \
         void (*add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,              \
                           int accumulate, R *out);                                                 \
@@ -79,15 +101,16 @@ typedef struct {
         /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \
-        /* c (rows, n; ldc) = bias (n), or 0 when NULL, + a b; a's element (i, k) of (rows, k) at  \
-         * a[i * a_row + k * a_k], b (k, n; ldb) */                                                \
-        void (*product)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t a_row,     \
-                        ptrdiff_t a_k, const R *b, ptrdiff_t ldb, const R *bias, R *c,             \
-                        ptrdiff_t ldc);                                                            \
+        ptrdiff_t panel; /* columns of a panel: the width of the widest tile of a product */       \
+        /* c = bias + a b, see fnn_product */                                                      \
+        void (*product)(const fnn_product *p);                                                     \
         /* out (columns, rows; ld_out) = transpose of rows index[0..] of x (.., columns; ldx), of  \
          * rows 0.. when NULL */                                                                   \
         void (*transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_t ldx,            \
                           const ptrdiff_t *index, R *out, ptrdiff_t ld_out);                       \
+        /* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb); for few columns */ \
+        void (*row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,  \
+                             const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc);                      \
         /* losses with a sample in each column: z, y, dz (n, rows; ld), s (rows) */                \
         double (*loss_columns[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,            \
                                              const R *z, const R *y, const R *s, double ceiling,   \

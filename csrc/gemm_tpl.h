@@ -1,7 +1,5 @@
-/* Matrix products of one dtype, register-tiled:  C (rows, n; ldc) = bias + A B.
- *
- * A's element (i, k) lies at a[i * a_row + k * a_k], so that one kernel serves X W (a_k = 1) and
- * X' dZ (a_row = 1); B is (k, n; ldb), and dZ W' comes with W' kept as a copy.
+/* Matrix products of one dtype, register-tiled:  C = bias + A B.  fnn_product in fastnn.h describes the
+ * operands; one kernel serves X W, X' dZ, dZ W' (with a copy of W') and their feature-major kin.
  *
  * Every element of C is one chain of multiply-adds over k that starts at the bias, whatever tile,
  * block or lane computes it: neither the split into tiles nor the rows beside it change a bit.
@@ -10,114 +8,6 @@
  * as an array gcc 12 keeps them on the stack, at a third of the speed.  Tiles are 1..4 vectors wide,
  * the last one masked, and of every height that the registers hold: rows are dealt out evenly,
  * because a tile of one row takes as long as one of four. */
-
-#undef V
-#undef VLANES
-#undef VLOAD
-#undef VSTORE
-#undef VSET
-#undef VFMA
-#undef VMASK
-#undef VMASK_T
-#undef VLOAD_PART
-#undef VSTORE_PART
-
-#if defined(__AVX512F__)
-
-#if REAL_IS_FLOAT
-#define V __m512
-#define VLANES 16
-#define VLOAD(p) _mm512_loadu_ps(p)
-#define VSTORE(p, v) _mm512_storeu_ps(p, v)
-#define VSET(x) _mm512_set1_ps(x)
-#define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define VMASK_T __mmask16
-#define VLOAD_PART(p, m) _mm512_maskz_loadu_ps(m, p)
-#define VSTORE_PART(p, v, m) _mm512_mask_storeu_ps(p, m, v)
-#else
-#define V __m512d
-#define VLANES 8
-#define VLOAD(p) _mm512_loadu_pd(p)
-#define VSTORE(p, v) _mm512_storeu_pd(p, v)
-#define VSET(x) _mm512_set1_pd(x)
-#define VFMA(a, b, c) _mm512_fmadd_pd(a, b, c)
-#define VMASK_T __mmask8
-#define VLOAD_PART(p, m) _mm512_maskz_loadu_pd(m, p)
-#define VSTORE_PART(p, v, m) _mm512_mask_storeu_pd(p, m, v)
-#endif
-#define VMASK(count) ((VMASK_T)((1u << (count)) - 1))
-
-#elif defined(__AVX2__)
-
-#define VMASK_T __m256i
-#if REAL_IS_FLOAT
-#define V __m256
-#define VLANES 8
-#define VLOAD(p) _mm256_loadu_ps(p)
-#define VSTORE(p, v) _mm256_storeu_ps(p, v)
-#define VSET(x) _mm256_set1_ps(x)
-#define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
-#define VLOAD_PART(p, m) _mm256_maskload_ps(p, m)
-#define VSTORE_PART(p, v, m) _mm256_maskstore_ps(p, m, v)
-#define VMASK(count)                                                                               \
-    _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
-#else
-#define V __m256d
-#define VLANES 4
-#define VLOAD(p) _mm256_loadu_pd(p)
-#define VSTORE(p, v) _mm256_storeu_pd(p, v)
-#define VSET(x) _mm256_set1_pd(x)
-#define VFMA(a, b, c) _mm256_fmadd_pd(a, b, c)
-#define VLOAD_PART(p, m) _mm256_maskload_pd(p, m)
-#define VSTORE_PART(p, v, m) _mm256_maskstore_pd(p, m, v)
-#define VMASK(count)                                                                               \
-    _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)(count)), _mm256_setr_epi64x(0, 1, 2, 3))
-#endif
-
-#elif defined(__GNUC__) /* vectors of 16 bytes, which every 64-bit processor has */
-
-#define VLANES (16 / (int)sizeof(R))
-typedef R S(vector) __attribute__((vector_size(16)));
-typedef R S(unaligned_vector) __attribute__((vector_size(16), aligned(sizeof(R)), may_alias));
-#define V S(vector)
-#define VMASK_T int
-#define VLOAD(p) ((V)(*(const S(unaligned_vector) *)(p)))
-#define VSTORE(p, v) (*(S(unaligned_vector) *)(p) = (v))
-#define VSET(x) ((V){0} + (R)(x))
-#if HAS_FMA && REAL_IS_FLOAT
-#define VFMA(a, b, c) vfmaq_f32(c, a, b)
-#elif HAS_FMA
-#define VFMA(a, b, c) vfmaq_f64(c, a, b)
-#else
-#define VFMA(a, b, c) ((a) * (b) + (c))
-#endif
-#define VMASK(count) (int)(count)
-ALWAYS_INLINE V S(load_part)(const R *p, int count) {
-    if (count == VLANES) return VLOAD(p);
-    V v = {0};
-    for (int l = 0; l < count; l++) v[l] = p[l];
-    return v;
-}
-ALWAYS_INLINE void S(store_part)(R *p, V v, int count) {
-    for (int l = 0; l < count; l++) p[l] = v[l];
-}
-#define VLOAD_PART(p, m) S(load_part)(p, m)
-#define VSTORE_PART(p, v, m) S(store_part)(p, v, m)
-
-#else /* one lane: right on any compiler */
-
-#define V R
-#define VLANES 1
-#define VMASK_T int
-#define VLOAD(p) (*(p))
-#define VSTORE(p, v) (*(p) = (v))
-#define VSET(x) ((R)(x))
-#define VFMA(a, b, c) FMA(a, b, c)
-#define VMASK(count) (int)(count)
-#define VLOAD_PART(p, m) (*(p))
-#define VSTORE_PART(p, v, m) (*(p) = (v))
-
-#endif
 
 #ifndef FNN_GEMM_ONCE
 #define FNN_GEMM_ONCE
@@ -152,47 +42,83 @@ enum { K_BLOCK = 384 };
 #define LOAD(i, v) V b##v = VLOAD(b + v * VLANES);
 #define LOAD_PART(i, v) V b##v = VLOAD_PART(b + v * VLANES, mask);
 #define STEP(i, v) c##i##v = VFMA(x##i, b##v, c##i##v);
-#define STORE(i, v) VSTORE(c + i * ldc + v * VLANES, c##i##v);
-#define STORE_PART(i, v) VSTORE_PART(c + i * ldc + v * VLANES, c##i##v, mask);
+#define GATE(i, v) c##i##v = VGATE(VLOAD(gate + i * ldc + v * VLANES), c##i##v);
+#define GATE_PART(i, v) c##i##v = VGATE(VLOAD_PART(gate + i * ldc + v * VLANES, mask), c##i##v);
+#define STORE(i, v) VSTORE(c + i * ldc + v * VLANES, VFLOOR(low, c##i##v));
+#define STORE_PART(i, v) VSTORE_PART(c + i * ldc + v * VLANES, VFLOOR(low, c##i##v), mask);
 
-#define TILE_START(width, i) VECTORS##width(START, START_PART, i)
-#define TILE_STEP(width, i)                                                                        \
+/* A by its rows: row i runs along k;  A by its columns: column k holds the rows of the tile */
+#define ROW_OF_A(i) const R *a##i = list ? list[i] + offset : a + i * a_step;
+#define STEP_ROWS(width, i)                                                                        \
     {                                                                                              \
-        V x##i = VSET(a[i * a_row]);                                                               \
+        V x##i = VSET(a##i[k]);                                                                    \
         VECTORS##width(STEP, STEP, i)                                                              \
     }
-#define TILE_STORE(width, i) VECTORS##width(STORE, STORE_PART, i)
-#define TILE_START_1(i) TILE_START(1, i)
-#define TILE_START_2(i) TILE_START(2, i)
-#define TILE_START_3(i) TILE_START(3, i)
-#define TILE_START_4(i) TILE_START(4, i)
-#define TILE_STEP_1(i) TILE_STEP(1, i)
-#define TILE_STEP_2(i) TILE_STEP(2, i)
-#define TILE_STEP_3(i) TILE_STEP(3, i)
-#define TILE_STEP_4(i) TILE_STEP(4, i)
-#define TILE_STORE_1(i) TILE_STORE(1, i)
-#define TILE_STORE_2(i) TILE_STORE(2, i)
-#define TILE_STORE_3(i) TILE_STORE(3, i)
-#define TILE_STORE_4(i) TILE_STORE(4, i)
+#define STEP_COLUMNS(width, i)                                                                     \
+    {                                                                                              \
+        V x##i = VSET(column[i]);                                                                  \
+        VECTORS##width(STEP, STEP, i)                                                              \
+    }
 
-/* c starts at the rows of `first`, first_row apart (0: the bias for all of them), or at 0 */
+#define START_1(i) VECTORS1(START, START_PART, i)
+#define START_2(i) VECTORS2(START, START_PART, i)
+#define START_3(i) VECTORS3(START, START_PART, i)
+#define START_4(i) VECTORS4(START, START_PART, i)
+#define STEP_ROWS_1(i) STEP_ROWS(1, i)
+#define STEP_ROWS_2(i) STEP_ROWS(2, i)
+#define STEP_ROWS_3(i) STEP_ROWS(3, i)
+#define STEP_ROWS_4(i) STEP_ROWS(4, i)
+#define STEP_COLUMNS_1(i) STEP_COLUMNS(1, i)
+#define STEP_COLUMNS_2(i) STEP_COLUMNS(2, i)
+#define STEP_COLUMNS_3(i) STEP_COLUMNS(3, i)
+#define STEP_COLUMNS_4(i) STEP_COLUMNS(4, i)
+#define GATE_1(i) VECTORS1(GATE, GATE_PART, i)
+#define GATE_2(i) VECTORS2(GATE, GATE_PART, i)
+#define GATE_3(i) VECTORS3(GATE, GATE_PART, i)
+#define GATE_4(i) VECTORS4(GATE, GATE_PART, i)
+#define STORE_1(i) VECTORS1(STORE, STORE_PART, i)
+#define STORE_2(i) VECTORS2(STORE, STORE_PART, i)
+#define STORE_3(i) VECTORS3(STORE, STORE_PART, i)
+#define STORE_4(i) VECTORS4(STORE, STORE_PART, i)
+
+/* A's rows (or columns) lie a_step apart from a on, or where `list` says, `offset` further.  c starts
+ * at the rows of `first`, first_row apart (0: the bias for all of them), or at 0; nothing below
+ * `lowest` is stored, and 0 where `gate`, if there is one, is <= 0. */
 #define TILE_ARGUMENTS                                                                             \
-    ptrdiff_t k_count, VMASK_T mask, const R *a, ptrdiff_t a_row, ptrdiff_t a_k, const R *b,       \
-        ptrdiff_t ldb, const R *first, ptrdiff_t first_row, R *c, ptrdiff_t ldc
+    ptrdiff_t k_count, VMASK_T mask, const R *a, ptrdiff_t a_step, const R *const *list,           \
+        ptrdiff_t offset, const R *b, ptrdiff_t ldb, const R *first, ptrdiff_t first_row,          \
+        R lowest, const R *gate, R *c, ptrdiff_t ldc
+#define TILE_END(height, width)                                                                    \
+    V low = VSET(lowest);                                                                          \
+    if (gate) {                                                                                    \
+        ROWS##height(GATE_##width)                                                                 \
+    }                                                                                              \
+    ROWS##height(STORE_##width)
 #define TILE(height, width)                                                                        \
-    static void S(tile_##height##x##width)(TILE_ARGUMENTS) {                                       \
-        ROWS##height(TILE_START_##width)                                                           \
-        for (ptrdiff_t k = 0; k < k_count; k++, a += a_k, b += ldb) {                              \
+    static void S(tile_rows_##height##x##width)(TILE_ARGUMENTS) {                                  \
+        ROWS##height(ROW_OF_A)                                                                     \
+        ROWS##height(START_##width)                                                                \
+        for (ptrdiff_t k = 0; k < k_count; k++, b += ldb) {                                        \
             VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
-            ROWS##height(TILE_STEP_##width)                                                        \
+            ROWS##height(STEP_ROWS_##width)                                                        \
         }                                                                                          \
-        ROWS##height(TILE_STORE_##width)                                                           \
+        TILE_END(height, width)                                                                    \
+    }                                                                                              \
+    static void S(tile_columns_##height##x##width)(TILE_ARGUMENTS) {                               \
+        ROWS##height(START_##width)                                                                \
+        for (ptrdiff_t k = 0; k < k_count; k++, a += a_step, b += ldb) {                           \
+            const R *column = list ? list[k] + offset : a;                                         \
+            VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
+            ROWS##height(STEP_COLUMNS_##width)                                                     \
+        }                                                                                          \
+        TILE_END(height, width)                                                                    \
     }
 #define TILES6(w) TILE(1, w) TILE(2, w) TILE(3, w) TILE(4, w) TILE(5, w) TILE(6, w)
 #define TILES8(w) TILES6(w) TILE(7, w) TILE(8, w)
-#define NAMES6(w)                                                                                  \
-    S(tile_1x##w), S(tile_2x##w), S(tile_3x##w), S(tile_4x##w), S(tile_5x##w), S(tile_6x##w)
-#define NAMES8(w) NAMES6(w), S(tile_7x##w), S(tile_8x##w)
+#define NAMES6(by, w)                                                                              \
+    S(tile_##by##_1x##w), S(tile_##by##_2x##w), S(tile_##by##_3x##w), S(tile_##by##_4x##w),        \
+        S(tile_##by##_5x##w), S(tile_##by##_6x##w)
+#define NAMES8(by, w) NAMES6(by, w), S(tile_##by##_7x##w), S(tile_##by##_8x##w)
 
 #endif
 
@@ -204,36 +130,56 @@ TILES8(2)
 TILES8(3)
 TILES6(4)
 static const int S(tallest)[] = {8, 8, 8, 6};
-static const S(tile) S(tiles)[][8] = {{NAMES8(1)}, {NAMES8(2)}, {NAMES8(3)}, {NAMES6(4)}};
+#define FAMILY(by) {{NAMES8(by, 1)}, {NAMES8(by, 2)}, {NAMES8(by, 3)}, {NAMES6(by, 4)}}
 #else
 TILES6(2)
 static const int S(tallest)[] = {8, 6};
-static const S(tile) S(tiles)[][8] = {{NAMES8(1)}, {NAMES6(2)}};
+#define FAMILY(by) {{NAMES8(by, 1)}, {NAMES6(by, 2)}}
 #endif
+static const S(tile) S(tiles)[2][MAX_VECTORS][8] = {FAMILY(rows), FAMILY(columns)};
+#undef FAMILY
+
+/* The processor cannot guess where the rows of a list lie: fetch those of the next tile, at most
+ * `rows` of them. */
+static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
+                             const R *const *list, ptrdiff_t offset) {
+    for (ptrdiff_t i = 0; i < rows && i < left; i++)
+        for (ptrdiff_t k = 0; k < k_count; k += 64 / (ptrdiff_t)sizeof(R))
+            PREFETCH(list[i] + offset + k);
+}
+
+enum { S(PANEL) = MAX_VECTORS * VLANES };
 
 /* The block of B that a column of tiles walks over (K_BLOCK x width) stays in the cache. */
-static void S(product)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k_all, const R *a, ptrdiff_t a_row,
-                       ptrdiff_t a_k, const R *b, ptrdiff_t ldb, const R *bias, R *c,
-                       ptrdiff_t ldc) {
-    const ptrdiff_t widest = MAX_VECTORS * VLANES;
-    ptrdiff_t k = 0;
-    do {
-        ptrdiff_t k_count = k_all - k < K_BLOCK ? k_all - k : K_BLOCK;
-        for (ptrdiff_t j = 0; j < n; j += widest) {
-            ptrdiff_t columns = n - j < widest ? n - j : widest;
-            ptrdiff_t width = (columns + VLANES - 1) / VLANES;
+static void S(product)(const fnn_product *p) {
+    const ptrdiff_t widest = S(PANEL), ldc = p->ldc;
+    const R *a = p->a, *bias = p->bias, *gate = p->gate;
+    const R *const *list = (const R *const *)p->a_list;
+    R *c = p->c;
+    for (ptrdiff_t k = 0; k == 0 || k < p->k; k += K_BLOCK) {
+        int last = p->k - k <= K_BLOCK;
+        ptrdiff_t k_count = last ? p->k - k : K_BLOCK;
+        R lowest = p->relu && last ? 0 : -C(INFINITY);
+        for (ptrdiff_t j = 0; j < p->n; j += widest) {
+            ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
+            ptrdiff_t width = (columns + VLANES - 1) / VLANES, tallest = S(tallest)[width - 1];
             VMASK_T mask = VMASK(columns - (width - 1) * VLANES);
-            ptrdiff_t tiles = (rows + S(tallest)[width - 1] - 1) / S(tallest)[width - 1], i = 0;
+            const R *b = (const R *)p->b + j / widest * p->b_panel + k * p->ldb;
+            const S(tile) *tile = S(tiles)[p->a_by_columns][width - 1];
+            ptrdiff_t tiles = (p->rows + tallest - 1) / tallest, i = 0;
             for (; tiles > 0; tiles--) {
-                ptrdiff_t height = (rows - i) / tiles;
-                R *tile = c + i * ldc + j;
-                const R *first = k ? tile : bias ? bias + j : NULL;
-                S(tiles)[width - 1][height - 1](k_count, mask, a + i * a_row + k * a_k, a_row, a_k,
-                                                b + k * ldb + j, ldb, first, k ? ldc : 0, tile,
-                                                ldc);
+                ptrdiff_t height = (p->rows - i) / tiles, at = i * ldc + j;
+                ptrdiff_t a_at = p->a_by_columns ? i + k * p->a_step : i * p->a_step + k;
+                const R *const *a_list = list ? list + (p->a_by_columns ? k : i) : NULL;
+                if (list && j == 0 && !p->a_by_columns)
+                    S(prefetch_rows)(p->rows - i - height, height, k_count, a_list + height,
+                                     p->a_offset + k);
+                tile[height - 1](k_count, mask, a + a_at, p->a_step, a_list,
+                                 p->a_by_columns ? p->a_offset + i : p->a_offset + k, b, p->ldb,
+                                 k ? c + at : bias ? bias + j : NULL, k ? ldc : 0, lowest,
+                                 gate && last ? gate + at : NULL, c + at, ldc);
                 i += height;
             }
         }
-        k += k_count;
-    } while (k < k_all);
+    }
 }

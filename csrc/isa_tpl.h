@@ -17,6 +17,7 @@
 #define R float
 #define S(name) JOIN(name, f32)
 #include "vecmath.h"
+#include "vector_tpl.h"
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "kernels_tpl.h"
@@ -28,6 +29,7 @@
 #define R double
 #define S(name) JOIN(name, f64)
 #include "vecmath.h"
+#include "vector_tpl.h"
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "kernels_tpl.h"

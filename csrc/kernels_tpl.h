@@ -269,21 +269,26 @@ static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdi
 
 /* ---- gradients and updates ---- */
 
-static void S(column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *restrict x, R *restrict out) {
+static void S(column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *restrict x, ptrdiff_t ldx,
+                           R *restrict out) {
     for (ptrdiff_t j = 0; j < n; j++) out[j] = 0;
-    for (ptrdiff_t r = 0; r < rows; r++, x += n)
+    for (ptrdiff_t r = 0; r < rows; r++, x += ldx)
         for (ptrdiff_t j = 0; j < n; j++) out[j] += x[j];
 }
 
 static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride, int accumulate,
                          R *out) {
-    int first = 0;
-    if (!accumulate) {
-        first = 1;
+    int next = 0;
+    if (!accumulate && n_parts > 1) {
+        INDEPENDENT
+        for (ptrdiff_t i = 0; i < n; i++) out[i] = parts[i] + parts[stride + i];
+        next = 2;
+    } else if (!accumulate) {
         memcpy(out, parts, (size_t)n * sizeof(R));
+        next = 1;
     }
-    for (int k = first; k < n_parts; k++) {
-        const R *part = parts + k * stride;
+    for (; next < n_parts; next++) {
+        const R *part = parts + next * stride;
         INDEPENDENT
         for (ptrdiff_t i = 0; i < n; i++) out[i] += part[i];
     }
@@ -301,16 +306,17 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
         (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
         (void)s1s;                                                                                 \
         for (ptrdiff_t start = 0; start < n; start += BLOCK) {                                     \
-            R gs[BLOCK];                                                                           \
+            R sums[BLOCK];                                                                         \
+            const R *gs = n_parts > 1 || decay != 0 ? sums : parts + start;                        \
             ptrdiff_t count = n - start < BLOCK ? n - start : BLOCK;                               \
-            S(add_parts)(count, n_parts, parts + start, stride, 0, gs);                            \
+            if (gs == sums) S(add_parts)(count, n_parts, parts + start, stride, 0, sums);          \
             if (decay != 0) {                                                                      \
                 R square[BLOCK];                                                                   \
                 INDEPENDENT                                                                        \
                 for (ptrdiff_t i = 0; i < count; i++) {                                            \
                     R w = ws[start + i];                                                           \
                     square[i] = w * w;                                                             \
-                    gs[i] = FMA(shrink, w, gs[i]);                                                 \
+                    sums[i] = FMA(shrink, w, sums[i]);                                                \
                 }                                                                                  \
                 squares += S(sum)(count, square);                                                  \
             }                                                                                      \

@@ -35,7 +35,9 @@
 #undef FNN_OPTIMIZER
     },
     .dropout = S(dropout),
+    .panel = S(PANEL),
     .product = S(product),
     .transpose = S(transpose),
+    .row_products = S(row_products),
     .vecmath = {S(vec_exp), S(vec_log), S(vec_log1p), S(vec_tanh), S(vec_sigmoid), S(vec_normcdf)},
 #undef FNN_ACTIVATION_ALIAS

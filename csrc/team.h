@@ -63,7 +63,7 @@ static inline int fnn_replace(int64_t *p, int64_t old, int64_t v) {
  * phase; whoever finishes the last one opens the next phase.  Nobody waits for a thread that has no
  * task in hand, so a thread that loses its core, or never got one, holds nobody up: with a barrier
  * for all, two threads beside a busy program took 20 times as long as one. */
-enum { FNN_MAX_TASKS = 64, FNN_TASK_BITS = 8 };
+enum { FNN_MAX_TASKS = 256, FNN_TASK_BITS = 10 };
 
 typedef struct {
     int64_t open;   /* phase << FNN_TASK_BITS | number of its tasks; negative: no more */

@@ -12,11 +12,14 @@ from libc.stdlib cimport free, malloc
 
 from fastnn._kernels cimport (
     FNN_ACT_identity,
+    FNN_ACT_relu,
     FNN_OUTPUT_SOFTMAX,
     bias_activate,
+    fnn_product,
     kernels,
-    matrix_product,
     real,
+    row_major_product,
+    run_product,
     softmax_rows,
 )
 from fastnn._types cimport Layer, fnn_team_rank
@@ -145,6 +148,7 @@ cdef class Network:
         cdef const real* a = x + first * self.layers[0].n_in
         cdef real* z = NULL
         cdef Layer* layer
+        cdef fnn_product p
         cdef int i
         for i in range(self.n_layers):
             layer = &self.layers[i]
@@ -152,10 +156,13 @@ cdef class Network:
                 z = out + first * layer.n_out
             else:
                 z = scratch + (i % 2) * min(all_rows, <ptrdiff_t>BLOCK_ROWS) * self.widest
-            matrix_product(kernels, rows, layer.n_out, layer.n_in, a, layer.n_in, 1,
-                           parameters + layer.w, layer.n_out, parameters + layer.b, z, layer.n_out)
+            p = row_major_product(kernels, rows, layer.n_out, layer.n_in, a, layer.n_in,
+                                  parameters + layer.w, layer.n_out, z, layer.n_out)
+            p.bias = parameters + layer.b
+            p.relu = layer.activation == FNN_ACT_relu
+            run_product(kernels, &p, z)
             if layer.activation == FNN_OUTPUT_SOFTMAX:
                 softmax_rows(kernels, rows, layer.n_out, z, z)
-            elif layer.activation != FNN_ACT_identity:
+            elif layer.activation != FNN_ACT_identity and layer.activation != FNN_ACT_relu:
                 bias_activate(kernels, layer.activation, rows, layer.n_out, z, <const real*>NULL, z)
             a = z

@@ -13,26 +13,29 @@ cdef enum Mode:
     LOSS        # forward only
 
 cdef enum Stage:
-    PREPARE     # bring W' up to date
-    SHARDS      # forward and backward, each shard into its own gradient
-    APPLY       # add the shards' gradients, then update, or sum up
+    PREPARE     # bring the copies of W up to date
+    SHARDS      # forward and backward, each shard of the batch by itself
+    APPLY       # chunk by chunk: the gradient of the batch, then update, or sum up
 
 cdef struct TrainingLayer:
     Layer net
     bint drops
     fnn_dropout dropout
-    # offsets of buffers in a thread's scratch: (shard_rows, n_out), or feature-major
-    # (n_out, lanes), the a then followed by a row of ones
-    ptrdiff_t z, a, dropped, dz
     bint native                  # products by our own kernels, else by BLAS
-    ptrdiff_t transposed         # offset of W' (n_out, n_in; ld_transposed), for native dX
-    ptrdiff_t ld_transposed
+    bint relu                    # fused into the native products
+    # Offsets of buffers in the scratch. Row-major (batch, ld); feature-major, where each thread has
+    # its own, (n_out, lanes), the a then followed by a row of ones.
+    ptrdiff_t z, a, dropped, dz
+    ptrdiff_t ld
+    # copies of W in panels for native products, offsets into `copies`; -1: none
+    ptrdiff_t packed             # W (n_in, n_out), for X W
+    ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of a b.
 cdef struct Chunk:
     ptrdiff_t at
     ptrdiff_t size
-    bint decays
+    bint is_weight
     int layer
     ptrdiff_t row             # the first one of W
 
@@ -63,24 +66,27 @@ cdef struct Job:
     bint columns              # feature-major: a sample is a column, features `lanes` apart
     ptrdiff_t lanes
     int n_shards
+    bint lists                # X is read where it lies, through pointers to its rows
     int clock_steps           # steps between two looks at the clock
     bint handles_signals
     # parameters, gradients, scratch
     ptrdiff_t n_parameters
     void* parameters
-    void* transposed          # W' of the layers that need it
+    void* copies              # of W, see TrainingLayer
     void* state0
     void* state1
     void* gradient            # (n_parameters,) in GRADIENT mode
-    void* parts               # (n_shards, part_stride)
-    ptrdiff_t part_stride
-    void* scratch             # (threads, scratch_stride)
+    void* parts               # feature-major (n_shards, part_stride): each shard's gradient;
+    ptrdiff_t part_stride     # row-major (threads, part_stride): the gradient of one chunk
+    void* scratch             # feature-major (threads, scratch_stride), else of the whole batch
     ptrdiff_t scratch_stride
-    ptrdiff_t x_at, y_at, weights_at, labels_at  # gathered rows, in a thread's scratch
+    ptrdiff_t x_at, y_at, weights_at, labels_at  # gathered rows, in the scratch
     ptrdiff_t turned_at       # feature-major: dz of one layer as (shard_rows, n_out)
+    const void** x_rows       # (batch,) with `lists`
     int n_chunks
     const Chunk* chunks
     int n_groups              # of chunks, each a task
+    const int* groups         # (n_groups + 1,): the first chunk of each
     # of the step
     int optimizer
     double learning_rate

@@ -5,6 +5,7 @@ dtype branches. What each does stands in csrc/fastnn.h.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
 
 ctypedef fused real:
     float
@@ -19,6 +20,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_N_COEFFICIENTS
         FNN_OUTPUT_SOFTMAX
         FNN_ACT_identity
+        FNN_ACT_relu
 
     ctypedef struct fnn_dropout:
         uint64_t seed
@@ -26,6 +28,24 @@ cdef extern from "fastnn.h" nogil:
         uint32_t layer
         uint32_t threshold
         double scale
+
+    ctypedef struct fnn_product:
+        ptrdiff_t rows
+        ptrdiff_t n
+        ptrdiff_t k
+        const void* a
+        ptrdiff_t a_step
+        int a_by_columns
+        const void** a_list
+        ptrdiff_t a_offset
+        const void* b
+        ptrdiff_t ldb
+        ptrdiff_t b_panel
+        const void* bias
+        int relu
+        const void* gate
+        void* c
+        ptrdiff_t ldc
 
     ctypedef struct fnn_table_f32:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
@@ -35,16 +55,18 @@ cdef extern from "fastnn.h" nogil:
                         float*) noexcept nogil
         double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const float*, const int32_t*,
                                        const float*, double, float*) noexcept nogil
-        void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const float*, ptrdiff_t, int, float*) noexcept nogil
         double (**update)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, float*, float*,
                           float*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
                         float*) noexcept nogil
-        void (*product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, ptrdiff_t,
-                        const float*, ptrdiff_t, const float*, float*, ptrdiff_t) noexcept nogil
+        ptrdiff_t panel
+        void (*product)(const fnn_product*) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const ptrdiff_t*, float*,
                           ptrdiff_t) noexcept nogil
+        void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                             ptrdiff_t, float*, ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, const float*,
                                 const float*, double, float*) noexcept nogil
         double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
@@ -61,16 +83,18 @@ cdef extern from "fastnn.h" nogil:
                         double*) noexcept nogil
         double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const double*, const int32_t*,
                                        const double*, double, double*) noexcept nogil
-        void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
+        void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const double*, ptrdiff_t, int, double*) noexcept nogil
         double (**update)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double*,
                           double*, double*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
                         double*) noexcept nogil
-        void (*product)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, ptrdiff_t,
-                        const double*, ptrdiff_t, const double*, double*, ptrdiff_t) noexcept nogil
+        ptrdiff_t panel
+        void (*product)(const fnn_product*) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const ptrdiff_t*, double*,
                           ptrdiff_t) noexcept nogil
+        void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                             ptrdiff_t, double*, ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
                                 const double*, double, double*) noexcept nogil
         double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
@@ -156,11 +180,11 @@ cdef inline double loss_rows(const fnn_kernels* k, int loss, ptrdiff_t rows, ptr
 
 
 cdef inline void sum_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
-                             real* out) noexcept nogil:
+                             ptrdiff_t ldx, real* out) noexcept nogil:
     if real is float:
-        k.f32.column_sums(rows, n, x, out)
+        k.f32.column_sums(rows, n, x, ldx, out)
     else:
-        k.f64.column_sums(rows, n, x, out)
+        k.f64.column_sums(rows, n, x, ldx, out)
 
 
 cdef inline void add_parts(const fnn_kernels* k, ptrdiff_t n, int n_parts, const real* parts,
@@ -188,14 +212,52 @@ cdef inline void dropout_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
         k.f64.dropout(rows, n, row0, d, x, out)
 
 
-cdef inline void matrix_product(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t inner,
-                                const real* a, ptrdiff_t a_row, ptrdiff_t a_k, const real* b,
-                                ptrdiff_t ldb, const real* bias, real* c,
-                                ptrdiff_t ldc) noexcept nogil:
+cdef inline ptrdiff_t panel_columns(const fnn_kernels* k, const real* dtype) noexcept nogil:
     if real is float:
-        k.f32.product(rows, n, inner, a, a_row, a_k, b, ldb, bias, c, ldc)
+        return k.f32.panel
     else:
-        k.f64.product(rows, n, inner, a, a_row, a_k, b, ldb, bias, c, ldc)
+        return k.f64.panel
+
+
+cdef inline fnn_product row_major_product(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
+                                          ptrdiff_t inner, const real* a, ptrdiff_t a_step,
+                                          const real* b, ptrdiff_t ldb, real* c,
+                                          ptrdiff_t ldc) noexcept nogil:
+    """c = a b, all row-major, for `run_product`; the other fields are still to be set where they
+    are not 0."""
+    cdef fnn_product p
+    memset(&p, 0, sizeof(p))
+    p.rows, p.n, p.k = rows, n, inner
+    p.a, p.a_step = a, a_step
+    p.b, p.ldb, p.b_panel = b, ldb, panel_columns(k, c)
+    p.c, p.ldc = c, ldc
+    return p
+
+
+cdef inline void run_product(const fnn_kernels* k, const fnn_product* p, real* dtype) noexcept nogil:
+    if real is float:
+        k.f32.product(p)
+    else:
+        k.f64.product(p)
+
+
+cdef inline void pack_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* b,
+                           ptrdiff_t ldb, real* out, ptrdiff_t panel) noexcept nogil:
+    """Rows of b (rows, n; ldb) into panels, `panel` elements apart, as `fnn_product` takes them."""
+    cdef ptrdiff_t width = panel_columns(k, b), r, j
+    for r in range(rows):
+        for j in range((n + width - 1) // width):
+            memcpy(out + j * panel + r * width, b + r * ldb + j * width,
+                   min(width, n - j * width) * sizeof(real))
+
+
+cdef inline void row_products(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t inner,
+                              const real* a, ptrdiff_t lda, const real* b, ptrdiff_t ldb, real* c,
+                              ptrdiff_t ldc) noexcept nogil:
+    if real is float:
+        k.f32.row_products(rows, n, inner, a, lda, b, ldb, c, ldc)
+    else:
+        k.f64.row_products(rows, n, inner, a, lda, b, ldb, c, ldc)
 
 
 cdef inline void transpose(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t columns, const real* x,

@@ -73,7 +73,17 @@ def dense(
     isa: str | None = None,
 ) -> _Real: ...
 def product(
-    a: ArrayLike, b: ArrayLike, transpose_a: bool = False, isa: str | None = None
+    a: ArrayLike,
+    b: ArrayLike,
+    transpose_a: bool = False,
+    *,
+    bias: ArrayLike | None = None,
+    relu: bool = False,
+    gate: ArrayLike | None = None,
+    index: ArrayLike | None = None,
+    panels: bool = False,
+    isa: str | None = None,
 ) -> _Real: ...
+def row_product(a: ArrayLike, b: ArrayLike, isa: str | None = None) -> _Real: ...
 def transposed(x: ArrayLike, isa: str | None = None) -> _Real: ...
 def vecmath(name: str, x: ArrayLike, isa: str | None = None) -> _Real: ...

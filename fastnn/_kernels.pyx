@@ -256,7 +256,7 @@ def column_sums(x, isa=None):
 
 
 cdef _column_sums(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray out, real* dtype=NULL):
-    sum_columns(k, x.shape[0], x.shape[1], <const real*>cnp.PyArray_DATA(x),
+    sum_columns(k, x.shape[0], x.shape[1], <const real*>cnp.PyArray_DATA(x), x.shape[1],
                 <real*>cnp.PyArray_DATA(out))
 
 
@@ -318,42 +318,81 @@ cdef _dropout(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray out, ptrdiff_t ro
 
 def dense(x, w, b, activation="identity", isa=None):
     """f(x w + b) by the native product: x (rows, n_in), w (n_in, n_out), b (n_out,)."""
-    x, w, b = prepared(x), prepared(w, x.dtype), prepared(b, x.dtype)
-    z = np.empty((x.shape[0], w.shape[1]), x.dtype)
-    if x.dtype == np.float32:
-        _dense[float](chosen(isa), x, w, b, z)
-    else:
-        _dense[double](chosen(isa), x, w, b, z)
-    return activate(activation, z, isa)
+    return activate(activation, product(x, w, bias=b, isa=isa), isa)
 
 
-cdef _dense(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray z,
-            real* dtype=NULL):
-    matrix_product(
-        k, x.shape[0], w.shape[1], w.shape[0], <const real*>cnp.PyArray_DATA(x), x.shape[1], 1,
-        <const real*>cnp.PyArray_DATA(w), w.shape[1], <const real*>cnp.PyArray_DATA(b),
-        <real*>cnp.PyArray_DATA(z), w.shape[1])
+def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=None, panels=False,
+            isa=None):
+    """bias + a b, or + a' b, by the native product.
 
-
-def product(a, b, transpose_a=False, isa=None):
-    """a b, or a' b, by the native product; a (rows, k), or (k, rows) when transposed, b (k, n)."""
+    Parameters
+    ----------
+    a : array (rows, k), or (k, rows) when transposed
+    b : array (k, n)
+    bias : array (n,), optional
+    relu : bool
+        max(0, c).
+    gate : array (rows, n), optional
+        c is 0 where it is <= 0.
+    index : array of int, optional
+        Rows to take of ``a``, through pointers.
+    panels : bool
+        b is laid out in panels first.
+    """
     a = prepared(a)
     b = prepared(b, a.dtype)
-    c = np.empty((a.shape[1 if transpose_a else 0], b.shape[1]), a.dtype)
+    bias = None if bias is None else prepared(bias, a.dtype)
+    gate = None if gate is None else prepared(gate, a.dtype)
+    rows = None
+    if index is not None:
+        index = np.asarray(index)
+        rows = a.ctypes.data + index.astype(np.uintp) * <size_t>(a.shape[1] * a.itemsize)
+    taken = a.shape[0] if rows is None else len(rows)
+    c = np.empty((a.shape[1] if transpose_a else taken, b.shape[1]), a.dtype)
     if a.dtype == np.float32:
-        _product[float](chosen(isa), a, b, c, transpose_a)
+        _product[float](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels)
     else:
-        _product[double](chosen(isa), a, b, c, transpose_a)
+        _product[double](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels)
     return c
 
 
+cdef const void* data_or_null(array):
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
 cdef _product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint transpose_a,
-              real* dtype=NULL):
-    matrix_product(
-        k, c.shape[0], c.shape[1], b.shape[0], <const real*>cnp.PyArray_DATA(a),
-        1 if transpose_a else a.shape[1], a.shape[1] if transpose_a else 1,
-        <const real*>cnp.PyArray_DATA(b), b.shape[1], <const real*>NULL,
-        <real*>cnp.PyArray_DATA(c), c.shape[1])
+              bias, bint relu, gate, pointers, bint panels, real* dtype=NULL):
+    cdef fnn_product p = row_major_product(
+        k, c.shape[0], c.shape[1], b.shape[0], <const real*>cnp.PyArray_DATA(a), a.shape[1],
+        <const real*>cnp.PyArray_DATA(b), b.shape[1], <real*>cnp.PyArray_DATA(c), c.shape[1])
+    p.a_by_columns = transpose_a
+    p.a_list = <const void**>data_or_null(pointers)
+    p.bias, p.relu, p.gate = data_or_null(bias), relu, data_or_null(gate)
+    cdef ptrdiff_t width = p.b_panel
+    if panels:
+        laid = np.zeros((p.n + width - 1) // width * p.k * width, b.dtype)
+        p.b, p.ldb, p.b_panel = data_or_null(laid), width, p.k * width
+        pack_rows(k, p.k, p.n, <const real*>cnp.PyArray_DATA(b), p.n, <real*>p.b, p.b_panel)
+    run_product(k, &p, <real*>NULL)
+
+
+def row_product(a, b, isa=None):
+    """a b' for few rows of b: a (rows, k), b (n, k)."""
+    a = prepared(a)
+    b = prepared(b, a.dtype)
+    c = np.empty((a.shape[0], b.shape[0]), a.dtype)
+    if a.dtype == np.float32:
+        _row_product[float](chosen(isa), a, b, c)
+    else:
+        _row_product[double](chosen(isa), a, b, c)
+    return c
+
+
+cdef _row_product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c,
+                  real* dtype=NULL):
+    row_products(k, c.shape[0], c.shape[1], a.shape[1], <const real*>cnp.PyArray_DATA(a),
+                 a.shape[1], <const real*>cnp.PyArray_DATA(b), b.shape[1],
+                 <real*>cnp.PyArray_DATA(c), c.shape[1])
 
 
 def transposed(x, isa=None):

@@ -1,10 +1,9 @@
 """The epoch loop: shards of a batch, then updates, for a team of threads.
 
-A batch is cut into shards by its shape alone (plan.py). A step has two phases: in the first each
-shard's rows run forward and backward into the shard's own gradient; in the second the shards'
-gradients are added, in order, and the parameters updated, group by group. The threads claim shards
-and groups as they come (csrc/team.h), and who does what changes no bit. Nothing is allocated and
-no Python object is touched inside an epoch.
+A batch is cut into shards by its shape alone (plan.py). A step has two phases: in the first the
+rows of each shard run forward and backward; in the second the parameters are updated, chunk by
+chunk. Threads claim shards and groups of chunks as they come (csrc/team.h), and who does what
+changes no bit. Nothing is allocated and no Python object is touched inside an epoch.
 """
 
 from cpython.exc cimport PyErr_CheckSignals
@@ -23,13 +22,11 @@ from fastnn._job cimport (
     UPDATE,
     Chunk,
     Job,
-    TrainingLayer,
 )
-from fastnn._kernels cimport add_parts, real, step_coefficients, transpose, update_weights
-from fastnn._rows cimport run_shard_rows
+from fastnn._kernels cimport add_parts, real, step_coefficients, update_weights
+from fastnn._rows cimport chunk_gradient, copy_chunk, run_shard_rows
 from fastnn._types cimport (
     FNN_HAS_OPENMP,
-    FNN_MAX_TASKS,
     fnn_await,
     fnn_claim,
     fnn_close,
@@ -64,77 +61,65 @@ cdef bint signalled() noexcept nogil:
 
 cdef void run_shard(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_t rows,
                     real* scratch, real* gradient) noexcept nogil:
-    """Forward, loss and backward of one shard, in the layout of the plan."""
+    """Forward, loss and backward of one shard, in the layout of the plan; feature-major its
+    gradient, too, unless NULL."""
     if job.columns:
         run_shard_columns(job, shard, start, rows, scratch, gradient)
     else:
-        run_shard_rows(job, step, shard, start, rows, scratch, gradient)
+        run_shard_rows(job, step, shard, start, rows, scratch)
 
 
-cdef void transpose_chunks(Job* job, int first, int stop, real* dtype) noexcept nogil:
-    """Brings W' up to date with some chunks of W, which are whole cache lines of W'."""
-    cdef const Chunk* chunk
-    cdef const TrainingLayer* layer
-    cdef int i
-    for i in range(first, stop):
-        chunk = &job.chunks[i]
-        layer = &job.layers[chunk.layer]
-        if chunk.decays and layer.ld_transposed:
-            transpose(job.k, chunk.size // layer.net.n_out, layer.net.n_out,
-                      (<const real*>job.parameters) + chunk.at, layer.net.n_out,
-                      <const ptrdiff_t*>NULL,
-                      (<real*>job.transposed) + layer.transposed + chunk.row, layer.ld_transposed)
-
-
-cdef void update_chunks(Job* job, int first, int stop, real* dtype) noexcept nogil:
-    """Adds the shards' gradients over some chunks and updates their parameters."""
+cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* part) noexcept nogil:
+    """The batch's gradient over some chunks: updates their parameters, or adds it up."""
     cdef double[8] c
     cdef const Chunk* chunk
     cdef real* w = <real*>job.parameters
     cdef real* s0 = <real*>job.state0
     cdef real* s1 = <real*>job.state1
-    cdef const real* parts = <const real*>job.parts
-    cdef int i
-    step_coefficients(job.optimizer, <double>(job.step + 1), job.learning_rate,
-                      job.hyperparameters, c)
+    cdef const real* parts = part
+    cdef int i, n_parts = job.n_parts if job.columns else 1
+    if job.mode == UPDATE:
+        step_coefficients(job.optimizer, <double>(job.step + 1), job.learning_rate,
+                          job.hyperparameters, c)
     for i in range(first, stop):
         chunk = &job.chunks[i]
+        if job.columns:
+            parts = (<const real*>job.parts) + chunk.at
+        else:
+            chunk_gradient(job, chunk, scratch, part)
+        if job.mode == GRADIENT:
+            add_parts(job.k, chunk.size, n_parts, parts, job.part_stride, job.start > 0,
+                      (<real*>job.gradient) + chunk.at)
+            continue
         job.chunk_squares[i] = update_weights(
-            job.k, job.optimizer, chunk.size, job.n_parts, parts + chunk.at, job.part_stride,
-            job.alpha * job.reduction if chunk.decays else 0.0,
+            job.k, job.optimizer, chunk.size, n_parts, parts, job.part_stride,
+            job.alpha * job.reduction if chunk.is_weight else 0.0,
             1.0 / (job.reduction * job.batch_weight),
             w + chunk.at, s0 + chunk.at, s1 + chunk.at if s1 != NULL else NULL, c)
-
-
-cdef void add_chunks(Job* job, int first, int stop, real* dtype) noexcept nogil:
-    """Adds the shards' gradients over some chunks to the gradient of the batches before."""
-    cdef const Chunk* chunk
-    cdef int i
-    for i in range(first, stop):
-        chunk = &job.chunks[i]
-        add_parts(job.k, chunk.size, job.n_parts, (<const real*>job.parts) + chunk.at,
-                  job.part_stride, job.start > 0, (<real*>job.gradient) + chunk.at)
+        if not job.columns:
+            copy_chunk(job, chunk, part)
 
 
 # ---- phases ----
 
-cdef void run_task(Job* job, int task, real* scratch) noexcept nogil:
+cdef void run_task(Job* job, int task, int rank, real* dtype) noexcept nogil:
     """One task of the open phase: a shard, or a group of chunks."""
+    cdef real* scratch = <real*>job.scratch
+    cdef real* parts = <real*>job.parts
     cdef ptrdiff_t at
-    cdef int first, stop
+    cdef int i
+    if job.columns:
+        scratch += rank * job.scratch_stride
     if job.stage == SHARDS:
         at = task * job.shard_rows
         run_shard(job, job.step, task, job.start + at, min(job.shard_rows, job.rows - at), scratch,
-                  (<real*>job.parts) + task * job.part_stride)
-        return
-    first = task * job.n_chunks // job.n_groups
-    stop = (task + 1) * job.n_chunks // job.n_groups
-    if job.stage == APPLY and job.mode == GRADIENT:
-        add_chunks(job, first, stop, <real*>NULL)
-        return
-    if job.stage == APPLY:
-        update_chunks(job, first, stop, <real*>NULL)
-    transpose_chunks(job, first, stop, <real*>NULL)
+                  parts + task * job.part_stride)
+    elif job.stage == APPLY:
+        apply_chunks(job, job.groups[task], job.groups[task + 1], scratch,
+                     parts + rank * job.part_stride)
+    elif not job.columns:
+        for i in range(job.groups[task], job.groups[task + 1]):
+            copy_chunk(job, &job.chunks[i], dtype)
 
 
 cdef void open_batch(Job* job) noexcept nogil:
@@ -197,7 +182,6 @@ cdef void end_phase(Job* job) noexcept nogil:
 cdef void work(Job* job, real* dtype) noexcept nogil:
     """An epoch, as each thread of the team goes through it: claim tasks while there are any."""
     cdef int rank = fnn_team_rank(), team = fnn_team_size()
-    cdef real* scratch = (<real*>job.scratch) + rank * job.scratch_stride
     cdef uint64_t float_mode = fnn_flush_subnormals()
     cdef int64_t open = fnn_await(&job.phases, 0), passes = 0
     cdef int i, task, tasks
@@ -208,7 +192,7 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
             # begin with the tasks that were ours in the last step: their memory is in our cache
             task = (rank * tasks // team + i) % tasks
             if fnn_claim(&job.phases, task, open):
-                run_task(job, task, scratch)
+                run_task(job, task, rank, dtype)
                 if fnn_finish(&job.phases, open):
                     end_phase(job)
         passes += 1
@@ -226,7 +210,6 @@ cdef int run_job(Job* job, bint is_double, int threads) noexcept:
     """One epoch by a team of threads, without the GIL."""
     job.stage = PREPARE
     job.start = 0
-    job.n_groups = 1 if threads == 1 else min(job.n_chunks, 4 * threads, <int>FNN_MAX_TASKS)
     memset(&job.phases, 0, sizeof(fnn_phases))
     fnn_open_phase(&job.phases, job.n_groups)
     with nogil, parallel(num_threads=threads):

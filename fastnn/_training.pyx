@@ -7,6 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memset
 
 from fastnn._kernels cimport (
+    FNN_ACT_relu,
     FNN_N_COEFFICIENTS,
     FNN_OUTPUT_SOFTMAX,
     activation_needs_z,
@@ -18,7 +19,15 @@ from fastnn._loop cimport run_job, run_shard
 import numpy as np
 
 from fastnn import _kernels, _loop
-from fastnn.plan import ALIGNMENT, ParameterLayout, aligned_zeros, plan_training
+from fastnn.plan import (
+    ALIGNMENT,
+    CHUNK,
+    PANEL,
+    PANEL_ROWS,
+    ParameterLayout,
+    aligned_zeros,
+    plan_training,
+)
 from fastnn.threads import resolve_threads
 
 cnp.import_array()
@@ -93,6 +102,7 @@ cdef class Trainer:
         job.shard_rows = self.plan.shard_rows
         job.columns = self.plan.layout == "columns"
         job.lanes = self.plan.lanes
+        job.lists = self.plan.lists
         job.n_shards = self.plan.shards
         job.clock_steps = self.plan.clock_steps
         self.set_loss(loss, output, reduction)
@@ -121,7 +131,7 @@ cdef class Trainer:
         """Layers and the offsets of their buffers, each of which starts on a cache line."""
         cdef Job* job = &self.job
         cdef ptrdiff_t line = ALIGNMENT // self.dtype.itemsize
-        cdef ptrdiff_t end = 0, rows = self.plan.lanes, i
+        cdef ptrdiff_t end = 0, rows = self.plan.lanes if job.columns else job.batch, i
         cdef TrainingLayer* layer
         job.n_layers = len(self.sizes) - 1
         job.layers = <TrainingLayer*>self.allocate(job.n_layers * sizeof(TrainingLayer), np.uint8)
@@ -132,7 +142,8 @@ cdef class Trainer:
             end += -(-rows * width // line) * line
             return start
 
-        job.x_at = take(self.sizes[0] + 1)  # feature-major: and a row of ones
+        ones = 1 if job.columns else 0  # a row of them below a layer's input
+        job.x_at = take(self.sizes[0] + ones)
         job.y_at = take(self.sizes[-1])
         job.weights_at = take(1)
         job.labels_at = take(1)
@@ -146,12 +157,14 @@ cdef class Trainer:
             layer.net.activation = _kernels.output_index(activations[i])
             layer.net.needs_z = (layer.net.activation != FNN_OUTPUT_SOFTMAX
                                  and activation_needs_z(layer.net.activation))
-            layer.z = take(layer.net.n_out + 1)
-            layer.a = take(layer.net.n_out + 1) if layer.net.needs_z else layer.z
-            layer.dz = take(layer.net.n_out)
+            layer.relu = layer.net.activation == FNN_ACT_relu and i < job.n_layers - 1
+            layer.ld = self.plan.row_length(i)
+            layer.z = take(layer.ld + ones)
+            layer.a = take(layer.ld + ones) if layer.net.needs_z else layer.z
+            layer.dz = take(layer.ld)
             if i < job.n_layers - 1 and rates[i] > 0:
                 layer.drops = True
-                layer.dropped = take(layer.net.n_out)
+                layer.dropped = take(layer.ld)
                 layer.dropout.seed = seed
                 layer.dropout.layer = i
                 layer.dropout.threshold = <uint32_t>(rates[i] * 4294967296.0)
@@ -160,31 +173,64 @@ cdef class Trainer:
 
     cdef set_workspace(self):
         cdef Job* job = &self.job
-        cdef Chunk* chunks
         line = ALIGNMENT // self.dtype.itemsize
-        job.part_stride = -(-self.layout.size // line) * line
-        job.parts = self.allocate(job.n_shards * job.part_stride, self.dtype)
-        job.scratch = self.allocate(self.plan.threads * job.scratch_stride, self.dtype)
-        self.scratch = self.kept[-1].reshape(self.plan.threads, -1)
+        threads = self.plan.threads
+        copies = threads if job.columns else 1  # feature-major each thread has a scratch of its own
+        job.scratch = self.allocate(copies * job.scratch_stride, self.dtype)
+        self.scratch = self.kept[-1].reshape(copies, -1)
         if job.columns:
             self.set_ones()
-        pieces = self.layout.chunks()
-        job.n_chunks = len(pieces)
-        chunks = <Chunk*>self.allocate(job.n_chunks * sizeof(Chunk), np.uint8)
-        for i, piece in enumerate(pieces):
-            chunks[i].at, chunks[i].size, chunks[i].decays = piece.at, piece.size, piece.is_weight
-            chunks[i].layer, chunks[i].row = piece.layer, piece.row
-        job.chunks = chunks
-        end = 0
-        for i in range(1, job.n_layers):
-            if job.layers[i].native and not job.columns:
-                job.layers[i].transposed = end
-                job.layers[i].ld_transposed = -(-job.layers[i].net.n_in // line) * line
-                end += job.layers[i].net.n_out * job.layers[i].ld_transposed
-        job.transposed = self.allocate(end, self.dtype)
+            pieces = self.layout.chunks(CHUNK, line)
+            part, parts = self.layout.size, job.n_shards
+        else:
+            pieces = self.layout.chunks(PANEL, PANEL_ROWS)
+            part, parts = max(piece.size for piece in pieces), threads
+        job.part_stride = -(-part // line) * line
+        job.parts = self.allocate(parts * job.part_stride, self.dtype)
+        if self.plan.lists:
+            job.x_rows = <const void**>self.allocate(job.batch, np.uintp)
+        self.set_chunks(pieces)
+        self.set_copies()
         job.shard_loss = <double*>self.allocate(job.n_shards, np.float64)
         job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
         job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
+
+    cdef set_chunks(self, pieces):
+        """The chunks, in groups of about the same size."""
+        cdef Job* job = &self.job
+        cdef Chunk* chunks
+        cdef int* groups
+        job.n_chunks = len(pieces)
+        chunks = <Chunk*>self.allocate(job.n_chunks * sizeof(Chunk), np.uint8)
+        for i, piece in enumerate(pieces):
+            chunks[i].at, chunks[i].size = piece.at, piece.size
+            chunks[i].is_weight, chunks[i].layer = piece.is_weight, piece.layer
+            chunks[i].row = piece.row
+        job.chunks = chunks
+        starts = self.plan.groups(pieces)
+        job.n_groups = len(starts) - 1
+        groups = <int*>self.allocate(len(starts), np.intc)
+        for i, start in enumerate(starts):
+            groups[i] = start
+        job.groups = groups
+
+    cdef set_copies(self):
+        """Copies of W in panels, for native products of the row-major layout."""
+        cdef Job* job = &self.job
+        cdef ptrdiff_t width = kernels.f64.panel if self.is_double else kernels.f32.panel
+        cdef ptrdiff_t end = 0, n_in, n_out
+        for i in range(job.n_layers):
+            n_in, n_out = job.layers[i].net.n_in, job.layers[i].net.n_out
+            job.layers[i].packed = job.layers[i].transposed = -1
+            if job.columns or not job.layers[i].native:
+                continue
+            if self.plan.packs(i):
+                job.layers[i].packed = end
+                end += (n_out + width - 1) // width * width * n_in
+            if i > 0:
+                job.layers[i].transposed = end
+                end += (n_in + width - 1) // width * width * n_out
+        job.copies = self.allocate(end, self.dtype)
 
     cdef set_ones(self):
         """The row of ones below each layer's input."""
@@ -385,7 +431,7 @@ cdef class Trainer:
                 if job.columns:
                     dz = dz[:n_out * job.lanes].reshape(n_out, job.lanes)[:, :rows].T
                 else:
-                    dz = dz[:rows * n_out].reshape(rows, n_out)
+                    dz = dz[:rows * job.layers[i].ld].reshape(rows, -1)[:, :n_out]
                 out[start:start + rows] = dz
         for out in found:
             out /= self.dtype.type(job.reduction * weight)

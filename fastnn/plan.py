@@ -12,10 +12,35 @@ from fastnn import _kernels
 
 ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 BLAS_LIMIT = 2**31 - 1
-CHUNK = 4096  # parameters that are updated in one go by one thread: their vectors fit in L1
-MAX_SHARDS = 4  # at most FNN_MAX_TASKS of csrc/team.h
-SHARD_ROWS = 16  # a batch is cut into s shards from 16 s² rows on: products of few rows are slow
-MIN_SHARD_FLOPS = 1e6  # below some 10 us of work a second thread costs more than it brings
+MAX_TASKS = 256  # FNN_MAX_TASKS of csrc/team.h
+
+# Feature-major: parameters that are updated in one go by one thread, so that their vectors fit in
+# L1; and the shards, whose gradients are added up: s of them from 16 s² rows on, because products
+# of few rows are slow, and none below some 10 us of work, where a second thread costs more than it
+# brings.
+CHUNK = 4096
+MAX_SHARDS = 4
+SHARD_ROWS = 16
+MIN_SHARD_FLOPS = 1e6
+
+# Row-major: a chunk's gradient lies in L1 or L2 until its update; 48 rows are whole tiles of 6 or 8
+# rows and whole cache lines of W'. Shards are blocks of rows, cheap to have: from BLOCK_ROWS rows
+# on, or more where a block would read weights that no L2 holds for few rows.
+PANEL = 8192
+PANEL_ROWS = 48
+MAX_BLOCKS = 16
+BLOCK_ROWS = 32
+WIDE_BLOCK_ROWS = 128
+WIDE_WEIGHTS = 2**19
+
+# Row-major, native: above so many rows a batch is gathered; below, the products read X's rows where
+# they lie, which saves the copy (784-128-10, batch 64: 10 % of the step) but costs pages of the TLB.
+LISTED_ROWS = 128
+
+# Rows of so many bytes or more make B of a product walk from page to page: such a W is kept in
+# panels beside (1024³, batch 512: 219 -> 240 GFLOP/s), and a dZ gets rows that are a line longer.
+PACKED_BYTES = 4096
+
 EPOCH_FLOPS = 2e7  # below some 0.2 ms an epoch is done before a second thread is awake
 CLOCK_FLOPS = 5e7  # work between two looks at the clock, some 0.5 ms, where a step counts for
 STEP_FLOPS = 2e5  # ... as much for its phases and calls, and
@@ -83,21 +108,18 @@ class ParameterLayout:
         products = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
         return 4 * products[0] + 6 * sum(products[1:])
 
-    def chunks(self):
-        """Pieces of about CHUNK elements that cover all parameters: rows of a W, or part of a b.
-
-        The rows are multiples of a cache line of elements, so that the columns of W' that two
-        threads write do not share one.
+    def chunks(self, size, rows):
+        """Pieces of about ``size`` elements that cover all parameters: whole rows of a W, a multiple
+        of ``rows`` of them, or part of a b.
         """
-        line = ALIGNMENT // self.dtype.itemsize
         pieces = []
         for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
             w, b = self.weight_offsets[layer], self.bias_offsets[layer]
-            rows = max(1, CHUNK // (n_out * line)) * line
-            pieces += [Chunk(w + row * n_out, min(rows, n_in - row) * n_out, True, layer, row)
-                       for row in range(0, n_in, rows)]
-            pieces += [Chunk(b + at, min(CHUNK, n_out - at), False, layer, 0)
-                       for at in range(0, n_out, CHUNK)]
+            step = max(1, size // (n_out * rows)) * rows
+            pieces += [Chunk(w + row * n_out, min(step, n_in - row) * n_out, True, layer, row)
+                       for row in range(0, n_in, step)]
+            pieces += [Chunk(b + at, min(size, n_out - at), False, layer, 0)
+                       for at in range(0, n_out, size)]
         return pieces
 
 
@@ -140,6 +162,26 @@ def choose_products(layout, gemm, isa):
                  for shape in pairwise(layout.sizes))
 
 
+def choose_shards(layout, batch):
+    """Feature-major: each shard adds a gradient to store and to add up."""
+    shards = 1
+    while (
+        2 * shards <= MAX_SHARDS
+        and batch >= SHARD_ROWS * (2 * shards) ** 2
+        and batch * layout.training_flops >= 2 * shards * MIN_SHARD_FLOPS
+    ):
+        shards *= 2
+    return shards
+
+
+def choose_blocks(layout, batch):
+    """Row-major: as many blocks as have enough rows."""
+    wide = max(n_in * n_out for n_in, n_out in pairwise(layout.sizes)) >= WIDE_WEIGHTS
+    rows = max(1, WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
+    worthwhile = batch * layout.training_flops // max(MIN_SHARD_FLOPS, 1)
+    return max(1, int(min(MAX_BLOCKS, batch // rows, worthwhile)))
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """How a batch is worked on; ``str()`` explains it.
@@ -153,6 +195,7 @@ class TrainingPlan:
     batch: int
     products: tuple
     layout: str
+    lists: bool
     shards: int
     shard_rows: int
     lanes: int
@@ -160,6 +203,34 @@ class TrainingPlan:
     threads_wanted: int
     clock_steps: int
     row_flops: float
+
+    def row_length(self, layer):
+        """Elements from row to row of a layer's activations, row-major."""
+        n_out, itemsize = self.sizes[layer + 1], np.dtype(self.dtype).itemsize
+        strided = n_out * itemsize >= PACKED_BYTES and n_out * itemsize % PACKED_BYTES == 0
+        hidden = layer < len(self.products) - 1
+        if strided and hidden and set(self.products) == {"native"}:
+            return n_out + ALIGNMENT // itemsize
+        return n_out
+
+    def packs(self, layer):
+        """Whether the layer's W is kept in panels, too."""
+        return self.sizes[layer + 1] * np.dtype(self.dtype).itemsize >= PACKED_BYTES
+
+    def groups(self, chunks):
+        """First chunks of the groups, each of which is a task, and the number of chunks."""
+        if self.threads == 1:
+            return [0, len(chunks)]
+        smallest = max(chunk.size for chunk in chunks)
+        if len(chunks) > MAX_TASKS // 2:
+            smallest = max(smallest, sum(chunk.size for chunk in chunks) * 3 // MAX_TASKS)
+        starts, size = [0], 0
+        for i, chunk in enumerate(chunks):
+            if size and size + chunk.size > smallest:
+                starts.append(i)
+                size = 0
+            size += chunk.size
+        return [*starts, len(chunks)]
 
     def threads_for(self, n_rows):
         """Threads of an epoch over so many rows: one where it would be over too soon."""
@@ -185,15 +256,9 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=False):
     for size in (*layout.sizes, batch):
         if size > BLAS_LIMIT:
             raise ValueError(f"size {size} is beyond the 32-bit dimensions of BLAS ({BLAS_LIMIT})")
-    shards = 1
-    while (
-        2 * shards <= MAX_SHARDS
-        and batch >= SHARD_ROWS * (2 * shards) ** 2
-        and batch * layout.training_flops >= 2 * shards * MIN_SHARD_FLOPS
-    ):
-        shards *= 2
     products = choose_products(layout, gemm, _kernels.isa())
     order = choose_layout(layout, products, drops)
+    shards = (choose_shards if order == "columns" else choose_blocks)(layout, batch)
     shard_rows = lanes = -(-batch // shards)
     if order == "columns":
         # whole cache lines between the features, and whole vectors in all shards but the last
@@ -207,6 +272,7 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=False):
         batch=batch,
         products=products,
         layout=order,
+        lists=order == "rows" and products[0] == "native" and batch <= LISTED_ROWS,
         shards=shards,
         shard_rows=shard_rows,
         lanes=lanes,

@@ -118,11 +118,52 @@ def test_column_sums_are_one_chain_over_rows(dtype):
 @pytest.mark.parametrize("transpose_a", [False, True])
 def test_product_against_numpy(shape, transpose_a, dtype, isa):
     a, b, _ = case(*shape, dtype)
-    got = _kernels.product(a.T.copy() if transpose_a else a, b, transpose_a, isa)
+    got = _kernels.product(a.T.copy() if transpose_a else a, b, transpose_a, isa=isa)
     wanted = a.astype(np.longdouble) @ b.astype(np.longdouble)
     assert (np.abs(got - wanted) <= bound(a, b, 0)).all()
     straight = _kernels.product(a, b, isa=isa)
     assert got.tobytes() == straight.tobytes()  # the same chain of multiply-adds
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("transpose_a", [False, True])
+def test_every_option_of_a_product_leaves_the_chain_alone(shape, transpose_a, dtype, isa):
+    """Pointers to rows and panels of B change no bit; relu and gate only what they cut off."""
+    a, b, bias = case(*shape, dtype)
+    a = a.T.copy() if transpose_a else a
+    plain = _kernels.product(a, b, transpose_a, bias=bias, isa=isa)
+    order = np.random.default_rng(0).permutation(len(a))
+    listed = a[order]
+    wanted = _kernels.product(listed, b, transpose_a, bias=bias, isa=isa)
+    got = _kernels.product(a, b, transpose_a, bias=bias, index=order, isa=isa)
+    assert got.tobytes() == wanted.tobytes()
+    got = _kernels.product(a, b, transpose_a, bias=bias, panels=True, isa=isa)
+    assert got.tobytes() == plain.tobytes()
+    got = _kernels.product(a, b, transpose_a, bias=bias, relu=True, isa=isa)
+    np.testing.assert_array_equal(got, np.maximum(plain, 0))
+    gate = np.random.default_rng(1).normal(size=plain.shape).astype(dtype)
+    gate[:, ::3] = 0
+    got = _kernels.product(a, b, transpose_a, bias=bias, gate=gate, isa=isa)
+    np.testing.assert_array_equal(got, np.where(gate > 0, plain, 0))
+
+
+def test_relu_and_gate_let_nan_through(dtype, isa):
+    x = np.full((3, 5), np.nan, dtype)
+    eye = np.eye(5, dtype=dtype)
+    assert np.isnan(_kernels.product(x, eye, relu=True, isa=isa)).all()
+    gate = np.full((3, 5), np.nan, dtype)
+    assert (_kernels.product(np.ones((3, 5), dtype), eye, gate=gate, isa=isa) == 1).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 5), (65, 1, 128), (17, 3, 32), (64, 4, 100)])
+def test_row_product(shape, dtype, isa):
+    rows, n, k = shape
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(rows, k)).astype(dtype), rng.normal(size=(n, k)).astype(dtype)
+    got = _kernels.row_product(a, b, isa)
+    wanted = a.astype(np.longdouble) @ b.T.astype(np.longdouble)
+    assert (np.abs(got - wanted) <= bound(a, b.T, 0)).all()
+    assert _kernels.row_product(a[:1], b[:1], isa).tobytes() == got[:1, :1].tobytes()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (99, 50)])

@@ -31,11 +31,13 @@ def test_parameter_layout(sizes, dtype):
     assert layout.size - layout.n_parameters < 16 * len(weights)
 
 
+@pytest.mark.parametrize("rows", [16, plan.PANEL_ROWS])
+@pytest.mark.parametrize("size", [100, plan.CHUNK, plan.PANEL])
 @pytest.mark.parametrize("sizes", SIZES, ids=str)
-def test_chunks_cover_every_parameter_once(sizes, dtype):
+def test_chunks_cover_every_parameter_once(sizes, size, rows, dtype):
     layout = ParameterLayout(sizes, dtype)
     counts, decays = layout.allocate(), layout.allocate()
-    for chunk in layout.chunks():
+    for chunk in layout.chunks(size, rows):
         assert chunk.size > 0
         # rows of W in whole cache lines: two threads do not write to one line of W'
         assert chunk.row * layout.dtype.itemsize % 64 == 0

@@ -1,0 +1,136 @@
+/* One vector of R, as the products and the transposes see it: AVX-512, AVX2, GCC's own vectors, or one
+ * lane.  VMASK(count) and the PART forms take the first 1..VLANES lanes; VFLOOR(low, x) is x where it
+ * is not below low, VGATE(a, x) is x where a is not <= 0: NaN passes both. */
+
+#undef V
+#undef VLANES
+#undef VLOAD
+#undef VSTORE
+#undef VSET
+#undef VFMA
+#undef VADD
+#undef VFLOOR
+#undef VGATE
+#undef VMASK
+#undef VMASK_T
+#undef VLOAD_PART
+#undef VSTORE_PART
+
+#if defined(__AVX512F__)
+
+#if REAL_IS_FLOAT
+#define V __m512
+#define VLANES 16
+#define VLOAD(p) _mm512_loadu_ps(p)
+#define VSTORE(p, v) _mm512_storeu_ps(p, v)
+#define VSET(x) _mm512_set1_ps(x)
+#define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define VADD(a, b) _mm512_add_ps(a, b)
+#define VFLOOR(low, x) _mm512_max_ps(low, x)
+#define VGATE(a, x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, VSET(0), _CMP_NLE_UQ), x)
+#define VMASK_T __mmask16
+#define VLOAD_PART(p, m) _mm512_maskz_loadu_ps(m, p)
+#define VSTORE_PART(p, v, m) _mm512_mask_storeu_ps(p, m, v)
+#else
+#define V __m512d
+#define VLANES 8
+#define VLOAD(p) _mm512_loadu_pd(p)
+#define VSTORE(p, v) _mm512_storeu_pd(p, v)
+#define VSET(x) _mm512_set1_pd(x)
+#define VFMA(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define VADD(a, b) _mm512_add_pd(a, b)
+#define VFLOOR(low, x) _mm512_max_pd(low, x)
+#define VGATE(a, x) _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, VSET(0), _CMP_NLE_UQ), x)
+#define VMASK_T __mmask8
+#define VLOAD_PART(p, m) _mm512_maskz_loadu_pd(m, p)
+#define VSTORE_PART(p, v, m) _mm512_mask_storeu_pd(p, m, v)
+#endif
+#define VMASK(count) ((VMASK_T)((1u << (count)) - 1))
+
+#elif defined(__AVX2__)
+
+#define VMASK_T __m256i
+#if REAL_IS_FLOAT
+#define V __m256
+#define VLANES 8
+#define VLOAD(p) _mm256_loadu_ps(p)
+#define VSTORE(p, v) _mm256_storeu_ps(p, v)
+#define VSET(x) _mm256_set1_ps(x)
+#define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define VADD(a, b) _mm256_add_ps(a, b)
+#define VFLOOR(low, x) _mm256_max_ps(low, x)
+#define VGATE(a, x) _mm256_and_ps(_mm256_cmp_ps(a, VSET(0), _CMP_NLE_UQ), x)
+#define VLOAD_PART(p, m) _mm256_maskload_ps(p, m)
+#define VSTORE_PART(p, v, m) _mm256_maskstore_ps(p, m, v)
+#define VMASK(count)                                                                               \
+    _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#else
+#define V __m256d
+#define VLANES 4
+#define VLOAD(p) _mm256_loadu_pd(p)
+#define VSTORE(p, v) _mm256_storeu_pd(p, v)
+#define VSET(x) _mm256_set1_pd(x)
+#define VFMA(a, b, c) _mm256_fmadd_pd(a, b, c)
+#define VADD(a, b) _mm256_add_pd(a, b)
+#define VFLOOR(low, x) _mm256_max_pd(low, x)
+#define VGATE(a, x) _mm256_and_pd(_mm256_cmp_pd(a, VSET(0), _CMP_NLE_UQ), x)
+#define VLOAD_PART(p, m) _mm256_maskload_pd(p, m)
+#define VSTORE_PART(p, v, m) _mm256_maskstore_pd(p, m, v)
+#define VMASK(count)                                                                               \
+    _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)(count)), _mm256_setr_epi64x(0, 1, 2, 3))
+#endif
+
+#elif defined(__GNUC__) /* vectors of 16 bytes, which every 64-bit processor has */
+
+#define VLANES (16 / (int)sizeof(R))
+typedef R S(vector) __attribute__((vector_size(16)));
+typedef R S(unaligned_vector) __attribute__((vector_size(16), aligned(sizeof(R)), may_alias));
+#define V S(vector)
+#define VMASK_T int
+#define VLOAD(p) ((V)(*(const S(unaligned_vector) *)(p)))
+#define VSTORE(p, v) (*(S(unaligned_vector) *)(p) = (v))
+#define VSET(x) ((V){0} + (R)(x))
+#if HAS_FMA && REAL_IS_FLOAT
+#define VFMA(a, b, c) vfmaq_f32(c, a, b)
+#elif HAS_FMA
+#define VFMA(a, b, c) vfmaq_f64(c, a, b)
+#else
+#define VFMA(a, b, c) ((a) * (b) + (c))
+#endif
+#define VADD(a, b) ((a) + (b))
+#define VFLOOR(low, x) S(select)((x) < (low), low, x)
+#define VGATE(a, x) S(select)((a) <= VSET(0), VSET(0), x)
+#define VMASK(count) (int)(count)
+typedef INT S(mask_vector) __attribute__((vector_size(16)));
+ALWAYS_INLINE V S(select)(S(mask_vector) mask, V yes, V no) {
+    return (V)((mask & (S(mask_vector))yes) | (~mask & (S(mask_vector))no));
+}
+ALWAYS_INLINE V S(load_part)(const R *p, int count) {
+    if (count == VLANES) return VLOAD(p);
+    V v = {0};
+    for (int l = 0; l < count; l++) v[l] = p[l];
+    return v;
+}
+ALWAYS_INLINE void S(store_part)(R *p, V v, int count) {
+    for (int l = 0; l < count; l++) p[l] = v[l];
+}
+#define VLOAD_PART(p, m) S(load_part)(p, m)
+#define VSTORE_PART(p, v, m) S(store_part)(p, v, m)
+
+#else /* one lane: right on any compiler */
+
+#define V R
+#define VLANES 1
+#define VMASK_T int
+#define VLOAD(p) (*(p))
+#define VSTORE(p, v) (*(p) = (v))
+#define VSET(x) ((R)(x))
+#define VFMA(a, b, c) FMA(a, b, c)
+#define VADD(a, b) ((a) + (b))
+#define VFLOOR(low, x) ((x) < (low) ? (low) : (x))
+#define VGATE(a, x) ((a) <= 0 ? 0 : (x))
+#define VMASK(count) (int)(count)
+#define VLOAD_PART(p, m) (*(p))
+#define VSTORE_PART(p, v, m) (*(p) = (v))
+
+#endif
