@@ -108,6 +108,7 @@ enum { K_BLOCK = 384 };
         ROWS##height(START_##width)                                                                \
         for (ptrdiff_t k = 0; k < k_count; k++, a += a_step, b += ldb) {                           \
             const R *column = list ? list[k] + offset : a;                                         \
+            if (list) PREFETCH(column + 64 / (int)sizeof(R));                                      \
             VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
             ROWS##height(STEP_COLUMNS_##width)                                                     \
         }                                                                                          \

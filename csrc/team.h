@@ -17,6 +17,8 @@ static inline double fnn_seconds(void) {
 #include <omp.h>
 static inline int fnn_team_size(void) { return omp_get_num_threads(); }
 static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
+/* LLVM's OpenMP reads its environment at the first call */
+static inline void fnn_team_prepare(void) { (void)omp_get_max_threads(); }
 /* Before a fork: a team that lives in the parent would be waited for in the child, for ever.  (gcc
  * has the function since 9, while it still says OpenMP 4.5.) */
 static inline void fnn_team_release(void) {
@@ -28,6 +30,7 @@ static inline void fnn_team_release(void) {
 #else
 static inline int fnn_team_size(void) { return 1; }
 static inline int fnn_team_rank(void) { return 0; }
+static inline void fnn_team_prepare(void) {}
 static inline void fnn_team_release(void) {}
 #define FNN_HAS_OPENMP 0
 #endif
@@ -69,6 +72,7 @@ typedef struct {
     int64_t open;   /* phase << FNN_TASK_BITS | number of its tasks; negative: no more */
     char apart[56]; /* the waiting read `open` while others write the rest */
     int64_t done;
+    int64_t left; /* threads that are through with all phases */
     int64_t claimed[FNN_MAX_TASKS]; /* the phase in which each task was claimed last */
 } fnn_phases;
 
@@ -98,22 +102,32 @@ static inline int fnn_finish(fnn_phases *p, int64_t open) {
  * idle core pulls that thread over, a yielding one does not. */
 enum { FNN_SPINS = 4000, FNN_NAP_NANOSECONDS = 20000 };
 
+static inline void fnn_wait_a_little(int spin) {
+    if (spin < FNN_SPINS) {
+        FNN_PAUSE();
+    } else {
+#if defined(_MSC_VER)
+        Sleep(0);
+#else
+        struct timespec nap = {0, FNN_NAP_NANOSECONDS};
+        nanosleep(&nap, NULL);
+#endif
+    }
+}
+
 /* the next value of `open` */
 static inline int64_t fnn_await(fnn_phases *p, int64_t seen) {
     int64_t open;
-    for (int spin = 0; (open = FNN_LOAD(&p->open)) == seen; spin++) {
-        if (spin < FNN_SPINS) {
-            FNN_PAUSE();
-        } else {
-#if defined(_MSC_VER)
-            Sleep(0);
-#else
-            struct timespec nap = {0, FNN_NAP_NANOSECONDS};
-            nanosleep(&nap, NULL);
-#endif
-        }
-    }
+    for (int spin = 0; (open = FNN_LOAD(&p->open)) == seen; spin++) fnn_wait_a_little(spin);
     return open;
+}
+
+/* Before the end of the parallel region, where OpenMP would spin until the last thread comes: beside
+ * a busy program that one waits for this very core. */
+static inline void fnn_leave(fnn_phases *p) {
+    FNN_INCREMENT(&p->left);
+    if (fnn_team_rank() == 0)
+        for (int spin = 0; FNN_LOAD(&p->left) < fnn_team_size(); spin++) fnn_wait_a_little(spin);
 }
 
 /* Flush subnormals to zero and read them as zero: decaying optimizer state and saturated units make

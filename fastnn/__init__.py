@@ -24,6 +24,11 @@ Names are imported when they are first used: prediction with a loaded model need
 
 from importlib import import_module
 
+from fastnn.threads import passive_openmp
+
+with passive_openmp():
+    import fastnn._kernels
+
 __version__ = "0.1.0"
 
 _HOME = {

@@ -10,11 +10,13 @@ from collections import namedtuple
 
 cimport numpy as cnp
 
-from fastnn._types cimport fnn_team_release
+from fastnn._types cimport fnn_team_prepare, fnn_team_release
 
 import numpy as np
 
 cnp.import_array()
+
+fnn_team_prepare()
 
 # here, because every way to a team of threads leads through this module
 if hasattr(os, "register_at_fork"):

@@ -32,6 +32,7 @@ from fastnn._types cimport (
     fnn_close,
     fnn_finish,
     fnn_flush_subnormals,
+    fnn_leave,
     fnn_open_phase,
     fnn_phases,
     fnn_restore_float_mode,
@@ -203,6 +204,7 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
                 if signalled():
                     job.interrupted = True
         open = fnn_await(&job.phases, open)
+    fnn_leave(&job.phases)
     fnn_restore_float_mode(float_mode)
 
 
