@@ -126,6 +126,8 @@ FNN_DECLARE_TABLE(double, fnn_table_f64)
 
 typedef struct {
     const char *name;
+    /* order (n) = a random permutation of 0..n-1, n < 2^32; another one for each seed and stream */
+    void (*shuffle)(ptrdiff_t n, uint64_t seed, uint64_t stream, ptrdiff_t *order);
     fnn_table_f32 f32;
     fnn_table_f64 f64;
 } fnn_kernels;

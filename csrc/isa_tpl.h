@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "simd.h"
+#include "random.h"
 
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
@@ -40,6 +41,7 @@
 extern const fnn_kernels JOIN(fnn_kernels, FNN_ISA);
 const fnn_kernels JOIN(fnn_kernels, FNN_ISA) = {
     .name = TEXT(FNN_ISA),
+    .shuffle = shuffle,
     .f32 = {
 #define S(name) JOIN(name, f32)
 #include "table_tpl.h"

@@ -128,52 +128,69 @@ static void S(transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_
     }
 }
 
+#if defined(__AVX512F__) || defined(__AVX2__)
+
+/* Sums of products of QUAD rows of a (at most `rows` of them there) with b: in each quad of the
+ * result, element i is what row i gives in four (or two) of the lanes. */
+ALWAYS_INLINE V S(quad_of_sums)(ptrdiff_t rows, ptrdiff_t k, const R *a, ptrdiff_t lda,
+                                const R *b) {
+    ptrdiff_t whole = k - k % VLANES;
+    const R *a0 = a, *a1 = a + (rows > 1 ? lda : 0);
+    V c0 = VSET(0), c1 = VSET(0);
+#if REAL_IS_FLOAT
+    const R *a2 = a + (rows > 2 ? 2 * lda : 0), *a3 = a + (rows > 3 ? 3 * lda : 0);
+    V c2 = VSET(0), c3 = VSET(0);
+#define ADD(LOAD)                                                                                  \
+    {                                                                                              \
+        V x = LOAD(b);                                                                             \
+        c0 = VFMA(LOAD(a0), x, c0), c1 = VFMA(LOAD(a1), x, c1);                                    \
+        c2 = VFMA(LOAD(a2), x, c2), c3 = VFMA(LOAD(a3), x, c3);                                    \
+    }
+#else
+#define ADD(LOAD)                                                                                  \
+    {                                                                                              \
+        V x = LOAD(b);                                                                             \
+        c0 = VFMA(LOAD(a0), x, c0), c1 = VFMA(LOAD(a1), x, c1);                                    \
+    }
+#endif
+#define WHOLE(p) VLOAD(p + at)
+#define REST(p) VLOAD_PART(p + whole, mask)
+    for (ptrdiff_t at = 0; at < whole; at += VLANES) ADD(WHOLE)
+    if (whole < k) {
+        VMASK_T mask = VMASK(k - whole);
+        ADD(REST)
+    }
+#undef WHOLE
+#undef REST
+#undef ADD
+    V sum = VADD(UNPACK_LOW(c0, c1), UNPACK_HIGH(c0, c1));
+#if REAL_IS_FLOAT
+    V other = VADD(UNPACK_LOW(c2, c3), UNPACK_HIGH(c2, c3));
+    sum = VADD(UNPACK_LOW_PAIRS(sum, other), UNPACK_HIGH_PAIRS(sum, other));
+#endif
+    return sum;
+}
+
+#endif
+
 /* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb), for few columns n: the
- * lanes run along k, and VLANES sums of lanes are turned to be added up.  Lane l takes the elements
- * k = l modulo VLANES, whatever the rows beside it. */
+ * lanes run along k, and the sums of VLANES rows are turned to be added up.  Lane l takes the
+ * elements k = l modulo VLANES, whatever the rows beside it. */
 static void S(row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,
                             const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc) {
 #if defined(__AVX512F__) || defined(__AVX2__)
-    enum { STRIP = 4 };
-    R sums[VLANES][VLANES];
+    enum { QUADS = VLANES / QUAD };
+    R sums[QUADS][VLANES], found[VLANES];
     const R *row[VLANES];
-    ptrdiff_t whole = k - k % VLANES;
-    VMASK_T mask = VMASK(k - whole);
-    for (int l = 0; l < VLANES; l++) row[l] = sums[l];
+    for (int q = 0; q < QUADS; q++) row[q * QUAD] = sums[q];
     for (ptrdiff_t i = 0; i < rows; i += VLANES) {
         int height = (int)(rows - i < VLANES ? rows - i : VLANES);
         for (ptrdiff_t j = 0; j < n; j++) {
-            for (int strip = 0; strip < height; strip += STRIP) {
-                const R *a0 = a + (i + strip) * lda, *bj = b + j * ldb;
-                const R *a1 = a0 + (strip + 1 < height ? lda : 0);
-                const R *a2 = a0 + (strip + 2 < height ? 2 * lda : 0);
-                const R *a3 = a0 + (strip + 3 < height ? 3 * lda : 0);
-                V c0 = VSET(0), c1 = VSET(0), c2 = VSET(0), c3 = VSET(0);
-                for (ptrdiff_t at = 0; at < whole; at += VLANES) {
-                    V x = VLOAD(bj + at);
-                    c0 = VFMA(VLOAD(a0 + at), x, c0);
-                    c1 = VFMA(VLOAD(a1 + at), x, c1);
-                    c2 = VFMA(VLOAD(a2 + at), x, c2);
-                    c3 = VFMA(VLOAD(a3 + at), x, c3);
-                }
-                if (whole < k) {
-                    V x = VLOAD_PART(bj + whole, mask);
-                    c0 = VFMA(VLOAD_PART(a0 + whole, mask), x, c0);
-                    c1 = VFMA(VLOAD_PART(a1 + whole, mask), x, c1);
-                    c2 = VFMA(VLOAD_PART(a2 + whole, mask), x, c2);
-                    c3 = VFMA(VLOAD_PART(a3 + whole, mask), x, c3);
-                }
-                VSTORE(sums[strip], c0);
-                VSTORE(sums[strip + 1], c1);
-                VSTORE(sums[strip + 2], c2);
-                VSTORE(sums[strip + 3], c3);
-            }
-            V total = VSET(0), turned[QUAD];
-            for (int at = 0; at < VLANES; at += QUAD) {
-                S(turn_quads)(row, at, turned);
-                for (int l = 0; l < QUAD; l++) total = VADD(total, turned[l]);
-            }
-            R found[VLANES];
+            for (int q = 0; q * QUAD < height; q++)
+                VSTORE(sums[q], S(quad_of_sums)(height - q * QUAD, k, a + (i + q * QUAD) * lda, lda,
+                                                b + j * ldb));
+            V total = S(quads)(row, 0);
+            for (int q = 1; q < QUADS; q++) total = VADD(total, S(quads)(row, q * QUAD));
             VSTORE(found, total);
             for (int l = 0; l < height; l++) c[(i + l) * ldc + j] = found[l];
         }

@@ -104,6 +104,7 @@ cdef extern from "fastnn.h" nogil:
 
     ctypedef struct fnn_kernels:
         const char* name
+        void (*shuffle)(ptrdiff_t, uint64_t, uint64_t, ptrdiff_t*) noexcept nogil
         fnn_table_f32 f32
         fnn_table_f64 f64
 

@@ -413,6 +413,13 @@ cdef _transposed(const fnn_kernels* k, cnp.ndarray x, cnp.ndarray out, real* dty
               <const ptrdiff_t*>NULL, <real*>cnp.PyArray_DATA(out), x.shape[0])
 
 
+def permutation(n, seed, stream=0, isa=None):
+    """A random order of 0..n-1, intp (n,); another one for each seed and stream."""
+    order = np.empty(n, np.intp)
+    chosen(isa).shuffle(n, seed, stream, <ptrdiff_t*>cnp.PyArray_DATA(<cnp.ndarray>order))
+    return order
+
+
 def vecmath(name, x, isa=None):
     """One of the functions of csrc/vecmath.h, see ``VECMATH``."""
     x = prepared(x)

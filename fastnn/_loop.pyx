@@ -192,7 +192,11 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
         for i in range(tasks):
             # begin with the tasks that were ours in the last step: their memory is in our cache
             task = (rank * tasks // team + i) % tasks
-            if fnn_claim(&job.phases, task, open):
+            if team == 1:
+                run_task(job, task, rank, dtype)
+                if task == tasks - 1:
+                    end_phase(job)
+            elif fnn_claim(&job.phases, task, open):
                 run_task(job, task, rank, dtype)
                 if fnn_finish(&job.phases, open):
                     end_phase(job)

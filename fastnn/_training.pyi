@@ -57,6 +57,7 @@ class Trainer:
     def set_data(
         self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None
     ) -> None: ...
+    def shuffle(self, seed: int, stream: int) -> NDArray[np.intp]: ...
     def run_epoch(
         self,
         order: NDArray[np.intp] | None = None,

@@ -327,9 +327,24 @@ cdef class Trainer:
 
     cdef const cnp.npy_intp* borrow_order(self, order) except? NULL:
         """Row numbers of an epoch; they are used unchecked afterwards, so they are checked here."""
+        if order is self.data.get("shuffled"):
+            self.data["order"] = order
+            return <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>order)
         cdef cnp.ndarray rows = np.ascontiguousarray(order, np.intp)
         self.expect_range(rows, "order", self.data["n_samples"])
         return <const cnp.npy_intp*>self.borrow("order", rows)
+
+    def shuffle(self, seed, stream):
+        """A random order of all rows, for `run_epoch`; another one for each stream (the epoch).
+
+        The next call writes into the same array.
+        """
+        cdef ptrdiff_t n_samples = self.data["n_samples"]
+        if "shuffled" not in self.data:
+            self.data["shuffled"] = np.empty(n_samples, np.intp)
+        cdef cnp.ndarray order = self.data["shuffled"]
+        self.job.k.shuffle(n_samples, seed, stream, <ptrdiff_t*>cnp.PyArray_DATA(order))
+        return order
 
     cdef double run(self, Mode mode, order) except? -1:
         cdef Job* job = &self.job

@@ -276,7 +276,7 @@ class MLP:
             trainer = Trainer(
                 self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
                 optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
-                seed=self._stream(0), n_threads=self._threads, gemm=self.gemm)
+                seed=self._key(0, self._epochs_done), n_threads=self._threads, gemm=self.gemm)
             trainer.parameters[:] = self.parameters
             trainer.set_data(X, y, sample_weight)
             with single_threaded_blas():
@@ -289,9 +289,10 @@ class MLP:
     def _run_epochs(self, trainer, optimizer, epochs, shuffle, n_samples, history, evaluate,
                     callback):
         last_finite = trainer.parameters.copy()
+        key = self._key(1)
         try:
             for epoch in range(epochs):
-                order = self._permutation(n_samples) if shuffle else None
+                order = trainer.shuffle(key, self._epochs_done) if shuffle else None
                 loss = trainer.run_epoch(
                     order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
                 self._epochs_done += 1
@@ -316,14 +317,10 @@ class MLP:
         finally:
             self._publish(_copy(self._layout, last_finite))
 
-    def _stream(self, purpose):
-        """A key for random numbers that is another one for each purpose and each epoch done."""
-        words = np.random.SeedSequence([self._seed, purpose, self._epochs_done]).generate_state(
-            1, np.uint64)
+    def _key(self, *purpose):
+        """A key for random numbers that is another one for each purpose."""
+        words = np.random.SeedSequence([self._seed, *purpose]).generate_state(1, np.uint64)
         return int(words[0])
-
-    def _permutation(self, n_samples):
-        return np.random.Generator(np.random.Philox(key=self._stream(1))).permutation(n_samples)
 
     def _check_data(self, X, y, sample_weight, info):
         X = validation.check_training_rows("X", X, self.sizes[0], self.dtype)
