@@ -101,6 +101,7 @@ typedef struct {
         /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \
+        ptrdiff_t vector; /* elements of a vector register */                                      \
         ptrdiff_t panel; /* columns of a panel: the width of the widest tile of a product */       \
         /* c = bias + a b, see fnn_product */                                                      \
         void (*product)(const fnn_product *p);                                                     \

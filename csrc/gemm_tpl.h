@@ -149,7 +149,7 @@ static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
             PREFETCH(list[i] + offset + k);
 }
 
-enum { S(PANEL) = MAX_VECTORS * VLANES };
+enum { S(VECTOR) = VLANES, S(PANEL) = MAX_VECTORS * VLANES };
 
 /* The block of B that a column of tiles walks over (K_BLOCK x width) stays in the cache. */
 static void S(product)(const fnn_product *p) {

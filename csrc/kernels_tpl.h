@@ -54,13 +54,50 @@ static double S(sum)(ptrdiff_t n, const R *x) {
 #include "activations.def"
 #undef FNN_ACTIVATION
 
+/* Up to FEW columns a row is added up in order, so that blocks of rows can be turned and worked on
+ * with a row in each lane, and still give the bits of one row by itself. */
+enum { S(FEW) = 32, S(TURNED) = 64 };
+
+static void S(softmax_turned)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p) {
+    R zs[S(FEW) * S(TURNED)], top[S(TURNED)], sum[S(TURNED)];
+    S(transpose)(rows, n, z, n, NULL, zs, S(TURNED));
+    for (ptrdiff_t r = 0; r < rows; r++) top[r] = zs[r], sum[r] = 0;
+    for (ptrdiff_t j = 1; j < n; j++)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            R x = zs[j * S(TURNED) + r];
+            top[r] = x > top[r] ? x : top[r];
+        }
+    for (ptrdiff_t j = 0; j < n; j++) {
+        INDEPENDENT
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            R e = EXP(zs[j * S(TURNED) + r] - top[r]);
+            zs[j * S(TURNED) + r] = e;
+            sum[r] += e;
+        }
+    }
+    for (ptrdiff_t r = 0; r < rows; r++) sum[r] = 1 / sum[r];
+    for (ptrdiff_t j = 0; j < n; j++)
+        for (ptrdiff_t r = 0; r < rows; r++) zs[j * S(TURNED) + r] *= sum[r];
+    S(transpose)(n, rows, zs, S(TURNED), NULL, p, n);
+}
+
 static void S(softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p) {
+    while (n <= S(FEW) && rows >= 4) {
+        ptrdiff_t count = rows < S(TURNED) ? rows : S(TURNED);
+        S(softmax_turned)(count, n, z, p);
+        z += count * n, p += count * n, rows -= count;
+    }
     for (ptrdiff_t r = 0; r < rows; r++, z += n, p += n) {
-        R top = z[0];
+        R top = z[0], sum = 0;
         for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
         INDEPENDENT
         for (ptrdiff_t j = 0; j < n; j++) p[j] = EXP(z[j] - top);
-        R inverse = (R)(1 / S(sum)(n, p));
+        if (n <= S(FEW)) {
+            for (ptrdiff_t j = 0; j < n; j++) sum += p[j];
+        } else {
+            sum = (R)S(sum)(n, p);
+        }
+        R inverse = 1 / sum;
         INDEPENDENT
         for (ptrdiff_t j = 0; j < n; j++) p[j] *= inverse;
     }
@@ -116,7 +153,7 @@ static S(row_scale) S(softmax_row)(ptrdiff_t n, const R *z, R *dz) {
 }
 
 /* targets may be any distribution, or any weights: dz_j = (sum y) softmax(z)_j - y_j */
-static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
+static double S(loss_rows_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
                                     const R *weights, double ceiling, R *dz) {
     const R highest = (R)ceiling;
     double total = 0;
@@ -136,8 +173,9 @@ static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, con
     return total;
 }
 
-static double S(cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z, const int32_t *labels,
-                                      const R *weights, double ceiling, R *dz) {
+static double S(cross_entropy_labels_rows)(ptrdiff_t rows, ptrdiff_t n, const R *z,
+                                           const int32_t *labels, const R *weights,
+                                           double ceiling, R *dz) {
     double total = 0;
     for (ptrdiff_t r = 0; r < rows; r++, z += n, dz += n) {
         S(row_scale) scale = S(softmax_row)(n, z, dz);
@@ -268,6 +306,35 @@ static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdi
                                               const int32_t *labels, const R *weights,
                                               double ceiling, R *dz) {
     return S(softmax_columns)(rows, n, ld, z, NULL, labels, weights, ceiling, dz);
+}
+
+/* few outputs: a sample in each lane, see softmax */
+static double S(cross_entropy_turned)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
+                                      const int32_t *labels, const R *weights, double ceiling,
+                                      R *dz) {
+    R zs[S(FEW) * S(TURNED)], ys[S(FEW) * S(TURNED)], ds[S(FEW) * S(TURNED)];
+    double total = 0;
+    for (ptrdiff_t r = 0; r < rows; r += S(TURNED)) {
+        ptrdiff_t count = rows - r < S(TURNED) ? rows - r : S(TURNED);
+        S(transpose)(count, n, z + r * n, n, NULL, zs, S(TURNED));
+        if (y) S(transpose)(count, n, y + r * n, n, NULL, ys, S(TURNED));
+        total += S(softmax_columns)(count, n, S(TURNED), zs, y ? ys : NULL, y ? NULL : labels + r,
+                                    weights ? weights + r : NULL, ceiling, ds);
+        S(transpose)(n, count, ds, S(TURNED), NULL, dz + r * n, n);
+    }
+    return total;
+}
+
+static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
+                                    const R *weights, double ceiling, R *dz) {
+    if (n <= S(FEW)) return S(cross_entropy_turned)(rows, n, z, y, NULL, weights, ceiling, dz);
+    return S(loss_rows_cross_entropy)(rows, n, z, y, weights, ceiling, dz);
+}
+
+static double S(cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z, const int32_t *labels,
+                                      const R *weights, double ceiling, R *dz) {
+    if (n <= S(FEW)) return S(cross_entropy_turned)(rows, n, z, NULL, labels, weights, ceiling, dz);
+    return S(cross_entropy_labels_rows)(rows, n, z, labels, weights, ceiling, dz);
 }
 
 /* ---- gradients and updates ---- */

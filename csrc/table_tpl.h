@@ -35,6 +35,7 @@
 #undef FNN_OPTIMIZER
     },
     .dropout = S(dropout),
+    .vector = S(VECTOR),
     .panel = S(PANEL),
     .product = S(product),
     .transpose = S(transpose),

@@ -61,6 +61,7 @@ cdef extern from "fastnn.h" nogil:
                           float*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
                         float*) noexcept nogil
+        ptrdiff_t vector
         ptrdiff_t panel
         void (*product)(const fnn_product*) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const ptrdiff_t*, float*,
@@ -89,6 +90,7 @@ cdef extern from "fastnn.h" nogil:
                           double*, double*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
                         double*) noexcept nogil
+        ptrdiff_t vector
         ptrdiff_t panel
         void (*product)(const fnn_product*) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const ptrdiff_t*, double*,
@@ -218,6 +220,13 @@ cdef inline ptrdiff_t panel_columns(const fnn_kernels* k, const real* dtype) noe
         return k.f32.panel
     else:
         return k.f64.panel
+
+
+cdef inline ptrdiff_t vector_lanes(const fnn_kernels* k, const real* dtype) noexcept nogil:
+    if real is float:
+        return k.f32.vector
+    else:
+        return k.f64.vector
 
 
 cdef inline fnn_product row_major_product(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
