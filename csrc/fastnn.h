@@ -50,7 +50,7 @@ typedef struct {
     double scale;        /* 1 / (1 - rate) */
 } fnn_dropout;
 
-/* c (rows, n; ldc) = bias (n) + a (rows, k) b (k, n), all of one dtype.
+/* c (rows, n; ldc) = bias (n), or (rows), + a (rows, k) b (k, n), all of one dtype.
  *
  * a lies by rows, element (i, k) at a[i * a_step + k], or by columns, at a[k * a_step + i]; with a_list
  * its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead.  b lies in
@@ -66,6 +66,7 @@ typedef struct {
     const void *b;
     ptrdiff_t ldb, b_panel;
     const void *bias; /* NULL: zeros */
+    int bias_by_rows; /* bias (rows), one for each row of c */
     int relu;         /* max(0, c) is stored */
     const void *gate; /* (rows, n; ldc): 0 is stored where it is <= 0, relu's derivative; or NULL */
     void *c;

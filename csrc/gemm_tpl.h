@@ -36,9 +36,11 @@ enum { K_BLOCK = 384 };
 #define VECTORS3(FULL, PART, i) FULL(i, 0) FULL(i, 1) PART(i, 2)
 #define VECTORS4(FULL, PART, i) FULL(i, 0) FULL(i, 1) FULL(i, 2) PART(i, 3)
 
-#define START(i, v) V c##i##v = first ? VLOAD(first + i * first_row + v * VLANES) : VSET(0);
+#define START_OF_ROW(i) VSET(row_bias ? row_bias[i] : 0)
+#define START(i, v)                                                                                \
+    V c##i##v = first ? VLOAD(first + i * first_row + v * VLANES) : START_OF_ROW(i);
 #define START_PART(i, v)                                                                           \
-    V c##i##v = first ? VLOAD_PART(first + i * first_row + v * VLANES, mask) : VSET(0);
+    V c##i##v = first ? VLOAD_PART(first + i * first_row + v * VLANES, mask) : START_OF_ROW(i);
 #define LOAD(i, v) V b##v = VLOAD(b + v * VLANES);
 #define LOAD_PART(i, v) V b##v = VLOAD_PART(b + v * VLANES, mask);
 #define STEP(i, v) c##i##v = VFMA(x##i, b##v, c##i##v);
@@ -82,12 +84,12 @@ enum { K_BLOCK = 384 };
 #define STORE_4(i) VECTORS4(STORE, STORE_PART, i)
 
 /* A's rows (or columns) lie a_step apart from a on, or where `list` says, `offset` further.  c starts
- * at the rows of `first`, first_row apart (0: the bias for all of them), or at 0; nothing below
- * `lowest` is stored, and 0 where `gate`, if there is one, is <= 0. */
+ * at the rows of `first`, first_row apart (0: the bias for all of them), or each row at its
+ * row_bias, or at 0; nothing below `lowest` is stored, and 0 where `gate`, if there is one, is <= 0. */
 #define TILE_ARGUMENTS                                                                             \
     ptrdiff_t k_count, VMASK_T mask, const R *a, ptrdiff_t a_step, const R *const *list,           \
         ptrdiff_t offset, const R *b, ptrdiff_t ldb, const R *first, ptrdiff_t first_row,          \
-        R lowest, const R *gate, R *c, ptrdiff_t ldc
+        const R *row_bias, R lowest, const R *gate, R *c, ptrdiff_t ldc
 #define TILE_END(height, width)                                                                    \
     V low = VSET(lowest);                                                                          \
     if (gate) {                                                                                    \
@@ -154,7 +156,8 @@ enum { S(VECTOR) = VLANES, S(PANEL) = MAX_VECTORS * VLANES };
 /* The block of B that a column of tiles walks over (K_BLOCK x width) stays in the cache. */
 static void S(product)(const fnn_product *p) {
     const ptrdiff_t widest = S(PANEL), ldc = p->ldc;
-    const R *a = p->a, *bias = p->bias, *gate = p->gate;
+    const R *a = p->a, *gate = p->gate;
+    const R *bias = p->bias_by_rows ? NULL : p->bias, *row_bias = p->bias_by_rows ? p->bias : NULL;
     const R *const *list = (const R *const *)p->a_list;
     R *c = p->c;
     for (ptrdiff_t k = 0; k == 0 || k < p->k; k += K_BLOCK) {
@@ -177,7 +180,8 @@ static void S(product)(const fnn_product *p) {
                                      p->a_offset + k);
                 tile[height - 1](k_count, mask, a + a_at, p->a_step, a_list,
                                  p->a_by_columns ? p->a_offset + i : p->a_offset + k, b, p->ldb,
-                                 k ? c + at : bias ? bias + j : NULL, k ? ldc : 0, lowest,
+                                 k ? c + at : bias ? bias + j : NULL, k ? ldc : 0,
+                                 row_bias ? row_bias + i : NULL, lowest,
                                  gate && last ? gate + at : NULL, c + at, ldc);
                 i += height;
             }

@@ -17,21 +17,30 @@ from fastnn._kernels cimport (
     bias_activate,
     fnn_product,
     kernels,
+    pack_rows,
+    panel_columns,
     real,
     row_major_product,
     run_product,
     softmax_rows,
+    transpose,
 )
 from fastnn._types cimport Layer, fnn_team_rank
+
+from itertools import pairwise
 
 import numpy as np
 
 from fastnn import _kernels
+from fastnn.plan import PACKED_BYTES, WIDEST_COLUMNS
 
 cnp.import_array()
 
 cdef enum:
     BLOCK_ROWS = 96            # a multiple of the tile heights
+    COLUMNS = 64               # rows of a block in the lanes: whole tiles
+    FEWEST_COLUMNS = 16        # below, turning costs more than idle lanes
+    PACKING_ROWS = 480         # below, packing W costs more than it brings
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
 
 
@@ -55,6 +64,10 @@ cdef class Network:
     cdef int n_layers
     cdef Layer* layers
     cdef ptrdiff_t widest
+    cdef bint narrow             # feature-major where there are rows enough
+    cdef ptrdiff_t block_rows
+    cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
+    cdef ptrdiff_t packed_size   # into so many elements
     cdef double flops_per_row
 
     def __cinit__(self, layout, activations, output, cnp.ndarray parameters not None):
@@ -68,6 +81,13 @@ cdef class Network:
         self.is_double = layout.dtype == np.float64
         self.widest = max(layout.sizes[1:])
         self.flops_per_row = 2.0 * layout.n_parameters
+        self.narrow = max(layout.sizes) <= WIDEST_COLUMNS
+        self.block_rows = COLUMNS if self.narrow else BLOCK_ROWS
+        cdef ptrdiff_t panel = kernels.f64.panel if self.is_double else kernels.f32.panel
+        self.packed_from = PACKED_BYTES // layout.dtype.itemsize
+        self.packed_size = sum(n_in * ((n_out + panel - 1) // panel * panel)
+                               for n_in, n_out in pairwise(layout.sizes)
+                               if n_out >= self.packed_from)
         names = (*activations, output)
         for i in range(self.n_layers):
             self.layers[i].n_in, self.layers[i].n_out = layout.sizes[i], layout.sizes[i + 1]
@@ -102,7 +122,7 @@ cdef class Network:
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
         elif out.shape[0] != rows or out.shape[1] != self.layers[self.n_layers - 1].n_out:
             raise ValueError("out does not fit the rows and the outputs")
-        cdef ptrdiff_t blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+        cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
         cdef bint failed
@@ -117,52 +137,114 @@ cdef class Network:
         return out
 
     cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team) noexcept:
-        cdef ptrdiff_t block_rows = min(rows, <ptrdiff_t>BLOCK_ROWS)
-        cdef ptrdiff_t per_thread = 2 * block_rows * self.widest
-        cdef ptrdiff_t n_blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+        cdef ptrdiff_t block_rows = min(rows, self.block_rows)
+        cdef ptrdiff_t per_thread = (2 * self.widest + self.layers[0].n_in * self.narrow
+                                     ) * max(block_rows, COLUMNS * self.narrow)
+        cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
+        cdef real* packed = NULL
         if rows == 0:
             return False
-        if self.n_layers > 1:
+        if self.n_layers > 1 or self.narrow:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
+        if self.packed_size and rows >= PACKING_ROWS:
+            packed = <real*>malloc(self.packed_size * sizeof(real))
+            if packed == NULL:
+                free(scratch)
+                return True
         with nogil:
+            if packed != NULL:
+                self.pack(packed)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, out, scratch)
+                    self.forward_block(block, rows, x, out, packed, scratch)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
-                    self.forward_block(block, rows, x, out,
+                    self.forward_block(block, rows, x, out, packed,
                                        scratch + fnn_team_rank() * per_thread)
+        free(packed)
         free(scratch)
         return False
 
-    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
-                            real* scratch) noexcept nogil:
-        """The rows of one block through all layers, the activations in two buffers by turns."""
+    cdef void pack(self, real* packed) noexcept nogil:
+        """The W whose rows are pages apart, in panels."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef ptrdiff_t first = block * BLOCK_ROWS
-        cdef ptrdiff_t rows = min(<ptrdiff_t>BLOCK_ROWS, all_rows - first)
-        cdef const real* a = x + first * self.layers[0].n_in
-        cdef real* z = NULL
+        cdef ptrdiff_t width = panel_columns(kernels, packed)
+        cdef Layer* layer
+        cdef int i
+        for i in range(self.n_layers):
+            layer = &self.layers[i]
+            if layer.n_out >= self.packed_from:
+                pack_rows(kernels, layer.n_in, layer.n_out, parameters + layer.w, layer.n_out,
+                          packed, layer.n_in * width)
+                packed += (layer.n_out + width - 1) // width * width * layer.n_in
+
+    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
+                            const real* packed, real* scratch) noexcept nogil:
+        """The rows of one block through all layers."""
+        cdef ptrdiff_t first = block * self.block_rows
+        cdef ptrdiff_t rows = min(self.block_rows, all_rows - first)
+        cdef Layer* last = &self.layers[self.n_layers - 1]
+        x += first * self.layers[0].n_in
+        out += first * last.n_out
+        if self.narrow and rows >= FEWEST_COLUMNS:
+            self.columns(rows, x, out, scratch)
+        else:
+            self.rows(rows, min(all_rows, self.block_rows), x, out, packed, scratch)
+        if last.activation == FNN_OUTPUT_SOFTMAX:
+            softmax_rows(kernels, rows, last.n_out, out, out)
+
+    cdef void rows(self, ptrdiff_t rows, ptrdiff_t capacity, const real* a, real* out,
+                   const real* packed, real* scratch) noexcept nogil:
+        """Row-major, the activations in two buffers by turns."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef ptrdiff_t width
+        cdef real* z
         cdef Layer* layer
         cdef fnn_product p
         cdef int i
         for i in range(self.n_layers):
             layer = &self.layers[i]
-            if i == self.n_layers - 1:
-                z = out + first * layer.n_out
-            else:
-                z = scratch + (i % 2) * min(all_rows, <ptrdiff_t>BLOCK_ROWS) * self.widest
+            z = out if i == self.n_layers - 1 else scratch + (i % 2) * capacity * self.widest
             p = row_major_product(kernels, rows, layer.n_out, layer.n_in, a, layer.n_in,
                                   parameters + layer.w, layer.n_out, z, layer.n_out)
+            if packed != NULL and layer.n_out >= self.packed_from:
+                width = p.b_panel
+                p.b, p.ldb, p.b_panel = packed, width, layer.n_in * width
+                packed += (layer.n_out + width - 1) // width * width * layer.n_in
             p.bias = parameters + layer.b
-            p.relu = layer.activation == FNN_ACT_relu
-            run_product(kernels, &p, z)
-            if layer.activation == FNN_OUTPUT_SOFTMAX:
-                softmax_rows(kernels, rows, layer.n_out, z, z)
-            elif layer.activation != FNN_ACT_identity and layer.activation != FNN_ACT_relu:
-                bias_activate(kernels, layer.activation, rows, layer.n_out, z, <const real*>NULL, z)
+            self.apply(layer, &p, rows * layer.n_out, z)
             a = z
+
+    cdef void columns(self, ptrdiff_t rows, const real* x, real* out,
+                      real* scratch) noexcept nogil:
+        """Feature-major, for narrow layers: the same chains, with a row in each lane."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef real* a = scratch + 2 * COLUMNS * self.widest
+        cdef real* z = a
+        cdef Layer* layer = &self.layers[0]
+        cdef fnn_product p
+        cdef int i
+        transpose(kernels, rows, self.layers[0].n_in, x, self.layers[0].n_in,
+                  <const ptrdiff_t*>NULL, a, COLUMNS)
+        for i in range(self.n_layers):
+            layer = &self.layers[i]
+            z = scratch + (i % 2) * COLUMNS * self.widest
+            p = row_major_product(kernels, layer.n_out, rows, layer.n_in, parameters + layer.w,
+                                  layer.n_out, a, COLUMNS, z, COLUMNS)
+            p.a_by_columns = p.bias_by_rows = True
+            p.bias = parameters + layer.b
+            self.apply(layer, &p, layer.n_out * COLUMNS, z)
+            a = z
+        transpose(kernels, layer.n_out, rows, z, COLUMNS, <const ptrdiff_t*>NULL, out, layer.n_out)
+
+    cdef void apply(self, const Layer* layer, fnn_product* p, ptrdiff_t count,
+                    real* z) noexcept nogil:
+        """The product and an elementwise activation of the `count` elements at z."""
+        p.relu = layer.activation == FNN_ACT_relu
+        run_product(kernels, p, z)
+        if layer.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+            bias_activate(kernels, layer.activation, 1, count, z, <const real*>NULL, z)

@@ -42,6 +42,7 @@ cdef extern from "fastnn.h" nogil:
         ptrdiff_t ldb
         ptrdiff_t b_panel
         const void* bias
+        int bias_by_rows
         int relu
         const void* gate
         void* c

@@ -82,6 +82,7 @@ def product(
     gate: ArrayLike | None = None,
     index: ArrayLike | None = None,
     panels: bool = False,
+    bias_by_rows: bool = False,
     isa: str | None = None,
 ) -> _Real: ...
 def row_product(a: ArrayLike, b: ArrayLike, isa: str | None = None) -> _Real: ...

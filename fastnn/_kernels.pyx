@@ -324,14 +324,14 @@ def dense(x, w, b, activation="identity", isa=None):
 
 
 def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=None, panels=False,
-            isa=None):
+            bias_by_rows=False, isa=None):
     """bias + a b, or + a' b, by the native product.
 
     Parameters
     ----------
     a : array (rows, k), or (k, rows) when transposed
     b : array (k, n)
-    bias : array (n,), optional
+    bias : array (n,), optional; (rows,) when by rows
     relu : bool
         max(0, c).
     gate : array (rows, n), optional
@@ -352,9 +352,11 @@ def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=
     taken = a.shape[0] if rows is None else len(rows)
     c = np.empty((a.shape[1] if transpose_a else taken, b.shape[1]), a.dtype)
     if a.dtype == np.float32:
-        _product[float](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels)
+        _product[float](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels,
+                        bias_by_rows)
     else:
-        _product[double](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels)
+        _product[double](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels,
+                         bias_by_rows)
     return c
 
 
@@ -363,13 +365,15 @@ cdef const void* data_or_null(array):
 
 
 cdef _product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint transpose_a,
-              bias, bint relu, gate, pointers, bint panels, real* dtype=NULL):
+              bias, bint relu, gate, pointers, bint panels, bint bias_by_rows,
+              real* dtype=NULL):
     cdef fnn_product p = row_major_product(
         k, c.shape[0], c.shape[1], b.shape[0], <const real*>cnp.PyArray_DATA(a), a.shape[1],
         <const real*>cnp.PyArray_DATA(b), b.shape[1], <real*>cnp.PyArray_DATA(c), c.shape[1])
     p.a_by_columns = transpose_a
     p.a_list = <const void**>data_or_null(pointers)
     p.bias, p.relu, p.gate = data_or_null(bias), relu, data_or_null(gate)
+    p.bias_by_rows = bias_by_rows
     cdef ptrdiff_t width = p.b_panel
     if panels:
         laid = np.zeros((p.n + width - 1) // width * p.k * width, b.dtype)

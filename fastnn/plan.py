@@ -30,12 +30,11 @@ PANEL = 8192
 PANEL_ROWS = 48
 MAX_BLOCKS = 16
 BLOCK_ROWS = 32
-WIDE_BLOCK_ROWS = 128
-WIDE_WEIGHTS = 2**19
+WIDE_BLOCK_ROWS = ((2**19, 128), (2**18, 64))  # from so many weights in a layer on
 
 # Row-major, native: above so many rows a batch is gathered; below, the products read X's rows where
 # they lie, which saves the copy (784-128-10, batch 64: 10 % of the step) but costs pages of the TLB.
-LISTED_ROWS = 128
+LISTED_ROWS = 512
 
 # Rows of so many bytes or more make B of a product walk from page to page: such a W is kept in
 # panels beside (1024³, batch 512: 219 -> 240 GFLOP/s), and a dZ gets rows that are a line longer.
@@ -176,8 +175,8 @@ def choose_shards(layout, batch):
 
 def choose_blocks(layout, batch):
     """Row-major: as many blocks as have enough rows."""
-    wide = max(n_in * n_out for n_in, n_out in pairwise(layout.sizes)) >= WIDE_WEIGHTS
-    rows = max(1, WIDE_BLOCK_ROWS if wide else BLOCK_ROWS)
+    widest = max(n_in * n_out for n_in, n_out in pairwise(layout.sizes))
+    rows = next((rows for size, rows in WIDE_BLOCK_ROWS if widest >= size), max(1, BLOCK_ROWS))
     worthwhile = batch * layout.training_flops // max(MIN_SHARD_FLOPS, 1)
     return max(1, int(min(MAX_BLOCKS, batch // rows, worthwhile)))
 

@@ -147,6 +147,15 @@ def test_every_option_of_a_product_leaves_the_chain_alone(shape, transpose_a, dt
     np.testing.assert_array_equal(got, np.where(gate > 0, plain, 0))
 
 
+@pytest.mark.parametrize("shape", SHAPES[::7], ids=str)
+def test_turned_product_is_the_same_chain(shape, dtype, isa):
+    """W' X' with a bias for each row has the bits of X W: predictions rest on it."""
+    x, w, bias = case(*shape, dtype)
+    wanted = _kernels.product(x, w, bias=bias, isa=isa)
+    turned = _kernels.product(w, x.T.copy(), True, bias=bias, bias_by_rows=True, isa=isa)
+    assert turned.T.copy().tobytes() == wanted.tobytes()
+
+
 def test_relu_and_gate_let_nan_through(dtype, isa):
     x = np.full((3, 5), np.nan, dtype)
     eye = np.eye(5, dtype=dtype)
