@@ -1,6 +1,7 @@
 """Measures what the rule about matrix products rests on: our own kernels beside SciPy's BLAS.
 
     python benchmarks/products.py                 # the layers of the usual nets
+    python benchmarks/products.py --steps         # whole training steps of usual nets
     FASTNN_ISA=avx2 OPENBLAS_CORETYPE=Haswell python benchmarks/products.py  # with AVX2
 
 (Mind OPENBLAS_CORETYPE: where it is set already, BLAS may run kernels of another processor.)
@@ -17,7 +18,8 @@ import time
 import numpy as np
 from scipy.linalg.blas import dgemm, sgemm
 
-from fastnn import _kernels
+from fastnn import SGD, _kernels
+from fastnn._training import Trainer
 from fastnn.threads import single_threaded_blas
 
 LAYERS = [  # n_in, n_out, batch
@@ -69,12 +71,64 @@ def measure(n_in, n_out, batch, dtype, seconds, rounds):
     return {name: [work / s for s in pair] for name, pair in best.items()}
 
 
+NETS = [  # sizes, batch
+    ((20, 64, 64, 2), 64),
+    ((64, 100, 10), 200),
+    ((784, 128, 10), 64),
+    ((784, 256, 128, 10), 128),
+    ((784, 512, 512, 10), 256),
+    ((256, 1024, 1024, 1024, 10), 512),
+    ((100, 2048, 2048, 1), 1024),
+]
+
+
+def measure_steps(sizes, batch, dtype, seconds, rounds):
+    """Median seconds of a training step (native, blas), taken by turns."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((8 * batch, sizes[0])).astype(dtype)
+    y = rng.standard_normal((8 * batch, sizes[-1])).astype(dtype)
+    trainers = []
+    for gemm in ("native", "blas"):
+        trainer = Trainer(sizes, ("relu",) * (len(sizes) - 2), "identity", "squared_error",
+                          dtype=dtype, optimizer=SGD(1e-4), batch_size=batch, n_threads=1,
+                          gemm=gemm)
+        for w in trainer.weights:
+            w[:] = rng.standard_normal(w.shape) / np.sqrt(w.shape[0])
+        trainer.set_data(x, y)
+        trainers.append(trainer)
+    order = rng.permutation(len(x))
+    times = [[], []]
+    deadline = time.perf_counter() + 2 * seconds
+    while time.perf_counter() < deadline or len(times[0]) < rounds:
+        for trainer, found in zip(trainers, times, strict=True):
+            start = time.perf_counter()
+            trainer.run_epoch(order, learning_rate=1e-4)
+            found.append((time.perf_counter() - start) / 8)
+    return [float(np.median(found[1:])) for found in times]
+
+
+def print_steps(arguments):
+    print(f"{'net':>28}{'native us':>12}{'BLAS us':>12}{'BLAS / native':>15}")
+    for sizes, batch in NETS:
+        native, blas = measure_steps(
+            sizes, batch, arguments.dtype, arguments.seconds, arguments.rounds)
+        name = f"{'-'.join(map(str, sizes))} b{batch}"
+        print(f"{name:>28}{1e6 * native:>12.1f}{1e6 * blas:>12.1f}{blas / native:>15.2f}",
+              flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--seconds", type=float, default=0.3, help="for each product and side")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", action="store_true", help="whole training steps instead")
     arguments = parser.parse_args()
+    if arguments.steps:
+        print(f"{_kernels.isa()}, {arguments.dtype}, one thread\n")
+        with single_threaded_blas():
+            print_steps(arguments)
+        return
     print(f"{_kernels.isa()}, {arguments.dtype}, one thread: GFLOP/s native / BLAS\n")
     print(f"{'layer':>16}{'X W':>14}{'X′ dZ':>14}{'dZ W′':>14}")
     with single_threaded_blas():

@@ -27,7 +27,7 @@ from importlib import import_module
 from fastnn.threads import passive_openmp
 
 with passive_openmp():
-    import fastnn._kernels
+    import fastnn._kernels  # noqa: F401
 
 __version__ = "0.1.0"
 

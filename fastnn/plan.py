@@ -16,12 +16,12 @@ MAX_TASKS = 256  # FNN_MAX_TASKS of csrc/team.h
 
 # Feature-major: parameters that are updated in one go by one thread, so that their vectors fit in
 # L1; and the shards, whose gradients are added up: s of them from 16 s² rows on, because products
-# of few rows are slow, and none below some 10 us of work, where a second thread costs more than it
+# of few rows are slow, and none below some 3 us of work, where a second thread costs more than it
 # brings.
 CHUNK = 4096
 MAX_SHARDS = 4
 SHARD_ROWS = 16
-MIN_SHARD_FLOPS = 1e6
+MIN_SHARD_FLOPS = 5e5
 
 # Row-major: a chunk's gradient lies in L1 or L2 until its update; 48 rows are whole tiles of 6 or 8
 # rows and whole cache lines of W'. Shards are blocks of rows, cheap to have: from BLOCK_ROWS rows
@@ -32,8 +32,8 @@ MAX_BLOCKS = 16
 BLOCK_ROWS = 32
 WIDE_BLOCK_ROWS = ((2**19, 128), (2**18, 64))  # from so many weights in a layer on
 
-# Row-major, native: above so many rows a batch is gathered; below, the products read X's rows where
-# they lie, which saves the copy (784-128-10, batch 64: 10 % of the step) but costs pages of the TLB.
+# Row-major, native: above so many rows a batch is gathered; below, the products read X's rows
+# where they lie, which saves the copy (784-128-10, batch 64: 10 % of the step) but costs pages of the TLB.
 LISTED_ROWS = 512
 
 # Rows of so many bytes or more make B of a product walk from page to page: such a W is kept in
@@ -108,8 +108,8 @@ class ParameterLayout:
         return 4 * products[0] + 6 * sum(products[1:])
 
     def chunks(self, size, rows):
-        """Pieces of about ``size`` elements that cover all parameters: whole rows of a W, a multiple
-        of ``rows`` of them, or part of a b.
+        """Pieces of about ``size`` elements that cover all parameters: whole rows of a W, a
+        multiple of ``rows`` of them, or part of a b.
         """
         pieces = []
         for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
@@ -132,15 +132,16 @@ class Chunk(NamedTuple):
     row: int
 
 
-# Who computes the products of a training step: our own kernels up to this width of a layer, else
-# BLAS. benchmarks/products.py on Zen 5, float32, one thread, GFLOP/s native / SciPy's OpenBLAS with
-# the kernels that such a processor gets (OPENBLAS_CORETYPE=SkylakeX, or Haswell), X' dZ:
-#            20x64 b64   64x100 b200   784x256 b128   1024x1024 b512
-#   avx512    128/117      208/136        243/211        198/224       (X W: 239/218)
-#   avx2       81/46       107/86         119/117         67/62        (dZ W': 54/115)
-#   baseline   33/46        33/88          32/119         30/122
-# Without FMA our vectors are those of any x86-64 or ARM; the platform's BLAS knows its processor.
-NATIVE_WIDTH = {"avx512": 2**31, "avx2": 1000, "baseline": 0}
+# Who computes the products of a training step: our own kernels up to this width of a layer,
+# else BLAS. Whole steps, time with BLAS / time with our own, one thread, Zen 5, BLAS with the kernels
+# that such a processor gets (benchmarks/products.py --steps; it also shows single products):
+#             20-64-64-2  64-100-10  784-128-10  784-256-128-10  784-512-512-10  1024³  2048² b1024
+#   avx512       1.22        1.24       1.54          1.54            1.18        1.14      1.17
+#   avx2         1.44        1.65       1.40          1.37            1.20        1.01      1.09
+#   baseline     0.43        0.48       0.43          0.42            0.34        0.31      0.28
+# float64, 784-256-128-10: 1.32, 1.08, 0.24. Without FMA our vectors are those of any x86-64 or ARM;
+# the platform's BLAS knows its processor.
+NATIVE_WIDTH = {"avx512": 2**31, "avx2": 2**31, "baseline": 0}
 
 # Feature-major where every layer is at most this wide: then the lanes that narrow layers leave
 # empty cost more than turning X and dZ. Measured on Zen 5; 784 inputs gain nothing (Zen 4).
@@ -236,18 +237,30 @@ class TrainingPlan:
         return self.threads if n_rows * self.row_flops >= EPOCH_FLOPS else 1
 
     def __str__(self):
-        net = "-".join(map(str, self.sizes))
-        why = "" if self.threads == self.threads_wanted else (
-            f" (of {self.threads_wanted}: never more than shards)")
-        return (
-            f"{net} {self.dtype}, batch {self.batch}: "
-            f"{'feature-major' if self.layout == 'columns' else 'row-major'}, products "
-            f"{'/'.join(sorted(set(self.products)))} ({_kernels.isa()}); "
-            f"{self.shards} shard{'s' * (self.shards > 1)} of {self.shard_rows} rows "
-            f"(s shards from {SHARD_ROWS} s² rows and {MIN_SHARD_FLOPS:.0e} FLOP each on, "
-            f"at most {MAX_SHARDS}); "
-            f"{self.threads} thread{'s' * (self.threads > 1)}{why}"
-        )
+        columns = self.layout == "columns"
+        widest = "every layer is at most" if columns else "a layer is more than"
+        widest += f" {WIDEST_COLUMNS} wide"
+        if not columns and max(self.sizes) <= WIDEST_COLUMNS:
+            widest = "dropout, or products by BLAS"
+        packed = [i + 1 for i in range(len(self.products)) if not columns and self.packs(i)
+                  and self.products[i] == "native"]
+        some = "s" * (self.shards > 1)
+        lines = [
+            f"{'-'.join(map(str, self.sizes))} {self.dtype}, batch {self.batch}",
+            f"layout    {'feature-major' if columns else 'row-major'}: {widest}",
+            f"products  {'/'.join(sorted(set(self.products)))} ({_kernels.isa()})"
+            + (f"; W of layer {', '.join(map(str, packed))} kept in panels, too" if packed else "")
+            + (f"; X read where it lies (batch at most {LISTED_ROWS})" if self.lists else ""),
+            f"shards    {self.shards} shard{some} of {self.shard_rows} rows"
+            + (f": s of them from {SHARD_ROWS} s² rows and {MIN_SHARD_FLOPS:.0e} FLOP each on, at "
+               f"most {MAX_SHARDS}" if columns else f", at most {MAX_BLOCKS}, and the gradient "
+               "by rows of W"),
+            f"threads   {self.threads}"
+            + (f" of {self.threads_wanted}: never more than shards"
+               if self.threads < self.threads_wanted else "")
+            + (f"; 1 in epochs of less than {EPOCH_FLOPS:.0e} FLOP" if self.threads > 1 else ""),
+        ]
+        return "\n".join(lines)
 
 
 def plan_training(layout, batch, n_threads, gemm="auto", drops=False):

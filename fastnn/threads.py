@@ -14,10 +14,11 @@ MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the
 
 @contextmanager
 def passive_openmp():
-    """While OpenMP is loaded: its threads are to sleep between two parallel regions, not to spin for
-    some milliseconds. Spinning gains 20 us a region on an idle machine; beside a busy program it
-    holds up the very thread that is waited for, by a time slice of the scheduler for each epoch
-    (measured with one busy loop on one of two cores: 5 times one thread's time, now 1.1 to 1.6).
+    """While OpenMP is loaded: its threads are to sleep between two parallel regions.
+
+    By default they spin for some milliseconds. That gains 20 us a region on an idle machine; beside
+    a busy program it holds up the very thread that is waited for, by a time slice of the scheduler
+    for each epoch (one busy loop on one of two cores: 5 times one thread's time, now 1.1 to 1.6).
 
     Who has set a policy keeps it; the environment is as before afterwards.
     """

@@ -416,7 +416,7 @@ def test_sparse_with_duplicates_unsorted_and_64_bit_indices():
 
 def test_plan_explains_itself():
     text = str(make((64, 100, 10), n_threads=2).plan(200))
-    for word in ("64-100-10", "float64", "shard", "2 thread"):
+    for word in ("64-100-10", "float64", "shard", "threads   2"):
         assert word in text
 
 
