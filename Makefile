@@ -60,7 +60,7 @@ lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
 	$(PY) -m ruff check .
 	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint fastnn
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest --ignore-missing-stub --concise \
+	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub --concise \
 		$(patsubst fastnn/%.pyx,fastnn.%,$(wildcard fastnn/*.pyx))
 
 asv-check: $(VENV)/.installed $(VENV)/.extra-bench  ## import all benchmarks, check their signatures

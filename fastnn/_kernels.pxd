@@ -96,8 +96,8 @@ cdef extern from "fastnn.h" nogil:
         void (*product)(const fnn_product*) noexcept nogil
         void (*transpose)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const ptrdiff_t*, double*,
                           ptrdiff_t) noexcept nogil
-        void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
-                             ptrdiff_t, double*, ptrdiff_t) noexcept nogil
+        void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t,
+                             const double*, ptrdiff_t, double*, ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
                                 const double*, double, double*) noexcept nogil
         double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
@@ -245,7 +245,8 @@ cdef inline fnn_product row_major_product(const fnn_kernels* k, ptrdiff_t rows, 
     return p
 
 
-cdef inline void run_product(const fnn_kernels* k, const fnn_product* p, real* dtype) noexcept nogil:
+cdef inline void run_product(const fnn_kernels* k, const fnn_product* p,
+                             real* dtype) noexcept nogil:
     if real is float:
         k.f32.product(p)
     else:

@@ -190,8 +190,8 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t rows, ptrdiff_t row0,
             drop.step = step
             dropout_rows(job.k, rows, below.ld, row0, &drop, dx, dx)
         if not (layer.native and below.relu):
-            activation_backward(job.k, below.net.activation, rows * below.ld, scratch + below.z + at,
-                                scratch + below.a + at, dx)
+            activation_backward(job.k, below.net.activation, rows * below.ld,
+                                scratch + below.z + at, scratch + below.a + at, dx)
 
 
 cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_t rows,

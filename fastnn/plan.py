@@ -33,7 +33,7 @@ BLOCK_ROWS = 32
 WIDE_BLOCK_ROWS = ((2**19, 128), (2**18, 64))  # from so many weights in a layer on
 
 # Row-major, native: above so many rows a batch is gathered; below, the products read X's rows
-# where they lie, which saves the copy (784-128-10, batch 64: 10 % of the step) but costs pages of the TLB.
+# where they lie, which saves the copy (784-128-10, batch 64: 10 % of the step; batch 256: 2 %).
 LISTED_ROWS = 512
 
 # Rows of so many bytes or more make B of a product walk from page to page: such a W is kept in
@@ -133,8 +133,8 @@ class Chunk(NamedTuple):
 
 
 # Who computes the products of a training step: our own kernels up to this width of a layer,
-# else BLAS. Whole steps, time with BLAS / time with our own, one thread, Zen 5, BLAS with the kernels
-# that such a processor gets (benchmarks/products.py --steps; it also shows single products):
+# else BLAS. Whole steps, time with BLAS / time with our own, one thread, Zen 5, BLAS with the
+# kernels that such a processor gets (benchmarks/products.py --steps; single products without):
 #             20-64-64-2  64-100-10  784-128-10  784-256-128-10  784-512-512-10  1024³  2048² b1024
 #   avx512       1.22        1.24       1.54          1.54            1.18        1.14      1.17
 #   avx2         1.44        1.65       1.40          1.37            1.20        1.01      1.09
