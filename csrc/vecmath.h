@@ -1,7 +1,7 @@
 /* Branch-free elementary functions of one element, written so that a loop over them vectorises for
  * any instruction set: no libm, no table, no integer conversion that AVX2 lacks.  Included once for
- * float and once for double (R).  Errors in ulp stand at each function (with FMA, no subnormals;
- * measured in tests/kernels); NaN and infinity as in C's functions.
+ * float and once for double (R).  Errors in ulp stand at each function (with FMA or without;
+ * measured in tests/kernels, where none may exceed 3); NaN and infinity as in C's functions.
  *
  * Coefficients: tools/fit_polynomials.py.  Range reductions: Cody & Waite 1980; the form of log from
  * Tang 1990, of the normal distribution's tail from Shepherd & Laframboise 1981. */
@@ -23,19 +23,6 @@
 #define P9(x, a, ...) FMA(P8(x, __VA_ARGS__), x, a)
 #define P10(x, a, ...) FMA(P9(x, __VA_ARGS__), x, a)
 #define P11(x, a, ...) FMA(P10(x, __VA_ARGS__), x, a)
-#define P12(x, a, ...) FMA(P11(x, __VA_ARGS__), x, a)
-#define P13(x, a, ...) FMA(P12(x, __VA_ARGS__), x, a)
-#define P14(x, a, ...) FMA(P13(x, __VA_ARGS__), x, a)
-#define P15(x, a, ...) FMA(P14(x, __VA_ARGS__), x, a)
-#define P16(x, a, ...) FMA(P15(x, __VA_ARGS__), x, a)
-#define P17(x, a, ...) FMA(P16(x, __VA_ARGS__), x, a)
-#define P18(x, a, ...) FMA(P17(x, __VA_ARGS__), x, a)
-#define P19(x, a, ...) FMA(P18(x, __VA_ARGS__), x, a)
-#define P20(x, a, ...) FMA(P19(x, __VA_ARGS__), x, a)
-#define P21(x, a, ...) FMA(P20(x, __VA_ARGS__), x, a)
-#define P22(x, a, ...) FMA(P21(x, __VA_ARGS__), x, a)
-#define P23(x, a, ...) FMA(P22(x, __VA_ARGS__), x, a)
-#define P24(x, a, ...) FMA(P23(x, __VA_ARGS__), x, a)
 #define POLYNOMIAL(P, x, ...) P(x, __VA_ARGS__)
 
 #define EXP_F32 \
@@ -52,19 +39,24 @@
     C(2.22222221982367706e-1), C(1.81818198979627144e-1), C(1.53845439648605493e-1), \
     C(1.33351786314492558e-1), C(1.17342790613031975e-1), C(1.08451783948800148e-1), \
     C(7.4921437955507673e-2), C(1.56305778009228504e-1)
-#define PHI_F32 \
-    C(7.552851374e-1), C(-6.07896598e-1), C(3.87136894e-1), C(-1.865230489e-1), \
-    C(6.040243455e-2), C(-7.530591597e-3), C(-3.503328791e-3), C(1.597633783e-3), \
-    C(1.721874535e-4), C(-1.780748807e-4), C(-2.399838125e-5)
-#define PHI_F64 \
-    C(7.55285130415751493e-1), C(-6.07896641971892106e-1), C(3.87137400742214517e-1), \
-    C(-1.86521857959657457e-1), C(6.03965748909376923e-2), C(-7.54018896671938139e-3), \
-    C(-3.47969236741291395e-3), C(1.63081845746974651e-3), C(1.33344312559213887e-4), \
-    C(-2.31094934130640638e-4), C(-1.90825897279095748e-6), C(3.51446806707556193e-5), \
-    C(7.16666139231045816e-7), C(-5.92015616147450802e-6), C(-6.29689683809299745e-7), \
-    C(1.02152050129090711e-6), C(2.71780994834500022e-7), C(-1.54927132388732691e-7), \
-    C(-8.53699135334260777e-8), C(1.32610923300199004e-8), C(1.95877274444461667e-8), \
-    C(1.91769526535015218e-9), C(-2.51137292869416609e-9), C(-7.22767492035044944e-10)
+#define TAIL_F32_LIMIT C(3.989422321e-1)
+#define TAIL_F32_FIRST C(2.850743215)
+#define TAIL_F32_EVEN \
+    C(-2.012429807), C(-4.075110466e-1), C(1.540970575e-2), C(2.62362872e-4), C(2.243675923e-4)
+#define TAIL_F32_ODD C(1.084666775), C(7.569936552e-2), C(-1.261603151e-2), C(1.693351967e-3)
+#define TAIL_F64_LIMIT C(3.98942280401432647e-1)
+#define TAIL_F64_FIRST C(2.85074280011455074)
+#define TAIL_F64_EVEN \
+    C(-2.01243033566058542), C(-4.07505993400191356e-1), C(1.53450939952397964e-2), \
+    C(5.54102696191400918e-4), C(-2.27902169456580495e-4), C(3.79889952466463168e-5), \
+    C(-3.63956269681480063e-6), C(-5.00106805638898459e-7), C(4.22118139697557869e-7), \
+    C(-1.37352283735343479e-7), C(2.20899976189510561e-8)
+#define TAIL_F64_ODD \
+    C(1.08466887027713879), C(7.56666057268763072e-2), C(-1.24924449347754005e-2), \
+    C(1.6208570927499129e-3), C(-2.43167551974845473e-4), C(4.3719435949246376e-5), \
+    C(-8.66922329685408927e-6), C(1.66029690089743159e-6), C(-2.45596064881021368e-7), \
+    C(9.81631300316661431e-9), C(4.58269810154369557e-9)
+#define INV_SQRT_2PI C(0.39894228040143267794)
 
 /* the names the .def files use */
 #define EXP(x) S(v_exp)(x)
@@ -95,10 +87,12 @@
 #undef EXP_LOW
 #undef EXP_POLY
 #undef LOG_POLY
-#undef PHI_POLY
+#undef TAIL_LIMIT
+#undef TAIL_FIRST
+#undef TAIL_EVEN
+#undef TAIL_ODD
 #undef TANH_ONE
 #undef CDF_END
-#undef SPLITTER
 
 #if REAL_IS_FLOAT
 #define INT int32_t
@@ -114,10 +108,12 @@
 #define EXP_LOW (-104.0f)
 #define EXP_POLY(x) POLYNOMIAL(P5, x, EXP_F32)
 #define LOG_POLY(x) POLYNOMIAL(P5, x, LOG_F32)
-#define PHI_POLY(x) POLYNOMIAL(P11, x, PHI_F32)
+#define TAIL_LIMIT TAIL_F32_LIMIT
+#define TAIL_FIRST TAIL_F32_FIRST
+#define TAIL_EVEN(s) POLYNOMIAL(P5, s, TAIL_F32_EVEN)
+#define TAIL_ODD(s) POLYNOMIAL(P4, s, TAIL_F32_ODD)
 #define TANH_ONE 10.0f
-#define CDF_END 14.5f
-#define SPLITTER 4097.0f
+#define CDF_END 14.5f /* from there on the normal distribution is 0 */
 #else
 #define INT int64_t
 #define UINT uint64_t
@@ -132,10 +128,12 @@
 #define EXP_LOW (-746.0)
 #define EXP_POLY(x) POLYNOMIAL(P11, x, EXP_F64)
 #define LOG_POLY(x) POLYNOMIAL(P11, x, LOG_F64)
-#define PHI_POLY(x) POLYNOMIAL(P24, x, PHI_F64)
+#define TAIL_LIMIT TAIL_F64_LIMIT
+#define TAIL_FIRST TAIL_F64_FIRST
+#define TAIL_EVEN(s) POLYNOMIAL(P11, s, TAIL_F64_EVEN)
+#define TAIL_ODD(s) POLYNOMIAL(P11, s, TAIL_F64_ODD)
 #define TANH_ONE 20.0
-#define CDF_END 39.0
-#define SPLITTER 134217729.0
+#define CDF_END 38.6
 #endif
 
 ALWAYS_INLINE UINT S(bits)(R x) {
@@ -185,7 +183,7 @@ ALWAYS_INLINE R S(expm1_reduced)(R r) { return FMA(r * r, EXP_POLY(r), r); }
 /* x - n ln 2 */
 ALWAYS_INLINE R S(reduce_ln2)(R x, R n) { return FMA(n, -LN2_LOW, FMA(n, -LN2_HIGH, x)); }
 
-/* 1 ulp.  2^n in two factors, so that overflow and subnormal results come out right. */
+/* 1.1 ulp.  2^n in two factors, so that overflow and subnormal results come out right. */
 ALWAYS_INLINE R S(v_exp)(R x) {
     x = x > EXP_HIGH ? EXP_HIGH : x;
     x = x < EXP_LOW ? EXP_LOW : x;
@@ -206,7 +204,7 @@ ALWAYS_INLINE R S(v_expm1)(R x) {
     return FMA(scale, S(expm1_reduced)(S(reduce_ln2)(x, rounded - ROUNDER)), scale - 1);
 }
 
-/* 2 ulp.  x = 2^e m with m in [sqrt(1/2), sqrt(2)); f = m - 1, s = f / (2 + f);
+/* 1 ulp.  x = 2^e m with m in [sqrt(1/2), sqrt(2)); f = m - 1, s = f / (2 + f);
  * log(1 + f) = f - s (f - s^2 P(s^2)), with f - f^2/2 taken apart because it carries the size. */
 ALWAYS_INLINE R S(v_log)(R x) {
     R normal = x < TINY ? x * C(18014398509481984.0) : x; /* 2^54 */
@@ -227,7 +225,7 @@ ALWAYS_INLINE R S(v_log1p)(R u) {
     return FMA(-s, u - z * LOG_POLY(z), u);
 }
 
-/* 2.5 ulp: t / (t + 2), t = e^(2|x|) - 1 */
+/* 3 ulp: t / (t + 2), t = e^(2|x|) - 1 */
 ALWAYS_INLINE R S(v_tanh)(R x) {
     R size = S(v_fabs)(x);
     size = size > TANH_ONE ? TANH_ONE : size;
@@ -239,31 +237,67 @@ ALWAYS_INLINE R S(v_tanh)(R x) {
 /* 2.5 ulp */
 ALWAYS_INLINE R S(v_sigmoid)(R x) { return 1 / (1 + EXP(-x)); }
 
-/* e^(-u^2/2): the rounding error of u^2 is put back, it would cost u^2/2 ulp */
-ALWAYS_INLINE R S(gauss)(R u) {
-    R square = u * u;
-#if HAS_FMA
-    R lost = FMA(u, u, -square);
-#else /* Dekker 1971 */
-    R big = SPLITTER * u, high = big - (big - u), low = u - high;
-    R lost = ((high * high - square) + 2 * high * low) + low * low;
-#endif
-    R y = EXP(C(-0.5) * square);
-    return FMA(C(-0.5) * lost, y, y);
+/* x without the lower half of its digits: the product of two such is exact */
+ALWAYS_INLINE R S(upper_half)(R x) {
+    return S(real)(S(bits)(x) & ~(((UINT)1 << (MANTISSA + 2) / 2) - 1));
 }
 
+/* e^(-u^2/2) = 2^n (1 + e) for u in [0, CDF_END].  The rounding error of u^2, which would cost
+ * u^2/2 ulp, goes into e. */
+ALWAYS_INLINE R S(gauss_rounded)(R u) { return FMA(u * u, C(-0.72134752044448170368), ROUNDER); }
+
+ALWAYS_INLINE R S(gauss_e)(R u) {
+#if HAS_FMA
+    R square = u * u, lost = FMA(u, u, -square);
+#else
+    R high = S(upper_half)(u), square = high * high, lost = (u + high) * (u - high);
+#endif
+    R n = S(gauss_rounded)(u) - ROUNDER;
+    return S(expm1_reduced)(FMA(C(-0.5), lost, S(reduce_ln2)(C(-0.5) * square, n)));
+}
+
+/* y 2^n: a subnormal result is rounded once, by the last factor 2^-64 */
+ALWAYS_INLINE R S(gauss_scaled)(R u, R y) {
+    R scale = S(real)((S(bits)(S(gauss_rounded)(u)) + BIAS + 64) << MANTISSA);
+    return y * scale * C(5.42101086242752217e-20);
+}
+
+/* 2 ulp */
 ALWAYS_INLINE R S(v_normpdf)(R x) {
     R u = S(v_fabs)(x);
     u = u > CDF_END ? CDF_END : u;
-    return C(0.39894228040143267794) * S(gauss)(u);
+    return S(gauss_scaled)(u, FMA(S(gauss_e)(u), INV_SQRT_2PI, INV_SQRT_2PI));
 }
 
-/* The normal distribution's Phi(x) = (1 + erf(x / sqrt 2)) / 2, 5 ulp, in the lower tail too:
- * Phi(-u) = e^(-u^2/2) P(t) / (u + 4), t = (u - 4) / (u + 4) */
+/* Two halves that do not wait for each other: 10 % faster in double than Horner's scheme. */
+ALWAYS_INLINE R S(tail_poly)(R t, R first) {
+    R s = t * t;
+    return FMA(FMA(TAIL_ODD(s), t, TAIL_EVEN(s)), t, first);
+}
+
+/* The normal distribution's Phi(x) = (1 + erf(x / sqrt 2)) / 2, 3 ulp, in the lower tail too:
+ * Phi(-u) = e^(-u^2/2) M(u), M(u) = r (c + r P(1 - 8 r)), r = 1 / (u + 4), c = 1 / sqrt(2 pi).
+ * A rounded r is that of another u'; M(u) - M(u') = (u - u') M'(u), and M' = u M - c.  M, and
+ * then M (1 + e), is kept in two parts to the last sum. */
 ALWAYS_INLINE R S(v_normcdf)(R x) {
+    const R c = TAIL_LIMIT;
     R u = S(v_fabs)(x);
     u = u > CDF_END ? CDF_END : u;
-    R big = u + 4, t = (u - 4) / big;
-    R tail = S(gauss)(u) * PHI_POLY(t) / big;
+    R big = u + 4, r = 1 / big, t = FMA(C(-8), r, C(1));
+#if HAS_FMA
+    R sum = FMA(r, S(tail_poly)(t, TAIL_FIRST), c), high = r * sum;
+    R miss = FMA(-r, u - (big - 4), FMA(-r, big, C(1))); /* 1 - r (u + 4) */
+    R low = FMA(miss * big, FMA(-u, high, c), FMA(r, sum, -high)), e = S(gauss_e)(u);
+    low = FMA(e, high + low, low);
+#else /* 4 is taken out of P, because 4 r is exact and the rest is small */
+    R start = 4 * r, rest = r * S(tail_poly)(t, TAIL_FIRST - 4), sum = c + start + rest;
+    R sum_high = S(upper_half)(sum), sum_low = ((c - sum_high) + start) + rest;
+    R r_high = S(upper_half)(r), r_low = r - r_high, high = r_high * sum_high;
+    R big_high = S(upper_half)(big), big_low = u - (big_high - 4);
+    R miss = ((1 - r_high * big_high) - r_high * big_low) - r_low * big;
+    R low = r_low * sum + r_high * sum_low + miss * (big * c - big * u * high), e = S(gauss_e)(u);
+    low = e * high + low * (1 + e);
+#endif
+    R tail = S(gauss_scaled)(u, high + low);
     return x > 0 ? 1 - tail : tail;
 }

@@ -40,25 +40,57 @@ def atanh_tail(z):
     return 2 * (mp.atanh(s) / s - 1) / z
 
 
-K = 4
+SHIFT = 4
 
 
-def normal_tail(t):
-    """(u + K) e^(u^2/2) Phi(-u) for u = K (1 + t) / (1 - t)"""
-    u = K * (1 + t) / (1 - t)
-    return (u + K) * mp.exp(u * u / 2) * mp.erfc(u / mp.sqrt(2)) / 2
+def tail_variable(u):
+    """t = 1 - 8 r, r = 1 / (u + SHIFT): from r it is exact in floating point for all but large u"""
+    return 1 - 8 / (u + SHIFT)
+
+
+def normal_tail(digits):
+    """P(t) of e^(u^2/2) Phi(-u) = r (c + r P(t)), and c.
+
+    c is the limit 1 / sqrt(2 pi) for large u, where powers of t alone would cancel; a multiple of
+    2^-digits, so that c minus the sum is exact.
+    A SHIFT of 5.5 would need two terms less in double, but they alternate and their rounding shows.
+    """
+    c = mp.nint(mp.ldexp(1 / mp.sqrt(2 * mp.pi), digits)) / mp.mpf(2) ** digits
+
+    def function(t):
+        r = (1 - t) / 8
+        u = 1 / r - SHIFT
+        return (mp.exp(u * u / 2) * mp.erfc(u / mp.sqrt(2)) / 2 / r - c) / r
+
+    return function, c
+
+
+def parts(name, coefficients):
+    """What stands in one macro. TAIL: c, the first coefficient, the others in turn."""
+    if not name.startswith("TAIL"):
+        return {name: coefficients}
+    c = TAIL_F32[1] if name.endswith("F32") else TAIL_F64[1]
+    return {f"{name}_LIMIT": [c], f"{name}_FIRST": coefficients[:1],
+            f"{name}_EVEN": coefficients[1::2], f"{name}_ODD": coefficients[2::2]}
 
 
 HALF_LN2 = mp.log(2) / 2 * mp.mpf("1.0001")
-TABLE = [
-    ("EXP", exp_tail, -HALF_LN2, HALF_LN2, 4, 10),
-    ("LOG", atanh_tail, 0, mp.mpf(1) / 9, 4, 10),
-    ("PHI", normal_tail, -1, mp.mpf(40 - K) / (40 + K), 10, 23),
+TAIL_F32, TAIL_F64 = normal_tail(23), normal_tail(52)
+TAIL_ENDS = tail_variable(0), tail_variable(mp.mpf("14.5")), tail_variable(mp.mpf("38.6"))
+TABLE = [  # name, function, from, to, degree
+    ("EXP_F32", exp_tail, -HALF_LN2, HALF_LN2, 4),
+    ("EXP_F64", exp_tail, -HALF_LN2, HALF_LN2, 10),
+    ("LOG_F32", atanh_tail, 0, mp.mpf(1) / 9, 4),
+    ("LOG_F64", atanh_tail, 0, mp.mpf(1) / 9, 10),
+    ("TAIL_F32", TAIL_F32[0], TAIL_ENDS[0], TAIL_ENDS[1], 9),
+    ("TAIL_F64", TAIL_F64[0], TAIL_ENDS[0], TAIL_ENDS[2], 22),
 ]
 
 if __name__ == "__main__":
-    for name, function, low, high, single, double in TABLE:
-        for suffix, degree, digits in (("F32", single, 10), ("F64", double, 18)):
-            coefficients, error = fit(function, low, high, degree)
-            print(f"/* {name}_{suffix}: relative error {mp.nstr(error, 2)} */")
-            print(", ".join(mp.nstr(c, digits, min_fixed=0, max_fixed=0) for c in coefficients))
+    for name, function, low, high, degree in TABLE:
+        coefficients, error = fit(function, low, high, degree)
+        print(f"/* {name}: relative error {mp.nstr(error, 2)} */")
+        digits = 10 if name.endswith("F32") else 18
+        for part, values in parts(name, coefficients).items():
+            numbers = (mp.nstr(c, digits, min_fixed=0, max_fixed=0) for c in values)
+            print(f"{part}:", ", ".join(f"C({number})" for number in numbers))
