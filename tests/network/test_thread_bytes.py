@@ -1,0 +1,139 @@
+"""The trained parameters are the same bytes for any number of threads.
+
+Networks from a few units to several million weights, every optimizer, both dtypes, whoever computes
+the products. The normal suite takes the three large networks with one optimizer, few steps and
+fewer numbers of threads; `make test-slow` takes everything.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from textwrap import dedent
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _kernels, _loop
+from fastnn._training import Trainer
+from fastnn.optimizers import Optimizer
+from fastnn.threads import single_threaded_blas
+
+OPTIMIZERS = {cls.name: cls for cls in Optimizer.__subclasses__()}
+GEMMS = ("native", "blas", "auto")
+THREADS = (1, 2, 3, 4, 7, 8, 16)
+
+
+@dataclass(frozen=True)
+class Cell:
+    sizes: tuple
+    batch: int
+    activation: str = "relu"
+    output: str = "softmax"
+    loss: str = "cross_entropy"
+
+
+CELLS = {
+    "a": Cell((4, 16, 3), 32, "tanh"),
+    "b": Cell((20, 64, 64, 2), 64),
+    "c": Cell((64, 100, 10), 200),
+    "d": Cell((784, 128, 10), 64),
+    "e": Cell((784, 256, 128, 10), 128, "gelu"),
+    "f": Cell((784, 512, 512, 10), 256),
+    "g": Cell((256, 1024, 1024, 1024, 10), 512),
+    "h": Cell((8, 64, 64, 1), 128, "tanh", "identity", "squared_error"),
+    "j": Cell((100, 2048, 2048, 1), 1024, "relu", "identity", "squared_error"),
+}
+LARGE = ("f", "g", "j")
+
+
+@lru_cache(maxsize=1)
+def start(cell, dtype, n_rows):
+    """Initial parameters and data; the same for all runs that are compared."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_rows, cell.sizes[0])).astype(dtype)
+    if cell.loss == "cross_entropy":
+        y = rng.integers(0, cell.sizes[-1], n_rows).astype(np.int32)
+    else:
+        y = rng.normal(size=(n_rows, cell.sizes[-1])).astype(dtype)
+    net = fastnn.MLP(cell.sizes, output=cell.output, dtype=dtype, random_state=0)
+    return net.parameters, X, y, rng.permutation(n_rows)
+
+
+def train(cell, dtype, gemm, optimizer, n_threads, batches):
+    """The trainer after one epoch of so many whole batches and a short one, and its loss."""
+    n_rows = batches * cell.batch + cell.batch // 3 + 1
+    parameters, X, y, order = start(cell, dtype, n_rows)
+    trainer = Trainer(
+        cell.sizes, (cell.activation,) * (len(cell.sizes) - 2), cell.output, cell.loss, dtype=dtype,
+        optimizer=OPTIMIZERS[optimizer](), batch_size=cell.batch, alpha=0.1, n_threads=n_threads,
+        gemm=gemm)
+    trainer.parameters[:] = parameters
+    trainer.set_data(X, y)
+    with single_threaded_blas():
+        loss = trainer.run_epoch(order, learning_rate=0.01)
+    assert trainer.step == batches + 1
+    assert (trainer.parameters != parameters).any()
+    return trainer, loss
+
+
+def check_all_threads(name, dtype, gemm, optimizer, teams, threads=THREADS, batches=2):
+    cell = CELLS[name]
+    one, loss = train(cell, dtype, gemm, optimizer, 1, batches)
+    assert np.isfinite(one.parameters).all()
+    for n_threads in threads[1:]:
+        trainer, other_loss = train(cell, dtype, gemm, optimizer, n_threads, batches)
+        assert teams[-1] == trainer.team == trainer.plan.threads
+        assert other_loss == loss, n_threads
+        assert trainer.parameters.tobytes() == one.parameters.tobytes(), n_threads
+        for got, wanted in zip(trainer.optimizer_state, one.optimizer_state, strict=True):
+            assert got.tobytes() == wanted.tobytes(), n_threads
+
+
+def test_every_optimizer_is_there():
+    assert set(OPTIMIZERS) == set(_kernels.OPTIMIZERS)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("gemm", GEMMS)
+@pytest.mark.parametrize("name", sorted(set(CELLS) - set(LARGE)))
+def test_bytes(name, dtype, gemm, optimizer, teams):
+    check_all_threads(name, dtype, gemm, optimizer, teams)
+
+
+@pytest.mark.parametrize("gemm", GEMMS)
+@pytest.mark.parametrize("name", LARGE)
+def test_bytes_of_large_networks(name, dtype, gemm, teams):
+    check_all_threads(name, dtype, gemm, "adam", teams, (1, 2, 7), batches=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("gemm", GEMMS)
+@pytest.mark.parametrize("name", LARGE)
+def test_bytes_of_large_networks_in_full(name, dtype, gemm, optimizer, teams):
+    check_all_threads(name, dtype, gemm, optimizer, teams)
+
+
+@pytest.mark.skipif(not (_loop.HAS_OPENMP and os.path.isdir("/proc/self/task")),
+                    reason="counts OpenMP's threads in /proc")
+def test_planned_teams_are_there(run_python):
+    """Otherwise the comparisons above would be of one thread with itself. OpenMP keeps the threads
+    of its last team, so that a fresh process can count them."""
+    done = run_python(dedent("""
+        import os
+        import test_thread_bytes as test
+        from fastnn import plan
+
+        plan.EPOCH_FLOPS = 0
+        before = len(os.listdir("/proc/self/task"))
+        for name in "bceg":
+            trainer, _ = test.train(test.CELLS[name], "float32", "auto", "sgd", 3, 1)
+            now = len(os.listdir("/proc/self/task"))
+            print(trainer.team, trainer.plan.threads, now - before + 1)
+    """))
+    found = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(found) == 4, done.stderr
+    for team, planned, running in found:
+        assert running >= team == planned
+    assert max(found)[0] > 1
