@@ -236,12 +236,40 @@ def test_predict_no_rows():
     assert make().predict(np.empty((0, 7))).shape == (0, 3)
 
 
-def test_row_does_not_depend_on_its_neighbours(dtype):
-    net = make((7, 33, 19, 3), dtype=dtype)
-    X = np.random.default_rng(0).normal(size=(300, 7)).astype(dtype)
-    whole = net.predict(X)
-    for row in range(0, 300, 13):
-        assert net.predict(X[row : row + 1]).tobytes() == whole[row].tobytes()
+# one unit, widths beside those of vectors and tiles, no hidden layer, many inputs, wide layers
+ROW_NETS = [((1, 1, 1), "tanh", "identity"), ((7, 3), "relu", "softmax"),
+            ((7, 33, 19, 3), "gelu", "softmax"), ((5, 16, 17, 15, 1), "softplus", "sigmoid"),
+            ((300, 64, 10), "relu", "softmax"), ((20, 257, 130, 5), "silu", "exp"),
+            ((3, 1030, 2), "elu", "identity")]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 5])
+@pytest.mark.parametrize("sizes, activation, output", ROW_NETS)
+def test_row_does_not_depend_on_its_neighbours(sizes, activation, output, n_threads, dtype):
+    """Every number of rows up to two blocks and some, at any place; the bytes of a row alone."""
+    net = make(sizes, activation, output, dtype=dtype, n_threads=n_threads)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, sizes[0])).astype(dtype)
+    alone = np.concatenate([net.predict(row[np.newaxis]) for row in X])
+    for n_rows in (*range(1, 201), 287, 288, 289, 383, 384, 385, 499, 500):
+        first = 7 * n_rows % (501 - n_rows)
+        rows = slice(first, first + n_rows)
+        assert net.predict(X[rows]).tobytes() == alone[rows].tobytes(), n_rows
+    order = rng.permutation(500)
+    assert net.predict(X[order]).tobytes() == alone[order].tobytes()
+
+
+@pytest.mark.parametrize("sizes, activation, output", ROW_NETS)
+def test_row_among_nan_and_infinity(sizes, activation, output, dtype):
+    """No arithmetic of another row touches it, on either side of a block's border."""
+    net = make(sizes, activation, output, dtype=dtype)
+    x = np.random.default_rng(0).normal(size=(1, sizes[0])).astype(dtype)
+    alone = net.predict(x)
+    for place in (0, 1, 5, 47, 94, 95, 96, 97, 191, 192, 199):
+        for other in (np.nan, np.inf, np.finfo(dtype).max):
+            X = np.full((200, sizes[0]), other, dtype)
+            X[place] = x
+            assert net.predict(X)[place].tobytes() == alone.tobytes(), (place, other)
 
 
 @pytest.mark.parametrize("output", ["identity", "softmax", "sigmoid"])
