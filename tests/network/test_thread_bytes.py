@@ -1,73 +1,37 @@
 """The trained parameters are the same bytes for any number of threads.
 
-Networks from a few units to several million weights, every optimizer, both dtypes, whoever computes
-the products. The normal suite takes the three large networks with one optimizer, few steps and
-fewer numbers of threads; `make test-slow` takes everything.
+Nine networks, every optimizer, both dtypes, whoever computes the products. The normal suite takes
+the three large networks with one optimizer, few steps and fewer numbers of threads; `make
+test-slow` takes everything.
 """
 
 import os
-from dataclasses import dataclass
 from functools import lru_cache
 from textwrap import dedent
 
 import numpy as np
 import pytest
+from training_cells import CELLS, GEMMS, LARGE, OPTIMIZERS
 
 import fastnn
 from fastnn import _kernels, _loop
-from fastnn._training import Trainer
-from fastnn.optimizers import Optimizer
 from fastnn.threads import single_threaded_blas
 
-OPTIMIZERS = {cls.name: cls for cls in Optimizer.__subclasses__()}
-GEMMS = ("native", "blas", "auto")
 THREADS = (1, 2, 3, 4, 7, 8, 16)
-
-
-@dataclass(frozen=True)
-class Cell:
-    sizes: tuple
-    batch: int
-    activation: str = "relu"
-    output: str = "softmax"
-    loss: str = "cross_entropy"
-
-
-CELLS = {
-    "a": Cell((4, 16, 3), 32, "tanh"),
-    "b": Cell((20, 64, 64, 2), 64),
-    "c": Cell((64, 100, 10), 200),
-    "d": Cell((784, 128, 10), 64),
-    "e": Cell((784, 256, 128, 10), 128, "gelu"),
-    "f": Cell((784, 512, 512, 10), 256),
-    "g": Cell((256, 1024, 1024, 1024, 10), 512),
-    "h": Cell((8, 64, 64, 1), 128, "tanh", "identity", "squared_error"),
-    "j": Cell((100, 2048, 2048, 1), 1024, "relu", "identity", "squared_error"),
-}
-LARGE = ("f", "g", "j")
 
 
 @lru_cache(maxsize=1)
 def start(cell, dtype, n_rows):
     """Initial parameters and data; the same for all runs that are compared."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n_rows, cell.sizes[0])).astype(dtype)
-    if cell.loss == "cross_entropy":
-        y = rng.integers(0, cell.sizes[-1], n_rows).astype(np.int32)
-    else:
-        y = rng.normal(size=(n_rows, cell.sizes[-1])).astype(dtype)
     net = fastnn.MLP(cell.sizes, output=cell.output, dtype=dtype, random_state=0)
-    return net.parameters, X, y, rng.permutation(n_rows)
+    return net.parameters, *cell.data(n_rows, dtype), np.random.default_rng(1).permutation(n_rows)
 
 
 def train(cell, dtype, gemm, optimizer, n_threads, batches):
     """The trainer after one epoch of so many whole batches and a short one, and its loss."""
     n_rows = batches * cell.batch + cell.batch // 3 + 1
     parameters, X, y, order = start(cell, dtype, n_rows)
-    trainer = Trainer(
-        cell.sizes, (cell.activation,) * (len(cell.sizes) - 2), cell.output, cell.loss, dtype=dtype,
-        optimizer=OPTIMIZERS[optimizer](), batch_size=cell.batch, alpha=0.1, n_threads=n_threads,
-        gemm=gemm)
+    trainer = cell.trainer(dtype, gemm, optimizer, n_threads)
     trainer.parameters[:] = parameters
     trainer.set_data(X, y)
     with single_threaded_blas():
