@@ -11,7 +11,7 @@ from fastnn import io, validation
 from fastnn._inference import Network
 from fastnn.initializers import INITIALIZERS, initialize
 from fastnn.optimizers import Adam, Optimizer
-from fastnn.plan import ParameterLayout, plan_training
+from fastnn.plan import ParameterLayout, aligned_empty, plan_training
 from fastnn.threads import default_threads, resolve_threads
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
@@ -531,7 +531,7 @@ def load(path):
 
 
 def _copy(layout, parameters):
-    fresh = layout.allocate()
+    fresh = aligned_empty(layout.size, layout.dtype)
     fresh[:] = parameters
     return fresh
 
