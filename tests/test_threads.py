@@ -124,3 +124,67 @@ def test_blas_is_limited_in_a_thread_while_another_thread_limits_it_too():
         other.join()
     assert seen[0] <= {1}
     assert blas_threads() == before
+
+
+def test_openmp_is_loaded_to_sleep_and_the_environment_stays():
+    program = """
+import os, sys
+before = dict(os.environ)
+import fastnn
+assert dict(os.environ) == before
+from fastnn.threads import passive_openmp
+with passive_openmp():
+    print(os.environ.get("OMP_WAIT_POLICY"))
+assert dict(os.environ) == before
+"""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_", "KMP_"))}
+    for given, seen in (({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"),
+                        ({"GOMP_SPINCOUNT": "5"}, "None")):
+        run = subprocess.run([sys.executable, "-c", program], env={**variables, **given},
+                             capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.strip() == seen
+
+
+STEPS = """
+import os, statistics, time
+import numpy as np
+os.sched_setaffinity(0, {cpus})
+import fastnn
+from fastnn._training import Trainer
+X = np.random.default_rng(0).normal(size=(6400, 8)).astype("f")
+trainers = []
+for n_threads in (1, 2):
+    trainer = Trainer((8, 64, 64, 1), ("relu",) * 2, "identity", "squared_error", dtype="f",
+                      optimizer=fastnn.SGD(1e-3), batch_size=128, n_threads=n_threads)
+    for w in trainer.weights:
+        w[:] = np.random.default_rng(1).normal(size=w.shape) / 8
+    trainer.set_data(X, X[:, :1].copy())
+    trainers.append(trainer)
+times = [[], []]
+for _ in range(200):
+    for trainer, found in zip(trainers, times):
+        start = time.perf_counter()
+        trainer.run_epoch(learning_rate=1e-3)
+        found.append(time.perf_counter() - start)
+assert trainers[1].team == 2
+print(statistics.mean(times[1]) / statistics.mean(times[0]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+                    reason="needs two cores to pin programs to")
+def test_a_busy_neighbour_does_not_hold_a_team_up_for_time_slices():
+    """Means, not medians: an epoch that waits for a time slice is to count."""
+    cpus = sorted(os.sched_getaffinity(0))[:2]
+    busy = subprocess.Popen([sys.executable, "-c",
+                             f"import os; os.sched_setaffinity(0, [{cpus[1]}])\nwhile True: pass"])
+    try:
+        run = subprocess.run([sys.executable, "-c", STEPS.format(cpus=cpus)], capture_output=True,
+                             text=True, timeout=120)
+    finally:
+        busy.kill()
+        busy.wait()
+    assert run.returncode == 0, run.stderr
+    assert float(run.stdout) <= 2.5
