@@ -11,7 +11,8 @@ import numpy as np
 import fastnn
 from fastnn.plan import ParameterLayout
 
-from .common import DTYPES, NETWORKS, THREADS, make_data, relative_error
+from .common import DTYPES, NETWORKS, THREADS, relative_error
+from .grid import make_data
 
 ROWS = 10_000
 EPOCHS = 3
@@ -28,9 +29,11 @@ class Network:
         self.X, self.y = make_data(ROWS, sizes[0], sizes[-1], dtype)
 
     def fit(self, network, dtype, n_threads):
-        sizes, batch_size = NETWORKS[network]
-        net = fastnn.MLP(sizes, output="softmax", dtype=dtype, random_state=0, n_threads=n_threads)
-        return net.fit(self.X, self.y, epochs=EPOCHS, batch_size=batch_size)
+        cell = NETWORKS[network]
+        net = fastnn.MLP(
+            cell.sizes, output="softmax", dtype=dtype, random_state=0, n_threads=n_threads
+        )
+        return net.fit(self.X, self.y, epochs=EPOCHS, batch_size=cell.batch_size)
 
     def time_fit(self, network, dtype, n_threads):
         self.fit(network, dtype, n_threads)
