@@ -104,7 +104,7 @@ GRID = {
 }
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def make_data(n_samples, n_in, n_out, dtype, loss="cross_entropy", seed=0):
     """X (n_samples, n_in) and what a noisy linear teacher says to it.
 
