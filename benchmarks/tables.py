@@ -70,7 +70,7 @@ def of_peer(records, name):
     return next((record for record in records if record["peer"] == name), None)
 
 
-def times_text(own, record, speed=speed):
+def times_text(own, record):
     """fastnn's speed as a multiple of this one's."""
     return number(ratio(speed(own), speed(record))) if own else "-"
 
@@ -158,9 +158,10 @@ def ratios(records, peers, speed=speed):
     others = [record for record in records if record is not own]
     if not own or not others:
         return ["-"] * (1 + len(peers))
-    best = max(others, key=lambda record: statistics.median(speed(record)))
-    texts = {record["peer"]: times_text(own, record, speed) for record in others}
-    return [f"{texts[best['peer']]} ({best['peer']})"] + [texts.get(name, "-") for name in peers]
+    found = {record["peer"]: ratio(speed(own), speed(record)) for record in others}
+    best = min(found, key=found.get)
+    texts = [number(found[name]) if name in found else "-" for name in peers]
+    return [f"{number(found[best])} ({best})", *texts]
 
 
 def p99_speed(record):
