@@ -89,7 +89,7 @@ typedef R S(unaligned_vector) __attribute__((vector_size(16), aligned(sizeof(R))
 #define VMASK_T int
 #define VLOAD(p) ((V)(*(const S(unaligned_vector) *)(p)))
 #define VSTORE(p, v) (*(S(unaligned_vector) *)(p) = (v))
-#define VSET(x) ((V){0} + (R)(x))
+#define VSET(x) ((R)(x) - (V){0}) /* + would make 0 of -0, and is no plain broadcast */
 #if HAS_FMA && REAL_IS_FLOAT
 #define VFMA(a, b, c) vfmaq_f32(c, a, b)
 #elif HAS_FMA

@@ -225,21 +225,22 @@ cdef class Network:
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef real* a = scratch + 2 * COLUMNS * self.widest
         cdef real* z = a
+        cdef ptrdiff_t lanes = (rows + FEWEST_COLUMNS - 1) // FEWEST_COLUMNS * FEWEST_COLUMNS
         cdef Layer* layer = &self.layers[0]
         cdef fnn_product p
         cdef int i
         transpose(kernels, rows, self.layers[0].n_in, x, self.layers[0].n_in,
-                  <const ptrdiff_t*>NULL, a, COLUMNS)
+                  <const ptrdiff_t*>NULL, a, lanes)
         for i in range(self.n_layers):
             layer = &self.layers[i]
             z = scratch + (i % 2) * COLUMNS * self.widest
             p = row_major_product(kernels, layer.n_out, rows, layer.n_in, parameters + layer.w,
-                                  layer.n_out, a, COLUMNS, z, COLUMNS)
+                                  layer.n_out, a, lanes, z, lanes)
             p.a_by_columns = p.bias_by_rows = True
             p.bias = parameters + layer.b
-            self.apply(layer, &p, layer.n_out * COLUMNS, z)
+            self.apply(layer, &p, layer.n_out * lanes, z)
             a = z
-        transpose(kernels, layer.n_out, rows, z, COLUMNS, <const ptrdiff_t*>NULL, out, layer.n_out)
+        transpose(kernels, layer.n_out, rows, z, lanes, <const ptrdiff_t*>NULL, out, layer.n_out)
 
     cdef void apply(self, const Layer* layer, fnn_product* p, ptrdiff_t count,
                     real* z) noexcept nogil:

@@ -104,9 +104,8 @@ cdef double sum_weights(const real* weights, ptrdiff_t rows) noexcept nogil:
     return total
 
 
-cdef void layer_forward(const Job* job, const TrainingLayer* layer, ptrdiff_t start,
-                        ptrdiff_t rows, ptrdiff_t row0, const real* a_in, ptrdiff_t lda,
-                        real* scratch) noexcept nogil:
+cdef void layer_forward(const Job* job, const TrainingLayer* layer, ptrdiff_t rows, ptrdiff_t row0,
+                        const real* a_in, ptrdiff_t lda, real* scratch) noexcept nogil:
     """z = a_in W + b; relu with it, where it is fused."""
     cdef const real* parameters = <const real*>job.parameters
     cdef real* z = scratch + layer.z + row0 * layer.ld
@@ -142,7 +141,7 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
     cdef int i
     for i in range(job.n_layers):
         layer = &job.layers[i]
-        layer_forward(job, layer, start, rows, row0, a_in, lda, scratch)
+        layer_forward(job, layer, rows, row0, a_in, lda, scratch)
         if i == job.n_layers - 1 and not job.value_loss:
             return
         lda = layer.ld

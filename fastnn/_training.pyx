@@ -3,7 +3,7 @@
 import threading
 
 cimport numpy as cnp
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from fastnn._kernels cimport (
@@ -337,13 +337,19 @@ cdef class Trainer:
     def shuffle(self, seed, stream):
         """A random order of all rows, for `run_epoch`; another one for each stream (the epoch).
 
-        The next call writes into the same array.
+        Read-only; the next call writes into the same array. Fewer than 2**32 rows.
         """
         cdef ptrdiff_t n_samples = self.data["n_samples"]
+        cdef uint64_t key = seed, number = stream
+        if n_samples >= 2**32:
+            raise ValueError(f"{n_samples} rows: at most {2**32 - 1} can be shuffled")
         if "shuffled" not in self.data:
             self.data["shuffled"] = np.empty(n_samples, np.intp)
+            self.data["shuffled"].flags.writeable = False  # it is used unchecked
         cdef cnp.ndarray order = self.data["shuffled"]
-        self.job.k.shuffle(n_samples, seed, stream, <ptrdiff_t*>cnp.PyArray_DATA(order))
+        cdef ptrdiff_t* rows = <ptrdiff_t*>cnp.PyArray_DATA(order)
+        with nogil:
+            self.job.k.shuffle(n_samples, key, number, rows)
         return order
 
     cdef double run(self, Mode mode, order) except? -1:

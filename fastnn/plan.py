@@ -152,8 +152,8 @@ class Chunk(NamedTuple):
 #   avx512       1.22        1.24       1.54          1.54            1.18        1.14      1.17
 #   avx2         1.44        1.65       1.40          1.37            1.20        1.01      1.09
 #   baseline     0.43        0.48       0.43          0.42            0.34        0.31      0.28
-# float64, 784-256-128-10: 1.32, 1.08, 0.24. Without FMA our vectors are those of any x86-64 or ARM;
-# the platform's BLAS knows its processor.
+# float64, 784-256-128-10: 1.32, 1.08, 0.24. The baseline is x86-64 without FMA;
+# ARM has it, but was not measured: there, too, the platform's BLAS knows its processor.
 NATIVE_WIDTH = {"avx512": 2**31, "avx2": 2**31, "baseline": 0}
 
 # Feature-major where every layer is at most this wide: then the lanes that narrow layers leave
@@ -199,8 +199,9 @@ def choose_blocks(layout, batch):
 class TrainingPlan:
     """How a batch is worked on; ``str()`` explains it.
 
-    The shards are fixed by the shape of the network and the batch alone. Each has a gradient of its
-    own, and they are added in order, whoever computed them: the number of threads changes no bit.
+    The shards are fixed by the shape of the network and the batch alone. Feature-major, each has a
+    gradient of its own, and they are added in order; row-major, each chunk of parameters gets its
+    gradient from all rows at once. The number of threads changes no bit.
     """
 
     sizes: tuple

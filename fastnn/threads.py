@@ -20,6 +20,9 @@ def passive_openmp():
     a busy program it holds up the very thread that is waited for, by a time slice of the scheduler
     for each epoch (one busy loop on one of two cores: 5 times one thread's time, now 1.1 to 1.6).
 
+    Where another package has loaded the same OpenMP library before, its policy holds; where it
+    loads it later, ours holds for it too. Wheels bring a library each.
+
     Who has set a policy keeps it; the environment is as before afterwards.
     """
     if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
@@ -29,7 +32,7 @@ def passive_openmp():
     try:
         yield
     finally:
-        del os.environ["OMP_WAIT_POLICY"]
+        os.environ.pop("OMP_WAIT_POLICY", None)
 
 
 def resolve_threads(n_threads):

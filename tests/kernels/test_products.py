@@ -156,6 +156,16 @@ def test_turned_product_is_the_same_chain(shape, dtype, isa):
     assert turned.T.copy().tobytes() == wanted.tobytes()
 
 
+def test_a_bias_of_minus_zero_stays(dtype, isa):
+    """A broadcast that adds 0 would lose the sign, and rows by themselves differ from rows in
+    company."""
+    bias, zeros = np.full(3, -0.0, dtype), np.zeros((2, 1), dtype)
+    w = np.full((1, 3), -1, dtype)
+    wanted = _kernels.product(zeros, w, bias=bias, isa=isa)
+    got = _kernels.product(w, zeros.T.copy(), True, bias=bias, bias_by_rows=True, isa=isa)
+    assert got.T.copy().tobytes() == wanted.tobytes()
+
+
 def test_relu_and_gate_let_nan_through(dtype, isa):
     x = np.full((3, 5), np.nan, dtype)
     eye = np.eye(5, dtype=dtype)

@@ -306,3 +306,14 @@ def test_broken_sparse_matrix_is_refused(break_it):
     break_it(X)
     with pytest.raises(ValueError, match=r"X\.ind"):
         case.trainer().set_data(X, y)
+
+
+def test_a_shuffled_order_cannot_be_changed():
+    """It is followed unchecked."""
+    case = CASES["relu"]
+    trainer = case.trainer()
+    case.run(trainer)
+    order = trainer.shuffle(1, 0)
+    assert sorted(order) == list(range(len(order)))
+    with pytest.raises(ValueError):
+        order[:] = 10**12
