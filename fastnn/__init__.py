@@ -36,6 +36,8 @@ _HOME = {
     "DivergenceWarning": "mlp",
     "History": "mlp",
     "load": "mlp",
+    "Predictor": "predictor",
+    "Scaler": "predictor",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "SGD": "optimizers",

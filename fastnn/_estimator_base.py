@@ -22,6 +22,7 @@ from fastnn import solvers
 from fastnn._kernels import ACTIVATIONS, ALIASES
 from fastnn._training import Trainer
 from fastnn.mlp import MLP
+from fastnn.predictor import Predictor
 from fastnn.threads import single_threaded_blas
 
 __all__ = ["BaseMLP"]
@@ -383,6 +384,17 @@ class BaseMLP(BaseEstimator):
         ):
             return network.predict(X)
         return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
+
+    def _predictor(self):
+        """Return the fitted model as a `Predictor`."""
+        check_is_fitted(self)
+        model = self._twin()
+        classes = vars(model).get("classes_")
+        task = "regression" if classes is None else "classification"
+        if classes is not None and model._is_multilabel():
+            task = "multilabel"
+        return Predictor(model._current_network(), task, classes=classes,
+                         feature_names=vars(model).get("feature_names_in_"))
 
     # -- the rest of the estimator ---------------------------------------------------------------
 

@@ -249,3 +249,91 @@ cdef class Network:
         run_product(kernels, p, z)
         if layer.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
             bias_activate(kernels, layer.activation, 1, count, z, <const real*>NULL, z)
+
+
+def is_ready(x, ptrdiff_t columns):
+    """Whether the functions below can read x as it is: a row-major, aligned array (rows, columns)
+    of float32 or float64."""
+    if type(x) is not np.ndarray:
+        return False
+    cdef cnp.ndarray array = x
+    return (array.ndim == 2 and array.shape[1] == columns
+            and array.descr.type_num in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE)
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
+def all_finite(cnp.ndarray x not None):
+    """Whether a row-major, aligned array of float32 or float64 holds neither NaN nor infinity."""
+    if x.descr.type_num == cnp.NPY_DOUBLE:
+        return _all_finite[double](<const double*>cnp.PyArray_DATA(x), x.size)
+    return _all_finite[float](<const float*>cnp.PyArray_DATA(x), x.size)
+
+
+cdef bint _all_finite(const real* x, ptrdiff_t count) noexcept nogil:
+    # 0 x is 0, or NaN for NaN and infinity; four sums, so that additions do not wait for each other
+    cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0
+    cdef ptrdiff_t i
+    for i in range(count // 4):
+        s0 += 0 * x[4 * i]
+        s1 += 0 * x[4 * i + 1]
+        s2 += 0 * x[4 * i + 2]
+        s3 += 0 * x[4 * i + 3]
+    for i in range(count // 4 * 4, count):
+        s0 += 0 * x[i]
+    return s0 + s1 + s2 + s3 == 0
+
+
+def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray scale not None,
+               limits, bint to_double):
+    """(x - mean) / scale in double precision, cut off at the limits (low, high) where they are not
+    None, as a new row-major array.
+
+    Parameters
+    ----------
+    x : row-major, aligned array (rows, n), float32 or float64
+    mean, scale : float64 arrays (n,)
+    """
+    cdef ptrdiff_t rows = x.shape[0], n = x.shape[1]
+    cdef cnp.npy_intp[2] shape
+    cdef const double* m = <const double*>cnp.PyArray_DATA(mean)
+    cdef const double* s = <const double*>cnp.PyArray_DATA(scale)
+    cdef double low = -np.inf, high = np.inf
+    if mean.size != n or scale.size != n:
+        raise ValueError(f"x has {n} columns, mean {mean.size}, scale {scale.size}")
+    if limits is not None:
+        low, high = limits
+    shape[0], shape[1] = rows, n
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, shape,
+                                             cnp.NPY_DOUBLE if to_double else cnp.NPY_FLOAT, 0)
+    if x.descr.type_num == cnp.NPY_DOUBLE:
+        _scale_to[double](rows, n, <const double*>cnp.PyArray_DATA(x), m, s, low, high, out)
+    else:
+        _scale_to[float](rows, n, <const float*>cnp.PyArray_DATA(x), m, s, low, high, out)
+    return out
+
+
+cdef void _scale_to(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
+                    const double* scale, double low, double high, cnp.ndarray out):
+    cdef void* to = cnp.PyArray_DATA(out)
+    cdef bint to_double = out.descr.type_num == cnp.NPY_DOUBLE
+    with nogil:
+        if to_double:
+            _scale(rows, n, x, mean, scale, low, high, <double*>to)
+        else:
+            _scale(rows, n, x, mean, scale, low, high, <float*>to)
+
+
+ctypedef fused target:
+    float
+    double
+
+
+cdef void _scale(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
+                 const double* scale, double low, double high, target* out) noexcept nogil:
+    cdef ptrdiff_t i, j
+    cdef double z
+    for i in range(rows):
+        for j in range(n):
+            z = (x[i * n + j] - mean[j]) / scale[j]
+            z = low if z < low else high if z > high else z
+            out[i * n + j] = <target>z

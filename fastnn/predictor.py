@@ -1,0 +1,215 @@
+"""`Predictor`: a trained network with what a service needs around it; NumPy alone.
+
+The scaling of the inputs comes before the network, the names of the classes after it.
+"""
+
+import numpy as np
+
+from fastnn import validation
+from fastnn._inference import all_finite, is_ready, scale_rows
+
+__all__ = ["Predictor", "Scaler", "as_predictor"]
+
+TASKS = ("outputs", "regression", "classification", "multilabel")
+
+
+class Scaler:
+    """Each input by itself: (x - mean) / scale, cut off at the limits; in double precision.
+
+    Parameters
+    ----------
+    mean, scale : array-like (n_in,)
+        Finite; no scale is 0.
+    limits : (low, high) or None, default=None
+        Of the scaled values, for all inputs alike.
+    """
+
+    def __init__(self, mean, scale, limits=None):
+        self.mean = np.array(mean, np.float64, ndmin=1)
+        self.scale = np.array(scale, np.float64, ndmin=1)
+        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
+            raise ValueError(f"mean has shape {self.mean.shape}, scale {self.scale.shape}; both "
+                             "must be (n_in,)")
+        validation.check_finite("mean", self.mean, np.float64)
+        validation.check_finite("scale", self.scale, np.float64)
+        if not self.scale.all():
+            raise ValueError(f"scale[{int(np.argmin(np.abs(self.scale)))}] is 0")
+        self.limits = None if limits is None else tuple(map(float, limits))
+        if self.limits is not None and not self.limits[0] <= self.limits[1]:
+            raise ValueError(f"limits={self.limits} must be (low, high)")
+
+    def __repr__(self):
+        limits = "" if self.limits is None else f", limits={self.limits}"
+        return f"<Scaler of {len(self.mean)} inputs{limits}>"
+
+    def apply(self, X, dtype):
+        """The scaled rows, (n_samples, n_in) of the dtype, row-major."""
+        return scale_rows(X, self.mean, self.scale, self.limits, np.dtype(dtype) == np.float64)
+
+
+class Predictor:
+    """A model for serving: it predicts, and cannot be trained.
+
+    `fastnn.load` gives one for a file that holds a scaler or class names, where there is no
+    scikit-learn to make an estimator with, and on request. Any number of threads may use one.
+
+    Parameters
+    ----------
+    net : MLP
+    task : {"outputs", "regression", "classification", "multilabel"}, default="outputs"
+        What `predict` returns: outputs (n_samples, n_out) as they are; the same, but (n_samples,)
+        for a single one; the label of each row; zeros and ones (n_samples, n_labels).
+    classes : array-like (n_classes,) or None
+        Labels in the order of the outputs; two for a single output.
+    feature_names : sequence of str or None
+        Names of the inputs. Columns of a data frame are then taken by name.
+    scaler : Scaler or None
+        Comes before the network.
+    table : TableEncoder or None
+        Turns a data frame into the inputs, comes before the scaler.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,) or None
+    feature_names_in_ : array of str or None
+    n_features_in_ : int
+    """
+
+    def __init__(self, net, task="outputs", *, classes=None, feature_names=None, scaler=None,
+                 table=None):
+        n_in, n_out = net.sizes[0], net.sizes[-1]
+        self.net = net
+        self.task = validation.check_name("task", task, TASKS)
+        self.classes_ = None if classes is None else np.array(classes)
+        if (self.classes_ is None) != (task not in ("classification", "multilabel")):
+            raise ValueError(f"classes={classes!r} must be given for classification and multilabel, "
+                             f"and for nothing else; task={task!r}")
+        if self.classes_ is not None:
+            expected = (n_out,)
+            if task == "classification" and n_out == 1:
+                expected = (2,) if len(self.classes_) != 1 else (1,)
+            if self.classes_.shape != expected:
+                raise ValueError(f"classes has shape {self.classes_.shape}, must be {expected}")
+        self.feature_names_in_ = None
+        if feature_names is not None:
+            self.feature_names_in_ = np.array(list(feature_names), dtype=object)
+            if self.feature_names_in_.shape != (n_in,):
+                raise ValueError(f"feature_names has {len(self.feature_names_in_)} entries, must "
+                                 f"have {n_in}")
+        if scaler is not None and len(scaler.mean) != n_in:
+            raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
+        self.scaler = scaler
+        self.table = table
+
+    def __repr__(self):
+        scaled = "" if self.scaler is None else ", scaled"
+        return f"<Predictor, {self.task}{scaled}: {self.net!r}>"
+
+    @property
+    def n_features_in_(self):
+        """Number of inputs."""
+        return self.net.sizes[0]
+
+    def predict(self, X, out=None):
+        """Labels or values, by ``task``.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+        out : array (n_samples, n_out) of the network's dtype, row-major, or None
+            Takes the result; for outputs and regression only.
+
+        Raises
+        ------
+        ValueError
+            When the columns do not fit, or a value is NaN or infinite.
+        """
+        if self.classes_ is None:
+            output = self._outputs(X, out)
+            return output[:, 0] if self.task == "regression" and output.shape[1] == 1 else output
+        if out is not None:
+            raise ValueError("out must be None where labels are predicted; predict_proba takes it")
+        output = self._outputs(X)
+        if self.task == "multilabel":
+            return (output > 0.5).astype(np.intp)
+        if output.shape[1] > 1:
+            return self.classes_[output.argmax(axis=1)]
+        return self.classes_[((output[:, 0] > 0.5) & (len(self.classes_) > 1)).astype(np.intp)]
+
+    def predict_proba(self, X, out=None):
+        """Probability of each class (columns as in ``classes_``) or of each label.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+        out : array (n_samples, n_classes) of the network's dtype, row-major, or None
+            Takes the result.
+        """
+        if self.classes_ is None:
+            raise AttributeError(f"a model for {self.task} has no predict_proba")
+        if self.task == "multilabel" or self.net.sizes[-1] > 1:
+            return self._outputs(X, out)
+        output = self._outputs(X)
+        if out is None:
+            out = np.empty((len(output), 2), output.dtype)
+        np.subtract(1, output, out=out[:, :1])
+        out[:, 1:] = output
+        return out
+
+    def _outputs(self, X, out=None):
+        net, scaler = self.net, self.scaler
+        ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
+        if not (ready and all_finite(X)):
+            X = self._checked(X)
+        if scaler is not None:
+            X = scaler.apply(X, net.dtype)
+        return net.predict(X, out)
+
+    def _checked(self, X):
+        if self.table is not None and hasattr(X, "columns"):
+            X = self.table.transform(X)
+        elif hasattr(X, "columns") and self.feature_names_in_ is not None:
+            X = _named_columns(X, self.feature_names_in_)
+        # the scaler rounds once, after it has scaled; a float32 X stays as it is
+        dtype = self.net.dtype
+        if self.scaler is not None:
+            dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
+        X = validation.check_rows("X", X, self.net.sizes[0], dtype)
+        return X.toarray() if self.scaler is not None and validation.is_sparse(X) else X
+
+    def save(self, path):
+        """Writes the model to a safetensors file; `fastnn.load` reads it."""
+        from fastnn import model_file
+
+        model_file.save(self, path)
+
+
+def _named_columns(frame, names):
+    """The columns of a data frame in the order of the inputs."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise ValueError(f"X has no column {missing[0]!r}" + (
+            f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
+    return frame[list(names)]
+
+
+def as_predictor(model):
+    """A `Predictor` of an MLP, a fitted estimator, or a Predictor as it is.
+
+    Raises
+    ------
+    TypeError
+        When it is neither.
+    sklearn.exceptions.NotFittedError
+        When the estimator is not fitted.
+    """
+    from fastnn.mlp import MLP
+
+    if isinstance(model, Predictor):
+        return model
+    if isinstance(model, MLP):
+        return Predictor(model)
+    if hasattr(model, "_predictor"):
+        return model._predictor()
+    raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
+                    "Predictor")
