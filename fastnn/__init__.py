@@ -35,7 +35,7 @@ _HOME = {
     "MLP": "mlp",
     "DivergenceWarning": "mlp",
     "History": "mlp",
-    "load": "mlp",
+    "load": "model_file",
     "Predictor": "predictor",
     "Scaler": "predictor",
     "MLPClassifier": "estimators",

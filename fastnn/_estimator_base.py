@@ -22,7 +22,7 @@ from fastnn import solvers
 from fastnn._kernels import ACTIVATIONS, ALIASES
 from fastnn._training import Trainer
 from fastnn.mlp import MLP
-from fastnn.predictor import Predictor
+from fastnn.predictor import Predictor, Scaler
 from fastnn.threads import single_threaded_blas
 
 __all__ = ["BaseMLP"]
@@ -47,6 +47,11 @@ def _non_negative(kind):
 
 _COUNT = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
+# History and what else of the fitted attributes is neither parameter nor shape of the network.
+_SAVED = (
+    "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
+    "best_validation_score_", "validation_loss_curve_", "_no_improvement_count", "_sparse_labels",
+)
 
 
 class BaseMLP(BaseEstimator):
@@ -396,6 +401,63 @@ class BaseMLP(BaseEstimator):
         return Predictor(model._current_network(), task, classes=classes,
                          feature_names=vars(model).get("feature_names_in_"))
 
+    # -- files -------------------------------------------------------------------------------------
+
+    def save(self, path, pipeline=None):
+        """Write the fitted model to a safetensors file; `fastnn.load` reads it.
+
+        The file holds parameters, weights, classes, feature names and the history, as plain values;
+        not the state of the optimizer, nor a `random_state` that is no number.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        pipeline : sklearn.pipeline.Pipeline or None, default=None
+            A fitted pipeline of one scaler (`StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`,
+            `RobustScaler`) and this estimator. The scaler goes into the file, which is then loaded
+            as a `fastnn.Predictor` of unscaled rows.
+        """
+        from fastnn import model_file
+
+        predictor = self._predictor()
+        if pipeline is not None:
+            predictor = _with_scaler(predictor, pipeline, self)
+        params = self.get_params(deep=False)
+        if not isinstance(params["random_state"], Integral):
+            params["random_state"] = None
+        fitted = {name: vars(self)[name] for name in _SAVED if name in vars(self)}
+        model_file.save(path, predictor, {
+            "class": type(self).__name__, "params": params, "fitted": fitted})
+
+    @classmethod
+    def _from_file(cls, model, params, fitted):
+        """Return the estimator that was saved, from its `Predictor`, parameters and history."""
+        est = cls(**params)
+        est._validate_params()
+        unknown = sorted(set(fitted) - set(_SAVED))
+        if unknown:
+            raise ValueError(f"unknown attribute {unknown[0]!r}")
+        net = model.net
+        est.n_features_in_, est.n_outputs_, est.n_layers_ = (
+            net.sizes[0], net.sizes[-1], len(net.sizes))
+        est.out_activation_ = "logistic" if net.output == "sigmoid" else net.output
+        if est.out_activation_ not in _LOSSES:
+            raise ValueError(f"output {net.output!r} is not that of an estimator")
+        if (model.classes_ is None) != isinstance(est, RegressorMixin):
+            raise ValueError(f"task {model.task!r} is not that of {cls.__name__}")
+        vars(est).update(fitted)
+        if model.classes_ is not None:
+            est.classes_ = model.classes_
+        if model.feature_names_in_ is not None:
+            est.feature_names_in_ = model.feature_names_in_
+        network = est._rebuilt_network(net.weights, net.biases)
+        if (network.sizes, network.activations, network.output) != (
+                net.sizes, net.activations, net.output):
+            raise ValueError("parameters of the estimator and of its network differ")
+        est._publish(network)
+        return est
+
     # -- the rest of the estimator ---------------------------------------------------------------
 
     @property
@@ -426,6 +488,47 @@ class BaseMLP(BaseEstimator):
 def _sum_is_finite(X):
     with np.errstate(over="ignore", invalid="ignore"):
         return np.isfinite(X.sum())
+
+
+def _with_scaler(predictor, pipeline, est):
+    """Return the predictor of a pipeline's scaler and its last step ``est``."""
+    steps = [step for _, step in getattr(pipeline, "steps", [])]
+    if not steps or steps[-1] is not est:
+        raise ValueError("pipeline must be a fitted Pipeline with this estimator as its last step")
+    scalers = [step for step in steps[:-1] if step not in (None, "passthrough")]
+    if len(scalers) > 1:
+        raise ValueError(f"pipeline has {len(scalers)} steps before the estimator; one scaler can "
+                         "be saved with it")
+    if not scalers:
+        return predictor
+    scaler = scalers[0]
+    check_is_fitted(scaler)
+    return Predictor(predictor.net, predictor.task, classes=predictor.classes_,
+                     feature_names=vars(scaler).get("feature_names_in_"),
+                     scaler=_as_scaler(scaler))
+
+
+def _as_scaler(scaler):
+    """Return a fitted scaler of scikit-learn as ours, (x - mean) / scale."""
+    name, n = type(scaler).__name__, scaler.n_features_in_
+    if not type(scaler).__module__.startswith("sklearn.preprocessing"):
+        name = None
+    zeros, ones = np.zeros(n), np.ones(n)
+    if name == "StandardScaler":
+        return Scaler(zeros if not scaler.with_mean else scaler.mean_,
+                      ones if not scaler.with_std else scaler.scale_)
+    if name == "RobustScaler":
+        return Scaler(zeros if not scaler.with_centering else scaler.center_,
+                      ones if not scaler.with_scaling else scaler.scale_)
+    if name == "MaxAbsScaler":
+        return Scaler(zeros, scaler.scale_)
+    if name == "MinMaxScaler":  # x scale_ + min_
+        limits = scaler.feature_range if scaler.clip else None
+        return Scaler(-scaler.min_ / scaler.scale_, 1 / scaler.scale_, limits)
+    raise TypeError(
+        f"{type(scaler).__name__} in the pipeline cannot be saved; StandardScaler, MinMaxScaler, "
+        "MaxAbsScaler and RobustScaler can. Others: export the pipeline to ONNX"
+    )
 
 
 def _highest_loss(est, dtype):

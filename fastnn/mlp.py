@@ -1,13 +1,11 @@
 """`MLP`: the bare network for NumPy users."""
 
-import os
 import threading
 import warnings
-from itertools import pairwise
 
 import numpy as np
 
-from fastnn import io, validation
+from fastnn import validation
 from fastnn._inference import Network
 from fastnn.initializers import INITIALIZERS, initialize
 from fastnn.optimizers import Adam, Optimizer
@@ -471,63 +469,34 @@ class MLP:
 
     # ---- files ----
 
-    def save(self, path):
+    def save(self, path, *, scaler=None, classes=None, feature_names=None):
         """Writes the network to a safetensors file; `fastnn.load` reads it.
 
         The optimizer's state is not part of it: each `fit` starts with a fresh one.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        scaler : Scaler, (mean, scale) or None
+            Of the inputs, see `fastnn.Scaler`.
+        classes : array-like (n_classes,) or None
+            Labels in the order of the outputs; two for a single output.
+        feature_names : sequence of str or None
+            Names of the inputs. With one of these three the file is loaded as a
+            `fastnn.Predictor`.
         """
-        arrays = {}
-        for i, (w, b) in enumerate(self._pairs()):
-            arrays[f"layers.{i}.weight"] = np.array(w)
-            arrays[f"layers.{i}.bias"] = np.array(b)
-        io.write(path, arrays, {
-            "kind": "mlp",
-            "sizes": self.sizes,
-            "activations": self.activations,
-            "output": self.output,
-            "dtype": self.dtype.name,
-            "dropout": self.dropout,
-            "initializer": self.initializer,
-        })
+        from fastnn import model_file
+        from fastnn.predictor import Predictor, Scaler
 
-
-def load(path):
-    """The network that `MLP.save` wrote.
-
-    Parameters
-    ----------
-    path : str or path
-
-    Returns
-    -------
-    MLP
-
-    Raises
-    ------
-    ModelFormatError
-        When the file is not such a file.
-    FileNotFoundError
-    """
-    arrays, settings = io.read(path)
-    name = os.fspath(path)
-    try:
-        if settings.pop("kind") != "mlp":
-            raise ValueError("kind must be 'mlp'")
-        sizes = validation.check_sizes(settings.pop("sizes"))
-        expected = {}
-        for i, (n_in, n_out) in enumerate(pairwise(sizes)):
-            expected |= {f"layers.{i}.weight": (n_in, n_out), f"layers.{i}.bias": (n_out,)}
-        found = {key: array.shape for key, array in arrays.items()}
-        if found != expected:
-            raise ValueError(f"tensors {found}, must be {expected}")
-        net = MLP(sizes, settings.pop("activations"), settings.pop("output"), random_state=0,
-                  **settings)
-        if any(array.dtype != net.dtype for array in arrays.values()):
-            raise ValueError(f"tensors must be {net.dtype}")
-        net.set_weights([arrays[key] for key in expected])
-    except (KeyError, TypeError, ValueError) as error:
-        raise io.ModelFormatError(f"{name!r} is not a model of fastnn: {error}") from None
-    return net
+        if scaler is not None and not isinstance(scaler, Scaler):
+            scaler = Scaler(*scaler)
+        task = "outputs"
+        if classes is not None:
+            several = self.output == "sigmoid" and self.sizes[-1] > 1
+            task = "multilabel" if several else "classification"
+        model_file.save(path, Predictor(self, task, classes=classes, scaler=scaler,
+                                        feature_names=feature_names))
 
 
 def _copy(layout, parameters):

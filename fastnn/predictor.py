@@ -181,7 +181,7 @@ class Predictor:
         """Writes the model to a safetensors file; `fastnn.load` reads it."""
         from fastnn import model_file
 
-        model_file.save(self, path)
+        model_file.save(path, self)
 
 
 def _named_columns(frame, names):

@@ -554,54 +554,6 @@ def test_repr():
     assert "MLP((2, 1)" in repr(fastnn.MLP((2, 1)))
 
 
-@pytest.mark.parametrize("as_type", [str, Path])
-def test_save_and_load(as_type, dtype, tmp_path):
-    X, y = data()
-    net = make(activation=("relu", "gelu"), dtype=dtype, dropout=(0.1, 0.2))
-    net.fit(X, y, epochs=2)
-    path = as_type(tmp_path / "model.safetensors")
-    assert net.save(path) is None
-    other = fastnn.load(path)
-    same_network(net, other)
-    assert other.dropout == net.dropout
-    assert other.predict(X).tobytes() == net.predict(X).tobytes()
-    assert np.isfinite(other.fit(X, y, epochs=1).loss).all()
-    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_file_holds_plain_tensors(tmp_path):
-    """Any safetensors reader finds W as (n_in, n_out)."""
-    from safetensors.numpy import load_file
-
-    net = make()
-    net.save(tmp_path / "model.safetensors")
-    tensors = load_file(tmp_path / "model.safetensors")
-    shapes = sorted(tensor.shape for tensor in tensors.values())
-    assert shapes == sorted(array.shape for array in net.get_weights())
-    by_shape = {tensor.shape: tensor for tensor in tensors.values()}
-    for array in net.get_weights():
-        np.testing.assert_array_equal(by_shape[array.shape], array)
-
-
-def test_save_replaces_an_older_file(tmp_path):
-    path = tmp_path / "model.safetensors"
-    make(random_state=1).save(path)
-    net = make(random_state=2)
-    net.save(path)
-    same_network(net, fastnn.load(path))
-
-
-def test_loading_and_predicting_needs_no_scipy_and_no_scikit_learn(tmp_path, run_python):
-    make().save(tmp_path / "model.safetensors")
-    done = run_python(
-        "import sys, numpy as np, fastnn\n"
-        "net = fastnn.load(sys.argv[1])\n"
-        "print(net.predict(np.zeros((2, 7))).shape)\n"
-        "print([m for m in ('scipy', 'sklearn', 'threadpoolctl', 'pickle5') if m in sys.modules])",
-        tmp_path / "model.safetensors")
-    assert done.stdout.split("\n")[:2] == ["(2, 3)", "[]"], done.stderr
-
-
 # ---- the package ----
 
 
@@ -687,9 +639,3 @@ def test_many_threads_asked_for_few_rows():
     X = np.random.default_rng(0).normal(size=(2000, 300)).astype("float32")
     one = fastnn.MLP((300, 500, 2), random_state=0, n_threads=1)
     assert net.predict(X).tobytes() == one.predict(X).tobytes()
-
-
-def test_save_where_there_is_no_folder(tmp_path):
-    net = fastnn.MLP((3, 2), random_state=0)
-    with pytest.raises(FileNotFoundError, match="no folder '.*missing' to save 'm.safetensors'"):
-        net.save(tmp_path / "missing" / "m.safetensors")

@@ -1,0 +1,221 @@
+"""Models to files and back: what the settings of a file (io.py) say of a model.
+
+==============  ==================================================================================
+net             sizes, activations, output, dtype, dropout, initializer of the `MLP`
+task            what the model predicts, see `Predictor`
+classes         labels: {"dtype": name, "values": list}
+feature_names   names of the inputs
+limits          (low, high) of the scaled inputs; mean and scale are arrays beside the weights
+table           how a data frame becomes inputs, see `TableEncoder`
+estimator       class, params and fitted of an estimator, see `BaseMLP`
+==============  ==================================================================================
+"""
+
+import os
+from itertools import pairwise
+
+import numpy as np
+
+from fastnn import io, validation
+from fastnn.mlp import MLP
+from fastnn.predictor import Predictor, Scaler
+
+__all__ = ["describe", "load", "save"]
+
+KEYS = {"net", "task", "classes", "feature_names", "limits", "table", "estimator"}
+LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+          "float32", "float64")
+# what reading settings that mean nothing may raise
+ERRORS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+def save(path, predictor, estimator=None):
+    """Writes a predictor, and what makes an estimator of it.
+
+    Parameters
+    ----------
+    path : str or path
+    predictor : Predictor
+    estimator : dict or None
+        Plain values: ``class``, ``params`` and ``fitted``.
+    """
+    net = predictor.net
+    settings = {
+        "net": {
+            "sizes": net.sizes,
+            "activations": net.activations,
+            "output": net.output,
+            "dtype": net.dtype.name,
+            "dropout": net.dropout,
+            "initializer": net.initializer,
+        },
+        "task": predictor.task,
+    }
+    arrays = {}
+    for i, (w, b) in enumerate(net._pairs()):
+        arrays[f"layers.{i}.weight"], arrays[f"layers.{i}.bias"] = w, b
+    if predictor.classes_ is not None:
+        settings["classes"] = _labels_to_plain(predictor.classes_)
+    if predictor.feature_names_in_ is not None:
+        settings["feature_names"] = list(predictor.feature_names_in_)
+    if predictor.scaler is not None:
+        arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
+        settings["limits"] = predictor.scaler.limits
+    if predictor.table is not None:
+        settings["table"] = predictor.table.settings()
+    if estimator is not None:
+        settings["estimator"] = {key: to_plain(value) for key, value in estimator.items()}
+    io.write(path, arrays, settings)
+
+
+def load(path, *, predictor=False):
+    """The model that `save` of an `MLP`, of an estimator or of a `Predictor` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    predictor : bool, default=False
+        Whether to return a `Predictor` in any case, so that scikit-learn is not imported.
+
+    Returns
+    -------
+    MLP, MLPClassifier, MLPRegressor or Predictor
+        What was saved; a `Predictor` for a file with a scaler or class names of its own, and for an
+        estimator where there is no scikit-learn.
+
+    Raises
+    ------
+    ModelFormatError
+        When the file is not such a file, was changed, or needs a newer fastnn.
+    FileNotFoundError
+    """
+    model, settings, _ = _load(path)
+    if predictor:
+        return model
+    plain = model.scaler is None and model.table is None
+    if plain and "estimator" in settings:
+        return _estimator(path, model, settings["estimator"])
+    if plain and model.task == "outputs" and model.feature_names_in_ is None:
+        return model.net
+    return model
+
+
+def describe(path):
+    """The predictor of a file, its settings, and versions and checksum of the file."""
+    return _load(path)
+
+
+def _load(path):
+    arrays, settings, header = io.read(path, _expected)
+    try:
+        return _predictor(arrays, settings, header), settings, header
+    except ERRORS as error:
+        raise _not_a_model(path, error) from None
+
+
+def _not_a_model(path, error):
+    return io.ModelFormatError(f"{os.fspath(path)!r} is not a model of fastnn: {error}")
+
+
+def _expected(settings):
+    """The arrays that belong to a model of these settings."""
+    net = settings["net"]
+    dtype = validation.check_name("dtype", net["dtype"], io.DTYPES)
+    expected = {}
+    for i, (n_in, n_out) in enumerate(pairwise(validation.check_sizes(net["sizes"]))):
+        expected[f"layers.{i}.weight"] = dtype, (n_in, n_out)
+        expected[f"layers.{i}.bias"] = dtype, (n_out,)
+    if "limits" in settings:
+        expected["input.mean"] = expected["input.scale"] = "float64", (net["sizes"][0],)
+    return expected
+
+
+def _predictor(arrays, settings, header):
+    unknown = sorted(settings.keys() - KEYS)
+    if unknown and not io.is_newer(header):
+        raise ValueError(f"unknown setting {unknown[0]!r}")
+    scaler = table = None
+    if "limits" in settings:
+        scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), settings["limits"])
+    if "table" in settings:
+        from fastnn.table import TableEncoder
+
+        table = TableEncoder.from_settings(settings["table"])
+    net = dict(settings["net"])
+    net = MLP(net.pop("sizes"), net.pop("activations"), net.pop("output"), random_state=0, **net)
+    net.set_weights(list(arrays.values()))
+    classes = settings.get("classes")
+    names = settings.get("feature_names")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names must be strings")
+    return Predictor(net, settings["task"], scaler=scaler, feature_names=names, table=table,
+                     classes=None if classes is None else _labels_from_plain(classes))
+
+
+def _estimator(path, model, parts):
+    try:
+        from fastnn import estimators
+    except ImportError:  # no scikit-learn, or one that is too old
+        return model
+    try:
+        if not isinstance(parts, dict) or parts.keys() != {"class", "params", "fitted"}:
+            raise ValueError("estimator must hold class, params and fitted")
+        name = validation.check_name("class", parts["class"], tuple(estimators.__all__))
+        return getattr(estimators, name)._from_file(
+            model, from_plain(parts["params"], tuple), from_plain(parts["fitted"], list))
+    except ERRORS as error:
+        raise _not_a_model(path, error) from None
+
+
+# ---- values that JSON has not ----
+
+def _labels_to_plain(labels):
+    if labels.dtype.kind == "U" or all(isinstance(label, str) for label in labels):
+        return {"dtype": "object" if labels.dtype.kind == "O" else "str",
+                "values": [str(label) for label in labels]}
+    if labels.dtype.name not in LABELS:
+        raise TypeError(f"classes of dtype {labels.dtype} cannot be saved, must be strings, "
+                        "numbers or booleans")
+    return {"dtype": labels.dtype.name, "values": to_plain(labels.tolist())}
+
+
+def _labels_from_plain(plain):
+    kind, values = plain["dtype"], from_plain(plain["values"], list)
+    if kind in ("str", "object"):
+        if not all(isinstance(value, str) for value in values):
+            raise ValueError("classes must be strings")
+        return np.array(values, dtype=kind)
+    if not all(isinstance(value, (bool, int, float)) for value in values):
+        raise ValueError("classes must be numbers")
+    return np.array(values, dtype=validation.check_name("dtype of classes", kind, LABELS))
+
+
+def to_plain(value):
+    """Settings as JSON has them: {"float": name} for NaN and infinity, {"dict": pairs}."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else {"float": str(value)}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {"dict": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return np.dtype(value).name
+    raise TypeError(f"a value of type {type(value).__name__} cannot be saved: {value!r}")
+
+
+def from_plain(plain, sequence):
+    """What `to_plain` was given, lists and tuples as ``sequence``."""
+    if isinstance(plain, list):
+        return sequence(from_plain(item, sequence) for item in plain)
+    if isinstance(plain, dict):
+        (kind, content), = plain.items()
+        if kind == "float" and content in ("inf", "-inf", "nan"):
+            return float(content)
+        if kind == "dict":
+            return {key: from_plain(item, sequence) for key, item in content}
+        raise ValueError(f"unknown kind of value {kind!r}")
+    return plain
