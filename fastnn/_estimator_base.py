@@ -435,9 +435,12 @@ class BaseMLP(BaseEstimator):
         """Return the estimator that was saved, from its `Predictor`, parameters and history."""
         est = cls(**params)
         est._validate_params()
-        unknown = sorted(set(fitted) - set(_SAVED))
-        if unknown:
-            raise ValueError(f"unknown attribute {unknown[0]!r}")
+        for name, value in fitted.items():
+            values = value if isinstance(value, list) else [value]
+            if name not in _SAVED or not all(v is None or isinstance(v, Real) for v in values):
+                raise ValueError(f"attribute {name}={value!r} is not one of {cls.__name__}")
+        if isinstance(est, ClassifierMixin) != isinstance(fitted.get("_sparse_labels"), bool):
+            raise ValueError(f"_sparse_labels is missing, or not for {cls.__name__}")
         net = model.net
         est.n_features_in_, est.n_outputs_, est.n_layers_ = (
             net.sizes[0], net.sizes[-1], len(net.sizes))

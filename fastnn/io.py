@@ -167,8 +167,9 @@ def _read(name, expected):
             wanted = expected(settings)
             names = set(file.keys())
             if names != set(wanted):
-                odd = sorted(names ^ set(wanted))[0]
-                raise ValueError(f"tensor {odd!r} is {'not expected' if odd in names else 'missing'}")
+                odd = min(names ^ set(wanted))
+                fault = "not expected" if odd in names else "missing"
+                raise ValueError(f"tensor {odd!r} is {fault}")
             for key, (_, shape) in wanted.items():
                 found = tuple(file.get_slice(key).get_shape())
                 if found != tuple(shape):

@@ -35,8 +35,8 @@ class Scaler:
         if not self.scale.all():
             raise ValueError(f"scale[{int(np.argmin(np.abs(self.scale)))}] is 0")
         self.limits = None if limits is None else tuple(map(float, limits))
-        if self.limits is not None and not self.limits[0] <= self.limits[1]:
-            raise ValueError(f"limits={self.limits} must be (low, high)")
+        if limits is not None and not (len(self.limits) == 2 and self.limits[0] <= self.limits[1]):
+            raise ValueError(f"limits={limits} must be (low, high)")
 
     def __repr__(self):
         limits = "" if self.limits is None else f", limits={self.limits}"
@@ -82,8 +82,8 @@ class Predictor:
         self.task = validation.check_name("task", task, TASKS)
         self.classes_ = None if classes is None else np.array(classes)
         if (self.classes_ is None) != (task not in ("classification", "multilabel")):
-            raise ValueError(f"classes={classes!r} must be given for classification and multilabel, "
-                             f"and for nothing else; task={task!r}")
+            raise ValueError(f"classes={classes!r} must be given for classification and "
+                             f"multilabel, and for nothing else; task={task!r}")
         if self.classes_ is not None:
             expected = (n_out,)
             if task == "classification" and n_out == 1:

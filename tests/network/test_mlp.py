@@ -3,7 +3,6 @@
 import copy
 import doctest
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
