@@ -33,6 +33,7 @@ import numpy as np
 
 from fastnn import _kernels
 from fastnn.plan import PACKED_BYTES, WIDEST_COLUMNS
+from fastnn.threads import team_size
 
 cnp.import_array()
 
@@ -125,6 +126,8 @@ cdef class Network:
         cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
+        if team > 1:
+            team = team_size(team)
         cdef bint failed
         if self.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),

@@ -28,7 +28,7 @@ from fastnn.plan import (
     aligned_zeros,
     plan_training,
 )
-from fastnn.threads import resolve_threads
+from fastnn.threads import resolve_threads, team_size
 
 cnp.import_array()
 
@@ -365,7 +365,7 @@ cdef class Trainer:
         job.loss_sum = job.weight_sum = 0
         job.diverged = job.interrupted = False
         job.handles_signals = threading.current_thread() is threading.main_thread()
-        self.team = self.plan.threads_for(job.n_rows)
+        self.team = team_size(self.plan.threads_for(job.n_rows))
         run_job(job, self.is_double, self.team)
         if job.interrupted:
             raise _loop.pending.pop()

@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from numbers import Integral
 
 import numpy as np
 
@@ -100,8 +101,9 @@ class MLP:
         self._fitting = threading.Lock()
         self._layout = ParameterLayout(sizes, _check_dtype(dtype))
         parameters = self._layout.allocate()
-        initialize(self.initializer, self._layout.views(parameters)[0],
-                   np.random.Generator(np.random.Philox(self._seed)))
+        if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
+            initialize(self.initializer, self._layout.views(parameters)[0],
+                       np.random.Generator(np.random.Philox(self._seed)))
         self._publish(parameters)
 
     def __repr__(self):
@@ -517,6 +519,8 @@ def _check_dtype(dtype):
 
 def _check_random_state(random_state):
     """A seed of 64 bits."""
+    if isinstance(random_state, Integral):
+        return validation.check_count("random_state", random_state, minimum=0)
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
     if isinstance(random_state, np.random.Generator):

@@ -17,6 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastnn import io, validation
+from fastnn.initializers import INITIALIZERS
 from fastnn.mlp import MLP
 from fastnn.predictor import Predictor, Scaler
 
@@ -142,7 +143,11 @@ def _predictor(arrays, settings, header):
 
         table = TableEncoder.from_settings(settings["table"])
     net = dict(settings["net"])
-    net = MLP(net.pop("sizes"), net.pop("activations"), net.pop("output"), random_state=0, **net)
+    initializer = validation.check_name(
+        "initializer", net.pop("initializer"), tuple(INITIALIZERS))
+    net = MLP(net.pop("sizes"), net.pop("activations"), net.pop("output"), random_state=0,
+              initializer="zeros", **net)
+    net.initializer = initializer
     net.set_weights(list(arrays.values()))
     classes = settings.get("classes")
     names = settings.get("feature_names")

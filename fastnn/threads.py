@@ -1,10 +1,11 @@
-"""How many threads: the least of CPU affinity, container quota and OMP_NUM_THREADS; and BLAS kept
-to one thread while ours work.
+"""How many threads: the least of CPU affinity, container quota and OMP_NUM_THREADS; who may have a
+team of them; and BLAS kept to one thread while ours work.
 """
 
 import functools
 import os
 import threading
+import weakref
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
@@ -120,6 +121,35 @@ def _group_quota(group):
     return quota / period if quota > 0 and period > 0 else None
 
 
+MAX_LEADERS = 4
+
+
+class _Leader:
+    """Lives as long as its thread."""
+
+
+_lead_lock = threading.Lock()
+_leading = threading.local()
+_leaders = weakref.WeakSet()
+
+
+def team_size(threads):
+    """The threads that the calling thread may have for a parallel region: so many, or itself alone.
+
+    OpenMP keeps a team for each thread that ever led one, until that thread ends: 32 callers with
+    teams of 8 were 257 threads. So at most `MAX_LEADERS` threads at a time lead one; the others
+    work alone, to the same result.
+    """
+    if threads == 1 or hasattr(_leading, "leader"):
+        return threads
+    with _lead_lock:
+        if len(_leaders) >= MAX_LEADERS:
+            return 1
+        _leading.leader = _Leader()
+        _leaders.add(_leading.leader)
+    return threads
+
+
 _lock = threading.Lock()
 _users = 0
 _limit = None
@@ -138,8 +168,9 @@ def _scipy_blas():
 
 def _start_anew_after_fork():
     """The child is one thread: whoever held the lock or BLAS's threads is not there any more."""
-    global _lock, _users
+    global _lock, _users, _lead_lock, _leading, _leaders
     default_threads.cache_clear()
+    _lead_lock, _leading, _leaders = threading.Lock(), threading.local(), weakref.WeakSet()
     _lock, _users = threading.Lock(), 0
 
 

@@ -188,3 +188,76 @@ def test_a_busy_neighbour_does_not_hold_a_team_up_for_time_slices():
         busy.wait()
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) <= 2.5
+
+
+# ---- teams ----
+
+
+CALLERS = """
+import os, sys, threading
+import numpy as np
+import fastnn
+from fastnn import threads
+
+net = fastnn.MLP((64, 256, 10), output="softmax", random_state=0, n_threads=3)
+X = np.random.default_rng(0).normal(size=(4000, 64)).astype("f")
+y = np.arange(4000) % 10
+expected = net.predict(X).tobytes()
+OS_THREADS = lambda: len(os.listdir("/proc/self/task"))
+gate, done, wrong = threading.Barrier(301), threading.Barrier(301), []
+
+
+def call():
+    gate.wait()
+    if net.predict(X).tobytes() != expected:
+        wrong.append(1)
+    done.wait()
+    done.wait()
+
+
+callers = [threading.Thread(target=call) for _ in range(300)]
+for caller in callers:
+    caller.start()
+before = OS_THREADS()
+gate.wait()
+done.wait()                 # all have predicted, and all still live
+during = OS_THREADS()
+done.wait()
+for caller in callers:
+    caller.join()
+print(before, during, len(wrong), len(threads._leaders))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads in /proc")
+def test_300_callers_have_few_teams(run_python):
+    done = run_python(CALLERS)
+    before, during, wrong, leaders = map(int, done.stdout.split())
+    assert wrong == 0
+    assert before >= 301 and during <= before + 2 * threads.MAX_LEADERS
+    assert leaders <= 1  # the main thread
+
+
+def test_leaders_are_counted_while_they_live():
+    def lead(sizes):
+        sizes.append(threads.team_size(3))
+        sizes.append(threads.team_size(3))
+        ready.wait()
+        end.wait()
+
+    for _ in range(2):
+        n = threads.MAX_LEADERS + 2
+        ready, end = threading.Barrier(n + 1), threading.Barrier(n + 1)
+        sizes = [[] for _ in range(n)]
+        callers = [threading.Thread(target=lead, args=(s,)) for s in sizes]
+        for caller in callers:
+            caller.start()
+        ready.wait()
+        mine = len(threads._leaders) - sum(s == [3, 3] for s in sizes)
+        assert mine in (0, 1)
+        assert sum(s == [3, 3] for s in sizes) + mine == threads.MAX_LEADERS
+        assert sum(s == [1, 1] for s in sizes) == n - (threads.MAX_LEADERS - mine)
+        assert threads.team_size(1) == 1
+        end.wait()
+        for caller in callers:
+            caller.join()

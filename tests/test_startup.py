@@ -1,0 +1,52 @@
+"""What a service pays before its first prediction, beside `import numpy`."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import fastnn
+
+NUMPY = "import numpy"
+SERVICE = ("import numpy, fastnn, sys\n"
+           "fastnn.load(sys.argv[1]).predict(numpy.zeros((1, 20), 'f'))")
+PEAK = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+ROUNDS = 9
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("startup") / "model.safetensors"
+    fastnn.MLP((20, 64, 64, 2), output="softmax", random_state=0).save(path)
+    return path
+
+
+def run(code, *arguments):
+    """Seconds that a fresh interpreter takes, and what it prints."""
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True,
+                          capture_output=True, text=True, env=ENVIRONMENT)
+    return time.perf_counter() - start, done.stdout
+
+
+def test_time_beside_numpy(model):
+    """At most 1.6 times: the least of some runs in turn, which a busy machine disturbs least."""
+    seconds = {code: [] for code in ("pass", NUMPY, SERVICE)}
+    for _ in range(ROUNDS):
+        for code, found in seconds.items():
+            found.append(run(code, model)[0])
+    bare, numpy, service = (min(found) for found in seconds.values())
+    print(f"numpy {numpy - bare:.3f} s, first prediction {service - bare:.3f} s")
+    assert service - bare <= 1.6 * (numpy - bare)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="unit of ru_maxrss")
+def test_memory_beside_numpy(model):
+    numpy = int(run(NUMPY + PEAK)[1])
+    service = int(run(SERVICE + PEAK, model)[1])
+    print(f"{(service - numpy) / 1024:.1f} MiB more than numpy")
+    assert service - numpy <= 12 * 1024
