@@ -9,7 +9,6 @@ import numpy as np
 from fastnn import validation
 from fastnn._inference import Network
 from fastnn.initializers import INITIALIZERS, initialize
-from fastnn.optimizers import Adam, Optimizer
 from fastnn.plan import ParameterLayout, aligned_empty, plan_training
 from fastnn.threads import default_threads, resolve_threads
 
@@ -254,6 +253,7 @@ class MLP:
             finite epoch, and training ends.
         """
         from fastnn._training import Trainer
+        from fastnn.optimizers import Adam, Optimizer
         from fastnn.threads import single_threaded_blas
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])

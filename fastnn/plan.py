@@ -2,7 +2,6 @@
 threads work. Nothing else decides any of this, and nothing here depends on the data.
 """
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -195,8 +194,7 @@ def choose_blocks(layout, batch):
     return max(1, int(min(MAX_BLOCKS, batch // rows, worthwhile)))
 
 
-@dataclass(frozen=True)
-class TrainingPlan:
+class TrainingPlan(NamedTuple):
     """How a batch is worked on; ``str()`` explains it.
 
     The shards are fixed by the shape of the network and the batch alone. Feature-major, each has a

@@ -130,7 +130,7 @@ class _Leader:
 
 _lead_lock = threading.Lock()
 _leading = threading.local()
-_leaders = weakref.WeakSet()
+_leaders: weakref.WeakSet[_Leader] = weakref.WeakSet()
 
 
 def team_size(threads):
