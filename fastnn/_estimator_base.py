@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from fastnn import solvers
+from fastnn._inference import all_finite, is_ready
 from fastnn._kernels import ACTIVATIONS, ALIASES
 from fastnn._training import Trainer
 from fastnn.mlp import MLP
@@ -379,13 +380,11 @@ class BaseMLP(BaseEstimator):
         network = self._current_network()
         # scikit-learn's checks take longer than a small network
         if (
-            type(X) is np.ndarray
+            is_ready(X, self.n_features_in_)
             and X.dtype == network.dtype
-            and X.ndim == 2
-            and X.shape[0] > 0
-            and X.shape[1] == self.n_features_in_
-            and not hasattr(self, "feature_names_in_")
-            and _sum_is_finite(X)
+            and len(X) > 0
+            and "feature_names_in_" not in vars(self)
+            and all_finite(X)
         ):
             return network.predict(X)
         return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
@@ -486,11 +485,6 @@ class BaseMLP(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-def _sum_is_finite(X):
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.isfinite(X.sum())
 
 
 def _with_scaler(predictor, pipeline, est):
