@@ -1,0 +1,92 @@
+"""A trained model for places without fastnn: an ONNX file, or a C header.
+
+``_onnx.py``, ``_skl2onnx.py`` and ``_c.py`` do it, each imported when it is first needed.
+"""
+
+__all__ = ["c_header", "onnx", "register_skl2onnx"]
+
+
+def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
+    """Writes an ONNX file that computes what the model predicts.
+
+    The input is (n_rows, n_in) of the network's dtype, any number of rows. The outputs are
+
+    * ``output`` (n_rows, n_out) for an MLP and for regression;
+    * ``label`` (n_rows,) and ``probabilities`` (n_rows, n_classes) for a classifier;
+    * the same, both (n_rows, n_labels), for a multilabel classifier.
+
+    Labels are strings or int64, as in skl2onnx: booleans and whole floats become int64.
+
+    Parameters
+    ----------
+    model : MLP, fitted estimator or Predictor
+        The scaler of a Predictor becomes part of the file, in double precision. The encoder of data
+        frames does not: the file takes encoded columns.
+    path : str or path
+    opset : int, default=17
+        Version of the ONNX operators, from 13 to the newest that the installed onnx knows.
+    input_name : str, default="X"
+    zipmap : bool or "columns", default=False
+        Form of the probabilities of a classifier: an array; True: ``output_label`` and
+        ``output_probability``, a list with a dict from class to float32 for each row; "columns":
+        ``output_label`` and an output (n_rows,) for each class, "i" or "s" before its label.
+    nocl : bool, default=False
+        Whether classes are numbered from 0 in the file instead of named, as labels, in dicts and in
+        names of columns.
+
+    Raises
+    ------
+    ImportError
+        When onnx is not installed.
+    ValueError
+        When the opset is out of range, the labels have no counterpart in ONNX, or the weights take
+        more than the 2 GiB an ONNX file can hold.
+    """
+    from fastnn.export import _onnx
+
+    _onnx.export(model, path, opset, input_name, zipmap, nocl)
+
+
+def c_header(model, path, prefix="model", *, test_rows=None):
+    """Writes one self-contained C99 header that computes what the model predicts.
+
+    It needs <math.h> and nothing else, allocates nothing, and keeps no state. All names begin with
+    the prefix, so that a program may hold several models. The comment at its top tells how to use
+    it.
+
+    Parameters
+    ----------
+    model : MLP, fitted estimator or Predictor
+        The scaler of a Predictor becomes part of the header, in double precision. The encoder of
+        data frames does not: the header takes encoded columns.
+    path : str or path
+    prefix : str, default="model"
+        A C identifier. Macros have it in capitals, so two models must differ in more than case.
+    test_rows : array-like (n_rows, n_in) or None
+        Inputs that the header's self-test holds beside their outputs; None: five random rows.
+
+    Raises
+    ------
+    ValueError
+        When the prefix is not an identifier, or a weight or an answer to a test row is not finite.
+    """
+    from fastnn.export import _c
+
+    _c.export(model, path, prefix, test_rows)
+
+
+def register_skl2onnx():
+    """Tells skl2onnx how to convert MLPClassifier and MLPRegressor, alone or in a pipeline.
+
+    Afterwards ``skl2onnx.to_onnx`` takes what holds them. The options "zipmap" and "nocl" are those
+    of skl2onnx's own classifiers. The network computes in its own dtype, with casts where the
+    pipeline has another.
+
+    Raises
+    ------
+    ImportError
+        When skl2onnx is not installed.
+    """
+    from fastnn.export import _skl2onnx
+
+    _skl2onnx.register()

@@ -1,0 +1,405 @@
+"""Models as one C header."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+import fastnn
+from fastnn import validation
+from fastnn.io import _write_atomically
+from fastnn.predictor import as_predictor
+
+WIDTH = 100
+N_TEST_ROWS = 5
+# relative to the larger of 1 and the answer; room for another order of sums and another libm
+TOLERANCE = {"float": 1e-5, "double": 1e-9}
+
+# One row per activation: f(z).  {f} is "f" where the network is float, so that the functions and
+# constants of <math.h> are of its type.  Comparisons keep NaN, and infinity gives no 0 * inf.
+ACTIVATIONS = {
+    "identity": "z",
+    "sigmoid": "1.0{f} / (1.0{f} + exp{f}(-z))",
+    "tanh": "tanh{f}(z)",
+    "relu": "z < 0.0{f} ? 0.0{f} : z",
+    "leaky_relu": "z < 0.0{f} ? 0.01{f} * z : z",
+    "elu": "z < 0.0{f} ? expm1{f}(z) : z",
+    "gelu": "z < -40.0{f} ? 0.0{f} : 0.5{f} * z * erfc{f}(-0.70710678118654752440{f} * z)",
+    "silu": "z < -800.0{f} ? 0.0{f} : z / (1.0{f} + exp{f}(-z))",
+    "softplus": "(z > 0.0{f} ? z : 0.0{f}) + log1p{f}(exp{f}(-fabs{f}(z)))",
+    "exp": "exp{f}(z)",
+    "step": "z >= 0.0{f} ? 1.0{f} : z < 0.0{f} ? 0.0{f} : z",
+}
+
+# Outputs that are no function of one z, as the body of f(int n, real *z), in place.
+ROW_OUTPUTS = {
+    "softmax": """\
+    {real} top = z[0], sum = 0.0{f};
+    int i;
+    for (i = 1; i < n; ++i)
+        if (z[i] > top)
+            top = z[i];
+    for (i = 0; i < n; ++i) {{
+        z[i] = exp{f}(z[i] - top);
+        sum += z[i];
+    }}
+    for (i = 0; i < n; ++i)
+        z[i] /= sum;
+""",
+}
+
+KEYWORDS = frozenset("""
+    auto break case char const continue default do double else enum extern float for goto if inline
+    int long register restrict return short signed sizeof static struct switch typedef union
+    unsigned void volatile while""".split())
+
+
+def export(model, path, prefix="model", test_rows=None):
+    """See `fastnn.export.c_header`."""
+    text = header(as_predictor(model), prefix, test_rows, Path(path).name)
+    _write_atomically(Path(path), text.encode("ascii"))
+
+
+def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
+    """The header of a Predictor, ASCII text."""
+    check_prefix(prefix)
+    net = predictor.net
+    for name in (*net.activations, net.output):
+        if name not in ACTIVATIONS and name not in ROW_OUTPUTS:
+            raise ValueError(f"activation {name!r} cannot be exported: it has no row in "
+                             "fastnn/export/_c.py")
+    parameters = net.get_weights()
+    for i, array in enumerate(parameters):
+        validation.check_finite(f"{'Wb'[i % 2]}{i // 2}", array, net.dtype)
+    rows, answers = _test_rows(predictor, test_rows)
+    return _Writer(predictor, prefix, file_name).text(parameters, rows, answers)
+
+
+def check_prefix(prefix):
+    """ValueError where names with this prefix are not ours to use in C and C++."""
+    if not isinstance(prefix, str):
+        raise TypeError(f"prefix={prefix!r} must be a string")
+    if not re.fullmatch(r"[A-Za-z]\w*", prefix, re.ASCII) or "__" in prefix:
+        raise ValueError(f"prefix={prefix!r} must be a C identifier: letters, digits and single "
+                         "underscores, a letter first")
+    if prefix in KEYWORDS:
+        raise ValueError(f"prefix={prefix!r} must not be a keyword of C")
+
+
+def _test_rows(predictor, given):
+    """Inputs (n_rows, n_in) and outputs (n_rows, n_out) of the self-test, in the net's dtype."""
+    net, scaler = predictor.net, predictor.scaler
+    n_in = net.sizes[0]
+
+    def outputs(rows):
+        return net.predict(rows if scaler is None else scaler.apply(rows, net.dtype))
+
+    if given is not None:
+        rows = validation.check_rows("test_rows", given, n_in, net.dtype)
+        rows = rows.toarray() if validation.is_sparse(rows) else rows
+        if len(rows) == 0:
+            raise ValueError("test_rows must have a row")
+    else:
+        normal = np.random.Generator(np.random.Philox(0)).standard_normal((N_TEST_ROWS, n_in))
+        for size in (1, 1e-1, 1e-2, 1e-3, 0):  # an exponential output soon leaves the numbers
+            rows = size * normal
+            if scaler is not None:
+                rows = scaler.mean + scaler.scale * rows
+            rows = np.ascontiguousarray(rows, net.dtype)
+            if np.isfinite(outputs(rows)).all():
+                break
+    answers = outputs(rows)
+    validation.check_finite("outputs of test_rows", answers, net.dtype)
+    return rows, answers
+
+
+# ---- C text ----
+
+def _numbers(array, suffix):
+    """Exact literals, by hexadecimal floats."""
+    zeros = re.compile(r"\.?0*p")
+    return [zeros.sub("p", value.hex()) + suffix for value in array.ravel().tolist()]
+
+
+def _wrapped(words, indent, end=","):
+    """Words in lines of at most `WIDTH` characters."""
+    lines, line = [], indent
+    for word in words:
+        if len(line) + len(word) + len(end) > WIDTH and line != indent:
+            lines.append(line.rstrip())
+            line = indent
+        line += word + end + " "
+    return "\n".join([*lines, line.rstrip()])
+
+
+def _string(text):
+    """A C string literal of the text in UTF-8."""
+    def one(byte):
+        # three octal digits end by themselves; ? may begin a trigraph
+        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
+        return chr(byte) if plain else f"\\{byte:03o}"
+
+    return '"' + "".join(map(one, text.encode("utf-8"))) + '"'
+
+
+def _comment(text):
+    """Text that ends no comment and warns nobody."""
+    return re.sub(r"[^ -~]|[*/\\?]", "_", str(text))
+
+
+class _Writer:
+    """Puts the header together from its parts."""
+
+    def __init__(self, predictor, prefix, file_name):
+        net = predictor.net
+        self.predictor, self.net, self.file_name = predictor, net, file_name
+        self.p, self.P = prefix, prefix.upper()
+        self.real, self.f = ("float", "f") if net.dtype == np.float32 else ("double", "")
+        self.names = (*net.activations, net.output)
+        self.n_in, self.n_out = net.sizes[0], net.sizes[-1]
+        # layers write to the two parts of the scratch in turn, the last one to the result
+        steps = [self.n_in] * (predictor.scaler is not None) + list(net.sizes[1:-1])
+        self.first = max(steps[0::2], default=0)
+        self.scratch = max(1, self.first + max(steps[1::2], default=0))
+        self.labels = self._labels()
+
+    def text(self, parameters, rows, answers):
+        parts = [self.top(), self.size_macros()]
+        if self.predictor.classes_ is not None and self.predictor.task == "classification":
+            parts.append(self.classes())
+        parts.append("/* ---- parameters: W (n_in, n_out) row by row, b (n_out) ---- */\n")
+        if self.predictor.scaler is not None:
+            parts.append(self.scaler_arrays())
+        for i, (w, b) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+            parts.append(self.array(f"W{i}", w) + self.array(f"b{i}", b))
+        parts.append("/* ---- one row through the network ---- */\n")
+        parts.append(self.dense())
+        parts += [self.activation(name) for name in dict.fromkeys(self.names)
+                  if name != "identity"]
+        parts += [self.predict(), self.decision(), self.self_test(rows, answers)]
+        parts.append(f"#endif /* {self.P}_H */\n")
+        return "\n".join(part for part in parts if part)
+
+    def array(self, name, values):
+        kind, f = ("float", "f") if values.dtype == np.float32 else ("double", "")
+        body = _wrapped(_numbers(values, f), "    ")
+        return f"static const {kind} {self.p}_{name}[{values.size}] = {{\n{body}\n}};\n"
+
+    # ---- the comment at the top ----
+
+    def top(self):
+        p, P, real = self.p, self.P, self.real
+        layers = " -> ".join(map(str, self.net.sizes))
+        scaled = ", inputs scaled first" if self.predictor.scaler is not None else ""
+        use = [f"{real} x[{P}_N_INPUTS], out[{P}_N_OUTPUTS];",
+               f"{real} scratch[{P}_SCRATCH]; // one for each thread",
+               "... fill x ...",
+               f"{p}_predict(x, out, scratch);"]
+        if self.predictor.task == "classification":
+            kind, label = "int ", f"{p}_class(out)"
+            if self.labels:
+                kind, label = f"{self.labels[0]} ", f"{p}_classes[{label}]"
+            kind = kind.replace("char *const ", "const char *")
+            use.append(f"{kind}label = {label};")
+        elif self.predictor.task == "multilabel":
+            use += [f"int labels[{P}_N_OUTPUTS];", f"{p}_labels(out, labels);"]
+        lines = [
+            f"A multilayer perceptron, exported by fastnn {fastnn.__version__}; not to be edited.",
+            "",
+            f"  layers       {layers}{scaled}",
+            f"  activations  {', '.join(self.names)}",
+            f"  type         {real}",
+            f"  outputs      {self.meaning()}",
+            "",
+            "Use:",
+            "",
+            f'  #include "{_comment(self.file_name)}"',
+            *(f"  {line}" for line in use),
+            "",
+            f"{p}_self_test() returns 0 where the code as compiled answers as fastnn does.",
+            "",
+            "C99 or C++17, for the hexadecimal floats. No allocation, no state, nothing but <math.h>",
+            "(link with -lm). May be included by several source files.",
+        ]
+        if self.predictor.feature_names_in_ is not None:
+            lines += ["", "Inputs:", ""]
+            lines += [f"  x[{i}]  {_comment(name)}"
+                      for i, name in enumerate(self.predictor.feature_names_in_)]
+        body = "\n".join(f" * {line}".rstrip() for line in lines)
+        guard = f"#ifndef {P}_H\n#define {P}_H\n\n#include <math.h>\n"
+        return f"/*\n{body}\n */\n{guard}"
+
+    def meaning(self):
+        task, classes = self.predictor.task, self.predictor.classes_
+        if task == "classification":
+            if self.n_out == 1:
+                return f"probability of the class {_comment(classes[-1])}"
+            order = f", in the order of {self.p}_classes" if self.labels else ""
+            return f"probability of each class{order}"
+        if task == "multilabel":
+            return "probability of each label"
+        return "probabilities" if self.net.output in ("sigmoid", "softmax") else "values"
+
+    def size_macros(self):
+        return (f"#define {self.P}_N_INPUTS {self.n_in}\n"
+                f"#define {self.P}_N_OUTPUTS {self.n_out}\n"
+                f"#define {self.P}_SCRATCH {self.scratch} /* {self.real}s */\n")
+
+    # ---- classes ----
+
+    def _labels(self):
+        """C type and literals of the classes; None where C has no such type."""
+        classes = self.predictor.classes_
+        if classes is None or self.predictor.task != "classification":
+            return None
+        values = classes.tolist()
+        if all(isinstance(value, str) for value in values):
+            return "char *const", [_string(value) for value in values]
+        if all(isinstance(value, (bool, int)) for value in values):
+            values = [int(value) for value in values]
+            if all(abs(value) < 2**31 for value in values):
+                return "int", [str(value) for value in values]
+            if all(abs(value) < 2**63 for value in values):
+                return "long long", [f"{value}LL" for value in values]
+        elif all(isinstance(value, float) for value in values) and np.isfinite(values).all():
+            return "double", [float.hex(value) for value in values]
+        return None
+
+    def classes(self):
+        n = len(self.predictor.classes_)
+        text = f"#define {self.P}_N_CLASSES {n}\n"
+        if self.labels is None:
+            return text
+        kind, literals = self.labels
+        return (f"{text}\nstatic const {kind} {self.p}_classes[{n}] = {{\n"
+                f"{_wrapped(literals, '    ')}\n}};\n")
+
+    # ---- functions ----
+
+    def scaler_arrays(self):
+        scaler = self.predictor.scaler
+        return self.array("mean", scaler.mean) + self.array("scale", scaler.scale)
+
+    def dense(self):
+        real, head = self.real, f"static inline void {self.p}_dense("
+        return f"""\
+/* z = x W + b;  x (n_in), w (n_in, n_out), b and z (n_out) */
+{head}int n_in, int n_out, const {real} *w, const {real} *b,
+{' ' * len(head)}const {real} *x, {real} *z) {{
+    int i, j;
+    for (j = 0; j < n_out; ++j)
+        z[j] = b[j];
+    for (i = 0; i < n_in; ++i, w += n_out)
+        for (j = 0; j < n_out; ++j)
+            z[j] += x[i] * w[j];
+}}
+"""
+
+    def activation(self, name):
+        head = f"static inline void {self.p}_{name}(int n, {self.real} *a) {{\n"
+        if name in ROW_OUTPUTS:
+            body = ROW_OUTPUTS[name].format(f=self.f, real=self.real)
+            return head.replace("*a)", "*z)") + body + "}\n"
+        return f"""\
+{head}    int i;
+    for (i = 0; i < n; ++i) {{
+        const {self.real} z = a[i];
+        a[i] = {ACTIVATIONS[name].format(f=self.f)};
+    }}
+}}
+"""
+
+    def predict(self):
+        p, P, real = self.p, self.P, self.real
+        halves = ["scratch", f"scratch + {self.first}"]
+        body, x, turn = [], "x", 0
+        if self.predictor.scaler is None and len(self.names) == 1:
+            body.append("    (void)scratch;")
+        if self.predictor.scaler is not None:
+            body += self.scaling()
+            x, turn = halves[0], 1
+        last = len(self.names) - 1
+        for i, name in enumerate(self.names):
+            n_in, n_out = self.net.sizes[i:i + 2]
+            z = "out" if i == last else halves[turn % 2]
+            turn += 1
+            body.append(f"    {p}_dense({n_in}, {n_out}, {p}_W{i}, {p}_b{i}, {x}, {z});")
+            if name != "identity":
+                body.append(f"    {p}_{name}({n_out}, {z});")
+            x = z
+        lines = "\n".join(body)
+        return f"""\
+/* The outputs of one row.  x, out and scratch are the caller's and must not overlap:
+ * {P}_N_INPUTS, {P}_N_OUTPUTS and {P}_SCRATCH {real}s. */
+static inline void {p}_predict(const {real} *x, {real} *out, {real} *scratch) {{
+{lines}
+}}
+"""
+
+    def scaling(self):
+        p = self.p
+        lines = ["    int i;",
+                 f"    for (i = 0; i < {self.n_in}; ++i) {{"]
+        lines.append(f"        double z = ((double)x[i] - {p}_mean[i]) / {p}_scale[i];")
+        for sign, limit in zip("<>", self.predictor.scaler.limits or (), strict=False):
+            if np.isfinite(limit):
+                lines.append(f"        z = z {sign} {limit!r} ? {limit!r} : z;")
+        lines += [f"        scratch[i] = ({self.real})z;", "    }"]
+        return lines
+
+    def decision(self):
+        p, P, real, half = self.p, self.P, self.real, f"0.5{self.f}"
+        if self.predictor.task == "multilabel":
+            return f"""\
+/* labels ({P}_N_OUTPUTS): 1 where the outputs of {p}_predict say so, else 0 */
+static inline void {p}_labels(const {real} *out, int *labels) {{
+    int i;
+    for (i = 0; i < {P}_N_OUTPUTS; ++i)
+        labels[i] = out[i] > {half};
+}}
+"""
+        if self.predictor.task != "classification":
+            return ""
+        if len(self.predictor.classes_) == 1:
+            body = "    (void)out;\n    return 0;\n"
+        elif self.n_out == 1:
+            body = f"    return out[0] > {half};\n"
+        else:
+            body = f"""\
+    int i, best = 0;
+    for (i = 1; i < {P}_N_OUTPUTS; ++i)
+        if (out[i] > out[best])
+            best = i;
+    return best;
+"""
+        where = f"; its label is {p}_classes[number]" if self.labels else ""
+        return f"""\
+/* Number of the class, from the outputs of {p}_predict{where}. */
+static inline int {p}_class(const {real} *out) {{
+{body}}}
+"""
+
+    def self_test(self, rows, answers):
+        p, P, real, f = self.p, self.P, self.real, self.f
+        tolerance = f"{TOLERANCE[real]}{f}"
+        return f"""\
+/* ---- self-test: rows and what fastnn answers to them ---- */
+
+{self.array("test_x", rows)}{self.array("test_out", answers)}
+/* 0 where all answers agree, within {TOLERANCE[real]} of the larger of 1 and the answer; else the
+ * number of the first row that does not, from 1.  Takes out and scratch from the stack. */
+static inline int {p}_self_test(void) {{
+    {real} out[{P}_N_OUTPUTS], scratch[{P}_SCRATCH];
+    const {real} *x = {p}_test_x, *right = {p}_test_out;
+    int row, j;
+    for (row = 1; row <= {len(rows)}; ++row, x += {P}_N_INPUTS, right += {P}_N_OUTPUTS) {{
+        {p}_predict(x, out, scratch);
+        for (j = 0; j < {P}_N_OUTPUTS; ++j) {{
+            const {real} size = fabs{f}(right[j]) > 1.0{f} ? fabs{f}(right[j]) : 1.0{f};
+            if (!(fabs{f}(out[j] - right[j]) <= {tolerance} * size)) /* NaN fails too */
+                return row;
+        }}
+    }}
+    return 0;
+}}
+"""

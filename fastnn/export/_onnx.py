@@ -1,0 +1,295 @@
+"""Models as ONNX graphs.
+
+What is written into the graph stands here once; the file of `export` and the pipelines of skl2onnx
+differ in the `Graph` that takes the nodes.
+"""
+
+import json
+
+import numpy as np
+
+try:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise ImportError(
+        'fastnn.export.onnx needs the package onnx: pip install "fastnn[onnx]"') from error
+
+import fastnn
+from fastnn import validation
+from fastnn.io import _write_atomically
+from fastnn.predictor import as_predictor
+
+MIN_OPSET = 13  # Softmax along one axis
+MAX_BYTES = 2**31 - 1  # of a protobuf message
+MARGIN = 2**16  # what is not weights
+ONNX_TYPE = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE}
+
+
+class Graph:
+    """Takes nodes and constants, and gives each value a name of its own."""
+
+    def __init__(self, dtype, taken=()):
+        self.dtype = np.dtype(dtype)
+        self.nodes, self.initializers = [], []
+        self._taken = set(taken)
+
+    @property
+    def is_double(self):
+        return self.dtype == np.float64
+
+    def unique(self, name):
+        """The name, or the name with the first number that is free."""
+        free, i = name, 0
+        while free in self._taken:
+            i += 1
+            free = f"{name}_{i}"
+        self._taken.add(free)
+        return free
+
+    def op(self, kind, *inputs, outputs=None, domain="", **attributes):
+        """Adds a node; returns the name of its value, which ``outputs`` may prescribe."""
+        outputs = outputs or [self.unique(kind.lower())]
+        self.nodes.append(helper.make_node(kind, list(inputs), outputs, domain=domain,
+                                           name=self.unique(f"{kind}_node"), **attributes))
+        return outputs[0]
+
+    def constant(self, array, name="constant"):
+        """Adds an array of numbers, or an object array of strings."""
+        name = self.unique(name)
+        self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
+        return name
+
+    def real(self, value):
+        """Adds a scalar of the network's dtype."""
+        return self.constant(np.array(value, self.dtype))
+
+    def cast(self, x, to):
+        return self.op("Cast", x, to=to)
+
+
+# ---- one row per activation and output: the nodes that compute it from z ----
+# ONNX Runtime has no LeakyRelu, Elu, Softplus and Erf for double.
+
+def _leaky_relu(g, z):
+    if not g.is_double:
+        return g.op("LeakyRelu", z, alpha=0.01)
+    return g.op("Max", z, g.op("Mul", z, g.real(0.01)))
+
+
+def _elu(g, z):
+    if not g.is_double:
+        return g.op("Elu", z, alpha=1.0)
+    zero, one = g.real(0), g.real(1)
+    return g.op("Where", g.op("Less", z, zero), g.op("Sub", g.op("Exp", z), one), z)
+
+
+def _gelu(g, z):
+    """z (1 + erf(z / sqrt 2)) / 2; Runtime knows it by this order of nodes, and fuses them."""
+    inner = g.op("Div", z, g.real(np.sqrt(2)))
+    if g.is_double:  # costs 6e-8 |z|
+        erf = g.cast(g.op("Erf", g.cast(inner, TensorProto.FLOAT)), TensorProto.DOUBLE)
+    else:
+        erf = g.op("Erf", inner)
+    return g.op("Mul", g.op("Mul", z, g.op("Add", erf, g.real(1))), g.real(0.5))
+
+
+def _softplus(g, z):
+    if not g.is_double:
+        return g.op("Softplus", z)
+    small = g.op("Exp", g.op("Neg", g.op("Abs", z)))
+    return g.op("Add", g.op("Max", z, g.real(0)), g.op("Log", g.op("Add", g.real(1), small)))
+
+
+def _step(g, z):
+    """NaN stays NaN."""
+    zero, one = g.real(0), g.real(1)
+    below = g.op("Where", g.op("Less", z, zero), zero, z)
+    return g.op("Where", g.op("GreaterOrEqual", z, zero), one, below)
+
+
+ACTIVATIONS = {
+    "identity": lambda g, z: z,
+    "sigmoid": lambda g, z: g.op("Sigmoid", z),
+    "tanh": lambda g, z: g.op("Tanh", z),
+    "relu": lambda g, z: g.op("Relu", z),
+    "leaky_relu": _leaky_relu,
+    "elu": _elu,
+    "gelu": _gelu,
+    "silu": lambda g, z: g.op("Mul", z, g.op("Sigmoid", z)),
+    "softplus": _softplus,
+    "exp": lambda g, z: g.op("Exp", z),
+    "step": _step,
+    "softmax": lambda g, z: g.op("Softmax", z, axis=1),
+}
+
+
+# ---- the graph of a model ----
+
+def check_size(net):
+    """ValueError where the weights do not fit into an ONNX file."""
+    size = net.n_parameters * net.dtype.itemsize
+    if size + MARGIN > MAX_BYTES:
+        raise ValueError(f"the weights take {size / 2**30:.1f} GiB, an ONNX file holds less than "
+                         "2 GiB: use fewer units, float32, or model.save")
+
+
+def add_scaler(g, x, scaler):
+    """(x - mean) / scale, cut off; in double, as fastnn computes it."""
+    if not g.is_double:
+        x = g.cast(x, TensorProto.DOUBLE)
+    x = g.op("Sub", x, g.constant(scaler.mean, "mean"))
+    x = g.op("Div", x, g.constant(scaler.scale, "scale"))
+    if scaler.limits is not None:
+        x = g.op("Clip", x, *(g.constant(np.float64(limit), "limit") for limit in scaler.limits))
+    return x if g.is_double else g.cast(x, TensorProto.FLOAT)
+
+
+def add_network(g, x, net):
+    """The layers, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
+    arrays = net.get_weights()
+    names = (*net.activations, net.output)
+    for i, (name, w, b) in enumerate(zip(names, arrays[::2], arrays[1::2], strict=True)):
+        if name not in ACTIVATIONS:
+            raise ValueError(f"activation {name!r} cannot be exported: it has no row in "
+                             "fastnn/export/_onnx.py")
+        z = g.op("Gemm", x, g.constant(w, f"W{i}"), g.constant(b, f"b{i}"))
+        x = ACTIVATIONS[name](g, z)
+    return x
+
+
+def add_classes(g, predictor, output, labels):
+    """Names of label and probabilities, from the outputs of the network."""
+    if predictor.task == "multilabel":
+        return g.cast(g.op("Greater", output, g.real(0.5)), TensorProto.INT64), output
+    probabilities = output
+    if predictor.net.sizes[-1] == 1:
+        probabilities = g.op("Concat", g.op("Sub", g.real(1), output), output, axis=1)
+    # a single class has one output and, as in scikit-learn, two columns of probabilities
+    among = probabilities if len(labels) > 1 else output
+    label = g.op("ArgMax", among, axis=1, keepdims=0)
+    if not np.array_equal(labels, np.arange(len(labels))):
+        label = g.op("Gather", g.constant(labels, "classes"), label)
+    return label, probabilities
+
+
+def class_labels(classes, nocl=False):
+    """The classes as ONNX knows labels: array of int64, or object array of str."""
+    if nocl:
+        return np.arange(len(classes))
+    if classes.dtype.kind in "biuf":
+        with np.errstate(invalid="ignore"):
+            labels = classes.astype(np.int64)
+        if not np.array_equal(labels, classes):
+            raise ValueError(f"classes {classes} must be strings or whole numbers in ONNX: use "
+                             "nocl=True, which numbers them from 0")
+        return labels
+    labels = classes.astype(object)
+    if not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"classes {classes} must be strings or whole numbers in ONNX: use "
+                         "nocl=True, which numbers them from 0")
+    return np.array([str(label) for label in labels], dtype=object)
+
+
+# ---- the file ----
+
+def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
+    """See `fastnn.export.onnx`."""
+    from pathlib import Path
+
+    proto = build(as_predictor(model), opset, input_name, zipmap, nocl)
+    _write_atomically(Path(path), proto.SerializeToString())
+
+
+def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
+    """The ONNX model of a Predictor."""
+    opset = check_opset(opset)
+    if not isinstance(input_name, str) or not input_name:
+        raise ValueError(f"input_name={input_name!r} must be a name")
+    if zipmap not in (True, False, "columns"):
+        raise ValueError(f"zipmap={zipmap!r} must be True, False or 'columns'")
+    nocl = validation.check_flag("nocl", nocl)
+    if predictor.classes_ is None and (zipmap or nocl):
+        raise ValueError(f"zipmap={zipmap!r} and nocl={nocl} must be False: the model is not a "
+                         "classifier")
+    net = predictor.net
+    check_size(net)
+
+    labels = None if predictor.classes_ is None else class_labels(predictor.classes_, nocl)
+    outputs = _outputs(predictor, labels, zipmap)
+    if input_name in [value.name for value in outputs]:
+        raise ValueError(f"input_name={input_name!r} must not be that of an output")
+
+    g = Graph(net.dtype, [input_name, *(value.name for value in outputs)])
+    x = input_name if predictor.scaler is None else add_scaler(g, input_name, predictor.scaler)
+    values = [add_network(g, x, net)]
+    if labels is not None:
+        values = _zipped(g, *add_classes(g, predictor, values[0], labels), labels, zipmap, outputs)
+    for value, declared in zip(values, outputs, strict=True):
+        if value != declared.name:
+            g.op("Identity", value, outputs=[declared.name])
+
+    n_in = net.sizes[0]
+    inputs = [helper.make_tensor_value_info(input_name, ONNX_TYPE[net.dtype], ["n_rows", n_in])]
+    graph = helper.make_graph(g.nodes, "fastnn", inputs, outputs, g.initializers)
+    opsets = [helper.make_opsetid("", opset)]
+    if zipmap is True:
+        opsets.append(helper.make_opsetid("ai.onnx.ml", 1))
+    model = helper.make_model(
+        graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="fastnn", producer_version=fastnn.__version__, doc_string=repr(predictor))
+    properties = {"task": predictor.task}
+    if predictor.feature_names_in_ is not None:
+        properties["feature_names"] = json.dumps([str(n) for n in predictor.feature_names_in_])
+    helper.set_model_props(model, properties)
+    return model
+
+
+def check_opset(opset):
+    """An opset that we write and the installed onnx knows."""
+    opset = validation.check_count("opset", opset)
+    newest = onnx.defs.onnx_opset_version()
+    if not MIN_OPSET <= opset <= newest:
+        raise ValueError(f"opset={opset} must be from {MIN_OPSET} to {newest}, the newest of onnx "
+                         f"{onnx.__version__}")
+    return opset
+
+
+def _outputs(predictor, labels, zipmap):
+    """Declarations of the outputs, (n_rows, ...)."""
+    real, n_out = ONNX_TYPE[predictor.net.dtype], predictor.net.sizes[-1]
+    if labels is None:
+        return [helper.make_tensor_value_info("output", real, ["n_rows", n_out])]
+    multilabel = predictor.task == "multilabel"
+    words = labels.dtype == object and not multilabel
+    n_columns = max(n_out, 2) if not multilabel else n_out
+    label = helper.make_tensor_value_info(
+        "output_label" if zipmap else "label", TensorProto.STRING if words else TensorProto.INT64,
+        ["n_rows", n_out] if multilabel else ["n_rows"])
+    if zipmap and n_columns != len(labels):
+        raise ValueError(f"zipmap={zipmap!r} must be False for a model that knows one class")
+    if zipmap == "columns":
+        return [label, *(helper.make_tensor_value_info(
+            f"{'s' if isinstance(c, str) else 'i'}{c}", real, ["n_rows"]) for c in labels)]
+    if zipmap:
+        key = TensorProto.STRING if labels.dtype == object else TensorProto.INT64
+        dictionary = helper.make_map_type_proto(
+            key, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        return [label, helper.make_value_info("output_probability",
+                                              helper.make_sequence_type_proto(dictionary))]
+    return [label, helper.make_tensor_value_info("probabilities", real, ["n_rows", n_columns])]
+
+
+def _zipped(g, label, probabilities, labels, zipmap, outputs):
+    """The values of the outputs of a classifier."""
+    if zipmap == "columns":
+        # columns by number: Split wants other arguments from opset 18 on
+        return [label, *(g.op("Gather", probabilities, g.constant(np.array(i)), axis=1)
+                         for i in range(len(labels)))]
+    if zipmap:
+        if g.is_double:
+            probabilities = g.cast(probabilities, TensorProto.FLOAT)
+        key = "classlabels_strings" if labels.dtype == object else "classlabels_int64s"
+        probabilities = g.op("ZipMap", probabilities, outputs=[outputs[1].name],
+                             domain="ai.onnx.ml", **{key: list(labels)})
+    return [label, probabilities]
