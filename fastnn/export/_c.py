@@ -218,8 +218,8 @@ class _Writer:
             "",
             f"{p}_self_test() returns 0 where the code as compiled answers as fastnn does.",
             "",
-            "C99 or C++17, for the hexadecimal floats. No allocation, no state, nothing but <math.h>",
-            "(link with -lm). May be included by several source files.",
+            "C99 or C++17, for the hexadecimal floats. No allocation, no state, and nothing but",
+            "<math.h> (link with -lm). Several source files may include it.",
         ]
         if self.predictor.feature_names_in_ is not None:
             lines += ["", "Inputs:", ""]
