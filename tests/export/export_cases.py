@@ -35,12 +35,14 @@ def pairs():
 def make(task, activation, dtype, *, scaled=False, hidden=(9, 6), seed=0):
     """A Predictor with random parameters.
 
-    A step turns the last bit of a sum into 1 or 0, so its parameters have few digits.
+    A step turns the last bit of a sum into 1 or 0, so its parameters have few digits; exponentials
+    of exponentials make many bits of the last one, so theirs are small.
     """
     n_out, output, kind, classes = TASKS[task]
     net = MLP((N_IN, *hidden, n_out), activation, output, dtype=dtype, random_state=seed)
     rng = np.random.default_rng(seed)
-    arrays = [rng.normal(size=a.shape, scale=0.5 / np.sqrt(len(a))) for a in net.get_weights()]
+    size = 0.2 if activation == "exp" else 0.5
+    arrays = [rng.normal(size=a.shape, scale=size / np.sqrt(len(a))) for a in net.get_weights()]
     if activation == "step":
         arrays = [np.round(a * 64) / 64 for a in arrays]
     net.set_weights(arrays)

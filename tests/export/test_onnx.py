@@ -183,6 +183,7 @@ def test_labels_without_counterpart(classes, tmp_path):
     assert (ran.run(["label"], {"X": X})[0] == predictor.net.predict(X).argmax(axis=1)).all()
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_estimators(tmp_path):
     estimators = pytest.importorskip("fastnn.estimators")
     rng = np.random.default_rng(0)

@@ -51,7 +51,9 @@ def registered():
 
 def fitted(task, activation="tanh", dtype="float32"):
     kind = MLPRegressor if "target" in task else MLPClassifier
-    model = kind(hidden_layer_sizes=(7, 5), activation=activation, dtype=dtype, random_state=0,
+    # exponentials of exponentials make many bits of the last one
+    sizes = (7,) if activation == "exp" else (7, 5)
+    model = kind(hidden_layer_sizes=sizes, activation=activation, dtype=dtype, random_state=0,
                  max_iter=8)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -73,16 +75,14 @@ def converted(model, types, opset=17, **options):
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations(activation, dtype, given, opset):
-    pipe = fitted("one target", activation, dtype)
-    ran = converted(pipe, [("X", TYPES[given]([None, 4]))], opset)
+    model = fitted("one target", activation, dtype)[-1]  # a scaler would round in float32
+    ran = converted(model, [("X", TYPES[given]([None, 4]))], opset)
     rows = X.astype(given)
-    if activation == "step":  # the scaled inputs round differently, at a step that matters
-        rows = rows[:0]
     for n_rows in (0, 1, len(rows)):
         (found,) = ran.run(None, {"X": rows[:n_rows]})
         assert found.dtype == given and found.shape == (len(rows[:n_rows]), 1)
         if len(found):
-            assert_close(found[:, 0], pipe.predict(rows[:n_rows]))
+            assert_close(found[:, 0], model.predict(rows[:n_rows]))
 
 
 @pytest.mark.parametrize("given", TYPES)
