@@ -48,11 +48,7 @@ def write(path, arrays, settings):
 
     from fastnn import __version__
 
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
-    if path.is_dir():
-        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder, must be a file name")
+    path = check_place(path)
     metadata = {
         "fastnn": _canonical(settings),
         "fastnn_format": ".".join(map(str, FORMAT)),
@@ -65,7 +61,17 @@ def write(path, arrays, settings):
     if header > MAX_HEADER_BYTES:
         raise ValueError(f"names and settings take {header} bytes, a model file has room for "
                          f"{MAX_HEADER_BYTES}; fewer or shorter names would fit")
-    _write_atomically(path, data)
+    write_atomically(path, data)
+
+
+def check_place(path):
+    """The path of a file that can be written: its folder exists."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
+    if path.is_dir():
+        raise IsADirectoryError(f"{os.fspath(path)!r} is a folder, must be a file name")
+    return path
 
 
 def _canonical(settings):
@@ -84,7 +90,8 @@ def _digest(metadata, arrays):
     return found.hexdigest()
 
 
-def _write_atomically(path, data):
+def write_atomically(path, data):
+    """Writes bytes: the old file or the new one is there, never half."""
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:

@@ -1,13 +1,12 @@
 """Models as one C header."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 import fastnn
 from fastnn import validation
-from fastnn.io import _write_atomically
+from fastnn.io import check_place, write_atomically
 from fastnn.predictor import as_predictor
 
 WIDTH = 100
@@ -56,8 +55,9 @@ KEYWORDS = frozenset("""
 
 def export(model, path, prefix="model", test_rows=None):
     """See `fastnn.export.c_header`."""
-    text = header(as_predictor(model), prefix, test_rows, Path(path).name)
-    _write_atomically(Path(path), text.encode("ascii"))
+    path = check_place(path)
+    text = header(as_predictor(model), prefix, test_rows, path.name)
+    write_atomically(path, text.encode("ascii"))
 
 
 def header(predictor, prefix="model", test_rows=None, file_name="model.h"):

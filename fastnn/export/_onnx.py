@@ -17,7 +17,7 @@ except ImportError as error:
 
 import fastnn
 from fastnn import validation
-from fastnn.io import _write_atomically
+from fastnn.io import check_place, write_atomically
 from fastnn.predictor import as_predictor
 
 MIN_OPSET = 13  # Softmax along one axis
@@ -195,10 +195,9 @@ def class_labels(classes, nocl=False):
 
 def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
     """See `fastnn.export.onnx`."""
-    from pathlib import Path
-
+    path = check_place(path)
     proto = build(as_predictor(model), opset, input_name, zipmap, nocl)
-    _write_atomically(Path(path), proto.SerializeToString())
+    write_atomically(path, proto.SerializeToString())
 
 
 def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):

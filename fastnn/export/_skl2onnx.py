@@ -97,6 +97,9 @@ def classifier_shapes(operator):
     words = labels.dtype == object and predictor.task != "multilabel"
     operator.outputs[0].set_type((StringTensorType if words else Int64TensorType)(shape))
     n_columns = max(predictor.net.sizes[-1], 1 if predictor.task == "multilabel" else 2)
+    if options["zipmap"] and n_columns != len(labels):
+        raise ValueError(f"zipmap={options['zipmap']!r} must be False for a model that knows one "
+                         "class")
     if options["zipmap"] is True:  # takes no double
         real = FloatTensorType()
     operator.outputs[1].set_type(type(real)([n_rows, n_columns]))

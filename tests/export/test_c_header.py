@@ -275,6 +275,17 @@ def test_wrong_prefix(prefix, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_wrong_places(tmp_path):
+    net = MLP((2, 1), random_state=0)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        export.c_header(net, tmp_path / "nowhere" / "m.h")
+    with pytest.raises(IsADirectoryError):
+        export.c_header(net, tmp_path)
+    with pytest.raises(TypeError, match="model=dict"):
+        export.c_header({}, tmp_path / "m.h")
+    assert not list(tmp_path.iterdir())
+
+
 def test_wrong_values(tmp_path, monkeypatch):
     net = MLP((2, 3, 1), "silu", random_state=0)
     with pytest.raises(ValueError, match="test_rows"):

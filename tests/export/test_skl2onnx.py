@@ -173,3 +173,14 @@ def test_output_class_labels():
     ran = runtime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     found = ran.run(None, {"X": X[:3].astype("float32")})
     assert found[2].tolist() == ["low", "mid", "top"]
+
+
+def test_one_class():
+    model = MLPClassifier((3,), max_iter=2, random_state=0).fit(X, np.full(len(X), "only"))
+    types = [("X", DoubleTensorType([None, 4]))]
+    with pytest.raises(ValueError, match="one class"):
+        to_onnx(model, initial_types=types, target_opset=17)
+    ran = converted(model, types, **{"zipmap": False})
+    label, probabilities = ran.run(None, {"X": X[:5]})
+    assert label.tolist() == ["only"] * 5
+    assert_close(probabilities, model.predict_proba(X[:5]))
