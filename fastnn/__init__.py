@@ -46,6 +46,11 @@ _HOME = {
     "RMSprop": "optimizers",
     "Adagrad": "optimizers",
     "ModelFormatError": "io",
+    "from_keras": "interop",
+    "from_onnx": "interop",
+    "from_sklearn": "interop",
+    "from_torch": "interop",
+    "to_sklearn": "interop",
     "show_config": "config",
 }
 

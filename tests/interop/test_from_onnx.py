@@ -1,0 +1,224 @@
+"""ONNX graphs however they were written, with equal predictions."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import _kernels
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+helper, numpy_helper = onnx.helper, onnx.numpy_helper
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(50, 4)).astype("f")
+NAMES = [name for name in _kernels.ACTIVATIONS if name not in ("exp", "step")]
+
+
+def run(model, output=None, X=X):
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    names = [output] if output else None
+    return session.run(names, {session.get_inputs()[0].name: X})
+
+
+def check(model, expected, output=None):
+    # values reach 30, in float32
+    net = fastnn.from_onnx(model, output=output)
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6, atol=1e-5)
+    return net
+
+
+def graph(nodes, constants, inputs=("x",), outputs=("y",)):
+    value = lambda name: helper.make_tensor_value_info(name, 1, None)  # noqa: E731
+    return helper.make_model(
+        helper.make_graph(nodes, "g", list(map(value, inputs)), list(map(value, outputs)),
+                          [numpy_helper.from_array(np.asarray(array, "f"), name)
+                           for name, array in constants.items()]),
+        opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+W, B, V, C = (rng.normal(size=shape).astype("f") for shape in ((4, 6), (6,), (6, 3), (3,)))
+WEIGHTS = {"W": W, "B": B, "V": V, "C": C}
+node = helper.make_node
+
+
+# ---- as other libraries write them ----
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [*NAMES, "step"])
+def test_our_own_files(name, dtype, tmp_path):
+    import fastnn.export
+
+    net = fastnn.MLP((4, 6, 5, 3), name, "softmax", dtype=dtype, random_state=0)
+    path = tmp_path / "m.onnx"
+    fastnn.export.onnx(net, path)
+    back = fastnn.from_onnx(path)
+    assert back.activations == net.activations and back.output == "softmax"
+    assert back.dtype == net.dtype
+    assert back.parameters.tobytes() == net.parameters.tobytes()
+
+
+@pytest.mark.parametrize("classes", [[0, 1], ["a", "b", "c"]])
+def test_our_own_classifiers_with_a_scaler(classes, tmp_path):
+    import fastnn.export
+
+    net = fastnn.MLP((4, 6, 1 if len(classes) == 2 else 3), "tanh",
+                     "sigmoid" if len(classes) == 2 else "softmax", random_state=0)
+    model = fastnn.Predictor(net, "classification", classes=classes,
+                             scaler=fastnn.Scaler([1, 2, 3, 4], [0.5, 2, 1, 3]))
+    fastnn.export.onnx(model, tmp_path / "m.onnx")
+    back = fastnn.from_onnx(tmp_path / "m.onnx")
+    expected = model.predict_proba(X)
+    np.testing.assert_allclose(back.predict(X), expected if len(classes) == 3 else expected[:, 1:],
+                               rtol=1e-5, atol=1e-6)
+
+
+TORCH = ["ReLU", "Tanh", "Sigmoid", "SiLU", "GELU", "ELU", "LeakyReLU", "Softplus"]
+
+
+@pytest.mark.parametrize("activation", TORCH)
+@pytest.mark.parametrize("dynamo", [False, True])
+def test_files_of_pytorch(activation, dynamo):
+    torch = pytest.importorskip("torch")
+    if dynamo:
+        pytest.importorskip("onnxscript")
+    torch.manual_seed(0)
+    nn = torch.nn
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 6), getattr(nn, activation)(), nn.Dropout(0.1),
+                          nn.Linear(6, 5, bias=False), getattr(nn, activation)(), nn.Linear(5, 3),
+                          nn.Softmax(dim=1)).eval()
+    file = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"):
+        if dynamo:
+            torch.onnx.export(model, (torch.tensor(X),), dynamo=True,
+                              verbose=False).save(file)
+        else:
+            torch.onnx.export(model, torch.tensor(X), file, dynamo=False)
+    with torch.no_grad():
+        net = check(onnx.load_from_string(file.getvalue()), model(torch.tensor(X)).numpy())
+    assert net.sizes == (4, 6, 5, 3) and net.output == "softmax"
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_files_of_skl2onnx(classes, scaled):
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from sklearn.neural_network import MLPClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    with warnings.catch_warnings(action="ignore"):
+        est = MLPClassifier((6,), max_iter=5, random_state=0)
+        est = make_pipeline(StandardScaler(), est) if scaled else est
+        est.fit(X, np.arange(50) % classes)
+        model = skl2onnx.to_onnx(est, X[:1], target_opset=17)
+    expected = est.predict_proba(X)
+    check(model, expected if classes > 2 else expected[:, 1:])
+
+
+def test_files_of_skl2onnx_for_regression():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from sklearn.neural_network import MLPRegressor
+
+    with warnings.catch_warnings(action="ignore"):
+        est = MLPRegressor(hidden_layer_sizes=(6,), max_iter=5, random_state=0).fit(X, X[:, 0])
+        check(skl2onnx.to_onnx(est, X[:1], target_opset=17), est.predict(X)[:, None])
+
+
+# ---- by hand ----
+
+PRODUCTS = {
+    "gemm": [node("Gemm", ["x", "W", "B"], ["z"])],
+    "gemm without bias": [node("Gemm", ["x", "W"], ["z"])],
+    "gemm with factors": [node("Gemm", ["x", "W", "B"], ["z"], alpha=0.5, beta=2.0)],
+    "matmul": [node("MatMul", ["x", "W"], ["z"])],
+    "matmul and bias": [node("MatMul", ["x", "W"], ["p"]), node("Add", ["p", "B"], ["z"])],
+    "bias first": [node("MatMul", ["x", "W"], ["p"]), node("Add", ["B", "p"], ["z"])],
+    "shifted inputs": [node("Sub", ["x", "four"], ["x1"]), node("Div", ["x1", "scale"], ["x2"]),
+                       node("Mul", ["x2", "two"], ["x3"]), node("Gemm", ["x3", "W", "B"], ["z"])],
+    "turned inputs": [node("Sub", ["four", "x"], ["x1"]), node("Gemm", ["x1", "W", "B"], ["z"])],
+    "identities": [node("Identity", ["x"], ["i"]), node("Flatten", ["i"], ["f"]),
+                   node("Cast", ["f"], ["c"], to=1), node("Gemm", ["c", "W", "B"], ["z"])],
+}
+CONSTANTS = {"four": np.arange(4.0), "scale": [1, 2, 0.5, 4], "two": 2.0, "half": 0.5, "one": 1.0,
+             "root": np.sqrt(2.0), "zero": 0.0, "slope": 0.01, "odd": 0.3}
+ACTIVATIONS = {
+    "relu": [node("Max", ["z", "zero"], ["a"])],
+    "leaky_relu": [node("Mul", ["z", "slope"], ["m"]), node("Max", ["z", "m"], ["a"])],
+    "silu": [node("Sigmoid", ["z"], ["s"]), node("Mul", ["s", "z"], ["a"])],
+    "gelu": [node("Div", ["z", "root"], ["d"]), node("Erf", ["d"], ["e"]),
+             node("Add", ["e", "one"], ["o"]), node("Mul", ["z", "o"], ["m"]),
+             node("Mul", ["m", "half"], ["a"])],
+    "softplus": [node("Exp", ["z"], ["e"]), node("Add", ["one", "e"], ["o"]),
+                 node("Log", ["o"], ["a"])],
+    "sigmoid": [node("Neg", ["z"], ["n"]), node("Exp", ["n"], ["e"]),
+                node("Add", ["e", "one"], ["o"]), node("Reciprocal", ["o"], ["a"])],
+    "tanh": [node("Tanh", ["z"], ["a"])],
+    "identity": [node("Mul", ["z", "one"], ["a"])],
+}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_by_hand(product, activation):
+    model = graph([*PRODUCTS[product], *ACTIVATIONS[activation],
+                   node("Gemm", ["a", "V", "C"], ["y"])], {**WEIGHTS, **CONSTANTS})
+    net = check(model, run(model)[0])
+    assert net.activations == (activation,) and net.output == "identity"
+
+
+def test_constants_as_nodes_and_one_output():
+    make = lambda name, a: node("Constant", [], [name],  # noqa: E731
+                                value=numpy_helper.from_array(np.asarray(a, "f")))
+    model = graph([make("W", W[:, :1]), make("B", [0.25]), node("MatMul", ["x", "W"], ["p"]),
+                   node("Add", ["p", "B"], ["z"]), node("Sigmoid", ["z"], ["y"])], {})
+    assert check(model, run(model)[0]).sizes == (4, 1)
+
+
+def test_an_output_by_name():
+    model = graph([node("Gemm", ["x", "W", "B"], ["z"]), node("Relu", ["z"], ["a"]),
+                   node("Gemm", ["a", "V", "C"], ["y"])], WEIGHTS, outputs=("y", "a"))
+    assert check(model, run(model)[0], "y").sizes == (4, 6, 3)
+    assert check(model, run(model)[1], "a").sizes == (4, 6)
+    with pytest.raises(ValueError, match="outputs y, a; output= must name one"):
+        fastnn.from_onnx(model)
+    with pytest.raises(ValueError, match="output='q' is not in the graph"):
+        fastnn.from_onnx(model, output="q")
+
+
+FIRST = node("Gemm", ["x", "W", "B"], ["z"])
+LAST = node("Gemm", ["a", "V", "C"], ["y"])
+
+
+@pytest.mark.parametrize("nodes, message", [
+    ([FIRST, node("Conv", ["z", "W"], ["a"], name="conv1"), LAST], r"'conv1' \(Conv\) has no"),
+    ([FIRST, node("Selu", ["z"], ["a"]), LAST], r"\(Selu\).* is none of fastnn's activations"),
+    ([FIRST, node("Elu", ["z"], ["a"], alpha=0.5), LAST], r"\(Elu\).* is none of"),
+    ([FIRST, node("LeakyRelu", ["z"], ["a"], alpha=0.2), LAST], r"\(LeakyRelu\).* is none of"),
+    ([FIRST, node("Mul", ["z", "odd"], ["a"]), LAST], r"\(Mul\).* is none of"),
+    ([FIRST, node("Softmax", ["z"], ["a"]), LAST], "softmax in a hidden layer"),
+    ([FIRST, node("Softmax", ["z"], ["y"], axis=0)], "axis=0"),
+    ([node("Gemm", ["x", "W"], ["y"], transA=1)], "transA=1"),
+    ([node("MatMul", ["W", "x"], ["y"])], "does not multiply by constant weights"),
+    ([node("Tanh", ["x"], ["t"]), node("Gemm", ["t", "W", "B"], ["y"])], "before the first"),
+    ([FIRST, node("Gemm", ["z", "V"], ["p"]), node("Gemm", ["z", "V"], ["q"]),
+      node("Add", ["p", "q"], ["y"])], "begins a branch|has no counterpart"),
+    ([node("Identity", ["x"], ["y"])], "no fully connected layer"),
+])
+def test_what_is_refused(nodes, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_onnx(graph(nodes, {**WEIGHTS, **CONSTANTS}))
+
+
+def test_two_inputs_and_files(tmp_path):
+    with pytest.raises(ValueError, match="inputs x, w; there must be one"):
+        fastnn.from_onnx(graph([node("MatMul", ["x", "w"], ["y"])], {}, inputs=("x", "w")))
+    with pytest.raises(FileNotFoundError, match="no ONNX file"):
+        fastnn.from_onnx(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"not a graph")
+    with pytest.raises(ValueError, match="bad.onnx' is not an ONNX file"):
+        fastnn.from_onnx(tmp_path / "bad.onnx")

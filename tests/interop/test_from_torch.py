@@ -1,0 +1,118 @@
+"""Networks of PyTorch, with equal predictions."""
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+
+import fastnn
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+X = np.random.default_rng(0).normal(size=(50, 5)) * 3
+ACTIVATIONS = [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.SiLU(), nn.GELU(), nn.ELU(),
+               nn.LeakyReLU(), nn.Softplus(), nn.Identity()]
+
+
+def check(model, tolerance=1e-6):
+    dtype = next(model.parameters()).dtype
+    net = fastnn.from_torch(model)
+    with torch.no_grad():
+        expected = model.eval()(torch.tensor(X, dtype=dtype)).double().numpy()
+    np.testing.assert_allclose(net.predict(X), expected, rtol=tolerance, atol=tolerance)
+    return net
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda a: type(a).__name__)
+def test_every_activation(activation):
+    model = nn.Sequential(nn.Linear(5, 8), activation, nn.Linear(8, 3), activation)
+    check(model)
+    tolerance = 1e-12 if not isinstance(activation, nn.Softplus) else 1e-8  # linear above 20
+    net = check(model.double(), tolerance)
+    assert net.dtype == np.float64
+
+
+def test_what_a_sequential_may_hold():
+    net = check(nn.Sequential(
+        nn.Flatten(), nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Dropout(0.25)),
+        OrderedModule(), nn.Linear(6, 4), nn.Identity(), nn.Softmax(dim=-1)))
+    assert net.activations == ("relu", "tanh") and net.output == "softmax"
+    assert net.dropout == (0.25, 0.0)
+    assert net.sizes == (5, 8, 6, 4)
+
+
+def OrderedModule():
+    return nn.Sequential(OrderedDict(first=nn.Linear(8, 6), second=nn.Tanh()))
+
+
+def test_a_single_layer():
+    assert check(nn.Linear(5, 2)).output == "identity"
+
+
+def test_half_precision_becomes_float32():
+    model = nn.Sequential(nn.Linear(5, 3)).to(torch.bfloat16)
+    net = fastnn.from_torch(model)
+    assert net.dtype == np.float32
+    np.testing.assert_array_equal(net.weights[0], model[0].weight.detach().float().numpy().T)
+
+
+def test_state_dict():
+    model = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 6, bias=False), nn.ReLU(),
+                          nn.Linear(6, 2), nn.Sigmoid())
+    net = fastnn.from_torch(model.state_dict(), activation=["tanh", "relu"], output="sigmoid")
+    with torch.no_grad():
+        expected = model(torch.tensor(X, dtype=torch.float32)).numpy()
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_network_can_be_trained():
+    net = fastnn.from_torch(nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 1)))
+    losses = net.fit(X, X[:, :1], epochs=20).loss
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("layers, message", [
+    ([nn.Linear(5, 3), nn.BatchNorm1d(3)], r"layer 1 \(BatchNorm1d\) has no counterpart"),
+    ([nn.Linear(5, 3), nn.GELU(approximate="tanh")], r"layer 1 \(GELU\) has approximate='tanh'"),
+    ([nn.Linear(5, 3), nn.ELU(alpha=2)], "alpha=2"),
+    ([nn.Linear(5, 3), nn.LeakyReLU(0.2)], "negative_slope=0.2"),
+    ([nn.Linear(5, 3), nn.Softplus(beta=3)], "beta=3"),
+    ([nn.Linear(5, 3), nn.Softmax(dim=0)], "dim=0"),
+    ([nn.Linear(5, 3), nn.LogSoftmax(dim=1)], "LogSoftmax"),
+    ([nn.Sequential(nn.Linear(5, 3), nn.Conv1d(1, 1, 1))], r"layer 0.1 \(Conv1d\)"),
+    ([nn.Linear(5, 3), nn.Softmax(-1), nn.Linear(3, 2)], "softmax in a hidden layer"),
+    ([nn.Linear(5, 3), nn.ReLU(), nn.Tanh()], r"layer 2 \(Tanh\) follows another activation"),
+    ([nn.Linear(5, 3), nn.Linear(4, 2)], "layer 1 takes 4 inputs, the layer before it has 3"),
+    ([nn.ReLU(), nn.Linear(5, 3)], "before the first"),
+    ([nn.Dropout(0.1), nn.Linear(5, 3)], "dropout of inputs"),
+    ([nn.ReLU()], "before the first"),
+    ([], "no fully connected layer"),
+])
+def test_what_is_refused(layers, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_torch(nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize("state, message", [
+    ({"0.weight": np.zeros((3, 5)), "0.running_mean": np.zeros(3)}, "0.running_mean"),
+    ({"0.bias": np.zeros(3)}, "no 0.weight"),
+    ({"0.weight": np.zeros((3, 5, 1))}, "not those of a fully connected"),
+    ({"0.weight": np.zeros((3, 5)), "0.bias": np.zeros(4)}, "not those of a fully connected"),
+])
+def test_state_dicts_that_are_refused(state, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_torch(state)
+
+
+def test_what_is_no_model():
+    with pytest.raises(TypeError, match="must be a torch.nn.Sequential"):
+        fastnn.from_torch(nn.Transformer(8, 1, 1, 1, 8))
+    with pytest.raises(ValueError, match="must have one for each of 1 hidden"):
+        fastnn.from_torch({"0.weight": np.zeros((3, 5)), "1.weight": np.zeros((2, 3))},
+                          activation=["relu", "relu"])
