@@ -11,6 +11,8 @@ The house::
      estimators.py, solvers.py   scikit-learn API: checks, labels, early stopping, solver choice
           |
      mlp.py, validation.py       MLP: thin, holds parameters, hands arrays down
+     predictor.py, model_file.py, io.py   a model with its scaler and labels; to files and back
+     export/, interop.py         to ONNX and C; from and to other libraries
           |        |
      _training.pyx |             owns the workspace; _loop.pyx: the epoch, OpenMP, BLAS
           |    _inference.pyx    forward only, any number of callers, no SciPy
@@ -58,6 +60,8 @@ __all__ = [*_HOME, "__version__"]
 
 
 def __getattr__(name):
+    if name == "export":
+        return import_module("fastnn.export")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     value = getattr(import_module(f"fastnn.{_HOME[name]}"), name)
