@@ -92,6 +92,8 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
 
             if _improved(est, trainer.parameters, held_out):
                 best = trainer.parameters.copy()
+            if "_after_epoch" in vars(est):  # the command line's progress
+                est._after_epoch(est)
             if not math.isfinite(est.loss_) and not np.isfinite(trainer.parameters).all():
                 break  # nothing can be learned from here
             if schedule == "invscaling":

@@ -1,0 +1,95 @@
+"""The command line: ``python -m fastnn``, or ``fastnn`` where it is installed.
+
+One module per command, each with ``add(commands)`` for its options and ``run(options)``. Results go
+to standard output, notes and progress to standard error.
+
+Exit codes: 0 done; 2 wrong usage or input; 1 any other failure; 130 after Ctrl-C; 141 when the
+reader of the output has gone.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from fastnn.cli import bench, export, info, predict, train
+from fastnn.cli.common import CommandError, Help, program
+
+__all__ = ["main"]
+
+DESCRIPTION = "Neural networks (multilayer perceptrons) for tables, from the command line."
+EPILOG = """\
+a first session:
+  %(prog)s train houses.csv --target price -o houses.safetensors
+  %(prog)s info houses.safetensors
+  %(prog)s predict houses.safetensors new_houses.csv -o prices.csv
+
+'%(prog)s COMMAND --help' explains the options of a command.
+"""
+
+
+def _parser():
+    from fastnn import __version__
+
+    parser = argparse.ArgumentParser(
+        prog=program(), description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for module in (train, predict, info, export, bench):
+        module.add(commands)
+    return parser
+
+
+def main(arguments=None):
+    """Runs a command.
+
+    Parameters
+    ----------
+    arguments : list of str or None
+        None: those of the process.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    parser = _parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as end:  # after --help, --version or wrong usage
+        return int(end.code or 0)
+    try:
+        if options.command is None:
+            parser.print_help()
+        else:
+            options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read us, such as `head`, has enough; the interpreter must not flush at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("FASTNN_TRACEBACK"):
+            raise
+        message, code = _explained(error)
+        print(f"{Path(parser.prog).name}: error: {message}", file=sys.stderr)
+        return code
+    return 0
+
+
+def _explained(error):
+    """Message and exit code of an exception."""
+    if isinstance(error, CommandError):
+        return str(error), error.code
+    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError,
+                          NotADirectoryError)):
+        return (f"{error.strerror}: {error.filename}" if error.strerror else str(error)), 2
+    if isinstance(error, ValueError):  # what the library says of wrong values and files
+        return str(error), 2
+    if isinstance(error, MemoryError):
+        return "not enough memory", 1
+    return (f"{type(error).__name__}: {error}\n"
+            "(with FASTNN_TRACEBACK=1 in the environment it says where)"), 1

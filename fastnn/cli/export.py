@@ -1,0 +1,65 @@
+"""``export``: a model file for other programs."""
+
+import inspect
+from pathlib import Path
+
+from fastnn.cli.common import CommandError, Help, check_output, load_model, note
+
+ENDINGS = {"c": ".h", "onnx": ".onnx"}
+
+EPILOG = """\
+Scaling is part of what is exported; turning text columns into inputs is not: '%(prog)s' lists the
+inputs it expects where a model was trained on a table.
+
+examples:
+  %(prog)s model.safetensors --to onnx
+  %(prog)s model.safetensors --to c --prefix price -o price.h
+"""
+
+
+def add(commands):
+    """Adds the command and its options."""
+    parser = commands.add_parser(
+        "export", help="write a model as ONNX or as a C header", formatter_class=Help,
+        description="Writes a model for programs without Python.", epilog=EPILOG)
+    parser.set_defaults(run=run)
+    parser.add_argument("model", help="model file")
+    parser.add_argument("--to", required=True, choices=sorted(ENDINGS),
+                        help="c: a header without dependencies; onnx: for ONNX Runtime and others")
+    parser.add_argument("-o", "--output", metavar="FILE",
+                        help="file to write (default: the model's name with .h or .onnx)")
+    parser.add_argument("-f", "--force", action="store_true", help="replace an existing file")
+    parser.add_argument("--prefix", metavar="NAME", help="c: what all names start with")
+    parser.add_argument("--opset", type=int, metavar="N", help="onnx: version of the operators")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+
+
+def run(options):
+    """Exports."""
+    for name, other in (("prefix", "c"), ("opset", "onnx")):
+        if getattr(options, name) is not None and options.to != other:
+            raise CommandError(f"--{name} goes with --to {other} only")
+    model = load_model(options.model)
+    output = options.output or Path(options.model).with_suffix(ENDINGS[options.to])
+    output = check_output(output, options.force, options.model)
+    try:
+        from fastnn import export
+        write = export.onnx if options.to == "onnx" else export.c_header
+    except (ImportError, AttributeError):
+        raise CommandError("this version of fastnn cannot export", 1) from None
+    settings = {name: getattr(options, name) for name in ("prefix", "opset")
+                if getattr(options, name) is not None}
+    try:
+        inspect.signature(write).bind(model, output, **settings)
+    except TypeError:
+        raise CommandError(f"this version of fastnn has no --{min(settings)}", 1) from None
+    try:
+        write(model, output, **settings)
+    except ImportError as error:
+        raise CommandError(str(error), 1) from None
+    if not options.quiet:
+        print(f"wrote {output} ({output.stat().st_size:,} bytes)")
+        if model.table is not None and model.table.count().keys() - {"number"}:
+            names = model.table.feature_names
+            note(f"it takes {len(names)} numbers in this order: " + ", ".join(names[:6])
+                 + (", ... ('info --json' lists all)" if len(names) > 6 else ""))

@@ -1,0 +1,102 @@
+"""``info``: what a model file holds."""
+
+import json
+import os
+
+from fastnn.cli.common import Help, load_model
+
+
+def add(commands):
+    """Adds the command and its options."""
+    parser = commands.add_parser(
+        "info", help="tell what a model file holds", formatter_class=Help,
+        description="Checks a model file and tells what it holds: the network, the columns it "
+                    "takes, what it predicts.")
+    parser.set_defaults(run=run)
+    parser.add_argument("model", help="model file")
+    parser.add_argument("--json", action="store_true", help="the same for programs")
+
+
+def run(options):
+    """Prints."""
+    found = described(options.model)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return
+    columns, targets = found.pop("columns"), found.pop("targets")
+    features = found.pop("inputs")
+    if found["classes"] is not None:
+        found["classes"] = _shortened(found["classes"])
+    if targets:
+        found["predicts"] = ", ".join(targets)
+    if columns is None and features is not None:
+        found["inputs"] = _shortened(features)
+    for name, value in found.items():
+        if value is not None:
+            print(f"{name.replace('_', ' '):15} {_shown(value)}")
+    if columns is not None:
+        print(f"\nthe table must have {len(columns)} columns (others are ignored):")
+        width = min(30, max(len(column["name"]) for column in columns))
+        for column in columns:
+            print(f"  {column['name']:{width}}  {column['kind']:9} {column['note']}".rstrip())
+
+
+def described(path):
+    """Everything about a model file, as plain values."""
+    from fastnn import model_file
+
+    load_model(path)  # for its messages
+    model, settings, header = model_file.describe(path)
+    net = model.net
+    columns = None
+    if model.table is not None:
+        columns = [{"name": column.name, "kind": column.kind, "note": _note(column)}
+                   for column in model.table.columns]
+    activations = sorted(set(net.activations))
+    return {
+        "file": os.fspath(path),
+        "size_bytes": os.path.getsize(path),
+        "network": "-".join(map(str, net.sizes)),
+        "activation": activations[0] if len(activations) == 1 else list(net.activations),
+        "output": net.output,
+        "parameters": net.n_parameters,
+        "dtype": net.dtype.name,
+        "task": model.task,
+        "classes": None if model.classes_ is None else model.classes_.tolist(),
+        "targets": list(getattr(model.table, "targets", ())),
+        "scaled": model.scaler is not None,
+        "estimator": settings.get("estimator", {}).get("class"),
+        "inputs": None if model.feature_names_in_ is None else list(model.feature_names_in_),
+        "columns": columns,
+        "format": header["fastnn_format"],
+        "written_by": f"fastnn {header['fastnn_version']}",
+        "sha256": header["sha256"],
+        "checksum": "right",
+    }
+
+
+def _note(column):
+    if column.kind == "category":
+        several = len(column.categories) + column.missing_category
+        return f"{several}: " + _cut(", ".join(
+            [*column.categories, *(["missing"] if column.missing_category else [])]))
+    words = f"; missing too: {_cut(', '.join(column.missing_words))}" if (
+        column.missing_words) else ""
+    return f"{column.fill:g} where missing{words}"
+
+
+def _shortened(values):
+    more = f" ({len(values)} in all)" if len(values) > 8 else ""
+    return _cut(", ".join(map(str, values))) + more
+
+
+def _cut(text):
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _shown(value):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else value

@@ -1,0 +1,501 @@
+"""``train``: from a table to a model file, with scores on rows held out."""
+
+import argparse
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.cli.common import (
+    CommandError,
+    Help,
+    Progress,
+    add_table_options,
+    blocks,
+    check_output,
+    count,
+    near,
+    need,
+    note,
+    program,
+    read_table,
+)
+
+MAX_CLASS_VALUES = 20     # different whole numbers in a target that is taken for classes
+EARLY_STOPPING_ROWS = 1000
+FEWEST_ROWS = 10
+VALIDATION_FRACTION = 0.1
+
+EPILOG = """\
+What happens: columns of numbers are standardised (missing values become the median), columns of
+text get one input per category, columns that cannot be learned from are left out and named. A part
+of the rows is held out, the network learns from the rest, and its scores on the held-out rows are
+printed beside those of a model that always gives the same answer: only what lies between the two
+has been learned. All of that is saved in one file, for 'predict'.
+
+examples:
+  %(prog)s iris.csv --target species
+  %(prog)s houses.csv --target price --drop id --hidden 128,64 -o houses.safetensors
+  %(prog)s wine.csv --target quality --task regression --seed 1
+"""
+
+
+def names(text):
+    """Column names, separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def hidden_sizes(text):
+    """Units per hidden layer."""
+    if text.strip().lower() in ("0", "none", ""):
+        return ()
+    return tuple(positive(part) for part in text.split(","))
+
+
+def positive(text):
+    """A whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} must be 1 or more")
+    return value
+
+
+def number(low, high, closed=False):
+    """A type of option: a number in (low, high), or [low, high)."""
+    def parse(text):
+        value = float(text)
+        if not (low < value < high or closed and value == low):
+            bounds = f"{'at least' if closed else 'above'} {low:g}" + (
+                f" and below {high:g}" if high < np.inf else "")
+            raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
+        return value
+    parse.__name__ = "number"
+    return parse
+
+
+def add(commands):
+    """Adds the command and its options."""
+    parser = commands.add_parser(
+        "train", help="learn from a table, print scores, save a model", formatter_class=Help,
+        description="Learns to predict a column of a table from the others.", epilog=EPILOG)
+    parser.set_defaults(run=run)
+    parser.add_argument("data", help="CSV (also .gz) or Parquet file with a header line; - reads "
+                                     "CSV from standard input")
+    parser.add_argument("-t", "--target", required=True, action="append", metavar="COL",
+                        help="column to predict; several, by commas or repeated, for a regression "
+                             "of several numbers")
+    parser.add_argument("-o", "--output", default="model.safetensors", metavar="FILE",
+                        help="model file to write (default: model.safetensors)")
+    parser.add_argument("-f", "--force", action="store_true", help="replace an existing file")
+    parser.add_argument("--task", choices=("auto", "classification", "regression"), default="auto",
+                        help="predict classes or numbers (default: auto, by the target's values)")
+    parser.add_argument("--drop", action="append", default=[], metavar="COL",
+                        help="columns not to learn from, such as a row number")
+    parser.add_argument("--test-fraction", type=number(0, 1), default=0.2, metavar="X",
+                        help="share of the rows held out for the scores (default: 0.2)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="of the split, the first weights and the order of rows; the same seed "
+                             "gives the same model (default: 0)")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
+    group = parser.add_argument_group("the network and its training")
+    group.add_argument("--hidden", type=hidden_sizes, default=(64, 64), metavar="N,N",
+                       help="units of each hidden layer; 0: none, a linear model (default: 64,64)")
+    group.add_argument("--activation", default="relu", metavar="NAME",
+                       help="relu, tanh, gelu, silu, ... (default: relu)")
+    group.add_argument("--epochs", "--max-iter", type=positive, default=200, metavar="N",
+                       help="passes over the rows, at most (default: 200)")
+    group.add_argument("--learning-rate", type=number(0, np.inf), default=1e-3, metavar="X",
+                       help="step size of Adam (default: 0.001)")
+    group.add_argument("--alpha", type=number(0, np.inf, closed=True), default=1e-4, metavar="X",
+                       help="L2 penalty; larger against overfitting (default: 0.0001)")
+    group.add_argument("--batch-size", type=positive, metavar="N",
+                       help="rows per step (default: 32 to 256, by the number of rows)")
+    group.add_argument("--early-stopping", action=argparse.BooleanOptionalAction, default=None,
+                       help="stop when a tenth of the rows, taken from the training, is predicted "
+                            f"no better (default: with {EARLY_STOPPING_ROWS} rows or more)")
+    group.add_argument("--dtype", choices=("float32", "float64"),
+                       help="precision (default: float32)")
+    group.add_argument("--threads", type=positive, metavar="N",
+                       help="threads (default: all that are allowed); does not change the result")
+    add_table_options(parser)
+
+
+def run(options):
+    """Trains, prints, saves."""
+    need(("pandas", "pandas"), ("sklearn", "scikit-learn"))
+    started = time.perf_counter()
+    if options.seed < 0:
+        raise CommandError(f"--seed {options.seed} must be 0 or more")
+    _check_activation(options.activation)
+    output = check_output(options.output, options.force, options.data)
+    quiet = options.quiet
+    frame = read_table(options.data, options.separator, options.encoding)
+    targets = [name for text in options.target for name in _split(text, frame)]
+    dropped = [name for text in options.drop for name in _split(text, frame)]
+    frame.columns = list(map(str, frame.columns))
+    _check_columns(frame, targets, dropped)
+    say = (lambda *words: None) if quiet else (lambda *words: print(*words, flush=True))
+    say(f"{options.data}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
+    frame, features = _features(frame, targets, dropped, quiet)
+    goal = _goal(frame, targets, options.task)
+    say(f"task: {goal.describe()}")
+
+    rng = np.random.default_rng(options.seed)
+    train_rows, test_rows = _split_rows(len(frame), goal.codes, options.test_fraction, rng)
+    table, X_train = _encode(features, frame, train_rows, targets, options.dtype or "float32",
+                             quiet)
+    kinds = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
+             "category": "of categories"}
+    say("inputs: " + ", ".join(f"{n} {kinds[kind]}" for kind, n in table.count().items())
+        + f"; {count(len(table.feature_names), 'input')} of the network")
+    dtype = goal.scale_targets(train_rows, options.dtype)
+    if X_train.dtype != dtype:
+        note(f"trained in {dtype}: {targets[0]!r} varies little beside its size", quiet)
+        X_train = X_train.astype(dtype)
+    model, epochs, seconds = _train(options, goal, X_train, train_rows, rng, say)
+    predictor = _predictor(model, goal, table)
+
+    say(f"trained {count(epochs, 'epoch')} in {seconds:.1f} s\n")
+    test = frame.iloc[test_rows]
+    say(f"scores on {count(len(test), 'held-out row')}:")
+    _print_scores(goal, predictor, test, train_rows, test_rows, say)
+    predictor.save(output)
+    say(f"\nsaved {output} ({output.stat().st_size:,} bytes) after "
+        f"{time.perf_counter() - started:.1f} s in all")
+    say(f"next: {program()} predict {_quoted(output)} NEW.csv -o predictions.csv")
+
+
+# ---- the table ----
+
+def _split(text, frame):
+    """Names in an option: one that holds a comma, or several."""
+    return [text] if text in map(str, frame.columns) else names(text)
+
+
+def _check_activation(name):
+    from fastnn._kernels import ACTIVATIONS, ALIASES
+
+    if name not in (known := (*ACTIVATIONS, *ALIASES)):
+        raise CommandError(f"--activation {name!r} is not known{near(name, known)}")
+
+
+def _check_columns(frame, targets, dropped):
+    if not targets:
+        raise CommandError("--target must name a column")
+    for option, given in (("--target", targets), ("--drop", dropped)):
+        for name in given:
+            if name not in frame.columns:
+                one = ""
+                if len(frame.columns) == 1:
+                    one = " (is another --separator right? one column was found)"
+                raise CommandError(
+                    f"{option}: the table has no column {name!r}{near(name, frame.columns)}{one}")
+            if given.count(name) > 1:
+                raise CommandError(f"{option} names {name!r} twice")
+    both = set(targets) & set(dropped)
+    if both:
+        raise CommandError(f"{min(both)!r} is both --target and --drop")
+    if len(frame) == 0:
+        raise CommandError("the table has a header line but no rows")
+
+
+def _features(frame, targets, dropped, quiet):
+    """The rows whose target is known, and the names of the columns to learn from."""
+    missing = frame[targets].isna().any(axis=1)
+    if missing.any():
+        if missing.all():
+            raise CommandError(f"the target {targets[0]!r} is missing in all rows")
+        frame = frame[~missing]
+        note(f"{count(int(missing.sum()), 'row')} left out: the target is missing there", quiet)
+    if len(frame) < FEWEST_ROWS:
+        raise CommandError(f"{count(len(frame), 'row')} with a known target are not enough to "
+                           f"learn from; at least {FEWEST_ROWS} are needed")
+    features = [name for name in frame.columns if name not in (*targets, *dropped)]
+    for name in list(features):
+        values = frame[name]
+        if values.dtype.kind in "iu" and len(values) > FEWEST_ROWS and bool(
+                (np.diff(values.to_numpy()) == 1).all()):
+            if name.startswith("Unnamed:"):
+                features.remove(name)
+                note(f"column {name!r} is left out: it has no name and counts the rows", quiet)
+            else:
+                note(f"column {name!r} counts the rows; if it says nothing about them: "
+                     f"--drop {_quoted(name)}", quiet)
+    if not features:
+        raise CommandError("the table has no column to learn from beside the target")
+    return frame, features
+
+
+def _encode(features, frame, rows, targets, dtype, quiet):
+    """The encoder fitted to the rows for training, and their scaled inputs."""
+    from fastnn.table import TableEncoder
+
+    known = frame.iloc[rows][features]
+    table = TableEncoder(targets=targets).fit(known)
+    for text in table.notes:
+        note(text, quiet)
+    X = np.empty((len(known), len(table.feature_names)), dtype)
+    start = 0
+    for block in blocks(known):
+        X[start:start + len(block)] = table.scaler.apply(table.transform(block), dtype)
+        start += len(block)
+    return table, X
+
+
+def _split_rows(n_rows, codes, fraction, rng):
+    """Rows to learn from and rows held out, both in the table's order; classes shared alike."""
+    order = rng.permutation(n_rows)
+    if codes is None:
+        n_held = min(max(1, round(fraction * n_rows)), n_rows - 1)
+        return np.sort(order[n_held:]), np.sort(order[:n_held])
+    # of each class its share, and always one left to learn from
+    held = []
+    for code in range(codes.max() + 1):
+        members = order[codes[order] == code]
+        held.append(members[:min(round(fraction * len(members)), len(members) - 1)])
+    held = np.concatenate(held)
+    if len(held) == 0:
+        raise CommandError(f"a share of {fraction:g} of {count(n_rows, 'row')} holds out none; "
+                           "give more rows or a larger --test-fraction")
+    return np.setdiff1d(np.arange(n_rows), held), np.sort(held)
+
+
+# ---- what is predicted ----
+
+@dataclass
+class Goal:
+    """The target: numbers, or codes of classes."""
+
+    names: list
+    why: str
+    values: np.ndarray | None = None     # (n_rows, n_targets), for regression
+    classes: np.ndarray | None = None
+    codes: np.ndarray | None = None      # (n_rows,)
+    mean: np.ndarray | None = None
+    scale: np.ndarray | None = None
+
+    def describe(self):
+        if self.classes is None:
+            return f"regression of {', '.join(map(repr, self.names))} ({self.why})"
+        shown = ", ".join(map(str, self.classes[:6])) + (", ..." if len(self.classes) > 6 else "")
+        return (f"classification of {self.names[0]!r} into {len(self.classes)} classes: {shown} "
+                f"({self.why})")
+
+    def scale_targets(self, rows, dtype):
+        """Mean and scale of the rows for training; the dtype to train in."""
+        if self.values is None:
+            return dtype or "float32"
+        self.mean, self.scale = self.values[rows].mean(axis=0), self.values[rows].std(axis=0)
+        for name, scale in zip(self.names, self.scale, strict=True):
+            if not scale > 0:
+                raise CommandError(f"the target {name!r} has one value only in the rows to learn "
+                                   "from: there is nothing to predict")
+        # float32 holds 7 digits: too few for what varies in the fifth
+        return dtype or ("float64" if (np.abs(self.mean) > 1e4 * self.scale).any() else "float32")
+
+
+def _goal(frame, targets, task):
+    if len(targets) > 1:
+        if task == "classification":
+            raise CommandError("--target names several columns: that goes with regression; for "
+                               "classification train one model for each")
+        values = [_target_numbers(frame[name], name) for name in targets]
+        return Goal(targets, "several targets", values=np.column_stack(values))
+    name, = targets
+    series = frame[name]
+    kind, why = _kind_of_target(series, name)
+    if task == "auto":
+        task = "regression" if kind == "number" else "classification"
+    else:
+        why = "as asked"
+    if task == "regression":
+        return Goal(targets, why, values=_target_numbers(series, name).reshape(-1, 1))
+    classes, codes = _target_classes(series, name)
+    if len(classes) == 1:
+        raise CommandError(f"the target {name!r} has one class only, {classes[0].item()!r}: there "
+                           "is nothing to tell apart")
+    if len(classes) > max(MAX_CLASS_VALUES, len(series) // 2):
+        raise CommandError(f"the target {name!r} has {len(classes)} classes in "
+                           f"{len(series)} rows: too many to learn; is it the right column"
+                           + (", or --task regression?" if kind != "class" else "?"))
+    return Goal(targets, why, classes=classes, codes=codes)
+
+
+def _kind_of_target(series, name):
+    """Whether a target's values are classes, and how one can tell."""
+    from pandas.api import types
+
+    if types.is_datetime64_any_dtype(series.dtype) or types.is_complex_dtype(series.dtype):
+        raise CommandError(f"the target {name!r} has dtype {series.dtype}; turn it into numbers or "
+                           "classes first")
+    if types.is_bool_dtype(series.dtype):
+        return "class", "true or false"
+    if not types.is_numeric_dtype(series.dtype):
+        return "class", "text"
+    values = series.to_numpy(np.float64)
+    different = len(np.unique(values))
+    if (values == np.floor(values)).all() and different <= min(MAX_CLASS_VALUES, len(values) // 5):
+        return "few numbers", (f"{different} different whole numbers; if they are amounts: "
+                               "--task regression")
+    return "number", f"{different:,} different numbers"
+
+
+def _target_numbers(series, name):
+    from fastnn.table import Column, _numbers
+
+    try:
+        return _numbers(Column(name, "number"), series)
+    except ValueError as error:
+        raise CommandError(f"a regression needs numbers, but {error}") from None
+
+
+def _target_classes(series, name):
+    from pandas.api import types
+
+    if types.is_bool_dtype(series.dtype):
+        values = series.to_numpy(bool)
+    elif types.is_numeric_dtype(series.dtype):
+        values = series.to_numpy(np.float64)
+        if not (values == np.floor(values)).all() or np.abs(values).max() > 2**53:
+            raise CommandError(f"the target {name!r} has numbers that are not whole: no classes; "
+                               "leave out --task classification")
+        values = values.astype(np.int64)
+    else:
+        values = np.array(list(map(str, series)))
+    return np.unique(values, return_inverse=True)
+
+
+# ---- training ----
+
+def _train(options, goal, X, rows, rng, say):
+    """The fitted estimator, its epochs and seconds."""
+    from fastnn.estimators import MLPClassifier, MLPRegressor
+
+    stopping = options.early_stopping
+    if stopping is None:
+        stopping = len(X) >= EARLY_STOPPING_ROWS
+    if goal.classes is None:
+        y = ((goal.values[rows] - goal.mean) / goal.scale).astype(X.dtype)
+        y = y[:, 0] if y.shape[1] == 1 else y
+        kind = MLPRegressor
+    else:
+        y = goal.codes[rows]
+        kind = MLPClassifier
+    fit, held = np.arange(len(X)), None
+    if stopping:
+        codes = None if goal.classes is None else y
+        fit, held = _split_rows(len(X), codes, VALIDATION_FRACTION, rng)
+        if len(held) < 2:
+            raise CommandError("too few rows for --early-stopping; use --no-early-stopping")
+    batch = options.batch_size or (32 if len(fit) < 5000 else 128 if len(fit) < 50000 else 256)
+    model = kind(
+        hidden_layer_sizes=options.hidden, activation=options.activation, alpha=options.alpha,
+        batch_size=min(batch, len(fit)), learning_rate_init=options.learning_rate,
+        max_iter=options.epochs, random_state=options.seed % 2**32, early_stopping=stopping,
+        n_threads=options.threads)
+    sizes = "-".join(map(str, (X.shape[1], *options.hidden, _n_outputs(goal))))
+    say(f"network: {sizes}, {options.activation}; {count(len(fit), 'row')} to learn from"
+        + (f", {len(held):,} to stop by" if stopping else ""))
+    progress = Progress(options.quiet)
+    model._after_epoch = _teller(progress, options.epochs)
+    started = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            if stopping:
+                model.fit(X[fit], y[fit], validation_data=(X[held], y[held]))
+            else:
+                model.fit(X, y)
+        except ValueError as error:
+            if "non-finite" not in str(error):
+                raise
+            raise CommandError("training diverged: use a smaller --learning-rate", 1) from None
+        finally:
+            progress.close()
+    for warning in caught:
+        text = str(warning.message)
+        if "interrupted by user" in text:  # the estimator keeps what it has and goes on
+            raise KeyboardInterrupt
+        if "diverged" in text:
+            note(text, options.quiet)
+    return model, model.n_iter_, time.perf_counter() - started
+
+
+def _n_outputs(goal):
+    if goal.classes is None:
+        return len(goal.names)
+    return len(goal.classes) if len(goal.classes) > 2 else 1
+
+
+def _teller(progress, epochs):
+    def tell(model):
+        text = f"epoch {model.n_iter_}/{epochs}, loss {model.loss_:.4f}"
+        if model.validation_scores_:
+            metric = "accuracy" if hasattr(model, "classes_") else "R2"
+            text += f", {metric} {model.validation_scores_[-1]:.4f}"
+        progress.show(model.n_iter_, text)
+    return tell
+
+
+def _predictor(model, goal, table):
+    """The network with everything around it; a regression's outputs in the target's own units."""
+    from fastnn.predictor import Predictor
+
+    net = model._predictor().net
+    if goal.classes is None:
+        arrays = net.get_weights()
+        w, b = (array.astype(np.float64) for array in arrays[-2:])
+        arrays[-2:] = w * goal.scale, b * goal.scale + goal.mean
+        net.set_weights(arrays)
+    return Predictor(net, "regression" if goal.classes is None else "classification",
+                     classes=goal.classes, feature_names=table.feature_names, scaler=table.scaler,
+                     table=table)
+
+
+# ---- scores ----
+
+def _print_scores(goal, predictor, test, train_rows, test_rows, say):
+    if goal.classes is None:
+        found = np.concatenate([predictor.predict(block) for block in blocks(test)])
+        found = found.reshape(len(test), -1).astype(np.float64)
+        say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
+        for i, name in enumerate(goal.names):
+            truth = goal.values[test_rows, i]
+            label = "network" if len(goal.names) == 1 else f"{name[:18]}"
+            say(_regression_line(label, truth, found[:, i]))
+            constant = np.full(len(truth), goal.mean[i])
+            say(_regression_line("always the mean", truth, constant))
+        return
+    found = np.concatenate([predictor.predict_proba(block) for block in blocks(test)])
+    share = np.bincount(goal.codes[train_rows], minlength=len(goal.classes)) / len(train_rows)
+    truth = goal.codes[test_rows]
+    commonest = str(goal.classes[share.argmax()])
+    label = f"always {commonest[:24]!r}"
+    width = max(18, len(label))
+    say(f"  {'':{width}} {'accuracy':>9} {'balanced':>9} {'log loss':>9}")
+    say(_class_line("network", width, truth, found))
+    say(_class_line(label, width, truth, np.broadcast_to(share, found.shape)))
+
+
+def _regression_line(label, truth, found):
+    error = found - truth
+    spread = np.sum((truth - truth.mean()) ** 2)
+    r2 = f"{1 - np.sum(error ** 2) / spread:9.4f}" if spread > 0 else f"{'-':>9}"
+    return (f"  {label:18} {r2} {np.abs(error).mean():12.6g} "
+            f"{np.sqrt(np.mean(error ** 2)):12.6g}")
+
+
+def _class_line(label, width, truth, probabilities):
+    guess = probabilities.argmax(axis=1)
+    recall = [np.mean(guess[truth == code] == code) for code in np.unique(truth)]
+    chance = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    eps = np.finfo(probabilities.dtype).eps
+    return (f"  {label:{width}} {np.mean(guess == truth):9.4f} {np.mean(recall):9.4f} "
+            f"{-np.log(np.clip(chance, eps, 1)).mean():9.4f}")
+
+
+def _quoted(text):
+    import shlex
+
+    return shlex.quote(str(text))
