@@ -16,6 +16,7 @@ pandas is imported with the first frame, not before.
 
 import math
 import re
+import sys
 from dataclasses import dataclass
 from itertools import chain
 
@@ -253,7 +254,7 @@ def _column_from(plain):
     else:
         fill = plain["fill"]
         _check(isinstance(fill, (int, float)) and not isinstance(fill, bool)
-               and abs(fill) <= np.finfo(np.float64).max, ": fill must be a finite number")
+               and abs(fill) <= sys.float_info.max, ": fill must be a finite number")
         values["fill"] = float(fill)
     if "missing_words" in plain:
         values["missing_words"] = _strings(plain, "missing_words")
@@ -384,6 +385,12 @@ def _factorize(name, series, text=True):
         raise TableError(f"column {name!r} holds lists or other containers, which cannot become "
                          "numbers: leave it out", name) from None
     values = list(values)
+    if text and series.dtype == object and any(value in (0, 1) for value in values
+                                               if not isinstance(value, str)):
+        # pandas takes False and 0 for the same, True and 1 too
+        there = series.notna()
+        codes, values = factorize(series.where(~there, series[there].map(_label)))
+        return codes, list(values)
     return codes, list(map(_label, values)) if text else values
 
 
@@ -507,6 +514,8 @@ def _refuse(column, series, wrong):
     first = int(np.argmax(wrong))
     what = {"number": "a finite number", "boolean": "true or false",
             "date": "a date such as 2024-12-31"}[column.kind]
+    if column.kind == "number" and isinstance(series.iloc[first], str):
+        what = "a number"
     more = int(wrong.sum()) - 1
     raise TableError(
         f"column {column.name!r}, row {series.index[first]}: {_shown(series.iloc[first])} is not "

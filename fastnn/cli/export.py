@@ -20,7 +20,8 @@ examples:
 def add(commands):
     """Adds the command and its options."""
     parser = commands.add_parser(
-        "export", help="write a model as ONNX or as a C header", formatter_class=Help,
+        "export", usage="%(prog)s MODEL --to {c,onnx} [options]",
+        help="write a model as ONNX or as a C header", formatter_class=Help,
         description="Writes a model for programs without Python.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("model", help="model file")

@@ -32,7 +32,8 @@ examples:
 def add(commands):
     """Adds the command and its options."""
     parser = commands.add_parser(
-        "predict", help="apply a model to the rows of a table", formatter_class=Help,
+        "predict", usage="%(prog)s MODEL DATA [options]",
+        help="apply a model to the rows of a table", formatter_class=Help,
         description="Writes one prediction for each row of a table.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("model", help="model file, from 'train' or from Python")

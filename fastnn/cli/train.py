@@ -3,7 +3,6 @@
 import argparse
 import time
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,8 +20,9 @@ from fastnn.cli.common import (
     program,
     read_table,
 )
+from fastnn.cli.goal import find_goal
+from fastnn.cli.scores import print_scores
 
-MAX_CLASS_VALUES = 20     # different whole numbers in a target that is taken for classes
 EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
 VALIDATION_FRACTION = 0.1
@@ -50,7 +50,11 @@ def hidden_sizes(text):
     """Units per hidden layer."""
     if text.strip().lower() in ("0", "none", ""):
         return ()
-    return tuple(positive(part) for part in text.split(","))
+    try:
+        return tuple(positive(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers of units such as 64 or "
+                                         "128,64") from None
 
 
 def positive(text):
@@ -77,7 +81,8 @@ def number(low, high, closed=False):
 def add(commands):
     """Adds the command and its options."""
     parser = commands.add_parser(
-        "train", help="learn from a table, print scores, save a model", formatter_class=Help,
+        "train", usage="%(prog)s DATA --target COL [options]",
+        help="learn from a table, print scores, save a model", formatter_class=Help,
         description="Learns to predict a column of a table from the others.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("data", help="CSV (also .gz) or Parquet file with a header line; - reads "
@@ -138,7 +143,7 @@ def run(options):
     say = (lambda *words: None) if quiet else (lambda *words: print(*words, flush=True))
     say(f"{options.data}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
     frame, features = _features(frame, targets, dropped, quiet)
-    goal = _goal(frame, targets, options.task)
+    goal = find_goal(frame, targets, options.task)
     say(f"task: {goal.describe()}")
 
     rng = np.random.default_rng(options.seed)
@@ -159,7 +164,9 @@ def run(options):
     say(f"trained {count(epochs, 'epoch')} in {seconds:.1f} s\n")
     test = frame.iloc[test_rows]
     say(f"scores on {count(len(test), 'held-out row')}:")
-    _print_scores(goal, predictor, test, train_rows, test_rows, say)
+    if not print_scores(goal, predictor, test, train_rows, test_rows, say):
+        note("no better than the same answer for every row: the columns may say nothing about the "
+             "target, or there are too few rows", quiet)
     predictor.save(output)
     say(f"\nsaved {output} ({output.stat().st_size:,} bytes) after "
         f"{time.perf_counter() - started:.1f} s in all")
@@ -261,111 +268,6 @@ def _split_rows(n_rows, codes, fraction, rng):
     return np.setdiff1d(np.arange(n_rows), held), np.sort(held)
 
 
-# ---- what is predicted ----
-
-@dataclass
-class Goal:
-    """The target: numbers, or codes of classes."""
-
-    names: list
-    why: str
-    values: np.ndarray | None = None     # (n_rows, n_targets), for regression
-    classes: np.ndarray | None = None
-    codes: np.ndarray | None = None      # (n_rows,)
-    mean: np.ndarray | None = None
-    scale: np.ndarray | None = None
-
-    def describe(self):
-        if self.classes is None:
-            return f"regression of {', '.join(map(repr, self.names))} ({self.why})"
-        shown = ", ".join(map(str, self.classes[:6])) + (", ..." if len(self.classes) > 6 else "")
-        return (f"classification of {self.names[0]!r} into {len(self.classes)} classes: {shown} "
-                f"({self.why})")
-
-    def scale_targets(self, rows, dtype):
-        """Mean and scale of the rows for training; the dtype to train in."""
-        if self.values is None:
-            return dtype or "float32"
-        self.mean, self.scale = self.values[rows].mean(axis=0), self.values[rows].std(axis=0)
-        for name, scale in zip(self.names, self.scale, strict=True):
-            if not scale > 0:
-                raise CommandError(f"the target {name!r} has one value only in the rows to learn "
-                                   "from: there is nothing to predict")
-        # float32 holds 7 digits: too few for what varies in the fifth
-        return dtype or ("float64" if (np.abs(self.mean) > 1e4 * self.scale).any() else "float32")
-
-
-def _goal(frame, targets, task):
-    if len(targets) > 1:
-        if task == "classification":
-            raise CommandError("--target names several columns: that goes with regression; for "
-                               "classification train one model for each")
-        values = [_target_numbers(frame[name], name) for name in targets]
-        return Goal(targets, "several targets", values=np.column_stack(values))
-    name, = targets
-    series = frame[name]
-    kind, why = _kind_of_target(series, name)
-    if task == "auto":
-        task = "regression" if kind == "number" else "classification"
-    else:
-        why = "as asked"
-    if task == "regression":
-        return Goal(targets, why, values=_target_numbers(series, name).reshape(-1, 1))
-    classes, codes = _target_classes(series, name)
-    if len(classes) == 1:
-        raise CommandError(f"the target {name!r} has one class only, {classes[0].item()!r}: there "
-                           "is nothing to tell apart")
-    if len(classes) > max(MAX_CLASS_VALUES, len(series) // 2):
-        raise CommandError(f"the target {name!r} has {len(classes)} classes in "
-                           f"{len(series)} rows: too many to learn; is it the right column"
-                           + (", or --task regression?" if kind != "class" else "?"))
-    return Goal(targets, why, classes=classes, codes=codes)
-
-
-def _kind_of_target(series, name):
-    """Whether a target's values are classes, and how one can tell."""
-    from pandas.api import types
-
-    if types.is_datetime64_any_dtype(series.dtype) or types.is_complex_dtype(series.dtype):
-        raise CommandError(f"the target {name!r} has dtype {series.dtype}; turn it into numbers or "
-                           "classes first")
-    if types.is_bool_dtype(series.dtype):
-        return "class", "true or false"
-    if not types.is_numeric_dtype(series.dtype):
-        return "class", "text"
-    values = series.to_numpy(np.float64)
-    different = len(np.unique(values))
-    if (values == np.floor(values)).all() and different <= min(MAX_CLASS_VALUES, len(values) // 5):
-        return "few numbers", (f"{different} different whole numbers; if they are amounts: "
-                               "--task regression")
-    return "number", f"{different:,} different numbers"
-
-
-def _target_numbers(series, name):
-    from fastnn.table import Column, _numbers
-
-    try:
-        return _numbers(Column(name, "number"), series)
-    except ValueError as error:
-        raise CommandError(f"a regression needs numbers, but {error}") from None
-
-
-def _target_classes(series, name):
-    from pandas.api import types
-
-    if types.is_bool_dtype(series.dtype):
-        values = series.to_numpy(bool)
-    elif types.is_numeric_dtype(series.dtype):
-        values = series.to_numpy(np.float64)
-        if not (values == np.floor(values)).all() or np.abs(values).max() > 2**53:
-            raise CommandError(f"the target {name!r} has numbers that are not whole: no classes; "
-                               "leave out --task classification")
-        values = values.astype(np.int64)
-    else:
-        values = np.array(list(map(str, series)))
-    return np.unique(values, return_inverse=True)
-
-
 # ---- training ----
 
 def _train(options, goal, X, rows, rng, say):
@@ -451,48 +353,6 @@ def _predictor(model, goal, table):
     return Predictor(net, "regression" if goal.classes is None else "classification",
                      classes=goal.classes, feature_names=table.feature_names, scaler=table.scaler,
                      table=table)
-
-
-# ---- scores ----
-
-def _print_scores(goal, predictor, test, train_rows, test_rows, say):
-    if goal.classes is None:
-        found = np.concatenate([predictor.predict(block) for block in blocks(test)])
-        found = found.reshape(len(test), -1).astype(np.float64)
-        say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
-        for i, name in enumerate(goal.names):
-            truth = goal.values[test_rows, i]
-            label = "network" if len(goal.names) == 1 else f"{name[:18]}"
-            say(_regression_line(label, truth, found[:, i]))
-            constant = np.full(len(truth), goal.mean[i])
-            say(_regression_line("always the mean", truth, constant))
-        return
-    found = np.concatenate([predictor.predict_proba(block) for block in blocks(test)])
-    share = np.bincount(goal.codes[train_rows], minlength=len(goal.classes)) / len(train_rows)
-    truth = goal.codes[test_rows]
-    commonest = str(goal.classes[share.argmax()])
-    label = f"always {commonest[:24]!r}"
-    width = max(18, len(label))
-    say(f"  {'':{width}} {'accuracy':>9} {'balanced':>9} {'log loss':>9}")
-    say(_class_line("network", width, truth, found))
-    say(_class_line(label, width, truth, np.broadcast_to(share, found.shape)))
-
-
-def _regression_line(label, truth, found):
-    error = found - truth
-    spread = np.sum((truth - truth.mean()) ** 2)
-    r2 = f"{1 - np.sum(error ** 2) / spread:9.4f}" if spread > 0 else f"{'-':>9}"
-    return (f"  {label:18} {r2} {np.abs(error).mean():12.6g} "
-            f"{np.sqrt(np.mean(error ** 2)):12.6g}")
-
-
-def _class_line(label, width, truth, probabilities):
-    guess = probabilities.argmax(axis=1)
-    recall = [np.mean(guess[truth == code] == code) for code in np.unique(truth)]
-    chance = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    eps = np.finfo(probabilities.dtype).eps
-    return (f"  {label:{width}} {np.mean(guess == truth):9.4f} {np.mean(recall):9.4f} "
-            f"{-np.log(np.clip(chance, eps, 1)).mean():9.4f}")
 
 
 def _quoted(text):
