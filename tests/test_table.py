@@ -1,4 +1,4 @@
-"""`TableEncoder`: kinds of columns, what it leaves out, wrong tables, settings from hostile files."""
+"""`TableEncoder`: kinds of columns, what it leaves out, wrong tables, hostile settings."""
 
 import json
 import subprocess

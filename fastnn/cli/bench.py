@@ -28,8 +28,8 @@ def add(commands):
     """Adds the command and its options."""
     parser = commands.add_parser(
         "bench", help="measure predictions and training on this machine", formatter_class=Help,
-        description="Measures in 20 seconds how fast this machine runs a model, or some typical "
-                    "networks, for one thread and more.", epilog=EPILOG)
+        description="Measures in 20 seconds how fast this machine runs and trains a model, or\n"
+                    "some typical networks, for one thread and more.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("model", nargs="?", help="model file (default: four typical networks)")
     parser.add_argument("--threads", type=positive, metavar="N",

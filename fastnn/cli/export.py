@@ -8,8 +8,8 @@ from fastnn.cli.common import CommandError, Help, check_output, load_model, note
 ENDINGS = {"c": ".h", "onnx": ".onnx"}
 
 EPILOG = """\
-Scaling is part of what is exported; turning text columns into inputs is not: '%(prog)s' lists the
-inputs it expects where a model was trained on a table.
+Scaling is part of what is exported; turning columns of text into inputs is not: 'info --json' lists
+the inputs of a model that was trained on a table.
 
 examples:
   %(prog)s model.safetensors --to onnx
