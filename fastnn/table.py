@@ -14,6 +14,7 @@ category   any other text                              one input per category, 1
 pandas is imported with the first frame, not before.
 """
 
+import datetime
 import math
 import re
 import sys
@@ -359,6 +360,8 @@ def _kind_of_objects(name, series):
         return ("category" if (codes < 0).any() else "boolean"), ()
     if all(isinstance(value, (Real, Decimal)) for value in values):
         return "number", ()
+    if all(isinstance(value, datetime.date) for value in values):
+        return "date", ()
     if all(isinstance(value, str) for value in values):
         if all(ISO_DATE.fullmatch(value) for value in values) and _dates(values) is not None:
             return "date", ()
@@ -486,8 +489,10 @@ def _converted(column, values):
                 texts.append(i)
         else:
             try:
-                known[i] = float(value)
-                wrong[i] = column.kind == "date"
+                if column.kind == "date":
+                    known[i] = _day(value)
+                else:
+                    known[i] = float(value)
             except (TypeError, ValueError, OverflowError):
                 wrong[i] = True
     if texts:
@@ -500,6 +505,16 @@ def _converted(column, values):
             known[texts] = [_date(text) for text in stripped]
         wrong[texts] = np.isnan(known[texts])
     return known, wrong
+
+
+def _day(value):
+    """A date or time of Python's as days since 1970."""
+    if isinstance(value, datetime.datetime):
+        zone = datetime.timezone.utc if value.tzinfo else None
+        return (value - datetime.datetime(1970, 1, 1, tzinfo=zone)) / datetime.timedelta(days=1)
+    if isinstance(value, datetime.date):
+        return float(value.toordinal() - datetime.date(1970, 1, 1).toordinal())
+    raise TypeError
 
 
 def _date(text):

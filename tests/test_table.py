@@ -1,5 +1,6 @@
 """`TableEncoder`: kinds of columns, what it leaves out, wrong tables, hostile settings."""
 
+import datetime
 import json
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def test_dates_become_days():
     np.testing.assert_array_equal(X, [[2], [0.5], [1]])
     np.testing.assert_array_equal(table.transform(frame(a=pd.to_datetime(stamps, format="mixed"))),
                                   X)
+    days = [datetime.date(1970, 1, 3), datetime.datetime(1970, 1, 1, 12), None]
+    np.testing.assert_array_equal(table.transform(frame(a=pd.Series(days, dtype=object))), X)
+    assert TableEncoder().fit(frame(a=[days[0], days[0].replace(day=4)])).count() == {"date": 1}
     zoned = pd.to_datetime(["1970-01-02 01:00"]).tz_localize("Europe/Berlin")
     np.testing.assert_array_equal(table.transform(frame(a=zoned)), [[1]])
     np.testing.assert_array_equal(table.transform(frame(a=[None])), [[1]])

@@ -1,5 +1,6 @@
 """``info``: what a model file holds."""
 
+import datetime
 import json
 import os
 
@@ -82,7 +83,12 @@ def _note(column):
             [*column.categories, *(["missing"] if column.missing_category else [])]))
     words = f"; missing too: {_cut(', '.join(column.missing_words))}" if (
         column.missing_words) else ""
-    return f"{column.fill:g} where missing{words}"
+    fill = f"{column.fill:g}"
+    if column.kind == "boolean":
+        fill = "true" if column.fill else "false"
+    elif column.kind == "date" and abs(column.fill) < 7e5:
+        fill = (datetime.date(1970, 1, 1) + datetime.timedelta(days=column.fill)).isoformat()
+    return f"{fill} where missing{words}"
 
 
 def _shortened(values):

@@ -236,10 +236,14 @@ def _features(frame, targets, dropped, quiet):
 
 def _encode(features, frame, rows, targets, dtype, quiet):
     """The encoder fitted to the rows for training, and their scaled inputs."""
-    from fastnn.table import TableEncoder
+    from fastnn.table import TableEncoder, TableError
 
     known = frame.iloc[rows][features]
-    table = TableEncoder(targets=targets).fit(known)
+    try:
+        table = TableEncoder(targets=targets).fit(known)
+    except TableError as error:
+        hint = f" (--drop {_quoted(error.column)})" if error.column else ""
+        raise CommandError(f"{error}{hint}") from None
     for text in table.notes:
         note(text, quiet)
     X = np.empty((len(known), len(table.feature_names)), dtype)

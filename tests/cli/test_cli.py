@@ -99,6 +99,13 @@ def test_classification(run, tmp_path):
     assert plain["parameters"] == model.net.n_parameters
 
 
+def test_info_of_other_columns(run):
+    run("train", "people.csv", "-t", "amount", "--epochs", 1)
+    _, out, _ = run("info", "model.safetensors")
+    assert re.search(r"  since +date +202\d-\d\d-\d\d where missing", out)
+    assert re.search(r"  member +boolean +(true|false) where missing", out)
+
+
 def test_regression_gives_the_targets_own_units(run, tmp_path):
     code, out, _ = run("train", "people.csv", "-t", "amount", "--drop", "group", "--dtype",
                        "float64", "-o", "m.safetensors")
@@ -181,7 +188,9 @@ def test_ways_to_write_a_table(run, name, options):
 
 def test_parquet(run):
     pytest.importorskip("pyarrow")
-    people().to_parquet("people.parquet")
+    table = people()
+    table["since"] = pd.to_datetime(table["since"]).dt.date
+    table.to_parquet("people.parquet")
     run("train", "people.parquet", "-t", "group", "-o", "a", "--epochs", 2)
     code, *_ = run("predict", "a", "people.parquet", "-o", "out.parquet")
     assert code == 0 and len(pd.read_parquet("out.parquet")) == 300
@@ -339,6 +348,13 @@ def test_mistakes_in_train(run, message, arguments):
 def test_wrong_tables(run, message, text):
     Path("t.csv").write_bytes(text)
     fails(run, 2, message, "train", "t.csv", "-t", "y", "--test-fraction", "0.1")
+
+
+def test_columns_of_lists(run):
+    pytest.importorskip("pyarrow")
+    people().assign(list=[[1]] * 300).to_parquet("t.parquet")
+    fails(run, 2, "column 'list' holds lists.* \\(--drop list\\)",
+          "train", "t.parquet", "-t", "age")
 
 
 def test_damaged_archives(run):
