@@ -266,8 +266,8 @@ def _column_from(plain):
 
 def _places(frame):
     """Name of each column as text, and how the frame calls it."""
-    if not hasattr(frame, "columns"):
-        raise TypeError(f"a table must be a data frame, not {type(frame).__name__}")
+    if not (hasattr(frame, "columns") and hasattr(frame, "iloc")):
+        raise TypeError(f"a table must be a pandas data frame, not {type(frame).__name__}")
     places = {str(name): name for name in frame.columns}
     if len(places) != len(frame.columns):
         names = list(map(str, frame.columns))

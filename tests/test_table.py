@@ -156,7 +156,7 @@ def test_what_cannot_become_numbers_is_refused(column):
 def test_double_names_and_no_frames():
     with pytest.raises(TableError, match="more than one column 'a'"):
         TableEncoder().fit(pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]))
-    with pytest.raises(TypeError, match="data frame, not ndarray"):
+    with pytest.raises(TypeError, match="pandas data frame, not ndarray"):
         TableEncoder().fit(np.ones((2, 2)))
     with pytest.raises(TableError, match="no rows"):
         TableEncoder().fit(frame(a=[]))

@@ -1,6 +1,7 @@
 """``export``: a model file for other programs."""
 
 import inspect
+from importlib import import_module
 from pathlib import Path
 
 from fastnn.cli.common import CommandError, Help, check_output, load_model, note
@@ -44,7 +45,7 @@ def run(options):
     output = options.output or Path(options.model).with_suffix(ENDINGS[options.to])
     output = check_output(output, options.force, options.model)
     try:
-        from fastnn import export
+        export = import_module("fastnn.export")
         write = export.onnx if options.to == "onnx" else export.c_header
     except (ImportError, AttributeError):
         raise CommandError("this version of fastnn cannot export", 1) from None

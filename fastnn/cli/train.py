@@ -1,6 +1,7 @@
 """``train``: from a table to a model file, with scores on rows held out."""
 
 import argparse
+import re
 import time
 import warnings
 
@@ -140,6 +141,9 @@ def run(options):
     dropped = [name for text in options.drop for name in _split(text, frame)]
     frame.columns = list(map(str, frame.columns))
     _check_columns(frame, targets, dropped)
+    if all(re.fullmatch(r"-?[\d.]+", name) for name in frame.columns):
+        note("the first line holds numbers only: is the line with the columns' names missing?",
+             quiet)
     say = (lambda *words: None) if quiet else (lambda *words: print(*words, flush=True))
     say(f"{options.data}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
     frame, features = _features(frame, targets, dropped, quiet)

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -235,6 +236,17 @@ def test_models_made_in_python(run):
     fails(run, 2, "column 'b'.* is not a finite number", "predict", "est.safetensors", "gaps.csv")
 
 
+def test_several_labels(run):
+    X = np.random.default_rng(0).standard_normal((50, 3))
+    fastnn.MLP((3, 2), output="sigmoid", random_state=0).save("m", classes=["red", "round"])
+    pd.DataFrame(X).to_csv("x.csv", index=False)
+    code, out, _ = run("predict", "m", "x.csv", "--proba")
+    assert code == 0 and out.splitlines()[0] == (
+        "prediction_red,prediction_round,probability_red,probability_round")
+    found = pd.read_csv(io.StringIO(out)).to_numpy()
+    np.testing.assert_array_equal(found[:, :2], found[:, 2:] > 0.5)
+
+
 def test_notes(run):
     table = people()
     table.loc[:4, "group"] = None
@@ -247,6 +259,13 @@ def test_notes(run):
     assert "column 'Unnamed: 0' is left out" in err
     assert "column 'id' counts the rows; if it says nothing about them: --drop id" in err
     assert "column 'name' is left out: " in err
+
+
+def test_names_missing_in_the_first_line(run):
+    people()[["age", "amount"]].fillna(1).to_csv("x.csv", index=False, header=False)
+    name = Path("x.csv").read_text().split(",")[0]
+    _, _, err = run("train", "x.csv", "-t", name, "--epochs", 1)
+    assert "is the line with the columns' names missing?" in err
 
 
 def test_useless_columns_are_told(run):
@@ -278,6 +297,28 @@ def test_export(run):
         code, _, err = run("export", "model.safetensors", "--to", "onnx")
         assert (code == 0 and Path("model.onnx").stat().st_size > 100) or (
             code == 1 and "onnx" in err)
+
+
+def test_options_of_export_reach_the_library(run, monkeypatch):
+    calls = []
+
+    def onnx(model, path, *, opset=17):
+        calls.append((model.net.sizes, path.name, opset))
+        path.write_bytes(b"x")
+
+    def c_header(model, path):
+        raise ImportError("needs a thing")
+
+    module = types.ModuleType("fastnn.export")
+    module.onnx, module.c_header = onnx, c_header
+    monkeypatch.setitem(sys.modules, "fastnn.export", module)
+    run(*TRAIN)
+    code, out, _ = run("export", "model.safetensors", "--to", "onnx")
+    assert (code, out) == (0, "wrote model.onnx (1 bytes)\n")
+    run("export", "model.safetensors", "--to", "onnx", "--opset", 21, "-o", "b.onnx", "-q")
+    assert calls == [((7, 64, 64, 1), "model.onnx", 17), ((7, 64, 64, 1), "b.onnx", 21)]
+    fails(run, 1, "needs a thing", "export", "model.safetensors", "--to", "c")
+    fails(run, 1, "has no --prefix", "export", "model.safetensors", "--to", "c", "--prefix", "x")
 
 
 def test_bench(run, monkeypatch):
@@ -448,10 +489,10 @@ def test_separator_is_found(start, separator):
 
 # ---- as a user does ----
 
-def start(*arguments, cwd, **options):
+def start(*arguments, cwd, program=("-m", "fastnn")):
     return subprocess.Popen(
-        [sys.executable, "-m", "fastnn", *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}, **options)
+        [sys.executable, *program, *arguments], cwd=cwd, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_in_a_new_interpreter(tmp_path):
@@ -473,8 +514,11 @@ def test_in_a_new_interpreter(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c(tmp_path):
     people(20000).to_csv(tmp_path / "people.csv", index=False)
+    # a test run in the background of a shell ignores the signal, and so would its children
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from fastnn.cli import main; sys.exit(main())")
     done = start("train", "people.csv", "-t", "amount", "--hidden", "1000,1000", "--epochs",
-                 "100000", "--no-early-stopping", cwd=tmp_path)
+                 "100000", "--no-early-stopping", cwd=tmp_path, program=("-c", code))
     while "epoch" not in done.stderr.readline():
         assert done.poll() is None
     time.sleep(0.2)
