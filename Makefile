@@ -19,7 +19,7 @@ REQUIREMENTS = $(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.t
 	print(*e[sys.argv[1]], sep="\n")'
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow lint bench asv-check build clean distclean
+.PHONY: help demo test test-slow neighbours lint bench asv-check build clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,6 +55,8 @@ test: $(VENV)/.installed $(VENV)/.extra-test  ## run the test suite, without the
 
 test-slow: $(VENV)/.installed $(VENV)/.extra-test  ## run the slow tests: builds, examples, soaks
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+
+neighbours: $(VENV)/.extra-neighbours  ## install what else the tests look for: PyTorch, Keras, MLflow, ...
 
 lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
 	$(PY) -m ruff check .

@@ -48,6 +48,7 @@ _HOME = {
     "RMSprop": "optimizers",
     "Adagrad": "optimizers",
     "ModelFormatError": "io",
+    "SKOPS_TRUSTED": "interop",
     "from_keras": "interop",
     "from_onnx": "interop",
     "from_sklearn": "interop",

@@ -25,6 +25,7 @@ from fastnn._training import Trainer
 from fastnn.mlp import MLP
 from fastnn.predictor import Predictor, Scaler
 from fastnn.threads import single_threaded_blas
+from fastnn.validation import by_dlpack
 
 __all__ = ["BaseMLP"]
 
@@ -295,6 +296,7 @@ class BaseMLP(BaseEstimator):
         settings |= {"accept_sparse": "csr", "order": "C"}
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
+        X, *y = map(by_dlpack, (X, *y))
         try:
             checked = validate_data(self, X, *y, **settings)
         except ValueError as error:

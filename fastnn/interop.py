@@ -12,7 +12,11 @@ import numpy as np
 from fastnn.mlp import MLP
 from fastnn.predictor import Predictor
 
-__all__ = ["from_keras", "from_onnx", "from_sklearn", "from_torch", "to_sklearn"]
+__all__ = ["SKOPS_TRUSTED", "from_keras", "from_onnx", "from_sklearn", "from_torch",
+           "to_sklearn"]
+# What skops has to trust to load a model of fastnn; the fitted state holds plain values only.
+SKOPS_TRUSTED = [
+    "fastnn.estimators.MLPClassifier", "fastnn.estimators.MLPRegressor", "fastnn.mlp.MLP"]
 
 
 class Chain:

@@ -114,14 +114,14 @@ class MLP:
     def __getstate__(self):
         state = {key: value for key, value in self.__dict__.items()
                  if key not in ("_network", "_fitting", "_layout")}
-        state["sizes"], state["dtype"] = self.sizes, self.dtype
+        state["sizes"], state["dtype"] = self.sizes, self.dtype.name
         state["parameters"] = np.array(self.parameters)
         return state
 
     def __setstate__(self, state):
         state = dict(state)
         parameters = state.pop("parameters")
-        self._layout = ParameterLayout(state.pop("sizes"), state.pop("dtype"))
+        self._layout = ParameterLayout(state.pop("sizes"), np.dtype(state.pop("dtype")))
         self.__dict__.update(state)
         self._fitting = threading.Lock()
         self._publish(_copy(self._layout, parameters))

@@ -127,11 +127,18 @@ def check_loss(loss, output, n_out):
 
 
 def as_array(name, data):
-    """Data as an array, where its rows have one length."""
+    """Data as an array, where its rows have one length; tensors of other libraries by DLPack."""
     try:
-        return np.asarray(data)
-    except ValueError as error:
+        return np.asarray(by_dlpack(data))
+    except (ValueError, RuntimeError, BufferError) as error:
         raise ValueError(f"{name} must be an array: {error}") from None
+
+
+def by_dlpack(data):
+    """A tensor that only DLPack can read as an array, without a copy; other data as they are."""
+    if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+        return np.from_dlpack(data)
+    return data
 
 
 def require(name, array, dtype):

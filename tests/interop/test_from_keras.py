@@ -1,13 +1,14 @@
-"""Networks of Keras 3, with equal predictions. Its NumPy backend is enough."""
+"""Networks of Keras 3, with equal predictions; on PyTorch, or on NumPy (for which it needs JAX)."""
 
 import os
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 import fastnn
 
-os.environ.setdefault("KERAS_BACKEND", "numpy")
+os.environ["KERAS_BACKEND"] = "torch" if find_spec("torch") else "numpy"
 keras = pytest.importorskip("keras")
 layers = keras.layers
 
@@ -21,7 +22,8 @@ def seed():
 
 def check(model, X=X):
     net = fastnn.from_keras(model)
-    np.testing.assert_allclose(net.predict(X), np.asarray(model(X)), rtol=1e-6, atol=2e-6)
+    expected = keras.ops.convert_to_numpy(model(X))
+    np.testing.assert_allclose(net.predict(X), expected, rtol=1e-6, atol=2e-6)
     return net
 
 

@@ -1,0 +1,94 @@
+"""Models through pickle, joblib, copy, skops and MLflow: the same predictions, to the bit."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from neighbour_data import VALUES, X, Y, classifier, network, regressor, said
+
+import fastnn
+
+MODELS = {
+    "classifier": classifier,
+    "sgd": lambda: classifier(solver="sgd", early_stopping=True),
+    "regressor": regressor,
+    "lbfgs": lambda: regressor(solver="lbfgs"),
+    "MLP": network,
+    "float32": lambda: classifier(dtype="float32"),
+}
+
+
+@pytest.fixture(params=MODELS)
+def model(request):
+    return MODELS[request.param]()
+
+
+def refit(model):
+    if isinstance(model, fastnn.MLP):
+        model.fit(X, np.arange(60) % 3, epochs=1)
+    else:
+        model.fit(X, Y if isinstance(model, fastnn.MLPClassifier) else VALUES)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("through", [
+    copy.deepcopy, copy.copy, *(
+        lambda model, protocol=protocol: pickle.loads(pickle.dumps(model, protocol))
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1))])
+def test_copy_and_pickle(through, model):
+    other = through(model)
+    assert said(other) == said(model)
+    before = said(model)
+    refit(other)
+    assert said(model) == before
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("mapped", [None, "r"])
+def test_joblib(mapped, model, tmp_path):
+    joblib = pytest.importorskip("joblib")
+    joblib.dump(model, tmp_path / "m.joblib")
+    other = joblib.load(tmp_path / "m.joblib", mmap_mode=mapped)
+    assert said(other) == said(model)
+    refit(other)
+
+
+def test_skops(model):
+    io = pytest.importorskip("skops.io")
+    data = io.dumps(model)
+    assert set(io.get_untrusted_types(data=data)) <= set(fastnn.SKOPS_TRUSTED)
+    assert said(io.loads(data, trusted=fastnn.SKOPS_TRUSTED)) == said(model)
+
+
+@pytest.mark.parametrize("settings", [
+    {"skops_trusted_types": fastnn.SKOPS_TRUSTED}, {"serialization_format": "cloudpickle"}])
+def test_mlflow(settings, tmp_path):
+    """The flavour of scikit-learn; its default format asks for what skops may trust."""
+    pytest.importorskip("mlflow")
+    import mlflow.sklearn
+
+    model, path = classifier(), str(tmp_path / "model")
+    mlflow.sklearn.save_model(model, path, **settings)
+    assert said(mlflow.sklearn.load_model(path)) == said(model)
+    np.testing.assert_array_equal(mlflow.pyfunc.load_model(path).predict(X), model.predict(X))
+
+
+def odd_values(value, place=""):
+    """What is neither array, number, string nor a container of these."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            assert isinstance(key, str)
+            yield from odd_values(item, f"{place}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for i, item in enumerate(value):
+            yield from odd_values(item, f"{place}[{i}]")
+    elif isinstance(value, np.ndarray):
+        if value.dtype == object and not all(isinstance(item, str) for item in value):
+            yield place, value.dtype
+    elif not isinstance(value, (int, float, str, bool, type(None))):
+        yield place, type(value)
+
+
+def test_fitted_state_is_plain(model):
+    assert list(odd_values(model.__getstate__())) == []
