@@ -40,6 +40,7 @@ _HOME = {
     "load": "model_file",
     "Predictor": "predictor",
     "Scaler": "predictor",
+    "TableEncoder": "table",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
     "SGD": "optimizers",

@@ -84,8 +84,9 @@ def test_missing_data_is_explained(name, tmp_path):
     assert "FASTNN_DATA" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_code_of_the_readme_runs(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("page", ["README.md", "docs/model_files.md"])
+def test_code_of_a_page_runs(page, tmp_path):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks
     code = "\n".join(blocks)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,

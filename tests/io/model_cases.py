@@ -41,6 +41,16 @@ def _scaled(task, **more):
                             classes=["no", "yes"] if task == "classification" else None)
 
 
+def _table():
+    """Numbers, one of them missing, and two categories."""
+    import pandas
+
+    frame = pandas.DataFrame({"n": [1.0, None, 3.0, 5.0], "c": ["x", "y", "x", "x"]})
+    table = fastnn.TableEncoder().fit(frame)
+    return fastnn.Predictor(network(), "classification", classes=[10, 20], table=table,
+                            feature_names=table.feature_names)
+
+
 # name -> function that makes the model; those of scikit-learn's kind warn of early ends
 MODELS = {
     "mlp": network,
@@ -55,6 +65,7 @@ MODELS = {
     "regressor": lambda: _regressor(solver="lbfgs"),
     "regressor_two": lambda: _regressor(2, solver="sgd", learning_rate="adaptive"),
     "regressor_poisson": lambda: _regressor(loss="poisson"),
+    "predictor_table": _table,
     "predictor_scaled": lambda: _scaled("classification"),
     "predictor_values": lambda: _scaled("regression", n_out=1, output="identity"),
 }
