@@ -2,12 +2,13 @@
 
 Everything declarative stands in pyproject.toml.  Environment:
 
-FASTNN_NO_OPENMP=1   build without OpenMP (one thread)
-CC, CFLAGS           as usual
+FASTNN_NO_OPENMP=1                   build without OpenMP (one thread)
+CC, CFLAGS, CPPFLAGS, LDFLAGS        as usual; on macOS the last two say where libomp is
 """
 
 import os
 import platform
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -66,6 +67,7 @@ class BuildExt(build_ext):
         self.msvc = self.compiler.compiler_type == "msvc"
         self.flags = MSVC_FLAGS if self.msvc else UNIX_FLAGS
         self.check_compiler()
+        self.flags = self.flags + self.prefix_flags()
         openmp = self.openmp_flags()
         for extension in self.extensions:
             extension.extra_compile_args += self.flags
@@ -109,7 +111,10 @@ class BuildExt(build_ext):
             candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"]), (["-fopenmp"],) * 2]
         else:
             candidates = [(["-fopenmp"], ["-fopenmp"])]
-        program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+        # All that team.h wants of OpenMP: its library may be older than gcc (manylinux2014), and
+        # a module with a name in it that is nowhere links all the same, but cannot be imported.
+        program = ('#include "team.h"\nint main(void) { fnn_team_prepare(); fnn_team_release(); '
+                   "return fnn_team_size() < FNN_HAS_OPENMP; }\n")
         for compile_flags, link_flags in candidates:
             try:
                 self.try_compile(program, compile_flags, link_flags, link=True)
@@ -119,18 +124,34 @@ class BuildExt(build_ext):
         print(f"fastnn: no OpenMP ({reason}); building for one thread", file=sys.stderr)
         return [], []
 
+    def prefix_flags(self):
+        """Flags that keep the names of folders out of the objects, where the compiler has them."""
+        if self.msvc:
+            return []
+        folders = {os.getcwd(): ".", **{path: "include" for path in self.extensions[0].include_dirs
+                                        if os.path.isabs(path)}}
+        flags = [f"-ffile-prefix-map={folder}={name}" for folder, name in folders.items()]
+        try:
+            self.try_compile("int main(void) { return 0; }\n", flags, [])
+        except Exception:  # gcc before 8, clang before 10
+            return []
+        return flags
+
     def try_compile(self, program, compile_flags, link_flags, link=False):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / "check.c"
             source.write_text(program)
             objects = self.compiler.compile(
-                [str(source)], output_dir=folder, include_dirs=list(self.compiler.include_dirs),
-                extra_postargs=compile_flags)
+                [str(source)], output_dir=folder, extra_postargs=compile_flags,
+                include_dirs=[str(CSRC), *self.compiler.include_dirs])
             if not objects:
                 raise CompileError("no object file")
-            if link:
+            if link:  # setuptools gives these to the linker of modules, not to that of programs
+                names = [] if self.msvc else ["LDFLAGS"]
+                names += ["ARCHFLAGS"] if sys.platform == "darwin" else []
+                more = [flag for name in names for flag in shlex.split(os.environ.get(name, ""))]
                 self.compiler.link_executable(
-                    objects, "check", output_dir=folder, extra_postargs=link_flags)
+                    objects, "check", output_dir=folder, extra_postargs=[*link_flags, *more])
 
 
 def extensions():
