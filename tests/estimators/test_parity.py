@@ -11,6 +11,7 @@ import fastnn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
+SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 RTOL = 1e-6
 SETTINGS = {"hidden_layer_sizes": (80, 40), "batch_size": 128, "max_iter": 20, "random_state": 3}
 SCHEDULES = {
@@ -223,6 +224,9 @@ def test_same_labels(kind, n_classes, early_stopping):
     X, y = load("iris")
     X, y = X[y < n_classes], LABELS[kind][y[y < n_classes]]
     parameters = {**SETTINGS, "early_stopping": early_stopping}
+    if early_stopping and kind in ("str", "object") and SKLEARN < (1, 9):
+        make("iris", **parameters).fit(X, y)
+        pytest.skip("scikit-learn before 1.9 asks whether the strings it predicts are NaN")
     theirs = make("iris", sklearn.neural_network, **parameters).fit(X, y)
     ours = make("iris", **parameters).fit(X, y)
     assert ours.classes_.dtype == theirs.classes_.dtype

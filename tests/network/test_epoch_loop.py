@@ -102,6 +102,8 @@ with single_threaded_blas():
 def test_a_thousand_steps_allocate_no_more_than_ten(n_threads, run_python):
     """Exact: CPython's own hook makes every allocation by Python beyond a number fail."""
     pytest.importorskip("_testcapi", reason="this Python comes without its allocation hooks")
+    if np.lib.NumpyVersion(np.__version__) < "1.26.0":
+        pytest.skip("array.min() of NumPy 1.23 and 1.24 crashes when memory runs out")
     done = run_python(COUNT, n_threads)
     assert done.returncode == 0, done.stderr
     needed, clock_steps, many = done.stdout.split()
