@@ -19,7 +19,7 @@ REQUIREMENTS = $(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.t
 	print(*e[sys.argv[1]], sep="\n")'
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow neighbours lint bench asv-check build clean distclean
+.PHONY: help demo test test-slow neighbours lint bench asv-check build wheel clean distclean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -57,6 +57,16 @@ test-slow: $(VENV)/.installed $(VENV)/.extra-test  ## run the slow tests: builds
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
 neighbours: $(VENV)/.extra-neighbours  ## install what else the tests look for: PyTorch, Keras, MLflow, ...
+
+# Files in the wheel bear the date of the last commit, so that two builds are the same file.
+wheel: export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315619200)
+wheel: $(VENV)/.extra-wheel  ## build a manylinux wheel, run the suite on its oldest requirements
+	rm -rf build/wheel dist
+	umask 022 && $(PY) -m build --outdir build/wheel .
+	PATH="$(abspath $(VENV)/bin):$$PATH" $(PY) -m auditwheel repair --strip --wheel-dir dist \
+		build/wheel/*.whl
+	mv build/wheel/*.tar.gz dist/
+	$(PY) tools/check_wheel.py dist/*.whl
 
 lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
 	$(PY) -m ruff check .
