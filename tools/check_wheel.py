@@ -3,7 +3,7 @@
     python tools/check_wheel.py dist/fastnn-*.whl
 
 Three stages in one environment: prediction with NumPy and safetensors alone; the network, with the
-requirements of the package; the estimators and model files, with those of the extra "sklearn".
+requirements of the package; everything else, with those of its extras "sklearn" and "cli".
 "Oldest" is the oldest version that pyproject.toml allows and that has a wheel for this Python.
 """
 
@@ -18,9 +18,10 @@ import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTERS = ["pytest>=7", "pytest-xdist", "hypothesis", "mpmath", "psutil"]
-STAGES = [  # extra, tests
-    (None, ["kernels", "network", "test_threads.py", "test_startup.py"]),
-    ("sklearn", ["estimators", "io", "test_worked_examples.py"]),
+STAGES = [  # extra packages, tests
+    ((), ["kernels", "network", "test_threads.py", "test_startup.py"]),
+    (("scikit-learn", "pandas"), ["estimators", "io", "interop", "export", "cli", "test_table.py",
+                                  "test_worked_examples.py"]),
 ]
 # the model is saved and loaded again, with neither SciPy nor threadpoolctl there
 SERVICE = """
@@ -75,12 +76,11 @@ def main(wheel):
         run(*install, "--no-deps", wheel)
         run(python, "-c", SERVICE, folder / "model.safetensors", cwd=folder)
 
-        for extra, tests in STAGES:
-            # pandas has no part in the suite's results: whatever goes with this NumPy
-            more = [] if extra is None else ["pandas"]
-            for requirement in extras.get(extra, []):
-                old[requirement] = oldest(python, requirement)
-            run(*install, *old.values(), *TESTERS, *more)
+        for packages, tests in STAGES:
+            for requirement in {*extras["sklearn"], *extras["cli"]}:
+                if requirement.partition(">=")[0] in packages:
+                    old[requirement] = oldest(python, requirement)
+            run(*install, *old.values(), *TESTERS)
             run(python, "-m", "pip", "check")
             # not from the root: fastnn's sources are there
             run(python, "-m", "pytest", "-q", "-m", "not slow", "-n", os.cpu_count() or 1,
