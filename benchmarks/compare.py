@@ -29,8 +29,6 @@ import tables
 from benchmarks.grid import GRID, OPTIMIZERS
 from peers import PEERS
 
-PAUSE = 0.03  # seconds before a slice, in which threads of the library before stop to spin
-TRIES = 2  # of a slice that other programs disturb; more would take ages on a busy machine
 INFERENCE = 0.4  # seconds of a slice of predictions, in those of training
 DEFAULTS = {"cells": list("aceg"), "optimizers": list(OPTIMIZERS), "rounds": 5, "seconds": 0.25}
 QUICK = {"cells": list("ace"), "optimizers": ["adam"], "rounds": 3, "seconds": 0.15}
@@ -49,14 +47,8 @@ class Worker:
         return self.process.submit(function, *arguments).result()
 
     def calm(self, function, *arguments):
-        """The same for a slice; of some tries, the one that other programs disturbed least."""
-        tries = []
-        while len(tries) < TRIES:
-            time.sleep(PAUSE)
-            tries.append(self(function, *arguments))
-            if tries[-1]["others"] < tables.DISTURBED:
-                break
-        return min(tries, key=lambda found: found["others"])
+        """The same for a slice, see `measure.calm`."""
+        return measure.calm(lambda: self(function, *arguments))
 
     def close(self):
         self.process.shutdown()
@@ -115,7 +107,7 @@ class Comparison:
         """(speeds of BLAS, {name: slices}) of all rounds."""
         peaks, slices = [], {}
         for _ in range(self.rounds):
-            time.sleep(PAUSE)
+            time.sleep(measure.PAUSE)
             peaks.append(self.blas(measure.blas_flops, cell.dtype))
             names = [name for name in names if name in self.workers]
             for name, found in self.each(names, work).items():
