@@ -1,0 +1,173 @@
+"""A model file behind HTTP, with Starlette and uvicorn in some worker processes.
+
+    pip install ".[service]"
+    python examples/service.py model.safetensors --port 8000 --workers 2
+    curl -d '{"rows": [[5.1, 3.5, 1.4, 0.2]]}' http://127.0.0.1:8000/predict
+
+    POST /predict   {"rows": [[...], ...]} -> {"labels": [...], "probabilities": [[...], ...]},
+                    or {"values": [...]} from a model that knows no classes
+    GET  /model     what it expects and what it answers
+    GET  /health    {"status": "ok", "pid": ...}
+
+Errors come as {"error": "..."}: 400 for what is not such JSON, 413 for a body that is too large,
+422 for rows that the model does not take. docs/service.md tells how fast it is, and why it is built
+like this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+from pathlib import Path
+
+import numpy as np
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from uvicorn.supervisors import Multiprocess
+
+import fastnn
+
+MODEL = "FASTNN_SERVICE_MODEL"  # environment variable by which the workers learn of the file
+MAX_ROWS = 10_000
+# json.loads keeps the interpreter's lock, so a body stalls its worker: 1 MiB for some 10 ms
+MAX_BYTES = 1 << 20
+# Below so many multiply-adds, rows are predicted in the event loop: it takes less than 0.2 ms,
+# while a thread and back costs 0.1 ms and lets nobody else do anything worth as much. Above, they
+# go to a thread and others are served meanwhile, since the lock is free while fastnn computes.
+DIRECT_WORK = 5_000_000
+
+
+class Service:
+    """The model of one worker and the answers to its requests."""
+
+    def __init__(self, path):
+        self.model = fastnn.load(path, predictor=True)
+        self.model.net.n_threads = 1  # the workers share the cores already
+        self.work_per_row = self.model.net.parameters.size
+
+    async def predict(self, request):
+        X = read_rows(await read_body(request))
+        try:
+            if len(X) * self.work_per_row <= DIRECT_WORK:
+                answer = self.answer(X)
+            else:
+                answer = await asyncio.to_thread(self.answer, X)
+        except ValueError as error:  # a wrong number of columns, NaN, infinity
+            raise HTTPException(422, str(error)) from None
+        return JSONResponse(answer)
+
+    def answer(self, X):
+        """Any number of threads may be in here."""
+        model = self.model
+        if model.classes_ is None:
+            found = {"values": model.predict(X)}
+        else:
+            found = {"labels": model.predict(X), "probabilities": model.predict_proba(X)}
+        for array in found.values():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError("the model's output for these rows is not finite")
+        return {name: array.tolist() for name, array in found.items()}
+
+    async def describe(self, request):
+        model = self.model
+        classes, names = model.classes_, model.feature_names_in_
+        return JSONResponse({
+            "task": model.task,
+            "sizes": model.net.sizes,
+            "dtype": model.net.dtype.name,
+            "n_features": model.n_features_in_,
+            "feature_names": None if names is None else names.tolist(),
+            "classes": None if classes is None else classes.tolist(),
+            "max_rows": MAX_ROWS,
+            "fastnn_version": fastnn.__version__,
+        })
+
+    async def health(self, request):
+        return JSONResponse({"status": "ok", "pid": os.getpid()})
+
+
+async def read_body(request):
+    size = int(request.headers.get("content-length", 0))
+    body = bytearray()
+    if size <= MAX_BYTES:
+        async for chunk in request.stream():  # which may be longer than it said, or say nothing
+            body += chunk
+            size = len(body)
+            if size > MAX_BYTES:
+                break
+    if size > MAX_BYTES:
+        raise HTTPException(413, f"the body is larger than {MAX_BYTES} bytes")
+    return body
+
+
+def read_rows(body):
+    """The array that a body holds; the model checks columns and values."""
+    try:
+        rows = json.loads(body)["rows"]
+    except (KeyError, TypeError):
+        raise HTTPException(400, 'the body must be {"rows": [[...], ...]}') from None
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, f"the body is not JSON: {error}") from None
+    if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
+        raise HTTPException(422, f"rows must be a list of 1 to {MAX_ROWS} rows")
+    try:
+        X = np.array(rows)
+    except ValueError:
+        raise HTTPException(422, "rows must be of one length") from None
+    if X.ndim != 2 or X.dtype.kind not in "iuf":
+        raise HTTPException(422, "rows must be lists of numbers")
+    return X
+
+
+async def explain(request, error):
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+def make_app():
+    """The application of one worker.
+
+    uvicorn starts its workers as new interpreters, not as forks, so there is nothing that could
+    be loaded once for all: each loads its own model, in a few milliseconds.
+    """
+    service = Service(os.environ[MODEL])
+    return Starlette(
+        routes=[
+            Route("/predict", service.predict, methods=["POST"]),
+            Route("/model", service.describe),
+            Route("/health", service.health),
+        ],
+        exception_handlers={HTTPException: explain},
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="file that fastnn has saved")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000, help="0 for any that is free")
+    parser.add_argument("--workers", type=int, default=2, help="about one for each core")
+    arguments = parser.parse_args()
+    try:
+        fastnn.load(arguments.model, predictor=True)  # now, not in workers that would start anew
+    except (OSError, fastnn.ModelFormatError) as error:
+        parser.error(str(error))
+    os.environ[MODEL] = str(arguments.model.resolve())
+    config = uvicorn.Config("service:make_app", factory=True, host=arguments.host,
+                            port=arguments.port, workers=arguments.workers, access_log=False,
+                            timeout_graceful_shutdown=10)
+    listener = config.bind_socket()
+    # uvicorn.run leaves this out for several workers (its issue 3149): head and body of an answer are two
+    # packets, of which the second then waits for the client to confirm the first, 40 ms
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # at SIGTERM: no new connections, requests under way are answered, then the workers end
+    Multiprocess(config, sockets=[listener]).run()
+
+
+if __name__ == "__main__":
+    main()
