@@ -224,3 +224,17 @@ def test_a_file_that_is_no_model(environment, tmp_path):
             capture_output=True, text=True, timeout=60)
         assert done.returncode == 2
         assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_neither_scipy_nor_scikit_learn_is_imported(environment, tmp_path):
+    code = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+import service
+os.environ[service.MODEL] = sys.argv[2]
+service.make_app()
+assert service.Service(sys.argv[2]).answer([[0.0] * 8])["labels"]
+assert not {"scipy", "sklearn"} & set(sys.modules)
+"""
+    path = write_classifier(tmp_path / "model.safetensors")
+    subprocess.run([sys.executable, "-c", code, ROOT / "examples", path], check=True, timeout=60)
