@@ -25,7 +25,8 @@ const fnn_kernels *const *fnn_built(void) { return built; }
 
 #if FNN_X86
 
-#ifdef _MSC_VER
+#if defined(FNN_CPUID_IS_FAKED) /* by tests/csrc/dispatch.c, which then brings the two functions */
+#elif defined(_MSC_VER)
 #include <intrin.h>
 static void cpuid(int leaf, int subleaf, uint32_t r[4]) { __cpuidex((int *)r, leaf, subleaf); }
 static uint64_t xcr0(void) { return _xgetbv(0); }

@@ -1,0 +1,7 @@
+#define TEMPLATE "losses_tpl.h"
+#include "both_types.h"
+
+void test_losses(const fnn_kernels *kernels) {
+    check_losses_f32(&kernels->f32);
+    check_losses_f64(&kernels->f64);
+}

@@ -1,0 +1,89 @@
+/* The losses of one type, with a sample in each row or in each column. */
+
+typedef struct {
+    ptrdiff_t rows, n, ld;
+    int by_columns;      /* arrays are (n, rows; ld), else (rows, n) */
+    int has_labels;
+    int has_weights;
+    double ceiling;
+} S(loss_case);
+
+static ptrdiff_t S(place)(const S(loss_case) *l, ptrdiff_t r, ptrdiff_t j) {
+    return l->by_columns ? j * l->ld + r : r * l->n + j;
+}
+
+static double S(call_loss)(const TABLE *table, int f, const S(loss_case) *l, const R *z, const R *y,
+                           const int32_t *labels, const R *s, R *dz) {
+    if (l->by_columns && labels)
+        return table->cross_entropy_labels_columns(l->rows, l->n, l->ld, z, labels, s, l->ceiling,
+                                                   dz);
+    if (l->by_columns)
+        return table->loss_columns[f](l->rows, l->n, l->ld, z, y, s, l->ceiling, dz);
+    if (labels) return table->cross_entropy_labels(l->rows, l->n, z, labels, s, l->ceiling, dz);
+    return table->loss[f](l->rows, l->n, z, y, s, l->ceiling, dz);
+}
+
+static void S(check_loss)(const TABLE *table, int f, const S(loss_case) *l, int has_nan) {
+    const ptrdiff_t rows = l->rows, n = l->n;
+    ptrdiff_t count = l->by_columns ? S(extent)(n, rows, l->ld) : rows * n;
+    R *z = S(reals)(count, -8, 8), *y = l->has_labels ? NULL : S(reals)(count, 0, 1);
+    R *s = l->has_weights ? S(reals)(rows, 0, 3) : NULL, *dz = S(blank)(count);
+    int32_t *labels = l->has_labels ? buffer((size_t)rows * sizeof(int32_t)) : NULL;
+    double *zs = buffer((size_t)n * sizeof(double)), *ys = buffer((size_t)n * sizeof(double));
+    double *want = buffer((size_t)n * sizeof(double)), total = 0, size = 0;
+    for (ptrdiff_t i = 0; y && i < count; i++)
+        if (random_word() % 4 == 0) y[i] = (R)(random_word() % 2);
+    for (ptrdiff_t r = 0; labels && r < rows; r++) labels[r] = (int32_t)(random_word() % (uint32_t)n);
+    if (has_nan) {
+        ptrdiff_t at = S(place)(l, rows / 2, n / 2);
+        z[at] = (R)NAN, y[at] = 1; /* where the target is 0 nothing is lost, whatever z */
+    }
+
+    double got = S(call_loss)(table, f, l, z, y, labels, s, dz);
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        double weight = s ? (double)s[r] : 1, terms = 0;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            zs[j] = (double)z[S(place)(l, r, j)];
+            ys[j] = labels ? labels[r] == j : (double)y[S(place)(l, r, j)];
+        }
+        int spoilt = has_nan && r == rows / 2;
+        double row = reference_loss[f](n, zs, ys, l->ceiling, want, &terms);
+        total += spoilt ? NAN : weight * row;
+        size += weight * terms;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            double d = (double)dz[S(place)(l, r, j)];
+            if (spoilt) {
+                CHECK(j != n / 2 || isnan(d), "%s: NaN is lost from dz", fnn_losses[f].name);
+            } else {
+                CHECK(is_near(d, weight * want[j], 0, 64 * EPSILON * (double)(1 + n)),
+                      "%s%s (%td, %td; %td), dz at %td, %td: %.17g, want %.17g",
+                      fnn_losses[f].name, l->by_columns ? " by columns" : "", rows, n, l->ld, r, j,
+                      d, weight * want[j]);
+            }
+        }
+    }
+    CHECK(is_near(got, total, size, 64 * EPSILON), "%s (%td, %td): %.17g, want %.17g",
+          fnn_losses[f].name, rows, n, got, total);
+    if (l->by_columns) CHECK(S(gaps_are_blank)(n, rows, l->ld, dz), "%s: gaps", fnn_losses[f].name);
+    release_buffers();
+}
+
+static void S(check_losses)(const TABLE *table) {
+    static const ptrdiff_t heights[] = {0, 1, 2, 3, 63, 64, 65, 127, 128, 129};
+    static const ptrdiff_t widths[] = {1, 2, 3, 8, 17, 31, 32, 33, 65, 511, 512, 513};
+    int one = 0;
+    FOR_EACH(ptrdiff_t, rows, heights)
+        FOR_EACH(ptrdiff_t, n, widths)
+            for (int flags = 0; flags < 4; flags++, one++) {
+                if (*rows * *n > 5000 && one % 4 != 0) continue;
+                S(loss_case) l = {.rows = *rows, .n = *n, .ld = *rows + 3 * (one % 2),
+                                  .by_columns = flags & 1, .has_weights = flags >> 1,
+                                  .ceiling = one % 3 ? INFINITY : 1.5};
+                for (int f = 0; f < FNN_N_LOSSES; f++) {
+                    S(check_loss)(table, f, &l, 0);
+                    if (*rows > 0 && *n < 100) S(check_loss)(table, f, &l, 1);
+                }
+                l.has_labels = 1;
+                S(check_loss)(table, FNN_LOSS_cross_entropy, &l, 0);
+            }
+}
