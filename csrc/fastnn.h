@@ -53,9 +53,9 @@ typedef struct {
 /* c (rows, n; ldc) = bias (n), or (rows), + a (rows, k) b (k, n), all of one dtype.
  *
  * a lies by rows, element (i, k) at a[i * a_step + k], or by columns, at a[k * a_step + i]; with a_list
- * its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead.  b lies in
- * panels of so many columns as the table says: column j of a panel's row k at k * ldb + j, the next panel
- * b_panel further; for a row-major b, b_panel is one panel's columns. */
+ * its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead, and a may be
+ * NULL.  b lies in panels of so many columns as the table says: column j of a panel's row k at
+ * k * ldb + j, the next panel b_panel further; for a row-major b, b_panel is one panel's columns. */
 typedef struct {
     ptrdiff_t rows, n, k;
     const void *a;

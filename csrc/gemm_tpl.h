@@ -108,8 +108,8 @@ enum { K_BLOCK = 384 };
     }                                                                                              \
     static void S(tile_columns_##height##x##width)(TILE_ARGUMENTS) {                               \
         ROWS##height(START_##width)                                                                \
-        for (ptrdiff_t k = 0; k < k_count; k++, a += a_step, b += ldb) {                           \
-            const R *column = list ? list[k] + offset : a;                                         \
+        for (ptrdiff_t k = 0; k < k_count; k++, b += ldb) {                                        \
+            const R *column = list ? list[k] + offset : a + k * a_step;                            \
             if (list) PREFETCH(column + 64 / (int)sizeof(R));                                      \
             VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
             ROWS##height(STEP_COLUMNS_##width)                                                     \
@@ -178,7 +178,7 @@ static void S(product)(const fnn_product *p) {
                 if (list && j == 0 && !p->a_by_columns)
                     S(prefetch_rows)(p->rows - i - height, height, k_count, a_list + height,
                                      p->a_offset + k);
-                tile[height - 1](k_count, mask, a + a_at, p->a_step, a_list,
+                tile[height - 1](k_count, mask, list ? NULL : a + a_at, p->a_step, a_list,
                                  p->a_by_columns ? p->a_offset + i : p->a_offset + k, b, p->ldb,
                                  k ? c + at : bias ? bias + j : NULL, k ? ldc : 0,
                                  row_bias ? row_bias + i : NULL, lowest,

@@ -10,7 +10,7 @@
 /* A compare-and-exchange that another thread gets ahead of happens too seldom to wait for. */
 static int loses_the_race;
 #define __atomic_compare_exchange_n(...)                                                           \
-    (!loses_the_race && __atomic_compare_exchange_n(__VA_ARGS__))
+    (loses_the_race ? 0 : __atomic_compare_exchange_n(__VA_ARGS__))
 #include "team.h"
 
 enum { THREADS = 4, PHASES = 2000, SLOW_PHASE = 1000 };
