@@ -158,7 +158,8 @@ def extensions():
     import numpy
     from Cython.Build import cythonize
 
-    c_sources = {"_kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c")]}
+    c_sources = {"_kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c"),
+                              str(CSRC / "team.c")]}
     modules = [
         Extension(
             f"fastnn.{name}",

@@ -17,23 +17,21 @@ static inline double fnn_seconds(void) {
 #include <omp.h>
 static inline int fnn_team_size(void) { return omp_get_num_threads(); }
 static inline int fnn_team_rank(void) { return omp_get_thread_num(); }
-/* LLVM's OpenMP reads its environment at the first call */
-static inline void fnn_team_prepare(void) { (void)omp_get_max_threads(); }
-/* Before a fork: a team that lives in the parent would be waited for in the child, for ever.  (gcc
- * has the function since 9, while it still says OpenMP 4.5.) */
-static inline void fnn_team_release(void) {
-#if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
-    omp_pause_resource_all(omp_pause_hard);
-#endif
-}
 #define FNN_HAS_OPENMP 1
 #else
 static inline int fnn_team_size(void) { return 1; }
 static inline int fnn_team_rank(void) { return 0; }
-static inline void fnn_team_prepare(void) {}
-static inline void fnn_team_release(void) {}
 #define FNN_HAS_OPENMP 0
 #endif
+
+/* Once, when the library is loaded.  From then on a fork, whoever makes it, releases the team of the
+ * forking thread before: it lives in the parent, and the child would wait for it for ever. */
+void fnn_team_prepare(void);
+
+/* Before each parallel region of several threads: whether the caller can have such a team.  Refused
+ * a thread, OpenMP ends the process, so what a team lacks is started on trial first.  That takes
+ * some 50 us a thread, and nothing while the team stays as large. */
+int fnn_team_form(int threads);
 
 #if defined(_MSC_VER)
 #include <intrin.h>

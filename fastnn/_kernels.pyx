@@ -10,17 +10,22 @@ from collections import namedtuple
 
 cimport numpy as cnp
 
-from fastnn._types cimport fnn_team_prepare, fnn_team_release
+from fastnn._types cimport fnn_team_form, fnn_team_prepare
 
 import numpy as np
 
 cnp.import_array()
 
-fnn_team_prepare()
+fnn_team_prepare()  # here, because every way to a team of threads leads through this module
 
-# here, because every way to a team of threads leads through this module
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: fnn_team_release())
+
+def form_team(int threads):
+    """Whether the calling thread can lead a team of so many threads now; they are then there."""
+    cdef bint possible
+    with nogil:
+        possible = fnn_team_form(threads)
+    return possible
+
 
 ActivationInfo = namedtuple("ActivationInfo", "name needs_z")
 LossInfo = namedtuple("LossInfo", "name link reduction targets")

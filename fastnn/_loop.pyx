@@ -218,6 +218,13 @@ cdef int run_job(Job* job, bint is_double, int threads) noexcept:
     job.start = 0
     memset(&job.phases, 0, sizeof(fnn_phases))
     fnn_open_phase(&job.phases, job.n_groups)
+    if threads == 1:  # without OpenMP, which ends the process where it gets no memory
+        with nogil:
+            if is_double:
+                work[double](job, NULL)
+            else:
+                work[float](job, NULL)
+        return 0
     with nogil, parallel(num_threads=threads):
         if is_double:
             work[double](job, NULL)

@@ -28,7 +28,7 @@ from fastnn.plan import (
     aligned_zeros,
     plan_training,
 )
-from fastnn.threads import resolve_threads, team_size
+from fastnn.threads import blas_callers, resolve_threads, team_size
 
 cnp.import_array()
 
@@ -366,7 +366,11 @@ cdef class Trainer:
         job.diverged = job.interrupted = False
         job.handles_signals = threading.current_thread() is threading.main_thread()
         self.team = team_size(self.plan.threads_for(job.n_rows))
-        run_job(job, self.is_double, self.team)
+        if "blas" in self.plan.products:
+            with blas_callers(self.team):
+                run_job(job, self.is_double, self.team)
+        else:
+            run_job(job, self.is_double, self.team)
         if job.interrupted:
             raise _loop.pending.pop()
         return job.loss_sum

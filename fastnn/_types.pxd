@@ -20,7 +20,7 @@ cdef extern from "team.h" nogil:
     int fnn_team_size()
     int fnn_team_rank()
     void fnn_team_prepare()
-    void fnn_team_release()
+    bint fnn_team_form(int threads)
     int fnn_tasks(int64_t open)
     void fnn_open_phase(fnn_phases*, int tasks)
     void fnn_close(fnn_phases*)

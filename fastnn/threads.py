@@ -72,8 +72,6 @@ def default_threads():
     return max(1, min(limit for limit in limits if limit is not None))
 
 
-
-
 def _affinity():
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -136,22 +134,74 @@ _leaders: weakref.WeakSet[_Leader] = weakref.WeakSet()
 def team_size(threads):
     """The threads that the calling thread may have for a parallel region: so many, or itself alone.
 
-    OpenMP keeps a team for each thread that ever led one, until that thread ends: 32 callers with
-    teams of 8 were 257 threads. So at most `MAX_LEADERS` threads at a time lead one; the others
-    work alone, to the same result.
+    To be called right before each region of several threads. OpenMP keeps a team for each thread
+    that ever led one, until that thread ends: 32 callers with teams of 8 were 257 threads. So at
+    most `MAX_LEADERS` threads at a time lead one; the others work alone, to the same result. So
+    does who is refused a thread by the system.
     """
-    if threads == 1 or hasattr(_leading, "leader"):
-        return threads
-    with _lead_lock:
-        if len(_leaders) >= MAX_LEADERS:
-            return 1
-        _leading.leader = _Leader()
-        _leaders.add(_leading.leader)
-    return threads
+    if threads == 1:
+        return 1
+    if not hasattr(_leading, "leader"):
+        with _lead_lock:
+            if len(_leaders) >= MAX_LEADERS:
+                return 1
+            leader = _Leader()
+            _leaders.add(leader)
+            _leading.leader = leader
+    from fastnn._kernels import form_team  # it loads OpenMP, and passive_openmp comes before
+
+    return threads if form_team(threads) else 1
 
 
-_lock = threading.Lock()
-_users = 0
+_fitting: dict[int, list[int]] = {}  # id of a model: the thread that fits it
+
+
+@contextmanager
+def sole_fit(model):
+    """For a fit of this model: RuntimeError while there is another one.
+
+    No lock of the model's own: that one would stay locked in a child that is forked meanwhile.
+    """
+    call = [threading.get_ident()]
+    if _fitting.setdefault(id(model), call) is not call:
+        raise RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
+                           "thread or around this call; fit a copy, or wait")
+    try:
+        yield
+    finally:
+        _fitting.pop(id(model), None)
+
+
+MAX_BLAS_CALLERS = 32
+
+_callers = 0
+_callers_changed = threading.Condition()
+
+
+@contextmanager
+def blas_callers(threads):
+    """Waits until so many more threads may call BLAS.
+
+    OpenBLAS gives each caller at a time a buffer, and has room for a number of them that is fixed
+    when it is built: 300 callers took 430 MiB and a warning; it ends the process beyond some more.
+    """
+    global _callers
+    threads = min(threads, MAX_BLAS_CALLERS)
+    condition = _callers_changed
+    with condition:
+        while _callers + threads > MAX_BLAS_CALLERS:
+            condition.wait(1)
+        _callers += threads
+    try:
+        yield
+    finally:
+        with condition:
+            _callers = max(0, _callers - threads)
+            condition.notify_all()
+
+
+_lock = threading.RLock()
+_users: dict[object, int] = {}  # for each user its thread
 _limit = None
 
 
@@ -167,15 +217,24 @@ def _scipy_blas():
 
 
 def _start_anew_after_fork():
-    """The child is one thread: whoever held the lock or BLAS's threads is not there any more."""
-    global _lock, _users, _lead_lock, _leading, _leaders
+    """The child is one thread: whoever held a lock, led a team, called BLAS or fitted is not there
+    any more."""
+    global _lock, _users, _limit, _lead_lock, _leading, _leaders, _fitting
+    global _callers, _callers_changed
     default_threads.cache_clear()
+    me = threading.get_ident()
     _lead_lock, _leading, _leaders = threading.Lock(), threading.local(), weakref.WeakSet()
-    _lock, _users = threading.Lock(), 0
+    _callers, _callers_changed = 0, threading.Condition()
+    _fitting = {model: call for model, call in _fitting.items() if call[0] == me}
+    _lock, _users = threading.RLock(), {user: it for user, it in _users.items() if it == me}
+    if _limit is not None and not _users:
+        _restore_blas()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew_after_fork)
+    # With the lock no other thread is inside of threadpoolctl, which has a lock too.
+    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(),
+                        after_in_child=_start_anew_after_fork)
 
 
 def _take_control():
@@ -196,19 +255,25 @@ def single_threaded_blas():
     The setting is global to the process. The first user of several at a time makes it, the last one
     restores what was there.
     """
-    global _users, _limit
+    global _limit
+    user = object()
     with _lock:
-        if _users == 0:
+        if not _users:
             _take_control()
             _limit = _scipy_blas().limit(limits=1)
-        _users += 1
+        _users[user] = threading.get_ident()
     try:
         yield
     finally:
         with _lock:
-            _users -= 1
-            if _users == 0:
-                _take_control()
-                _limit.restore_original_limits()
-                _take_control()
-                _limit = None
+            del _users[user]
+            if not _users:
+                _restore_blas()
+
+
+def _restore_blas():
+    global _limit
+    _take_control()
+    _limit.restore_original_limits()
+    _take_control()
+    _limit = None
