@@ -24,7 +24,7 @@ from fastnn._kernels import ACTIVATIONS, ALIASES
 from fastnn._training import Trainer
 from fastnn.mlp import MLP
 from fastnn.predictor import Predictor, Scaler
-from fastnn.threads import single_threaded_blas
+from fastnn.threads import single_threaded_blas, sole_fit
 from fastnn.validation import by_dlpack
 
 __all__ = ["BaseMLP"]
@@ -125,12 +125,13 @@ class BaseMLP(BaseEstimator):
         So an error leaves the model as it was, and who predicts meanwhile sees the old model or the
         new one.
         """
-        twin = self._twin()
-        for name, value in vars(self).items():
-            if name.endswith("_") and isinstance(value, list):
-                setattr(twin, name, list(value))
-        twin._fit_in_place(*arguments, **settings)
-        vars(self).update(vars(twin))
+        with sole_fit(self):
+            twin = self._twin()
+            for name, value in vars(self).items():
+                if name.endswith("_") and isinstance(value, list):
+                    setattr(twin, name, list(value))
+            twin._fit_in_place(*arguments, **settings)
+            vars(self).update(vars(twin))
         return self
 
     def _twin(self):

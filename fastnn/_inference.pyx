@@ -56,10 +56,13 @@ cdef class Network:
         One per hidden layer.
     output : str
     parameters : flat array of the layout; kept, not copied
+    epochs_done : int
+        That led to them. Here, so that whoever takes a network has both of one moment.
     """
 
     cdef readonly cnp.ndarray parameters
     cdef readonly object layout
+    cdef readonly object epochs_done
     cdef int type_num
     cdef bint is_double
     cdef int n_layers
@@ -71,13 +74,15 @@ cdef class Network:
     cdef ptrdiff_t packed_size   # into so many elements
     cdef double flops_per_row
 
-    def __cinit__(self, layout, activations, output, cnp.ndarray parameters not None):
+    def __cinit__(self, layout, activations, output, cnp.ndarray parameters not None,
+                  epochs_done=0):
         self.n_layers = len(layout.sizes) - 1
         self.layers = <Layer*>malloc(self.n_layers * sizeof(Layer))
         if self.layers == NULL:
             raise MemoryError
         self.parameters = parameters
         self.layout = layout
+        self.epochs_done = epochs_done
         self.type_num = (<cnp.dtype>layout.dtype).type_num
         self.is_double = layout.dtype == np.float64
         self.widest = max(layout.sizes[1:])

@@ -1,6 +1,5 @@
 """`MLP`: the bare network for NumPy users."""
 
-import threading
 import warnings
 from numbers import Integral
 
@@ -96,14 +95,12 @@ class MLP:
         self.n_threads = None if n_threads is None else resolve_threads(n_threads)
         self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
         self._seed = _check_random_state(random_state)
-        self._epochs_done = 0
-        self._fitting = threading.Lock()
         self._layout = ParameterLayout(sizes, _check_dtype(dtype))
         parameters = self._layout.allocate()
         if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
             initialize(self.initializer, self._layout.views(parameters)[0],
                        np.random.Generator(np.random.Philox(self._seed)))
-        self._publish(parameters)
+        self._publish(parameters, 0)
 
     def __repr__(self):
         names = self.activations
@@ -112,24 +109,30 @@ class MLP:
                 f"dtype={self.dtype.name!r})")
 
     def __getstate__(self):
+        network = self._network  # parameters and epochs of one moment, whoever trains meanwhile
         state = {key: value for key, value in self.__dict__.items()
-                 if key not in ("_network", "_fitting", "_layout")}
+                 if key not in ("_network", "_layout")}
         state["sizes"], state["dtype"] = self.sizes, self.dtype.name
-        state["parameters"] = np.array(self.parameters)
+        state["parameters"] = np.array(network.parameters)
+        state["_epochs_done"] = network.epochs_done
         return state
 
     def __setstate__(self, state):
         state = dict(state)
-        parameters = state.pop("parameters")
+        parameters, epochs_done = state.pop("parameters"), state.pop("_epochs_done")
         self._layout = ParameterLayout(state.pop("sizes"), np.dtype(state.pop("dtype")))
         self.__dict__.update(state)
-        self._fitting = threading.Lock()
-        self._publish(_copy(self._layout, parameters))
+        self._publish(_copy(self._layout, parameters), epochs_done)
 
-    def _publish(self, parameters):
-        """Makes a vector of parameters the network's own, in one step: who predicts meanwhile sees
-        the old ones or the new ones, never half of each."""
-        self._network = Network(self._layout, self.activations, self.output, parameters)
+    def _publish(self, parameters, epochs_done):
+        """Makes a vector of parameters the network's own, in one step: who predicts or pickles
+        meanwhile sees the old ones or the new ones, never half of each."""
+        self._network = Network(self._layout, self.activations, self.output, parameters,
+                                epochs_done)
+
+    @property
+    def _epochs_done(self):
+        return self._network.epochs_done
 
     # ---- parameters ----
 
@@ -201,7 +204,7 @@ class MLP:
                 raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
             validation.check_finite(name, given, self.dtype)
             mine[:] = given
-        self._publish(parameters)
+        self._publish(parameters, self._epochs_done)
 
     # ---- training ----
 
@@ -243,6 +246,8 @@ class MLP:
         ------
         ValueError, TypeError
             On a wrong argument.
+        RuntimeError
+            While the network is being fitted in another thread, or in a callback of its own fit.
         KeyboardInterrupt
             On Ctrl-C; the parameters are then those of the last whole step.
 
@@ -254,7 +259,7 @@ class MLP:
         """
         from fastnn._training import Trainer
         from fastnn.optimizers import Adam, Optimizer
-        from fastnn.threads import single_threaded_blas
+        from fastnn.threads import single_threaded_blas, sole_fit
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
         X, y, sample_weight = self._check_data(X, y, sample_weight, info)
@@ -270,9 +275,7 @@ class MLP:
             raise TypeError(f"callback={callback!r} must be callable")
         evaluate = self._evaluator(validation_data, info)
         history = History(validates=evaluate is not None)
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("this MLP is being fitted in another thread")
-        try:
+        with sole_fit(self):
             trainer = Trainer(
                 self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
                 optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
@@ -282,32 +285,32 @@ class MLP:
             with single_threaded_blas():
                 self._run_epochs(trainer, optimizer, epochs, shuffle, X.shape[0], history,
                                  evaluate, callback)
-        finally:
-            self._fitting.release()
         return history
 
     def _run_epochs(self, trainer, optimizer, epochs, shuffle, n_samples, history, evaluate,
                     callback):
         last_finite = trainer.parameters.copy()
         key = self._key(1)
+        before = done = self._epochs_done  # `done` goes with `last_finite`
         try:
             for epoch in range(epochs):
-                order = trainer.shuffle(key, self._epochs_done) if shuffle else None
+                order = trainer.shuffle(key, before + epoch) if shuffle else None
                 loss = trainer.run_epoch(
                     order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
-                self._epochs_done += 1
                 history.loss.append(loss)
                 if not (np.isfinite(loss) and np.isfinite(trainer.parameters).all()):
                     warnings.warn(
                         f"training diverged in epoch {epoch} (loss {loss:g}); the weights are "
                         "those from before it. A smaller learning rate or scaled inputs help.",
                         DivergenceWarning, stacklevel=3)
+                    done = before + epoch + 1  # to go on with other random numbers
                     break
                 last_finite[:] = trainer.parameters
+                done = before + epoch + 1
                 if evaluate is not None:
                     history.val_loss.append(evaluate(trainer.parameters))
                 if callback is not None:
-                    self._publish(_copy(self._layout, last_finite))
+                    self._publish(_copy(self._layout, last_finite), done)
                     if callback(epoch, self, history):
                         break
         except KeyboardInterrupt:
@@ -315,7 +318,7 @@ class MLP:
                 last_finite[:] = trainer.parameters
             raise
         finally:
-            self._publish(_copy(self._layout, last_finite))
+            self._publish(_copy(self._layout, last_finite), done)
 
     def _key(self, *purpose):
         """A key for random numbers that is another one for each purpose."""
