@@ -27,6 +27,12 @@ def form_team(int threads):
     return possible
 
 
+
+def address(cnp.ndarray array not None):
+    """Where the first element lies."""
+    return <size_t>cnp.PyArray_DATA(array)
+
+
 ActivationInfo = namedtuple("ActivationInfo", "name needs_z")
 LossInfo = namedtuple("LossInfo", "name link reduction targets")
 OptimizerInfo = namedtuple("OptimizerInfo", "name n_state")

@@ -237,11 +237,12 @@ cdef class Trainer:
         cdef Job* job = &self.job
         cdef int i
         lanes = self.plan.lanes
-        starts = [job.x_at + self.sizes[0] * lanes]
-        starts += [job.layers[i].a + job.layers[i].net.n_out * lanes
-                   for i in range(job.n_layers - 1)]
-        for start in starts:
-            self.scratch[:, start:start + lanes] = 1
+        self.set_one(job.x_at + self.sizes[0] * lanes)
+        for i in range(job.n_layers - 1):
+            self.set_one(job.layers[i].a + job.layers[i].net.n_out * lanes)
+
+    cdef set_one(self, ptrdiff_t start):
+        self.scratch[:, start:start + self.plan.lanes] = 1
 
     cdef set_optimizer(self, optimizer):
         self.optimizer_state = ()

@@ -1,12 +1,13 @@
 """`MLP`: the bare network for NumPy users."""
 
+import math
 import warnings
 from numbers import Integral
 
 import numpy as np
 
 from fastnn import validation
-from fastnn._inference import Network
+from fastnn._inference import Network, all_finite
 from fastnn.initializers import INITIALIZERS, initialize
 from fastnn.plan import ParameterLayout, aligned_empty, plan_training
 from fastnn.threads import default_threads, resolve_threads
@@ -298,7 +299,7 @@ class MLP:
                 loss = trainer.run_epoch(
                     order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
                 history.loss.append(loss)
-                if not (np.isfinite(loss) and np.isfinite(trainer.parameters).all()):
+                if not (math.isfinite(loss) and all_finite(trainer.parameters)):
                     warnings.warn(
                         f"training diverged in epoch {epoch} (loss {loss:g}); the weights are "
                         "those from before it. A smaller learning rate or scaled inputs help.",
@@ -314,7 +315,7 @@ class MLP:
                     if callback(epoch, self, history):
                         break
         except KeyboardInterrupt:
-            if np.isfinite(trainer.parameters).all():
+            if all_finite(trainer.parameters):
                 last_finite[:] = trainer.parameters
             raise
         finally:

@@ -55,7 +55,8 @@ def aligned_empty(size, dtype):
     """
     dtype = np.dtype(dtype)
     raw = np.empty(size * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    # raw.ctypes tells a lack of memory by a SystemError, __array_interface__ by a crash
+    start = -_kernels.address(raw) % ALIGNMENT
     return raw[start:start + size * dtype.itemsize].view(dtype)
 
 
