@@ -5,7 +5,6 @@ after some seconds.
 """
 
 import os
-import sys
 
 import pytest
 

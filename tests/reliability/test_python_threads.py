@@ -11,7 +11,8 @@ import pytest
 import fastnn
 from fastnn import threads
 
-COUNTS = (1, 8, 64, 300)
+SLOW = pytest.mark.slow
+COUNTS = (pytest.param(1, marks=SLOW), 8, pytest.param(64, marks=SLOW), 300)
 TEAM = 3  # threads that each fit and prediction asks for
 
 COMMON = """
@@ -163,7 +164,7 @@ print("done")
 
 
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("count", [8, pytest.param(64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [8, pytest.param(64, marks=SLOW)])
 def test_fits_of_one_estimator(run_python, count, method):
     pytest.importorskip("sklearn")
     done = run_python(COMMON + ESTIMATOR, count, method)
@@ -211,7 +212,8 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("count", [1, 8, 64, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=SLOW), 8, pytest.param(64, marks=SLOW),
+                                   pytest.param(300, marks=SLOW)])
 def test_refit_while_others_predict_and_pickle(run_python, count):
     """They see the net before or after a fit, with the number of epochs that belongs to it."""
     done = run_python(COMMON + REFIT, count)
@@ -334,7 +336,7 @@ def alone():
 @pytest.mark.parametrize("before, after", [
     *((library, "nothing") for library in LIBRARIES),
     *(("nothing", library) for library in LIBRARIES),
-    *itertools.permutations(LIBRARIES, 2)])
+    *(pytest.param(*pair, marks=SLOW) for pair in itertools.permutations(LIBRARIES, 2))])
 def test_beside_another_library(run_python, alone, before, after):
     """Imported and used before fastnn, after it, or both: the same bytes, and no abort."""
     for library in {before, after} - {"nothing"}:

@@ -1,0 +1,185 @@
+"""Every single allocation that can fail does so once: MemoryError, or the same result without it.
+
+Nothing is left half-written, in the net or in a file, and nothing is kept. Allocations are those of
+the C library's malloc and its kin, made by fastnn's modules, by NumPy, or by Python, whose objects
+come from malloc too with PYTHONMALLOC=malloc. BLAS and OpenMP are not among them: OpenBLAS maps its
+buffers when it is first called, and OpenMP ends the process; both keep what they have taken.
+"""
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+
+PROGRAM = """
+import ctypes, gc, os, sys, tempfile
+import numpy as np
+import fastnn
+from fastnn import plan
+from fastnn.model_file import load
+
+lib = ctypes.CDLL(None)
+lib.faults_start.argtypes = [ctypes.c_long] * 2
+lib.faults_stop.restype = lib.faults_live.restype = ctypes.c_long
+start, stop, live = lib.faults_start, lib.faults_stop, lib.faults_live
+plan.EPOCH_FLOPS = 0
+
+where, action, n_threads, gemm = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+PARTS = {"fastnn": "fastnn/_", "numpy": "fastnn/_:_multiarray_umath:_umath_linalg",
+         "python": "fastnn/_:_multiarray_umath:_umath_linalg:main:libpython"}
+# what CPython and NumPy make of a failed allocation of their own in some places
+FOREIGN = ("can't allocate", "without exception set", "without setting an exception",
+           "PyObject pointer is null")
+rng = np.random.default_rng(0)
+X = rng.normal(size=(900, 64)).astype("f")
+y = rng.integers(0, 10, 900).astype(np.int32)
+sizes = (64, 700, 10) if gemm == "blas" else (64, 48, 10)  # W in panels, and feature-major
+
+
+def made():
+    return fastnn.MLP(sizes, output="softmax", random_state=0, n_threads=n_threads, gemm=gemm)
+
+
+def fit(net):
+    net.fit(X[:300], y[:300], epochs=2, batch_size=150)
+
+
+def state(net):
+    return net.parameters.tobytes(), net._epochs_done
+
+
+folder = tempfile.mkdtemp()
+path, other = os.path.join(folder, "model.safetensors"), os.path.join(folder, "other.safetensors")
+net, fitted = made(), made()
+fit(fitted)
+fitted.save(path)
+fitted.save(other)
+fresh, trained = state(made()), state(fitted)
+outputs = fitted.predict(X)
+whole_epochs, once = [fresh, trained], made()
+once.fit(X[:300], y[:300], epochs=2, batch_size=150,
+         callback=lambda epoch, net, history: whole_epochs.append(state(net)))
+buffer = np.empty_like(outputs)
+
+
+def check_create(net, result):
+    return result is None or state(result) == fresh
+
+
+def check_fit(net, result):
+    # the net of a whole number of epochs, whatever failed
+    return state(net) in ((trained,) if result else whole_epochs)
+
+
+def check_predict(net, result):
+    return state(net) == trained and (
+        result is None or result.tobytes() == outputs.tobytes())
+
+
+def check_save(net, result):
+    return (state(load(path)) == (trained[0], 0)
+            and sorted(os.listdir(folder)) == ["model.safetensors", "other.safetensors"])
+
+
+def check_load(net, result):
+    return result is None or state(result) == (trained[0], 0)
+
+
+def do_fit(net):
+    fit(net)
+    return True
+
+
+ACTIONS = {
+    "create": (made, lambda net: made(), check_create),
+    "fit": (made, do_fit, check_fit),
+    "predict": (lambda: fitted, lambda net: net.predict(X), check_predict),
+    "predict out": (lambda: fitted, lambda net: net.predict(X, buffer), check_predict),
+    "save": (lambda: fitted, lambda net: net.save(path), check_save),
+    "load": (lambda: None, lambda net: load(other), check_load),
+}
+prepare, act, check = ACTIONS[action]
+assert lib.faults_in(PARTS[where].encode()) > 0
+lib.faults_follow(where == "fastnn")
+mallinfo2 = getattr(lib, "mallinfo2", None)
+if mallinfo2 is not None:
+    class Info(ctypes.Structure):
+        _fields_ = [(f"f{i}", ctypes.c_size_t) for i in range(10)]
+    mallinfo2.restype = Info
+
+
+def in_use():
+    gc.collect()
+    info = mallinfo2() if mallinfo2 is not None else None
+    return info.f4 + info.f7 if info else 0  # hblkhd, uordblks
+
+
+def failing(number):
+    # the action with allocation `number` failing; whether it came to that, and how it ended
+    net = prepare()
+    error = result = None
+    start(number, number + 1)
+    try:
+        result = act(net)
+    except BaseException as caught:
+        made_so_far = stop()
+        error = type(caught)
+        message = repr(caught)
+        del caught
+    else:
+        made_so_far = stop()
+        message = ""
+    good = error is None or issubclass(error, MemoryError) or any(
+        known in message for known in FOREIGN)
+    assert good, f"allocation {number}: {message}"
+    assert check(net, result if error is None else None), f"allocation {number}: {message}"
+    return made_so_far > number, error
+
+
+def sweep():
+    number, errors = 0, 0
+    while True:
+        came, error = failing(number)
+        if not came:
+            return number, errors
+        errors += error is not None
+        number += 1
+
+
+for _ in range(2):
+    failing(10**9)  # what is imported and cached by the first call
+sweep()  # the places of errors are kept once, for tracebacks
+followed, grown = live(), []
+for _ in range(3):
+    before = in_use()
+    number, errors = sweep()
+    grown.append(in_use() - before)
+print(number, errors, min(grown), live() - followed)
+# and all goes on as ever
+again = made()
+fit(again)
+assert state(again) == trained and again.predict(X).tobytes() == outputs.tobytes()
+"""
+
+
+@pytest.mark.parametrize("where, action, n_threads, gemm", [
+    ("fastnn", "create", 1, "auto"), ("fastnn", "fit", 2, "blas"),
+    ("fastnn", "predict", 1, "auto"), ("fastnn", "predict", 2, "blas"),
+    ("fastnn", "predict out", 2, "auto"), ("fastnn", "load", 1, "auto"),
+    *(("numpy", action, n_threads, gemm)
+      for action in ("create", "fit", "predict", "save", "load")
+      for n_threads, gemm in ((1, "auto"), (2, "blas"))),
+    ("python", "create", 1, "auto"), ("python", "fit", 1, "auto"),
+    *(pytest.param("python", *case, marks=pytest.mark.slow)
+      for case in (("predict", 1, "auto"), ("predict out", 2, "blas"), ("load", 1, "auto")))])
+def test_each_allocation_fails_once(run_python, faults, where, action, n_threads, gemm):
+    done = run_python(PROGRAM, where, action, n_threads, gemm, LD_PRELOAD=faults,
+                      PYTHONMALLOC="malloc", timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
+    number, errors, grown, live = map(int, done.stdout.split())
+    assert number > 0 and errors > 0
+    assert live == 0
+    # tracebacks, and what NumPy and CPython lose when they fail themselves: no array of ours
+    assert grown < 256 * number + 4096
