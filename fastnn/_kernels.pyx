@@ -27,7 +27,6 @@ def form_team(int threads):
     return possible
 
 
-
 def address(cnp.ndarray array not None):
     """Where the first element lies."""
     return <size_t>cnp.PyArray_DATA(array)
