@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
-MODULES = ("_kernels", "_inference", "_rows", "_columns", "_loop", "_training")
+MODULES = ("_signals", "_kernels", "_inference", "_rows", "_columns", "_loop", "_training")
 OPENMP_MODULES = ("_kernels", "_inference", "_loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 

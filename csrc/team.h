@@ -128,17 +128,13 @@ static inline void fnn_leave(fnn_phases *p) {
         for (int spin = 0; FNN_LOAD(&p->left) < fnn_team_size(); spin++) fnn_wait_a_little(spin);
 }
 
-/* Flush subnormals to zero and read them as zero: decaying optimizer state and saturated units make
- * them, and they cost tens to hundreds of cycles each.  Returns the mode to restore. */
-static inline uint64_t fnn_flush_subnormals(void) {
+/* The floating-point mode of this thread: control bits, and on x86 the flags beside them. */
+static inline uint64_t fnn_float_mode(void) {
 #if defined(__x86_64__) || defined(_M_X64)
-    unsigned mode = _mm_getcsr();
-    _mm_setcsr(mode | 0x8040u);
-    return mode;
+    return _mm_getcsr();
 #elif defined(__aarch64__) && defined(__GNUC__)
     uint64_t mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
-    __asm__ volatile("msr fpcr, %0" : : "r"(mode | (1ull << 24)));
     return mode;
 #else
     return 0;
@@ -150,6 +146,44 @@ static inline void fnn_restore_float_mode(uint64_t mode) {
     _mm_setcsr((unsigned)mode);
 #elif defined(__aarch64__) && defined(__GNUC__)
     __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
+#endif
+}
+
+/* The mode that our loops work in, whatever the caller's: rounding to nearest, no traps.  Another
+ * library may have left its own in this thread, and a team's threads have that of their birth.
+ * Both return the mode to restore.
+ *
+ * To train: subnormals are flushed to zero and read as zero: decaying optimizer state and saturated
+ * units make them, and they cost tens to hundreds of cycles each. */
+static inline uint64_t fnn_flush_subnormals(void) {
+    uint64_t mode = fnn_float_mode();
+#if defined(__x86_64__) || defined(_M_X64)
+    fnn_restore_float_mode(0x1F80u | 0x8040u);
+#elif defined(__aarch64__)
+    fnn_restore_float_mode(1ull << 24);
+#endif
+    return mode;
+}
+
+/* To predict: they stay.  Setting the mode costs more than asking for it, so it is set where need
+ * be; the flags of x86 (the last six bits) may then be raised, as by any arithmetic. */
+static inline uint64_t fnn_keep_subnormals(void) {
+    uint64_t mode = fnn_float_mode();
+#if defined(__x86_64__) || defined(_M_X64)
+    if ((mode & ~0x3Full) != 0x1F80u) fnn_restore_float_mode(0x1F80u);
+#elif defined(__aarch64__)
+    if (mode != 0) fnn_restore_float_mode(0);
+#endif
+    return mode;
+}
+
+static inline void fnn_after_keeping_subnormals(uint64_t mode) {
+#if defined(__x86_64__) || defined(_M_X64)
+    if ((mode & ~0x3Full) != 0x1F80u) fnn_restore_float_mode(mode);
+#elif defined(__aarch64__)
+    if (mode != 0) fnn_restore_float_mode(mode);
 #else
     (void)mode;
 #endif

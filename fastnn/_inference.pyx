@@ -8,6 +8,8 @@ row does not depend on the rows beside it or on the number of threads.
 cimport cython
 cimport numpy as cnp
 from cython.parallel cimport prange
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 
 from fastnn._kernels cimport (
@@ -25,7 +27,13 @@ from fastnn._kernels cimport (
     softmax_rows,
     transpose,
 )
-from fastnn._types cimport Layer, fnn_team_rank
+from fastnn._signals cimport Watch, look, raise_if_stopped, start_watch
+from fastnn._types cimport (
+    Layer,
+    fnn_after_keeping_subnormals,
+    fnn_keep_subnormals,
+    fnn_team_rank,
+)
 
 from itertools import pairwise
 
@@ -43,6 +51,8 @@ cdef enum:
     FEWEST_COLUMNS = 16        # below, turning costs more than idle lanes
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
+    WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
+    WATCHED_SIZE = 1 << 22     # so many elements are checked or scaled between two looks for it
 
 
 @cython.final
@@ -133,18 +143,22 @@ cdef class Network:
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
         if team > 1:
             team = team_size(team)
+        cdef Watch watch
+        start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
         if self.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),
-                                          <double*>cnp.PyArray_DATA(out), team)
+                                          <double*>cnp.PyArray_DATA(out), team, &watch)
         else:
             failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x),
-                                         <float*>cnp.PyArray_DATA(out), team)
+                                         <float*>cnp.PyArray_DATA(out), team, &watch)
         if failed:
             raise MemoryError
+        raise_if_stopped(&watch)
         return out
 
-    cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team) noexcept:
+    cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team,
+                      Watch* watch) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.block_rows)
         cdef ptrdiff_t per_thread = (2 * self.widest + self.layers[0].n_in * self.narrow
                                      ) * max(block_rows, COLUMNS * self.narrow)
@@ -168,11 +182,11 @@ cdef class Network:
                 self.pack(packed)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, out, packed, scratch)
+                    self.forward_block(block, rows, x, out, packed, scratch, watch)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
                     self.forward_block(block, rows, x, out, packed,
-                                       scratch + fnn_team_rank() * per_thread)
+                                       scratch + fnn_team_rank() * per_thread, watch)
         free(packed)
         free(scratch)
         return False
@@ -191,8 +205,11 @@ cdef class Network:
                 packed += (layer.n_out + width - 1) // width * width * layer.n_in
 
     cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
-                            const real* packed, real* scratch) noexcept nogil:
+                            const real* packed, real* scratch, Watch* watch) noexcept nogil:
         """The rows of one block through all layers."""
+        if watch.stopped:
+            return
+        cdef uint64_t float_mode = fnn_keep_subnormals()
         cdef ptrdiff_t first = block * self.block_rows
         cdef ptrdiff_t rows = min(self.block_rows, all_rows - first)
         cdef Layer* last = &self.layers[self.n_layers - 1]
@@ -204,6 +221,9 @@ cdef class Network:
             self.rows(rows, min(all_rows, self.block_rows), x, out, packed, scratch)
         if last.activation == FNN_OUTPUT_SOFTMAX:
             softmax_rows(kernels, rows, last.n_out, out, out)
+        fnn_after_keeping_subnormals(float_mode)
+        if watch.on and fnn_team_rank() == 0:
+            look(watch)
 
     cdef void rows(self, ptrdiff_t rows, ptrdiff_t capacity, const real* a, real* out,
                    const real* packed, real* scratch) noexcept nogil:
@@ -272,15 +292,24 @@ def is_ready(x, ptrdiff_t columns):
 
 def all_finite(cnp.ndarray x not None):
     """Whether a row-major, aligned array of float32 or float64 holds neither NaN nor infinity."""
-    if x.descr.type_num == cnp.NPY_DOUBLE:
-        return _all_finite[double](<const double*>cnp.PyArray_DATA(x), x.size)
-    return _all_finite[float](<const float*>cnp.PyArray_DATA(x), x.size)
+    cdef ptrdiff_t size = x.size, start, count
+    for start in range(0, size, WATCHED_SIZE):
+        count = min(WATCHED_SIZE, size - start)
+        if start > 0:
+            PyErr_CheckSignals()
+        if x.descr.type_num == cnp.NPY_DOUBLE:
+            if not _all_finite[double]((<const double*>cnp.PyArray_DATA(x)) + start, count):
+                return False
+        elif not _all_finite[float]((<const float*>cnp.PyArray_DATA(x)) + start, count):
+            return False
+    return True
 
 
 cdef bint _all_finite(const real* x, ptrdiff_t count) noexcept nogil:
     # 0 x is 0, or NaN for NaN and infinity; four sums, so that additions do not wait for each other
     cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0
     cdef ptrdiff_t i
+    cdef uint64_t float_mode = fnn_keep_subnormals()
     for i in range(count // 4):
         s0 += 0 * x[4 * i]
         s1 += 0 * x[4 * i + 1]
@@ -288,6 +317,7 @@ cdef bint _all_finite(const real* x, ptrdiff_t count) noexcept nogil:
         s3 += 0 * x[4 * i + 3]
     for i in range(count // 4 * 4, count):
         s0 += 0 * x[i]
+    fnn_after_keeping_subnormals(float_mode)
     return s0 + s1 + s2 + s3 == 0
 
 
@@ -320,15 +350,21 @@ def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray sc
     return out
 
 
-cdef void _scale_to(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
-                    const double* scale, double low, double high, cnp.ndarray out):
+cdef int _scale_to(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
+                   const double* scale, double low, double high, cnp.ndarray out) except -1:
     cdef void* to = cnp.PyArray_DATA(out)
     cdef bint to_double = out.descr.type_num == cnp.NPY_DOUBLE
-    with nogil:
-        if to_double:
-            _scale(rows, n, x, mean, scale, low, high, <double*>to)
-        else:
-            _scale(rows, n, x, mean, scale, low, high, <float*>to)
+    cdef ptrdiff_t most = max(1, WATCHED_SIZE // max(n, 1)), start, count
+    for start in range(0, rows, most):
+        count = min(most, rows - start)
+        if start > 0:
+            PyErr_CheckSignals()
+        with nogil:
+            if to_double:
+                _scale(count, n, x + start * n, mean, scale, low, high, (<double*>to) + start * n)
+            else:
+                _scale(count, n, x + start * n, mean, scale, low, high, (<float*>to) + start * n)
+    return 0
 
 
 ctypedef fused target:
@@ -340,8 +376,10 @@ cdef void _scale(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
                  const double* scale, double low, double high, target* out) noexcept nogil:
     cdef ptrdiff_t i, j
     cdef double z
+    cdef uint64_t float_mode = fnn_keep_subnormals()
     for i in range(rows):
         for j in range(n):
             z = (x[i * n + j] - mean[j]) / scale[j]
             z = low if z < low else high if z > high else z
             out[i * n + j] = <target>z
+    fnn_after_keeping_subnormals(float_mode)

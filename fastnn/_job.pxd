@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t
 cimport numpy as cnp
 
 from fastnn._kernels cimport fnn_dropout, fnn_kernels
+from fastnn._signals cimport Watch
 from fastnn._types cimport Layer, fnn_phases
 
 cdef enum Mode:
@@ -68,7 +69,6 @@ cdef struct Job:
     int n_shards
     bint lists                # X is read where it lies, through pointers to its rows
     int clock_steps           # steps between two looks at the clock
-    bint handles_signals
     # parameters, gradients, scratch
     ptrdiff_t n_parameters
     void* parameters
@@ -107,4 +107,4 @@ cdef struct Job:
     double weight_sum
     bint stop_if_diverged
     bint diverged
-    bint interrupted          # written by thread 0
+    Watch watch               # thread 0 looks

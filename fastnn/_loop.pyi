@@ -1,2 +1,1 @@
 HAS_OPENMP: bool
-pending: list[BaseException]

@@ -6,7 +6,6 @@ chunk. Threads claim shards and groups of chunks as they come (csrc/team.h), and
 changes no bit. Nothing is allocated and no Python object is touched inside an epoch.
 """
 
-from cpython.exc cimport PyErr_CheckSignals
 from cython.parallel cimport parallel
 from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
@@ -25,6 +24,7 @@ from fastnn._job cimport (
 )
 from fastnn._kernels cimport add_parts, real, step_coefficients, update_weights
 from fastnn._rows cimport chunk_gradient, copy_chunk, run_shard_rows
+from fastnn._signals cimport look
 from fastnn._types cimport (
     FNN_HAS_OPENMP,
     fnn_await,
@@ -36,28 +36,12 @@ from fastnn._types cimport (
     fnn_open_phase,
     fnn_phases,
     fnn_restore_float_mode,
-    fnn_seconds,
     fnn_tasks,
     fnn_team_rank,
     fnn_team_size,
 )
 
 HAS_OPENMP = bool(FNN_HAS_OPENMP)
-
-cdef double SIGNAL_SECONDS = 0.015  # taking the GIL can cost 5 ms where Python threads are busy
-
-pending = []  # the exception that a signal handler raised during an epoch
-
-
-cdef bint signalled() noexcept nogil:
-    """Looks for Ctrl-C; what its handler raises is kept for the end of the epoch."""
-    with gil:
-        try:
-            PyErr_CheckSignals()
-        except BaseException as error:
-            pending.append(error)
-            return True
-    return False
 
 
 cdef void run_shard(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_t rows,
@@ -109,6 +93,8 @@ cdef void run_task(Job* job, int task, int rank, real* dtype) noexcept nogil:
     cdef real* parts = <real*>job.parts
     cdef ptrdiff_t at
     cdef int i
+    if job.watch.stopped and (job.stage == SHARDS or job.mode != UPDATE):
+        return  # nothing has been changed yet: this step is given up
     if job.columns:
         scratch += rank * job.scratch_stride
     if job.stage == SHARDS:
@@ -125,7 +111,7 @@ cdef void run_task(Job* job, int task, int rank, real* dtype) noexcept nogil:
 
 cdef void open_batch(Job* job) noexcept nogil:
     """Opens the next batch, or closes the epoch after the last one."""
-    if job.start >= job.n_rows or job.interrupted:
+    if job.start >= job.n_rows or job.watch.stopped:
         fnn_close(&job.phases)
         return
     job.rows = min(job.batch, job.n_rows - job.start)
@@ -137,6 +123,9 @@ cdef void open_batch(Job* job) noexcept nogil:
 cdef void end_shards(Job* job) noexcept nogil:
     """Adds up the batch's loss, in order; opens the update."""
     cdef int shard
+    if job.watch.stopped:
+        fnn_close(&job.phases)
+        return
     job.batch_loss = job.batch_weight = 0
     for shard in range(job.n_parts):
         job.batch_loss += job.shard_loss[shard]
@@ -186,7 +175,7 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
     cdef uint64_t float_mode = fnn_flush_subnormals()
     cdef int64_t open = fnn_await(&job.phases, 0), passes = 0
     cdef int i, task, tasks
-    cdef double now, looked = fnn_seconds()
+    cdef bint looks = rank == 0 and job.watch.on
     while open >= 0:
         tasks = fnn_tasks(open)
         for i in range(tasks):
@@ -200,13 +189,11 @@ cdef void work(Job* job, real* dtype) noexcept nogil:
                 run_task(job, task, rank, dtype)
                 if fnn_finish(&job.phases, open):
                     end_phase(job)
+            if looks and job.clock_steps == 1:  # a step may take longer than Ctrl-C should
+                look(&job.watch)
         passes += 1
-        if rank == 0 and job.handles_signals and passes % (2 * job.clock_steps) == 0:
-            now = fnn_seconds()
-            if not 0 <= now - looked < SIGNAL_SECONDS:
-                looked = now
-                if signalled():
-                    job.interrupted = True
+        if looks and passes % (2 * job.clock_steps) == 0:
+            look(&job.watch)
         open = fnn_await(&job.phases, open)
     fnn_leave(&job.phases)
     fnn_restore_float_mode(float_mode)

@@ -1,8 +1,7 @@
 """`Trainer`: owns the memory that the epoch loop (_loop.pyx) works in, and tells it what to do."""
 
-import threading
-
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -15,10 +14,11 @@ from fastnn._kernels cimport (
 )
 from fastnn._job cimport GRADIENT, LOSS, UPDATE, Chunk, Job, Mode, TrainingLayer
 from fastnn._loop cimport run_job, run_shard
+from fastnn._signals cimport raise_if_stopped, start_watch
 
 import numpy as np
 
-from fastnn import _kernels, _loop
+from fastnn import _kernels
 from fastnn.plan import (
     ALIGNMENT,
     CHUNK,
@@ -364,16 +364,15 @@ cdef class Trainer:
             raise ValueError("no rows to work on")
         job.mode = mode
         job.loss_sum = job.weight_sum = 0
-        job.diverged = job.interrupted = False
-        job.handles_signals = threading.current_thread() is threading.main_thread()
+        job.diverged = False
         self.team = team_size(self.plan.threads_for(job.n_rows))
+        start_watch(&job.watch, True)
         if "blas" in self.plan.products:
             with blas_callers(self.team):
                 run_job(job, self.is_double, self.team)
         else:
             run_job(job, self.is_double, self.team)
-        if job.interrupted:
-            raise _loop.pending.pop()
+        raise_if_stopped(&job.watch)
         return job.loss_sum
 
     def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
@@ -395,7 +394,8 @@ cdef class Trainer:
         Raises
         ------
         KeyboardInterrupt
-            Between two steps, within some 20 ms; parameters are those of the last step.
+            Between two steps, within some 20 ms or the update of one; parameters are those of
+            the last whole step.
         """
         if self.job.hyperparameters == NULL:
             raise ValueError("no optimizer was given")
@@ -459,6 +459,7 @@ cdef class Trainer:
                 else:
                     dz = dz[:rows * job.layers[i].ld].reshape(rows, -1)[:, :n_out]
                 out[start:start + rows] = dz
+            PyErr_CheckSignals()
         for out in found:
             out /= self.dtype.type(job.reduction * weight)
         return found

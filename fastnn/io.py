@@ -19,6 +19,7 @@ import numpy as np
 
 FORMAT = (1, 0)  # readers take newer minors and refuse newer majors
 MAX_HEADER_BYTES = 1 << 20  # parsing more would take longer than a service should wait
+SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
 DTYPES = ("float32", "float64")
 
 
@@ -86,17 +87,21 @@ def _digest(metadata, arrays):
     tensors = [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
     found = sha256(_canonical([metadata, tensors]).encode())
     for name in names:
-        found.update(arrays[name].astype(arrays[name].dtype.newbyteorder("<"), copy=False).data)
+        array = arrays[name].reshape(-1)
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8)
+        for start in range(0, array.size, SLICE):
+            found.update(array[start:start + SLICE])
     return found.hexdigest()
 
 
 def write_atomically(path, data):
     """Writes bytes: the old file or the new one is there, never half."""
     temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    view = memoryview(data)
     try:
-        with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
-            file.write(data)
+        with open(temporary, "xb") as file:
+            for start in range(0, len(data), SLICE):
+                file.write(view[start:start + SLICE])
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

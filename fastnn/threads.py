@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 
+from fastnn._signals import Guarded
+
 MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the process
 
 
@@ -156,53 +158,60 @@ def team_size(threads):
 _fitting: dict[int, list[int]] = {}  # id of a model: the thread that fits it
 
 
-@contextmanager
 def sole_fit(model):
-    """For a fit of this model: RuntimeError while there is another one.
+    """A context for a fit of this model: RuntimeError while there is another one.
 
     No lock of the model's own: that one would stay locked in a child that is forked meanwhile.
     """
     call = [threading.get_ident()]
+    return Guarded(functools.partial(_begin_fit, model, call),
+                   functools.partial(_end_fit, model, call))
+
+
+def _begin_fit(model, call):
     if _fitting.setdefault(id(model), call) is not call:
         raise RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
                            "thread or around this call; fit a copy, or wait")
-    try:
-        yield
-    finally:
-        _fitting.pop(id(model), None)
+
+
+def _end_fit(model, call):
+    if _fitting.get(id(model)) is call:
+        del _fitting[id(model)]
 
 
 MAX_BLAS_CALLERS = 32
 
-_callers = 0
-_callers_changed = threading.Condition()
+_calling: dict[object, int] = {}  # for each caller its threads
+_calling_changed = threading.Condition()
 
 
-@contextmanager
 def blas_callers(threads):
-    """Waits until so many more threads may call BLAS.
+    """A context that waits until so many more threads may call BLAS.
 
     OpenBLAS gives each caller at a time a buffer, and has room for a number of them that is fixed
     when it is built: 300 callers took 430 MiB and a warning; it ends the process beyond some more.
     """
-    global _callers
-    threads = min(threads, MAX_BLAS_CALLERS)
-    condition = _callers_changed
-    with condition:
-        while _callers + threads > MAX_BLAS_CALLERS:
-            condition.wait(1)
-        _callers += threads
-    try:
-        yield
-    finally:
-        with condition:
-            _callers = max(0, _callers - threads)
-            condition.notify_all()
+    caller = object()
+    return Guarded(functools.partial(_begin_call, caller, min(threads, MAX_BLAS_CALLERS)),
+                   functools.partial(_end_call, caller))
+
+
+def _begin_call(caller, threads):
+    with _calling_changed:
+        while sum(_calling.values()) + threads > MAX_BLAS_CALLERS:
+            _calling_changed.wait(1)
+        _calling[caller] = threads
+
+
+def _end_call(caller):
+    with _calling_changed:
+        _calling.pop(caller, None)
+        _calling_changed.notify_all()
 
 
 _lock = threading.RLock()
 _users: dict[object, int] = {}  # for each user its thread
-_limit = None
+_found = None  # BLAS libraries, each with the threads that it had before the first user
 
 
 @functools.cache
@@ -219,15 +228,14 @@ def _scipy_blas():
 def _start_anew_after_fork():
     """The child is one thread: whoever held a lock, led a team, called BLAS or fitted is not there
     any more."""
-    global _lock, _users, _limit, _lead_lock, _leading, _leaders, _fitting
-    global _callers, _callers_changed
+    global _lock, _users, _lead_lock, _leading, _leaders, _fitting, _calling, _calling_changed
     default_threads.cache_clear()
     me = threading.get_ident()
     _lead_lock, _leading, _leaders = threading.Lock(), threading.local(), weakref.WeakSet()
-    _callers, _callers_changed = 0, threading.Condition()
+    _calling, _calling_changed = {}, threading.Condition()
     _fitting = {model: call for model, call in _fitting.items() if call[0] == me}
     _lock, _users = threading.RLock(), {user: it for user, it in _users.items() if it == me}
-    if _limit is not None and not _users:
+    if _found is not None and not _users:
         _restore_blas()
 
 
@@ -247,33 +255,41 @@ def _take_control():
         controller.clear_controlling_thread(force=True)
 
 
-@contextmanager
 def single_threaded_blas():
     """SciPy's BLAS on one thread: with threads of its own under ours it is slower than serial, and
     its bits would depend on their number.
 
     The setting is global to the process. The first user of several at a time makes it, the last one
-    restores what was there.
+    restores what was there, also where Ctrl-C comes in the midst of either.
     """
-    global _limit
     user = object()
+    return Guarded(functools.partial(_begin, user), functools.partial(_end, user))
+
+
+def _begin(user):
+    global _found
     with _lock:
+        if _found is None:
+            _found = [(blas, blas.num_threads) for blas in _scipy_blas().lib_controllers]
         if not _users:
             _take_control()
-            _limit = _scipy_blas().limit(limits=1)
+            for blas, _ in _found:
+                blas.set_num_threads(1)
         _users[user] = threading.get_ident()
-    try:
-        yield
-    finally:
-        with _lock:
-            del _users[user]
-            if not _users:
-                _restore_blas()
+
+
+def _end(user):
+    with _lock:
+        _users.pop(user, None)
+        if not _users and _found is not None:
+            _restore_blas()
 
 
 def _restore_blas():
-    global _limit
+    global _found
     _take_control()
-    _limit.restore_original_limits()
+    for blas, n_threads in _found:
+        if n_threads is not None:
+            blas.set_num_threads(n_threads)
     _take_control()
-    _limit = None
+    _found = None

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import _kernels
 
 NUMERIC = "biuf"
+SLICE = 2**22  # elements, some 5 ms of a pass over them
 
 
 def is_sparse(X):
@@ -146,20 +147,40 @@ def require(name, array, dtype):
     array = as_array(name, array)
     if array.dtype.kind not in NUMERIC:
         raise TypeError(f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)")
-    with np.errstate(over="ignore"):  # a value beyond the dtype is found as infinity below
-        return np.require(array, dtype, ("C", "A"))
+    with np.errstate(all="ignore"):  # a value beyond the dtype is found as infinity below
+        ready = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+        if array.size <= SLICE or ready:
+            return np.require(array, dtype, ("C", "A"))
+        found = np.empty(array.shape, dtype)
+        for start, rows in slices(array):
+            found[start:start + len(rows)] = rows
+        return found
+
+
+def slices(array):
+    """(first row, rows) of all rows, some `SLICE` elements at a time: NumPy looks for Ctrl-C only
+    between two calls."""
+    if array.ndim == 0:
+        array = array.reshape(1)
+    step = max(1, SLICE * len(array) // max(array.size, 1))
+    for start in range(0, len(array), step):
+        yield start, array[start:start + step]
 
 
 def check_finite(name, array, dtype):
     """Raises when there is NaN or infinity, naming the place."""
-    # A sum is finite only where all elements are: one pass without temporaries in the usual case.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if array.size == 0 or np.isfinite(array.sum()):
-            return
-    bad = ~np.isfinite(array)
-    if not bad.any():
+    for start, rows in slices(array):
+        # A sum is finite only where all elements are: a pass without temporaries in the usual case.
+        with np.errstate(all="ignore"):
+            if np.isfinite(rows.sum()):
+                continue
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            break
+    else:
         return
     where = np.argwhere(bad)[0]
+    where[0] += start
     kind = "NaN" if np.isnan(array[tuple(where)]) else f"infinity (as {np.dtype(dtype).name})"
     place = f"column {where[1]} (first in row {where[0]})" if array.ndim > 1 else f"row {where[0]}"
     raise ValueError(f"{name} contains {kind} in {place}; every value must be finite")

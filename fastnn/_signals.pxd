@@ -1,0 +1,14 @@
+"""Looking for Ctrl-C in long loops, for `_loop` and `_inference`."""
+
+from libc.stdint cimport uint64_t
+
+# Who looks, when, and what came of it; one for each run of a loop, looked after by one thread.
+cdef struct Watch:
+    bint on                   # the looking thread is the one that runs signal handlers
+    bint stopped              # a handler has raised; written by the looking thread, read by all
+    double looked             # when
+    uint64_t float_mode       # the caller's, which a handler is to find
+
+cdef void start_watch(Watch* watch, bint worthwhile)
+cdef void look(Watch* watch) noexcept nogil
+cdef int raise_if_stopped(Watch* watch) except -1

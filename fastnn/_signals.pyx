@@ -1,0 +1,122 @@
+"""Signals: looked for in long loops, and kept from leaving things half done.
+
+CPython runs the handler of a signal in the main thread, between two bytecodes or where compiled
+code asks it to. So Ctrl-C waits for the end of a compiled loop that does not look for it; and in
+Python it comes between any two calls, at the beginning of a `finally` and in an `__exit__` too.
+"""
+
+import threading
+
+from cpython.exc cimport PyErr_CheckSignals
+
+from fastnn._types cimport (
+    fnn_float_mode,
+    fnn_restore_float_mode,
+    fnn_seconds,
+)
+
+cdef double SECONDS = 0.015  # taking the GIL can cost 5 ms where Python threads are busy
+cdef enum:
+    ATTEMPTS = 5
+
+pending = []  # what handlers raised in loops that have not come to their end yet
+
+
+cdef void start_watch(Watch* watch, bint worthwhile):
+    """``worthwhile``: whether the loop may take longer than some milliseconds."""
+    watch.on = worthwhile and threading.get_ident() == threading.main_thread().ident
+    watch.stopped = False
+    if watch.on:
+        watch.looked = fnn_seconds()
+        watch.float_mode = fnn_float_mode()
+
+
+cdef void look(Watch* watch) noexcept nogil:
+    """Looks for signals, not more often than every 15 ms. What a handler raises is kept until the
+    loop has ended, by `raise_if_stopped`."""
+    cdef double now = fnn_seconds()
+    cdef uint64_t float_mode
+    if watch.stopped or 0 <= now - watch.looked < SECONDS:
+        return
+    watch.looked = now
+    float_mode = fnn_float_mode()
+    fnn_restore_float_mode(watch.float_mode)
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            pending.append(error)
+            watch.stopped = True
+    fnn_restore_float_mode(float_mode)
+
+
+cdef int raise_if_stopped(Watch* watch) except -1:
+    if watch.stopped:
+        raise pending.pop()
+    return 0
+
+
+cdef class Turn:
+    """A lock that refuses instead of waiting: ``with turn: ...``
+
+    No signal comes between taking it and the block, nor between the block and giving it back, as it
+    would with ``lock.acquire()`` and ``try``.
+
+    Parameters
+    ----------
+    message : str
+        Of the RuntimeError for who comes while it is taken.
+    """
+
+    cdef bint taken
+    cdef str message
+
+    def __init__(self, str message):
+        self.message = message
+
+    def __enter__(self):
+        if self.taken:
+            raise RuntimeError(self.message)
+        self.taken = True
+
+    def __exit__(self, *_):
+        self.taken = False
+
+
+cdef class Guarded:
+    """``with Guarded(enter, leave): ...``: calls them before and after, whatever signals come when.
+
+    Parameters
+    ----------
+    enter, leave : callable
+        A handler that raises may end either half way. `leave` is then called, or called again, so
+        it must undo what part `enter` has done and whatever it has not undone itself before.
+    """
+
+    cdef object enter, leave
+
+    def __init__(self, enter, leave):
+        self.enter, self.leave = enter, leave
+
+    def __enter__(self):
+        try:
+            self.enter()
+        except BaseException:
+            finish(self.leave)
+            raise
+
+    def __exit__(self, *_):
+        finish(self.leave)
+
+
+cdef finish(action):
+    """Calls it until it has come to its end; what was raised meanwhile is raised then."""
+    raised = None
+    for _ in range(ATTEMPTS):  # not for ever: the error may be its own
+        try:
+            action()
+            break
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
