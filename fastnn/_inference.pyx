@@ -52,7 +52,7 @@ cdef enum:
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
-    WATCHED_SIZE = 1 << 22     # so many elements are checked or scaled between two looks for it
+    WATCHED_SIZE = 1 << 20     # so many elements are checked or scaled between two looks for it
 
 
 @cython.final

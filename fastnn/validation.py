@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import _kernels
 
 NUMERIC = "biuf"
-SLICE = 2**22  # elements, some 5 ms of a pass over them
+SLICE = 2**20  # elements, some 2 ms of a pass over them
 
 
 def is_sparse(X):
