@@ -1,0 +1,292 @@
+"""Numbers that are odd but legal: the result is that of the slow twin, or an error that says what
+is wrong; never a crash, never a model that is not finite.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+import reference
+
+import fastnn
+
+rng = np.random.default_rng(0)
+N, N_IN = 67, 9
+PLAIN = rng.normal(size=(N, N_IN))
+TINY = {"float32": 1e-40, "float64": 1e-310}
+HUGE = {"float32": 1e37, "float64": 1e300}
+
+
+def rows(kind, dtype):
+    """X of some oddity."""
+    X = PLAIN.copy()
+    if kind == "subnormal":
+        X *= TINY[dtype]
+    elif kind == "some subnormal":
+        X[::3] *= TINY[dtype]
+        X[:, 2] *= TINY[dtype]
+    elif kind == "constant column":
+        X[:, 4] = 7.25
+    elif kind == "constant":
+        X[:] = -0.5
+    elif kind == "zero rows":
+        X[::2] = 0
+    elif kind == "zeros":
+        X[:] = 0
+    elif kind == "minus zero":
+        X[:] = -0.0
+    elif kind == "huge column":
+        X[:, 0] *= HUGE[dtype]
+    elif kind == "huge":
+        X *= HUGE[dtype]
+    elif kind == "one row":
+        X = X[:1]
+    elif kind == "same row":
+        X[:] = X[0]
+    return X.astype(dtype)
+
+
+KINDS = ["plain", "subnormal", "some subnormal", "constant column", "constant", "zero rows", "zeros",
+         "minus zero", "one row", "same row"]
+OUTPUTS = [("softmax", 3), ("sigmoid", 2), ("identity", 2), ("exp", 1)]
+
+
+def targets(output, n, n_out):
+    drawn = np.random.default_rng(1)
+    if output == "softmax":
+        return drawn.integers(0, n_out, n)
+    if output == "sigmoid":
+        return drawn.integers(0, 2, (n, n_out)).astype(float)
+    return drawn.uniform(0, 2, (n, n_out))
+
+
+def made(output, n_out, dtype, activation="tanh", **more):
+    return fastnn.MLP((N_IN, 16, 8, n_out), activation, output, dtype=dtype,
+                      **{"random_state": 0, "n_threads": 1, **more})
+
+
+# ---- against the slow twin ----
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("output, n_out", OUTPUTS)
+def test_training_is_the_twins(kind, output, n_out, dtype):
+    X, y = rows(kind, dtype), targets(output, N, n_out)
+    y = y[:len(X)]
+    net = made(output, n_out, dtype)
+    twin = reference.Twin.of(net)
+    loss = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy",
+            "identity": "squared_error", "exp": "poisson"}[output]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = net.fit(X, y, optimizer=fastnn.SGD(0.05), epochs=3, batch_size=20, shuffle=False,
+                          loss=loss, alpha=0.01)
+    wanted = reference.train(
+        twin, X, y, loss_name=loss, optimizer=reference.SGD(), orders=[np.arange(len(X))] * 3,
+        batch_size=20, learning_rates=[0.05] * 3, alpha=0.01)
+    rtol = 1e-10 if dtype == "float64" else 2e-4
+    np.testing.assert_allclose(history.loss, wanted, rtol=rtol)
+    for mine, its in zip(net.get_weights(), twin.parameters(), strict=True):
+        np.testing.assert_allclose(mine, its, rtol=rtol, atol=rtol / 10)
+    np.testing.assert_allclose(net.predict(X), twin.predict(X), rtol=rtol, atol=rtol / 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["relu", "tanh", "identity", "gelu"])
+def test_prediction_is_the_twins(kind, activation, dtype):
+    X = rows(kind, dtype)
+    net = made("identity", 2, dtype, activation)
+    rtol = 1e-11 if dtype == "float64" else 2e-5
+    np.testing.assert_allclose(net.predict(X), reference.Twin.of(net).predict(X), rtol=rtol,
+                               atol=rtol / 100)
+
+
+def test_predictions_keep_subnormals(dtype):
+    """A product of a subnormal X alone: flushed it would be 0."""
+    net = fastnn.MLP((N_IN, 2), dtype=dtype, random_state=0)
+    X = rows("subnormal", dtype)
+    out = net.predict(X)
+    assert (out != 0).any()
+    np.testing.assert_allclose(out, X.astype(float) @ net.weights[0].astype(float), rtol=0,
+                               atol=20 * np.finfo(dtype).smallest_subnormal)
+
+
+@pytest.mark.parametrize("kind", ["huge", "huge column"])
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "gelu", "silu", "softplus"])
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+def test_huge_values_give_no_nan(kind, activation, output, dtype):
+    """Finite, or infinity where the value is; what saturates is at its bound."""
+    X = rows(kind, dtype)
+    bounded = activation in ("tanh", "sigmoid")
+    out = made(output, 2, dtype, activation).predict(X)
+    if bounded or output == "sigmoid":
+        assert np.isfinite(out).all()
+    with np.errstate(all="ignore"):
+        wanted = reference.Twin.of(made(output, 2, dtype, activation)).predict(X)
+    same = np.isfinite(wanted) & np.isfinite(out) & (abs(wanted) < np.finfo(dtype).max / 100)
+    np.testing.assert_allclose(out[same], wanted[same], rtol=1e-4, atol=1e-4)
+    if bounded:
+        assert same.all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("place", [(0, 0), (66, 8), (33, 4)])
+def test_a_bad_value_stays_in_its_row(value, n_threads, place, dtype):
+    """`MLP.predict` checks no values: the other rows are what they are without it, to the bit."""
+    X = rows("plain", dtype)
+    net = made("softmax", 3, dtype, "relu", n_threads=n_threads)
+    wanted = net.predict(X)
+    X[place] = value
+    out = net.predict(X)
+    others = np.arange(N) != place[0]
+    assert out[others].tobytes() == wanted[others].tobytes()
+    if np.isnan(value):
+        assert np.isnan(out[place[0]]).all()
+    predictor = fastnn.Predictor(net)
+    for call in (lambda: predictor.predict(X), lambda: net.fit(X, np.zeros(N, int)),
+                 lambda: net.loss(X, np.zeros(N, int))):
+        with pytest.raises(ValueError, match=f"column {place[1]} .*row {place[0]}"):
+            call()
+
+
+def test_a_bad_value_far_down_is_found(dtype):
+    """Checks go slice by slice; the place is that of the whole array."""
+    from fastnn import validation
+
+    X = np.zeros((3 * validation.SLICE // 8 + 5, 8), dtype)
+    X[-3, 5] = np.nan
+    with pytest.raises(ValueError, match=f"column 5 .*row {len(X) - 3}"):
+        validation.check_finite("X", X, dtype)
+    with pytest.raises(ValueError, match=f"row {len(X) - 3}"):
+        validation.check_finite("y", X[:, 5], dtype)
+    assert not fastnn._inference.all_finite(X)
+    X[-3, 5] = 0
+    validation.check_finite("X", X, dtype)
+    assert fastnn._inference.all_finite(X)
+    # converted slice by slice, too
+    X[:, 0] = np.arange(len(X)) % 1000
+    other = "float32" if dtype == "float64" else "float64"
+    found = validation.require("X", X[::-1], other)
+    assert found.dtype == other and found.flags.c_contiguous
+    np.testing.assert_array_equal(found, X[::-1])
+
+
+# ---- settings ----
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e300, np.finfo(float).max, 1e38])
+@pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.Adam, fastnn.AdamW, fastnn.RMSprop,
+                                       fastnn.Adagrad])
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_absurd_learning_rates(rate, optimizer, output, dtype):
+    """The last finite weights are kept, with a warning; or it did converge to something finite."""
+    X = rows("plain", dtype)
+    y = targets(output, N, 3)
+    net = made(output, 3, dtype, "relu")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = net.fit(X, y, optimizer=optimizer(rate), epochs=4, batch_size=16)
+    assert {warning.category for warning in caught} <= {fastnn.DivergenceWarning}
+    assert np.isfinite(net.parameters).all()
+    assert caught or np.isfinite(history.loss).all()
+    if rate >= 1e300 and dtype == "float32":
+        assert caught
+    net.fit(X, y, epochs=1, optimizer=optimizer(1e-3))
+
+
+@pytest.mark.parametrize("rate", [5e-324, 1e-310, 1e-45, 1e-30])
+def test_vanishing_learning_rates(rate, dtype):
+    X, y = rows("plain", dtype), targets("softmax", N, 3)
+    net = made("softmax", 3, dtype)
+    before = net.parameters.copy()
+    net.fit(X, y, optimizer=fastnn.SGD(rate), epochs=2)
+    np.testing.assert_allclose(net.parameters, before, atol=1e-25)
+
+
+@pytest.mark.parametrize("alpha", [1e30, 1e300, 1e-310])
+def test_absurd_penalties(alpha, dtype):
+    X, y = rows("plain", dtype), targets("softmax", N, 3)
+    net = made("softmax", 3, dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fastnn.DivergenceWarning)
+        net.fit(X, y, alpha=alpha, epochs=2, optimizer=fastnn.SGD(0.1))
+    assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.parametrize("weight", [1e-30, 1e30, 1e-310])
+def test_absurd_sample_weights(weight):
+    """A common factor of all weights changes nothing but the L2 term."""
+    X, y = rows("plain", "float64"), targets("softmax", N, 3)
+    losses = []
+    for factor in (1.0, weight):
+        net = made("softmax", 3, "float64")
+        losses.append(net.fit(X, y, sample_weight=np.full(N, factor), epochs=2,
+                              optimizer=fastnn.SGD(0.1)).loss)
+    if weight > 1e-300:
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-9)
+    assert np.isfinite(net.parameters).all()
+
+
+# ---- estimators ----
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_estimators(kind, solver, dtype):
+    X = rows(kind, dtype)
+    for model, y in (
+        (fastnn.MLPClassifier, np.arange(len(X)) % 2),
+        (fastnn.MLPClassifier, np.zeros(len(X), int)),  # one class
+        (fastnn.MLPRegressor, np.linspace(0, 1, len(X))),
+        (fastnn.MLPRegressor, np.zeros(len(X))),
+    ):
+        fitted = model(hidden_layer_sizes=(6,), solver=solver, max_iter=4, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted.fit(X, y)
+        assert all(np.isfinite(w).all() for w in fitted.coefs_ + fitted.intercepts_)
+        assert np.isfinite(np.asarray(fitted.predict(X), float)).all()
+        again = model(hidden_layer_sizes=(6,), solver=solver, max_iter=4, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again.fit(X, y)
+        np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
+
+
+@pytest.mark.parametrize("settings", [
+    {"solver": "sgd", "learning_rate_init": 1e30}, {"solver": "adam", "learning_rate_init": 1e300},
+    {"solver": "sgd", "learning_rate_init": 1e30, "early_stopping": True}])
+def test_estimators_that_diverge(settings, dtype):
+    """ValueError and the model as it was; or finite weights."""
+    X, y = rows("plain", dtype), np.linspace(0, 1, N)
+    model = fastnn.MLPRegressor(hidden_layer_sizes=(6,), random_state=0, max_iter=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = model.fit(X, y).predict(X)
+        model.set_params(**settings)
+        try:
+            model.fit(X, y)
+        except ValueError as error:
+            assert "non-finite" in str(error)
+            np.testing.assert_array_equal(model.predict(X), before)
+    assert all(np.isfinite(w).all() for w in model.coefs_ + model.intercepts_)
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_estimators_refuse_bad_values(value, dtype):
+    X, y = rows("plain", dtype), np.arange(N) % 3
+    model = fastnn.MLPClassifier(hidden_layer_sizes=(6,), random_state=0, max_iter=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, y)
+    before = model.predict_proba(X)
+    bad = X.copy()
+    bad[5, 3] = value
+    for call in (model.fit, model.partial_fit):
+        with pytest.raises(ValueError, match="NaN|infinity"):
+            call(bad, y)
+    with pytest.raises(ValueError, match="NaN|infinity"):
+        model.predict(bad)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
