@@ -113,8 +113,8 @@ class BuildExt(build_ext):
             candidates = [(["-fopenmp"], ["-fopenmp"])]
         # All that team.h wants of OpenMP: its library may be older than gcc (manylinux2014), and
         # a module with a name in it that is nowhere links all the same, but cannot be imported.
-        program = ('#include "team.h"\nint main(void) { fnn_team_prepare(); fnn_team_release(); '
-                   "return fnn_team_size() < FNN_HAS_OPENMP; }\n")
+        program = ('#include "team.c"\nint main(void) { fnn_team_prepare(); '
+                   "return fnn_team_form(1) != 1 || fnn_team_size() < FNN_HAS_OPENMP; }\n")
         for compile_flags, link_flags in candidates:
             try:
                 self.try_compile(program, compile_flags, link_flags, link=True)

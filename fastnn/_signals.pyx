@@ -56,33 +56,6 @@ cdef int raise_if_stopped(Watch* watch) except -1:
     return 0
 
 
-cdef class Turn:
-    """A lock that refuses instead of waiting: ``with turn: ...``
-
-    No signal comes between taking it and the block, nor between the block and giving it back, as it
-    would with ``lock.acquire()`` and ``try``.
-
-    Parameters
-    ----------
-    message : str
-        Of the RuntimeError for who comes while it is taken.
-    """
-
-    cdef bint taken
-    cdef str message
-
-    def __init__(self, str message):
-        self.message = message
-
-    def __enter__(self):
-        if self.taken:
-            raise RuntimeError(self.message)
-        self.taken = True
-
-    def __exit__(self, *_):
-        self.taken = False
-
-
 cdef class Guarded:
     """``with Guarded(enter, leave): ...``: calls them before and after, whatever signals come when.
 
