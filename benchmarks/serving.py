@@ -3,12 +3,13 @@
     python benchmarks/serving.py numpy 784-128-10 model.npz 0.2
 
 says when the interpreter runs, when the library is imported and when the first row is predicted,
-each with the peak memory until then; at last, as JSON, what came after.
+each with the time of day and the peak memory until then; at last, as JSON, what came after.
 
 Nothing is imported here before it is needed: what a library brings along is for its own account.
 """
 
 import sys
+import time
 
 # what embed.py measures; the ending that each library's files have
 ENDINGS = {
@@ -183,7 +184,7 @@ def peak_memory():
 
 
 def say(stage):
-    print(stage, peak_memory(), flush=True)
+    print(stage, time.time(), peak_memory(), flush=True)
 
 
 def later(predict, array, sizes, seconds):
