@@ -19,7 +19,8 @@ REQUIREMENTS = $(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.t
 	print(*e[sys.argv[1]], sep="\n")'
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow neighbours lint bench asv-check build wheel clean distclean
+.PHONY: help demo test test-slow neighbours lint bench asv-check build wheel clean distclean \
+	asan tsan valgrind fuzz coverage-c
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,8 +49,8 @@ demo: $(VENV)/.installed $(VENV)/.extra-sklearn  ## train on digits beside sciki
 	$(PY) examples/digits_demo.py --threads 1
 
 # Workers run side by side: one thread each, except where a test asks for more.
-test test-slow: export OPENBLAS_NUM_THREADS = 1
-test test-slow: export OMP_NUM_THREADS = 1
+test test-slow asan tsan valgrind: export OPENBLAS_NUM_THREADS = 1
+test test-slow asan tsan valgrind: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed $(VENV)/.extra-test  ## run the test suite, without the slow part
 	$(PY) -m pytest -m "not slow" -n $(JOBS) $(PYTEST_ARGS)
 
@@ -82,6 +83,45 @@ bench: $(VENV)/.installed $(VENV)/.extra-bench  ## run every benchmark once, rou
 	cd benchmarks && ../$(PY) -m asv machine --yes > /dev/null
 	cd benchmarks && ../$(PY) -m asv run -E existing:same --quick --show-stderr \
 		$(if $(BENCH),--bench "$(BENCH)")
+
+# ---- sanitizers: see CONTRIBUTING.md ----
+
+# The modules once more, into build/<target>/lib.  The sanitizer belongs to CC, so that what setup.py
+# links to look for OpenMP has it too.
+SANITIZED = build/$@/lib
+BUILD_SANITIZED = $(PY) setup.py -q build --build-base build/$@ --build-lib $(SANITIZED)
+# -P: the modules in this folder would come first otherwise
+TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -m "not slow" $(PYTEST_ARGS)
+C_TESTS = $(PY) -m pytest tests/test_c_kernels.py -s
+
+# -fwrapv, one of CPython's own flags, would hide the overflow of signed integers
+asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan and UBSan
+	CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+		CFLAGS="-g -fno-omit-frame-pointer -fno-wrapv" $(BUILD_SANITIZED)
+	$(C_TESTS) -k "undefined or sanitized"
+	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		$(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io)
+
+tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSanitizer
+	CC="gcc -fsanitize=thread" CFLAGS="-g -fno-omit-frame-pointer" $(BUILD_SANITIZED)
+	gcc -O1 -g -fsanitize=thread -shared -fPIC -Itests/csrc/fake_omp tests/csrc/fake_omp/gomp.c \
+		-o build/$@/gomp.so
+	$(C_TESTS) -k thread_sanitizer
+	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $(CURDIR)/build/$@/gomp.so" \
+		TSAN_OPTIONS="exitcode=66 halt_on_error=1" \
+		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/network/test_thread_bytes.py)
+
+valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and some products in valgrind
+	$(C_TESTS) -k valgrind
+	FASTNN_ISA=avx2 PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --num-callers=30 \
+		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest $(PYTEST_ARGS) $(or $(TESTS),tests/kernels/test_products.py -k "not avx512")
+
+fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files, 100,000 and more
+	$(PY) -m pytest tests/io/test_fuzz.py -s $(PYTEST_ARGS)
+
+coverage-c: $(VENV)/.installed $(VENV)/.extra-test  ## branches of csrc/ that the C tests take
+	$(C_TESTS) -k branch
 
 clean:  ## remove what was built, keep .venv
 	rm -rf build dist *.egg-info fastnn/*.so benchmarks/.asv $(VENV)/.installed
