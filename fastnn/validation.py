@@ -169,7 +169,7 @@ def slices(array):
 
 def check_finite(name, array, dtype):
     """Raises when there is NaN or infinity, naming the place."""
-    for start, rows in slices(array):
+    for start, rows in slices(array):  # noqa: B007, used after the loop
         # A sum is finite only where all elements are: a pass without temporaries in the usual case.
         with np.errstate(all="ignore"):
             if np.isfinite(rows.sum()):

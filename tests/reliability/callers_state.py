@@ -46,7 +46,7 @@ def state():
 
     mask = os.umask(0)
     os.umask(mask)
-    legacy = np.random.get_state()
+    legacy = np.random.get_state()  # noqa: NPY002
     return {
         "MXCSR": None if not X86 else float_mode() & ~FLAGS,
         "np.geterr": np.geterr(),

@@ -46,8 +46,8 @@ def rows(kind, dtype):
     return X.astype(dtype)
 
 
-KINDS = ["plain", "subnormal", "some subnormal", "constant column", "constant", "zero rows", "zeros",
-         "minus zero", "one row", "same row"]
+KINDS = ["plain", "subnormal", "some subnormal", "constant column", "constant", "zero rows",
+         "zeros", "minus zero", "one row", "same row"]
 OUTPUTS = [("softmax", 3), ("sigmoid", 2), ("identity", 2), ("exp", 1)]
 
 
