@@ -81,7 +81,10 @@ def failures():
 
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory):
-    return work(tmp_path_factory.mktemp("wanted"))
+    before = state()
+    found = work(tmp_path_factory.mktemp("wanted"))
+    assert changes(before, state()) == []
+    return found
 
 
 @pytest.fixture
