@@ -1,6 +1,8 @@
-/* team.h without OpenMP: a team of one. */
+/* team.h and team.c without OpenMP: a team of one. */
 #include "check.h"
-#include "team.h"
+#define fnn_team_prepare serial_prepare /* beside those of team.c */
+#define fnn_team_form serial_form
+#include <team.c> /* of csrc/; in quotes it would be the test of it */
 
 #include <string.h>
 
@@ -10,6 +12,6 @@ void test_serial_team(void) {
     fnn_team_prepare();
     CHECK(fnn_team_rank() == 0 && fnn_team_size() == 1 && !FNN_HAS_OPENMP, "a team of one");
     fnn_leave(&p);
-    fnn_team_release();
+    CHECK(fnn_team_form(3) == 1, "nothing is refused");
     CHECK(p.left == 1, "left");
 }

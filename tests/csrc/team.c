@@ -1,8 +1,12 @@
-/* team.h with a team of POSIX threads in the place of OpenMP's. */
+/* team.h and team.c with a team of POSIX threads in the place of OpenMP's. */
 #include "check.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define _OPENMP 201811
 #include <omp.h> /* fake_omp/ is on the path of headers */
@@ -11,7 +15,16 @@
 static int loses_the_race;
 #define __atomic_compare_exchange_n(...)                                                           \
     (loses_the_race ? 0 : __atomic_compare_exchange_n(__VA_ARGS__))
-#include "team.h"
+/* what the system may refuse */
+static int no_thread, no_memory, no_key;
+#define pthread_create(...) (no_thread && --no_thread == 0 ? EAGAIN : pthread_create(__VA_ARGS__))
+#define malloc(size) (no_memory ? NULL : malloc(size))
+#define pthread_key_create(...) (no_key ? EAGAIN : pthread_key_create(__VA_ARGS__))
+#define pthread_atfork(...) (no_key ? 0 : pthread_atfork(__VA_ARGS__))
+#pragma GCC diagnostic ignored "-Wunknown-pragmas"
+#include <team.c> /* of csrc/; in quotes it would be this file */
+#undef pthread_create
+#undef malloc
 
 enum { THREADS = 4, PHASES = 2000, SLOW_PHASE = 1000 };
 
@@ -116,11 +129,38 @@ static void test_float_mode(void) {
     CHECK(kept != 0, "the float mode is not restored");
 }
 
+static void test_forming(void) {
+    no_key = 1; /* then nothing is remembered, and each team is tried */
+    fnn_team_prepare();
+    CHECK(fnn_team_form(3) && fnn_team_form(3) && formed_threads() == 0, "without a key");
+    no_key = 0;
+    fnn_team_prepare();
+    CHECK(asked == 2, "OpenMP was not asked");
+    no_memory = 1;
+    CHECK(!fnn_team_form(3) && formed_threads() == 0, "without memory");
+    no_memory = 0;
+    for (int refused = 1; refused <= 2; refused++) {
+        no_thread = refused;
+        CHECK(!fnn_team_form(3) && formed_threads() == 0, "thread %d is refused", refused);
+    }
+    CHECK(fnn_team_form(3) && formed_threads() == 3, "three threads");
+    no_thread = 1;
+    CHECK(fnn_team_form(3) && fnn_team_form(2) && no_thread == 1, "the others are there already");
+    CHECK(formed_threads() == 2 && !fnn_team_form(3) && formed_threads() == 2, "refused later");
+    CHECK(fnn_team_form(1) && formed_threads() == 1, "alone");
+    CHECK(fnn_team_form(4) && released == 0, "four threads");
+    trial gone = {NULL, pthread_self(), syscall(SYS_gettid)};
+    wait_until_gone(&gone); /* in vain, for this thread lives: some milliseconds */
+    pid_t child = fork();
+    if (child == 0) _exit(released == 1 && formed_threads() == 0 && fnn_team_form(3) ? 0 : 1);
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0, "the child has no team of its own");
+    CHECK(released == 1 && formed_threads() == 0 && fnn_team_form(2), "released before the fork");
+}
+
 void test_team(void) {
     double start = fnn_seconds();
-    fnn_team_prepare();
-    fnn_team_release();
-    CHECK(asked == 1 && released == 1, "OpenMP was not asked");
+    test_forming();
     test_claims();
     test_phases();
     test_float_mode();
