@@ -17,7 +17,10 @@ static int loses_the_race;
     (loses_the_race ? 0 : __atomic_compare_exchange_n(__VA_ARGS__))
 /* what the system may refuse */
 static int no_thread, no_memory, no_key;
-#define pthread_create(...) (no_thread && --no_thread == 0 ? EAGAIN : pthread_create(__VA_ARGS__))
+static int create(pthread_t *thread, const pthread_attr_t *how, void *(*run)(void *), void *it) {
+    return no_thread && --no_thread == 0 ? EAGAIN : pthread_create(thread, how, run, it);
+}
+#define pthread_create create
 #define malloc(size) (no_memory ? NULL : malloc(size))
 #define pthread_key_create(...) (no_key ? EAGAIN : pthread_key_create(__VA_ARGS__))
 #define pthread_atfork(...) (no_key ? 0 : pthread_atfork(__VA_ARGS__))
