@@ -50,10 +50,18 @@ def _non_negative(kind):
 _COUNT = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
 # History and what else of the fitted attributes is neither parameter nor shape of the network.
-_SAVED = (
-    "n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
-    "best_validation_score_", "validation_loss_curve_", "_no_improvement_count", "_sparse_labels",
-)
+_SAVED = {
+    "n_iter_": "count", "t_": "count", "loss_": "number", "best_loss_": "number",
+    "loss_curve_": "numbers", "validation_scores_": "numbers", "best_validation_score_": "number",
+    "validation_loss_curve_": "numbers", "_no_improvement_count": "count", "_sparse_labels": "flag",
+}
+_VALID = {
+    "count": lambda value: type(value) is int and value >= 0,
+    "number": lambda value: value is None or type(value) in (int, float),
+    "numbers": lambda value: value is None or isinstance(value, list) and all(
+        type(item) in (int, float) for item in value),
+    "flag": lambda value: type(value) is bool,
+}
 
 
 class BaseMLP(BaseEstimator):
@@ -438,10 +446,9 @@ class BaseMLP(BaseEstimator):
         est = cls(**params)
         est._validate_params()
         for name, value in fitted.items():
-            values = value if isinstance(value, list) else [value]
-            if name not in _SAVED or not all(v is None or isinstance(v, Real) for v in values):
+            if name not in _SAVED or not _VALID[_SAVED[name]](value):
                 raise ValueError(f"attribute {name}={value!r} is not one of {cls.__name__}")
-        if isinstance(est, ClassifierMixin) != isinstance(fitted.get("_sparse_labels"), bool):
+        if isinstance(est, ClassifierMixin) != ("_sparse_labels" in fitted):
             raise ValueError(f"_sparse_labels is missing, or not for {cls.__name__}")
         net = model.net
         est.n_features_in_, est.n_outputs_, est.n_layers_ = (
@@ -454,6 +461,8 @@ class BaseMLP(BaseEstimator):
         vars(est).update(fitted)
         if model.classes_ is not None:
             est.classes_ = model.classes_
+            if est._is_multilabel() != (model.task == "multilabel"):
+                raise ValueError(f"task {model.task!r} does not fit output {net.output!r}")
         if model.feature_names_in_ is not None:
             est.feature_names_in_ = model.feature_names_in_
         network = est._rebuilt_network(net.weights, net.biases)

@@ -53,6 +53,7 @@ cdef enum:
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
     WATCHED_SIZE = 1 << 20     # so many elements are checked or scaled between two looks for it
+    FREE_SIZE = 1 << 14        # from so many elements on the GIL is let go while they are checked
 
 
 @cython.final
@@ -297,12 +298,24 @@ def all_finite(cnp.ndarray x not None):
         count = min(WATCHED_SIZE, size - start)
         if start > 0:
             PyErr_CheckSignals()
-        if x.descr.type_num == cnp.NPY_DOUBLE:
-            if not _all_finite[double]((<const double*>cnp.PyArray_DATA(x)) + start, count):
-                return False
-        elif not _all_finite[float]((<const float*>cnp.PyArray_DATA(x)) + start, count):
+        if not _slice_is_finite(x.descr.type_num == cnp.NPY_DOUBLE, cnp.PyArray_DATA(x), start,
+                                count):
             return False
     return True
+
+
+cdef bint _slice_is_finite(bint is_double, const void* x, ptrdiff_t start, ptrdiff_t count):
+    cdef bint finite
+    if count < FREE_SIZE:
+        if is_double:
+            return _all_finite[double](<const double*>x + start, count)
+        return _all_finite[float](<const float*>x + start, count)
+    with nogil:
+        if is_double:
+            finite = _all_finite[double](<const double*>x + start, count)
+        else:
+            finite = _all_finite[float](<const float*>x + start, count)
+    return finite
 
 
 cdef bint _all_finite(const real* x, ptrdiff_t count) noexcept nogil:

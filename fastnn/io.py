@@ -11,6 +11,7 @@ so any safetensors reader opens the arrays, and any change of a bit is found her
 """
 
 import json
+import math
 import os
 import stat
 from pathlib import Path
@@ -18,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 FORMAT = (1, 0)  # readers take newer minors and refuse newer majors
-MAX_HEADER_BYTES = 1 << 20  # parsing more would take longer than a service should wait
+MAX_HEADER_BYTES = 1 << 19  # parsing more would take longer than a service should wait
+MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
 SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
-DTYPES = ("float32", "float64")
+DTYPES = {"float32": "F32", "float64": "F64"}
 
 
 class ModelFormatError(ValueError):
@@ -51,7 +53,7 @@ def write(path, arrays, settings):
 
     path = check_place(path)
     metadata = {
-        "fastnn": _canonical(settings),
+        "fastnn": canonical(settings),
         "fastnn_format": ".".join(map(str, FORMAT)),
         "fastnn_version": __version__,
     }
@@ -75,7 +77,8 @@ def check_place(path):
     return path
 
 
-def _canonical(settings):
+def canonical(settings):
+    """Settings as text, which is the same for the same settings."""
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -85,7 +88,7 @@ def _digest(metadata, arrays):
 
     names = sorted(arrays)
     tensors = [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
-    found = sha256(_canonical([metadata, tensors]).encode())
+    found = sha256(canonical([metadata, tensors]).encode())
     for name in names:
         array = arrays[name].reshape(-1)
         array = array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8)
@@ -95,8 +98,10 @@ def _digest(metadata, arrays):
 
 
 def write_atomically(path, data):
-    """Writes bytes: the old file or the new one is there, never half."""
-    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
+    """Writes bytes: the old file or the new one is there, never half. Of an old file the new one
+    has the permissions; a link stays a link."""
+    path = Path(os.path.realpath(path))
+    temporary = path.with_name(f".fastnn-{os.urandom(8).hex()}")
     view = memoryview(data)
     try:
         with open(temporary, "xb") as file:
@@ -104,6 +109,8 @@ def write_atomically(path, data):
                 file.write(view[start:start + SLICE])
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -116,8 +123,11 @@ def write_atomically(path, data):
             os.close(folder)
 
 
-def read(path, expected):
+def read(path, expected, max_bytes=MAX_BYTES):
     """Arrays and settings of a file that `write` wrote.
+
+    The safetensors library is not asked: it takes headers of 100 MB and keys that stand twice, and
+    ends in a panic where memory is short.
 
     Parameters
     ----------
@@ -126,11 +136,13 @@ def read(path, expected):
         Maps the settings to the arrays that must be there, {name: (dtype name, shape)}; raises
         ValueError, TypeError or KeyError where they are no settings of a model. No array is read
         before it has agreed.
+    max_bytes : int
+        Larger files are refused.
 
     Returns
     -------
     arrays : dict of str to array
-        Copies of the mapped file.
+        Read-only, where they lie in the mapped file.
     settings : dict
     header : dict of str to str
         ``fastnn_format``, ``fastnn_version`` and ``sha256``, which is right.
@@ -141,61 +153,80 @@ def read(path, expected):
         When the file is not such a file, or anything in it was changed.
     FileNotFoundError
     """
-    name = os.fspath(path)
-    _check_size(name)
+    name = os.fsdecode(path)
     try:
-        return _read(name, expected)
+        return _read(name, expected, max_bytes)
     except ModelFormatError as error:
         raise ModelFormatError(f"{name!r} {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ModelFormatError(f"{name!r} is not a model of fastnn: {error}") from None
 
 
-def _check_size(name):
-    """Refuses what is no file, or one whose header the library should not be asked to parse."""
+def _read(name, expected, max_bytes):
+    mapped, start, header = _mapped(name, max_bytes)
+    metadata = dict(header.pop("__metadata__", {}))
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelFormatError("is not a safetensors file: metadata must be strings")
+    settings, digest = _settings(metadata)
+    wanted = expected(settings)
+    if header.keys() != wanted.keys():
+        odd = min(header.keys() ^ wanted.keys())
+        raise ValueError(f"tensor {odd!r} is {'not expected' if odd in header else 'missing'}")
+    arrays, begins = {}, []
+    for key, (dtype, shape) in wanted.items():
+        tensor, size = header[key], np.dtype(dtype).itemsize * math.prod(shape)
+        begin, end = tensor["data_offsets"]
+        if tensor["shape"] != list(shape):
+            raise ValueError(f"tensor {key!r} has shape {tensor['shape']}, must be {list(shape)}")
+        if tensor["dtype"] != DTYPES[dtype]:
+            raise ValueError(f"tensor {key!r} is {tensor['dtype']}, must be {DTYPES[dtype]}")
+        if tensor.keys() != {"shape", "dtype", "data_offsets"} or end - begin != size or begin < 0:
+            raise ValueError(f"tensor {key!r} has data_offsets {begin}, {end}")
+        begins.append((begin, end))
+        data = mapped[start + begin:start + end]
+        arrays[key] = data.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)
+    ends = [0, *(end for _, end in sorted(begins))]
+    if [begin for begin, _ in sorted(begins)] != ends[:-1] or ends[-1] != len(mapped) - start:
+        raise ModelFormatError("is cut off, or its tensors leave gaps or overlap")
+    if digest != _digest(metadata, arrays):
+        raise ModelFormatError("is damaged: its contents do not have the checksum it states")
+    del metadata["fastnn"]
+    return arrays, settings, {**metadata, "sha256": digest}
+
+
+def _mapped(name, max_bytes):
+    """The bytes of a file, where its tensors start, and its header."""
     try:
         status = os.stat(name)
     except FileNotFoundError:
         raise FileNotFoundError(f"no model file {name!r}") from None
     if not stat.S_ISREG(status.st_mode):
         raise FileNotFoundError(f"no model file {name!r}: that is a folder or a device")
-    with open(name, "rb") as file:
-        start = file.read(8)
-    length = int.from_bytes(start, "little")
-    if len(start) < 8 or not 2 <= length <= status.st_size - 8:
-        raise ModelFormatError(f"{name!r} is not a safetensors file, or a part of one")
+    if status.st_size > max_bytes:
+        raise ModelFormatError(f"has {status.st_size} bytes; max_bytes={max_bytes}")
+    if status.st_size < 10:
+        raise ModelFormatError("is not a safetensors file, or a part of one")
+    mapped = np.memmap(name, np.uint8, "r").view(np.ndarray)
+    length = int.from_bytes(mapped[:8].tobytes(), "little")
+    if not 2 <= length <= len(mapped) - 8:
+        raise ModelFormatError("is not a safetensors file, or a part of one")
     if length > MAX_HEADER_BYTES:
-        raise ModelFormatError(f"{name!r} has a header of {length} bytes, models have at most "
+        raise ModelFormatError(f"has a header of {length} bytes, models have at most "
                                f"{MAX_HEADER_BYTES}")
-
-
-def _read(name, expected):
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(name, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            settings, digest = _settings(metadata)
-            wanted = expected(settings)
-            names = set(file.keys())
-            if names != set(wanted):
-                odd = min(names ^ set(wanted))
-                fault = "not expected" if odd in names else "missing"
-                raise ValueError(f"tensor {odd!r} is {fault}")
-            for key, (_, shape) in wanted.items():
-                found = tuple(file.get_slice(key).get_shape())
-                if found != tuple(shape):
-                    raise ValueError(f"tensor {key!r} has shape {found}, must be {tuple(shape)}")
-            arrays = {key: file.get_tensor(key) for key in wanted}
-    except SafetensorError as error:
+        header = json.loads(mapped[8:8 + length].tobytes().decode(), object_pairs_hook=_distinct)
+        if not isinstance(header, dict):
+            raise ValueError("the header must be a JSON object")
+    except (ValueError, RecursionError) as error:
         raise ModelFormatError(f"is not a safetensors file: {error}") from None
-    for key, (dtype, _) in wanted.items():
-        if arrays[key].dtype.name != dtype:
-            raise ValueError(f"tensor {key!r} is {arrays[key].dtype}, must be {dtype}")
-    if digest != _digest(metadata, arrays):
-        raise ModelFormatError("is damaged: its contents do not have the checksum it states")
-    del metadata["fastnn"]
-    return arrays, settings, {**metadata, "sha256": digest}
+    return mapped, 8 + length, header
+
+
+def _distinct(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def is_newer(header):
@@ -216,6 +247,6 @@ def _settings(metadata):
                                f"{FORMAT[0]}: upgrade fastnn")
     digest = metadata.pop("sha256", "")
     settings = json.loads(metadata["fastnn"])
-    if not isinstance(settings, dict) or _canonical(settings) != metadata["fastnn"]:
+    if not isinstance(settings, dict) or canonical(settings) != metadata["fastnn"]:
         raise ValueError("settings must be a JSON object in canonical form")
     return settings, digest

@@ -435,22 +435,15 @@ class MLP:
                 return self._predict_sparse(X, out)
         if out is None:
             return network.predict(X, None, self._threads)
-        self._check_out(out, X.shape[0])
+        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         if np.may_share_memory(X, out):
             X = X.copy()
         return network.predict(X, out, self._threads)
 
-    def _check_out(self, out, n_samples):
-        shape = (n_samples, self.sizes[-1])
-        if not self._network.accepts(out, True) or out.shape != shape:
-            found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))
-            raise ValueError(f"out is {found}, must be a writable row-major array, "
-                             f"{self.dtype} {shape}")
-
     def _predict_sparse(self, X, out):
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
-        self._check_out(out, X.shape[0])
+        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         network, threads = self._network, self._threads
         block = max(1, SPARSE_BLOCK // self.sizes[0])
         for start in range(0, X.shape[0], block):
@@ -496,6 +489,9 @@ class MLP:
         from fastnn.predictor import Predictor, Scaler
 
         if scaler is not None and not isinstance(scaler, Scaler):
+            if not isinstance(scaler, (tuple, list)):
+                raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
+                                "(mean, scale)")
             scaler = Scaler(*scaler)
         task = "outputs"
         if classes is not None:

@@ -11,6 +11,7 @@ estimator       class, params and fitted of an estimator, see `BaseMLP`
 ==============  ==================================================================================
 """
 
+import json
 import os
 from itertools import pairwise
 
@@ -23,6 +24,9 @@ from fastnn.predictor import Predictor, Scaler
 
 __all__ = ["describe", "load", "save"]
 
+MAX_LAYERS = 1000
+MAX_LABELS_SIZE = 1 << 20  # characters of a NumPy array of labels, in which all are as wide
+NET = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
 KEYS = {"net", "task", "classes", "feature_names", "limits", "table", "estimator"}
 LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "float32", "float64")
@@ -66,10 +70,24 @@ def save(path, predictor, estimator=None):
         settings["table"] = predictor.table.settings()
     if estimator is not None:
         settings["estimator"] = {key: to_plain(value) for key, value in estimator.items()}
+    io.check_place(path)
+    _check_settings(arrays, settings)
     io.write(path, arrays, settings)
 
 
-def load(path, *, predictor=False):
+def _check_settings(arrays, settings):
+    """Nothing is written that could not be loaded."""
+    settings = json.loads(io.canonical(settings))
+    try:
+        _expected(settings)
+        model = _predictor(dict(arrays), settings, None)
+        if "estimator" in settings:
+            _estimator(model, settings["estimator"])
+    except ERRORS as error:
+        raise ValueError(f"the model cannot be saved: {error}") from error
+
+
+def load(path, *, predictor=False, max_bytes=io.MAX_BYTES):
     """The model that `save` of an `MLP`, of an estimator or of a `Predictor` wrote.
 
     Parameters
@@ -77,6 +95,8 @@ def load(path, *, predictor=False):
     path : str or path
     predictor : bool, default=False
         Whether to return a `Predictor` in any case, so that scikit-learn is not imported.
+    max_bytes : int, default=2**30
+        Larger files are refused.
 
     Returns
     -------
@@ -90,24 +110,23 @@ def load(path, *, predictor=False):
         When the file is not such a file, was changed, or needs a newer fastnn.
     FileNotFoundError
     """
-    model, settings, _ = _load(path)
+    model, settings, _ = describe(path, max_bytes)
     if predictor:
         return model
     plain = model.scaler is None and model.table is None
     if plain and "estimator" in settings:
-        return _estimator(path, model, settings["estimator"])
+        try:
+            return _estimator(model, settings["estimator"])
+        except ERRORS as error:
+            raise _not_a_model(path, error) from None
     if plain and model.task == "outputs" and model.feature_names_in_ is None:
         return model.net
     return model
 
 
-def describe(path):
+def describe(path, max_bytes=io.MAX_BYTES):
     """The predictor of a file, its settings, and versions and checksum of the file."""
-    return _load(path)
-
-
-def _load(path):
-    arrays, settings, header = io.read(path, _expected)
+    arrays, settings, header = io.read(path, _expected, max_bytes)
     try:
         return _predictor(arrays, settings, header), settings, header
     except ERRORS as error:
@@ -121,7 +140,9 @@ def _not_a_model(path, error):
 def _expected(settings):
     """The arrays that belong to a model of these settings."""
     net = settings["net"]
-    dtype = validation.check_name("dtype", net["dtype"], io.DTYPES)
+    dtype = validation.check_name("dtype", net["dtype"], tuple(io.DTYPES))
+    if len(net["sizes"]) > MAX_LAYERS + 1:
+        raise ValueError(f"{len(net['sizes']) - 1} layers; a file holds at most {MAX_LAYERS}")
     expected = {}
     for i, (n_in, n_out) in enumerate(pairwise(validation.check_sizes(net["sizes"]))):
         expected[f"layers.{i}.weight"] = dtype, (n_in, n_out)
@@ -131,45 +152,56 @@ def _expected(settings):
     return expected
 
 
-def _predictor(arrays, settings, header):
-    unknown = sorted(settings.keys() - KEYS)
-    if unknown and not io.is_newer(header):
+def _known(plain, keys, header):
+    """Settings without those that a newer minor version may have added."""
+    unknown = sorted(plain.keys() - set(keys))
+    if unknown and not (header and io.is_newer(header)):
         raise ValueError(f"unknown setting {unknown[0]!r}")
-    scaler = table = None
+    return {key: value for key, value in plain.items() if key in keys}
+
+
+def _predictor(arrays, settings, header):
+    settings = _known(settings, KEYS, header)
+    scaler = table = classes = None
     if "limits" in settings:
-        scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), settings["limits"])
+        limits = _list_or_none("limits", settings["limits"])
+        scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), limits)
     if "table" in settings:
         from fastnn.table import TableEncoder
 
         table = TableEncoder.from_settings(settings["table"])
-    net = dict(settings["net"])
+    net = _known(settings["net"], NET, header)
+    if "classes" in settings:
+        classes = _labels_from_plain(settings["classes"], max(2, net["sizes"][-1]))
+    names = _list_or_none("feature_names", settings.get("feature_names"))
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names must be strings")
     initializer = validation.check_name(
         "initializer", net.pop("initializer"), tuple(INITIALIZERS))
     net = MLP(net.pop("sizes"), net.pop("activations"), net.pop("output"), random_state=0,
               initializer="zeros", **net)
     net.initializer = initializer
     net.set_weights(list(arrays.values()))
-    classes = settings.get("classes")
-    names = settings.get("feature_names")
-    if names is not None and not all(isinstance(name, str) for name in names):
-        raise ValueError("feature_names must be strings")
     return Predictor(net, settings["task"], scaler=scaler, feature_names=names, table=table,
-                     classes=None if classes is None else _labels_from_plain(classes))
+                     classes=classes)
 
 
-def _estimator(path, model, parts):
+def _list_or_none(name, value):
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"{name} must be a list")
+    return value
+
+
+def _estimator(model, parts):
     try:
         from fastnn import estimators
     except ImportError:  # no scikit-learn, or one that is too old
         return model
-    try:
-        if not isinstance(parts, dict) or parts.keys() != {"class", "params", "fitted"}:
-            raise ValueError("estimator must hold class, params and fitted")
-        name = validation.check_name("class", parts["class"], tuple(estimators.__all__))
-        return getattr(estimators, name)._from_file(
-            model, from_plain(parts["params"], tuple), from_plain(parts["fitted"], list))
-    except ERRORS as error:
-        raise _not_a_model(path, error) from None
+    if not isinstance(parts, dict) or parts.keys() != {"class", "params", "fitted"}:
+        raise ValueError("estimator must hold class, params and fitted")
+    name = validation.check_name("class", parts["class"], tuple(estimators.__all__))
+    return getattr(estimators, name)._from_file(
+        model, from_plain(parts["params"], tuple), from_plain(parts["fitted"], list))
 
 
 # ---- values that JSON has not ----
@@ -184,15 +216,23 @@ def _labels_to_plain(labels):
     return {"dtype": labels.dtype.name, "values": to_plain(labels.tolist())}
 
 
-def _labels_from_plain(plain):
+def _labels_from_plain(plain, most):
     kind, values = plain["dtype"], from_plain(plain["values"], list)
+    if not isinstance(values, list) or len(values) > most:
+        raise ValueError(f"classes must be a list of at most {most}")
     if kind in ("str", "object"):
         if not all(isinstance(value, str) for value in values):
             raise ValueError("classes must be strings")
-        return np.array(values, dtype=kind)
-    if not all(isinstance(value, (bool, int, float)) for value in values):
-        raise ValueError("classes must be numbers")
-    return np.array(values, dtype=validation.check_name("dtype of classes", kind, LABELS))
+        if len(values) * max(map(len, values), default=0) > MAX_LABELS_SIZE:
+            raise ValueError(f"classes of more than {MAX_LABELS_SIZE} characters, all as wide")
+        labels = np.array(values, dtype=kind)
+    else:
+        if not all(isinstance(value, (bool, int, float)) for value in values):
+            raise ValueError("classes must be numbers")
+        labels = np.array(values, dtype=validation.check_name("dtype of classes", kind, LABELS))
+    if labels.tolist() != values or len(set(values)) != len(values):
+        raise ValueError("classes must be different, and values of their dtype")
+    return labels
 
 
 def to_plain(value):

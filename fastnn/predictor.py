@@ -84,6 +84,12 @@ class Predictor:
         if (self.classes_ is None) != (task not in ("classification", "multilabel")):
             raise ValueError(f"classes={classes!r} must be given for classification and "
                              f"multilabel, and for nothing else; task={task!r}")
+        wanted = {"classification": ("sigmoid",) if n_out == 1 else ("softmax",),
+                  "multilabel": ("sigmoid",)}.get(task, (net.output,))
+        if net.output not in wanted:
+            raise ValueError(f"output={net.output!r} gives no probabilities; task={task!r} with "
+                             f"{n_out} output(s) needs {wanted[0]!r}: a network of that output, "
+                             "and set_weights")
         if self.classes_ is not None:
             expected = (n_out,)
             if task == "classification" and n_out == 1:
@@ -154,6 +160,8 @@ class Predictor:
         output = self._outputs(X)
         if out is None:
             out = np.empty((len(output), 2), output.dtype)
+        else:
+            validation.check_out(out, (len(output), 2), output.dtype)
         np.subtract(1, output, out=out[:, :1])
         out[:, 1:] = output
         return out
@@ -165,6 +173,8 @@ class Predictor:
             X = self._checked(X)
         if scaler is not None:
             X = scaler.apply(X, net.dtype)
+            if not all_finite(X):
+                validation.check_finite("scaled X", X, net.dtype)
         return net.predict(X, out)
 
     def _checked(self, X):
@@ -187,12 +197,13 @@ class Predictor:
 
 
 def _named_columns(frame, names):
-    """The columns of a data frame in the order of the inputs."""
-    missing = [name for name in names if name not in frame.columns]
+    """The columns of a data frame or table in the order of the inputs."""
+    have = set(getattr(frame, "column_names", frame.columns))  # the former: pyarrow
+    missing = [name for name in names if name not in have]
     if missing:
         raise ValueError(f"X has no column {missing[0]!r}" + (
             f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
-    return frame[list(names)]
+    return frame.select(list(names)) if hasattr(frame, "column_names") else frame[list(names)]
 
 
 def as_predictor(model):

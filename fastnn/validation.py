@@ -264,3 +264,11 @@ def check_weights(sample_weight, n_samples, dtype):
     if not weights.any():
         raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
     return weights
+
+
+def check_out(out, shape, dtype):
+    """A writable, row-major, aligned array of this shape and dtype."""
+    if not (type(out) is np.ndarray and out.shape == shape and out.dtype == dtype
+            and out.dtype.isnative and out.flags.carray):
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))
+        raise ValueError(f"out is {found}, must be a writable row-major array, {dtype} {shape}")

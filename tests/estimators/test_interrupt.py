@@ -10,23 +10,38 @@ import numpy as np
 import pytest
 from estimator_data import load, make
 
+from fastnn import solvers
+
 ENDLESS = {"max_iter": 10**9, "tol": 0.0, "n_iter_no_change": np.inf, "random_state": 0}
 
 
 @pytest.fixture
-def interrupt():
-    """``interrupt(seconds, how)``: Ctrl-C later, as an alarm or from another thread."""
-    timers = []
+def interrupt(monkeypatch):
+    """``interrupt(seconds, how)``: Ctrl-C so long after the training of the next fit has begun,
+    as an alarm or from another thread. Earlier it would end the tests."""
+    timers, planned = [], []
 
-    def start(seconds, how="alarm"):
-        if how == "alarm":
-            signal.setitimer(signal.ITIMER_REAL, seconds)
-        else:
-            timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
-            timers[-1].start()
+    def start():
+        for seconds, how in planned:
+            if how == "alarm":
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            else:
+                timers.append(threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)))
+                timers[-1].start()
+        planned.clear()
 
+    def starting(train):
+        def run(*arguments, **settings):
+            start()
+            return train(*arguments, **settings)
+
+        return run
+
+    for name in ("fit_stochastic", "fit_lbfgs"):
+        monkeypatch.setattr(solvers, name, starting(getattr(solvers, name)))
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
-    yield start
+    yield lambda seconds, how="alarm": planned.append((seconds, how))
+    signal.setitimer(signal.ITIMER_REAL, 0)
     signal.signal(signal.SIGALRM, previous)
     for timer in timers:
         timer.join()
@@ -56,7 +71,7 @@ def test_interrupt_within_an_epoch(interrupt):
     rng = np.random.RandomState(0)
     X, y = rng.normal(size=(60_000, 200)), rng.normal(size=60_000)
     model = make("diabetes", hidden_layer_sizes=(500, 500), dtype="float32", max_iter=1)
-    interrupt(0.6)
+    interrupt(0.2)
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model.fit(X, y)
     assert model.n_iter_ == 0
@@ -67,7 +82,7 @@ def test_interrupt_of_lbfgs(interrupt):
     X, y = load("digits")
     settings = {"tol": 0.0, "max_iter": 10**9, "max_fun": 10**9, "random_state": 0}
     model = make("digits", solver="lbfgs", alpha=1.0, hidden_layer_sizes=(300, 300), **settings)
-    interrupt(2)  # SciPy 1.9 takes a fifth of a second before its first iteration
+    interrupt(1.0)  # SciPy 1.9 takes a fifth of a second before its first iteration
     with pytest.warns(UserWarning, match="Training interrupted by user"):
         model.fit(X, y)
     assert model.n_iter_ > 3

@@ -172,13 +172,13 @@ def test_settings_that_mean_nothing(name, path):
 @pytest.mark.parametrize("change, message", [
     (lambda a, s: a.pop("layers.0.bias"), "tensor 'layers.0.bias' is missing"),
     (lambda a, s: a.update(extra=np.zeros(1)), "tensor 'extra' is not expected"),
-    (lambda a, s: a.update({"layers.0.bias": np.zeros(5, "f")}), r"shape \(5,\), must be \(4,\)"),
-    (lambda a, s: a.update({"layers.0.bias": np.zeros(4)}), "float64, must be float32"),
+    (lambda a, s: a.update({"layers.0.bias": np.zeros(5, "f")}), r"shape \[5\], must be \[4\]"),
+    (lambda a, s: a.update({"layers.0.bias": np.zeros(4)}), "F64, must be F32"),
     (lambda a, s: a.update({"layers.0.bias": np.full(4, np.nan, "f")}), "NaN"),
     (lambda a, s: a.update({"layers.0.bias": np.full(4, np.inf, "f")}), "infinity"),
     (lambda a, s: s["net"].update(sizes=[3, 2**30, 2**30, 2]), "more than an"),
     (lambda a, s: s["net"].update(sizes=[3, 4, 2, 2]), "tensor 'layers.2.bias' is missing"),
-    (lambda a, s: s["net"].update(sizes=[3, 2**30, 2]), r"shape \(.*\), must be \(.*1073741824"),
+    (lambda a, s: s["net"].update(sizes=[3, 2**30, 2]), r"shape \[.*\], must be \[.*1073741824"),
     (lambda a, s: s["net"].update(sizes=[3, 2**31, 2]), "beyond the 32-bit"),
     (lambda a, s: s["net"].update(sizes=[3, -4, 2]), "-4"),
     (lambda a, s: s["net"].update(activations=["relus"]), "relus"),
@@ -187,6 +187,14 @@ def test_settings_that_mean_nothing(name, path):
     (lambda a, s: s.update(pickle="x"), "unknown setting 'pickle'"),
     (lambda a, s: s.update(task="classification"), "classes=None must be given"),
     (lambda a, s: s.update(feature_names=[1, 2, 3]), "must be strings"),
+    (lambda a, s: s.update(feature_names="abc"), "must be a list"),
+    (lambda a, s: s["net"].update(n_threads=256), "unknown setting 'n_threads'"),
+    (lambda a, s: s.update(task="classification", classes={"dtype": "str", "values": ["a", "a"]}),
+     "must be different"),
+    (lambda a, s: s.update(task="classification", classes={"dtype": "int8", "values": [0.5, 1]}),
+     "of their dtype"),
+    (lambda a, s: (s["net"].update(output="identity"), s.update(
+        task="classification", classes={"dtype": "int8", "values": [0, 1]})), "no probabilities"),
     (lambda a, s: s.update(estimator={"class": "MLP"}), "class, params and fitted"),
     (lambda a, s: s.update(estimator={"class": "open", "params": [], "fitted": []}), "'open'"),
 ])
@@ -211,7 +219,7 @@ METADATA = {"fastnn": "{}", "fastnn_format": "1.0", "sha256": "0"}
     (b"{", "not a safetensors file"),
     (b"[" * 100_000, "not a safetensors file"),
     (b'{"a":' * 20_000, "not a safetensors file"),
-    (b" " * (1 << 20) + b" ", "header of 1048577 bytes"),
+    (b" " * (1 << 19) + b" ", "header of 524289 bytes"),
     ({}, "not a model of fastnn"),
     ({"__metadata__": {"a": "b"}}, "not a model of fastnn"),
     ({"__metadata__": {"fastnn": 1}}, "not a safetensors file"),
@@ -225,8 +233,8 @@ METADATA = {"fastnn": "{}", "fastnn_format": "1.0", "sha256": "0"}
     ({"__metadata__": {**METADATA, "fastnn": '{"a":1,"a":2}'}}, "canonical"),
     ({"__metadata__": {**METADATA, "fastnn": '{"a":NaN}'}}, "not a model"),
     ({"__metadata__": METADATA}, "not a model"),
-    ({"a": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 2**63]}}, "not a safetensors"),
-    ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [8, 0]}}, "not a safetensors"),
+    ({"a": {"dtype": "F32", "shape": [2**62], "data_offsets": [0, 2**63]}}, "not a model"),
+    ({"a": {"dtype": "F32", "shape": [4], "data_offsets": [8, 0]}}, "not a model"),
 ])
 def test_headers(header, message, path):
     raw(path, header)
@@ -246,9 +254,11 @@ def test_a_large_file_that_is_no_model(path, tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     with pytest.raises(fastnn.ModelFormatError, match="not a model of fastnn"):
-        fastnn.load(sparse)
+        fastnn.load(sparse, max_bytes=2**40)
     assert time.perf_counter() - start < LIMIT
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5000
+    with pytest.raises(fastnn.ModelFormatError, match="max_bytes"):
+        fastnn.load(sparse)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 7, 8, 9, 50, -1, -9])
@@ -273,8 +283,59 @@ def test_what_is_no_file(tmp_path):
         fastnn.load(tmp_path / "text")
 
 
+# what takes little room in a header, and much in memory or time when it is believed
+LONG = {
+    "one long label": lambda s: s.update(task="classification", classes={
+        "dtype": "str", "values": ["x" * 500_000, "a", "b"]}),
+    "one long label of many": lambda s: s.update(task="classification", classes={
+        "dtype": "str", "values": ["x" * 300_000, *map(str, range(3000))]}),
+    "layers": lambda s: s["net"].update(sizes=[1] * 200_000),
+    "floats": lambda s: s.update(classes={"dtype": "float64", "values": [0.1] * 100_000}),
+    "digits": lambda s: s.update(classes={"dtype": "int64", "values": [10**4000] * 100}),
+    "names": lambda s: s.update(feature_names=["n"] * 60_000),
+    "nesting": lambda s: s.update(limits=json.loads("[" * 500 + "]" * 500)),
+    "categories": lambda s: s.update(table={"columns": [
+        {"name": "c" * 400_000, "kind": "category", "fill": 0.0, "missing_category": False,
+         "missing_words": [], "categories": list(map(str, range(4096)))}], "targets": []}),
+}
+
+
+@pytest.mark.parametrize("change", LONG.values(), ids=LONG.keys())
+def test_settings_that_grow(change, path):
+    arrays, settings = parts("mlp")
+    change(settings)
+    io.write(path, arrays, settings)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        with pytest.raises(fastnn.ModelFormatError):
+            fastnn.load(path)
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < LIMIT
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_keys_that_stand_twice(path):
+    network().save(path)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = data[8:8 + length].rstrip()
+    twice = header.replace(b'"layers.0.bias":', b'"layers.0.bias":{},"layers.0.bias":', 1)
+    path.write_bytes(len(twice).to_bytes(8, "little") + twice + data[8 + length:])
+    with pytest.raises(fastnn.ModelFormatError, match="a key stands twice"):
+        fastnn.load(path)
+
+
+def test_a_large_file_is_refused_unless_expected(path):
+    network().save(path)
+    with pytest.raises(fastnn.ModelFormatError, match="max_bytes=100"):
+        fastnn.load(path, max_bytes=100)
+
+
 def test_a_newer_minor_version_may_say_more(path, monkeypatch):
     arrays, settings = parts("mlp")
+    settings["net"]["fancy"] = 3
     monkeypatch.setattr(io, "FORMAT", (1, 3))
     io.write(path, arrays, {**settings, "colour": "blue"})
     monkeypatch.undo()
