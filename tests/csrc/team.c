@@ -124,6 +124,8 @@ static void test_claims(void) {
 
 static void test_float_mode(void) {
     volatile double tiny = 1e-310, factor = 1, flushed, kept;
+    const char *preloaded = getenv("LD_PRELOAD");
+    if (preloaded && strstr(preloaded, "vgpreload")) return; /* valgrind knows no such mode */
     uint64_t mode = fnn_flush_subnormals();
     flushed = tiny * factor;
     fnn_restore_float_mode(mode);
