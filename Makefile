@@ -110,12 +110,14 @@ tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSa
 	$(C_TESTS) -k thread_sanitizer
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $(CURDIR)/build/$@/gomp.so" \
 		TSAN_OPTIONS="exitcode=66 halt_on_error=1" \
-		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/network/test_thread_bytes.py)
+		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/network/test_training.py \
+			tests/network/test_epoch_loop.py -k "shards or many_threads or leaves")
 
-valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and some products in valgrind
+valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in valgrind
 	$(C_TESTS) -k valgrind
 	FASTNN_ISA=avx2 PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --num-callers=30 \
-		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest $(PYTEST_ARGS) $(or $(TESTS),tests/kernels/test_products.py -k "not avx512")
+		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest $(PYTEST_ARGS) \
+		$(or $(TESTS),tests/network/test_training.py -k "run_is or divergence")
 
 fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files, 100,000 and more
 	$(PY) -m pytest tests/io/test_fuzz.py -s $(PYTEST_ARGS)
