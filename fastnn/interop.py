@@ -5,7 +5,7 @@ and, for `to_sklearn`, scikit-learn. A layer that has no counterpart is refused 
 back predicts the same.
 """
 
-from itertools import pairwise
+import re
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class Chain:
     def dense(self, w, b, place):
         """x W + b with w (n_in, n_out) and b (n_out,) or None."""
         w = np.asarray(w)
-        b = np.zeros(w.shape[-1], w.dtype) if b is None else np.asarray(b).reshape(-1)
+        b = np.zeros(w.shape[-1:], w.dtype) if b is None else np.asarray(b).reshape(-1)
         if w.ndim != 2 or b.shape != w.shape[1:]:
             raise ValueError(f"{place}: weights of shape {w.shape} and {b.shape} are not those of "
                              "a fully connected layer")
@@ -56,6 +56,8 @@ class Chain:
         """Dropout after the layer before."""
         if not self.weights and rate > 0:
             raise ValueError(f"{place}: dropout of inputs has no counterpart in fastnn")
+        if rate >= 1:
+            raise ValueError(f"{place} drops everything, rate={rate}; it must be in [0, 1)")
         if self.weights:
             self.dropout[-1] = float(rate)
 
@@ -75,9 +77,17 @@ class Chain:
         return net
 
 
-def _row(table, layer, place):
+def _kind(layer, package):
+    """Name of a layer's class in a library; of classes from elsewhere the whole path, which no
+    table has, for they may compute something else under a known name."""
+    cls = type(layer)
+    if cls.__module__.startswith(f"{package}."):
+        return cls.__name__
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _row(table, name, place):
     """The row of a layer in a table {class name: row}; an error that names it where it has none."""
-    name = type(layer).__name__
     if name not in table:
         raise ValueError(f"{place} ({name}) has no counterpart in fastnn; there are: "
                          f"{', '.join(table)}")
@@ -104,9 +114,10 @@ TORCH = {
     "Softmax": ("softmax", {}),
     "Identity": ("identity", {}),
 }
+EXACT = 20.0  # from here on softplus is the identity to 1e-10; the threshold torch has by default
 
 
-def from_torch(model, *, activation="relu", output="identity"):
+def from_torch(model, *, activation=None, output=None):
     """An `MLP` with the weights of a PyTorch model.
 
     Parameters
@@ -114,11 +125,12 @@ def from_torch(model, *, activation="relu", output="identity"):
     model : torch.nn.Sequential or state dict
         Of `Linear`, activations, `Dropout`, `Flatten` before the first layer, `Identity`, and
         `Sequential` of these. A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias`` in the
-        order of the layers.
-    activation : str or sequence of str, default="relu"
-        Of the hidden layers; for a state dict only, which does not say.
-    output : str, default="identity"
-        For a state dict only.
+        order of the layers; names that differ in a number only are put in the order of the numbers,
+        which files do not always keep.
+    activation : str or sequence of str or None, default=None
+        Of the hidden layers; for a state dict only, which does not say. None means relu.
+    output : str or None, default=None
+        For a state dict only. None means identity.
 
     Returns
     -------
@@ -139,16 +151,27 @@ def from_torch(model, *, activation="relu", output="identity"):
     """
     chain = Chain()
     if hasattr(model, "items"):
-        return _from_state_dict(chain, model, activation, output)
-    if type(model).__name__ not in ("Sequential", "Linear"):
+        return _from_state_dict(chain, model, activation or "relu", output or "identity")
+    if _torch_kind(model) not in ("Sequential", "Linear"):
         raise TypeError(f"model={type(model).__name__} must be a torch.nn.Sequential, or a state "
                         "dict with activation= and output=")
+    for name, value in (("activation", activation), ("output", output)):
+        if value is not None:
+            raise ValueError(f"{name}={value!r} goes with a state dict; a Sequential says its own, "
+                             "append a layer to it")
     _torch_layers(chain, model, ())
     return chain.network("the model")
 
 
 def _torch_layers(chain, module, path):
-    name, place = type(module).__name__, f"layer {'.'.join(path)}"
+    name = _torch_kind(module)
+    place = f"layer {'.'.join(path)}" if path else "the model"
+    known = {"Linear": None, **TORCH, "Dropout": None}
+    if name not in ("Sequential", "Flatten"):
+        _row(known, name, place)
+    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        raise ValueError(f"{place} ({name}) has hooks, which may change what it computes; remove "
+                         "them first")
     if name == "Sequential":
         for key, child in module._modules.items():  # named_children() lists one object once
             _torch_layers(chain, child, (*path, key))
@@ -158,18 +181,37 @@ def _torch_layers(chain, module, path):
     elif name == "Dropout":
         chain.drop(module.p, place)
     elif name == "Flatten" and not chain.weights:
-        pass
+        _setting(module.start_dim, 1, f"{place} ({name})", "start_dim")
+        _setting(module.end_dim, -1, f"{place} ({name})", "end_dim")
     else:
-        activation, settings = _row({"Linear": None, **TORCH, "Dropout": None}, module, place)
+        activation, settings = _row(TORCH, name, place)
         for key, expected in settings.items():
             _setting(getattr(module, key), expected, f"{place} ({name})", key)
         if name == "Softmax" and module.dim not in (-1, 1):
             _setting(module.dim, -1, f"{place} ({name})", "dim")
+        if name == "Softplus" and not module.threshold >= EXACT:
+            _setting(module.threshold, EXACT, f"{place} ({name})", "threshold")
         chain.activation(activation, f"{place} ({name})")
+
+
+def _torch_kind(module):
+    """The same as `_kind`; a subclass of `Sequential` which adds a constructor only is one."""
+    for cls in type(module).__mro__[1:]:
+        if _is_sequential(cls) and type(module).forward is cls.forward:
+            return "Sequential"
+    return _kind(module, "torch.nn.modules")
+
+
+def _is_sequential(cls):
+    return cls.__module__.startswith("torch.nn.modules.") and cls.__name__ == "Sequential"
 
 
 def _from_tensor(tensor):
     """A tensor of any device and dtype as an array of float32 or float64."""
+    if "complex" in str(getattr(tensor, "dtype", "")):
+        raise ValueError(f"weights have dtype {tensor.dtype}, must be real")
+    if getattr(tensor, "is_meta", False):
+        raise ValueError("weights are on the device meta, which holds no values")
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu()
         tensor = tensor if str(tensor.dtype) == "torch.float64" else tensor.float()
@@ -190,6 +232,9 @@ def _from_state_dict(chain, state, activation, output):
             raise ValueError(f"state dict has {key!r}; there must be *.weight and *.bias of fully "
                              "connected layers only")
         layers.setdefault(layer, {})[kind] = _from_tensor(tensor)
+    if not layers:
+        raise ValueError("the state dict is empty")
+    layers = _in_order(layers)
     for layer, arrays in layers.items():
         if "weight" not in arrays:
             raise ValueError(f"state dict has {layer}.bias, but no {layer}.weight")
@@ -201,6 +246,17 @@ def _from_state_dict(chain, state, activation, output):
                          f"each of {n_hidden} hidden layers")
     chain.activations = [*names, output]
     return chain.network("the state dict")
+
+
+def _in_order(layers):
+    """Layers whose names differ in numbers only by these: safetensors lists 10 before 2."""
+    kind = {name: re.sub(r"[0-9]+", "#", name) for name in layers}
+    first = list(dict.fromkeys(kind.values()))
+
+    def place(name):
+        return first.index(kind[name]), [int(number) for number in re.findall("[0-9]+", name)]
+
+    return {name: layers[name] for name in sorted(layers, key=place)}
 
 
 # ---- Keras ----
@@ -226,8 +282,8 @@ def from_keras(model):
     Parameters
     ----------
     model : keras.Sequential, or a keras.Model that is a chain of layers
-        Of `Dense`, `Activation`, `Dropout`, `Flatten` before the first layer, and the layers
-        `ReLU`, `LeakyReLU`, `ELU`, `Softmax`.
+        Of `Dense`, `Activation`, `Dropout`, `Flatten` before the first layer, `Identity`, the
+        layers `ReLU`, `LeakyReLU`, `ELU`, `Softmax`, and models of these.
 
     Returns
     -------
@@ -237,52 +293,83 @@ def from_keras(model):
     Raises
     ------
     TypeError
-        When it has no layers.
+        When it is something else, such as a subclass of `keras.Model`.
     ValueError
         When a layer or one of its settings has no counterpart; the message names it.
     """
-    if not hasattr(model, "layers"):
-        raise TypeError(f"model={type(model).__name__} must be a keras model")
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"the model has {len(model.inputs)} inputs and {len(model.outputs)} "
-                         "outputs, must have one of each")
-    chain = Chain()
-    _keras_layers(chain, model)
+    if _kind(model, "keras") not in ("Sequential", "Functional"):
+        raise TypeError(f"model={type(model).__name__} must be a keras.Sequential, or a "
+                        "keras.Model of inputs and outputs")
+    if not model.built:
+        raise ValueError(f"model {model.name!r} has no weights yet; begin it with keras.Input, or "
+                         "call it once")
+    chain, layers = Chain(), _keras_layers(model)
+    n_axes = len(model.inputs[0].shape)
+    for layer in layers:
+        kind, place = _kind(layer, "keras"), f"layer {layer.name!r}"
+        if kind == "Flatten" and not chain.weights:
+            if n_axes > 2:
+                _setting(layer.data_format, "channels_last", place, "data_format")
+            n_axes = 2
+        elif kind == "Dense" and n_axes != 2:
+            raise ValueError(f"{place} has inputs of {n_axes} axes; fastnn has rows, so there must "
+                             "be a Flatten before")
+        else:
+            _keras_layer(chain, layer, kind, place)
     return chain.network("the model")
 
 
-def _keras_layers(chain, model):
-    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
-    for layer, following in pairwise(layers):
-        parents = [node.operation for node in following._inbound_nodes[-1].parent_nodes]
-        if type(model).__name__ != "Sequential" and parents != [layer]:
-            raise ValueError(f"layer {following.name!r} does not follow {layer.name!r} alone; the "
-                             "layers must be a chain")
+def _keras_layers(model):
+    """The layers in the order of the data; those of models in models, too."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs and "
+                         f"{len(model.outputs)} outputs, must have one of each")
+    layers = list(model.layers)
+    if type(model).__name__ == "Functional":
+        # from the output back: a layer may have been called several times, in other models too
+        layers, tensor = [], model.outputs[0]
+        while tensor is not model.inputs[0]:
+            layer, index, _ = tensor._keras_history
+            before = layer._inbound_nodes[index].input_tensors
+            if len(before) != 1:
+                raise ValueError(f"layer {layer.name!r} has {len(before)} inputs; the layers must "
+                                 "be a chain")
+            layers.insert(0, layer)
+            tensor, = before
+    found = []
     for layer in layers:
-        name, place = type(layer).__name__, f"layer {layer.name!r}"
-        if name in ("Sequential", "Functional"):
-            _keras_layers(chain, layer)
-        elif name == "Dense":
-            kernel, *bias = map(_real, layer.get_weights())
-            chain.dense(kernel, bias[0] if bias else None, place)
-            _keras_activation(chain, layer.activation, place)
-        elif name == "Activation":
-            _keras_activation(chain, layer.activation, place)
-        elif name == "Dropout":
-            chain.drop(layer.rate, place)
-        elif not (name == "Flatten" and not chain.weights):
-            known = {"Dense": None, "Activation": None, "Dropout": None, **KERAS_LAYERS}
-            activation, settings = _row(known, layer, place)
-            for key, expected in settings.items():
-                _setting(getattr(layer, key), expected, f"{place} ({name})", key)
-            chain.activation(activation, place)
+        nested = _kind(layer, "keras") in ("Sequential", "Functional")
+        found += _keras_layers(layer) if nested else [layer]
+    return found
+
+
+def _keras_layer(chain, layer, kind, place):
+    if kind == "Dense":
+        _setting(layer.quantization_mode, None, place, "quantization_mode")
+        _setting(layer.lora_enabled, False, place, "lora_enabled")
+        kernel, *bias = map(_real, layer.get_weights())
+        chain.dense(kernel, bias[0] if bias else None, place)
+        _keras_activation(chain, layer.activation, place)
+    elif kind == "Activation":
+        _keras_activation(chain, layer.activation, place)
+    elif kind == "Dropout":
+        chain.drop(layer.rate, place)
+    elif kind not in ("InputLayer", "Identity"):
+        known = {"Dense": None, "Activation": None, "Dropout": None, **KERAS_LAYERS}
+        activation, settings = _row(known, kind, place)
+        for key, expected in settings.items():
+            _setting(getattr(layer, key), expected, f"{place} ({kind})", key)
+        chain.activation(activation, place)
 
 
 def _keras_activation(chain, function, place):
-    name = getattr(function, "__name__", type(function).__name__)
-    if name not in KERAS:
-        raise ValueError(f"{place} has activation={name!r}, which has no counterpart in fastnn; "
-                         f"there are: {', '.join(KERAS)}")
+    """Of a function of `keras.activations`, or of a layer in its place."""
+    name = getattr(function, "__name__", None)
+    if name is None:
+        return _keras_layer(chain, function, _kind(function, "keras"), place)
+    if name not in KERAS or not function.__module__.startswith("keras."):
+        raise ValueError(f"{place} has activation={name!r} of {function.__module__}, which has no "
+                         f"counterpart in fastnn; there are, of keras: {', '.join(KERAS)}")
     chain.activation(KERAS[name], place)
 
 
@@ -389,10 +476,10 @@ def to_sklearn(model):
     ValueError
         When scikit-learn does not have the activation or output.
     """
-    from sklearn import neural_network
-    from sklearn.preprocessing import LabelBinarizer
+    from fastnn.estimators import MLPClassifier, MLPRegressor  # says what to install, if need be
 
-    from fastnn.estimators import MLPClassifier, MLPRegressor
+    from sklearn import neural_network  # isort: skip
+    from sklearn.preprocessing import LabelBinarizer  # isort: skip
 
     if isinstance(model, MLP):
         model = _estimator_of(model)

@@ -58,7 +58,8 @@ def test_functional_chain():
     ([layers.ELU(alpha=2.0)], "alpha=2.0"),
     ([layers.ReLU(max_value=6)], "max_value=6"),
     ([layers.Dense(2, activation="leaky_relu")], "activation='leaky_relu'"),
-    ([layers.Dense(2, activation=lambda x: x)], "activation='<lambda>'"),
+    ([layers.Dense(2, activation=lambda x: x)], "activation='<lambda>' of "),
+    ([layers.Dense(2, activation=layers.LeakyReLU())], "negative_slope=0.3"),
     ([layers.Activation("relu"), layers.Activation("tanh")], "follows another activation"),
 ])
 def test_what_is_refused(more, message):
@@ -70,9 +71,81 @@ def test_what_is_refused(more, message):
 def test_what_is_no_chain():
     inputs = keras.Input((5,))
     a, b = layers.Dense(5, name="a")(inputs), layers.Dense(5, name="b")(inputs)
-    with pytest.raises(ValueError, match="does not follow|no counterpart"):
-        fastnn.from_keras(keras.Model(inputs, layers.Add()([a, b])))
+    with pytest.raises(ValueError, match="'sum' has 2 inputs; the layers must be a chain"):
+        fastnn.from_keras(keras.Model(inputs, layers.Add(name="sum")([a, b])))
     with pytest.raises(ValueError, match="1 inputs and 2 outputs"):
         fastnn.from_keras(keras.Model(inputs, [a, b]))
-    with pytest.raises(TypeError, match="must be a keras model"):
+    with pytest.raises(ValueError, match="'sum' has 2 inputs"):
+        fastnn.from_keras(keras.Model(inputs, layers.Add(name="sum")([inputs, a])))
+    with pytest.raises(TypeError, match="model=int must be a keras.Sequential"):
         fastnn.from_keras(3)
+    with pytest.raises(TypeError, match="model=Own must be a keras.Sequential"):
+        fastnn.from_keras(Own())
+    with pytest.raises(ValueError, match="has no weights yet"):
+        fastnn.from_keras(keras.Sequential([layers.Dense(3)]))
+
+
+def test_layers_and_models_that_are_called_several_times():
+    inputs, other = keras.Input((5,)), keras.Input((5,))
+    dense, second = layers.Dense(5, "tanh"), layers.Dense(4, "relu")
+    hidden = dense(dense(inputs))
+    model = keras.Model(inputs, second(hidden))
+    keras.Model(other, second(layers.Dense(5)(other)))  # second has a parent elsewhere, too
+    assert check(model).sizes == (5, 5, 5, 4)
+    assert check(keras.Model(inputs, hidden)).sizes == (5, 5, 5)
+    twice = keras.Model(other, layers.Dense(5, "relu")(other))
+    assert check(keras.Model(inputs, twice(twice(inputs)))).sizes == (5, 5, 5)
+
+
+def test_layers_as_activations():
+    net = check(keras.Sequential([
+        layers.Input((5,)), layers.Dense(4, activation=layers.ReLU()), layers.Identity(),
+        layers.Dense(3, activation=layers.LeakyReLU(negative_slope=0.01))]))
+    assert net.activations == ("relu",) and net.output == "leaky_relu"
+
+
+def test_inputs_of_several_axes():
+    image = np.random.default_rng(1).normal(size=(7, 4, 5)).astype("f")
+    model = keras.Sequential([layers.Input((4, 5)), layers.Flatten(), layers.Dense(3)])
+    np.testing.assert_allclose(fastnn.from_keras(model).predict(image.reshape(7, 20)),
+                               keras.ops.convert_to_numpy(model(image)), rtol=1e-6, atol=2e-6)
+    with pytest.raises(ValueError, match="has inputs of 3 axes.*Flatten before"):
+        fastnn.from_keras(keras.Sequential([layers.Input((4, 5)), layers.Dense(3)]))
+
+
+class Own(keras.Model):
+    pass
+
+
+class Dense(layers.Dense):
+    """Of a known name, and something else."""
+
+    def call(self, inputs):
+        return super().call(inputs) * 2
+
+
+def relu(x):
+    return x * 2
+
+
+def ops_model():
+    inputs = keras.Input((5,))
+    return keras.Model(inputs, keras.ops.relu(layers.Dense(3)(inputs)))
+
+
+def low_rank():
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(3)])
+    model.layers[0].enable_lora(2)
+    return model
+
+
+@pytest.mark.parametrize("build, message", [
+    (lambda: keras.Sequential([layers.Input((5,)), Dense(3)]), r"\(.*\.Dense\) has no"),
+    (lambda: keras.Sequential([layers.Input((5,)), layers.Dense(3, activation=relu)]),
+     "activation='relu' of "),
+    (ops_model, r"'relu.*' \(Relu\) has no counterpart"),
+    (low_rank, "lora_enabled=True"),
+])
+def test_what_would_predict_something_else(build, message):
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_keras(build())

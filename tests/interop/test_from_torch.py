@@ -83,7 +83,12 @@ def test_the_network_can_be_trained():
     ([nn.Linear(5, 3), nn.ELU(alpha=2)], "alpha=2"),
     ([nn.Linear(5, 3), nn.LeakyReLU(0.2)], "negative_slope=0.2"),
     ([nn.Linear(5, 3), nn.Softplus(beta=3)], "beta=3"),
+    ([nn.Linear(5, 3), nn.Softplus(threshold=1)], "threshold=1"),
     ([nn.Linear(5, 3), nn.Softmax(dim=0)], "dim=0"),
+    ([nn.Linear(5, 3), nn.ReLU(), nn.Dropout(1.0), nn.Linear(3, 2)], "layer 2 drops everything"),
+    ([nn.Flatten(0), nn.Linear(5, 3)], "start_dim=0"),
+    ([nn.LazyLinear(3)], r"layer 0 \(LazyLinear\) has no counterpart"),
+    ([nn.Linear(5, 3, device="meta")], "device meta"),
     ([nn.Linear(5, 3), nn.LogSoftmax(dim=1)], "LogSoftmax"),
     ([nn.Sequential(nn.Linear(5, 3), nn.Conv1d(1, 1, 1))], r"layer 0.1 \(Conv1d\)"),
     ([nn.Linear(5, 3), nn.Softmax(-1), nn.Linear(3, 2)], "softmax in a hidden layer"),
@@ -102,6 +107,9 @@ def test_what_is_refused(layers, message):
 @pytest.mark.parametrize("state, message", [
     ({"0.weight": np.zeros((3, 5)), "0.running_mean": np.zeros(3)}, "0.running_mean"),
     ({"0.bias": np.zeros(3)}, "no 0.weight"),
+    ({}, "the state dict is empty"),
+    ({"0.weight": np.float32(1)}, "not those of a fully connected"),
+    ({"0.weight": np.zeros((3, 5), "complex64")}, "dtype complex64, must be real"),
     ({"0.weight": np.zeros((3, 5, 1))}, "not those of a fully connected"),
     ({"0.weight": np.zeros((3, 5)), "0.bias": np.zeros(4)}, "not those of a fully connected"),
 ])
@@ -116,3 +124,79 @@ def test_what_is_no_model():
     with pytest.raises(ValueError, match="must have one for each of 1 hidden"):
         fastnn.from_torch({"0.weight": np.zeros((3, 5)), "1.weight": np.zeros((2, 3))},
                           activation=["relu", "relu"])
+
+
+class Tanh(nn.Module):
+    """Of a known name, and something else."""
+
+    def forward(self, x):
+        return 3 * x
+
+
+class Flatten(Tanh):
+    pass
+
+
+class Linear(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Doubled(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) * 2
+
+
+class Block(nn.Sequential):
+    """Adds a constructor only, as many do."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__(nn.Linear(n_in, n_out), nn.ReLU())
+
+
+@pytest.mark.parametrize("layer", [Tanh(), Flatten(), Linear(5, 5), Doubled(nn.Linear(5, 5))])
+def test_other_classes_of_known_names(layer):
+    path = rf"layer 0 \({__name__}.{type(layer).__name__}\) has no counterpart"
+    with pytest.raises(ValueError, match=path):
+        fastnn.from_torch(nn.Sequential(layer, nn.Linear(5, 3)))
+
+
+def test_subclasses_of_sequential():
+    assert check(nn.Sequential(Block(5, 6), Block(6, 4))).activations == ("relu",)
+    check(Block(5, 6))
+    with pytest.raises(TypeError, match="model=Doubled must be"):
+        fastnn.from_torch(Doubled(nn.Linear(5, 3)))
+
+
+def test_quantized_layers():
+    dynamic = pytest.importorskip("torch.ao.nn.quantized.dynamic")
+    with pytest.raises(ValueError, match=r"quantized.*Linear\) has no counterpart"):
+        fastnn.from_torch(nn.Sequential(dynamic.Linear(5, 3)))
+
+
+def test_hooks():
+    inner, whole = (nn.Sequential(nn.Linear(5, 3), nn.ReLU(), nn.Linear(3, 2)) for _ in range(2))
+    inner[0].register_forward_pre_hook(lambda module, x: (x[0] * 2,))
+    with pytest.raises(ValueError, match=r"layer 0 \(Linear\) has hooks"):
+        fastnn.from_torch(inner)
+    whole.register_forward_hook(lambda module, x, y: y * 2)
+    with pytest.raises(ValueError, match=r"the model \(Sequential\) has hooks"):
+        fastnn.from_torch(whole)
+
+
+def test_state_dict_of_a_file_that_sorts_names():
+    """Square layers: nothing but their numbers tells 10 from 2."""
+    model = nn.Sequential(*(layer for _ in range(6) for layer in (nn.Linear(5, 5), nn.ReLU())),
+                          nn.Linear(5, 5))
+    st = pytest.importorskip("safetensors.torch")
+    state = st.load(st.save(model.state_dict()))
+    assert list(state) != list(model.state_dict())
+    assert fastnn.from_torch(state).parameters.tobytes() == (
+        fastnn.from_torch(model).parameters.tobytes())
+    named = {f"{name}.weight": np.eye(2) * i for i, name in enumerate(["inner", "a", "z", "b"])}
+    assert [w[0, 0] for w in fastnn.from_torch(named).weights] == [0, 1, 2, 3]
+
+
+def test_activations_go_with_a_state_dict_only():
+    with pytest.raises(ValueError, match="output='softmax' goes with a state dict"):
+        fastnn.from_torch(nn.Sequential(nn.Linear(5, 3)), output="softmax")
