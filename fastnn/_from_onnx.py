@@ -13,10 +13,15 @@ import numpy as np
 from fastnn import _kernels
 from fastnn.mlp import MLP
 
-PASSED = {"Identity", "Cast", "Dropout", "ZipMap"}  # nothing that a prediction in floats would see
+PASSED = {"Identity", "Dropout", "ZipMap"}
 SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
-# where activations are compared: both signs, the kinks, the tails
-POINTS = np.array([-30.0, -9.5, -3.0, -1.5, -1.0, -0.3, -1e-3, 0.0, 1e-3, 0.2, 1.0, 1.7, 4.0, 9.0])
+DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # where a known name means what we know
+FLOATS = {1, 10, 11, 16}  # of TensorProto.DataType: float, float16, double, bfloat16
+# where activations are compared: both signs, the kinks, the tails, and what a clip would cut
+POINTS = np.array([
+    -1e30, -1e6, -1e3, -100.0, -30.0, -9.5, -3.0, -1.5, -1.0, -0.3, -1e-3, 0.0, 1e-3, 0.2, 1.0, 1.7,
+    4.0, 9.0, 12.0, 30.0, 100.0, 1e3, 1e6, 1e30])
+EXTREME = 50.0
 
 
 def _erf(x):
@@ -102,12 +107,30 @@ class _Graph:
                 self.constants[node.output[0]] = self.attributes(node)["value"]
             for name in node.output:
                 self.made_by[name] = node
-        inputs = [item.name for item in graph.input if item.name not in self.constants]
+            self.fold(node)
+        inputs = [item for item in graph.input if item.name not in self.constants]
         if len(inputs) != 1:
-            raise ValueError(f"the graph has inputs {', '.join(inputs)}; there must be one")
-        self.input = inputs[0]
+            names = ", ".join(item.name for item in inputs)
+            raise ValueError(f"the graph has inputs {names}; there must be one")
+        self.input = inputs[0].name
+        # the shape of a row; None where the file leaves it open
+        self.row = [axis.dim_value or None for axis in inputs[0].type.tensor_type.shape.dim[1:]]
+        self.is_pair = False
         self.output = self.positive_class(self.choose(graph, output))
         self.nodes = self.ancestors(graph)
+        for node in self.nodes:
+            if node.domain not in DOMAINS:
+                raise ValueError(f"{_place(node)} is of the domain {node.domain!r}, which fastnn "
+                                 "does not know")
+
+    def fold(self, node):
+        """Weights that are turned, renamed or cast in the graph."""
+        turned = node.op_type == "Transpose" or self.passes(node)
+        if turned and node.input and node.input[0] in self.constants:
+            value = self.constants[node.input[0]]
+            if node.op_type == "Transpose":
+                value = value.transpose(self.attributes(node).get("perm"))
+            self.constants[node.output[0]] = value
 
     def attributes(self, node):
         found = {}
@@ -140,7 +163,7 @@ class _Graph:
     def positive_class(self, name):
         """Past what a classifier makes of its outputs: p of the pair (1 - p, p)."""
         node = self.made_by.get(name)
-        while node is not None and node.op_type in ("ZipMap", "Identity", "Cast"):
+        while node is not None and self.passes(node) and node.op_type != "Dropout":
             name = node.input[0]
             node = self.made_by.get(name)
         if node is not None and node.op_type == "Concat" and len(node.input) == 2:
@@ -148,16 +171,23 @@ class _Graph:
             if other is not None and other.op_type == "Sub" and other.input[1] == node.input[1]:
                 one = self.constants.get(other.input[0])
                 if one is not None and np.all(one == 1):
+                    self.is_pair = True
                     return node.input[1]
         return name
 
     def ancestors(self, graph):
         wanted, kept = {self.output}, []
         for node in reversed(graph.node):
-            if wanted & set(node.output) and node.op_type != "Constant":
+            if wanted & set(node.output) and node.output[0] not in self.constants:
                 kept.append(node)
                 wanted |= set(node.input)
         return kept[::-1]
+
+    def passes(self, node):
+        """Whether a prediction in floats does not see the node."""
+        if node.op_type == "Cast":
+            return self.attributes(node).get("to") in FLOATS
+        return node.op_type in PASSED
 
     def consumers(self, name):
         return [node for node in self.nodes if name in node.input]
@@ -170,13 +200,18 @@ class _Graph:
             if not nodes:
                 raise ValueError(f"nothing leads from {name!r} to {self.output!r}")
             node = nodes[0]
-            if len(nodes) == 1 and (node.op_type in PASSED or self.keeps_rows(node, chain)):
+            if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
                 name = node.output[0]
             elif len(nodes) == 1 and node.op_type in ("Gemm", "MatMul"):
-                w, b, place, name = self.product(node, name)
+                w, b = self.product(node, name)
                 if not chain.weights:
                     w, b = self.folded(w, b, shift, factor)
-                chain.dense(w, b, place)
+                chain.dense(w, b, _place(node))
+                name = node.output[0]
+            elif len(nodes) == 1 and chain.weights and self.is_bias(node, name, chain):
+                other = self.row_of(*(key for key in node.input if key != name))
+                chain.biases[-1] = chain.biases[-1] + (-other if node.op_type == "Sub" else other)
+                name = node.output[0]
             elif len(nodes) == 1 and node.op_type == "Softmax":
                 axis = self.attributes(node).get("axis", -1)
                 if axis not in (-1, 1):
@@ -191,17 +226,29 @@ class _Graph:
                 name, shift, factor = self.affine(node, name, shift, factor)
             else:
                 name = self.activation(chain, name)
+        if chain.weights:
+            self.check_ends(chain)
+
+    def check_ends(self, chain):
+        """That a row of the graph is a row of the network, at both ends."""
+        n_in, n_out = len(chain.weights[0]), len(chain.biases[-1])
+        if self.row and None not in self.row and math.prod(self.row) != n_in:
+            raise ValueError(f"the graph's input {self.input!r} has rows of shape "
+                             f"{tuple(self.row)}, its first layer has {n_in} inputs")
+        if self.is_pair and n_out != 1:
+            raise ValueError(f"{_place(self.made_by[self.output])} has {n_out} columns, where a "
+                             "pair 1 - p, p is made of one")
 
     def keeps_rows(self, node, chain):
         """Whether a change of shape leaves rows as they are."""
         if node.op_type in SHAPES and not chain.weights:
-            return True
+            return node.op_type != "Flatten" or self.attributes(node).get("axis", 1) in (1, -1)
         shape = self.constants.get(node.input[-1])
         return node.op_type == "Reshape" and shape is not None and (
             shape.tolist() == [-1, len(chain.biases[-1])])
 
     def product(self, node, name):
-        """Weights, bias, place and the name of what comes out."""
+        """Weights and bias."""
         place, weights = _place(node), self.constants.get(node.input[1])
         if node.input[0] != name or weights is None:
             raise ValueError(f"{place} does not multiply by constant weights")
@@ -210,30 +257,39 @@ class _Graph:
             raise ValueError(f"{place} has transA=1, must be 0")
         w = weights.T if settings.get("transB", 0) else weights
         w = w * w.dtype.type(settings.get("alpha", 1.0))
-        bias, name = None, node.output[0]
-        if len(node.input) > 2 and node.input[2]:
-            bias = self.constants.get(node.input[2])
-            if bias is None:
-                raise ValueError(f"{place} has a bias that is not constant")
-            bias = bias * bias.dtype.type(settings.get("beta", 1.0))
-        after = self.consumers(name)
-        if node.op_type == "MatMul" and len(after) == 1 and after[0].op_type == "Add":
-            found = [self.constants.get(key) for key in after[0].input if key != name]
-            if found and found[0] is not None and found[0].size in (1, w.shape[-1]):
-                bias, name = found[0], after[0].output[0]
-        if bias is not None:
-            bias = np.broadcast_to(np.reshape(bias, -1), w.shape[-1:])
-        return w, bias, place, name
+        if len(node.input) < 3 or not node.input[2]:
+            return w, None
+        bias = self.row_of(node.input[2])
+        if bias is None:
+            raise ValueError(f"{place} has a bias that is not a constant row")
+        bias = bias * bias.dtype.type(settings.get("beta", 1.0))
+        return w, np.broadcast_to(bias, w.shape[-1:])
+
+    def row_of(self, key):
+        """A constant that is the same for every row, (n,) or (1,); else None."""
+        constant = self.constants.get(key)
+        if constant is None or constant.size != (constant.shape or (1,))[-1]:
+            return None
+        return constant.reshape(-1)
+
+    def is_bias(self, node, name, chain):
+        """Whether a node adds a constant to a layer that has no activation yet."""
+        if chain.activations[-1] is not None or node.op_type not in ("Add", "Sub"):
+            return False
+        if node.op_type == "Sub" and node.input[0] != name:
+            return False
+        rows = [self.row_of(key) for key in node.input if key != name]
+        return len(rows) == 1 and rows[0] is not None and (
+            rows[0].size in (1, len(chain.biases[-1])))
 
     def is_affine(self, node):
         return node.op_type in ("Add", "Sub", "Mul", "Div") and any(
-            key in self.constants for key in node.input)
+            self.row_of(key) is not None for key in node.input)
 
     def affine(self, node, name, shift, factor):
         """factor x + shift after one more node."""
         left = node.input[0] == name
-        other = self.constants[node.input[1 if left else 0]].astype(np.float64)
-        other = other.reshape(-1) if other.size > 1 else float(other.reshape(()))
+        other = self.row_of(node.input[1 if left else 0]).astype(np.float64)
         if node.op_type == "Mul":
             return node.output[0], shift * other, factor * other
         if node.op_type == "Div" and left:
@@ -285,7 +341,7 @@ class _Graph:
         return ends[0]
 
     def inside(self, node, values):
-        if node.op_type not in ELEMENTWISE:
+        if node.op_type not in ELEMENTWISE or node.op_type == "Cast" and not self.passes(node):
             return False
         keys = [key for key in node.input if key]
         return any(key in values for key in keys) and all(
@@ -301,7 +357,9 @@ def _recognised(values):
     for name in _kernels.ACTIVATIONS:
         net = MLP((1, 1), output=name, dtype="float64", random_state=0, initializer="zeros")
         net.weights[0][:] = 1
-        # constants of the graph are float32
-        if np.allclose(values, net.predict(POINTS[:, None])[:, 0], rtol=2e-6, atol=1e-7):
+        own = net.predict(POINTS[:, None])[:, 0]
+        # constants of the graph are float32; log(1 + exp(z)) and the like overflow, ours do not
+        overflow = (abs(POINTS) > EXTREME) & ~np.isfinite(values)
+        if (np.isclose(values, own, rtol=2e-6, atol=1e-7) | overflow).all():
             return name
     return None

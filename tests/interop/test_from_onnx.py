@@ -1,6 +1,7 @@
 """ONNX graphs however they were written, with equal predictions."""
 
 import io
+import os
 import warnings
 
 import numpy as np
@@ -103,6 +104,23 @@ def test_files_of_pytorch(activation, dynamo):
     assert net.sizes == (4, 6, 5, 3) and net.output == "softmax"
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_files_of_keras(activation, tmp_path):
+    pytest.importorskip("torch")
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    if keras.backend.backend() != "torch":
+        pytest.skip("Keras runs on another backend")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((4,)), keras.layers.Dense(6, activation), keras.layers.Dense(3, "softmax")])
+    expected = model.predict(X, verbose=0)
+    model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
+    net = check(onnx.load(tmp_path / "m.onnx"), expected)
+    assert net.activations == (activation,) and net.output == "softmax"
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("scaled", [False, True])
 def test_files_of_skl2onnx(classes, scaled):
@@ -138,6 +156,12 @@ PRODUCTS = {
     "matmul": [node("MatMul", ["x", "W"], ["z"])],
     "matmul and bias": [node("MatMul", ["x", "W"], ["p"]), node("Add", ["p", "B"], ["z"])],
     "bias first": [node("MatMul", ["x", "W"], ["p"]), node("Add", ["B", "p"], ["z"])],
+    "bias taken off": [node("MatMul", ["x", "W"], ["p"]), node("Sub", ["p", "B"], ["z"])],
+    "two biases": [node("Gemm", ["x", "W", "B"], ["p"]), node("Cast", ["p"], ["c"], to=1),
+                   node("Add", ["c", "B"], ["z"])],
+    "turned weights": [node("Transpose", ["W_T"], ["t"], perm=[1, 0]),
+                       node("Identity", ["t"], ["w"]), node("Cast", ["B"], ["b"], to=1),
+                       node("Gemm", ["x", "w", "b"], ["z"])],
     "shifted inputs": [node("Sub", ["x", "four"], ["x1"]), node("Div", ["x1", "scale"], ["x2"]),
                        node("Mul", ["x2", "two"], ["x3"]), node("Gemm", ["x3", "W", "B"], ["z"])],
     "turned inputs": [node("Sub", ["four", "x"], ["x1"]), node("Gemm", ["x1", "W", "B"], ["z"])],
@@ -145,7 +169,8 @@ PRODUCTS = {
                    node("Cast", ["f"], ["c"], to=1), node("Gemm", ["c", "W", "B"], ["z"])],
 }
 CONSTANTS = {"four": np.arange(4.0), "scale": [1, 2, 0.5, 4], "two": 2.0, "half": 0.5, "one": 1.0,
-             "root": np.sqrt(2.0), "zero": 0.0, "slope": 0.01, "odd": 0.3}
+             "root": np.sqrt(2.0), "zero": 0.0, "slope": 0.01, "odd": 0.3, "hundred": 100.0,
+             "W_T": W.T, "by row": rng.normal(size=(6, 1)), "by row of x": rng.normal(size=(4, 1))}
 ACTIVATIONS = {
     "relu": [node("Max", ["z", "zero"], ["a"])],
     "leaky_relu": [node("Mul", ["z", "slope"], ["m"]), node("Max", ["z", "m"], ["a"])],
@@ -191,6 +216,7 @@ def test_an_output_by_name():
 
 
 FIRST = node("Gemm", ["x", "W", "B"], ["z"])
+FIRST_OF_R = node("Gemm", ["r", "W", "B"], ["y"])
 LAST = node("Gemm", ["a", "V", "C"], ["y"])
 
 
@@ -200,6 +226,18 @@ LAST = node("Gemm", ["a", "V", "C"], ["y"])
     ([FIRST, node("Elu", ["z"], ["a"], alpha=0.5), LAST], r"\(Elu\).* is none of"),
     ([FIRST, node("LeakyRelu", ["z"], ["a"], alpha=0.2), LAST], r"\(LeakyRelu\).* is none of"),
     ([FIRST, node("Mul", ["z", "odd"], ["a"]), LAST], r"\(Mul\).* is none of"),
+    ([FIRST, node("Clip", ["z", "zero", "hundred"], ["a"]), LAST], r"\(Clip\).* is none of"),
+    ([FIRST, node("Cast", ["z"], ["i"], to=6), node("Cast", ["i"], ["a"], to=1), LAST],
+     r"node 'i' \(Cast\) has no"),
+    ([FIRST, node("Relu", ["z"], ["a"], domain="my"), LAST], "domain 'my'"),
+    ([FIRST, node("Add", ["z", "by row"], ["a"]), LAST], r"'a' \(Add\) has no"),
+    ([node("Add", ["x", "by row of x"], ["p"]), node("Gemm", ["p", "W"], ["y"])],
+     r"'p' \(Add\) has no"),
+    ([node("Gemm", ["x", "W", "by row"], ["y"])], "not a constant row"),
+    ([node("Flatten", ["x"], ["f"], axis=0), node("Gemm", ["f", "W"], ["y"])],
+     r"'f' \(Flatten\) has no"),
+    ([FIRST, node("Sigmoid", ["z"], ["s"]), node("Sub", ["one", "s"], ["n"]),
+      node("Concat", ["n", "s"], ["y"], axis=1)], "has 6 columns, where a pair"),
     ([FIRST, node("Softmax", ["z"], ["a"]), LAST], "softmax in a hidden layer"),
     ([FIRST, node("Softmax", ["z"], ["y"], axis=0)], "axis=0"),
     ([node("Gemm", ["x", "W"], ["y"], transA=1)], "transA=1"),
@@ -222,3 +260,15 @@ def test_two_inputs_and_files(tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"not a graph")
     with pytest.raises(ValueError, match="bad.onnx' is not an ONNX file"):
         fastnn.from_onnx(tmp_path / "bad.onnx")
+
+
+def test_rows_that_a_reshape_cuts():
+    model = graph([node("Reshape", ["x", "shape"], ["r"]), FIRST_OF_R], WEIGHTS)
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, 4]), "shape"))
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    dims.add().dim_param, dims.add().dim_value = "n", 8
+    with pytest.raises(ValueError, match=r"rows of shape \(8,\), its first layer has 4 inputs"):
+        fastnn.from_onnx(model)
+    dims[1].dim_value = 2
+    dims.add().dim_value = 2
+    assert fastnn.from_onnx(model).sizes == (4, 6)
