@@ -25,7 +25,7 @@ from fastnn._training import Trainer
 from fastnn.mlp import MLP
 from fastnn.predictor import Predictor, Scaler
 from fastnn.threads import single_threaded_blas, sole_fit
-from fastnn.validation import by_dlpack
+from fastnn.validation import from_tensor
 
 __all__ = ["BaseMLP"]
 
@@ -305,7 +305,7 @@ class BaseMLP(BaseEstimator):
         settings |= {"accept_sparse": "csr", "order": "C"}
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
-        X, *y = map(by_dlpack, (X, *y))
+        X, y = from_tensor("X", X), [from_tensor("y", values) for values in y]
         try:
             checked = validate_data(self, X, *y, **settings)
         except ValueError as error:
@@ -327,6 +327,7 @@ class BaseMLP(BaseEstimator):
     def _check_weight(self, sample_weight, X, y, one_epoch=False):
         if sample_weight is None:
             return None
+        sample_weight = from_tensor("sample_weight", sample_weight)
         return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
 
     def _check_validation_data(self, validation_data, dtype):

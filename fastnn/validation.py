@@ -133,6 +133,15 @@ def as_array(name, data):
         return np.asarray(by_dlpack(data))
     except (ValueError, RuntimeError, BufferError) as error:
         raise ValueError(f"{name} must be an array: {error}") from None
+    except TypeError as error:  # a dtype or a device that NumPy does not have
+        raise TypeError(f"{name} must be an array: {error}") from None
+
+
+def from_tensor(name, data):
+    """A tensor of another library as an array; other data, such as data frames, as they are."""
+    if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
+        return as_array(name, data)
+    return data
 
 
 def by_dlpack(data):

@@ -70,6 +70,20 @@ def test_protocols(wrap):
     est = fastnn.MLPRegressor(hidden_layer_sizes=(5,), max_iter=4, random_state=0)
     a = est.fit(wrap(X), wrap(VALUES)).predict(wrap(X))
     np.testing.assert_array_equal(a, est.fit(X, VALUES).predict(X))
+    weight = np.resize([0.5, 1.0, 2.0], 60)
+    a = est.fit(wrap(X), wrap(VALUES), sample_weight=wrap(weight)).predict(X)
+    np.testing.assert_array_equal(a, est.fit(X, VALUES, sample_weight=weight).predict(X))
+
+
+class OnAnotherDevice(OnlyDLPack):
+    def __dlpack__(self, **settings):
+        raise BufferError("it is on the device 2")
+
+
+@pytest.mark.parametrize("model", [classifier(), network()], ids=["estimator", "MLP"])
+def test_tensors_on_other_devices(model):
+    with pytest.raises(ValueError, match="X must be an array: it is on the device 2"):
+        model.predict(OnAnotherDevice(X))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -81,8 +95,18 @@ def test_tensors_of_pytorch(dtype):
     assert net.predict(tensor).tobytes() == net.predict(tensor.numpy()).tobytes()
     net.fit(tensor, torch.arange(60) % 3, epochs=1)
     classifier().predict(tensor.double())
-    with pytest.raises(ValueError, match=r"X must be an array.*detach\(\)"):
-        net.predict(tensor.requires_grad_())
+    est = classifier()
+    tracked = torch.tensor(VALUES, requires_grad=True)
+    with pytest.raises(ValueError, match=r"y must be an array.*detach\(\)"):
+        fastnn.MLPRegressor().fit(X, tracked)
+    with pytest.raises(ValueError, match=r"sample_weight must be an array.*detach\(\)"):
+        est.fit(X, Y, sample_weight=tracked)
+    with pytest.raises(TypeError, match="X must be an array.*BFloat16"):
+        est.predict(tensor.bfloat16())
+    tensor.requires_grad_()
+    for predict in (net.predict, est.predict, est.predict_proba, fastnn.Predictor(net).predict):
+        with pytest.raises(ValueError, match=r"X must be an array.*detach\(\)"):
+            predict(tensor)
 
 
 def test_tensors_of_jax():
