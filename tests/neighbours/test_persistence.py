@@ -92,3 +92,19 @@ def odd_values(value, place=""):
 
 def test_fitted_state_is_plain(model):
     assert list(odd_values(model.__getstate__())) == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
+@pytest.mark.parametrize("kind", ["two", "names", "labels", "sparse labels", "value", "values"])
+def test_state_of_every_solver_is_plain(solver, kind):
+    sparse = pytest.importorskip("scipy.sparse")
+    labels = (X[:, :3] > 0).astype(int)
+    target = {"two": X[:, 0] > 0, "names": Y, "labels": labels, "value": VALUES, "values": X[:, :2],
+              "sparse labels": sparse.csr_matrix(labels)}[kind]
+    make = fastnn.MLPRegressor if kind.startswith("value") else fastnn.MLPClassifier
+    for settings in ({}, {"dtype": "float32"}, {"early_stopping": True}):
+        model = make(hidden_layer_sizes=(5,), solver=solver, max_iter=2, **settings).fit(X, target)
+        assert list(odd_values(model.__getstate__())) == []
+        if solver != "lbfgs" and "early_stopping" not in settings:
+            assert list(odd_values(model.partial_fit(X, target).__getstate__())) == []
