@@ -16,6 +16,7 @@ from fastnn.mlp import MLP
 PASSED = {"Identity", "Dropout", "ZipMap"}
 SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # where a known name means what we know
+OLDEST_OPSET = 7  # before, broadcasting was another one
 FLOATS = {1, 10, 11, 16}  # of TensorProto.DataType: float, float16, double, bfloat16
 # where activations are compared: both signs, the kinks, the tails, and what a clip would cut
 POINTS = np.array([
@@ -37,7 +38,8 @@ ELEMENTWISE = {
     "Abs": lambda a: np.abs(a),
     "Add": lambda a, b: a + b,
     "Ceil": lambda a: np.ceil(a),
-    "Clip": lambda a, low=-math.inf, high=math.inf: np.clip(a, low, high),
+    "Clip": lambda a, low=-math.inf, high=math.inf, min=-math.inf, max=math.inf: np.clip(
+        a, np.maximum(low, min), np.minimum(high, max)),
     "Cast": lambda a, **_: np.asarray(a, np.float64),
     "Div": lambda a, b: a / b,
     "Elu": lambda a, alpha=1.0: np.where(a < 0, alpha * np.expm1(a), a),
@@ -88,6 +90,12 @@ def read(chain, model, output):
             model = onnx.load(os.fspath(model))
         except Exception as error:  # protobuf has errors of its own
             raise ValueError(f"{os.fspath(model)!r} is not an ONNX file: {error}") from None
+    if not hasattr(model, "graph"):
+        raise TypeError(f"model={type(model).__name__} must be a path or an onnx.ModelProto")
+    opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")),
+                default=OLDEST_OPSET)
+    if opset < OLDEST_OPSET:
+        raise ValueError(f"the graph is of opset {opset}, must be {OLDEST_OPSET} or newer")
     _Graph(model.graph, onnx.numpy_helper.to_array, output).walk(chain)
 
 
@@ -104,7 +112,9 @@ class _Graph:
         self.made_by = {}
         for node in graph.node:
             if node.op_type == "Constant":
-                self.constants[node.output[0]] = self.attributes(node)["value"]
+                value = self.attributes(node).get("value")
+                if value is not None:
+                    self.constants[node.output[0]] = value
             for name in node.output:
                 self.made_by[name] = node
             self.fold(node)
@@ -115,6 +125,7 @@ class _Graph:
         self.input = inputs[0].name
         # the shape of a row; None where the file leaves it open
         self.row = [axis.dim_value or None for axis in inputs[0].type.tensor_type.shape.dim[1:]]
+        self.whole = inputs[0].type.tensor_type.elem_type not in FLOATS  # numbers, not cast yet
         self.is_pair = False
         self.output = self.positive_class(self.choose(graph, output))
         self.nodes = self.ancestors(graph)
@@ -166,7 +177,8 @@ class _Graph:
         while node is not None and self.passes(node) and node.op_type != "Dropout":
             name = node.input[0]
             node = self.made_by.get(name)
-        if node is not None and node.op_type == "Concat" and len(node.input) == 2:
+        if node is not None and node.op_type == "Concat" and len(node.input) == 2 and (
+                self.attributes(node).get("axis") in (1, -1)):
             other = self.made_by.get(node.input[0])
             if other is not None and other.op_type == "Sub" and other.input[1] == node.input[1]:
                 one = self.constants.get(other.input[0])
@@ -187,6 +199,9 @@ class _Graph:
         """Whether a prediction in floats does not see the node."""
         if node.op_type == "Cast":
             return self.attributes(node).get("to") in FLOATS
+        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+            training = self.constants.get(node.input[2])
+            return training is not None and not training.any()
         return node.op_type in PASSED
 
     def consumers(self, name):
@@ -200,6 +215,10 @@ class _Graph:
             if not nodes:
                 raise ValueError(f"nothing leads from {name!r} to {self.output!r}")
             node = nodes[0]
+            if self.whole and node.op_type in (*ELEMENTWISE, "Gemm", "MatMul") and (
+                    node.op_type != "Cast"):
+                raise ValueError(f"{_place(node)} computes in integers; they must be cast first")
+            self.whole = self.whole and node.op_type != "Cast"
             if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
                 name = node.output[0]
             elif len(nodes) == 1 and node.op_type in ("Gemm", "MatMul"):
@@ -303,14 +322,16 @@ class _Graph:
 
     @staticmethod
     def folded(w, b, shift, factor):
-        """The layer of factor x + shift as one of x."""
+        """The layer of factor x + shift as one of x; in float64 where what was small beside a large
+        shift would be lost."""
         wide = w.astype(np.float64)
         shift = np.broadcast_to(shift, w.shape[:1])
         factor = np.broadcast_to(factor, w.shape[:1])
         if not shift.any() and (factor == 1).all():
             return w, b
         bias = shift @ wide + (0 if b is None else b)
-        return (factor[:, None] * wide).astype(w.dtype), bias.astype(w.dtype)
+        dtype = np.float64 if shift.any() else w.dtype
+        return (factor[:, None] * wide).astype(dtype), bias.astype(dtype)
 
     def activation(self, chain, start):
         """The elementwise nodes from ``start`` on, recognised by their values."""
@@ -349,7 +370,9 @@ class _Graph:
 
     def scalar(self, key):
         constant = self.constants.get(key)
-        return float(constant.reshape(())) if constant is not None and constant.size == 1 else None
+        if constant is None or constant.size != 1 or constant.ndim > 2:
+            return None
+        return float(constant.reshape(()))
 
 
 def _recognised(values):

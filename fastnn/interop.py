@@ -10,6 +10,7 @@ import re
 import numpy as np
 
 from fastnn.mlp import MLP
+from fastnn.model_file import from_plain, to_plain
 from fastnn.predictor import Predictor
 
 __all__ = ["SKOPS_TRUSTED", "from_keras", "from_onnx", "from_sklearn", "from_torch",
@@ -330,7 +331,10 @@ def _keras_layers(model):
         layers, tensor = [], model.outputs[0]
         while tensor is not model.inputs[0]:
             layer, index, _ = tensor._keras_history
-            before = layer._inbound_nodes[index].input_tensors
+            node = layer._inbound_nodes[index]
+            if node.arguments.kwargs.get("training"):
+                raise ValueError(f"layer {layer.name!r} is called with training=True")
+            before = node.input_tensors
             if len(before) != 1:
                 raise ValueError(f"layer {layer.name!r} has {len(before)} inputs; the layers must "
                                  "be a chain")
@@ -445,7 +449,8 @@ def from_sklearn(model):
     chain.activations = [model.activation] * (len(model.coefs_) - 1) + [output]
     classes = getattr(model, "classes_", None)
     task = "regression" if classes is None else "classification"
-    fitted = {name: vars(model)[name] for name in HISTORY if name in vars(model)}
+    fitted = {name: from_plain(to_plain(vars(model)[name]), list)  # of NumPy numbers, too
+              for name in HISTORY if name in vars(model)}
     if classes is not None:
         fitted["_sparse_labels"] = bool(getattr(model._label_binarizer, "sparse_input_", False))
         if output == "sigmoid" and model.n_outputs_ > 1:

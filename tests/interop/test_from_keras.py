@@ -149,3 +149,10 @@ def low_rank():
 def test_what_would_predict_something_else(build, message):
     with pytest.raises(ValueError, match=message):
         fastnn.from_keras(build())
+
+
+def test_what_is_called_for_training():
+    inputs = keras.Input((5,))
+    dropped = layers.Dropout(0.5)(layers.Dense(4)(inputs), training=True)
+    with pytest.raises(ValueError, match="training=True"):
+        fastnn.from_keras(keras.Model(inputs, layers.Dense(3)(dropped)))

@@ -252,6 +252,46 @@ def test_what_is_refused(nodes, message):
         fastnn.from_onnx(graph(nodes, {**WEIGHTS, **CONSTANTS}))
 
 
+@pytest.mark.parametrize("nodes, message", [
+    ([node("Dropout", ["x", "half", "true"], ["d"]), node("Gemm", ["d", "W"], ["y"])], "Dropout"),
+    ([node("Gemm", ["x", "W", "B"], ["z"]), node("Max", ["z", "deep"], ["y"])], "Max"),
+    ([node("Gemm", ["x", "w1"], ["z"]), node("Sigmoid", ["z"], ["p"]),
+      node("Sub", ["one", "p"], ["q"]), node("Concat", ["q", "p"], ["y"], axis=0)], "begins a branch"),
+])
+def test_what_only_looks_like_a_network(nodes, message):
+    model = graph(nodes, {**WEIGHTS, **CONSTANTS, "deep": np.zeros((1, 1, 1)), "w1": W[:, :1]})
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "true"))
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_onnx(model)
+
+
+def test_integers_and_old_operators():
+    nodes = [node("Div", ["x", "two"], ["h"]), node("Cast", ["h"], ["c"], to=1),
+             node("Gemm", ["c", "W"], ["y"])]
+    model = graph(nodes, {"W": W})
+    model.graph.initializer.append(numpy_helper.from_array(np.array(2), "two"))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    with pytest.raises(ValueError, match="computes in integers"):
+        fastnn.from_onnx(model)
+    old = graph([node("Gemm", ["x", "W"], ["y"])], {"W": W})
+    old.opset_import[0].version = 6
+    with pytest.raises(ValueError, match="opset 6, must be 7"):
+        fastnn.from_onnx(old)
+    with pytest.raises(TypeError, match="model=bytes must be a path"):
+        fastnn.from_onnx(b"")
+
+
+def test_a_large_shift_of_the_inputs():
+    """In float32 the first layer would take the difference of large numbers."""
+    model = graph([node("Sub", ["x", "mean"], ["c"]), node("Div", ["c", "five"], ["s"]),
+                   node("Gemm", ["s", "W", "B"], ["y"])],
+                  {**WEIGHTS, "mean": [2000.0, 1e6, 0.0, 3.0], "five": 5.0})
+    rows = (X * 5 + [2000.0, 1e6, 0.0, 3.0]).astype("f")
+    net = fastnn.from_onnx(model)
+    assert net.dtype == np.float64
+    np.testing.assert_allclose(net.predict(rows), run(model, X=rows)[0], rtol=1e-5, atol=1e-5)
+
+
 def test_two_inputs_and_files(tmp_path):
     with pytest.raises(ValueError, match="inputs x, w; there must be one"):
         fastnn.from_onnx(graph([node("MatMul", ["x", "w"], ["y"])], {}, inputs=("x", "w")))
