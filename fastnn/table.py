@@ -11,7 +11,8 @@ category   any other text                              one input per category, 1
                                                        missing is one more, if training had it
 =========  ==========================================  ========================================
 
-pandas is imported with the first frame, not before.
+Frames of polars and pyarrow are turned into those of pandas, which is imported with the first frame,
+not before.
 """
 
 import datetime
@@ -31,8 +32,11 @@ KINDS = ("number", "boolean", "date", "category")
 MAX_CATEGORIES = 100      # inputs of a column, unless another limit is asked for
 MAX_WORDS = 10            # different words that stand for "missing" in a column of numbers
 NUMERIC_SHARE = 0.9       # of the values, for a column with words in it to be one of numbers
-MAX_TEXT = 1000           # characters of a category; longer is prose
+MAX_TEXT = 1000           # characters of a name or a category; longer is prose
+MAX_NAMES = 1 << 22       # characters of the names of all inputs: a bound on time and memory
 LIMITS = {"columns": 1 << 16, "categories": 1 << 12, "missing_words": MAX_WORDS, "targets": 1 << 12}
+CATEGORY_KEYS = {"name", "kind", "categories", "missing_category"}
+OTHER_KEYS = {"name", "kind", "fill"}
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
@@ -63,6 +67,15 @@ class Column:
             return [self.name]
         missing = [f"{self.name} is missing"] if self.missing_category else []
         return [f"{self.name}={category}" for category in self.categories] + missing
+
+    @property
+    def n_inputs(self):
+        return len(self.categories) + self.missing_category if self.kind == "category" else 1
+
+    @property
+    def n_characters(self):
+        """About how many characters `feature_names` have."""
+        return self.n_inputs * (len(self.name) + 10) + sum(map(len, self.categories))
 
 
 class TableEncoder:
@@ -102,17 +115,24 @@ class TableEncoder:
                              f"{LIMITS['categories']}")
         self.max_categories = max_categories
         self.targets = tuple(map(str, targets))
+        if max(map(len, self.targets), default=0) > MAX_TEXT:
+            raise ValueError(f"targets must have names of at most {MAX_TEXT} characters")
         self.columns = []
         self.notes = []
         self.scaler = None
 
     def __repr__(self):
-        return f"<TableEncoder of {len(self.columns)} columns, {len(self.feature_names)} inputs>"
+        return f"<TableEncoder of {len(self.columns)} columns, {self.n_inputs} inputs>"
 
     @property
     def feature_names(self):
         """Names of the inputs: the column, or "column=category"."""
         return list(chain.from_iterable(column.feature_names for column in self.columns))
+
+    @property
+    def n_inputs(self):
+        """How many `feature_names` there are, without making them."""
+        return sum(column.n_inputs for column in self.columns)
 
     def count(self):
         """Number of columns of each kind that occurs."""
@@ -132,7 +152,12 @@ class TableEncoder:
         TableError
             When a column holds what cannot become a number, or no column is left.
         """
+        frame = _as_pandas(frame)
         places = _places(frame)
+        long = next((name for name in places if len(name) > MAX_TEXT), None)
+        if long is not None:
+            raise TableError(f"the table has a column with a name of {len(long):,} characters "
+                             f"({_shown(long)}), must be at most {MAX_TEXT}")
         if len(frame) == 0:
             raise TableError("the table has no rows")
         columns, notes, mean, scale = [], [], [], []
@@ -147,10 +172,14 @@ class TableEncoder:
                 mean.append(center)
                 scale.append(spread)
             else:
-                mean += [0.0] * len(column.feature_names)
-                scale += [1.0] * len(column.feature_names)
+                mean += [0.0] * column.n_inputs
+                scale += [1.0] * column.n_inputs
         if not columns:
             raise TableError("no column is left to learn from: " + "; ".join(notes))
+        if sum(column.n_characters for column in columns) > MAX_NAMES:
+            worst = max(columns, key=lambda column: column.n_characters).name
+            raise TableError(f"the names of the inputs are too long: more than {MAX_NAMES:,} "
+                             f"characters in all, the most from column {worst!r}", worst)
         self.columns, self.notes, self.scaler = columns, notes, Scaler(mean, scale)
         return self
 
@@ -167,22 +196,23 @@ class TableEncoder:
         TableError
             When a column is missing, or a value does not fit: names column, row and value.
         """
+        frame = _as_pandas(frame)
         places = _places(frame)
         missing = [column.name for column in self.columns if column.name not in places]
         if missing:
             raise TableError(f"the table has no column {missing[0]!r}" + (
                 f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""), missing[0])
-        out = np.zeros((len(frame), len(self.feature_names)), dtype)
+        out = np.zeros((len(frame), self.n_inputs), dtype)
         start = 0
         for column in self.columns:
             series = frame[places[column.name]]
             if column.kind == "category":
-                _mark_categories(column, series, out[:, start:start + len(column.feature_names)])
+                _mark_categories(column, series, out[:, start:start + column.n_inputs])
             else:
                 values = _numbers(column, series)
                 values[np.isnan(values)] = column.fill
                 out[:, start] = values
-            start += len(column.feature_names)
+            start += column.n_inputs
         return out
 
     # ---- settings ----
@@ -217,7 +247,13 @@ class TableEncoder:
         columns = settings["columns"]
         _check(isinstance(columns, list) and 1 <= len(columns) <= LIMITS["columns"],
                f"columns must be a list of 1 to {LIMITS['columns']}")
-        table.columns = [_column_from(plain) for plain in columns]
+        room = MAX_NAMES
+        for plain in columns:
+            column = _column_from(plain)
+            room -= column.n_characters
+            _check(room >= 0, "must have names of inputs of at most {} characters in all",
+                   MAX_NAMES)
+            table.columns.append(column)
         names = [column.name for column in table.columns]
         _check(len(set(names)) == len(names), "columns must have different names")
         return table
@@ -225,28 +261,31 @@ class TableEncoder:
 
 # ---- settings ----
 
-def _check(valid, rule):
+def _check(valid, rule, *values):
     if not valid:
-        raise ValueError(f"settings of a table {rule}")
+        raise ValueError(f"settings of a table {rule.format(*values)}")
 
 
 def _strings(plain, key):
     values = plain[key]
     _check(isinstance(values, list) and len(values) <= LIMITS[key]
            and all(isinstance(value, str) for value in values),
-           f": {key} must be a list of at most {LIMITS[key]} strings")
-    _check(len(set(values)) == len(values), f": {key} must differ")
+           ": {} must be a list of at most {} strings", key, LIMITS[key])
+    _check(max(map(len, values), default=0) <= MAX_TEXT,
+           ": {} must have at most {} characters each", key, MAX_TEXT)
+    _check(len(set(values)) == len(values), ": {} must differ", key)
     return tuple(values)
 
 
 def _column_from(plain):
     _check(isinstance(plain, dict) and isinstance(plain.get("name"), str)
-           and plain.get("kind") in KINDS, f": each column must have a name and one of {KINDS}")
+           and plain.get("kind") in KINDS, ": each column must have a name and a known kind")
+    _check(len(plain["name"]) <= MAX_TEXT, ": names must have at most {} characters", MAX_TEXT)
     kind, values = plain["kind"], {"name": plain["name"], "kind": plain["kind"]}
-    wanted = {"categories", "missing_category"} if kind == "category" else {"fill"}
-    allowed = wanted | ({"missing_words"} if kind == "number" else set())
-    _check(wanted <= plain.keys() - values.keys() <= allowed,
-           f": a column of kind {kind} must have {sorted(wanted)}")
+    wanted = CATEGORY_KEYS if kind == "category" else OTHER_KEYS
+    _check(wanted == plain.keys() or kind == "number" and plain.keys() - wanted
+           == {"missing_words"} and wanted < plain.keys(),
+           ": a column must have the settings of its kind, no others")
     if kind == "category":
         values["categories"] = _strings(plain, "categories")
         values["missing_category"] = plain["missing_category"]
@@ -264,10 +303,18 @@ def _column_from(plain):
 
 # ---- columns of a frame ----
 
+def _as_pandas(frame):
+    """The frame, or what its ``to_pandas`` gives: that of polars, or a pyarrow Table."""
+    if hasattr(frame, "columns") and not hasattr(frame, "iloc") and hasattr(frame, "to_pandas"):
+        frame = frame.to_pandas()
+    if not (hasattr(frame, "columns") and hasattr(frame, "iloc")):
+        raise TypeError("a table must be a pandas data frame, or have to_pandas() like those of "
+                        f"polars and pyarrow, not {type(frame).__name__}")
+    return frame
+
+
 def _places(frame):
     """Name of each column as text, and how the frame calls it."""
-    if not (hasattr(frame, "columns") and hasattr(frame, "iloc")):
-        raise TypeError(f"a table must be a pandas data frame, not {type(frame).__name__}")
     places = {str(name): name for name in frame.columns}
     if len(places) != len(frame.columns):
         names = list(map(str, frame.columns))
@@ -366,7 +413,7 @@ def _kind_of_objects(name, series):
         if all(ISO_DATE.fullmatch(value) for value in values) and _dates(values) is not None:
             return "date", ()
         words = np.isnan(_parsed(values))
-        if 1 <= words.sum() <= MAX_WORDS:
+        if 1 <= words.sum() <= MAX_WORDS and max(map(len, values)) <= MAX_TEXT:
             counts = np.bincount(codes[codes >= 0], minlength=len(values))
             if counts[~words].sum() >= NUMERIC_SHARE * counts.sum():
                 return "number", tuple(np.array(values, dtype=object)[words])

@@ -2,8 +2,11 @@
 
 import datetime
 import json
+import re
 import subprocess
 import sys
+import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -156,7 +159,7 @@ def test_what_cannot_become_numbers_is_refused(column):
 def test_double_names_and_no_frames():
     with pytest.raises(TableError, match="more than one column 'a'"):
         TableEncoder().fit(pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]))
-    with pytest.raises(TypeError, match="pandas data frame, not ndarray"):
+    with pytest.raises(TypeError, match="pandas data frame, or .* not ndarray"):
         TableEncoder().fit(np.ones((2, 2)))
     with pytest.raises(TableError, match="no rows"):
         TableEncoder().fit(frame(a=[]))
@@ -238,6 +241,72 @@ def test_wrong_settings_are_refused(junk, data):
 def test_hostile_settings(change):
     with pytest.raises(ValueError, match="settings of a table"):
         TableEncoder.from_settings({**good_settings(), **change})
+
+
+def _columns(n, categories, name=""):
+    return [{"name": f"{i}{name}", "kind": "category", "categories": categories,
+             "missing_category": False} for i in range(n)]
+
+
+@pytest.mark.parametrize("columns, message", [
+    (_columns(1, list(map(str, range(4096))), "A" * 900_000), "names must have at most 1000"),
+    (_columns(1, ["x" * 500_000, "y" * 500_000]), "categories must have at most 1000"),
+    (_columns(34, list(map(str, range(4096))), "A" * 990), "names of inputs of at most"),
+    (_columns(34, list(map(str, range(4096)))), None),
+    (_columns(12500, ["a"]), None),
+    ([{"name": str(i), "kind": "number", "fill": 0} for i in range(21000)], None),
+])
+def test_settings_of_a_mebibyte_are_loaded_or_refused_at_once(columns, message):
+    """A file may have as much; who made it must not make us wait, or fill the memory."""
+    plain = json.loads(json.dumps({"columns": columns, "targets": []}))
+    assert len(json.dumps(plain)) > 850_000
+
+    def load():
+        try:
+            table = TableEncoder.from_settings(plain)
+        except ValueError as error:
+            assert message and re.search(message, str(error))
+        else:
+            assert message is None and len(table.feature_names) == table.n_inputs
+
+    best = np.inf
+    for _ in range(10):
+        started = time.perf_counter()
+        load()
+        best = min(best, time.perf_counter() - started)
+        if best < 0.1:
+            break
+    assert best < 0.1
+    tracemalloc.start()
+    try:
+        load()
+        assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_names_that_could_not_be_loaded_are_not_learned():
+    with pytest.raises(TableError, match="name of 1,001 characters"):
+        TableEncoder().fit(frame(**{"a" * 1001: [1, 2]}))
+    with pytest.raises(ValueError, match="at most 1000"):
+        TableEncoder(targets=["a" * 1001])
+    cells = [f"{i:0500}" + "x" for i in range(400)] * 2
+    many = pd.DataFrame({f"c{j}" + "x" * 900: cells for j in range(8)})
+    with pytest.raises(TableError, match="too long: more than 4,194,304 characters"):
+        TableEncoder(max_categories=400).fit(many)
+    words = frame(a=["w" * 1001, "w" * 1001, *map(str, range(98))])  # no words for "missing"
+    with pytest.raises(TableError, match="no column is left"):
+        TableEncoder().fit(words)
+
+
+@pytest.mark.parametrize("module, kind", [("polars", "DataFrame"), ("pyarrow", "table")])
+def test_frames_of_others_are_turned_into_those_of_pandas(module, kind):
+    make = getattr(pytest.importorskip(module), kind)
+    columns = {"a": [1.5, None, 3], "b": ["x", "y", None], "c": [True, False, True]}
+    table, expected = encoded(pd.DataFrame(columns))
+    np.testing.assert_array_equal(table.transform(make(columns)), expected)
+    np.testing.assert_array_equal(TableEncoder().fit(make(columns)).transform(
+        pd.DataFrame(columns)), expected)
 
 
 def test_a_predictor_with_a_table_is_saved_and_loaded(tmp_path):
