@@ -38,8 +38,8 @@ ELEMENTWISE = {
     "Abs": lambda a: np.abs(a),
     "Add": lambda a, b: a + b,
     "Ceil": lambda a: np.ceil(a),
-    "Clip": lambda a, low=-math.inf, high=math.inf, min=-math.inf, max=math.inf: np.clip(
-        a, np.maximum(low, min), np.minimum(high, max)),
+    "Clip": lambda a, low=None, high=None, min=-math.inf, max=math.inf: np.clip(
+        a, min if low is None else low, max if high is None else high),
     "Cast": lambda a, **_: np.asarray(a, np.float64),
     "Div": lambda a, b: a / b,
     "Elu": lambda a, alpha=1.0: np.where(a < 0, alpha * np.expm1(a), a),
@@ -340,7 +340,7 @@ class _Graph:
             for node in self.nodes:
                 if self.inside(node, values):
                     inputs = [values[key] if key in values else self.scalar(key)
-                              for key in node.input if key]
+                              for key in node.input]
                     values[node.output[0]] = ELEMENTWISE[node.op_type](
                         *inputs, **self.attributes(node))
                     region.append(node)

@@ -252,6 +252,17 @@ def test_what_is_refused(nodes, message):
         fastnn.from_onnx(graph(nodes, {**WEIGHTS, **CONSTANTS}))
 
 
+def test_clips():
+    """One bound may be left out, and then stands as an empty name."""
+    for bounds, name in ((["zero"], "relu"), (["zero", ""], "relu")):
+        model = graph([node("Gemm", ["x", "W", "B"], ["z"]), node("Clip", ["z", *bounds], ["y"])],
+                      {**WEIGHTS, **CONSTANTS})
+        assert check(model, run(model)[0]).output == name
+    with pytest.raises(ValueError, match="Clip.* is none of"):
+        fastnn.from_onnx(graph([node("Gemm", ["x", "W", "B"], ["z"]),
+                                node("Clip", ["z", "", "zero"], ["y"])], {**WEIGHTS, **CONSTANTS}))
+
+
 @pytest.mark.parametrize("nodes, message", [
     ([node("Dropout", ["x", "half", "true"], ["d"]), node("Gemm", ["d", "W"], ["y"])], "Dropout"),
     ([node("Gemm", ["x", "W", "B"], ["z"]), node("Max", ["z", "deep"], ["y"])], "Max"),
