@@ -1,8 +1,10 @@
 from collections.abc import Callable
 from types import TracebackType
+from typing import final
 
 pending: list[BaseException]
 
+@final
 class Guarded:
     def __init__(self, enter: Callable[[], object], leave: Callable[[], object]) -> None: ...
     def __enter__(self) -> None: ...

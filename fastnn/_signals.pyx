@@ -7,6 +7,7 @@ Python it comes between any two calls, at the beginning of a `finally` and in an
 
 import threading
 
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 
 from fastnn._types cimport (
@@ -56,6 +57,7 @@ cdef int raise_if_stopped(Watch* watch) except -1:
     return 0
 
 
+@cython.final
 cdef class Guarded:
     """``with Guarded(enter, leave): ...``: calls them before and after, whatever signals come when.
 

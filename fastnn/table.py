@@ -11,8 +11,8 @@ category   any other text                              one input per category, 1
                                                        missing is one more, if training had it
 =========  ==========================================  ========================================
 
-Frames of polars and pyarrow are turned into those of pandas, which is imported with the first frame,
-not before.
+Frames of polars and pyarrow are turned into those of pandas, which is imported with the first
+frame, not before.
 """
 
 import datetime

@@ -267,7 +267,8 @@ def test_clips():
     ([node("Dropout", ["x", "half", "true"], ["d"]), node("Gemm", ["d", "W"], ["y"])], "Dropout"),
     ([node("Gemm", ["x", "W", "B"], ["z"]), node("Max", ["z", "deep"], ["y"])], "Max"),
     ([node("Gemm", ["x", "w1"], ["z"]), node("Sigmoid", ["z"], ["p"]),
-      node("Sub", ["one", "p"], ["q"]), node("Concat", ["q", "p"], ["y"], axis=0)], "begins a branch"),
+      node("Sub", ["one", "p"], ["q"]), node("Concat", ["q", "p"], ["y"], axis=0)],
+     "begins a branch"),
 ])
 def test_what_only_looks_like_a_network(nodes, message):
     model = graph(nodes, {**WEIGHTS, **CONSTANTS, "deep": np.zeros((1, 1, 1)), "w1": W[:, :1]})
