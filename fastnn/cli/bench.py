@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from fastnn.cli.common import CommandError, Help, Progress, load_model, note
-from fastnn.cli.train import positive
+from fastnn.cli.train import thread_count
 
 NETS = ((4, 16, 3), (20, 64, 64, 2), (784, 128, 10), (784, 512, 512, 10))
 SECONDS = 12.0     # for all measurements together
@@ -32,7 +32,7 @@ def add(commands):
                     "some typical networks, for one thread and more.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("model", nargs="?", help="model file (default: four typical networks)")
-    parser.add_argument("--threads", type=positive, metavar="N",
+    parser.add_argument("--threads", type=thread_count, metavar="N",
                         help="most threads to measure (default: all that are allowed)")
     parser.add_argument("--json", action="store_true", help="the same for programs")
 
@@ -41,9 +41,9 @@ def run(options):
     """Measures and prints."""
     from fastnn.config import configuration
     from fastnn.mlp import MLP
-    from fastnn.threads import default_threads, resolve_threads
+    from fastnn.threads import default_threads
 
-    most = default_threads() if options.threads is None else resolve_threads(options.threads)
+    most = options.threads or default_threads()
     threads = sorted({1, *(2**i for i in range(1, 9) if 2**i < most), most})
     if options.model is not None:
         base = [load_model(options.model).net]

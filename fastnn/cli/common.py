@@ -1,22 +1,15 @@
-"""What the commands share: errors, tables, models, progress."""
+"""What the commands share: errors, models, progress."""
 
 import argparse
-import csv
 import difflib
 import importlib
-import io
 import os
-import re
 import sys
 import time
 from pathlib import Path
 
-__all__ = ["CommandError", "Help", "Progress", "blocks", "check_output", "count", "load_model",
-           "near", "need", "note", "program", "read_table"]
-
-BLOCK = 1 << 16  # rows of a table that become inputs at a time
-PACKERS = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
-SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": r"\s+"}
+__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "load_model", "near",
+           "need", "note", "program"]
 
 
 class CommandError(Exception):
@@ -102,149 +95,21 @@ def check_output(path, force, data=None):
 
 def load_model(path):
     """The model of a file as a `Predictor`."""
+    return describe_model(path)[0]
+
+
+def describe_model(path):
+    """The `Predictor` of a file, its settings, and the file's header."""
     from fastnn import model_file
 
     try:
-        return model_file.load(path, predictor=True)
+        return model_file.describe(path)
     except FileNotFoundError as error:
         folder = Path(path).parent
         models = sorted(entry.name for entry in folder.glob("*.safetensors")) if (
             folder.is_dir()) else []
         hint = near(Path(path).name, models) if models else ""
         raise CommandError(f"{error}{hint}") from None
-
-
-# ---- tables ----
-
-def add_table_options(parser):
-    """The options of how to read a table."""
-    group = parser.add_argument_group("how to read the table")
-    group.add_argument("--separator", metavar="CHAR",
-                       help="what stands between the columns: a character, or tab or space "
-                            "(default: found out)")
-    group.add_argument("--encoding", default="utf-8", metavar="NAME",
-                       help="of the text, such as latin-1 or cp1252 (default: utf-8)")
-
-
-def read_table(path, separator=None, encoding="utf-8", text_columns=()):
-    """A data frame, its rows numbered from 1.
-
-    Parameters
-    ----------
-    path : str
-        CSV or the like, packed or not; Parquet by its ending; "-" is standard input.
-    separator : str or None
-        None: found out.
-    encoding : str
-    text_columns : sequence of str
-        Columns to be read as text even where they look like numbers.
-    """
-    need(("pandas", "pandas"))
-    import pandas as pd
-
-    if path != "-" and not os.path.exists(path):
-        folder = Path(path).parent
-        files = [entry.name for entry in folder.iterdir() if entry.is_file()] if (
-            folder.is_dir()) else []
-        close = difflib.get_close_matches(Path(path).name, files, 3, 0.6)
-        raise CommandError(f"there is no file {path!r}" + (
-            f"; did you mean {' or '.join(repr(str(folder / name)) for name in close)}?"
-            if close else ""))
-    if os.path.isdir(path):
-        raise CommandError(f"{path!r} is a folder, must be a table")
-    name = Path(path).name.lower()
-    if name.endswith((".parquet", ".pq")):
-        frame = _read_parquet(path)
-    elif name.endswith((".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy")):
-        raise CommandError(f"{path!r} is neither CSV nor Parquet; save the table as CSV")
-    else:
-        frame = _read_csv(path, separator, encoding, text_columns)
-    if len(frame.columns) == 0:
-        raise CommandError(f"{path!r} holds no columns")
-    frame.index = pd.RangeIndex(1, len(frame) + 1)
-    return frame
-
-
-def _read_parquet(path):
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except ImportError:
-        raise CommandError("Parquet files need pyarrow: python -m pip install pyarrow; or save the "
-                           "table as CSV", 1) from None
-    except Exception as error:  # each engine has exceptions of its own
-        raise CommandError(f"{path!r} is not a Parquet file: {error}") from None
-
-
-def _read_csv(path, separator, encoding, text_columns):
-    import lzma
-    import zlib
-
-    import pandas as pd
-
-    if encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
-        encoding = "utf-8-sig"
-    try:
-        if path == "-":
-            source = io.BytesIO(sys.stdin.buffer.read())
-            start = io.TextIOWrapper(io.BytesIO(source.getvalue()[:1 << 16]), encoding,
-                                     errors="replace").read()
-        else:
-            source = path
-            packer = importlib.import_module(PACKERS.get(Path(path).suffix.lower(), "io"))
-            with packer.open(path, "rt", encoding=encoding) as file:
-                start = file.read(1 << 16)
-        if not start.strip():
-            raise CommandError(f"{path!r} is empty")
-        if "\0" in start:
-            raise CommandError(f"{path!r} is not text, so it is no CSV file")
-        separator = SEPARATORS.get(separator, separator) or find_separator(start)
-        if len(separator) != 1 and separator != SEPARATORS["space"]:
-            raise CommandError(f"--separator {separator!r} must be one character, or tab or space")
-        decimal = "," if separator == ";" and re.search(
-            r"(^|;)\"?-?\d+,\d+\"?(;|\s*$)", start, re.MULTILINE) else "."
-        return pd.read_csv(source, sep=separator, encoding=encoding, decimal=decimal,
-                           skipinitialspace=True, low_memory=False, index_col=False,
-                           dtype=dict.fromkeys(text_columns, str))
-    except LookupError as error:
-        if "encoding" not in str(error):
-            raise
-        raise CommandError(f"--encoding {encoding!r} is not known") from None
-    except UnicodeError:
-        raise CommandError(f"{path!r} is not text in {encoding.removesuffix('-sig')}; try "
-                           "--encoding cp1252 (Windows) or latin-1") from None
-    except pd.errors.EmptyDataError:
-        raise CommandError(f"{path!r} is empty") from None
-    except pd.errors.ParserError as error:
-        reason = str(error).replace("Error tokenizing data. C error: ", "").strip()
-        raise CommandError(f"{path!r} cannot be read as columns separated by {separator!r}: "
-                           f"{reason}. Is another --separator right?") from None
-    except (EOFError, zlib.error, lzma.LZMAError) as error:
-        raise CommandError(f"{path!r} is damaged: {error}") from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise CommandError(f"{path!r} is damaged: {error}") from None
-
-
-def find_separator(start):
-    """The separator that cuts the first lines into the most columns, as many in each."""
-    lines = [line for line in start.splitlines() if line.strip()][:20]
-    if len(start) >= 1 << 16 and len(lines) > 1:
-        lines.pop()  # it may be cut off
-    best = ",", 1
-    for separator in (",", ";", "\t", "|"):
-        widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
-        steady = sum(width == widths[0] for width in widths) / len(widths)
-        if widths[0] * steady > best[1]:
-            best = separator, widths[0] * steady
-    return best[0]
-
-
-def blocks(frame):
-    """The frame in pieces that can be turned into inputs without much memory."""
-    return [frame.iloc[start:start + BLOCK] for start in range(0, len(frame), BLOCK)] or [frame]
 
 
 # ---- progress ----

@@ -1,7 +1,5 @@
 """``export``: a model file for other programs."""
 
-import inspect
-from importlib import import_module
 from pathlib import Path
 
 from fastnn.cli.common import CommandError, Help, check_output, load_model, note
@@ -38,23 +36,17 @@ def add(commands):
 
 def run(options):
     """Exports."""
+    from fastnn import export
+
     for name, other in (("prefix", "c"), ("opset", "onnx")):
         if getattr(options, name) is not None and options.to != other:
             raise CommandError(f"--{name} goes with --to {other} only")
     model = load_model(options.model)
     output = options.output or Path(options.model).with_suffix(ENDINGS[options.to])
     output = check_output(output, options.force, options.model)
-    try:
-        export = import_module("fastnn.export")
-        write = export.onnx if options.to == "onnx" else export.c_header
-    except (ImportError, AttributeError):
-        raise CommandError("this version of fastnn cannot export", 1) from None
+    write = export.onnx if options.to == "onnx" else export.c_header
     settings = {name: getattr(options, name) for name in ("prefix", "opset")
                 if getattr(options, name) is not None}
-    try:
-        inspect.signature(write).bind(model, output, **settings)
-    except TypeError:
-        raise CommandError(f"this version of fastnn has no --{min(settings)}", 1) from None
     try:
         write(model, output, **settings)
     except ImportError as error:

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.cli.common import CommandError, count
+from fastnn.cli.hints import why_text
 
 __all__ = ["Goal", "find_goal"]
 
+MAX_FLOAT32 = 1e30     # of a target that a network of float32 gives
+MAX_TARGET = 1e140     # its square, summed over the rows, is a number too
 MAX_CLASS_VALUES = 20  # different whole numbers in a target that is taken for classes
 
 
@@ -22,6 +25,7 @@ class Goal:
     codes: np.ndarray | None = None      # (n_rows,)
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
+    hint: str = ""                       # why the values are text, where they look like numbers
 
     def describe(self):
         if self.classes is None:
@@ -34,13 +38,22 @@ class Goal:
         """Mean and scale of the rows for training; the dtype to train in."""
         if self.values is None:
             return dtype or "float32"
-        self.mean, self.scale = self.values[rows].mean(axis=0), self.values[rows].std(axis=0)
+        values = self.values[rows]
+        largest = np.abs(self.values).max(axis=0)
+        for name, size in zip(self.names, largest, strict=True):
+            limit = MAX_FLOAT32 if dtype == "float32" else MAX_TARGET
+            if size > limit:
+                raise CommandError(f"the target {name!r} has values of up to {size:g}: too large "
+                                   f"to compute with{' in float32' * (limit == MAX_FLOAT32)}; "
+                                   "give it in other units")
+        self.mean, self.scale = values.mean(axis=0), values.std(axis=0)
         for name, scale in zip(self.names, self.scale, strict=True):
             if not scale > 0:
                 raise CommandError(f"the target {name!r} has one value only in the rows to learn "
                                    "from: there is nothing to predict")
         # float32 holds 7 digits: too few for what varies in the fifth
-        return dtype or ("float64" if (np.abs(self.mean) > 1e4 * self.scale).any() else "float32")
+        return dtype or ("float64" if (np.abs(self.mean) > 1e4 * self.scale).any()
+                         or (largest > MAX_FLOAT32).any() else "float32")
 
 
 def find_goal(frame, targets, task):
@@ -59,6 +72,7 @@ def find_goal(frame, targets, task):
         task = "regression" if kind == "number" else "classification"
     else:
         why = "as asked"
+    hint = why_text(series, target=True)
     if task == "regression":
         return Goal(targets, why, values=_target_numbers(series, name).reshape(-1, 1))
     classes, codes = _target_classes(series, name)
@@ -68,8 +82,15 @@ def find_goal(frame, targets, task):
     if len(classes) > max(MAX_CLASS_VALUES, len(series) // 2):
         raise CommandError(f"the target {name!r} has {len(classes)} classes in "
                            f"{len(series)} rows: too many to learn; is it the right column"
-                           + (", or --task regression?" if kind != "class" else "?"))
-    return Goal(targets, why, classes=classes, codes=codes)
+                           + (", or --task regression?" if not hint and _are_numbers(series)
+                              else "?") + (f"\n{hint}" if hint else ""))
+    return Goal(targets, why, classes=classes, codes=codes, hint=hint)
+
+
+def _are_numbers(series):
+    from pandas import to_numeric
+
+    return bool(to_numeric(series.astype(object), errors="coerce").notna().all())
 
 
 def _kind_of_target(series, name):
@@ -114,7 +135,9 @@ def _target_numbers(series, name):
     try:
         return _numbers(Column(name, "number"), series)
     except ValueError as error:
-        raise CommandError(f"a regression needs numbers, but {error}") from None
+        hint = why_text(series, target=True)
+        raise CommandError(f"a regression needs numbers, but {error}"
+                           + (f"\n{hint}" if hint else "")) from None
 
 
 def _target_classes(series, name):

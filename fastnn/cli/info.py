@@ -4,7 +4,7 @@ import datetime
 import json
 import os
 
-from fastnn.cli.common import Help, load_model
+from fastnn.cli.common import Help, describe_model
 
 
 def add(commands):
@@ -44,10 +44,7 @@ def run(options):
 
 def described(path):
     """Everything about a model file, as plain values."""
-    from fastnn import model_file
-
-    load_model(path)  # for its messages
-    model, settings, header = model_file.describe(path)
+    model, settings, header = describe_model(path)
     net = model.net
     columns = None
     if model.table is not None:

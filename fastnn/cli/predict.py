@@ -8,15 +8,13 @@ import numpy as np
 from fastnn.cli.common import (
     CommandError,
     Help,
-    add_table_options,
-    blocks,
     check_output,
     count,
     load_model,
     near,
     note,
-    read_table,
 )
+from fastnn.cli.tables import add_table_options, blocks, read_table
 
 EPILOG = """\
 Columns are taken by name, in any order; others are ignored. Missing values and categories that the
@@ -63,16 +61,18 @@ def run(options):
     table = model.table
     text_columns = [] if table is None else [
         column.name for column in table.columns if column.kind == "category"]
-    frame = read_table(options.data, options.separator, options.encoding, text_columns)
-    frame.columns = list(map(str, frame.columns))
+    frame = read_table(options.data, options.separator, options.encoding, text_columns,
+                       quiet=options.quiet)
     kept = []
     for text in options.keep:
         for name in [text] if text in frame.columns else text.split(","):
             if name not in frame.columns:
                 raise CommandError(f"--keep: the table has no column {name!r}"
                                    f"{near(name, frame.columns)}")
+            if name in kept:
+                raise CommandError(f"--keep names {name!r} twice")
             kept.append(name)
-    result = _predictions(model, frame, options.proba)
+    result = _predictions(model, frame, options.proba, kept)
     for i, name in enumerate(kept):
         result.insert(i, name, frame[name])
     _write(result, options.output)
@@ -80,8 +80,8 @@ def run(options):
         note(f"wrote {count(len(result), 'prediction')} to {options.output}", options.quiet)
 
 
-def _predictions(model, frame, proba):
-    """A frame with the columns to write."""
+def _predictions(model, frame, proba, kept):
+    """A frame with the columns to write beside those that are kept."""
     import pandas as pd
 
     if len(frame) == 0:
@@ -111,6 +111,9 @@ def _predictions(model, frame, proba):
             chances = model.predict_proba(X)
             found |= {f"probability_{label}": chances[:, i]
                       for i, label in enumerate(model.classes_)}
+        if both := [name for name in kept if name in found]:
+            raise CommandError(f"--keep {both[0]!r}: the predictions have a column of that name; "
+                               "give the table's another one")
         pieces.append(pd.DataFrame(found, index=block.index))
     return pd.concat(pieces)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.cli.common import blocks
+from fastnn.cli.tables import blocks
 
 __all__ = ["print_scores"]
 

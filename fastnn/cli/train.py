@@ -11,18 +11,18 @@ from fastnn.cli.common import (
     CommandError,
     Help,
     Progress,
-    add_table_options,
-    blocks,
     check_output,
     count,
     near,
     need,
     note,
     program,
-    read_table,
 )
 from fastnn.cli.goal import find_goal
+from fastnn.cli.hints import why_text
 from fastnn.cli.scores import print_scores
+from fastnn.cli.tables import add_table_options, blocks, read_table
+from fastnn.threads import MAX_THREADS
 
 EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
@@ -64,6 +64,17 @@ def positive(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} must be 1 or more")
     return value
+
+
+def thread_count(text):
+    """A type of option: a number of threads."""
+    value = positive(text)
+    if value > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{value} must be at most {MAX_THREADS}")
+    return value
+
+
+thread_count.__name__ = "number"
 
 
 def number(low, high, closed=False):
@@ -122,7 +133,7 @@ def add(commands):
                             f"no better (default: with {EARLY_STOPPING_ROWS} rows or more)")
     group.add_argument("--dtype", choices=("float32", "float64"),
                        help="precision (default: float32)")
-    group.add_argument("--threads", type=positive, metavar="N",
+    group.add_argument("--threads", type=thread_count, metavar="N",
                        help="threads (default: all that are allowed); does not change the result")
     add_table_options(parser)
 
@@ -136,10 +147,12 @@ def run(options):
     _check_activation(options.activation)
     output = check_output(options.output, options.force, options.data)
     quiet = options.quiet
-    frame = read_table(options.data, options.separator, options.encoding)
+    labels = [] if options.task == "regression" else [
+        name for text in options.target for name in (text, *names(text))]
+    frame = read_table(options.data, options.separator, options.encoding, label_columns=labels,
+                       quiet=quiet)
     targets = [name for text in options.target for name in _split(text, frame)]
     dropped = [name for text in options.drop for name in _split(text, frame)]
-    frame.columns = list(map(str, frame.columns))
     _check_columns(frame, targets, dropped)
     if all(re.fullmatch(r"-?[\d.]+", name) for name in frame.columns):
         note("the first line holds numbers only: is the line with the columns' names missing?",
@@ -148,6 +161,8 @@ def run(options):
     say(f"{options.data}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
     frame, features = _features(frame, targets, dropped, quiet)
     goal = find_goal(frame, targets, options.task)
+    if goal.hint:
+        note(f"the target {targets[0]!r}: {goal.hint}", quiet)
     say(f"task: {goal.describe()}")
 
     rng = np.random.default_rng(options.seed)
@@ -246,10 +261,15 @@ def _encode(features, frame, rows, targets, dtype, quiet):
     try:
         table = TableEncoder(targets=targets).fit(known)
     except TableError as error:
-        hint = f" (--drop {_quoted(error.column)})" if error.column else ""
+        hint = f" (--drop {_quoted(error.column)})" if error.column else "".join(
+            f"\ncolumn {name!r}: {why}" for name in features if (why := why_text(known[name])))
         raise CommandError(f"{error}{hint}") from None
     for text in table.notes:
         note(text, quiet)
+    understood = {column.name for column in table.columns if column.kind != "category"}
+    for name in features:
+        if name not in understood and (why := why_text(known[name])):
+            note(f"column {name!r}: {why}", quiet)
     X = np.empty((len(known), len(table.feature_names)), dtype)
     start = 0
     for block in blocks(known):

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-import types
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ import pytest
 
 import fastnn
 from fastnn.cli import main
-from fastnn.cli.common import find_separator
+from fastnn.cli.tables import find_separator
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -300,6 +299,8 @@ def test_export(run):
 
 
 def test_options_of_export_reach_the_library(run, monkeypatch):
+    from fastnn import export
+
     calls = []
 
     def onnx(model, path, *, opset=17):
@@ -309,16 +310,14 @@ def test_options_of_export_reach_the_library(run, monkeypatch):
     def c_header(model, path):
         raise ImportError("needs a thing")
 
-    module = types.ModuleType("fastnn.export")
-    module.onnx, module.c_header = onnx, c_header
-    monkeypatch.setitem(sys.modules, "fastnn.export", module)
+    monkeypatch.setattr(export, "onnx", onnx)
+    monkeypatch.setattr(export, "c_header", c_header)
     run(*TRAIN)
     code, out, _ = run("export", "model.safetensors", "--to", "onnx")
     assert (code, out) == (0, "wrote model.onnx (1 bytes)\n")
     run("export", "model.safetensors", "--to", "onnx", "--opset", 21, "-o", "b.onnx", "-q")
     assert calls == [((7, 64, 64, 1), "model.onnx", 17), ((7, 64, 64, 1), "b.onnx", 21)]
     fails(run, 1, "needs a thing", "export", "model.safetensors", "--to", "c")
-    fails(run, 1, "has no --prefix", "export", "model.safetensors", "--to", "c", "--prefix", "x")
 
 
 def test_bench(run, monkeypatch):
@@ -362,6 +361,7 @@ def test_bench(run, monkeypatch):
     ("has 1 class|many to learn|classes in 300 rows", ("people.csv", "-t", "since")),
     ("--seed -1 must be 0 or more", ("people.csv", "-t", "age", "--seed", "-1")),
     ("must be numbers of units", ("people.csv", "-t", "age", "--hidden", "4,x")),
+    ("argument --threads: 99999 must be at most", ("no.csv", "-t", "age", "--threads", "99999")),
     ("0 must be 1 or more", ("people.csv", "-t", "age", "--epochs", "0")),
     ("1.5 must be above 0 and below 1", ("people.csv", "-t", "age", "--test-fraction", "1.5")),
     ("arguments are required: -t/--target", ("people.csv",)),
@@ -427,6 +427,11 @@ def test_mistakes_in_the_other_commands(run):
           "text.csv")
     Path("head.csv").write_text("age,city,member,since\n")
     fails(run, 2, "no rows", "predict", "model.safetensors", "head.csv")
+    fails(run, 2, "--keep names 'age' twice", "predict", "model.safetensors", "people.csv",
+          "--keep", "age,age")
+    people().assign(prediction=1).to_csv("more.csv", index=False)
+    fails(run, 2, "--keep 'prediction': the predictions have a column of that name", "predict",
+          "model.safetensors", "more.csv", "--keep", "prediction")
     fails(run, 2, "must end in .csv", "predict", "model.safetensors", "people.csv", "-o", "x.txt")
     fails(run, 2, "--keep: .*no column 'ag'; did you mean 'age'", "predict", "model.safetensors",
           "people.csv", "--keep", "ag")
