@@ -75,6 +75,8 @@ class Column:
     @property
     def n_characters(self):
         """About how many characters `feature_names` have."""
+        if self.kind != "category":
+            return len(self.name)
         return self.n_inputs * (len(self.name) + 10) + sum(map(len, self.categories))
 
 
