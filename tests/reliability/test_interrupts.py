@@ -123,7 +123,9 @@ def test_fit(n, gemm, n_threads, sender):
         nets[:] = [made()]
         nets[0].fit(X, y, optimizer=optimizer, batch_size=batch, epochs=1, shuffle=False)
 
+    began = time.perf_counter()
     fit()
+    seconds_of_fit = time.perf_counter() - began
     assert whole[digest(nets[0])] == len(X) // batch
     latencies, steps = [], []
     for seconds in moments(n, 0.2):
@@ -136,7 +138,9 @@ def test_fit(n, gemm, n_threads, sender):
         assert np.isfinite(net.predict(X[:10])).all()
     fit()
     assert whole[digest(nets[0])] == len(X) // batch
-    assert len(set(steps)) > n / 6  # the moments do fall into the work
+    # The moments do fall into the work; of an epoch that is over before a few looks for signals,
+    # every 15 ms, most come through after the last step.
+    assert len(set(steps)) > n / 6 or seconds_of_fit < 0.1
     judge(latencies, f"fit, {gemm}, {n_threads} threads")
 
 
