@@ -90,8 +90,9 @@ bench: $(VENV)/.installed $(VENV)/.extra-bench  ## run every benchmark once, rou
 # links to look for OpenMP has it too.
 SANITIZED = build/$@/lib
 BUILD_SANITIZED = $(PY) setup.py -q build --build-base build/$@ --build-lib $(SANITIZED)
-# -P: the modules in this folder would come first otherwise
-TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -m "not slow" $(PYTEST_ARGS)
+# -P: the modules in this folder would come first otherwise; -s: a finding ends the interpreter, and
+# what pytest has captured would be lost
+TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -s -m "not slow" $(PYTEST_ARGS)
 C_TESTS = $(PY) -m pytest tests/test_c_kernels.py -s
 
 # -fwrapv, one of CPython's own flags, would hide the overflow of signed integers
@@ -116,7 +117,7 @@ tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSa
 valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in valgrind
 	$(C_TESTS) -k valgrind
 	FASTNN_ISA=avx2 PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --num-callers=30 \
-		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest $(PYTEST_ARGS) \
+		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest -s $(PYTEST_ARGS) \
 		$(or $(TESTS),tests/network/test_training.py -k "run_is or divergence")
 
 fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files, 100,000 and more

@@ -27,7 +27,7 @@ from fastnn._kernels cimport (
     softmax_rows,
     transpose,
 )
-from fastnn._signals cimport Watch, look, raise_if_stopped, start_watch
+from fastnn._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn._types cimport (
     Layer,
     fnn_after_keeping_subnormals,
@@ -208,7 +208,7 @@ cdef class Network:
     cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
                             const real* packed, real* scratch, Watch* watch) noexcept nogil:
         """The rows of one block through all layers."""
-        if watch.stopped:
+        if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
         cdef ptrdiff_t first = block * self.block_rows

@@ -24,7 +24,7 @@ from fastnn._job cimport (
 )
 from fastnn._kernels cimport add_parts, real, step_coefficients, update_weights
 from fastnn._rows cimport chunk_gradient, copy_chunk, run_shard_rows
-from fastnn._signals cimport look
+from fastnn._signals cimport is_stopped, look
 from fastnn._types cimport (
     FNN_HAS_OPENMP,
     fnn_await,
@@ -93,7 +93,7 @@ cdef void run_task(Job* job, int task, int rank, real* dtype) noexcept nogil:
     cdef real* parts = <real*>job.parts
     cdef ptrdiff_t at
     cdef int i
-    if job.watch.stopped and (job.stage == SHARDS or job.mode != UPDATE):
+    if is_stopped(&job.watch) and (job.stage == SHARDS or job.mode != UPDATE):
         return  # nothing has been changed yet: this step is given up
     if job.columns:
         scratch += rank * job.scratch_stride
@@ -111,7 +111,7 @@ cdef void run_task(Job* job, int task, int rank, real* dtype) noexcept nogil:
 
 cdef void open_batch(Job* job) noexcept nogil:
     """Opens the next batch, or closes the epoch after the last one."""
-    if job.start >= job.n_rows or job.watch.stopped:
+    if job.start >= job.n_rows or is_stopped(&job.watch):
         fnn_close(&job.phases)
         return
     job.rows = min(job.batch, job.n_rows - job.start)
@@ -123,7 +123,7 @@ cdef void open_batch(Job* job) noexcept nogil:
 cdef void end_shards(Job* job) noexcept nogil:
     """Adds up the batch's loss, in order; opens the update."""
     cdef int shard
-    if job.watch.stopped:
+    if is_stopped(&job.watch):
         fnn_close(&job.phases)
         return
     job.batch_loss = job.batch_weight = 0

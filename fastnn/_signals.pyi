@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from types import TracebackType
 from typing import final
@@ -10,3 +11,5 @@ class Guarded:
     def __enter__(self) -> None: ...
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  traceback: TracebackType | None, /) -> None: ...
+
+def sync_folder(path: str | os.PathLike[str]) -> None: ...

@@ -5,12 +5,14 @@ code asks it to. So Ctrl-C waits for the end of a compiled loop that does not lo
 Python it comes between any two calls, at the beginning of a `finally` and in an `__exit__` too.
 """
 
+import os
 import threading
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 
 from fastnn._types cimport (
+    FNN_STORE,
     fnn_float_mode,
     fnn_restore_float_mode,
     fnn_seconds,
@@ -26,7 +28,7 @@ pending = []  # what handlers raised in loops that have not come to their end ye
 cdef void start_watch(Watch* watch, bint worthwhile):
     """``worthwhile``: whether the loop may take longer than some milliseconds."""
     watch.on = worthwhile and threading.get_ident() == threading.main_thread().ident
-    watch.stopped = False
+    watch.stopped = 0
     if watch.on:
         watch.looked = fnn_seconds()
         watch.float_mode = fnn_float_mode()
@@ -37,7 +39,7 @@ cdef void look(Watch* watch) noexcept nogil:
     loop has ended, by `raise_if_stopped`."""
     cdef double now = fnn_seconds()
     cdef uint64_t float_mode
-    if watch.stopped or 0 <= now - watch.looked < SECONDS:
+    if is_stopped(watch) or 0 <= now - watch.looked < SECONDS:
         return
     watch.looked = now
     float_mode = fnn_float_mode()
@@ -47,12 +49,12 @@ cdef void look(Watch* watch) noexcept nogil:
             PyErr_CheckSignals()
         except BaseException as error:
             pending.append(error)
-            watch.stopped = True
+            FNN_STORE(&watch.stopped, 1)
     fnn_restore_float_mode(float_mode)
 
 
 cdef int raise_if_stopped(Watch* watch) except -1:
-    if watch.stopped:
+    if is_stopped(watch):
         raise pending.pop()
     return 0
 
@@ -95,3 +97,12 @@ cdef finish(action):
             raised = error
     if raised is not None:
         raise raised
+
+
+def sync_folder(path):
+    """fsync of a folder. In Python a handler could come between opening it and `try`."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -16,6 +16,8 @@ cdef extern from "team.h" nogil:
     enum:
         FNN_MAX_TASKS
     int FNN_HAS_OPENMP
+    int64_t FNN_LOAD(int64_t*)
+    void FNN_STORE(int64_t*, int64_t)
     double fnn_seconds()
     int fnn_team_size()
     int fnn_team_rank()

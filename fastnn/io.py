@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastnn._signals import sync_folder
+
 FORMAT = (1, 0)  # readers take newer minors and refuse newer majors
 MAX_HEADER_BYTES = 1 << 19  # parsing more would take longer than a service should wait
 MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
@@ -116,11 +118,7 @@ def write_atomically(path, data):
         temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
 
 
 def read(path, expected, max_bytes=MAX_BYTES):

@@ -99,7 +99,7 @@ def digest(net):
 @pytest.mark.parametrize("gemm, n_threads", [("native", 1), ("native", 2), ("blas", 2)])
 def test_fit(n, gemm, n_threads, sender):
     """Parameters are those of a whole step, and the same net can be fitted again."""
-    X, y = problem(8192, 64, 10)
+    X, y = problem(2**17, 64, 10)
     sizes, batch = (64, 256, 128, 10), 64
 
     def made():
@@ -123,9 +123,7 @@ def test_fit(n, gemm, n_threads, sender):
         nets[:] = [made()]
         nets[0].fit(X, y, optimizer=optimizer, batch_size=batch, epochs=1, shuffle=False)
 
-    began = time.perf_counter()
     fit()
-    seconds_of_fit = time.perf_counter() - began
     assert whole[digest(nets[0])] == len(X) // batch
     latencies, steps = [], []
     for seconds in moments(n, 0.2):
@@ -138,9 +136,7 @@ def test_fit(n, gemm, n_threads, sender):
         assert np.isfinite(net.predict(X[:10])).all()
     fit()
     assert whole[digest(nets[0])] == len(X) // batch
-    # The moments do fall into the work; of an epoch that is over before a few looks for signals,
-    # every 15 ms, most come through after the last step.
-    assert len(set(steps)) > n / 6 or seconds_of_fit < 0.1
+    assert len(set(steps)) > n / 2, "the moments do fall into the work"
     judge(latencies, f"fit, {gemm}, {n_threads} threads")
 
 
