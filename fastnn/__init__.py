@@ -12,6 +12,7 @@ The house::
           |
      mlp.py, validation.py       MLP: thin, holds parameters, hands arrays down
      predictor.py, model_file.py, io.py   a model with its scaler and labels; to files and back
+     checkpoint.py               where a fit stands, to a file and back
      export/, interop.py         to ONNX and C; from and to other libraries
           |        |
      _training.pyx |             owns the workspace; _loop.pyx: the epoch, OpenMP, BLAS

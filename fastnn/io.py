@@ -60,7 +60,7 @@ def write(path, arrays, settings):
         "fastnn_version": __version__,
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata["sha256"] = _digest(metadata, arrays)
+    metadata["sha256"] = digest(metadata, arrays)
     data = save(arrays, metadata)
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER_BYTES:
@@ -84,8 +84,9 @@ def canonical(settings):
     return json.dumps(settings, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def _digest(metadata, arrays):
-    """SHA-256 of everything that a file says, whatever the order its writer chose."""
+def digest(metadata, arrays):
+    """SHA-256 of everything that a file says, whatever the order its writer chose; of named arrays
+    and plain values."""
     from hashlib import sha256
 
     names = sorted(arrays)
@@ -165,7 +166,7 @@ def _read(name, expected, max_bytes):
     metadata = dict(header.pop("__metadata__", {}))
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ModelFormatError("is not a safetensors file: metadata must be strings")
-    settings, digest = _settings(metadata)
+    settings, stated = _settings(metadata)
     wanted = expected(settings)
     if header.keys() != wanted.keys():
         odd = min(header.keys() ^ wanted.keys())
@@ -186,10 +187,10 @@ def _read(name, expected, max_bytes):
     ends = [0, *(end for _, end in sorted(begins))]
     if [begin for begin, _ in sorted(begins)] != ends[:-1] or ends[-1] != len(mapped) - start:
         raise ModelFormatError("is cut off, or its tensors leave gaps or overlap")
-    if digest != _digest(metadata, arrays):
+    if stated != digest(metadata, arrays):
         raise ModelFormatError("is damaged: its contents do not have the checksum it states")
     del metadata["fastnn"]
-    return arrays, settings, {**metadata, "sha256": digest}
+    return arrays, settings, {**metadata, "sha256": stated}
 
 
 def _mapped(name, max_bytes):
@@ -243,8 +244,8 @@ def _settings(metadata):
     if int(major) > FORMAT[0]:
         raise ModelFormatError(f"has format {version}, this version of fastnn reads up to "
                                f"{FORMAT[0]}: upgrade fastnn")
-    digest = metadata.pop("sha256", "")
+    stated = metadata.pop("sha256", "")
     settings = json.loads(metadata["fastnn"])
     if not isinstance(settings, dict) or canonical(settings) != metadata["fastnn"]:
         raise ValueError("settings must be a JSON object in canonical form")
-    return settings, digest
+    return settings, stated

@@ -95,7 +95,7 @@ class MLP:
         self.initializer = validation.check_name("initializer", initializer, tuple(INITIALIZERS))
         self.n_threads = None if n_threads is None else resolve_threads(n_threads)
         self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
-        self._seed = _check_random_state(random_state)
+        self._seed, self._seeded = _check_random_state(random_state), random_state is not None
         self._layout = ParameterLayout(sizes, _check_dtype(dtype))
         parameters = self._layout.allocate()
         if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
@@ -210,7 +210,8 @@ class MLP:
     # ---- training ----
 
     def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-            sample_weight=None, alpha=0.0, validation_data=None, callback=None):
+            sample_weight=None, alpha=0.0, validation_data=None, callback=None, checkpoint=None,
+            checkpoint_seconds=10.0):
         """Trains on minibatches, from the current parameters on.
 
         Parameters
@@ -238,6 +239,13 @@ class MLP:
         callback : callable or None
             Called after each epoch as callback(epoch, net, history), the epoch from 0; training
             ends when it returns True.
+        checkpoint : str, path or None, default=None
+            File that keeps where the fit stands after an epoch and at its end. Where it is there
+            already, the fit goes on from it, to the same bytes as if it had never stopped; a fit
+            that has come to its end is not run again, unless ``epochs`` is larger now. The callback
+            is not called for epochs of before. Delete the file to start anew.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least; 0: after every epoch.
 
         Returns
         -------
@@ -247,6 +255,8 @@ class MLP:
         ------
         ValueError, TypeError
             On a wrong argument.
+        ModelFormatError
+            When the checkpoint is damaged, or one of a fit with other arguments or data.
         RuntimeError
             While the network is being fitted in another thread, or in a callback of its own fit.
         KeyboardInterrupt
@@ -258,7 +268,9 @@ class MLP:
             When a loss or a parameter is not finite; the parameters are then those after the last
             finite epoch, and training ends.
         """
+        from fastnn._kernels import OPTIMIZERS
         from fastnn._training import Trainer
+        from fastnn.checkpoint import Checkpoint, Progress, describe_fit
         from fastnn.optimizers import Adam, Optimizer
         from fastnn.threads import single_threaded_blas, sole_fit
 
@@ -277,24 +289,41 @@ class MLP:
         evaluate = self._evaluator(validation_data, info)
         history = History(validates=evaluate is not None)
         with sole_fit(self):
+            progress = Progress(self._seed, self._epochs_done, self.parameters)
+            if checkpoint is not None:
+                held_out = evaluate and self._check_data(*validation_data, None, info)
+                fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
+                                   batch_size=batch_size, shuffle=shuffle, alpha=alpha)
+                checkpoint = Checkpoint(checkpoint, checkpoint_seconds, fit, self._layout,
+                                        OPTIMIZERS[optimizer.name].n_state)
+                progress = checkpoint.read(history) or progress
+                if progress.epochs > epochs:
+                    raise ValueError(f"epochs={epochs}, but the checkpoint is that of "
+                                     f"{progress.epochs} epochs")
+                self._seed = progress.seed
             trainer = Trainer(
                 self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
                 optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
-                seed=self._key(0, self._epochs_done), n_threads=self._threads, gemm=self.gemm)
-            trainer.parameters[:] = self.parameters
+                seed=self._key(0, progress.epochs_before), n_threads=self._threads, gemm=self.gemm)
+            trainer.parameters[:] = progress.parameters
+            if progress.states:
+                trainer.set_state(progress.states, progress.step)
             trainer.set_data(X, y, sample_weight)
             with single_threaded_blas():
-                self._run_epochs(trainer, optimizer, epochs, shuffle, X.shape[0], history,
-                                 evaluate, callback)
+                self._run_epochs(trainer, optimizer, epochs, shuffle, history, evaluate, callback,
+                                 progress, checkpoint)
         return history
 
-    def _run_epochs(self, trainer, optimizer, epochs, shuffle, n_samples, history, evaluate,
-                    callback):
+    def _run_epochs(self, trainer, optimizer, epochs, shuffle, history, evaluate, callback,
+                    progress, checkpoint):
         last_finite = trainer.parameters.copy()
         key = self._key(1)
-        before = done = self._epochs_done  # `done` goes with `last_finite`
+        before = progress.epochs_before
+        done = before + progress.epochs  # goes with `last_finite`
         try:
-            for epoch in range(epochs):
+            for epoch in range(progress.epochs, epochs):
+                if progress.ended:
+                    break
                 order = trainer.shuffle(key, before + epoch) if shuffle else None
                 loss = trainer.run_epoch(
                     order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
@@ -312,8 +341,11 @@ class MLP:
                     history.val_loss.append(evaluate(trainer.parameters))
                 if callback is not None:
                     self._publish(_copy(self._layout, last_finite), done)
-                    if callback(epoch, self, history):
-                        break
+                    progress.ended = bool(callback(epoch, self, history))
+                progress.epochs = epoch + 1
+                if checkpoint is not None and (
+                        progress.ended or progress.epochs == epochs or checkpoint.is_due):
+                    checkpoint.write(progress, trainer, history)
         except KeyboardInterrupt:
             if all_finite(trainer.parameters):
                 last_finite[:] = trainer.parameters

@@ -139,6 +139,9 @@ def _not_a_model(path, error):
 
 def _expected(settings):
     """The arrays that belong to a model of these settings."""
+    if "progress" in settings:
+        raise io.ModelFormatError("is a checkpoint, not a model: MLP.fit(..., checkpoint=path) "
+                                  "goes on from it")
     net = settings["net"]
     dtype = validation.check_name("dtype", net["dtype"], tuple(io.DTYPES))
     if len(net["sizes"]) > MAX_LAYERS + 1:

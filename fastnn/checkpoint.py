@@ -1,0 +1,177 @@
+"""Checkpoints of `MLP.fit`: files from which a fit goes on in another process, to the same bytes.
+
+A file (io.py) holds the parameters, the state of the optimizer and the losses so far as arrays, and
+in its settings
+
+========  =====================================================================================
+progress  epochs, step, ended; seed and epochs_before, from which all random numbers follow
+fit       what decides the result, and digests of the data: a fit that differs is refused
+========  =====================================================================================
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from fastnn import io, validation
+from fastnn.model_file import to_plain
+
+COUNTS = ("epochs", "step", "epochs_before", "seed")
+DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
+DIGESTS = DATA, HELD_OUT, START
+FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
+
+
+@dataclass
+class Progress:
+    """Where a fit stands.
+
+    Parameters
+    ----------
+    seed : int
+        Of the network.
+    epochs_before : int
+        That the network had been trained before this fit.
+    parameters : flat array
+    epochs, step : int
+        Epochs and steps of the optimizer that this fit has done.
+    ended : bool
+        Whether the callback has ended it.
+    states : sequence of flat arrays
+        Of the optimizer; none: fresh ones.
+    """
+
+    seed: int
+    epochs_before: int
+    parameters: np.ndarray
+    epochs: int = 0
+    step: int = 0
+    ended: bool = False
+    states: tuple = ()
+
+
+class Checkpoint:
+    """The file of one fit.
+
+    Parameters
+    ----------
+    path : str or path
+    seconds : float
+        Time between two writes at least.
+    fit : dict
+        What decides the result, as `describe_fit` says it.
+    layout : ParameterLayout
+    n_states : int
+        Flat vectors of the optimizer.
+    """
+
+    def __init__(self, path, seconds, fit, layout, n_states):
+        self.path = io.check_place(path)
+        self.seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
+        self.fit = json.loads(io.canonical(fit))
+        self.layout, self.n_states = layout, n_states
+        self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
+        self.written = time.monotonic()
+
+    @property
+    def is_due(self):
+        """Whether the last write was long enough ago."""
+        return time.monotonic() - self.written >= self.seconds
+
+    def read(self, history):
+        """The `Progress` of the file, its losses into ``history``; None where there is no file.
+
+        Raises
+        ------
+        ModelFormatError
+            When it is no checkpoint, is damaged, or belongs to another fit.
+        """
+        if not os.path.lexists(self.path):
+            return None
+        arrays, settings, _ = io.read(self.path, self._expected, FILE_BYTES)
+        for name in self.losses:
+            setattr(history, name, arrays[name].tolist())
+        # copies: a mapped file cannot be replaced everywhere
+        return Progress(**settings["progress"], parameters=np.array(arrays["parameters"]),
+                        states=tuple(np.array(arrays[f"optimizer.{i}"])
+                                     for i in range(self.n_states)))
+
+    def _expected(self, settings):
+        """The arrays of a checkpoint with these settings."""
+        if "progress" not in settings:
+            raise io.ModelFormatError("is a model, not a checkpoint")
+        fit, progress = settings["fit"], settings["progress"]
+        for key in sorted(self.fit.keys() | fit.keys(), key=lambda key: (key in DIGESTS, key)):
+            was, now = fit.get(key), self.fit.get(key)
+            if was != now:
+                other = (f"{was!r}, is {now!r} now" if key not in DIGESTS
+                         else "another one" if was and now else "given" if was else "not given")
+                raise io.ModelFormatError(f"is the checkpoint of another fit: {key} was {other}. "
+                                          "Delete the file to start anew")
+        if progress.keys() != {*COUNTS, "ended"}:
+            raise ValueError(f"progress holds {sorted(progress)}")
+        for name in COUNTS:
+            validation.check_count(name, progress[name], minimum=0)
+        validation.check_flag("ended", progress["ended"])
+        flat = self.layout.dtype.name, (self.layout.size,)
+        return {"parameters": flat,
+                **{f"optimizer.{i}": flat for i in range(self.n_states)},
+                **{name: ("float64", (progress["epochs"],)) for name in self.losses}}
+
+    def write(self, progress, trainer, history):
+        """Replaces the file by one of this progress and of what the trainer holds."""
+        progress.step = trainer.step
+        io.write(self.path, {
+            "parameters": trainer.parameters,
+            **{f"optimizer.{i}": state for i, state in enumerate(trainer.optimizer_state)},
+            **{name: np.array(getattr(history, name), float) for name in self.losses},
+        }, {
+            "fit": self.fit,
+            "progress": {name: getattr(progress, name) for name in (*COUNTS, "ended")},
+        })
+        self.written = time.monotonic()
+
+
+def describe_fit(net, loss, optimizer, data, validation_data, **settings):
+    """What decides the result of a fit: plain values, and digests of arrays.
+
+    Threads and who computes the products are left out, the number of epochs too. A network without
+    a ``random_state`` starts elsewhere each time: then the file decides.
+
+    Parameters
+    ----------
+    net : MLP
+    loss : str
+    optimizer : Optimizer
+        A learning rate that is a function is not compared.
+    data, validation_data : tuple (X, y, sample_weight), or None
+        As the fit has them after its checks.
+    settings : plain values
+    """
+    found = {
+        **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
+        "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
+        "optimizer": optimizer.name, "random_state": None, START: None,
+    }
+    for name, value in asdict(optimizer).items():
+        found[name] = "a function" if callable(value) else to_plain(value)
+    if net._seeded:
+        found["random_state"] = net._seed
+        found[START] = io.digest([net._epochs_done], {"parameters": net.parameters})
+    for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
+        found[name] = None if rows is None else _digest(*rows)
+    return found
+
+
+def _digest(X, y, sample_weight):
+    arrays = {"y": y}
+    if isinstance(X, np.ndarray):
+        arrays["X"] = X
+    else:
+        arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
+    if sample_weight is not None:
+        arrays["sample_weight"] = sample_weight
+    return io.digest([], arrays)
