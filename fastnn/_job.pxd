@@ -70,12 +70,11 @@ cdef struct Job:
     bint lists                # X is read where it lies, through pointers to its rows
     int clock_steps           # steps between two looks at the clock
     # parameters, gradients, scratch
-    ptrdiff_t n_parameters
     void* parameters
     void* copies              # of W, see TrainingLayer
     void* state0
     void* state1
-    void* gradient            # (n_parameters,) in GRADIENT mode
+    void* gradient            # like parameters, in GRADIENT mode
     void* parts               # feature-major (n_shards, part_stride): each shard's gradient;
     ptrdiff_t part_stride     # row-major (threads, part_stride): the gradient of one chunk
     void* scratch             # feature-major (threads, scratch_stride), else of the whole batch

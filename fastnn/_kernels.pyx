@@ -10,7 +10,7 @@ from collections import namedtuple
 
 cimport numpy as cnp
 
-from fastnn._types cimport fnn_team_form, fnn_team_prepare
+from fastnn._types cimport FNN_MAX_TASKS, fnn_team_form, fnn_team_prepare
 
 import numpy as np
 
@@ -68,6 +68,7 @@ OPTIMIZERS = {
     for i in range(FNN_N_OPTIMIZERS)
 }
 VECMATH = ("exp", "log", "log1p", "tanh", "sigmoid", "normcdf")
+MAX_TASKS = FNN_MAX_TASKS  # that a phase of an epoch is cut into, at most
 
 _ACTIVATION_INDEX = {name: i for i, name in enumerate(ACTIVATIONS)}
 _ACTIVATION_INDEX.update({alias: _ACTIVATION_INDEX[name] for alias, name in ALIASES.items()})
@@ -75,13 +76,8 @@ _LOSS_INDEX = {name: i for i, name in enumerate(LOSSES)}
 _OPTIMIZER_INDEX = {name: i for i, name in enumerate(OPTIMIZERS)}
 
 
-def activation_index(name):
-    """Place of an elementwise activation in the function table."""
-    return _ACTIVATION_INDEX[name]
-
-
 def output_index(name):
-    """The same for an output: an elementwise activation or softmax."""
+    """Place of an elementwise activation in the function table, or that of softmax."""
     return FNN_OUTPUT_SOFTMAX if name == "softmax" else _ACTIVATION_INDEX[name]
 
 

@@ -96,7 +96,6 @@ cdef class Trainer:
         job.k = kernels
         job.alpha = alpha
         job.ceiling = ceiling
-        job.n_parameters = self.layout.size
         job.parameters = self.address(self.parameters)
         job.batch = self.plan.batch
         job.shard_rows = self.plan.shard_rows
@@ -155,12 +154,12 @@ cdef class Trainer:
             layer.net.b = self.layout.bias_offsets[i]
             layer.native = self.plan.products[i] == "native"
             layer.net.activation = _kernels.output_index(activations[i])
-            layer.net.needs_z = (layer.net.activation != FNN_OUTPUT_SOFTMAX
-                                 and activation_needs_z(layer.net.activation))
+            needs_z = (layer.net.activation != FNN_OUTPUT_SOFTMAX
+                       and activation_needs_z(layer.net.activation))
             layer.relu = layer.net.activation == FNN_ACT_relu and i < job.n_layers - 1
             layer.ld = self.plan.row_length(i)
             layer.z = take(layer.ld + ones)
-            layer.a = take(layer.ld + ones) if layer.net.needs_z else layer.z
+            layer.a = take(layer.ld + ones) if needs_z else layer.z
             layer.dz = take(layer.ld)
             if i < job.n_layers - 1 and rates[i] > 0:
                 layer.drops = True

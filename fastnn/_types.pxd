@@ -8,7 +8,6 @@ cdef struct Layer:
     ptrdiff_t w          # offset of W (n_in, n_out) in the flat vector, in elements
     ptrdiff_t b          # offset of b (n_out,)
     int activation       # index of the elementwise activation, or FNN_OUTPUT_SOFTMAX
-    bint needs_z         # its derivative needs z beside a
 
 cdef extern from "team.h" nogil:
     ctypedef struct fnn_phases:

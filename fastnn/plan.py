@@ -11,7 +11,6 @@ from fastnn import _kernels
 
 ALIGNMENT = 64  # bytes: a cache line, and an AVX-512 vector
 BLAS_LIMIT = 2**31 - 1
-MAX_TASKS = 256  # FNN_MAX_TASKS of csrc/team.h
 
 # Feature-major: parameters that are updated in one go by one thread, so that their vectors fit in
 # L1; and the shards, whose gradients are added up: s of them from 16 s² rows on, because products
@@ -235,8 +234,8 @@ class TrainingPlan(NamedTuple):
         if self.threads == 1:
             return [0, len(chunks)]
         smallest = max(chunk.size for chunk in chunks)
-        if len(chunks) > MAX_TASKS // 2:
-            smallest = max(smallest, sum(chunk.size for chunk in chunks) * 3 // MAX_TASKS)
+        if len(chunks) > _kernels.MAX_TASKS // 2:
+            smallest = max(smallest, sum(chunk.size for chunk in chunks) * 3 // _kernels.MAX_TASKS)
         starts, size = [0], 0
         for i, chunk in enumerate(chunks):
             if size and size + chunk.size > smallest:
