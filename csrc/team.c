@@ -78,8 +78,8 @@ int fnn_team_form(int threads) {
         pthread_mutex_lock(&forming);
         possible = can_start(threads - before);
         if (possible) {
-#pragma omp parallel num_threads(threads)
-            if (omp_get_thread_num() == 0) size = omp_get_num_threads();
+#pragma omp parallel num_threads(threads) reduction(+ : size)
+            size += 1;
         }
         pthread_mutex_unlock(&forming);
         (void)size;

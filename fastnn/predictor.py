@@ -104,8 +104,8 @@ class Predictor:
                                  f"have {n_in}")
         if scaler is not None and len(scaler.mean) != n_in:
             raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
-        if table is not None and len(table.feature_names) != n_in:
-            raise ValueError(f"table makes {len(table.feature_names)} inputs, must make {n_in}")
+        if table is not None and table.n_inputs != n_in:
+            raise ValueError(f"table makes {table.n_inputs} inputs, must make {n_in}")
         self.scaler = scaler
         self.table = table
 
