@@ -102,7 +102,8 @@ asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan 
 	$(C_TESTS) -k "undefined or sanitized"
 	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		$(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io)
+		$(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io \
+			tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py)
 
 tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSanitizer
 	CC="gcc -fsanitize=thread" CFLAGS="-g -fno-omit-frame-pointer" $(BUILD_SANITIZED)

@@ -24,11 +24,17 @@ static int counts;
 static void *live[LIVE]; /* what was allocated while `counts`, and is not free yet */
 static pthread_mutex_t live_lock = PTHREAD_MUTEX_INITIALIZER;
 
-extern void *__libc_malloc(size_t);
-extern void *__libc_calloc(size_t, size_t);
-extern void *__libc_realloc(void *, size_t);
-extern void *__libc_memalign(size_t, size_t);
-extern void __libc_free(void *);
+/* where the allocations go that do not fail: AddressSanitizer has names of its own */
+#ifdef FAULTS_SANITIZED
+#define NEXT(name) __interceptor_##name
+#else
+#define NEXT(name) __libc_##name
+#endif
+extern void *NEXT(malloc)(size_t);
+extern void *NEXT(calloc)(size_t, size_t);
+extern void *NEXT(realloc)(void *, size_t);
+extern void *NEXT(memalign)(size_t, size_t);
+extern void NEXT(free)(void *);
 
 static int add_ranges(struct dl_phdr_info *info, size_t size, void *parts) {
     char copy[1024];
@@ -129,31 +135,31 @@ void faults_follow(int on) { __atomic_store_n(&any_kept, on, __ATOMIC_SEQ_CST); 
 
 void *malloc(size_t size) {
     DECIDE;
-    return keep(counted, __libc_malloc(size));
+    return keep(counted, NEXT(malloc)(size));
 }
 
 void *calloc(size_t count, size_t size) {
     DECIDE;
-    return keep(counted, __libc_calloc(count, size));
+    return keep(counted, NEXT(calloc)(count, size));
 }
 
 void *realloc(void *block, size_t size) {
     DECIDE;
-    void *moved = __libc_realloc(block, size);
+    void *moved = NEXT(realloc)(block, size);
     if (moved) forget(block);
     return keep(counted, moved);
 }
 
 void *aligned_alloc(size_t alignment, size_t size) {
     DECIDE;
-    return keep(counted, __libc_memalign(alignment, size));
+    return keep(counted, NEXT(memalign)(alignment, size));
 }
 
 int posix_memalign(void **block, size_t alignment, size_t size) {
     int counted = verdict(__builtin_return_address(0));
     if (counted == 2) return ENOMEM;
     counted = counted && __atomic_load_n(&any_kept, __ATOMIC_RELAXED);
-    void *found = __libc_memalign(alignment, size);
+    void *found = NEXT(memalign)(alignment, size);
     if (!found) return ENOMEM;
     *block = keep(counted, found);
     return 0;
@@ -161,7 +167,7 @@ int posix_memalign(void **block, size_t alignment, size_t size) {
 
 void free(void *block) {
     forget(block);
-    __libc_free(block);
+    NEXT(free)(block);
 }
 
 /* ---- threads ---- */

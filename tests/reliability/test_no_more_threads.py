@@ -59,7 +59,7 @@ limit(-1)
 assert fitted(2) == wanted
 assert can_lead(4, True) and os_threads() == alone + 3  # as soon as there are threads again
 print("done")
-""", LD_PRELOAD=faults)
+""", **faults)
     assert done.stdout.strip() == "done", (done.returncode, done.stderr)
 
 
@@ -85,7 +85,7 @@ for spare in (0, 1, 2, 3, 5):
         caller.join()
     assert not wrong
 print("done")
-""", LD_PRELOAD=faults)
+""", **faults)
     assert done.stdout.strip() == "done", (done.returncode, done.stderr)
 
 
