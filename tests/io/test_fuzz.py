@@ -20,7 +20,8 @@ import fastnn
 from fastnn import io, model_file
 
 GOLDEN = Path(__file__).with_name("golden") / "1.0"
-LIMIT = 0.1  # seconds until a bad file is refused
+# seconds of CPU time until a bad file is refused; AddressSanitizer makes Python that much slower
+LIMIT = 1.0 if "libasan" in os.environ.get("LD_PRELOAD", "") else 0.1
 MODEL = fastnn.MLP | fastnn.Predictor | fastnn.MLPClassifier | fastnn.MLPRegressor
 
 
@@ -35,12 +36,12 @@ def path(tmp_path):
 
 def outcome(path, slowest):
     """The model of a file, or None where it is refused; ``slowest`` learns the time."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         model = fastnn.load(path)
     except fastnn.ModelFormatError:
         model = None
-    slowest[0] = max(slowest[0], time.perf_counter() - start)
+    slowest[0] = max(slowest[0], time.process_time() - start)
     return model
 
 
@@ -238,10 +239,10 @@ METADATA = {"fastnn": "{}", "fastnn_format": "1.0", "sha256": "0"}
 ])
 def test_headers(header, message, path):
     raw(path, header)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(fastnn.ModelFormatError, match=message):
         fastnn.load(path)
-    assert time.perf_counter() - start < LIMIT
+    assert time.process_time() - start < LIMIT
 
 
 def test_a_large_file_that_is_no_model(path, tmp_path):
@@ -252,10 +253,10 @@ def test_a_large_file_that_is_no_model(path, tmp_path):
     raw(sparse, header.encode())
     os.truncate(sparse, 8 + len(header) + 2**35)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(fastnn.ModelFormatError, match="not a model of fastnn"):
         fastnn.load(sparse, max_bytes=2**40)
-    assert time.perf_counter() - start < LIMIT
+    assert time.process_time() - start < LIMIT
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 5000
     with pytest.raises(fastnn.ModelFormatError, match="max_bytes"):
         fastnn.load(sparse)
@@ -308,10 +309,10 @@ def test_settings_that_grow(change, path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         with pytest.raises(fastnn.ModelFormatError):
             fastnn.load(path)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert min(seconds) < LIMIT
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
