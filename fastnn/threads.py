@@ -4,6 +4,7 @@ team of them; and BLAS kept to one thread while ours work.
 
 import functools
 import os
+import queue
 import threading
 import weakref
 from contextlib import contextmanager
@@ -128,7 +129,7 @@ class _Leader:
     """Lives as long as its thread."""
 
 
-_lead_lock = threading.Lock()
+_lead_lock = threading.RLock()
 _leading = threading.local()
 _leaders: weakref.WeakSet[_Leader] = weakref.WeakSet()
 
@@ -181,8 +182,13 @@ def _end_fit(model, call):
 
 MAX_BLAS_CALLERS = 32
 
-_calling: dict[object, int] = {}  # for each caller its threads
-_calling_changed = threading.Condition()
+# Locks are those that C makes: in Condition and Event, which are Python, Ctrl-C can come between
+# taking the lock and saying so, and nobody would ever give it back.  They can be taken twice, by a
+# handler too.
+_calling_lock = threading.RLock()
+_calling: dict[object, tuple[int, int]] = {}  # for each caller its thread and how many it has
+_waiting: set[object] = set()
+_room: queue.SimpleQueue[None] = queue.SimpleQueue()  # a word to each who waits
 
 
 def blas_callers(threads):
@@ -197,16 +203,28 @@ def blas_callers(threads):
 
 
 def _begin_call(caller, threads):
-    with _calling_changed:
-        while sum(_calling.values()) + threads > MAX_BLAS_CALLERS:
-            _calling_changed.wait(1)
-        _calling[caller] = threads
+    me = threading.get_ident()
+    while True:
+        with _calling_lock:
+            held = sum(count for _, count in _calling.values())
+            # a handler must not wait for the very call that it has come in between
+            if held + threads <= MAX_BLAS_CALLERS or me in dict(_calling.values()):
+                _calling[caller] = me, threads
+                _waiting.discard(caller)
+                return
+            _waiting.add(caller)
+        try:
+            _room.get(timeout=1)
+        except queue.Empty:
+            pass
 
 
 def _end_call(caller):
-    with _calling_changed:
-        _calling.pop(caller, None)
-        _calling_changed.notify_all()
+    with _calling_lock:
+        _waiting.discard(caller)
+        _, count = _calling.pop(caller, (0, 0))
+        for _ in range(min(count, len(_waiting))):
+            _room.put(None)
 
 
 _lock = threading.RLock()
@@ -228,21 +246,29 @@ def _scipy_blas():
 def _start_anew_after_fork():
     """The child is one thread: whoever held a lock, led a team, called BLAS or fitted is not there
     any more."""
-    global _lock, _users, _lead_lock, _leading, _leaders, _fitting, _calling, _calling_changed
+    global _users, _lead_lock, _leading, _leaders, _fitting
+    global _calling_lock, _calling, _waiting, _room
+    try:
+        _lock.release()
+    except RuntimeError:  # Ctrl-C while this thread waited for it
+        _lock._at_fork_reinit()
+    _lead_lock, _calling_lock = threading.RLock(), threading.RLock()
     default_threads.cache_clear()
     me = threading.get_ident()
-    _lead_lock, _leading, _leaders = threading.Lock(), threading.local(), weakref.WeakSet()
-    _calling, _calling_changed = {}, threading.Condition()
+    _leading, _leaders = threading.local(), weakref.WeakSet()
+    _calling = {caller: it for caller, it in _calling.items() if it[0] == me}
+    _waiting, _room = set(), queue.SimpleQueue()
     _fitting = {model: call for model, call in _fitting.items() if call[0] == me}
-    _lock, _users = threading.RLock(), {user: it for user, it in _users.items() if it == me}
+    _users = {user: it for user, it in _users.items() if it == me}
     if _found is not None and not _users:
         _restore_blas()
 
 
 if hasattr(os, "register_at_fork"):
-    # With the lock no other thread is inside of threadpoolctl, which has a lock too.
-    os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(),
-                        after_in_child=_start_anew_after_fork)
+    # With the lock no other thread is inside of threadpoolctl, which has a lock too.  No functions
+    # in Python, which Ctrl-C could keep from releasing it.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release,
+                        after_in_child=Guarded(int, _start_anew_after_fork).__exit__)
 
 
 def _take_control():

@@ -19,7 +19,7 @@ from interrupting import Sender
 import fastnn
 from fastnn import _signals, threads
 from fastnn._training import Trainer
-from fastnn.threads import single_threaded_blas
+from fastnn.threads import blas_callers, single_threaded_blas
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -177,6 +177,51 @@ def test_blas_limit(n, sender):
             held.append(sender.interrupt(limit, seconds)[1])
             assert not threads._users
             assert blas_threads() == before
+            assert is_free_for_others(single_threaded_blas)
+
+
+@pytest.mark.parametrize("n", MOMENTS)
+@pytest.mark.parametrize("waits", [False, True])
+def test_blas_callers(n, waits, sender):
+    """The same for the place of one who calls BLAS, and for waiting for it."""
+    other = blas_callers(threads.MAX_BLAS_CALLERS if waits else 1)
+    release, inside = threading.Event(), threading.Event()
+
+    def hold():
+        with other:
+            inside.set()
+            release.wait()
+
+    def call():
+        with blas_callers(1):
+            pass
+
+    if waits:
+        holder = threading.Thread(target=hold)
+        holder.start()
+        inside.wait()
+    held = []
+    for seconds in moments(10 * n, 0.002):
+        held.append(sender.interrupt(call, seconds)[1])
+        assert len(threads._calling) == waits and not threads._waiting
+        assert waits or is_free_for_others(lambda: blas_callers(1))
+    if waits:
+        release.set()
+        holder.join()
+    assert is_free_for_others(lambda: blas_callers(threads.MAX_BLAS_CALLERS))
+
+
+def is_free_for_others(context):
+    """Whether another thread can enter and leave it."""
+
+    def enter():
+        with context():
+            pass
+
+    other = threading.Thread(target=enter, daemon=True)
+    other.start()
+    other.join(10)
+    return not other.is_alive()
 
 
 @pytest.mark.parametrize("n", MOMENTS)
