@@ -12,16 +12,17 @@ fit       what decides the result, and digests of the data: a fit that differs i
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from numbers import Real
 
 import numpy as np
 
 from fastnn import io, validation
-from fastnn.model_file import to_plain
 
 COUNTS = ("epochs", "step", "epochs_before", "seed")
 DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
 DIGESTS = DATA, HELD_OUT, START
+MAX_COUNT = 1 << 48  # beyond any fit
 FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
 
 
@@ -59,6 +60,7 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path
+        Where it is now: a callback may change the folder, or where a link leads.
     seconds : float
         Time between two writes at least.
     fit : dict
@@ -69,8 +71,8 @@ class Checkpoint:
     """
 
     def __init__(self, path, seconds, fit, layout, n_states):
-        self.path = io.check_place(path)
-        self.seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
+        self.path = io.check_place(os.path.realpath(path))
+        self.seconds = seconds
         self.fit = json.loads(io.canonical(fit))
         self.layout, self.n_states = layout, n_states
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
@@ -89,7 +91,7 @@ class Checkpoint:
         ModelFormatError
             When it is no checkpoint, is damaged, or belongs to another fit.
         """
-        if not os.path.lexists(self.path):
+        if not self.path.exists():
             return None
         arrays, settings, _ = io.read(self.path, self._expected, FILE_BYTES)
         for name in self.losses:
@@ -104,17 +106,22 @@ class Checkpoint:
         if "progress" not in settings:
             raise io.ModelFormatError("is a model, not a checkpoint")
         fit, progress = settings["fit"], settings["progress"]
+        if not isinstance(fit, dict) or not isinstance(progress, dict):
+            raise ValueError("fit and progress must be dictionaries")
         for key in sorted(self.fit.keys() | fit.keys(), key=lambda key: (key in DIGESTS, key)):
             was, now = fit.get(key), self.fit.get(key)
             if was != now:
                 other = (f"{was!r}, is {now!r} now" if key not in DIGESTS
                          else "another one" if was and now else "given" if was else "not given")
+                remedy = "Make it as for the first fit, or delete" if key == START else "Delete"
                 raise io.ModelFormatError(f"is the checkpoint of another fit: {key} was {other}. "
-                                          "Delete the file to start anew")
+                                          f"{remedy} the file to start anew")
         if progress.keys() != {*COUNTS, "ended"}:
             raise ValueError(f"progress holds {sorted(progress)}")
         for name in COUNTS:
             validation.check_count(name, progress[name], minimum=0)
+            if progress[name] > MAX_COUNT and name != "seed":
+                raise ValueError(f"{name}={progress[name]} must be <= {MAX_COUNT}")
         validation.check_flag("ended", progress["ended"])
         flat = self.layout.dtype.name, (self.layout.size,)
         return {"parameters": flat,
@@ -139,7 +146,8 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
     """What decides the result of a fit: plain values, and digests of arrays.
 
     Threads and who computes the products are left out, the number of epochs too. A network without
-    a ``random_state`` starts elsewhere each time: then the file decides.
+    a ``random_state`` starts elsewhere each time: then the file decides, unless the network holds
+    weights that it was given, or has been trained for another number of epochs.
 
     Parameters
     ----------
@@ -154,16 +162,29 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
     found = {
         **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
         "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
-        "optimizer": optimizer.name, "random_state": None, START: None,
+        "optimizer": optimizer.name, "random_state": net._seed if net._seeded else None,
+        **{field.name: _plain(getattr(optimizer, field.name)) for field in fields(optimizer)},
+        START: _start(net),
     }
-    for name, value in asdict(optimizer).items():
-        found[name] = "a function" if callable(value) else to_plain(value)
-    if net._seeded:
-        found["random_state"] = net._seed
-        found[START] = io.digest([net._epochs_done], {"parameters": net.parameters})
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
         found[name] = None if rows is None else _digest(*rows)
     return found
+
+
+def _plain(value):
+    if value is None or isinstance(value, (str, bool, np.bool_)):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, Real):
+        value = float(value)
+        return value if np.isfinite(value) else str(value)
+    return "a function" if callable(value) else f"of type {type(value).__name__}"
+
+
+def _start(net):
+    arrays = {"parameters": net.parameters}
+    if not net._seeded and (net._epochs_done or np.array_equal(net.parameters, net._drawn())):
+        arrays = {}  # drawn at random, or trained from there
+    return io.digest([net._epochs_done], arrays)
 
 
 def _digest(X, y, sample_weight):

@@ -97,11 +97,15 @@ class MLP:
         self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
         self._seed, self._seeded = _check_random_state(random_state), random_state is not None
         self._layout = ParameterLayout(sizes, _check_dtype(dtype))
+        self._publish(self._drawn(), 0)
+
+    def _drawn(self):
+        """The parameters that this seed starts with."""
         parameters = self._layout.allocate()
         if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
             initialize(self.initializer, self._layout.views(parameters)[0],
                        np.random.Generator(np.random.Philox(self._seed)))
-        self._publish(parameters, 0)
+        return parameters
 
     def __repr__(self):
         names = self.activations
@@ -242,8 +246,10 @@ class MLP:
         checkpoint : str, path or None, default=None
             File that keeps where the fit stands after an epoch and at its end. Where it is there
             already, the fit goes on from it, to the same bytes as if it had never stopped; a fit
-            that has come to its end is not run again, unless ``epochs`` is larger now. The callback
-            is not called for epochs of before. Delete the file to start anew.
+            that has come to its end is not run again, unless ``epochs`` is larger now; one that the
+            callback has ended stays so. The callback is not called for epochs of before. The
+            network must be made as for the first call, not be the one that was trained. Each fit
+            needs a file of its own; delete it to start anew.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
 
@@ -284,6 +290,7 @@ class MLP:
         batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
         alpha = validation.check_nonnegative("alpha", alpha)
         shuffle = validation.check_flag("shuffle", shuffle)
+        seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback={callback!r} must be callable")
         evaluate = self._evaluator(validation_data, info)
@@ -294,7 +301,7 @@ class MLP:
                 held_out = evaluate and self._check_data(*validation_data, None, info)
                 fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
                                    batch_size=batch_size, shuffle=shuffle, alpha=alpha)
-                checkpoint = Checkpoint(checkpoint, checkpoint_seconds, fit, self._layout,
+                checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
                                         OPTIMIZERS[optimizer.name].n_state)
                 progress = checkpoint.read(history) or progress
                 if progress.epochs > epochs:
@@ -306,7 +313,7 @@ class MLP:
                 optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
                 seed=self._key(0, progress.epochs_before), n_threads=self._threads, gemm=self.gemm)
             trainer.parameters[:] = progress.parameters
-            if progress.states:
+            if progress.epochs:
                 trainer.set_state(progress.states, progress.step)
             trainer.set_data(X, y, sample_weight)
             with single_threaded_blas():

@@ -4,14 +4,17 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
+from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import scipy.sparse
 
 import fastnn
-from fastnn import ModelFormatError
+from fastnn import ModelFormatError, io
 
 KILLS = [10, pytest.param(100, marks=pytest.mark.slow)]
 rng = np.random.default_rng(0)
@@ -177,6 +180,34 @@ def test_networks_without_a_seed(path):
     assert first._seed == second._seed
 
 
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_net_that_has_been_trained(seed, path):
+    """Nothing that it has learned since is thrown away for what the file holds."""
+    net = made(net={"random_state": seed})
+    fit(net, epochs=3, checkpoint=path)
+    for _ in range(2):
+        before = net.parameters.tobytes()
+        with pytest.raises(ModelFormatError, match="another one. Make it as for the first fit"):
+            fit(net, epochs=3, checkpoint=path)
+        assert net.parameters.tobytes() == before
+        fit(net, epochs=2)
+
+
+def test_given_weights_of_a_net_without_a_seed(path):
+    """They are no accident: other ones are another fit."""
+    given = made().get_weights()
+
+    def fitted(weights, epochs):
+        net = made(net={"random_state": None, "dropout": 0.2})
+        net.set_weights(weights)
+        return result(net, fit(net, epochs=epochs, checkpoint=path))
+
+    fitted(given, 2)
+    with pytest.raises(ModelFormatError, match="the network at the start was another one"):
+        fitted([-w for w in given], 4)
+    assert fitted(given, 4)[1] == 4
+
+
 def test_ctrl_c(path):
     net = made()
     wanted = result(net, fit(net))
@@ -250,6 +281,87 @@ def test_what_may_differ(path):
         X=np.asfortranarray(X.astype(float)), y=y.astype("int8"))
 
 
+class Schedule:
+    """That cannot be copied."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, epoch):
+        return falling(epoch)
+
+
+@dataclass
+class Falling:
+    table: np.ndarray
+
+    def __call__(self, epoch):
+        return float(self.table[epoch])
+
+
+@dataclass(frozen=True)
+class Named(fastnn.Adam):
+    note: object = None
+
+
+@pytest.mark.parametrize("optimizer", [
+    fastnn.Adam(np.float32(1e-3)), fastnn.Adam(np.longdouble(1e-3)), fastnn.Adam(Fraction(1, 1000)),
+    fastnn.SGD(Schedule(), nesterov=np.True_), fastnn.SGD(Falling(np.full(EPOCHS, 0.01))),
+    fastnn.Adagrad(1), Named(note=threading.Lock()), Named(note=float("nan"))],
+    ids=lambda optimizer: type(optimizer).__name__)
+def test_whatever_an_optimizer_takes(optimizer, path):
+    net, resumed = made(), made()
+    wanted = result(net, fit(net, optimizer=optimizer))
+    fit(made(), optimizer=optimizer, epochs=7, checkpoint=path)
+    assert result(resumed, fit(resumed, optimizer=optimizer, checkpoint=path)) == wanted
+
+
+def test_the_folder_changes(path, monkeypatch):
+    """A relative path is that of the start."""
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(path.parent)
+    fit(made(), epochs=3, checkpoint=path.name, checkpoint_seconds=0,
+        callback=lambda *_: os.chdir(elsewhere))
+    assert path.exists() and not list(elsewhere.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_links(path, tmp_path):
+    """Also one to a file that is still to be written."""
+    target = tmp_path / "target"
+    path.symlink_to(target)
+    fit(made(), epochs=2, checkpoint=path)
+    before = target.read_bytes()
+    fit(made(), epochs=3, checkpoint=path)
+    assert path.is_symlink() and target.read_bytes() != before
+    target.unlink()
+    path.unlink()
+    path.symlink_to(tmp_path / "none" / "target")
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        fit(made(), checkpoint=path)
+
+
+@pytest.mark.parametrize("change", [
+    {"fit": 1}, {"fit": None}, {"progress": [1]}, {"progress": "text"},
+    {"progress": {"step": 1 << 80}}, {"progress": {"epochs": 1 << 80}}, {"progress": {"seed": -1}},
+    {"progress": {"ended": 0}}, {"progress": {"more": 0}}])
+def test_settings_that_mean_nothing(change, path, monkeypatch):
+    """Under a right checksum."""
+    write = io.write
+
+    def changed(path, arrays, settings):
+        for key, value in change.items():
+            settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
+        write(path, arrays, settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "write", changed)
+        fit(made(), epochs=2, checkpoint=path)
+    with pytest.raises(ModelFormatError):
+        fit(made(), checkpoint=path)
+
+
 def test_damaged_checkpoints(path, tmp_path):
     fit(made(), epochs=2, checkpoint=path)
     whole = path.read_bytes()
@@ -274,8 +386,9 @@ def test_other_files(path, tmp_path):
         fit(made(), checkpoint=tmp_path / "none" / "fit.checkpoint")
     with pytest.raises(TypeError):
         fit(made(), checkpoint=True)
-    with pytest.raises(ValueError, match="checkpoint_seconds=-1"):
-        fit(made(), checkpoint=path, checkpoint_seconds=-1)
+    for place in (path, None):
+        with pytest.raises(ValueError, match="checkpoint_seconds=-1"):
+            fit(made(), checkpoint=place, checkpoint_seconds=-1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
