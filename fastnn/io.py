@@ -49,8 +49,6 @@ def write(path, arrays, settings):
     OSError
         When the file cannot be written.
     """
-    from safetensors.numpy import save
-
     from fastnn import __version__
 
     path = check_place(path)
@@ -61,12 +59,31 @@ def write(path, arrays, settings):
     }
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     metadata["sha256"] = digest(metadata, arrays)
-    data = save(arrays, metadata)
-    header = int.from_bytes(data[:8], "little")
-    if header > MAX_HEADER_BYTES:
-        raise ValueError(f"names and settings take {header} bytes, a model file has room for "
+    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # aligned so
+    header = _header(metadata, [(name, arrays[name]) for name in names])
+    if len(header) > MAX_HEADER_BYTES:
+        raise ValueError(f"names and settings take {len(header)} bytes, a model file has room for "
                          f"{MAX_HEADER_BYTES}; fewer or shorter names would fit")
-    write_atomically(path, data)
+    write_atomically(path, len(header).to_bytes(8, "little"), header,
+                     *(_little_endian(arrays[name]) for name in names))
+
+
+def _header(metadata, arrays):
+    """Of a safetensors file. That library makes two copies of all data, in one call that lets
+    neither Ctrl-C nor another thread in between, and writes metadata in any order."""
+    header, begin = {"__metadata__": metadata}, 0
+    for name, array in arrays:
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape,
+                        "data_offsets": (begin, begin + array.nbytes)}
+        begin += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text + b" " * (-len(text) % 8)
+
+
+def _little_endian(array):
+    """The bytes of a contiguous array, as a flat one."""
+    array = array.reshape(-1)
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8)
 
 
 def check_place(path):
@@ -93,23 +110,22 @@ def digest(metadata, arrays):
     tensors = [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
     found = sha256(canonical([metadata, tensors]).encode())
     for name in names:
-        array = arrays[name].reshape(-1)
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False).view(np.uint8)
-        for start in range(0, array.size, SLICE):
-            found.update(array[start:start + SLICE])
+        data = _little_endian(arrays[name])
+        for start in range(0, data.size, SLICE):
+            found.update(data[start:start + SLICE])
     return found.hexdigest()
 
 
-def write_atomically(path, data):
-    """Writes bytes: the old file or the new one is there, never half. Of an old file the new one
-    has the permissions; a link stays a link."""
+def write_atomically(path, *pieces):
+    """Writes bytes, one piece after another: the old file or the new one is there, never half. Of
+    an old file the new one has the permissions; a link stays a link."""
     path = Path(os.path.realpath(path))
     temporary = path.with_name(f".fastnn-{os.urandom(8).hex()}")
-    view = memoryview(data)
     try:
         with open(temporary, "xb") as file:
-            for start in range(0, len(data), SLICE):
-                file.write(view[start:start + SLICE])
+            for view in map(memoryview, pieces):
+                for start in range(0, len(view), SLICE):
+                    file.write(view[start:start + SLICE])
             file.flush()
             os.fsync(file.fileno())
         if path.exists():

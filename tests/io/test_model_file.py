@@ -6,6 +6,7 @@ import os
 import pickle
 import stat
 import threading
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -33,6 +34,40 @@ def model(request):
 
 
 # ---- round trips ----
+
+
+def test_the_layout_is_that_of_safetensors(path):
+    """Its own writer makes the same bytes of one entry of metadata; more it writes in any order."""
+    arrays = {"b": np.arange(6, dtype="f").reshape(2, 3), "layers.10.w": np.ones(1, "f"),
+              "layers.2.w": np.ones((0, 2), "f"), "a": np.arange(3.0)}
+    for some in (arrays, {}):
+        io.write(path, some, {"key": "ü"})
+        data = path.read_bytes()
+        with safe_open(path, "np") as file:
+            metadata = file.metadata()
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:8 + length])
+        assert header.pop("__metadata__") == metadata
+        save_file(some, path, {"x": "y"})
+        other = path.read_bytes()
+        start = int.from_bytes(other[:8], "little")
+        wanted = json.loads(other[8:8 + start])
+        assert wanted.pop("__metadata__") == {"x": "y"}
+        assert list(header.items()) == list(wanted.items())
+        assert (length + 8) % 8 == 0 and data[8 + length:] == other[8 + start:]
+
+
+def test_a_save_takes_no_copy_of_the_data(path):
+    """Which Ctrl-C and other threads would have to wait for."""
+    arrays = {"a": np.zeros((1000, 2000)), "b": np.zeros(10**6, "f")}
+    io.write(path, arrays, {})  # what is imported by the first call
+    tracemalloc.start()
+    try:
+        io.write(path, arrays, {})
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 2**18 < path.stat().st_size / 50
 
 
 def test_what_is_saved_comes_back(model, path):
