@@ -237,10 +237,12 @@ ALWAYS_INLINE R S(v_tanh)(R x) {
 /* 2.5 ulp */
 ALWAYS_INLINE R S(v_sigmoid)(R x) { return 1 / (1 + EXP(-x)); }
 
+#if !HAS_FMA
 /* x without the lower half of its digits: the product of two such is exact */
 ALWAYS_INLINE R S(upper_half)(R x) {
     return S(real)(S(bits)(x) & ~(((UINT)1 << (MANTISSA + 2) / 2) - 1));
 }
+#endif
 
 /* e^(-u^2/2) = 2^n (1 + e) for u in [0, CDF_END].  The rounding error of u^2, which would cost
  * u^2/2 ulp, goes into e. */

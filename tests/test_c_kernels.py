@@ -22,8 +22,8 @@ FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", "-fno-math-errno", "-fno-trapping-ma
          "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}", f"-I{TESTS / 'fake_omp'}"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
               "-fno-omit-frame-pointer", "-Wno-pass-failed"]  # clang: "loop not vectorized"
-# branches by function rather than by the places they are inlined at
-COVERAGE = ["--coverage", "-Dalways_inline=noinline", "-Wno-attributes"]
+# branches by function rather than by the places they are inlined at; of functions nobody calls too
+COVERAGE = ["--coverage", "-Dalways_inline=noinline", "-Wno-attributes", "-fkeep-inline-functions"]
 PLACES = ("malloc", "after", "before")  # of the arrays, see check.h
 
 # Branches that no test can take: (file, function, code of the line) -> (how many, reason)

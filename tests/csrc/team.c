@@ -142,6 +142,18 @@ static void test_float_mode(void) {
     kept = tiny * factor;
     CHECK(flushed == 0, "a subnormal number is not flushed");
     CHECK(kept != 0, "the float mode is not restored");
+    mode = fnn_flush_subnormals();
+    uint64_t found = fnn_keep_subnormals();
+    kept = tiny * factor;
+    fnn_after_keeping_subnormals(found);
+    flushed = tiny * factor;
+    fnn_restore_float_mode(mode);
+    CHECK(kept != 0, "a subnormal number is not kept");
+    CHECK(flushed == 0, "the caller's mode is not restored");
+    found = fnn_keep_subnormals();
+    CHECK(found == mode, "a plain mode is another one");
+    fnn_after_keeping_subnormals(found);
+    CHECK(tiny * factor != 0, "a plain mode is not left alone");
 }
 
 static void test_forming(void) {
