@@ -42,7 +42,7 @@ ROWS = (1, 64)
 TIMEOUT = 120  # seconds of one interpreter
 TOLERANCE = 1e-4  # of a probability
 DISTRIBUTIONS = {"sklearn": "scikit-learn"}  # whose name is not the library's
-FASTNN_SERVES = ("numpy", "safetensors")  # needed to load a model and to predict
+FASTNN_SERVES = ("numpy",)  # needed to load a model and to predict
 FASTNN_NEEDS = (*FASTNN_SERVES, "scipy", "threadpoolctl")  # and what an installation brings
 
 

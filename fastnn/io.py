@@ -69,8 +69,8 @@ def write(path, arrays, settings):
 
 
 def _header(metadata, arrays):
-    """Of a safetensors file. That library makes two copies of all data, in one call that lets
-    neither Ctrl-C nor another thread in between, and writes metadata in any order."""
+    """Of a safetensors file. Its library would copy all data twice, in one call that lets neither
+    Ctrl-C nor another thread in between, and write the metadata in any order."""
     header, begin = {"__metadata__": metadata}, 0
     for name, array in arrays:
         header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape,
@@ -141,8 +141,8 @@ def write_atomically(path, *pieces):
 def read(path, expected, max_bytes=MAX_BYTES):
     """Arrays and settings of a file that `write` wrote.
 
-    The safetensors library is not asked: it takes headers of 100 MB and keys that stand twice, and
-    ends in a panic where memory is short.
+    The safetensors library would take headers of 100 MB and keys that stand twice, and end in a
+    panic where memory is short.
 
     Parameters
     ----------

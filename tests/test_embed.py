@@ -45,9 +45,8 @@ def test_what_is_installed(tmp_path):
                    in zip(record["median_us"], record["p99_us"], strict=True))
 
     # sizes: of all that is needed, and of what serving alone needs
-    assert set(run["sizes"]["fastnn"]) == {"fastnn", "numpy", "safetensors", "scipy",
-                                           "threadpoolctl"}
-    assert set(run["sizes"]["fastnn, to serve"]) == {"fastnn", "numpy", "safetensors"}
+    assert set(run["sizes"]["fastnn"]) == {"fastnn", "numpy", "scipy", "threadpoolctl"}
+    assert set(run["sizes"]["fastnn, to serve"]) == {"fastnn", "numpy"}
     assert all(size > 1000 for sizes in run["sizes"].values() for size in sizes.values())
 
     # the tables

@@ -2,7 +2,7 @@
 
     python tools/check_wheel.py dist/fastnn-*.whl
 
-Three stages in one environment: prediction with NumPy and safetensors alone; the network, with the
+Three stages in one environment: prediction with NumPy alone; the network, with the
 requirements of the package; everything else, with those of its extras "sklearn" and "cli".
 "Oldest" is the oldest version that pyproject.toml allows and that has a wheel for this Python.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTERS = ["pytest>=7", "pytest-xdist", "hypothesis", "mpmath", "psutil"]
+TESTERS = ["pytest>=7", "pytest-xdist", "hypothesis", "mpmath", "psutil", "safetensors>=0.4"]
 STAGES = [  # extra packages, tests
     ((), ["kernels", "network", "test_threads.py", "test_startup.py"]),
     (("scikit-learn", "pandas"), ["estimators", "io", "interop", "export", "cli", "test_table.py",
@@ -71,8 +71,7 @@ def main(wheel):
         install = [python, "-m", "pip", "install", "--quiet", "--only-binary=:all:"]
         old = {requirement: oldest(python, requirement) for requirement in needed}
 
-        service = [pin for pin in old.values() if pin.split("==")[0] in ("numpy", "safetensors")]
-        run(*install, *service)
+        run(*install, old[needed[0]])  # NumPy
         run(*install, "--no-deps", wheel)
         run(python, "-c", SERVICE, folder / "model.safetensors", cwd=folder)
 
@@ -86,7 +85,7 @@ def main(wheel):
             run(python, "-m", "pytest", "-q", "-m", "not slow", "-n", os.cpu_count() or 1,
                 "-p", "no:cacheprovider", *(ROOT / "tests" / test for test in tests),
                 cwd=folder, env={**os.environ, **threads})
-        print(f"{Path(wheel).name}: tested with", *old.values(), "and NumPy and safetensors alone")
+        print(f"{Path(wheel).name}: tested with", *old.values(), "and NumPy alone")
 
 
 if __name__ == "__main__":
