@@ -52,6 +52,7 @@ def state(net):
 
 folder = tempfile.mkdtemp()
 path, other = os.path.join(folder, "model.safetensors"), os.path.join(folder, "other.safetensors")
+kept = os.path.join(folder, "fit.checkpoint")
 net, fitted = made(), made()
 fit(fitted)
 fitted.save(path)
@@ -83,6 +84,14 @@ def check_save(net, result):
             and sorted(os.listdir(folder)) == ["model.safetensors", "other.safetensors"])
 
 
+def check_checkpoint(net, result):
+    # whatever the file is, the fit goes on from it to the same bytes
+    again = made()
+    again.fit(X[:300], y[:300], epochs=2, batch_size=150, checkpoint=kept)
+    return (check_fit(net, result) and state(again) == trained and sorted(os.listdir(folder))
+            == ["fit.checkpoint", "model.safetensors", "other.safetensors"])
+
+
 def check_load(net, result):
     return result is None or state(result) == (trained[0], 0)
 
@@ -92,7 +101,22 @@ def do_fit(net):
     return True
 
 
+def before_checkpoint():
+    # a file of one epoch
+    if os.path.exists(kept):
+        os.remove(kept)
+    net = made()
+    net.fit(X[:300], y[:300], epochs=1, batch_size=150, checkpoint=kept)
+    return made()
+
+
+def do_checkpoint(net):
+    net.fit(X[:300], y[:300], epochs=2, batch_size=150, checkpoint=kept)
+    return True
+
+
 ACTIONS = {
+    "checkpoint": (before_checkpoint, do_checkpoint, check_checkpoint),
     "create": (made, lambda net: made(), check_create),
     "fit": (made, do_fit, check_fit),
     "predict": (lambda: fitted, lambda net: net.predict(X), check_predict),
@@ -171,10 +195,11 @@ assert state(again) == trained and again.predict(X).tobytes() == outputs.tobytes
     *(("numpy", action, n_threads, gemm)
       for action in ("create", "fit", "predict", "save", "load")
       for n_threads, gemm in ((1, "auto"), (2, "blas"))),
+    ("numpy", "checkpoint", 1, "auto"),
     ("python", "create", 1, "auto"), ("python", "fit", 1, "auto"),
     *(pytest.param("python", *case, marks=pytest.mark.slow)
       for case in (("fit", 2, "blas"), ("predict", 1, "auto"), ("predict out", 2, "blas"),
-                   ("save", 1, "auto"), ("load", 1, "auto")))])
+                   ("save", 1, "auto"), ("load", 1, "auto"), ("checkpoint", 1, "auto")))])
 def test_each_allocation_fails_once(run_python, faults, where, action, n_threads, gemm):
     done = run_python(PROGRAM, where, action, n_threads, gemm, **faults,
                       PYTHONMALLOC="malloc", timeout=300)

@@ -341,6 +341,32 @@ def test_save(n, hidden, sender, tmp_path):
     judge(latencies, f"save, {path.stat().st_size / 2**20:.1f} MiB")
 
 
+@pytest.mark.parametrize("n", MOMENTS)
+def test_fit_with_a_checkpoint(n, sender, tmp_path):
+    """Each call goes on where the file stands; the last one has the bytes of an undisturbed fit."""
+    path = tmp_path / "fit.checkpoint"
+    X, y = problem(300, 20, 4)
+    epochs = 20 * n
+
+    def made():
+        return fastnn.MLP((20, 16, 4), output="softmax", random_state=0, n_threads=1)
+
+    wanted = made()
+    wanted.fit(X, y, epochs=epochs)
+
+    def fit():
+        made().fit(X, y, epochs=epochs, checkpoint=path, checkpoint_seconds=0)
+
+    latencies = []
+    for seconds in moments(n, 0.02):
+        latencies.append(sender.interrupt(fit, seconds)[0])
+        assert {file.name for file in tmp_path.iterdir()} <= {path.name}
+    net = made()
+    net.fit(X, y, epochs=epochs, checkpoint=path)
+    assert digest(net) == digest(wanted)
+    judge(latencies, "fit with a checkpoint")
+
+
 # ---- threads, handlers ----
 
 
