@@ -14,6 +14,7 @@ import os
 import time
 from dataclasses import dataclass, fields
 from numbers import Real
+from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -72,6 +73,7 @@ class Checkpoint:
 
     def __init__(self, path, seconds, fit, layout, n_states):
         self.path = io.check_place(os.path.realpath(path))
+        _try_folder(self.path)
         self.seconds = seconds
         self.fit = json.loads(io.canonical(fit))
         self.layout, self.n_states = layout, n_states
@@ -169,6 +171,15 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
         found[name] = None if rows is None else _digest(*rows)
     return found
+
+
+def _try_folder(path):
+    """Raises now what a write would raise after an epoch: that it is not allowed, or read-only."""
+    try:
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def _plain(value):

@@ -263,6 +263,8 @@ class MLP:
             On a wrong argument.
         ModelFormatError
             When the checkpoint is damaged, or one of a fit with other arguments or data.
+        OSError
+            When the checkpoint cannot be written; the parameters are those of the last epoch.
         RuntimeError
             While the network is being fitted in another thread, or in a callback of its own fit.
         KeyboardInterrupt

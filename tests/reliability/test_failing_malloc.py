@@ -199,7 +199,7 @@ assert state(again) == trained and again.predict(X).tobytes() == outputs.tobytes
     ("python", "create", 1, "auto"), ("python", "fit", 1, "auto"),
     *(pytest.param("python", *case, marks=pytest.mark.slow)
       for case in (("fit", 2, "blas"), ("predict", 1, "auto"), ("predict out", 2, "blas"),
-                   ("save", 1, "auto"), ("load", 1, "auto"), ("checkpoint", 1, "auto")))])
+                   ("save", 1, "auto"), ("load", 1, "auto")))])
 def test_each_allocation_fails_once(run_python, faults, where, action, n_threads, gemm):
     done = run_python(PROGRAM, where, action, n_threads, gemm, **faults,
                       PYTHONMALLOC="malloc", timeout=300)

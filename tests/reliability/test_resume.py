@@ -391,6 +391,13 @@ def test_other_files(path, tmp_path):
             fit(made(), checkpoint=place, checkpoint_seconds=-1)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder that not even root can write in")
+def test_a_folder_that_nobody_can_write_in():
+    """Found before the first epoch."""
+    with pytest.raises(OSError, match="'/proc/fit.checkpoint'"):
+        fit(made(), checkpoint="/proc/fit.checkpoint", callback=lambda *_: pytest.fail("too late"))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 def test_a_full_disk(path, tmp_path, monkeypatch):
     """OSError; the net keeps what it has learned, the file is the one of before."""
