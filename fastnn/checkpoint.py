@@ -133,6 +133,10 @@ class Checkpoint:
     def write(self, progress, trainer, history):
         """Replaces the file by one of this progress and of what the trainer holds."""
         progress.step = trainer.step
+        for name in self.losses:
+            if (entries := len(getattr(history, name))) != progress.epochs:
+                raise ValueError(f"history.{name} has {entries} entries after {progress.epochs} "
+                                 "epochs; with a checkpoint the callback must leave them alone")
         io.write(self.path, {
             "parameters": trainer.parameters,
             **{f"optimizer.{i}": state for i, state in enumerate(trainer.optimizer_state)},

@@ -391,6 +391,16 @@ def test_other_files(path, tmp_path):
             fit(made(), checkpoint=place, checkpoint_seconds=-1)
 
 
+def test_a_callback_that_changes_the_history(path):
+    """Refused, rather than written to a file that cannot be read."""
+    fit(made(), epochs=2, checkpoint=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"history\.loss has 0 entries after 3 epochs"):
+        fit(made(), checkpoint=path, checkpoint_seconds=0,
+            callback=lambda epoch, net, history: history.loss.clear())
+    assert path.read_bytes() == before
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="a folder that not even root can write in")
 def test_a_folder_that_nobody_can_write_in():
     """Found before the first epoch."""
