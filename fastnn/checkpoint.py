@@ -38,6 +38,7 @@ class Progress:
     epochs_before : int
         That the network had been trained before this fit.
     parameters : flat array
+        Like the states, until the trainer has them.
     epochs, step : int
         Epochs and steps of the optimizer that this fit has done.
     ended : bool
@@ -48,7 +49,7 @@ class Progress:
 
     seed: int
     epochs_before: int
-    parameters: np.ndarray
+    parameters: np.ndarray | None
     epochs: int = 0
     step: int = 0
     ended: bool = False

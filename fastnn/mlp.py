@@ -317,6 +317,7 @@ class MLP:
             trainer.parameters[:] = progress.parameters
             if progress.epochs:
                 trainer.set_state(progress.states, progress.step)
+            progress.parameters, progress.states = None, ()  # the trainer has them
             trainer.set_data(X, y, sample_weight)
             with single_threaded_blas():
                 self._run_epochs(trainer, optimizer, epochs, shuffle, history, evaluate, callback,

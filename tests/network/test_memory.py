@@ -80,17 +80,33 @@ def test_workspace_is_what_a_trainer_takes(name, gemm, n_threads, dtype):
     *((name, "auto") for name in LARGE)])
 def test_memory_of_a_fit(name, gemm, n_threads, dtype):
     """The trainer's, the order of the rows, and two vectors of parameters: the last finite ones and
-    those that the network gets."""
+    those that the network gets; no more with a callback."""
     cell = CELLS[name]
     X, y = cell.data(cell.batch, dtype)
     net = fastnn.MLP(cell.sizes, cell.activation, cell.output, dtype=dtype, random_state=0,
                      n_threads=n_threads, gemm=gemm)
     net.fit(X[:1], y[:1], epochs=1)  # what is imported and cached with the first call
     trainer = cell.trainer(dtype, gemm, "adam", n_threads)
-    with traced() as fit:
-        net.fit(X, y, epochs=1, batch_size=cell.batch)
-    allowed = bound(cell, trainer) + own_nbytes(trainer) + 2 * net.parameters.nbytes
-    assert fit.most <= allowed + PYTHON
+    for callback in (None, lambda *_: None):
+        with traced() as fit:
+            net.fit(X, y, epochs=2, batch_size=cell.batch, callback=callback)
+        assert fit.most <= bound(cell, trainer) + PYTHON
+
+
+def test_memory_of_a_fit_that_goes_on(tmp_path):
+    """What the file held is not kept beside the trainer's own."""
+    path, cell = tmp_path / "fit.checkpoint", CELLS["e"]
+    X, y = cell.data(cell.batch, "float32")
+    most = []
+    for epochs in (1, 2, 4, 6):
+        net = fastnn.MLP(cell.sizes, cell.activation, cell.output, random_state=0, n_threads=1)
+        with traced() as fit:
+            net.fit(X, y, epochs=epochs, batch_size=cell.batch, checkpoint=path,
+                    checkpoint_seconds=0)
+        most.append(fit.most)
+    # for a moment, before the two vectors of `test_memory_of_a_fit`: parameters and two states
+    assert max(most[2:]) <= most[1] + PYTHON
+    assert most[1] <= most[0] + 1.5 * net.parameters.nbytes
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
