@@ -115,10 +115,12 @@ def test_a_thousand_steps_allocate_no_more_than_ten(n_threads, run_python):
 # ---- Ctrl-C ----
 
 
-def interrupt_after(seconds, sent):
-    """Sends SIGINT to this process from another thread and notes when."""
+def interrupt_after(seconds, sent, begun=lambda: True):
+    """Sends SIGINT to this process from another thread, when the work has begun, and notes when."""
 
     def send():
+        while not begun():
+            time.sleep(0.001)
         sent.append(time.perf_counter())
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -155,7 +157,7 @@ def test_ctrl_c_within_one_epoch(n_threads, sizes, python_handler):
 
     trainer, sent = made(), []
     with single_threaded_blas():
-        timer = interrupt_after(0.2, sent)
+        timer = interrupt_after(0.2, sent, begun=lambda: trainer.step > 0)
         with pytest.raises(KeyboardInterrupt):
             trainer.run_epoch(order, learning_rate=1e-3)
         arrived = time.perf_counter()
