@@ -97,6 +97,45 @@ def test_the_bytes_of_one_thread(run_python, what, count):
     assert most <= 1 + count + 2 * blas + threads.MAX_LEADERS * (TEAM - 1)
 
 
+CALLERS = """
+from fastnn._training import Trainer
+
+count = int(sys.argv[1])
+X = rng.normal(size=(40_000, 64)).astype("f")
+y = rng.integers(0, 10, len(X)).astype(np.int32)
+
+
+def made():
+    trainer = Trainer((64, 64, 10), ("relu",), "softmax", "cross_entropy", dtype="f",
+                      optimizer=fastnn.SGD(0.1), batch_size=400, n_threads=1, gemm="blas")
+    for w in trainer.weights:
+        w[:] = np.random.default_rng(0).normal(size=w.shape) / 8
+    trainer.set_data(X, y)
+    return trainer
+
+
+def epoch(trainer):
+    trainer.run_epoch(learning_rate=0.1)
+    return trainer.parameters.tobytes()
+
+
+wanted = epoch(made())
+trainers = [made() for _ in range(count)]
+results, _ = together(count, lambda: epoch(trainers.pop()))
+print(len(results), sum(result != wanted for result in results))
+"""
+
+
+@pytest.mark.slow
+def test_long_epochs_of_many_blas_callers(run_python):
+    """More of them at a time than OpenBLAS has room for: without a limit it warns, or memory is
+    overwritten."""
+    done = run_python(COMMON + CALLERS, 300, OPENBLAS_NUM_THREADS=1)
+    assert done.returncode == 0, done.stderr
+    assert "OpenBLAS" not in done.stderr
+    assert done.stdout.split() == ["300", "0"]
+
+
 ONE_NET = """
 count = int(sys.argv[1])
 net = fitted()
