@@ -6,6 +6,7 @@ has occurred, may be raised, as by any arithmetic.
 """
 
 import os
+import pickle
 import random
 import signal
 import sys
@@ -16,6 +17,7 @@ import callers_state
 import numpy as np
 import pytest
 from callers_state import X86, changes, float_mode, set_float_mode, state
+from threadpoolctl import threadpool_limits
 
 import fastnn
 
@@ -79,8 +81,16 @@ def failures():
         fastnn.load(__file__)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def two_threads_of_blas():
+    """More than the one thread that fits want: otherwise nothing would have to be restored."""
+    with threadpool_limits(2, user_api="blas"):
+        yield
+
+
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory):
+    fastnn.MLPClassifier  # noqa: B018, scikit-learn's import changes the environment
     before = state()
     found = work(tmp_path_factory.mktemp("wanted"))
     assert changes(before, state()) == []
@@ -104,20 +114,62 @@ def test_nothing_changes_by_errors(unchanged):
     failures()
 
 
-def test_nothing_changes_by_an_interrupt(unchanged):
-    def handler(*_):
+@pytest.fixture
+def alarm():
+    """Sets a handler, to be called every so many seconds (0: not yet)."""
+    before = signal.getsignal(signal.SIGALRM)
+
+    def start(handler, seconds):
+        signal.signal(signal.SIGALRM, handler)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+    yield start
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(params=["plain", "rounding up"])
+def mode(request):
+    """A float mode of this thread."""
+    if request.param == "plain" or not X86:
+        yield float_mode()
+        return
+    before = float_mode()
+    set_float_mode(callers_state.PLAIN | callers_state.ROUND_UP)
+    yield callers_state.PLAIN | callers_state.ROUND_UP
+    set_float_mode(before)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_nothing_changes_by_an_interrupt(alarm, mode, n_threads):
+    def stop(*_):
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        net = fastnn.MLP((20, 256, 3), output="softmax", random_state=0, gemm="blas", n_threads=2)
-        for call in (lambda: net.fit(X, Y, epochs=10**6),
-                     lambda: [net.predict(X) for _ in range(10**6)]):
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
-            with pytest.raises(KeyboardInterrupt):
-                call()
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    net = fastnn.MLP((20, 256, 3), output="softmax", random_state=0, gemm="blas",
+                     n_threads=n_threads)
+    many = np.zeros((200_000, 20), "float32")  # some 100 ms
+    alarm(stop, 0)
+    before = state()
+    for call in (lambda: net.fit(X, Y, epochs=10**6), lambda: net.predict(many)):
+        signal.setitimer(signal.ITIMER_REAL, 0.03)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+        assert changes(before, state()) == []
+
+
+@pytest.mark.skipif(not (X86 and hasattr(signal, "setitimer")), reason="sets MXCSR; POSIX timers")
+def test_a_handler_finds_the_callers_float_mode(alarm, mode):
+    """In the midst of an epoch, whose bits do not change by it."""
+    rows, labels = np.tile(X, (50, 1)).astype("float32"), np.tile(Y, 50).astype(np.int32)
+    net = fastnn.MLP((20, 64, 3), "tanh", "softmax", random_state=0, n_threads=1)
+    again, found = pickle.loads(pickle.dumps(net)), []
+    net.fit(rows, labels, epochs=3)
+    alarm(lambda *_: found.append((float_mode() ^ mode) & ~callers_state.FLAGS), 0.004)
+    again.fit(rows, labels, epochs=3)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert len(found) >= 3 and set(found) == {0}
+    assert again.parameters.tobytes() == net.parameters.tobytes()
 
 
 def test_nothing_changes_by_many_threads(unchanged, wanted, tmp_path):
