@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn
+from fastnn import validation
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None,
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -141,6 +142,53 @@ def test_out(data):
         with pytest.raises(ValueError, match="out is"):
             net.predict(X, out=out)
         untouched.check()
+
+
+def odd(name, shape, dtype):
+    """An array with one oddity alone: all else is as the compiled loops want it."""
+    dtype = np.dtype(dtype)
+    if name == "strided":
+        return np.zeros((shape[0], 2 * shape[1]), dtype)[:, ::2]
+    if name == "rows apart":
+        return np.zeros((shape[0], shape[1] + 1), dtype)[:, 1:]
+    if name == "reversed":
+        return np.zeros(shape, dtype)[::-1]
+    if name == "unaligned":
+        raw = np.zeros(int(np.prod(shape)) * dtype.itemsize + 1, np.uint8)
+        return raw[1:].view(dtype).reshape(shape)
+    return np.zeros(shape, dtype.newbyteorder() if name == "swapped" else dtype,
+                    order="F" if name == "column-major" else "C")
+
+
+ODD = ["strided", "rows apart", "reversed", "unaligned", "swapped", "column-major"]
+
+
+@pytest.mark.parametrize("name", [*ODD, "read-only", "other dtype", "subclass"])
+def test_out_of_one_oddity(name, dtype):
+    net = fastnn.MLP((5, 4, 3), dtype=dtype, random_state=0, n_threads=1)
+    other = "float32" if dtype == "float64" else "float64"
+    out = odd(name, (6, 3), other if name == "other dtype" else dtype)
+    if name == "subclass":
+        out = out.view(np.memmap)
+    out.flags.writeable = name != "read-only"
+    with pytest.raises(ValueError, match="out is"):
+        net.predict(np.ones((6, 5), dtype), out=out)
+    assert not out.any()
+
+
+@pytest.mark.parametrize("name", [*ODD, "none"])
+def test_what_compiled_loops_read(name, dtype):
+    """Unaligned rows, too, are copied first, though x86 would read them."""
+    net = fastnn.MLP((5, 4, 3), dtype=dtype, random_state=0, n_threads=1)
+    X = odd(name, (6, 5), dtype)
+    X.flags.writeable = False
+    assert net._network.accepts(X) == (name == "none")
+    assert not net._network.accepts(X, writes=True)
+    assert fastnn._inference.is_ready(X, 5) == (name == "none")
+    assert not fastnn._inference.is_ready(X, 4)
+    found = validation.require("X", X, dtype)
+    assert (found is X) == (name == "none")
+    assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
 
 
 @settings(SETTINGS, max_examples=60)
