@@ -146,9 +146,9 @@ def test_nothing_changes_by_an_interrupt(alarm, mode, n_threads):
     def stop(*_):
         raise KeyboardInterrupt
 
-    net = fastnn.MLP((20, 256, 3), output="softmax", random_state=0, gemm="blas",
+    net = fastnn.MLP((20, 256, 256, 3), output="softmax", random_state=0, gemm="blas",
                      n_threads=n_threads)
-    many = np.zeros((200_000, 20), "float32")  # some 100 ms
+    many = np.zeros((200_000, 20), "float32")  # some 300 ms
     alarm(stop, 0)
     before = state()
     for call in (lambda: net.fit(X, Y, epochs=10**6), lambda: net.predict(many)):
@@ -164,9 +164,9 @@ def test_a_handler_finds_the_callers_float_mode(alarm, mode):
     rows, labels = np.tile(X, (50, 1)).astype("float32"), np.tile(Y, 50).astype(np.int32)
     net = fastnn.MLP((20, 64, 3), "tanh", "softmax", random_state=0, n_threads=1)
     again, found = pickle.loads(pickle.dumps(net)), []
-    net.fit(rows, labels, epochs=3)
+    net.fit(rows, labels, epochs=20)
     alarm(lambda *_: found.append((float_mode() ^ mode) & ~callers_state.FLAGS), 0.004)
-    again.fit(rows, labels, epochs=3)
+    again.fit(rows, labels, epochs=20)
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert len(found) >= 3 and set(found) == {0}
     assert again.parameters.tobytes() == net.parameters.tobytes()
