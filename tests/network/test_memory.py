@@ -1,5 +1,6 @@
 """What a fit takes beside its data: bounds, checked by NumPy's own count of its memory."""
 
+import os
 import tracemalloc
 from contextlib import contextmanager
 
@@ -8,11 +9,12 @@ import pytest
 from training_cells import CELLS, GEMMS, LARGE
 
 import fastnn
+from fastnn.plan import PANEL, PANEL_ROWS
 from fastnn.threads import single_threaded_blas
 
 # Tables of the epoch's tasks, buffers rounded up to cache lines, and for each thread the gradient
-# of one panel of weights (at most 8192 elements, 64 KiB in float64): more than small networks have
-# of parameters.
+# of one panel of weights, 8192 elements (64 KiB in float64) or 48 rows: more than small networks
+# have of parameters.
 CONSTANT = 2**16
 PYTHON = 2**14  # objects that are no arrays: of a trainer, or of a call
 
@@ -56,6 +58,19 @@ def test_workspace(name, gemm, n_threads, dtype):
         assert trainer.workspace_nbytes <= bound(cell, trainer)
 
 
+@pytest.mark.parametrize("gemm", GEMMS)
+@pytest.mark.parametrize("name", CELLS)
+def test_workspace_of_one_more_thread(name, gemm, dtype):
+    """Row-major the gradient of a panel; feature-major a scratch, and nothing of the network's."""
+    cell = CELLS[name]
+    one, two = (cell.trainer(dtype, gemm, "sgd", n_threads) for n_threads in (1, 2))
+    itemsize = one.dtype.itemsize
+    more = max(PANEL, PANEL_ROWS * max(cell.sizes)) * itemsize
+    if one.plan.layout == "columns":
+        more = 4 * cell.batch * sum(cell.sizes) * itemsize
+    assert two.workspace_nbytes - one.workspace_nbytes <= more + 1024
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("gemm", GEMMS)
 @pytest.mark.parametrize("name", CELLS)
@@ -63,7 +78,7 @@ def test_workspace_is_what_a_trainer_takes(name, gemm, n_threads, dtype):
     """When it is made; and its epochs take nothing more."""
     cell = CELLS[name]
     X, y = cell.data(50, dtype)
-    order = np.arange(50)
+    order = np.tile(np.arange(50), 1 if name in LARGE else 60)
     with traced() as made:
         trainer = cell.trainer(dtype, gemm, "adam", n_threads)
     arrays = trainer.workspace_nbytes + own_nbytes(trainer)
@@ -80,17 +95,19 @@ def test_workspace_is_what_a_trainer_takes(name, gemm, n_threads, dtype):
     *((name, "auto") for name in LARGE)])
 def test_memory_of_a_fit(name, gemm, n_threads, dtype):
     """The trainer's, the order of the rows, and two vectors of parameters: the last finite ones and
-    those that the network gets; no more with a callback."""
+    those that the network gets; with a callback a third, that of the epoch before."""
     cell = CELLS[name]
     X, y = cell.data(cell.batch, dtype)
     net = fastnn.MLP(cell.sizes, cell.activation, cell.output, dtype=dtype, random_state=0,
                      n_threads=n_threads, gemm=gemm)
     net.fit(X[:1], y[:1], epochs=1)  # what is imported and cached with the first call
     trainer = cell.trainer(dtype, gemm, "adam", n_threads)
-    for callback in (None, lambda *_: None):
+    order = len(X) * np.dtype(np.intp).itemsize
+    for vectors, callback in ((2, None), (3, lambda *_: None)):
         with traced() as fit:
             net.fit(X, y, epochs=2, batch_size=cell.batch, callback=callback)
-        assert fit.most <= bound(cell, trainer) + PYTHON
+        assert fit.most <= (trainer.workspace_nbytes + own_nbytes(trainer) + order
+                            + vectors * net.parameters.nbytes + PYTHON)
 
 
 def test_memory_of_a_fit_that_goes_on(tmp_path):
@@ -130,3 +147,32 @@ def test_rows_of_the_right_dtype_and_order_are_not_copied(sizes, gemm, n_threads
     with traced() as taken:  # a copy would have been seen
         net.fit(X, y, epochs=1)
     assert taken.most > X.nbytes
+
+
+PREDICT = """
+import sys
+import numpy as np
+import fastnn
+
+X = np.ones((400_000, 8), sys.argv[1])
+net = fastnn.MLP((8, *map(int, sys.argv[2:]), 1), dtype=X.dtype, random_state=0, n_threads=2)
+net.predict(X[:2000])
+
+
+def peak():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) * 1024
+
+
+before = peak()
+net.predict(X)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
+@pytest.mark.parametrize("hidden", [(32,), (100, 100)], ids=str)
+def test_predictions_go_block_by_block(hidden, dtype, run_python):
+    """Beside the result they take the activations of a few rows, not of all."""
+    done = run_python(PREDICT, dtype, *hidden)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 400_000 * np.dtype(dtype).itemsize + 2**22

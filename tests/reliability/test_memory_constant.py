@@ -1,5 +1,6 @@
 """A process that predicts and fits for ever: memory and threads stay as they are."""
 
+import ctypes
 import sys
 
 import pytest
@@ -7,11 +8,12 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 PROGRAM = """
-import gc, os, sys
+import os, pickle, signal, sys, tempfile, warnings
 import numpy as np
 import fastnn
 
 what, count, warm = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3000, 20)).astype("f")
 y = (X[:, 0] > 0).astype(np.int32)
@@ -35,6 +37,40 @@ def refused():
     sys.exit("a wrong X was taken")
 
 
+def refused_values():
+    try:
+        scaled.predict(bad)
+    except ValueError:
+        return
+    sys.exit("NaN was taken")
+
+
+def estimator():
+    fastnn.MLPClassifier((8,), max_iter=2, random_state=0).fit(X[:32], y[:32])
+
+
+def files():
+    net.save(path)
+    fastnn.load(path).predict(row)
+
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+
+def interrupted():
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        net.fit(X, y, epochs=10**6)
+    except KeyboardInterrupt:
+        return
+
+
+signal.signal(signal.SIGALRM, stop)
+path = os.path.join(tempfile.gettempdir(), f"fastnn-test-{os.getpid()}")
+scaled = fastnn.Predictor(net, scaler=fastnn.Scaler(np.ones(20), np.full(20, 3.0)))
+bad = np.full((1, 20), np.nan)
+packed = fastnn.MLP((20, 1100, 2), output="softmax", random_state=0, n_threads=1)
 CALLS = {
     "rows": lambda: net.predict(row),
     "teams": lambda: wide.predict(X[:300]),
@@ -42,21 +78,61 @@ CALLS = {
     "blas": lambda: blas.fit(X[:32], y[:32], epochs=1),
     "fresh": fresh,
     "errors": refused,
+    "values": refused_values,
+    "scaled": lambda: scaled.predict(few),
+    "float64": lambda: net.predict(few.astype(float)),
+    "packed": lambda: packed.predict(X[:500]),
+    "loss": lambda: net.loss_and_grad(few, y[:200]),
+    "pickle": lambda: pickle.loads(pickle.dumps(net)),
+    "estimator": estimator,
+    "files": files,
+    "interrupts": interrupted,
 }
+net.fit(X, y, epochs=1)  # imports
 call = CALLS[what]
 
 
-def resident():
+try:
+    for _ in range(warm):
+        call()
+    before = state()
+    for _ in range(count):
+        call()
+    print(*(after - at for at, after in zip(before, state())))
+finally:
+    if os.path.exists(path):
+        os.remove(path)
+"""
+
+RESIDENT = """
+import gc, os
+
+
+def state():
     gc.collect()
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return (int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            len(os.listdir("/proc/self/task")))
+"""
+
+# bytes that malloc and mmap have given out, and Python's own blocks
+TAKEN = """
+import ctypes, gc, sys
 
 
-for _ in range(warm):
-    call()
-before, threads = resident(), len(os.listdir("/proc/self/task"))
-for _ in range(count):
-    call()
-print(resident() - before, len(os.listdir("/proc/self/task")) - threads)
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+        "fordblks", "keepcost")]
+
+
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Info
+
+
+def state():
+    gc.collect()
+    info = mallinfo()
+    return info.uordblks + info.hblkhd, sys.getallocatedblocks()
 """
 
 
@@ -69,9 +145,24 @@ print(resident() - before, len(os.listdir("/proc/self/task")) - threads)
     pytest.param("blas", 10**4, 500, marks=pytest.mark.slow)])
 def test_resident_memory(run_python, what, count, warm):
     """Within 1 MiB after a warm-up."""
-    done = run_python(PROGRAM, what, count, warm, timeout=600)
+    done = run_python(RESIDENT + PROGRAM, what, count, warm, timeout=600)
     assert done.returncode == 0, done.stderr
     grown, threads = map(int, done.stdout.split())
     print(f"{count} x {what}: {grown / 1024:.0f} KiB more")
     assert grown <= 2**20
     assert threads == 0
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts glibc's memory")
+@pytest.mark.parametrize("what, count", [
+    ("rows", 5000), ("teams", 300), ("refit", 2000), ("blas", 1000), ("fresh", 1000),
+    ("errors", 2000), ("values", 2000), ("scaled", 2000), ("float64", 2000), ("packed", 1000),
+    ("loss", 1000), ("pickle", 2000), ("estimator", 300), ("files", 300), ("interrupts", 400)])
+def test_nothing_is_kept(run_python, what, count):
+    """Less than half of malloc's smallest block for each call, and of Python's not one in two."""
+    done = run_python(TAKEN + PROGRAM, what, count, max(50, count // 10))
+    assert done.returncode == 0, done.stderr
+    kept, blocks = map(int, done.stdout.split())
+    print(f"{count} x {what}: {kept} bytes, {blocks} blocks more")
+    assert kept < 8 * count
+    assert blocks < 300 + count / 2
