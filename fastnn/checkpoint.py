@@ -73,7 +73,7 @@ class Checkpoint:
     """
 
     def __init__(self, path, seconds, fit, layout, n_states):
-        self.path = io.check_place(os.path.realpath(path))
+        self.path = io.check_place(os.path.realpath(os.fsdecode(path)))
         _try_folder(self.path)
         self.seconds = seconds
         self.fit = json.loads(io.canonical(fit))
@@ -96,7 +96,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        arrays, settings, _ = io.read(self.path, self._expected, FILE_BYTES)
+        arrays, settings, _ = io.read(self.path, self._expected, FILE_BYTES, "checkpoint")
         for name in self.losses:
             setattr(history, name, arrays[name].tolist())
         # copies: a mapped file cannot be replaced everywhere

@@ -88,7 +88,7 @@ def _little_endian(array):
 
 def check_place(path):
     """The path of a file that can be written: its folder exists."""
-    path = Path(path)
+    path = Path(os.fsdecode(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
     if path.is_dir():
@@ -138,7 +138,7 @@ def write_atomically(path, *pieces):
         sync_folder(path.parent)
 
 
-def read(path, expected, max_bytes=MAX_BYTES):
+def read(path, expected, max_bytes=MAX_BYTES, what="model"):
     """Arrays and settings of a file that `write` wrote.
 
     The safetensors library would take headers of 100 MB and keys that stand twice, and end in a
@@ -153,6 +153,8 @@ def read(path, expected, max_bytes=MAX_BYTES):
         before it has agreed.
     max_bytes : int
         Larger files are refused.
+    what : str
+        What it should be, for messages.
 
     Returns
     -------
@@ -174,7 +176,7 @@ def read(path, expected, max_bytes=MAX_BYTES):
     except ModelFormatError as error:
         raise ModelFormatError(f"{name!r} {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelFormatError(f"{name!r} is not a model of fastnn: {error}") from None
+        raise ModelFormatError(f"{name!r} is not a {what} of fastnn: {error}") from None
 
 
 def _read(name, expected, max_bytes):

@@ -64,7 +64,8 @@ def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards,
 
 @pytest.mark.parametrize("name", ["sgd with momentum", "adam", "dropout", "sparse", "poisson"])
 def test_float32(name, path):
-    """Single precision follows the twin as far as its rounding allows."""
+    """Single precision follows the twin as far as its rounding allows: seldom does it decide whether
+    a relu passes, and moves single weights by more than others. Worst of all cases: 1.4e-5."""
     case = CASES[name]
     trainer = case.trainer(dtype="float32")
     losses = case.run(trainer)
@@ -72,7 +73,7 @@ def test_float32(name, path):
     assert losses == pytest.approx(wanted, rel=2e-4)
     for got, expected in zip(trainer.weights, twin.weights, strict=True):
         assert got.dtype == np.float32
-        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-4)
+        assert np.linalg.norm(got - expected) <= 5e-5 * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

@@ -386,6 +386,8 @@ def test_other_files(path, tmp_path):
         fit(made(), checkpoint=tmp_path / "none" / "fit.checkpoint")
     with pytest.raises(TypeError):
         fit(made(), checkpoint=True)
+    with pytest.raises(ModelFormatError, match="is a model, not a checkpoint"):
+        fit(made(), checkpoint=os.fsencode(path))
     for place in (path, None):
         with pytest.raises(ValueError, match="checkpoint_seconds=-1"):
             fit(made(), checkpoint=place, checkpoint_seconds=-1)
