@@ -64,8 +64,8 @@ def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards,
 
 @pytest.mark.parametrize("name", ["sgd with momentum", "adam", "dropout", "sparse", "poisson"])
 def test_float32(name, path):
-    """Single precision follows the twin as far as its rounding allows: seldom does it decide whether
-    a relu passes, and moves single weights by more than others. Worst of all cases: 1.4e-5."""
+    """Single precision follows the twin as far as its rounding allows: seldom it decides whether a
+    relu passes, and moves some weights more than others. Worst of all cases: 1.4e-5."""
     case = CASES[name]
     trainer = case.trainer(dtype="float32")
     losses = case.run(trainer)
