@@ -97,8 +97,10 @@ def test_prediction_is_the_twins(kind, activation, dtype):
     X = rows(kind, dtype)
     net = made("identity", 2, dtype, activation)
     rtol = 1e-11 if dtype == "float64" else 2e-5
-    np.testing.assert_allclose(net.predict(X), reference.Twin.of(net).predict(X), rtol=rtol,
-                               atol=rtol / 100)
+    wanted = reference.Twin.of(net).predict(X)
+    # where large terms cancel, rounding is that of the terms
+    np.testing.assert_allclose(net.predict(X), wanted, rtol=rtol,
+                               atol=rtol / 100 * max(1, 10 * abs(wanted).max()))
 
 
 def test_predictions_keep_subnormals(dtype):
