@@ -73,7 +73,7 @@ class Checkpoint:
     """
 
     def __init__(self, path, seconds, fit, layout, n_states):
-        self.path = io.check_place(os.path.realpath(os.fsdecode(path)))
+        self.path = io.check_place(os.path.realpath(path))
         _try_folder(self.path)
         self.seconds = seconds
         self.fit = json.loads(io.canonical(fit))
