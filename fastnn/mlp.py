@@ -295,12 +295,12 @@ class MLP:
         seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
         if callback is not None and not callable(callback):
             raise TypeError(f"callback={callback!r} must be callable")
-        evaluate = self._evaluator(validation_data, info)
+        held_out = self._check_validation_data(validation_data, info)
+        evaluate = None if held_out is None else self._evaluator(held_out, info)
         history = History(validates=evaluate is not None)
         with sole_fit(self):
             progress = Progress(self._seed, self._epochs_done, self.parameters)
             if checkpoint is not None:
-                held_out = evaluate and self._check_data(*validation_data, None, info)
                 fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
                                    batch_size=batch_size, shuffle=shuffle, alpha=alpha)
                 checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
@@ -373,15 +373,18 @@ class MLP:
         y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
         return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
 
-    def _evaluator(self, data, info):
-        """A function from parameters to the loss on other data, or None."""
+    def _check_validation_data(self, data, info):
         if data is None:
             return None
         try:
             X, y = data
         except (TypeError, ValueError):
             raise ValueError("validation_data must be a pair (X, y)") from None
-        trainer = self._trainer(X, y, None, info, alpha=0.0)
+        return self._check_data(X, y, None, info)
+
+    def _evaluator(self, data, info):
+        """A function from parameters to the loss on other data, as `_check_data` gives them."""
+        trainer = self._trainer(data, info, alpha=0.0)
 
         def evaluate(parameters):
             trainer.parameters[:] = parameters
@@ -389,11 +392,12 @@ class MLP:
 
         return evaluate
 
-    def _trainer(self, X, y, sample_weight, info, alpha):
-        """A `Trainer` without optimizer, for losses and gradients at the current parameters."""
+    def _trainer(self, data, info, alpha):
+        """A `Trainer` without optimizer, for losses and gradients at the current parameters, on
+        data as `_check_data` gives them."""
         from fastnn._training import Trainer
 
-        X, y, sample_weight = self._check_data(X, y, sample_weight, info)
+        X, y, sample_weight = data
         trainer = Trainer(
             self.sizes, self.activations, self.output, info.name, dtype=self.dtype, optimizer=None,
             batch_size=min(X.shape[0], 1024), n_threads=self._threads, gemm=self.gemm,
@@ -427,7 +431,7 @@ class MLP:
         from fastnn.threads import single_threaded_blas
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
-        trainer = self._trainer(X, y, sample_weight, info, alpha)
+        trainer = self._trainer(self._check_data(X, y, sample_weight, info), info, alpha)
         with single_threaded_blas():
             return trainer.loss_and_grad(grad)
 
@@ -442,7 +446,7 @@ class MLP:
         from fastnn.threads import single_threaded_blas
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
-        trainer = self._trainer(X, y, None, info, alpha=0.0)
+        trainer = self._trainer(self._check_data(X, y, None, info), info, alpha=0.0)
         with single_threaded_blas():
             return trainer.deltas()
 
