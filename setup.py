@@ -159,7 +159,8 @@ def extensions():
     from Cython.Build import cythonize
 
     c_sources = {"_kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c"),
-                              str(CSRC / "team.c")]}
+                              str(CSRC / "team.c")],
+                 "_rows": [str(CSRC / "blas_gate.c")]}
     modules = [
         Extension(
             f"fastnn.{name}",

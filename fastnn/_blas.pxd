@@ -9,17 +9,25 @@ from scipy.linalg.cython_blas cimport dgemm, sgemm
 from fastnn._kernels cimport real
 
 
+cdef extern from "blas_gate.h" nogil:
+    void fnn_blas_gate_prepare()
+    void fnn_enter_blas()
+    void fnn_leave_blas()
+
+
 cdef inline void gemm(char* transpose_b, char* transpose_a, int rows, int columns, int inner,
                       const real* a, int lda, const real* b, int ldb, real* c,
                       int ldc) noexcept nogil:
     """C (rows, columns) = op(A) op(B), op(A) being (rows, inner)."""
     cdef real one = 1, zero = 0
+    fnn_enter_blas()
     if real is float:
         sgemm(transpose_b, transpose_a, &columns, &rows, &inner, &one, <float*>b, &ldb,
               <float*>a, &lda, &zero, c, &ldc)
     else:
         dgemm(transpose_b, transpose_a, &columns, &rows, &inner, &one, <double*>b, &ldb,
               <double*>a, &lda, &zero, c, &ldc)
+    fnn_leave_blas()
 
 
 cdef inline void product(int rows, int n_in, int n_out, const real* x, int ldx, const real* w,

@@ -9,7 +9,7 @@ parts.
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
-from fastnn._blas cimport product, product_dw, product_dx
+from fastnn._blas cimport fnn_blas_gate_prepare, product, product_dw, product_dx
 from fastnn._job cimport LOSS, UPDATE, Chunk, Job, TrainingLayer
 from fastnn._kernels cimport (
     FNN_ACT_identity,
@@ -28,6 +28,8 @@ from fastnn._kernels cimport (
     sum_columns,
     transpose,
 )
+
+fnn_blas_gate_prepare()
 
 
 cdef void gather_csr(const Job* job, ptrdiff_t start, ptrdiff_t rows, real* x) noexcept nogil:

@@ -109,6 +109,7 @@ int main(int argc, char **argv) {
         test_dispatch();
         test_serial_team();
         test_team();
+        test_blas_gate();
         return failures > 0;
     }
     if (argc != 3 || !choose_buffers(argv[2])) return usage();

@@ -60,5 +60,6 @@ void test_registry(void);
 void test_dispatch(void);
 void test_team(void);
 void test_serial_team(void);
+void test_blas_gate(void);
 
 #endif

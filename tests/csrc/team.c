@@ -130,6 +130,8 @@ static void test_claims(void) {
     CHECK(!fnn_claim(&p, 0, first), "a task of a phase that is over");
     fnn_close(&p);
     CHECK(fnn_await(&p, second) < 0, "closed");
+    int64_t value = 4;
+    CHECK(!FNN_REPLACE(&value, 5, 6) && value == 4, "replaced another value");
 }
 
 static void test_float_mode(void) {

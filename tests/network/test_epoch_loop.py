@@ -51,20 +51,21 @@ def test_memory_does_not_grow_with_the_steps(n_threads):
     """Neither what an epoch leaves behind nor the most it needs at a time."""
     trainer = trainer_of_case(n_threads)
     orders = {steps: order_of(steps) for steps in (10, 1000)}
-    left, peak = {}, {}
+    left, peak = {10: [], 1000: []}, {10: [], 1000: []}
     tracemalloc.start()
     try:
         with single_threaded_blas():
-            for steps in (10, 1000, 10, 1000):  # the last two count: everything is warm then
+            for steps in (10, 1000) * 5:
                 tracemalloc.reset_peak()
                 before, (current, _) = sys.getallocatedblocks(), tracemalloc.get_traced_memory()
                 trainer.run_epoch(orders[steps], learning_rate=1e-3)
-                left[steps] = sys.getallocatedblocks() - before
-                peak[steps] = tracemalloc.get_traced_memory()[1] - current
+                left[steps].append(sys.getallocatedblocks() - before)
+                peak[steps].append(tracemalloc.get_traced_memory()[1] - current)
     finally:
         tracemalloc.stop()
-    assert abs(left[1000] - left[10]) <= 2  # the float that is returned, the counts themselves
-    assert peak[1000] == pytest.approx(peak[10], abs=200)
+    # the least: other threads of the test runner, and its hooks in the collector, take memory too
+    assert abs(min(left[1000]) - min(left[10])) <= 2  # the float returned, the counts themselves
+    assert min(peak[1000]) == pytest.approx(min(peak[10]), abs=200)
 
 
 COUNT = CASE + """

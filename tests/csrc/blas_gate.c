@@ -1,0 +1,76 @@
+/* blas_gate.c: a fork beside a thread in BLAS, and from within BLAS. */
+#include "check.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int patience;
+#define FNN_FORK_PATIENCE patience
+#include <blas_gate.c> /* of csrc/; in quotes it would be this file */
+
+enum { PRODUCTS = 200000, FORKS = 50 };
+
+static long unguarded; /* threads between enter and leave, as they count themselves */
+static int stop;
+
+static void *multiply(void *nothing) {
+    for (int i = 0; i < PRODUCTS && !READ(stop); i++) {
+        fnn_enter_blas();
+        ADD(unguarded, 1);
+        ADD(unguarded, -1);
+        fnn_leave_blas();
+    }
+    return nothing;
+}
+
+static int child_is_well(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        int free = unguarded == 0;
+        fnn_enter_blas(); /* waits for nobody */
+        fnn_leave_blas();
+        /* not by _exit, where ThreadSanitizer complains of the threads that are not there */
+        kill(getpid(), free && inside == 0 && forking == 0 ? SIGKILL : SIGTERM);
+    }
+    int status = 0;
+    return waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+           WTERMSIG(status) == SIGKILL;
+}
+
+static void *enter_late(void *nothing) {
+    fnn_enter_blas();
+    ADD(unguarded, 1);
+    return nothing;
+}
+
+static void test_who_comes_waits(void) {
+    pthread_t late;
+    before_fork();
+    pthread_create(&late, NULL, enter_late, NULL);
+    for (int i = 0; i < 500; i++) nap();
+    CHECK(READ(unguarded) == 0, "went in beside a fork");
+    after_in_parent();
+    pthread_join(late, NULL);
+    CHECK(unguarded == 1 && inside == 1, "did not go in after the fork");
+    unguarded = 0;
+    fnn_leave_blas();
+}
+
+void test_blas_gate(void) {
+    pthread_t threads[3];
+    fnn_blas_gate_prepare();
+    patience = 600;
+    for (int t = 0; t < 3; t++) pthread_create(&threads[t], NULL, multiply, NULL);
+    for (int i = 0; i < FORKS; i++) CHECK(child_is_well(), "fork %d while a thread is inside", i);
+    ADD(stop, 1);
+    for (int t = 0; t < 3; t++) pthread_join(threads[t], NULL);
+    CHECK(inside == 0 && forking == 0 && unguarded == 0, "all are out");
+    test_who_comes_waits();
+    patience = 0;
+    fnn_enter_blas();
+    CHECK(child_is_well(), "a fork from within");
+    after_in_child(); /* once where gcov sees it: a child that ends at once tells nothing */
+    CHECK(inside == 0 && forking == 0, "as in a child");
+}
