@@ -275,7 +275,10 @@ def coefficients(name, t, learning_rate, hyperparameters):
     for i in range(8):
         h[i] = hyperparameters[i] if i < len(hyperparameters) else 0.0
     fnn_step_coefficients(_OPTIMIZER_INDEX[name], t, learning_rate, h, c)
-    return np.array([c[i] for i in range(FNN_N_COEFFICIENTS)])
+    found = np.empty(FNN_N_COEFFICIENTS)
+    for i in range(FNN_N_COEFFICIENTS):
+        found[i] = c[i]
+    return found
 
 
 def update(name, w, g, states, coefficients, isa=None, decay=0.0, scale=1.0):

@@ -252,7 +252,10 @@ cdef class Trainer:
         for i, value in enumerate(optimizer.hyperparameters):
             self.job.hyperparameters[i] = value
         n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
-        self.optimizer_state = tuple(self.layout.allocate() for _ in range(n_state))
+        states = []
+        for _ in range(n_state):
+            states.append(self.layout.allocate())
+        self.optimizer_state = tuple(states)
         self.job.state0 = self.address(self.optimizer_state[0])
         if n_state > 1:
             self.job.state1 = self.address(self.optimizer_state[1])
@@ -442,7 +445,9 @@ cdef class Trainer:
         self.run(LOSS, None)  # brings W' up to date
         job.mode = GRADIENT
         scratch = self.scratch[0]
-        found = [np.empty((n_rows, size), self.dtype) for size in self.sizes[1:]]
+        found = []
+        for size in self.sizes[1:]:
+            found.append(np.empty((n_rows, size), self.dtype))
         for start in range(0, n_rows, job.shard_rows):
             rows = min(job.shard_rows, n_rows - start)
             if self.is_double:
