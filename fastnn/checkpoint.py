@@ -14,7 +14,6 @@ import os
 import time
 from dataclasses import dataclass, fields
 from numbers import Real
-from tempfile import TemporaryFile
 
 import numpy as np
 
@@ -180,9 +179,15 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
 
 def _try_folder(path):
     """Raises now what a write would raise after an epoch: that it is not allowed, or read-only."""
+    temporary = io.temporary_beside(path)
     try:
-        with TemporaryFile(dir=path.parent):
-            pass
+        try:
+            # not by tempfile: Ctrl-C between its opening and its file object loses a descriptor
+            open(temporary, "xb").close()
+            temporary.unlink()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 

@@ -116,11 +116,16 @@ def digest(metadata, arrays):
     return found.hexdigest()
 
 
+def temporary_beside(path):
+    """A name that no file has, in the same folder: from there it can be moved in one step."""
+    return path.with_name(f".fastnn-{os.urandom(8).hex()}")
+
+
 def write_atomically(path, *pieces):
     """Writes bytes, one piece after another: the old file or the new one is there, never half. Of
     an old file the new one has the permissions; a link stays a link."""
     path = Path(os.path.realpath(path))
-    temporary = path.with_name(f".fastnn-{os.urandom(8).hex()}")
+    temporary = temporary_beside(path)
     try:
         with open(temporary, "xb") as file:
             for view in map(memoryview, pieces):
