@@ -180,7 +180,7 @@ for _ in range(2):
     failing(10**9)  # what is imported and cached by the first call
 sweep()  # the places of errors are kept once, for tracebacks
 followed, grown = live(), []
-for _ in range(3):
+for _ in range(1 if action == "checkpoint" else 3):  # each of its cases fits three times
     before = in_use()
     number, errors = sweep()
     grown.append(in_use() - before)
@@ -203,17 +203,19 @@ assert state(again) == trained and again.predict(X).tobytes() == outputs.tobytes
     ("python", "create", 1, "auto"), ("python", "fit", 1, "auto"),
     *(pytest.param("python", *case, marks=pytest.mark.slow)
       for case in (("fit", 2, "blas"), ("predict", 1, "auto"), ("predict out", 2, "blas"),
-                   ("save", 1, "auto"), ("load", 1, "auto")))])
+                   ("save", 1, "auto"), ("load", 1, "auto"), ("checkpoint", 1, "auto")))])
 def test_each_allocation_fails_once(run_python, faults, where, action, n_threads, gemm):
     done = run_python(PROGRAM, where, action, n_threads, gemm, **faults,
-                      PYTHONMALLOC="malloc", timeout=300)
+                      PYTHONMALLOC="malloc", timeout=1200)
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout)
     number, errors, grown, live = map(int, done.stdout.split())
     assert number > 0 and errors > 0
     assert live == 0
-    # what NumPy and CPython lose when they fail themselves: no arrays of all these calls
-    assert grown < 100 * number + 30_000
+    # what NumPy and CPython lose when they fail themselves: no arrays of all these calls; but
+    # CPython 3.11 loses the arguments of a call that it finds no memory for the closure of, and a
+    # trainer with its workspace, which is written to a checkpoint, is 170 kB
+    assert grown < (400 if action == "checkpoint" else 100) * number + 30_000
 
 
 def test_no_list_comprehension_is_compiled():
