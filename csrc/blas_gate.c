@@ -7,7 +7,8 @@
 #include <time.h>
 
 /* A product takes milliseconds, seconds where many threads share a core.  Who forks in a signal
- * handler in the midst of its own product would wait for itself: it goes on after that long. */
+ * handler in the midst of its own product would wait for itself: it goes on after that long.  Its
+ * child, as that of any fork in a C handler, is good for an exec alone. */
 #ifndef FNN_FORK_PATIENCE
 #define FNN_FORK_PATIENCE 10 /* seconds */
 #endif
@@ -21,6 +22,12 @@ static long forking; /* threads that wait, or fork */
 static void nap(void) {
     struct timespec some = {0, 20000};
     nanosleep(&some, NULL);
+}
+
+static time_t seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
 }
 
 void fnn_enter_blas(void) {
@@ -37,7 +44,7 @@ void fnn_leave_blas(void) { ADD(inside, -1); }
 
 static void before_fork(void) {
     ADD(forking, 1);
-    for (time_t start = time(NULL); READ(inside) > 0 && time(NULL) - start < FNN_FORK_PATIENCE;)
+    for (time_t start = seconds(); READ(inside) > 0 && seconds() - start < FNN_FORK_PATIENCE;)
         nap();
 }
 

@@ -428,8 +428,8 @@ cdef class Trainer:
         weight = job.weight_sum
         penalty = 0.0
         for w in self.weights:
-            w = w.ravel()
-            penalty += float(np.dot(w, w)) if job.alpha else 0.0
+            # no np.dot: that is a BLAS with threads of its own, see csrc/blas_gate.h
+            penalty += float(np.square(w, dtype=np.float64).sum()) if job.alpha else 0.0
         if grad is not None:
             grad /= self.dtype.type(job.reduction * weight)
             if job.alpha:

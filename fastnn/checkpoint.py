@@ -54,6 +54,10 @@ class Progress:
     ended: bool = False
     states: tuple = ()
 
+    def plain(self):
+        """What of it the settings of a file hold."""
+        return {name: getattr(self, name) for name in (*COUNTS, "ended")}
+
 
 class Checkpoint:
     """The file of one fit.
@@ -132,19 +136,20 @@ class Checkpoint:
 
     def write(self, progress, trainer, history):
         """Replaces the file by one of this progress and of what the trainer holds."""
+        # No closure, which a comprehension is too: where it fails for lack of memory, CPython 3.11
+        # never lets go of the arguments.
         progress.step = trainer.step
+        arrays = {"parameters": trainer.parameters}
+        for i, state in enumerate(trainer.optimizer_state):
+            arrays[f"optimizer.{i}"] = state
         for name in self.losses:
-            if (entries := len(getattr(history, name))) != progress.epochs:
-                raise ValueError(f"history.{name} has {entries} entries after {progress.epochs} "
-                                 "epochs; with a checkpoint the callback must leave them alone")
-        io.write(self.path, {
-            "parameters": trainer.parameters,
-            **{f"optimizer.{i}": state for i, state in enumerate(trainer.optimizer_state)},
-            **{name: np.array(getattr(history, name), float) for name in self.losses},
-        }, {
-            "fit": self.fit,
-            "progress": {name: getattr(progress, name) for name in (*COUNTS, "ended")},
-        })
+            losses = getattr(history, name)
+            if len(losses) != progress.epochs:
+                raise ValueError(
+                    f"history.{name} has {len(losses)} entries after {progress.epochs} epochs; "
+                    "with a checkpoint the callback must leave them alone")
+            arrays[name] = np.array(losses, float)
+        io.write(self.path, arrays, {"fit": self.fit, "progress": progress.plain()})
         self.written = time.monotonic()
 
 

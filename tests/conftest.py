@@ -3,6 +3,7 @@
 pytest puts the folder of this file on the path, so that any test can say ``import reference``.
 """
 
+import gc
 import os
 import signal
 import subprocess
@@ -54,6 +55,19 @@ def run_python():
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C raises: by Python's own handler, whatever pytest or its plugins have put in its place,
+    and not in a callback of the garbage collector (hypothesis has one), where it would be lost."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    callbacks, gc.callbacks[:] = gc.callbacks[:], []
+    try:
+        yield
+    finally:
+        gc.callbacks[:] = callbacks
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

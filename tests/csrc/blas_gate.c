@@ -10,15 +10,17 @@ static int patience;
 #define FNN_FORK_PATIENCE patience
 #include <blas_gate.c> /* of csrc/; in quotes it would be this file */
 
-enum { PRODUCTS = 200000, FORKS = 50 };
+enum { FORKS = 50, SECONDS = 20 };
 
 static long unguarded; /* threads between enter and leave, as they count themselves */
+static long products;
 static int stop;
 
 static void *multiply(void *nothing) {
-    for (int i = 0; i < PRODUCTS && !READ(stop); i++) {
+    while (!READ(stop)) {
         fnn_enter_blas();
         ADD(unguarded, 1);
+        ADD(products, 1);
         ADD(unguarded, -1);
         fnn_leave_blas();
     }
@@ -29,10 +31,12 @@ static int child_is_well(void) {
     pid_t child = fork();
     if (child == 0) {
         int free = unguarded == 0;
+        alarm(SECONDS);
         fnn_enter_blas(); /* waits for nobody */
         fnn_leave_blas();
         /* not by _exit, where ThreadSanitizer complains of the threads that are not there */
         kill(getpid(), free && inside == 0 && forking == 0 ? SIGKILL : SIGTERM);
+        _exit(1);
     }
     int status = 0;
     return waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
@@ -61,9 +65,12 @@ static void test_who_comes_waits(void) {
 void test_blas_gate(void) {
     pthread_t threads[3];
     fnn_blas_gate_prepare();
-    patience = 600;
+    patience = SECONDS;
     for (int t = 0; t < 3; t++) pthread_create(&threads[t], NULL, multiply, NULL);
-    for (int i = 0; i < FORKS; i++) CHECK(child_is_well(), "fork %d while a thread is inside", i);
+    for (int i = 0; i < FORKS; i++) {
+        for (long before = READ(products); READ(products) < before + 100;) nap();
+        CHECK(child_is_well(), "fork %d beside products", i);
+    }
     ADD(stop, 1);
     for (int t = 0; t < 3; t++) pthread_join(threads[t], NULL);
     CHECK(inside == 0 && forking == 0 && unguarded == 0, "all are out");

@@ -16,7 +16,7 @@ ENDLESS = {"max_iter": 10**9, "tol": 0.0, "n_iter_no_change": np.inf, "random_st
 
 
 @pytest.fixture
-def interrupt(monkeypatch):
+def interrupt(monkeypatch, ctrl_c):
     """``interrupt(seconds, how)``: Ctrl-C so long after the training of the next fit has begun,
     as an alarm or from another thread. Earlier it would end the tests."""
     timers, planned = [], []

@@ -135,17 +135,9 @@ def interrupt_after(seconds, sent, begun=lambda: True):
     return timer
 
 
-@pytest.fixture
-def python_handler():
-    """pytest or its plugins may have put another handler in place of Python's own."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("sizes", [(64, 100, 10), (300, 800, 800, 10), (3, 4, 2)])
-def test_ctrl_c_within_one_epoch(n_threads, sizes, python_handler):
+def test_ctrl_c_within_one_epoch(n_threads, sizes, ctrl_c):
     """It arrives in the middle of a long epoch, and the trainer stands after a whole step."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, sizes[0])).astype("float32")
@@ -176,7 +168,7 @@ def test_ctrl_c_within_one_epoch(n_threads, sizes, python_handler):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_ctrl_c_leaves_a_usable_model(n_threads, python_handler):
+def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(5000, 64)), rng.integers(0, 10, 5000)
     net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=n_threads)

@@ -31,8 +31,8 @@ while line := sys.stdin.readline():
 class Sender:
     """Another process that sends SIGINT to this one. (A thread of this one would want its GIL.)
 
-    CPython loses what a handler raises while a `__del__` or a callback of the garbage collector
-    runs, which hypothesis has: it is then sent again, and counted in `lost`.
+    CPython loses what a handler raises while a `__del__` runs: it is then sent again, and counted
+    in `lost`.
     """
 
     def __init__(self):

@@ -31,15 +31,11 @@ LATE, LATEST = 0.02, 2.0  # share that may be late for it; seconds, whatever the
 
 
 @pytest.fixture
-def sender():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    hooks, gc.callbacks[:] = gc.callbacks[:], []  # hypothesis' one loses the Ctrl-C it meets
+def sender(ctrl_c):
     sender = Sender()
     yield sender
     sender.close()
-    gc.callbacks[:] = hooks
     assert sender.lost <= 2
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)
@@ -445,7 +441,7 @@ def test_a_handler_finds_the_callers_float_mode(what):
         assert net.predict(X).tobytes() == wanted
 
 
-def test_any_exception_of_a_handler_comes_through():
+def test_any_exception_of_a_handler_comes_through(ctrl_c):
     """Time limits are made of an alarm whose handler raises."""
 
     class TimeLimit(Exception):
@@ -469,7 +465,7 @@ def test_any_exception_of_a_handler_comes_through():
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_wide_step_is_given_up_in_its_midst():
+def test_a_wide_step_is_given_up_in_its_midst(ctrl_c):
     """Forward and backward of one batch take longer than Ctrl-C may; nothing is updated then.
 
     Where the machine is busy a moment may miss the step, so several are tried, and each net has to
