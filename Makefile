@@ -93,6 +93,8 @@ BUILD_SANITIZED = $(PY) setup.py -q build --build-base build/$@ --build-lib $(SA
 # -P: the modules in this folder would come first otherwise; -s: a finding ends the interpreter, and
 # what pytest has captured would be lost
 TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -s -m "not slow" $(PYTEST_ARGS)
+UNDER_ASAN = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
 C_TESTS = $(PY) -m pytest tests/test_c_kernels.py -s
 
 # -fwrapv, one of CPython's own flags, would hide the overflow of signed integers
@@ -100,10 +102,10 @@ asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan 
 	CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 		CFLAGS="-g -fno-omit-frame-pointer -fno-wrapv" $(BUILD_SANITIZED)
 	$(C_TESTS) -k "undefined or sanitized"
-	LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-		ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
-		$(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io \
-			tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py)
+	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io \
+		tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py)
+	$(if $(TESTS),,$(UNDER_ASAN) $(TEST_SANITIZED) tests/reliability/test_failing_malloc.py \
+		-m slow -k "not checkpoint")
 
 tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSanitizer
 	CC="gcc -fsanitize=thread" CFLAGS="-g -fno-omit-frame-pointer" $(BUILD_SANITIZED)
