@@ -14,6 +14,7 @@ import json
 import math
 import os
 import stat
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,15 @@ def write(path, arrays, settings):
         "fastnn_format": ".".join(map(str, FORMAT)),
         "fastnn_version": __version__,
     }
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    metadata["sha256"] = digest(metadata, arrays)
-    names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))  # aligned so
-    header = _header(metadata, [(name, arrays[name]) for name in names])
+    named = [(name, np.ascontiguousarray(array)) for name, array in arrays.items()]
+    metadata["sha256"] = digest(metadata, dict(named))
+    named.sort(key=lambda item: (-item[1].itemsize, item[0]))  # aligned so
+    header = _header(metadata, named)
     if len(header) > MAX_HEADER_BYTES:
         raise ValueError(f"names and settings take {len(header)} bytes, a model file has room for "
                          f"{MAX_HEADER_BYTES}; fewer or shorter names would fit")
     write_atomically(path, len(header).to_bytes(8, "little"), header,
-                     *(_little_endian(arrays[name]) for name in names))
+                     *(_little_endian(array) for _, array in named))
 
 
 def _header(metadata, arrays):
@@ -106,11 +107,11 @@ def digest(metadata, arrays):
     and plain values."""
     from hashlib import sha256
 
-    names = sorted(arrays)
-    tensors = [[name, arrays[name].dtype.name, list(arrays[name].shape)] for name in names]
+    named = sorted(arrays.items(), key=itemgetter(0))
+    tensors = [[name, array.dtype.name, list(array.shape)] for name, array in named]
     found = sha256(canonical([metadata, tensors]).encode())
-    for name in names:
-        data = _little_endian(arrays[name])
+    for _, array in named:
+        data = _little_endian(array)
         for start in range(0, data.size, SLICE):
             found.update(data[start:start + SLICE])
     return found.hexdigest()

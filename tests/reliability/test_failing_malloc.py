@@ -180,7 +180,7 @@ for _ in range(2):
     failing(10**9)  # what is imported and cached by the first call
 sweep()  # the places of errors are kept once, for tracebacks
 followed, grown = live(), []
-for _ in range(1 if action == "checkpoint" else 3):  # each of its cases fits three times
+for _ in range(2 if action == "checkpoint" else 3):  # each of its cases fits three times
     before = in_use()
     number, errors = sweep()
     grown.append(in_use() - before)
