@@ -91,7 +91,7 @@ bench: $(VENV)/.installed $(VENV)/.extra-bench  ## run every benchmark once, rou
 SANITIZED = build/$@/lib
 BUILD_SANITIZED = $(PY) setup.py -q build --build-base build/$@ --build-lib $(SANITIZED)
 # -P: the modules in this folder would come first otherwise; -s: a finding ends the interpreter, and
-# what pytest has captured would be lost
+# what pytest has captured would be lost; of two -m the later one holds
 TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -s -m "not slow" $(PYTEST_ARGS)
 UNDER_ASAN = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
