@@ -121,6 +121,24 @@ typedef struct {
                                                const R *z, const int32_t *labels, const R *s,      \
                                                double ceiling, R *dz);                             \
         void (*vecmath[FNN_N_VECMATH])(ptrdiff_t n, const R *x, R *out);                           \
+        /* layer normalisation (Ba, Kiros & Hinton 2016) of each row:                              \
+         * z = gain (x - mean) / sqrt(variance + eps) + bias; x (rows, n; ldx), gain and bias (n), \
+         * z (rows, n; ldz); stats (rows, 2) = mean and 1 / sqrt(variance + eps) of each row, or   \
+         * NULL; z may be x where ldz == ldx */                                                    \
+        void (*layer_norm)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *gain,  \
+                           const R *bias, double eps, R *z, ptrdiff_t ldz, R *stats);              \
+        /* its gradient with respect to x: dx (rows, n; lddx) from dz (rows, n; lddz), x, stats,   \
+         * gain; dx may be dz where lddx == lddz */                                                \
+        void (*layer_norm_backward)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,      \
+                                    const R *x, ptrdiff_t ldx, const R *stats, const R *gain,      \
+                                    R *dx, ptrdiff_t lddx);                                        \
+        /* dgain (n) = sum over rows of dz (rows, n; lddz) times (x - mean) / deviation,           \
+         * x (rows, n; ldx); for any range of columns: the pointers then begin there */            \
+        void (*layer_norm_gain)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,          \
+                                const R *x, ptrdiff_t ldx, const R *stats, R *dgain);              \
+        /* out (rows, n; ldout) = x (rows, n; ldx) + y (rows, n; ldy); out may be x or y */        \
+        void (*add_rows)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *y,       \
+                         ptrdiff_t ldy, R *out, ptrdiff_t ldout);                                  \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

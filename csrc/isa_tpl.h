@@ -22,6 +22,7 @@
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "kernels_tpl.h"
+#include "norm_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S
@@ -34,6 +35,7 @@
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "kernels_tpl.h"
+#include "norm_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S

@@ -41,4 +41,8 @@
     .transpose = S(transpose),
     .row_products = S(row_products),
     .vecmath = {S(vec_exp), S(vec_log), S(vec_log1p), S(vec_tanh), S(vec_sigmoid), S(vec_normcdf)},
+    .layer_norm = S(layer_norm),
+    .layer_norm_backward = S(layer_norm_backward),
+    .layer_norm_gain = S(layer_norm_gain),
+    .add_rows = S(add_rows),
 #undef FNN_ACTIVATION_ALIAS

@@ -87,6 +87,7 @@ static void test_kernels(const fnn_kernels *kernels) {
     test_losses(kernels);
     test_products(kernels);
     test_updates(kernels);
+    test_norm(kernels);
     test_random(kernels);
 }
 
