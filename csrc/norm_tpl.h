@@ -2,32 +2,86 @@
  * what each function does.  A row's result depends on that row alone.
  *
  * The mean is rounded to R, and `low` is what the rounding lost.  Where the mean is large against
- * the deviations x - mean is exact, so the result is as good as the numbers of the row. */
+ * the deviations x - mean is exact, so the result is as good as the numbers of the row.
+ *
+ * The sums over a row are made of vectors, in double.  Plain loops with an array of partial sums
+ * took twice as long: gcc 12 keeps that array, or a part of it, in memory. */
+
+/* a vector of R as doubles, and sums of such */
+#ifdef DHIGH
+typedef struct { D low, high; } S(doubles);
+ALWAYS_INLINE S(doubles) S(widen)(V v) { return (S(doubles)){DLOW(v), DHIGH(v)}; }
+ALWAYS_INLINE S(doubles) S(add)(S(doubles) a, S(doubles) b) {
+    return (S(doubles)){DADD(a.low, b.low), DADD(a.high, b.high)};
+}
+ALWAYS_INLINE S(doubles) S(add_product)(S(doubles) a, S(doubles) b, S(doubles) c) {
+    return (S(doubles)){DFMA(a.low, b.low, c.low), DFMA(a.high, b.high, c.high)};
+}
+ALWAYS_INLINE double S(total)(S(doubles) a) { return DSUM(DADD(a.low, a.high)); }
+#else
+typedef struct { D all; } S(doubles);
+ALWAYS_INLINE S(doubles) S(widen)(V v) { return (S(doubles)){DLOW(v)}; }
+ALWAYS_INLINE S(doubles) S(add)(S(doubles) a, S(doubles) b) {
+    return (S(doubles)){DADD(a.all, b.all)};
+}
+ALWAYS_INLINE S(doubles) S(add_product)(S(doubles) a, S(doubles) b, S(doubles) c) {
+    return (S(doubles)){DFMA(a.all, b.all, c.all)};
+}
+ALWAYS_INLINE double S(total)(S(doubles) a) { return DSUM(a.all); }
+#endif
+
+/* Walks along a row: TERM(sum, i, READ, KEEP) adds the vector at element i to the sums with number
+ * `sum`, 0 or 1 in turn, because two sums side by side do not wait for each other.  READ(p) reads a
+ * vector at p; KEEP(v) is v with 0 in the lanes that lie behind the row. */
+#define READ_ALL(p) VLOAD(p)
+#define KEEP_ALL(v) (v)
+#define READ_ROW(p) VLOAD_PART(p, mask)
+#define KEEP_ROW(v) VPART(v, mask)
+#define ALONG_A_ROW(n, TERM)                                                                       \
+    do {                                                                                           \
+        ptrdiff_t i = 0;                                                                           \
+        for (; i + 2 * VLANES <= n; i += 2 * VLANES) {                                             \
+            TERM(0, i, READ_ALL, KEEP_ALL)                                                         \
+            TERM(1, i + VLANES, READ_ALL, KEEP_ALL)                                                \
+        }                                                                                          \
+        for (; i < n; i += VLANES) {                                                               \
+            VMASK_T mask = VMASK(n - i < VLANES ? n - i : VLANES);                                 \
+            TERM(0, i, READ_ROW, KEEP_ROW)                                                         \
+        }                                                                                          \
+    } while (0)
+
+ALWAYS_INLINE double S(row_sum)(ptrdiff_t n, const R *x) {
+    S(doubles) total0 = S(widen)(VSET(0)), total1 = total0;
+#define TERM(sum, i, READ, KEEP) total##sum = S(add)(total##sum, S(widen)(READ(x + (i))));
+    ALONG_A_ROW(n, TERM);
+#undef TERM
+    return S(total)(S(add)(total0, total1));
+}
 
 /* sums over a row of: d = x - mean, d^2 */
 typedef struct { double d, square; } S(deviations);
 
-static S(deviations) S(deviations_of)(ptrdiff_t n, const R *x, R mean) {
-    double d_lane[LANES] = {0}, square_lane[LANES] = {0};
-    S(deviations) total = {0, 0};
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        ptrdiff_t count = n - i < LANES ? n - i : LANES;
-        for (ptrdiff_t l = 0; l < count; l++) {
-            double d = (double)(x[i + l] - mean);
-            d_lane[l] += d;
-            square_lane[l] += d * d;
-        }
+ALWAYS_INLINE S(deviations) S(sum_deviations)(ptrdiff_t n, const R *x, R mean) {
+    const V minus_mean = VSET(-mean);
+    S(doubles) d0 = S(widen)(VSET(0)), d1 = d0, square0 = d0, square1 = d0;
+#define TERM(sum, i, READ, KEEP)                                                                   \
+    {                                                                                              \
+        S(doubles) d = S(widen)(KEEP(VADD(READ(x + (i)), minus_mean)));                            \
+        d##sum = S(add)(d##sum, d);                                                                \
+        square##sum = S(add_product)(d, d, square##sum);                                           \
     }
-    for (int l = 0; l < LANES; l++) total.d += d_lane[l], total.square += square_lane[l];
-    return total;
+    ALONG_A_ROW(n, TERM);
+#undef TERM
+    return (S(deviations)){S(total)(S(add)(d0, d1)), S(total)(S(add)(square0, square1))};
 }
 
 static void S(layer_norm)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *gain,
                           const R *bias, double eps, R *z, ptrdiff_t ldz, R *stats) {
+    const double share = 1 / (double)n;
     for (ptrdiff_t r = 0; r < rows; r++, x += ldx, z += ldz) {
-        R mean = (R)(S(sum)(n, x) / (double)n);
-        S(deviations) sums = S(deviations_of)(n, x, mean);
-        double lost = sums.d / (double)n, variance = sums.square / (double)n - lost * lost;
+        R mean = (R)(S(row_sum)(n, x) * share);
+        S(deviations) sums = S(sum_deviations)(n, x, mean);
+        double lost = sums.d * share, variance = sums.square * share - lost * lost;
         variance = variance < 0 ? 0 : variance; /* by rounding, in a row of equal numbers */
         R low = (R)lost, inverse = (R)(1 / sqrt(variance + eps));
         INDEPENDENT
@@ -40,22 +94,22 @@ static void S(layer_norm)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx
 /* sums over a row of: d = x - mean, g = dz gain, g d */
 typedef struct { double d, g, product; } S(gradient_sums);
 
-static S(gradient_sums) S(gradient_sums_of)(ptrdiff_t n, const R *dz, const R *gain, const R *x,
-                                            R mean) {
-    double d_lane[LANES] = {0}, g_lane[LANES] = {0}, product_lane[LANES] = {0};
-    S(gradient_sums) total = {0, 0, 0};
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        ptrdiff_t count = n - i < LANES ? n - i : LANES;
-        for (ptrdiff_t l = 0; l < count; l++) {
-            double d = (double)(x[i + l] - mean), g = (double)(dz[i + l] * gain[i + l]);
-            d_lane[l] += d;
-            g_lane[l] += g;
-            product_lane[l] += g * d;
-        }
+ALWAYS_INLINE S(gradient_sums) S(sum_gradients)(ptrdiff_t n, const R *dz, const R *gain, const R *x,
+                                                R mean) {
+    const V minus_mean = VSET(-mean), zero = VSET(0);
+    S(doubles) d0 = S(widen)(zero), d1 = d0, g0 = d0, g1 = d0, product0 = d0, product1 = d0;
+#define TERM(sum, i, READ, KEEP)                                                                   \
+    {                                                                                              \
+        S(doubles) d = S(widen)(KEEP(VADD(READ(x + (i)), minus_mean)));                            \
+        S(doubles) g = S(widen)(VFMA(READ(dz + (i)), READ(gain + (i)), zero));                     \
+        d##sum = S(add)(d##sum, d);                                                                \
+        g##sum = S(add)(g##sum, g);                                                                \
+        product##sum = S(add_product)(g, d, product##sum);                                         \
     }
-    for (int l = 0; l < LANES; l++)
-        total.d += d_lane[l], total.g += g_lane[l], total.product += product_lane[l];
-    return total;
+    ALONG_A_ROW(n, TERM);
+#undef TERM
+    return (S(gradient_sums)){S(total)(S(add)(d0, d1)), S(total)(S(add)(g0, g1)),
+                              S(total)(S(add)(product0, product1))};
 }
 
 /* With d = x - mean, g = dz gain and v = 1 / deviation:  dx = v (g - <g> - d v^2 <g d>), where <>
@@ -63,12 +117,12 @@ static S(gradient_sums) S(gradient_sums_of)(ptrdiff_t n, const R *dz, const R *g
 static void S(layer_norm_backward)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,
                                    const R *x, ptrdiff_t ldx, const R *stats, const R *gain, R *dx,
                                    ptrdiff_t lddx) {
+    const double share = 1 / (double)n;
     for (ptrdiff_t r = 0; r < rows; r++, dz += lddz, x += ldx, dx += lddx) {
         R mean = stats[2 * r], inverse = stats[2 * r + 1];
-        S(gradient_sums) sums = S(gradient_sums_of)(n, dz, gain, x, mean);
-        double lost = sums.d / (double)n, mean_g = sums.g / (double)n;
-        double product = sums.product / (double)n - lost * mean_g;
-        double slope = (double)inverse * (double)inverse * product;
+        S(gradient_sums) sums = S(sum_gradients)(n, dz, gain, x, mean);
+        double lost = sums.d * share, mean_g = sums.g * share;
+        double slope = (double)inverse * (double)inverse * (sums.product * share - lost * mean_g);
         R factor = (R)slope, constant = (R)(mean_g - lost * slope);
         INDEPENDENT
         for (ptrdiff_t j = 0; j < n; j++)
@@ -94,3 +148,9 @@ static void S(add_rows)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, 
         for (ptrdiff_t j = 0; j < n; j++) out[j] = x[j] + y[j];
     }
 }
+
+#undef READ_ALL
+#undef KEEP_ALL
+#undef READ_ROW
+#undef KEEP_ROW
+#undef ALONG_A_ROW

@@ -1,6 +1,10 @@
-/* One vector of R, as the products and the transposes see it: AVX-512, AVX2, GCC's own vectors, or one
- * lane.  VMASK(count) and the PART forms take the first 1..VLANES lanes; VFLOOR(low, x) is x where it
- * is not below low, VGATE(a, x) is x where a is not <= 0: NaN passes both. */
+/* One vector of R, for loops that the compiler does not vectorise well: AVX-512, AVX2, GCC's own
+ * vectors, or one lane.
+ *
+ * VMASK(count) and the PART forms take the first 1..VLANES lanes; VPART(v, mask) has 0 in the others.
+ * VFLOOR(low, x) is x where it is not below low, VGATE(a, x) is x where a is not <= 0: NaN passes
+ * both.  D is a vector of doubles of the same size: a vector of floats is two of them, DLOW(v) and
+ * DHIGH(v), one of doubles is one, DLOW(v).  DSUM(d) adds its lanes. */
 
 #undef V
 #undef VLANES
@@ -15,6 +19,13 @@
 #undef VMASK_T
 #undef VLOAD_PART
 #undef VSTORE_PART
+#undef VPART
+#undef D
+#undef DLOW
+#undef DHIGH
+#undef DADD
+#undef DFMA
+#undef DSUM
 
 #if defined(__AVX512F__)
 
@@ -31,6 +42,9 @@
 #define VMASK_T __mmask16
 #define VLOAD_PART(p, m) _mm512_maskz_loadu_ps(m, p)
 #define VSTORE_PART(p, v, m) _mm512_mask_storeu_ps(p, m, v)
+#define VPART(v, m) _mm512_maskz_mov_ps(m, v)
+#define DLOW(v) _mm512_cvtps_pd(_mm512_castps512_ps256(v))
+#define DHIGH(v) _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1))
 #else
 #define V __m512d
 #define VLANES 8
@@ -44,7 +58,13 @@
 #define VMASK_T __mmask8
 #define VLOAD_PART(p, m) _mm512_maskz_loadu_pd(m, p)
 #define VSTORE_PART(p, v, m) _mm512_mask_storeu_pd(p, m, v)
+#define VPART(v, m) _mm512_maskz_mov_pd(m, v)
+#define DLOW(v) (v)
 #endif
+#define D __m512d
+#define DADD(a, b) _mm512_add_pd(a, b)
+#define DFMA(a, b, c) _mm512_fmadd_pd(a, b, c)
+#define DSUM(d) _mm512_reduce_add_pd(d)
 #define VMASK(count) ((VMASK_T)((1u << (count)) - 1))
 
 #elif defined(__AVX2__)
@@ -62,6 +82,9 @@
 #define VGATE(a, x) _mm256_and_ps(_mm256_cmp_ps(a, VSET(0), _CMP_NLE_UQ), x)
 #define VLOAD_PART(p, m) _mm256_maskload_ps(p, m)
 #define VSTORE_PART(p, v, m) _mm256_maskstore_ps(p, m, v)
+#define VPART(v, m) _mm256_and_ps(_mm256_castsi256_ps(m), v)
+#define DLOW(v) _mm256_cvtps_pd(_mm256_castps256_ps128(v))
+#define DHIGH(v) _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))
 #define VMASK(count)                                                                               \
     _mm256_cmpgt_epi32(_mm256_set1_epi32((int)(count)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
 #else
@@ -76,9 +99,19 @@
 #define VGATE(a, x) _mm256_and_pd(_mm256_cmp_pd(a, VSET(0), _CMP_NLE_UQ), x)
 #define VLOAD_PART(p, m) _mm256_maskload_pd(p, m)
 #define VSTORE_PART(p, v, m) _mm256_maskstore_pd(p, m, v)
+#define VPART(v, m) _mm256_and_pd(_mm256_castsi256_pd(m), v)
+#define DLOW(v) (v)
 #define VMASK(count)                                                                               \
     _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)(count)), _mm256_setr_epi64x(0, 1, 2, 3))
 #endif
+#define D __m256d
+#define DADD(a, b) _mm256_add_pd(a, b)
+#define DFMA(a, b, c) _mm256_fmadd_pd(a, b, c)
+#define DSUM(d) S(add_lanes)(d)
+ALWAYS_INLINE double S(add_lanes)(D d) {
+    __m128d two = _mm_add_pd(_mm256_castpd256_pd128(d), _mm256_extractf128_pd(d, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
 
 #elif defined(__GNUC__) /* vectors of 16 bytes, which every 64-bit processor has */
 
@@ -116,6 +149,26 @@ ALWAYS_INLINE void S(store_part)(R *p, V v, int count) {
 }
 #define VLOAD_PART(p, m) S(load_part)(p, m)
 #define VSTORE_PART(p, v, m) S(store_part)(p, v, m)
+ALWAYS_INLINE V S(part)(V v, int count) {
+    for (int l = count; l < VLANES; l++) v[l] = 0;
+    return v;
+}
+#define VPART(v, m) S(part)(v, m)
+typedef double S(double_vector) __attribute__((vector_size(16)));
+#define D S(double_vector)
+#if REAL_IS_FLOAT
+#define DLOW(v) ((D){(double)(v)[0], (double)(v)[1]})
+#define DHIGH(v) ((D){(double)(v)[2], (double)(v)[3]})
+#else
+#define DLOW(v) (v)
+#endif
+#define DADD(a, b) ((a) + (b))
+#if HAS_FMA
+#define DFMA(a, b, c) vfmaq_f64(c, a, b)
+#else
+#define DFMA(a, b, c) ((a) * (b) + (c))
+#endif
+#define DSUM(d) ((d)[0] + (d)[1])
 
 #else /* one lane: right on any compiler */
 
@@ -132,5 +185,11 @@ ALWAYS_INLINE void S(store_part)(R *p, V v, int count) {
 #define VMASK(count) (int)(count)
 #define VLOAD_PART(p, m) (*(p))
 #define VSTORE_PART(p, v, m) (*(p) = (v))
+#define VPART(v, m) (v)
+#define D double
+#define DLOW(v) ((double)(v))
+#define DADD(a, b) ((a) + (b))
+#define DFMA(a, b, c) ((a) * (b) + (c))
+#define DSUM(d) (d)
 
 #endif
