@@ -143,6 +143,18 @@ static void S(check_special_rows)(const TABLE *table, ptrdiff_t n) {
     release_buffers();
 }
 
+/* Equal numbers, so large that a variance rounded below 0 would be below -eps;
+ * of 53 digits, so that their sums round. */
+static void S(check_equal_numbers)(const TABLE *table, ptrdiff_t n) {
+    R *x = S(blank)(n), *gain = S(reals)(n, -1, 1), *bias = S(reals)(n, -1, 1), *z = S(blank)(n);
+    R equal = (R)(random_real(1, 2) / 1.1 * (sizeof(R) == sizeof(double) ? 0x1p500 : 1)), stats[2];
+    for (ptrdiff_t j = 0; j < n; j++) x[j] = equal;
+    table->layer_norm(1, n, x, n, gain, bias, 1e-5, z, n, stats);
+    for (ptrdiff_t j = 0; j < n; j++) CHECK(isfinite(z[j]), "%td equal numbers", n);
+    CHECK(stats[1] > 0, "%td equal numbers: %g", n, (double)stats[1]); /* and not NaN */
+    release_buffers();
+}
+
 static void S(check_add_rows)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, int place) {
     const ptrdiff_t ldx = n + 1, ldy = n + 2;
     const ptrdiff_t ldout = place == 0 ? n + 3 : place == 1 ? ldx : ldy;
@@ -173,4 +185,6 @@ static void S(check_norm)(const TABLE *table) {
             for (int place = 0; place < 3; place++) S(check_add_rows)(table, rows, *n, place);
             if (*n > 0) S(check_special_rows)(table, *n);
         }
+    for (ptrdiff_t n = 181; n <= 260; n++)
+        for (int k = 0; k < 10; k++) S(check_equal_numbers)(table, n);
 }
