@@ -82,7 +82,7 @@ static void S(layer_norm)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx
         R mean = (R)(S(row_sum)(n, x) * share);
         S(deviations) sums = S(sum_deviations)(n, x, mean);
         double lost = sums.d * share, variance = sums.square * share - lost * lost;
-        variance = variance < 0 ? 0 : variance; /* by rounding, in a row of equal numbers */
+        variance = fabs(variance); /* rounding may leave it below 0 where all numbers are equal */
         R low = (R)lost, inverse = (R)(1 / sqrt(variance + eps));
         INDEPENDENT
         for (ptrdiff_t j = 0; j < n; j++)
