@@ -1,7 +1,7 @@
 /* Transposes of one dtype.
  *
- * A square of one vector by one vector is turned in quads of 16 bytes: a vector takes one quad of
- * each fourth (for double each second) row, which costs loads only, and then the quads are turned
+ * A square of one vector by one vector is transposed in quads of 16 bytes: a vector takes one quad of
+ * each fourth (for double each second) row, which costs loads only, and then the quads are transposed
  * within their lanes.  Against exchanges of whole vectors by vpermt2ps: 4 times as fast (Zen 5). */
 
 #undef SQUARE
@@ -64,34 +64,34 @@ ALWAYS_INLINE V S(quads)(const R *const row[], ptrdiff_t at) {
 }
 
 /* The QUAD columns from `at` on of SQUARE rows, each a vector. */
-ALWAYS_INLINE void S(turn_quads)(const R *const row[], ptrdiff_t at, V turned[]) {
+ALWAYS_INLINE void S(transpose_quads)(const R *const row[], ptrdiff_t at, V transposed[]) {
     V a = S(quads)(row, at), b = S(quads)(row + 1, at);
 #if REAL_IS_FLOAT
     V c = S(quads)(row + 2, at), d = S(quads)(row + 3, at);
     V ab = UNPACK_LOW(a, b), cd = UNPACK_LOW(c, d);
-    turned[0] = UNPACK_LOW_PAIRS(ab, cd);
-    turned[1] = UNPACK_HIGH_PAIRS(ab, cd);
+    transposed[0] = UNPACK_LOW_PAIRS(ab, cd);
+    transposed[1] = UNPACK_HIGH_PAIRS(ab, cd);
     ab = UNPACK_HIGH(a, b), cd = UNPACK_HIGH(c, d);
-    turned[2] = UNPACK_LOW_PAIRS(ab, cd);
-    turned[3] = UNPACK_HIGH_PAIRS(ab, cd);
+    transposed[2] = UNPACK_LOW_PAIRS(ab, cd);
+    transposed[3] = UNPACK_HIGH_PAIRS(ab, cd);
 #else
-    turned[0] = UNPACK_LOW(a, b);
-    turned[1] = UNPACK_HIGH(a, b);
+    transposed[0] = UNPACK_LOW(a, b);
+    transposed[1] = UNPACK_HIGH(a, b);
 #endif
 }
 
 /* out (columns, rows <= SQUARE; ld_out) = transpose of the rows at row[0..SQUARE-1], of which those
  * from `rows` on are only read */
-static void S(turn)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
-    V turned[QUAD];
+static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
+    V transposed[QUAD];
     VMASK_T mask = VMASK(rows);
     ptrdiff_t j = 0;
     for (; j + QUAD <= columns; j += QUAD, out += QUAD * ld_out) {
-        S(turn_quads)(row, j, turned);
+        S(transpose_quads)(row, j, transposed);
         if (rows == SQUARE) {
-            for (int i = 0; i < QUAD; i++) VSTORE(out + i * ld_out, turned[i]);
+            for (int i = 0; i < QUAD; i++) VSTORE(out + i * ld_out, transposed[i]);
         } else {
-            for (int i = 0; i < QUAD; i++) VSTORE_PART(out + i * ld_out, turned[i], mask);
+            for (int i = 0; i < QUAD; i++) VSTORE_PART(out + i * ld_out, transposed[i], mask);
         }
     }
     for (; j < columns; j++, out += ld_out)
@@ -103,7 +103,7 @@ static void S(turn)(int rows, ptrdiff_t columns, const R *const row[], R *out, p
 enum { JOIN(S(SQUARE_SIDE), x) = 64 / sizeof(R) };
 #define SQUARE JOIN(S(SQUARE_SIDE), x)
 
-static void S(turn)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
+static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
     for (ptrdiff_t j = 0; j < columns; j++)
         for (int i = 0; i < rows; i++) out[j * ld_out + i] = row[i][j];
 }
@@ -124,7 +124,7 @@ static void S(transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_
         for (ptrdiff_t r = i + SQUARE; index && r < rows && r < i + 2 * SQUARE; r++)
             for (ptrdiff_t j = 0; j < columns; j += 64 / (int)sizeof(R))
                 PREFETCH(x + index[r] * ldx + j);
-        S(turn)(height, columns, row, out + i, ld_out);
+        S(transpose_square)(height, columns, row, out + i, ld_out);
     }
 }
 
@@ -174,7 +174,7 @@ ALWAYS_INLINE V S(quad_of_sums)(ptrdiff_t rows, ptrdiff_t k, const R *a, ptrdiff
 #endif
 
 /* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb), for few columns n: the
- * lanes run along k, and the sums of VLANES rows are turned to be added up.  Lane l takes the
+ * lanes run along k, and the sums of VLANES rows are transposed to be added up.  Lane l takes the
  * elements k = l modulo VLANES, whatever the rows beside it. */
 static void S(row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,
                             const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc) {

@@ -1,0 +1,70 @@
+/* Sums of gradients, and the steps of the optimizers, of one dtype (R).
+ *
+ * Each task of a training step sums the gradient over rows of its own.  These partial gradients
+ * (`parts`, n_parts of them) are added up here, always in the same order. */
+
+static void S(column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *restrict x, ptrdiff_t ldx,
+                           R *restrict out) {
+    for (ptrdiff_t j = 0; j < n; j++) out[j] = 0;
+    for (ptrdiff_t r = 0; r < rows; r++, x += ldx)
+        for (ptrdiff_t j = 0; j < n; j++) out[j] += x[j];
+}
+
+static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride, int accumulate,
+                         R *out) {
+    int next = 0;
+    if (!accumulate && n_parts > 1) {
+        INDEPENDENT
+        for (ptrdiff_t i = 0; i < n; i++) out[i] = parts[i] + parts[stride + i];
+        next = 2;
+    } else if (!accumulate) {
+        memcpy(out, parts, (size_t)n * sizeof(R));
+        next = 1;
+    }
+    for (; next < n_parts; next++) {
+        const R *part = parts + next * stride;
+        INDEPENDENT
+        for (ptrdiff_t i = 0; i < n; i++) out[i] += part[i];
+    }
+}
+
+/* Blocks that stay in the first-level cache: the gradient is added up, then used at once. */
+#define FNN_OPTIMIZER(name, n_state, coefficients, ...)                                            \
+    static double S(update_##name)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,     \
+                                   double decay, double scale, R *ws, R *s0s, R *s1s,              \
+                                   const double *c) {                                              \
+        const R c0 = (R)c[0], c1 = (R)c[1], c2 = (R)c[2], c3 = (R)c[3], c4 = (R)c[4],              \
+                c5 = (R)c[5], c6 = (R)c[6], c7 = (R)c[7];                                          \
+        const R shrink = (R)decay, factor = (R)scale;                                              \
+        double squares = 0;                                                                        \
+        (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
+        (void)s1s;                                                                                 \
+        for (ptrdiff_t start = 0; start < n; start += BLOCK) {                                     \
+            R sums[BLOCK];                                                                         \
+            const R *gs = n_parts > 1 || decay != 0 ? sums : parts + start;                        \
+            ptrdiff_t count = n - start < BLOCK ? n - start : BLOCK;                               \
+            if (gs == sums) S(add_parts)(count, n_parts, parts + start, stride, 0, sums);          \
+            if (decay != 0) {                                                                      \
+                R square[BLOCK];                                                                   \
+                INDEPENDENT                                                                        \
+                for (ptrdiff_t i = 0; i < count; i++) {                                            \
+                    R w = ws[start + i];                                                           \
+                    square[i] = w * w;                                                             \
+                    sums[i] = FMA(shrink, w, sums[i]);                                             \
+                }                                                                                  \
+                squares += S(sum)(count, square);                                                  \
+            }                                                                                      \
+            INDEPENDENT                                                                            \
+            for (ptrdiff_t i = 0; i < count; i++) {                                                \
+                R w = ws[start + i], g = gs[i] * factor, s0 = s0s[start + i];                      \
+                R s1 = n_state > 1 ? s1s[start + i] : C(0);                                        \
+                __VA_ARGS__                                                                        \
+                ws[start + i] = w;                                                                 \
+                s0s[start + i] = s0;                                                               \
+                if (n_state > 1) s1s[start + i] = s1;                                              \
+            }                                                                                      \
+        }                                                                                          \
+        return squares;                                                                            \
+    }
+#include "optimizers.def"
+#undef FNN_OPTIMIZER
