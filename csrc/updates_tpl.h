@@ -38,7 +38,7 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
         const R shrink = (R)decay, factor = (R)scale;                                              \
         double squares = 0;                                                                        \
         (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
-        (void)s1s;                                                                                 \
+        (void)s0s, (void)s1s;                                                                      \
         for (ptrdiff_t start = 0; start < n; start += BLOCK) {                                     \
             R sums[BLOCK];                                                                         \
             const R *gs = n_parts > 1 || decay != 0 ? sums : parts + start;                        \
@@ -56,11 +56,13 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
             }                                                                                      \
             INDEPENDENT                                                                            \
             for (ptrdiff_t i = 0; i < count; i++) {                                                \
-                R w = ws[start + i], g = gs[i] * factor, s0 = s0s[start + i];                      \
+                R w = ws[start + i], g = gs[i] * factor;                                           \
+                R s0 = n_state > 0 ? s0s[start + i] : C(0);                                        \
                 R s1 = n_state > 1 ? s1s[start + i] : C(0);                                        \
                 __VA_ARGS__                                                                        \
                 ws[start + i] = w;                                                                 \
-                s0s[start + i] = s0;                                                               \
+                (void)s0, (void)s1;                                                                \
+                if (n_state > 0) s0s[start + i] = s0;                                              \
                 if (n_state > 1) s1s[start + i] = s1;                                              \
             }                                                                                      \
         }                                                                                          \

@@ -95,6 +95,7 @@ double (*const reference_loss[])(ptrdiff_t, const double *, const double *, doub
                      c7 = c[7];                                                                    \
         double w = *w_at, s0 = *s0_at, s1 = *s1_at;                                                \
         (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
+        (void)s0, (void)s1;                                                                        \
         __VA_ARGS__                                                                                \
         *w_at = w, *s0_at = s0, *s1_at = s1;                                                       \
     }
