@@ -1,4 +1,4 @@
-/* Activations of one dtype (R) and their derivatives: two kernels for each row of activations.def. */
+/* Activations of one dtype (R) and their derivatives: two kernels a row of activations.def. */
 
 #define FNN_ACTIVATION_ALIAS(alias, name)
 #define FNN_ACTIVATION(name, needs_z, value, derivative)                                           \

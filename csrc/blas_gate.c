@@ -1,4 +1,4 @@
-/* Who is inside of BLAS, and forks that wait for them. */
+/* Counts the threads inside of BLAS, and makes forks wait for them. */
 #include "blas_gate.h"
 
 #if !defined(_WIN32)
@@ -6,9 +6,10 @@
 #include <pthread.h>
 #include <time.h>
 
-/* A product takes milliseconds, seconds where many threads share a core.  Who forks in a signal
- * handler in the midst of its own product would wait for itself: it goes on after that long.  Its
- * child, as that of any fork in a C handler, is good for an exec alone. */
+/* How long a fork waits.  A product takes milliseconds, or seconds where many threads share a core.
+ * A signal handler that forks in the middle of its own thread's product would wait for itself, so
+ * it goes on after this time.  Its child can only call exec, as after any fork in a C signal
+ * handler. */
 #ifndef FNN_FORK_PATIENCE
 #define FNN_FORK_PATIENCE 10 /* seconds */
 #endif
@@ -31,7 +32,7 @@ static time_t seconds(void) {
 }
 
 void fnn_enter_blas(void) {
-    /* in this order, as the other side: at least one of the two sees the other */
+    /* first write, then read, as the forking thread does: so at least one of them sees the other */
     ADD(inside, 1);
     while (READ(forking) > 0) {
         ADD(inside, -1);
@@ -50,7 +51,7 @@ static void before_fork(void) {
 
 static void after_in_parent(void) { ADD(forking, -1); }
 
-static void after_in_child(void) { inside = forking = 0; /* one thread is left */ }
+static void after_in_child(void) { inside = forking = 0; /* the child has one thread */ }
 
 void fnn_blas_gate_prepare(void) {
     (void)pthread_atfork(before_fork, after_in_parent, after_in_child);

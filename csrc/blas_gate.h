@@ -1,9 +1,10 @@
-/* A fork waits until no thread of ours is inside of BLAS, and none goes in meanwhile.
+/* A gate before BLAS: a fork waits until no thread of ours is inside, and lets none in until it is
+ * done.
  *
- * OpenBLAS takes a lock of its own when a product begins and ends.  Forked in that moment, the
- * child has the lock but not the thread that would give it back, and its first product never ends:
- * with six threads of small products 1 fork in 300 (OpenBLAS 0.3.30).  Two atomic operations per
- * product keep it from that. */
+ * OpenBLAS takes a lock of its own when a product begins and ends.  In the child of a fork at that
+ * moment the lock is held by a thread that does not exist there, and its first product never ends.
+ * With six threads of small products this happened in 1 fork of 300 (OpenBLAS 0.3.30).  The gate
+ * costs two atomic operations per product. */
 #ifndef FNN_BLAS_GATE_H
 #define FNN_BLAS_GATE_H
 

@@ -1,4 +1,4 @@
-/* Which instruction sets this build holds and which of them this processor and system can run. */
+/* Which instruction sets this build holds, and which of them this processor and system can run. */
 #include "fastnn.h"
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -45,7 +45,7 @@ static uint64_t xcr0(void) {
 enum { EBX = 1, ECX = 2 };
 #define HAS(word, bit) ((word) >> (bit) & 1u)
 
-/* A CPU may have AVX while the system does not save its registers: XCR0 tells what it saves. */
+/* A processor may have AVX while the system does not save its registers: XCR0 says what it saves. */
 static int level(void) {
     uint32_t r[4];
     cpuid(0, 0, r);

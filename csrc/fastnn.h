@@ -1,8 +1,9 @@
 /* The one header of the C kernels, read by C and by Cython.
  *
  * A `fnn_kernels` holds the functions of one instruction set, once for float and once for double.
- * Kernels are pure: no Python, no threads, no allocation, no state.  Matrices are row-major and
- * dense unless a leading dimension is given; shapes stand beside every pointer.
+ * Kernels are pure: no Python, no threads, no allocation, no state.  Shapes stand beside every
+ * pointer: x (rows, n; ldx) is a row-major matrix whose rows begin ldx elements apart, x (rows, n)
+ * a dense one, where they begin n apart.
  */
 #ifndef FASTNN_H
 #define FASTNN_H
@@ -35,7 +36,7 @@ enum {
 };
 #undef FNN_OPTIMIZER
 
-/* output activation: an elementwise activation, or */
+/* what stands in the place of an elementwise activation where the output is softmax */
 enum { FNN_OUTPUT_SOFTMAX = -1 };
 
 enum { FNN_EXP, FNN_LOG, FNN_LOG1P, FNN_TANH, FNN_SIGMOID, FNN_NORMCDF, FNN_N_VECMATH };
@@ -46,16 +47,19 @@ typedef struct {
     uint64_t seed;
     uint64_t step;       /* of the training run */
     uint32_t layer;
-    uint32_t threshold;  /* rate * 2^32: a unit is dropped when its random word is below */
+    uint32_t threshold;  /* rate * 2^32: a unit is dropped when its random word is below it */
     double scale;        /* 1 / (1 - rate) */
 } fnn_dropout;
 
 /* c (rows, n; ldc) = bias (n), or (rows), + a (rows, k) b (k, n), all of one dtype.
  *
- * a lies by rows, element (i, k) at a[i * a_step + k], or by columns, at a[k * a_step + i]; with a_list
- * its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead, and a may be
- * NULL.  b lies in panels of so many columns as the table says: column j of a panel's row k at
- * k * ldb + j, the next panel b_panel further; for a row-major b, b_panel is one panel's columns. */
+ * a lies by rows, element (i, k) at a[i * a_step + k], or by columns, at a[k * a_step + i].  With
+ * a_list its rows (or columns) begin at a_list[i] + a_offset (or a_list[k] + a_offset) instead, and
+ * a may be NULL.
+ *
+ * b lies in panels of as many columns as the table's `panel` says.  Element (k, j) of a panel is at
+ * k * ldb + j, and the next panel begins b_panel elements after this one.  A row-major b is such a
+ * one too: its b_panel is `panel`. */
 typedef struct {
     ptrdiff_t rows, n, k;
     const void *a;
@@ -83,7 +87,8 @@ typedef struct {
                                                        R *d);                                      \
         /* p (rows, n) = softmax of each row of z (rows, n); p may be z */                         \
         void (*softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p);                            \
-        /* dz (rows, n) = s_r dvalue; returns sum s_r min(value, ceiling); s (rows) = 1 when NULL */ \
+        /* dz (rows, n) = s_r times the derivative of row r; returns the sum of s_r times          \
+         * min(value, ceiling); s (rows) are weights, all 1 when NULL */                           \
         double (*loss[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,          \
                                      const R *s, double ceiling, R *dz);                           \
         /* the same for labels (rows) in 0..n-1 */                                                 \
@@ -91,11 +96,13 @@ typedef struct {
                                        const int32_t *labels, const R *s, double ceiling, R *dz);  \
         /* out (n) = sum over rows of x (rows, n; ldx) */                                          \
         void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, R *out);       \
-        /* out (n) = accumulate out + the sum of n_parts vectors, parts[k * stride + i] */         \
+        /* out (n) = the sum of n_parts partial gradients, parts[k * stride + i] of k and i;       \
+         * added to what out holds if accumulate is not 0 */                                       \
         void (*add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,              \
                           int accumulate, R *out);                                                 \
-        /* g = (sum of parts + decay w) scale, then one optimizer step on w, s0, s1 (n);           \
-         * returns the sum of squares of w before the step when decay is not 0, else 0 */          \
+        /* g = (sum of the partial gradients + decay w) scale, then one step of the optimizer on   \
+         * w, s0, s1 (n); s0, s1 that the optimizer does not have may be NULL; returns the sum of  \
+         * the squares of w before the step where decay is not 0, else 0 */                        \
         double (*update[FNN_N_OPTIMIZERS])(ptrdiff_t n, int n_parts, const R *parts,               \
                                            ptrdiff_t stride, double decay, double scale, R *w,     \
                                            R *s0, R *s1, const double *c);                         \
@@ -103,14 +110,15 @@ typedef struct {
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \
         ptrdiff_t vector; /* elements of a vector register */                                      \
-        ptrdiff_t panel; /* columns of a panel: the width of the widest tile of a product */       \
+        ptrdiff_t panel;  /* columns of a panel: the width of the widest tile of a product */      \
         /* c = bias + a b, see fnn_product */                                                      \
         void (*product)(const fnn_product *p);                                                     \
-        /* out (columns, rows; ld_out) = transpose of rows index[0..] of x (.., columns; ldx), of  \
-         * rows 0.. when NULL */                                                                   \
+        /* out (columns, rows; ld_out) = transpose of the rows index[0], index[1], .. of x         \
+         * (.., columns; ldx), or of rows 0, 1, .. when index is NULL */                           \
         void (*transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_t ldx,            \
                           const ptrdiff_t *index, R *out, ptrdiff_t ld_out);                       \
-        /* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb); for few columns */ \
+        /* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb), where n is    \
+         * small */                                                                                \
         void (*row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,  \
                              const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc);                      \
         /* losses with a sample in each column: z, y, dz (n, rows; ld), s (rows) */                \
@@ -165,7 +173,7 @@ extern const fnn_optimizer_info fnn_optimizers[FNN_N_OPTIMIZERS];
 /* c[0..7] of an optimizer's step t (from 1) */
 void fnn_step_coefficients(int optimizer, double t, double lr, const double *h, double *c);
 
-/* dispatch.c: the tables this build holds, best first, ends with NULL; and which of them run here */
+/* dispatch.c: the tables that this build holds, best first, then NULL; and whether one runs here */
 const fnn_kernels *const *fnn_built(void);
 int fnn_runs(const fnn_kernels *kernels);
 

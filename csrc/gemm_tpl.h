@@ -1,13 +1,14 @@
-/* Matrix products of one dtype, register-tiled:  C = bias + A B.  fnn_product in fastnn.h describes the
- * operands; one kernel serves X W, X' dZ, dZ W' (with a copy of W') and their feature-major kin.
+/* Matrix products of one dtype, register-tiled:  C = bias + A B.  fnn_product in fastnn.h describes
+ * the operands.  One kernel computes X W, X' dZ and dZ W' (with a copy of W'), and the same
+ * products of feature-major matrices.
  *
  * Every element of C is one chain of multiply-adds over k that starts at the bias, whatever tile,
  * block or lane computes it: neither the split into tiles nor the rows beside it change a bit.
  *
  * A tile of C stays in registers while k runs.  Its accumulators have scalar names, made by macros:
- * as an array gcc 12 keeps them on the stack, at a third of the speed.  Tiles are 1..4 vectors wide,
- * the last one masked, and of every height that the registers hold: rows are dealt out evenly,
- * because a tile of one row takes as long as one of four. */
+ * gcc 12 keeps an array of them on the stack, which is a third as fast.  Tiles are 1..4 vectors
+ * wide, the last vector masked.  Their height is whatever the registers hold or less: the rows are
+ * dealt out evenly, because a tile of one row takes as long as one of four. */
 
 #ifndef FNN_GEMM_ONCE
 #define FNN_GEMM_ONCE
@@ -30,7 +31,7 @@ enum { K_BLOCK = 384 };
 #define ROWS7(M) ROWS6(M) M(6)
 #define ROWS8(M) ROWS7(M) M(7)
 
-/* its vectors, for FULL(row, vector) and, the last one, PART(row, vector) */
+/* the vectors of a row of the tile: FULL(row, vector), and PART(row, vector) for the last one */
 #define VECTORS1(FULL, PART, i) PART(i, 0)
 #define VECTORS2(FULL, PART, i) FULL(i, 0) PART(i, 1)
 #define VECTORS3(FULL, PART, i) FULL(i, 0) FULL(i, 1) PART(i, 2)
@@ -49,7 +50,7 @@ enum { K_BLOCK = 384 };
 #define STORE(i, v) VSTORE(c + i * ldc + v * VLANES, VFLOOR(low, c##i##v));
 #define STORE_PART(i, v) VSTORE_PART(c + i * ldc + v * VLANES, VFLOOR(low, c##i##v), mask);
 
-/* A by its rows: row i runs along k;  A by its columns: column k holds the rows of the tile */
+/* A by rows: row i runs along k.  A by columns: column k holds the rows of the tile. */
 #define ROW_OF_A(i) const R *a##i = list ? list[i] + offset : a + i * a_step;
 #define STEP_ROWS(width, i)                                                                        \
     {                                                                                              \
@@ -83,9 +84,10 @@ enum { K_BLOCK = 384 };
 #define STORE_3(i) VECTORS3(STORE, STORE_PART, i)
 #define STORE_4(i) VECTORS4(STORE, STORE_PART, i)
 
-/* A's rows (or columns) lie a_step apart from a on, or where `list` says, `offset` further.  c starts
- * at the rows of `first`, first_row apart (0: the bias for all of them), or each row at its
- * row_bias, or at 0; nothing below `lowest` is stored, and 0 where `gate`, if there is one, is <= 0. */
+/* The rows (or columns) of A begin at a, a_step apart, or at list[..] + offset if there is a list.
+ * Row i of c begins with the values at first + i * first_row (first_row is 0 where all rows begin
+ * with one bias), or, without `first`, with row_bias[i], or with 0.  Values below `lowest` are
+ * stored as `lowest`; where there is a gate that is <= 0, a 0 is stored. */
 #define TILE_ARGUMENTS                                                                             \
     ptrdiff_t k_count, VMASK_T mask, const R *a, ptrdiff_t a_step, const R *const *list,           \
         ptrdiff_t offset, const R *b, ptrdiff_t ldb, const R *first, ptrdiff_t first_row,          \
@@ -125,7 +127,7 @@ enum { K_BLOCK = 384 };
 
 #endif
 
-/* The registers hold 24 accumulators of 32 with AVX-512, else 12 of 16. */
+/* AVX-512 has 32 registers, 24 of them for accumulators; the others have 16, 12 of them. */
 typedef void (*S(tile))(TILE_ARGUMENTS);
 TILES8(1)
 #if MAX_VECTORS == 4
@@ -142,8 +144,8 @@ static const int S(tallest)[] = {8, 6};
 static const S(tile) S(tiles)[2][MAX_VECTORS][8] = {FAMILY(rows), FAMILY(columns)};
 #undef FAMILY
 
-/* The processor cannot guess where the rows of a list lie: fetch those of the next tile, at most
- * `rows` of them. */
+/* Fetch the rows of the next tile, at most `rows` of the `left` ones: the rows of a list lie
+ * anywhere, so the processor does not fetch them by itself. */
 static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
                              const R *const *list, ptrdiff_t offset) {
     for (ptrdiff_t i = 0; i < rows && i < left; i++)
@@ -153,7 +155,7 @@ static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
 
 enum { S(VECTOR) = VLANES, S(PANEL) = MAX_VECTORS * VLANES };
 
-/* The block of B that a column of tiles walks over (K_BLOCK x width) stays in the cache. */
+/* One column of tiles after the other: the K_BLOCK rows of B that it needs stay in the cache. */
 static void S(product)(const fnn_product *p) {
     const ptrdiff_t widest = S(PANEL), ldc = p->ldc;
     const R *a = p->a, *gate = p->gate;

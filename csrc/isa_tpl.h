@@ -1,6 +1,6 @@
-/* Compiles every kernel for float and for double with the flags of one instruction set (FNN_ISA is
- * its name) and puts them into one table.  Everything but that table is static, so that no code of
- * one instruction set can be linked in place of another's. */
+/* Compiles every kernel for float and for double with the flags of one instruction set, whose name
+ * is FNN_ISA, and puts them into one table.  Everything but that table is static, so that the
+ * linker cannot take code of one instruction set for that of another. */
 #include "fastnn.h"
 
 #include <math.h>

@@ -1,4 +1,6 @@
-/* Losses of one dtype (R), first with a sample in each row, then with a sample in each column. */
+/* Losses of one dtype (R): with a sample in each row, then with a sample in each column, where a
+ * matrix is (n, rows; ld).  One pair of kernels for each row of losses.def, and cross-entropy,
+ * which needs all outputs of a sample together. */
 
 /* ---- a sample in each row ---- */
 
@@ -50,9 +52,9 @@ static S(row_scale) S(softmax_row)(ptrdiff_t n, const R *z, R *dz) {
     return (S(row_scale)){top, LOG(sum)};
 }
 
-/* targets may be any distribution, or any weights: dz_j = (sum y) softmax(z)_j - y_j */
+/* y need not sum to 1: dz_j = (sum y) softmax(z)_j - y_j */
 static double S(loss_rows_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
-                                    const R *weights, double ceiling, R *dz) {
+                                         const R *weights, double ceiling, R *dz) {
     const R highest = (R)ceiling;
     double total = 0;
     for (ptrdiff_t r = 0; r < rows; r++, z += n, y += n, dz += n) {
@@ -91,11 +93,12 @@ static double S(cross_entropy_labels_rows)(ptrdiff_t rows, ptrdiff_t n, const R 
 
 /* ---- a sample in each column ---- */
 
-/* Samples at a time: their sums stay in the first-level cache.  (A vector of samples at a time, all
- * in registers, was thrice as slow: gcc unrolls such loops before it comes to vectorise them.) */
+/* LANE_ROWS samples at a time, one in each lane: their sums stay in the first-level cache.  One
+ * vector of samples at a time, with the sums in registers, took 3 times as long: gcc unrolls such
+ * loops before it vectorises them. */
 enum { S(LANE_ROWS) = 128 };
 
-/* weighted sum of the samples' values, each a double */
+/* the sum of weights times values, in double; all weights are 1 when NULL */
 static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
     double total = 0;
     if (!weights) return S(sum)(count, values);
@@ -134,7 +137,7 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
 #include "losses.def"
 #undef FNN_LOSS
 
-/* y is NULL when there are labels */
+/* Cross-entropy: targets y, or labels where y is NULL. */
 static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
                                  const int32_t *labels, const R *weights, double ceiling, R *dz) {
     const R highest = (R)ceiling;
@@ -208,7 +211,7 @@ static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdi
 
 /* ---- cross-entropy: by its number of outputs ---- */
 
-/* few outputs: blocks of rows are transposed, then a sample lies in each lane, as in softmax */
+/* Few outputs: blocks of rows are transposed, then there is a sample in each lane; see softmax. */
 static double S(cross_entropy_transposed)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
                                       const int32_t *labels, const R *weights, double ceiling,
                                       R *dz) {

@@ -1,4 +1,5 @@
-/* Random numbers that anyone can compute for any place: Philox4x32-10 (Salmon et al. 2011). */
+/* Random numbers as a function of a key and a counter, without a state: Philox4x32-10 (Salmon et
+ * al. 2011).  Every thread can compute every number. */
 #ifndef FNN_RANDOM_H
 #define FNN_RANDOM_H
 
@@ -25,8 +26,8 @@ ALWAYS_INLINE void philox(uint64_t key, uint32_t first, uint32_t c1, uint32_t c2
     }
 }
 
-/* order (n) = a random permutation of 0..n-1: Durstenfeld 1964, bounded numbers without bias by
- * Lemire 2019; n < 2^32.  Another one for each stream. */
+/* order (n) = a random permutation of 0..n-1, n < 2^32; another one for each seed and stream.
+ * Shuffle: Durstenfeld 1964; random numbers below a bound, without bias: Lemire 2019. */
 static void shuffle(ptrdiff_t n, uint64_t seed, uint64_t stream, ptrdiff_t *order) {
     uint32_t word[4][RANDOM_LANES], block = 0;
     const uint32_t *random = &word[0][0];

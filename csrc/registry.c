@@ -1,4 +1,4 @@
-/* The rows of the three .def files as data: names for Python, coefficients of the optimizers. */
+/* The rows of the three .def files as data: names for Python, and the optimizers' coefficients. */
 #include "fastnn.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #ifndef FNN_SIMD_H
 #define FNN_SIMD_H
 
-/* The iterations of the next loop do not depend on each other (an array may be updated in place). */
+/* The iterations of the next loop do not depend on each other; it may work in place. */
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -18,8 +18,8 @@
 #define ALWAYS_INLINE static inline
 #endif
 
-/* A fused multiply-add where the instruction set has one: elsewhere libm's fma() would be a slow
- * call, and a product and a sum serve as well. */
+/* Whether the instruction set has a fused multiply-add.  Elsewhere libm's fma() would be a slow
+ * call, so there a product and a sum take its place. */
 #if defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__) ||                            \
     (defined(_MSC_VER) && defined(__AVX2__))
 #define HAS_FMA 1

@@ -1,8 +1,8 @@
 /* Softmax of the rows of one dtype (R). */
 
-/* Up to FEW columns, the terms of a row are added up one after the other.  So it does not matter
- * whether a row is worked on by itself or in a block of FEW_ROWS rows that is transposed, with one
- * row in each lane: the bits are the same. */
+/* Rows of up to FEW columns: blocks of FEW_ROWS rows are transposed, then there is a row in each
+ * lane.  Their terms are added up one after the other, also where a row is worked on by itself, so
+ * that both ways give the same bits. */
 enum { S(FEW) = 32, S(FEW_ROWS) = 64 };
 
 static void S(softmax_transposed)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p) {

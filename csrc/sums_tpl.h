@@ -1,14 +1,17 @@
-/* The sum of a vector of one dtype (R), for the kernels that follow.
+/* The sum of a vector of one dtype (R), and sizes, for the files that isa_tpl.h includes after it.
  *
- * From here on to norm_tpl.h the kernels are plain loops that the compiler vectorises: measured as
- * fast as intrinsics for all but the products and the normalisation. */
+ * The kernels in these files are plain loops, which the compiler vectorises.  Intrinsics were not
+ * faster, but in the products (gemm_tpl.h), the transposes and the normalisation (norm_tpl.h). */
 
 #ifndef FNN_SUMS_ONCE
 #define FNN_SUMS_ONCE
-enum { BLOCK = 512, LANES = 16 };
+enum {
+    BLOCK = 512, /* elements of an intermediate result: it stays in the first-level cache */
+    LANES = 16,  /* partial sums, or random words at a time */
+};
 #endif
 
-/* Sum with a fixed order that vectorises: 16 partial sums in double, added at the end. */
+/* LANES partial sums in double, added at the end: a fixed order that vectorises */
 static double S(sum)(ptrdiff_t n, const R *x) {
     double lane[LANES] = {0}, total = 0;
     ptrdiff_t i = 0;

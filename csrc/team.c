@@ -1,4 +1,4 @@
-/* Forming a team of OpenMP threads where a thread may be refused, and releasing it before a fork. */
+/* Forms a team of OpenMP threads, where the system may refuse one; releases it before a fork. */
 #if defined(__linux__) && !defined(_GNU_SOURCE)
 #define _GNU_SOURCE /* syscall */
 #endif
@@ -13,8 +13,9 @@
 #include <unistd.h>
 #endif
 
-/* Threads of the calling thread's team, as a pointer.  A key and no _Thread_local: of that glibc
- * takes the memory when a thread first looks at it, and aborts where there is none. */
+/* The number of threads in the calling thread's team, stored as a pointer.  A key and not a
+ * _Thread_local variable: glibc allocates those when a thread first reads them, and aborts where
+ * there is no memory. */
 static pthread_key_t formed;
 static int has_key;
 static pthread_mutex_t forming = PTHREAD_MUTEX_INITIALIZER;
@@ -41,8 +42,9 @@ static void *pass_the_gate(void *argument) {
     return NULL;
 }
 
-/* A thread that has been joined still counts in the limits until the kernel has let go of it: 30 us
- * usually.  At most some milliseconds; the number may have been given to another thread. */
+/* A thread that has been joined still counts in the limits until the kernel has let go of it,
+ * usually 30 us later.  Wait for that, but some milliseconds at most: another thread may have the
+ * id by now. */
 static void wait_until_gone(const trial *t) {
 #if defined(__linux__)
     struct timespec nap = {0, 20000};
@@ -53,7 +55,7 @@ static void wait_until_gone(const trial *t) {
 #endif
 }
 
-/* Whether so many more threads can live at a time: by starting them. */
+/* Whether `count` more threads can live at a time: start them and see. */
 static int can_start(int count) {
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
     trial *trials = malloc((size_t)count * sizeof *trials);
@@ -84,14 +86,15 @@ int fnn_team_form(int threads) {
         pthread_mutex_unlock(&forming);
         (void)size;
     }
-    /* a region of fewer threads lets the others of the team go */
+    /* after a region of fewer threads OpenMP lets the others go */
     if (possible && threads != before) set_formed_threads(threads);
     return possible;
 }
 
 static void before_fork(void) {
-    /* Of the calling thread only; other threads, and their teams, are not there in the child.  (gcc
-     * has the function since 9, while it still says OpenMP 4.5.) */
+    /* This releases the team of the calling thread only.  The teams of other threads need nothing:
+     * these threads do not exist in the child.  (gcc has the function since version 9, which still
+     * says OpenMP 4.5.) */
 #if _OPENMP >= 201811 || (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9)
     omp_pause_resource_all(omp_pause_hard);
 #endif

@@ -1,12 +1,12 @@
-/* What a team of OpenMP threads needs beside OpenMP itself: who am I, phases of tasks to share, and
- * the floating-point mode of the region.  Without OpenMP: a team of one. */
+/* What a team of OpenMP threads needs beside OpenMP itself: its size and rank, phases of tasks to
+ * share, and the floating-point mode of the region.  Without OpenMP it is a team of one. */
 #ifndef FNN_TEAM_H
 #define FNN_TEAM_H
 
 #include <stdint.h>
 #include <time.h>
 
-/* C11's clock: what there is everywhere, some 25 ns a call */
+/* by the clock of C11, which every system has; a call takes some 25 ns */
 static inline double fnn_seconds(void) {
     struct timespec now;
     timespec_get(&now, TIME_UTC);
@@ -24,13 +24,14 @@ static inline int fnn_team_rank(void) { return 0; }
 #define FNN_HAS_OPENMP 0
 #endif
 
-/* Once, when the library is loaded.  From then on a fork, whoever makes it, releases the team of the
- * forking thread before: it lives in the parent, and the child would wait for it for ever. */
+/* Call this once, when the library is loaded.  From then on every fork releases the team of the
+ * forking thread first: the team stays in the parent, and the child would wait for it forever. */
 void fnn_team_prepare(void);
 
-/* Before each parallel region of several threads: whether the caller can have such a team.  Refused
- * a thread, OpenMP ends the process, so what a team lacks is started on trial first.  That takes
- * some 50 us a thread, and nothing while the team stays as large. */
+/* Call this before each parallel region of several threads: whether the caller can have such a
+ * team.  OpenMP ends the process when the system refuses it a thread, so the threads that the team
+ * lacks are started on trial first.  That takes some 50 us a thread, and no time while the team
+ * keeps its size. */
 int fnn_team_form(int threads);
 
 #if defined(_MSC_VER)
@@ -60,24 +61,25 @@ static inline int fnn_replace(int64_t *p, int64_t old, int64_t v) {
 #define FNN_PAUSE()
 #endif
 
-/* Work in phases of a few tasks each.  Whoever comes claims a task that nobody has claimed in this
- * phase; whoever finishes the last one opens the next phase.  Nobody waits for a thread that has no
- * task in hand, so a thread that loses its core, or never got one, holds nobody up: with a barrier
- * for all, two threads beside a busy program took 20 times as long as one. */
+/* Work in phases of a few tasks each.  A thread claims a task that no other has claimed in this
+ * phase; the thread that finishes the last task opens the next phase.  No thread waits for one that
+ * has no task in hand, so a thread that loses its core, or never had one, holds up nobody.
+ * Barriers for the whole team were tried: two threads beside a busy program took 20 times as long
+ * as one. */
 enum { FNN_MAX_TASKS = 256, FNN_TASK_BITS = 10 };
 
 typedef struct {
     int64_t open;   /* phase << FNN_TASK_BITS | number of its tasks; negative: no more */
-    char apart[56]; /* the waiting read `open` while others write the rest */
+    char apart[56]; /* waiting threads read `open` while others write what follows */
     int64_t done;
-    int64_t left; /* threads that are through with all phases */
+    int64_t left; /* threads that have left the last phase */
     int64_t claimed[FNN_MAX_TASKS]; /* the phase in which each task was claimed last */
 } fnn_phases;
 
 static inline int64_t fnn_phase(int64_t open) { return open >> FNN_TASK_BITS; }
 static inline int fnn_tasks(int64_t open) { return (int)(open & ((1 << FNN_TASK_BITS) - 1)); }
 
-/* Opens the phase after the last one; only who has finished its last task may. */
+/* Opens the next phase.  Only the thread that finished the last task of this one may do it. */
 static inline void fnn_open_phase(fnn_phases *p, int tasks) {
     p->done = 0;
     FNN_STORE(&p->open, (fnn_phase(p->open) + 1) << FNN_TASK_BITS | tasks);
@@ -90,14 +92,15 @@ static inline int fnn_claim(fnn_phases *p, int task, int64_t open) {
     return last < fnn_phase(open) && FNN_REPLACE(&p->claimed[task], last, fnn_phase(open));
 }
 
-/* whether it was the last task of its phase */
+/* returns whether it was the last task of its phase */
 static inline int fnn_finish(fnn_phases *p, int64_t open) {
     return FNN_INCREMENT(&p->done) == fnn_tasks(open);
 }
 
-/* Some 50 us of spinning: longer than a step of a small net, shorter than a time slice.  Who waits
- * longer waits for a thread that has lost its core in the middle of a task.  Then sleeping helps: an
- * idle core pulls that thread over, a yielding one does not. */
+/* FNN_SPINS take some 50 us: longer than a step of a small net, shorter than a time slice.  A
+ * thread that waits longer waits for one that has lost its core in the middle of a task.  Then
+ * sleeping helps: the system moves that thread to an idle core, but not to one that merely
+ * yields. */
 enum { FNN_SPINS = 4000, FNN_NAP_NANOSECONDS = 20000 };
 
 static inline void fnn_wait_a_little(int spin) {
@@ -113,15 +116,15 @@ static inline void fnn_wait_a_little(int spin) {
     }
 }
 
-/* the next value of `open` */
+/* waits until `open` is no longer `seen`; returns its new value */
 static inline int64_t fnn_await(fnn_phases *p, int64_t seen) {
     int64_t open;
     for (int spin = 0; (open = FNN_LOAD(&p->open)) == seen; spin++) fnn_wait_a_little(spin);
     return open;
 }
 
-/* Before the end of the parallel region, where OpenMP would spin until the last thread comes: beside
- * a busy program that one waits for this very core. */
+/* Call this at the end of the parallel region.  There OpenMP would spin until the last thread
+ * comes, and beside a busy program that thread waits for the very core that spins. */
 static inline void fnn_leave(fnn_phases *p) {
     FNN_INCREMENT(&p->left);
     if (fnn_team_rank() == 0)
@@ -151,11 +154,11 @@ static inline void fnn_restore_float_mode(uint64_t mode) {
 #endif
 }
 
-/* The mode that our loops work in, whatever the caller's: rounding to nearest, no traps.  Another
- * library may have left its own in this thread, and a team's threads have that of their birth.
- * Both return the mode to restore.
+/* The two modes that our loops work in: rounding to nearest, no traps.  The caller's mode may be
+ * another: some library may have changed it in this thread, and the threads of a team keep the mode
+ * they were started with.  Both functions return the mode to restore.
  *
- * To train: subnormals are flushed to zero and read as zero: decaying optimizer state and saturated
+ * To train, subnormals are flushed to zero and read as zero: decaying optimizer state and saturated
  * units make them, and they cost tens to hundreds of cycles each. */
 static inline uint64_t fnn_flush_subnormals(void) {
     uint64_t mode = fnn_float_mode();
@@ -167,8 +170,9 @@ static inline uint64_t fnn_flush_subnormals(void) {
     return mode;
 }
 
-/* To predict: they stay.  Setting the mode costs more than asking for it, so it is set where need
- * be; the flags of x86 (the last six bits) may then be raised, as by any arithmetic. */
+/* To predict, subnormals stay.  Setting the mode costs more than reading it, so it is only set
+ * where it differs.  The last six bits of x86 are flags, which any arithmetic may raise: they do
+ * not count. */
 static inline uint64_t fnn_keep_subnormals(void) {
     uint64_t mode = fnn_float_mode();
 #if defined(__x86_64__) || defined(_M_X64)

@@ -1,8 +1,9 @@
 /* Transposes of one dtype.
  *
- * A square of one vector by one vector is transposed in quads of 16 bytes: a vector takes one quad of
- * each fourth (for double each second) row, which costs loads only, and then the quads are transposed
- * within their lanes.  Against exchanges of whole vectors by vpermt2ps: 4 times as fast (Zen 5). */
+ * A square (one vector wide, as many rows as a vector has lanes) is transposed in quads of 16
+ * bytes.  First each vector takes a quad of every fourth row (every second one for double), which
+ * costs loads only.  Then the quads are transposed where they are.  The other way that was tried,
+ * to exchange lanes between whole vectors by vpermt2ps, took 4 times as long (Zen 5). */
 
 #undef SQUARE
 #undef QUAD
@@ -40,7 +41,7 @@
 #define UNPACK_HIGH(a, b) _mm256_unpackhi_pd(a, b)
 #endif
 
-/* quad l of the vector is the one at row[l * QUAD] + at */
+/* a vector whose quad l is the one at row[l * QUAD] + at */
 ALWAYS_INLINE V S(quads)(const R *const row[], ptrdiff_t at) {
 #define FROM(l) _mm_loadu_ps((const float *)(row[(l) * QUAD] + at))
 #if defined(__AVX512F__)
@@ -63,7 +64,7 @@ ALWAYS_INLINE V S(quads)(const R *const row[], ptrdiff_t at) {
 #undef FROM
 }
 
-/* The QUAD columns from `at` on of SQUARE rows, each a vector. */
+/* transposed[0..QUAD-1] = columns at, at + 1, .. of SQUARE rows, each of them a vector */
 ALWAYS_INLINE void S(transpose_quads)(const R *const row[], ptrdiff_t at, V transposed[]) {
     V a = S(quads)(row, at), b = S(quads)(row + 1, at);
 #if REAL_IS_FLOAT
@@ -80,9 +81,10 @@ ALWAYS_INLINE void S(transpose_quads)(const R *const row[], ptrdiff_t at, V tran
 #endif
 }
 
-/* out (columns, rows <= SQUARE; ld_out) = transpose of the rows at row[0..SQUARE-1], of which those
- * from `rows` on are only read */
-static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
+/* out (columns, rows; ld_out) = transpose of the rows at row[0..rows-1], rows <= SQUARE; row[] must
+ * have SQUARE entries, because the others are read too */
+static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out,
+                                ptrdiff_t ld_out) {
     V transposed[QUAD];
     VMASK_T mask = VMASK(rows);
     ptrdiff_t j = 0;
@@ -103,7 +105,8 @@ static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[
 enum { JOIN(S(SQUARE_SIDE), x) = 64 / sizeof(R) };
 #define SQUARE JOIN(S(SQUARE_SIDE), x)
 
-static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out, ptrdiff_t ld_out) {
+static void S(transpose_square)(int rows, ptrdiff_t columns, const R *const row[], R *out,
+                                ptrdiff_t ld_out) {
     for (ptrdiff_t j = 0; j < columns; j++)
         for (int i = 0; i < rows; i++) out[j * ld_out + i] = row[i][j];
 }
@@ -120,7 +123,7 @@ static void S(transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_
             ptrdiff_t at = i + (r < height ? r : 0);
             row[r] = x + (index ? index[at] : at) * ldx;
         }
-        /* the processor cannot guess where the next rows lie */
+        /* the rows of an index lie anywhere, so the processor does not fetch them by itself */
         for (ptrdiff_t r = i + SQUARE; index && r < rows && r < i + 2 * SQUARE; r++)
             for (ptrdiff_t j = 0; j < columns; j += 64 / (int)sizeof(R))
                 PREFETCH(x + index[r] * ldx + j);
@@ -130,8 +133,9 @@ static void S(transpose)(ptrdiff_t rows, ptrdiff_t columns, const R *x, ptrdiff_
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 
-/* Sums of products of QUAD rows of a (at most `rows` of them there) with b: in each quad of the
- * result, element i is what row i gives in four (or two) of the lanes. */
+/* Products of QUAD rows of a with b, where only `rows` rows of a exist.  Each quad of the result
+ * holds one partial sum of each row: element i belongs to row i, and the sum of the quads is the
+ * result. */
 ALWAYS_INLINE V S(quad_of_sums)(ptrdiff_t rows, ptrdiff_t k, const R *a, ptrdiff_t lda,
                                 const R *b) {
     ptrdiff_t whole = k - k % VLANES;
@@ -173,9 +177,9 @@ ALWAYS_INLINE V S(quad_of_sums)(ptrdiff_t rows, ptrdiff_t k, const R *a, ptrdiff
 
 #endif
 
-/* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb), for few columns n: the
- * lanes run along k, and the sums of VLANES rows are transposed to be added up.  Lane l takes the
- * elements k = l modulo VLANES, whatever the rows beside it. */
+/* c (rows, n; ldc) = a (rows, k; lda) times the transpose of b (n, k; ldb), for few columns n.  The
+ * lanes run along k: lane l adds up the elements k = l modulo VLANES.  Then the lanes of VLANES
+ * rows are transposed and added.  The rows beside a row do not change its result. */
 static void S(row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,
                             const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc) {
 #if defined(__AVX512F__) || defined(__AVX2__)

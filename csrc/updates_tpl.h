@@ -28,7 +28,8 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
     }
 }
 
-/* Blocks that stay in the first-level cache: the gradient is added up, then used at once. */
+/* In blocks, so that the sum of the partial gradients is still in the first-level cache when the
+ * optimizer reads it. */
 #define FNN_OPTIMIZER(name, n_state, coefficients, ...)                                            \
     static double S(update_##name)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,     \
                                    double decay, double scale, R *ws, R *s0s, R *s1s,              \

@@ -1,10 +1,10 @@
 /* Branch-free elementary functions of one element, written so that a loop over them vectorises for
  * any instruction set: no libm, no table, no integer conversion that AVX2 lacks.  Included once for
- * float and once for double (R).  Errors in ulp stand at each function (with FMA or without;
- * measured in tests/kernels, where none may exceed 3); NaN and infinity as in C's functions.
+ * float and once for double (R).  Beside each function stands its largest error in ulp, with FMA or
+ * without; the tests measure it and allow 3.  NaN and infinity give what C's functions give.
  *
- * Coefficients: tools/fit_polynomials.py.  Range reductions: Cody & Waite 1980; the form of log from
- * Tang 1990, of the normal distribution's tail from Shepherd & Laframboise 1981. */
+ * Coefficients: tools/fit_polynomials.py.  Range reductions: Cody & Waite 1980.  The form of log is
+ * Tang's (1990), that of the normal distribution's tail Shepherd & Laframboise's (1981). */
 
 #ifndef FNN_VECMATH_ONCE
 #define FNN_VECMATH_ONCE
@@ -25,36 +25,36 @@
 #define P11(x, a, ...) FMA(P10(x, __VA_ARGS__), x, a)
 #define POLYNOMIAL(P, x, ...) P(x, __VA_ARGS__)
 
-#define EXP_F32 \
+#define EXP_F32                                                                                    \
     C(5.0e-1), C(1.666657699e-1), C(4.166655462e-2), C(8.363179053e-3), C(1.392618359e-3)
-#define EXP_F64 \
-    C(5.0e-1), C(1.6666666666666671e-1), C(4.16666666666666698e-2), C(8.33333333332613513e-3), \
-    C(1.38888888888837483e-3), C(1.98412698748206253e-4), C(2.48015873255477412e-5), \
-    C(2.75572554002064244e-6), C(2.75572736431102953e-7), C(2.51052170047207452e-8), \
+#define EXP_F64                                                                                    \
+    C(5.0e-1), C(1.6666666666666671e-1), C(4.16666666666666698e-2), C(8.33333333332613513e-3),     \
+    C(1.38888888888837483e-3), C(1.98412698748206253e-4), C(2.48015873255477412e-5),               \
+    C(2.75572554002064244e-6), C(2.75572736431102953e-7), C(2.51052170047207452e-8),               \
     C(2.09146869680868772e-9)
-#define LOG_F32 \
+#define LOG_F32                                                                                    \
     C(6.666666732e-1), C(3.999970633e-1), C(2.859235799e-1), C(2.17065758e-1), C(2.322432922e-1)
-#define LOG_F64 \
-    C(6.66666666666666669e-1), C(3.99999999999995225e-1), C(2.85714285716000993e-1), \
-    C(2.22222221982367706e-1), C(1.81818198979627144e-1), C(1.53845439648605493e-1), \
-    C(1.33351786314492558e-1), C(1.17342790613031975e-1), C(1.08451783948800148e-1), \
+#define LOG_F64                                                                                    \
+    C(6.66666666666666669e-1), C(3.99999999999995225e-1), C(2.85714285716000993e-1),               \
+    C(2.22222221982367706e-1), C(1.81818198979627144e-1), C(1.53845439648605493e-1),               \
+    C(1.33351786314492558e-1), C(1.17342790613031975e-1), C(1.08451783948800148e-1),               \
     C(7.4921437955507673e-2), C(1.56305778009228504e-1)
 #define TAIL_F32_LIMIT C(3.989422321e-1)
 #define TAIL_F32_FIRST C(2.850743215)
-#define TAIL_F32_EVEN \
+#define TAIL_F32_EVEN                                                                              \
     C(-2.012429807), C(-4.075110466e-1), C(1.540970575e-2), C(2.62362872e-4), C(2.243675923e-4)
 #define TAIL_F32_ODD C(1.084666775), C(7.569936552e-2), C(-1.261603151e-2), C(1.693351967e-3)
 #define TAIL_F64_LIMIT C(3.98942280401432647e-1)
 #define TAIL_F64_FIRST C(2.85074280011455074)
-#define TAIL_F64_EVEN \
-    C(-2.01243033566058542), C(-4.07505993400191356e-1), C(1.53450939952397964e-2), \
-    C(5.54102696191400918e-4), C(-2.27902169456580495e-4), C(3.79889952466463168e-5), \
-    C(-3.63956269681480063e-6), C(-5.00106805638898459e-7), C(4.22118139697557869e-7), \
+#define TAIL_F64_EVEN                                                                              \
+    C(-2.01243033566058542), C(-4.07505993400191356e-1), C(1.53450939952397964e-2),                \
+    C(5.54102696191400918e-4), C(-2.27902169456580495e-4), C(3.79889952466463168e-5),              \
+    C(-3.63956269681480063e-6), C(-5.00106805638898459e-7), C(4.22118139697557869e-7),             \
     C(-1.37352283735343479e-7), C(2.20899976189510561e-8)
-#define TAIL_F64_ODD \
-    C(1.08466887027713879), C(7.56666057268763072e-2), C(-1.24924449347754005e-2), \
-    C(1.6208570927499129e-3), C(-2.43167551974845473e-4), C(4.3719435949246376e-5), \
-    C(-8.66922329685408927e-6), C(1.66029690089743159e-6), C(-2.45596064881021368e-7), \
+#define TAIL_F64_ODD                                                                               \
+    C(1.08466887027713879), C(7.56666057268763072e-2), C(-1.24924449347754005e-2),                 \
+    C(1.6208570927499129e-3), C(-2.43167551974845473e-4), C(4.3719435949246376e-5),                \
+    C(-8.66922329685408927e-6), C(1.66029690089743159e-6), C(-2.45596064881021368e-7),             \
     C(9.81631300316661431e-9), C(4.58269810154369557e-9)
 #define INV_SQRT_2PI C(0.39894228040143267794)
 
@@ -271,7 +271,8 @@ ALWAYS_INLINE R S(v_normpdf)(R x) {
     return S(gauss_scaled)(u, FMA(S(gauss_e)(u), INV_SQRT_2PI, INV_SQRT_2PI));
 }
 
-/* Two halves that do not wait for each other: 10 % faster in double than Horner's scheme. */
+/* The even and the odd powers apart, because these two sums do not wait for each other: 10 % faster
+ * in double than one by Horner's scheme. */
 ALWAYS_INLINE R S(tail_poly)(R t, R first) {
     R s = t * t;
     return FMA(FMA(TAIL_ODD(s), t, TAIL_EVEN(s)), t, first);

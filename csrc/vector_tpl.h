@@ -1,10 +1,12 @@
 /* One vector of R, for loops that the compiler does not vectorise well: AVX-512, AVX2, GCC's own
  * vectors, or one lane.
  *
- * VMASK(count) and the PART forms take the first 1..VLANES lanes; VPART(v, mask) has 0 in the others.
- * VFLOOR(low, x) is x where it is not below low, VGATE(a, x) is x where a is not <= 0: NaN passes
- * both.  D is a vector of doubles of the same size: a vector of floats is two of them, DLOW(v) and
- * DHIGH(v), one of doubles is one, DLOW(v).  DSUM(d) adds its lanes. */
+ * VMASK(count), 1 <= count <= VLANES, is a mask of the first lanes.  VLOAD_PART and VSTORE_PART
+ * touch these alone, and VPART(v, mask) has 0 in the others.  VFLOOR(low, x) is x, or low where x <
+ * low; VGATE(a, x) is x, or 0 where a <= 0; NaN passes both.
+ *
+ * D is a vector of doubles in a register of the same size: a vector of floats makes two of them,
+ * DLOW(v) and DHIGH(v), a vector of doubles one, DLOW(v).  DSUM(d) adds its lanes. */
 
 #undef V
 #undef VLANES
@@ -122,7 +124,7 @@ typedef R S(unaligned_vector) __attribute__((vector_size(16), aligned(sizeof(R))
 #define VMASK_T int
 #define VLOAD(p) ((V)(*(const S(unaligned_vector) *)(p)))
 #define VSTORE(p, v) (*(S(unaligned_vector) *)(p) = (v))
-#define VSET(x) ((R)(x) - (V){0}) /* + would make 0 of -0, and is no plain broadcast */
+#define VSET(x) ((R)(x) - (V){0}) /* not +, which makes 0 of -0 and takes an addition */
 #if HAS_FMA && REAL_IS_FLOAT
 #define VFMA(a, b, c) vfmaq_f32(c, a, b)
 #elif HAS_FMA
