@@ -512,6 +512,9 @@ def to_sklearn(model):
             setattr(other, name, vars(model)[name])
     other.coefs_ = [np.array(w) for w in model.coefs_]
     other.intercepts_ = [np.array(b) for b in model.intercepts_]
+    if model.early_stopping:  # what a warm start goes back to where it gets no better
+        other._best_coefs = [w.copy() for w in other.coefs_]
+        other._best_intercepts = [b.copy() for b in other.intercepts_]
     if isinstance(model, MLPClassifier):
         labels = model.classes_
         if model._is_multilabel():
