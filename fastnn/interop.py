@@ -6,6 +6,7 @@ back predicts the same.
 """
 
 import re
+from copy import copy
 
 import numpy as np
 
@@ -509,7 +510,7 @@ def to_sklearn(model):
     for name in (*HISTORY, "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_",
                  "out_activation_", "classes_"):
         if name in vars(model):
-            setattr(other, name, vars(model)[name])
+            setattr(other, name, copy(vars(model)[name]))  # scikit-learn appends to the lists
     other.coefs_ = [np.array(w) for w in model.coefs_]
     other.intercepts_ = [np.array(b) for b in model.intercepts_]
     if model.early_stopping:  # what a warm start goes back to where it gets no better
