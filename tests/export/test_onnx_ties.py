@@ -1,0 +1,35 @@
+"""Probabilities of exactly one half: an ONNX file and a C header give the label that we give."""
+
+import numpy as np
+import pytest
+
+import fastnn
+
+TASKS = [  # outputs, output, task, classes
+    (1, "sigmoid", "classification", ["no", "yes"]),
+    (3, "softmax", "classification", [4, 5, 6]),
+    (3, "sigmoid", "multilabel", [0, 1, 2]),
+]
+
+
+def models(dtype):
+    """Models all of whose answers are ties, exactly."""
+    for n_out, output, task, classes in TASKS:
+        net = fastnn.MLP((2, 4, n_out), "tanh", output, dtype=dtype, random_state=0)
+        net.set_weights([*net.get_weights()[:2], np.zeros((4, n_out)), np.zeros(n_out)])
+        yield fastnn.Predictor(net, task, classes=classes)
+
+
+def test_a_tie_is_the_first_class_and_no_label(dtype, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    X = np.random.default_rng(0).normal(size=(6, 2)).astype(dtype)
+    for model in models(dtype):
+        assert np.ptp(model.predict_proba(X)) == 0
+        labels = model.predict(X)
+        assert (labels == (0 if model.task == "multilabel" else model.classes_[0])).all()
+        fastnn.export.onnx(model, tmp_path / "m.onnx")
+        session = runtime.InferenceSession(tmp_path / "m.onnx",
+                                           providers=["CPUExecutionProvider"])
+        found = session.run(None, {"X": X})[0]
+        np.testing.assert_array_equal(found, labels.astype(found.dtype))
