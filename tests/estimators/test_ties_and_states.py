@@ -1,5 +1,6 @@
 """Estimators at exact ties, from state to state, and what Ctrl-C and a changed solver leave."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -52,8 +53,8 @@ def test_a_probability_of_exactly_one_half_is_the_first_class_as_in_scikit_learn
         model = fastnn.Predictor(net, "multilabel" if y.ndim == 2 else "classification",
                                  classes=ours.classes_)
         np.testing.assert_array_equal(model.predict(X), expected)
-        # one step of a double above and below
-        for logit, answer in ((5e-16, 1), (-5e-16, 0)):
+        # two steps of a double above and below
+        for logit, answer in ((1e-15, 1), (-1e-15, 0)):
             if ours.n_outputs_ == 1 or y.ndim == 2:
                 ours.intercepts_[-1] = np.full_like(ours.intercepts_[-1], logit)
                 labels = ours.predict(X[:2])
@@ -134,7 +135,7 @@ def test_an_interrupted_lbfgs_keeps_its_last_iterate(monkeypatch):
     minimize, ended = solvers.minimize, []
     trials = 0
 
-    def interrupted_minimize(fun, x0, *, callback, **more):
+    def interrupted_minimize(fun, x0, *, callback, last, **more):
         evaluations = 0
         ended[:] = [np.array(x0)]
 
@@ -155,11 +156,11 @@ def test_an_interrupted_lbfgs_keeps_its_last_iterate(monkeypatch):
 
     kept = 0
     for last in range(1, 13):
-        monkeypatch.setattr(solvers, "minimize", interrupted_minimize)
-        model = fastnn.MLPRegressor(**settings)
-        with pytest.warns(UserWarning, match="Training interrupted by user"):
-            model.fit(X, 10 * AMOUNT)
-        monkeypatch.setattr(solvers, "minimize", minimize)
+        with monkeypatch.context() as patch:
+            patch.setattr(solvers, "minimize", functools.partial(interrupted_minimize, last=last))
+            model = fastnn.MLPRegressor(**settings)
+            with pytest.warns(UserWarning, match="Training interrupted by user"):
+                model.fit(X, 10 * AMOUNT)
         assert model.n_iter_ == len(ended) - 1
         if model.n_iter_:  # the same as after so many iterations that nothing interrupts
             whole = quietly(fastnn.MLPRegressor(**{**settings, "max_iter": model.n_iter_}).fit,
