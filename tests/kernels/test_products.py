@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from each import each
 
 from fastnn import _kernels
 
@@ -26,7 +27,7 @@ def bound(x, w, b):
     return (len(w) + 1) * np.finfo(x.dtype).eps / 2 * size
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@each("shape", SHAPES)
 def test_dense_against_numpy(shape, dtype, isa):
     x, w, b = case(*shape, dtype)
     got = _kernels.dense(x, w, b, "identity", isa)
@@ -36,16 +37,17 @@ def test_dense_against_numpy(shape, dtype, isa):
     assert (np.abs(got - wanted) <= bound(x, w, b)).all()
 
 
-@pytest.mark.parametrize("name", _kernels.ACTIVATIONS)
+@each("name", _kernels.ACTIVATIONS)
 def test_dense_with_activation(name, dtype, isa):
+    """The activation of the sums, by the twin; a step is sure where rounding cannot reach 0."""
     x, w, b = case(9, 5, 19, dtype)
     got = _kernels.dense(x, w, b, name, isa)
-    plain = _kernels.activate(name, _kernels.dense(x, w, b, "identity", isa), isa)
-    np.testing.assert_array_equal(got, plain)
-    if name != "step":
-        wanted = reference.activation(name)[0](x.astype(float) @ w.astype(float) + b)
-        np.testing.assert_allclose(got, wanted, rtol=300 * np.finfo(dtype).eps,
-                                   atol=30 * np.finfo(dtype).eps)
+    z = x.astype(float) @ w.astype(float) + b
+    wanted = reference.activation(name)[0](z)
+    sure = np.abs(z) > bound(x, w, b) if name == "step" else np.full(z.shape, True)
+    assert sure.mean() > 0.9
+    np.testing.assert_allclose(got[sure], wanted[sure], rtol=300 * np.finfo(dtype).eps,
+                               atol=30 * np.finfo(dtype).eps)
 
 
 def test_dense_row_does_not_depend_on_its_neighbours(dtype, isa):
@@ -94,7 +96,7 @@ def test_nan_reaches_the_product(place, dtype, isa):
     assert got.any()
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3, 31, 32, 33, 500])
+@each("rows", [1, 2, 3, 31, 32, 33, 500])
 def test_column_sums(rows, dtype, isa):
     for n in (*range(1, 41), 511, 513):
         x = np.random.default_rng(n).normal(size=(rows, n)).astype(dtype)
@@ -114,8 +116,8 @@ def test_column_sums_are_one_chain_over_rows(dtype):
         assert _kernels.column_sums(x, isa).tobytes() == chain.tobytes()
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("transpose_a", [False, True])
+@each("shape", SHAPES)
+@each("transpose_a", [False, True])
 def test_product_against_numpy(shape, transpose_a, dtype, isa):
     a, b, _ = case(*shape, dtype)
     got = _kernels.product(a.T.copy() if transpose_a else a, b, transpose_a, isa=isa)
@@ -125,8 +127,8 @@ def test_product_against_numpy(shape, transpose_a, dtype, isa):
     assert got.tobytes() == straight.tobytes()  # the same chain of multiply-adds
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("transpose_a", [False, True])
+@each("shape", SHAPES)
+@each("transpose_a", [False, True])
 def test_every_option_of_a_product_leaves_the_chain_alone(shape, transpose_a, dtype, isa):
     """Pointers to rows and panels of B change no bit; relu and gate only what they cut off."""
     a, b, bias = case(*shape, dtype)
@@ -147,7 +149,7 @@ def test_every_option_of_a_product_leaves_the_chain_alone(shape, transpose_a, dt
     np.testing.assert_array_equal(got, np.where(gate > 0, plain, 0))
 
 
-@pytest.mark.parametrize("shape", SHAPES[::7], ids=str)
+@each("shape", SHAPES[::7])
 def test_turned_product_is_the_same_chain(shape, dtype, isa):
     """W' X' with a bias for each row has the bits of X W: predictions rest on it."""
     x, w, bias = case(*shape, dtype)
@@ -174,7 +176,7 @@ def test_relu_and_gate_let_nan_through(dtype, isa):
     assert (_kernels.product(np.ones((3, 5), dtype), eye, gate=gate, isa=isa) == 1).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 5), (65, 1, 128), (17, 3, 32), (64, 4, 100)])
+@each("shape", [(1, 1, 1), (3, 2, 5), (65, 1, 128), (17, 3, 32), (64, 4, 100)])
 def test_row_product(shape, dtype, isa):
     rows, n, k = shape
     rng = np.random.default_rng(0)
@@ -185,7 +187,7 @@ def test_row_product(shape, dtype, isa):
     assert _kernels.row_product(a[:1], b[:1], isa).tobytes() == got[:1, :1].tobytes()
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (99, 50)])
+@each("shape", [(1, 1), (1, 40), (40, 1), (7, 16), (16, 16), (17, 33), (99, 50)])
 def test_transpose(shape, dtype, isa):
     x = np.arange(np.prod(shape), dtype=dtype).reshape(shape)
     np.testing.assert_array_equal(_kernels.transposed(x, isa), x.T)
