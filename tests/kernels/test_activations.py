@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from each import each
 
 from fastnn import _kernels
 
@@ -31,7 +32,7 @@ def assert_close(got, wanted, eps_count, dtype):
     assert error.max() <= eps_count, f"{error.max():.1f} eps"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_value_is_the_twins(name, dtype, isa):
     z = points(dtype)
     f, _ = reference.activation(name)
@@ -40,7 +41,7 @@ def test_value_is_the_twins(name, dtype, isa):
     assert_close(got, f(z.astype(float)), VALUE_EPS[name], dtype)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_derivative_is_the_twins(name, dtype, isa):
     z = points(dtype)
     _, df = reference.activation(name)
@@ -53,7 +54,7 @@ def slope(f, z, h):
     return (8 * (f(z + h) - f(z - h)) - (f(z + 2 * h) - f(z - 2 * h))) / (12 * h)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_derivative_by_finite_differences(name, isa):
     """The kernel's own value, not the twin's: a new row of the table is judged here."""
     def f(z):
@@ -69,7 +70,7 @@ def test_derivative_by_finite_differences(name, isa):
     assert error[smooth].max() <= 1e-9
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_float32_is_float64_rounded(name, isa):
     """Value and derivative both, within what single precision allows."""
     z = points("float32")
@@ -78,7 +79,7 @@ def test_float32_is_float64_rounded(name, isa):
         assert_close(kernel(name, z, isa), kernel(name, z.astype(float), isa), count, "float32")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_instruction_sets_agree(name, dtype):
     z = points(dtype)
     for kernel, count in ((_kernels.activate, VALUE_EPS[name]),
@@ -88,7 +89,7 @@ def test_instruction_sets_agree(name, dtype):
             assert_close(other, results[0], count, dtype)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_every_size_gives_the_same_bits(name, dtype, isa):
     z = points(dtype)
     z = np.resize(z, SIZES[-1])
@@ -98,7 +99,7 @@ def test_every_size_gives_the_same_bits(name, dtype, isa):
             assert kernel(name, z[:size], isa).tobytes() == whole[:size].tobytes(), size
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_nan_stays_nan(name, dtype, isa):
     for size in (1, 5, 16, 33):
         for place in range(size):
@@ -125,8 +126,8 @@ LIMITS = {  # f(-inf), f(inf), f'(-inf), f'(inf)
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("size", [1, 17])
+@each("name", LIMITS)
+@each("size", [1, 17])
 def test_limits_at_infinity(name, size, dtype, isa):
     low, high, slope_low, slope_high = np.array(LIMITS[name], dtype)
     for z, value, slope in ((-INF, low, slope_low), (INF, high, slope_high)):
@@ -135,7 +136,7 @@ def test_limits_at_infinity(name, size, dtype, isa):
         np.testing.assert_array_equal(_kernels.activation_derivative(name, z, isa), slope)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_large_finite_arguments(name, dtype, isa):
     """Where exp() inside has over- or underflowed the result is still that of the formula.
 
@@ -151,7 +152,7 @@ def test_large_finite_arguments(name, dtype, isa):
                                rtol=100 * info.eps, atol=info.eps)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_subnormal_arguments(name, dtype, isa):
     """f of next to nothing is f(0) plus next to nothing."""
     tiny = np.finfo(dtype).smallest_subnormal
@@ -164,7 +165,7 @@ def test_subnormal_arguments(name, dtype, isa):
                                atol=np.finfo(dtype).tiny)
 
 
-@pytest.mark.parametrize("name, value, slope", [
+@each("name, value, slope", [
     ("relu", 0, 0), ("leaky_relu", 0, 1), ("elu", 0, 1), ("step", 1, 0)])
 def test_at_the_kink(name, value, slope, dtype, isa):
     zero = np.zeros(3, dtype)
@@ -184,7 +185,7 @@ def test_aliases_name_the_same_activation():
 # ---- softmax ----
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100, 1000])
+@each("n", [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 100, 1000])
 def test_softmax(n, dtype, isa):
     rng = np.random.default_rng(n)
     z = rng.normal(scale=5, size=(13, n)).astype(dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from each import each
 
 from fastnn import _kernels
 
@@ -13,7 +14,7 @@ def mask(rows, n, rate, key=7, counter=COUNTER, dtype="float64", isa=None):
     return _kernels.dropout(np.ones((rows, n), dtype), rate, key, counter, isa)
 
 
-@pytest.mark.parametrize("counter, key, words", [
+@each("counter, key, words", [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
     ((0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344), (0xA4093822, 0x299F31D0),
@@ -22,8 +23,8 @@ def test_the_twins_philox_gives_the_published_words(counter, key, words):
     assert tuple(int(word) for word in reference.philox4x32(counter, key)) == words
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 63), (2, 64), (5, 65), (33, 200)])
+@each("rate", [0.1, 0.5, 0.9])
+@each("shape", [(1, 1), (3, 63), (2, 64), (5, 65), (33, 200)])
 def test_mask_is_the_twins(rate, shape, dtype, isa):
     for key, step, layer, row0 in ((7, 3, 1, 0), (2**63 + 5, 2**33 + 1, 4, 1000)):
         got = mask(*shape, rate, key, (step, layer, row0), dtype, isa)
@@ -47,7 +48,7 @@ def test_mask_is_the_same_in_every_instruction_set_and_dtype():
         np.testing.assert_array_equal(other, masks[0])
 
 
-@pytest.mark.parametrize("other", [
+@each("other", [
     {"key": 8}, {"key": 7 + 2**32}, {"counter": (4, 1, 0)}, {"counter": (3, 2, 0)},
     {"counter": (3, 1, 1)}, {"counter": (3 + 2**32, 1, 0)}])
 def test_masks_of_other_seeds_steps_layers_rows_are_independent(other):
@@ -56,7 +57,7 @@ def test_masks_of_other_seeds_steps_layers_rows_are_independent(other):
     assert abs((a == b).mean() - 0.5) < 4 * 0.5 / 200
 
 
-@pytest.mark.parametrize("rate", [0.01, 0.2, 0.5, 0.8, 0.99])
+@each("rate", [0.01, 0.2, 0.5, 0.8, 0.99])
 def test_keep_fraction_and_expectation(rate, isa):
     factors = mask(1000, 300, rate, isa=isa)
     kept = factors != 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from each import each
 
 from fastnn import _kernels
 
@@ -45,9 +46,9 @@ def assert_sums_agree(got, wanted, dtype, count=20):
     assert (np.abs(dz - wanted_dz) / scale).max() <= count * eps
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("weighted", [False, True])
+@each("name", NAMES)
+@each("shape", SHAPES)
+@each("weighted", [False, True])
 def test_value_and_derivative_are_the_twins(name, shape, weighted, dtype, isa):
     z, y = case(name, shape, dtype)
     weights = np.linspace(0, 2, shape[0] + 1)[1:].astype(dtype) if weighted else None
@@ -56,8 +57,8 @@ def test_value_and_derivative_are_the_twins(name, shape, weighted, dtype, isa):
     assert_sums_agree(got, total(name, z, y, weights), dtype)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("weighted", [False, True])
+@each("shape", SHAPES)
+@each("weighted", [False, True])
 def test_labels_equal_one_hot(shape, weighted, dtype, isa):
     z, _ = case("cross_entropy", shape, dtype)
     labels = np.random.default_rng(1).integers(0, shape[1], shape[0]).astype(np.int32)
@@ -71,8 +72,8 @@ def test_labels_equal_one_hot(shape, weighted, dtype, isa):
         np.testing.assert_allclose(dz, wanted[1], rtol=0, atol=20 * float(np.finfo(dtype).eps))
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 17)])
+@each("name", NAMES)
+@each("shape", [(1, 1), (3, 5), (7, 17)])
 def test_derivative_by_finite_differences(name, shape, isa):
     """The kernel's own value, not the twin's: a new row of the table is judged here."""
     z, y = case(name, shape, "float64", seed=2, scale=1.5)
@@ -88,7 +89,7 @@ def test_derivative_by_finite_differences(name, shape, isa):
         assert dz[r, j] == pytest.approx(slope, rel=1e-8, abs=1e-10)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_instruction_sets_and_dtypes_agree(name):
     z, y = case(name, (33, 17), "float32")
     wanted = _kernels.loss(name, z.astype(float), y.astype(float))
@@ -98,7 +99,7 @@ def test_instruction_sets_and_dtypes_agree(name):
         assert_sums_agree(_kernels.loss(name, z, y, isa=isa), wanted, "float32")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_weight_of_zero_removes_a_row(name, dtype, isa):
     z, y = case(name, (9, 3), dtype)
     weights = np.array([0, 1, 2, 0, 1, 1, 0.5, 3, 0], dtype)
@@ -110,7 +111,7 @@ def test_weight_of_zero_removes_a_row(name, dtype, isa):
     assert not dz[~kept].any()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@each("name", NAMES)
 def test_nan_reaches_the_loss(name, dtype, isa):
     for place in range(17):
         z, y = case(name, (1, 17), dtype)
@@ -120,8 +121,8 @@ def test_nan_reaches_the_loss(name, dtype, isa):
         assert np.isnan(dz[0, place])
 
 
-@pytest.mark.parametrize("as_labels", [True, False])
-@pytest.mark.parametrize("z, label, value", [
+@each("as_labels", [True, False])
+@each("z, label, value", [
     ([1000, 0], 0, 0), ([1000, 0], 1, 1000), ([-1000, 0], 0, 1000), ([1e30, 1e30], 0, np.log(2)),
     ([1000, 999], 0, np.log1p(np.exp(-1))), ([-999, -1000], 1, np.log1p(np.e))])
 def test_cross_entropy_is_stable(z, label, value, as_labels, dtype, isa):
@@ -134,7 +135,7 @@ def test_cross_entropy_is_stable(z, label, value, as_labels, dtype, isa):
     np.testing.assert_allclose(dz, wanted, rtol=0, atol=4 * eps)
 
 
-@pytest.mark.parametrize("z, y, value", [
+@each("z, y, value", [
     (1000, 1, 0), (1000, 0, 1000), (-1000, 0, 0), (-1000, 1, 1000), (0, 1, np.log(2))])
 def test_binary_cross_entropy_is_stable(z, y, value, dtype, isa):
     got, dz = _kernels.loss("binary_cross_entropy", np.array([[z]], dtype),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from each import each
 
 import fastnn
 from fastnn import _kernels
@@ -40,7 +41,7 @@ def run(optimizer, size, dtype, isa, n_steps=5, **more):
     return w, states, wanted, [vectors[0] for vectors in twin.state]
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@each("name", OPTIMIZERS)
 def test_update_is_the_twins(name, dtype, isa):
     rtol = 40 * np.finfo(dtype).eps
     for size in (*range(1, 34), 511, 512, 513, 1025):
@@ -51,7 +52,7 @@ def test_update_is_the_twins(name, dtype, isa):
                 np.testing.assert_allclose(got, state, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@each("name", OPTIMIZERS)
 def test_update_does_not_depend_on_the_place(name, dtype, isa):
     """An element gets the same bits in the vector loop, in the rest, alone."""
     optimizer, _ = OPTIMIZERS[name]
@@ -69,7 +70,7 @@ def test_update_does_not_depend_on_the_place(name, dtype, isa):
             assert part.tobytes() == whole[start : start + size].tobytes()
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@each("name", OPTIMIZERS)
 def test_instruction_sets_agree(name, dtype):
     rtol = 40 * np.finfo(dtype).eps
     results = [run(OPTIMIZERS[name], 600, dtype, isa)[0] for isa in _kernels.available_isas()]
