@@ -1,10 +1,12 @@
 """The networks on which gradients are checked; as a script: writes what this process computes.
 
-Every activation x every loss x odd sizes from 1 to 17 units and 1 to 33 rows, every output that the
-squared error takes, and different activations in the layers of one network.
+Every activation, every loss and every output that the squared error takes, in pairs with each other
+and with odd sizes from 1 to 17 units and 1 to 33 rows; and different activations in the layers of
+one network.
 """
 
 import sys
+from functools import cache
 
 import numpy as np
 import reference
@@ -34,23 +36,42 @@ MARGIN = 1e-3  # no weighted input is nearer than this to 0, where activations h
 LARGEST = 5.0  # or beyond this, where exp of exp would make the loss too steep for differences
 
 
+def case(activation, end, shape):
+    """(name, case). The end is a loss, or ``"output "`` and an output for the squared error."""
+    rows, sizes = shape
+    name = f"{activation} {end} {rows}x{'-'.join(map(str, sizes))}"
+    if end.startswith("output "):
+        return name, (activation, end.removeprefix("output "), "squared_error", rows, sizes)
+    return name, (activation, _kernels.LOSSES[end].link, end, rows, sizes)
+
+
 def cases():
-    """name -> (activation or one each, output, loss, rows, sizes)"""
-    found = {}
-    for rows, sizes in SHAPES:
-        shape = f"{rows}x{'-'.join(map(str, sizes))}"
-        for info in _kernels.LOSSES.values():
-            for activation in _kernels.ACTIVATIONS:
-                found[f"{activation} {info.name} {shape}"] = (
-                    activation, info.link, info.name, rows, sizes)
-        for output in _kernels.ACTIVATIONS:
-            found[f"output {output} {shape}"] = ("tanh", output, "squared_error", rows, sizes)
+    """name -> (activation or one each, output, loss, rows, sizes)
+
+    An activation knows neither the loss nor the shape, so that pairs are enough: each activation
+    with each end, and both with each shape.
+    """
+    ends = [*_kernels.LOSSES, *(f"output {name}" for name in _kernels.ACTIVATIONS)]
+    deep = [shape for shape in SHAPES if len(shape[1]) > 2]
+    found = [case(activation, end, deep[(i + j) % len(deep)])
+             for i, activation in enumerate(_kernels.ACTIVATIONS) for j, end in enumerate(ends)]
+    assert len({(name.split()[0], case[3:]) for name, case in found}) == (
+        len(_kernels.ACTIVATIONS) * len(deep))
+    assert len({(*case[1:3], case[3:]) for _, case in found}) == (
+        len({case[1:3] for _, case in found}) * len(deep))
+    found += [case("tanh", end, shape) for end in ends for shape in SHAPES if shape not in deep]
     for first in _kernels.ACTIVATIONS:
-        found[f"{first} gelu tanh softmax"] = (
-            (first, "gelu", "tanh"), "softmax", "cross_entropy", 5, (3, 7, 4, 5, 3))
-    return found
+        found.append((f"{first} gelu tanh softmax", (
+            (first, "gelu", "tanh"), "softmax", "cross_entropy", 5, (3, 7, 4, 5, 3))))
+    return {**dict(found), **SOME}
 
 
+# one case of each kind of loss
+SOME = dict([
+    case("tanh", "squared_error", SHAPES[2]), case("gelu", "cross_entropy", SHAPES[6]),
+    case("elu", "binary_cross_entropy", SHAPES[7]), case("sigmoid", "poisson", SHAPES[3]),
+    case("relu", "perceptron", SHAPES[4]), case("tanh", "output softplus", SHAPES[6]),
+])
 CASES = cases()
 
 
@@ -72,10 +93,11 @@ def targets(loss, rows, n_out, rng):
         0, 2, (rows, n_out)).astype(float)
 
 
-def build(name, dtype="float64"):
-    """(net, X, y, loss) of a case, away from kinks."""
+@cache
+def arrays(name):
+    """Weights and biases of a case that keep away from kinks, X, y."""
     activation, output, loss, rows, sizes = CASES[name]
-    net = fastnn.MLP(sizes, activation, output, dtype=dtype, random_state=0, n_threads=1)
+    net = fastnn.MLP(sizes, activation, output, dtype="float64", random_state=0, n_threads=1)
     for seed in range(1000):
         rng = np.random.default_rng(seed)
         weights = [rng.uniform(-0.7, 0.7, array.shape) for array in net.get_weights()]
@@ -83,8 +105,17 @@ def build(name, dtype="float64"):
         net.set_weights(weights)
         _, zs = reference.Twin.of(net).forward(X)
         if all(np.abs(z).min() > MARGIN and np.abs(z).max() < LARGEST for z in zs):
-            return net, X, y, loss
+            return weights, X, y
     raise RuntimeError(f"no seed keeps the weighted inputs of {name} within bounds")
+
+
+def build(name, dtype="float64"):
+    """(net, X, y, loss) of a case, away from kinks."""
+    activation, output, loss, _, sizes = CASES[name]
+    net = fastnn.MLP(sizes, activation, output, dtype=dtype, random_state=0, n_threads=1)
+    weights, X, y = arrays(name)
+    net.set_weights(weights)
+    return net, X, y, loss
 
 
 def compute(name, dtype="float64"):
