@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse
+from each import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,7 +38,7 @@ def assert_refused(call, error, *words):
 # ---- making a network ----
 
 
-@pytest.mark.parametrize("sizes, error, words", [
+@each("sizes, error, words", [
     ((3, 0, 2), ValueError, [r"sizes\[1\]=0", ">= 1"]),
     ((-3, 2), ValueError, [r"sizes\[0\]=-3", ">= 1"]),
     ((3,), ValueError, [r"sizes=\(3,\)", "at least two"]),
@@ -77,7 +78,7 @@ def test_unknown_names_list_the_known_ones():
     assert_refused(lambda: make().loss(X, LABELS, loss="mse"), ValueError, "loss='mse'")
 
 
-@pytest.mark.parametrize("arguments, error, words", [
+@each("arguments, error, words", [
     ({"activation": None}, TypeError, ["activation=None", "string"]),
     ({"activation": 3}, TypeError, ["activation=3", "string"]),
     ({"activation": ["relu"] * 3}, ValueError, ["activation", "3 entries", "per hidden layer"]),
@@ -115,7 +116,7 @@ def test_settings(arguments, error, words):
 # ---- weights ----
 
 
-@pytest.mark.parametrize("change, error, words", [
+@each("change, error, words", [
     (lambda a: a[:-1], ValueError, ["arrays", "3", "4"]),
     (lambda a: [*a, a[0]], ValueError, ["arrays", "5", "4"]),
     (lambda a: [a[0].T, *a[1:]], ValueError, [r"arrays\[0\]", r"\(4, 3\)", r"\(3, 4\)"]),
@@ -168,7 +169,7 @@ BAD_X = {
 FINITE_ONLY = {"NaN", "infinity", "minus infinity", "both infinities", "sparse NaN"}
 
 
-@pytest.mark.parametrize("name", BAD_X)
+@each("name", BAD_X)
 def test_bad_x(name):
     bad, error, words = BAD_X[name]
     net = make()
@@ -222,7 +223,7 @@ BAD_LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", BAD_LABELS)
+@each("name", BAD_LABELS)
 def test_bad_labels(name):
     bad, error, words = BAD_LABELS[name]
     net = make()
@@ -232,7 +233,7 @@ def test_bad_labels(name):
     assert net.parameters.tobytes() == before
 
 
-@pytest.mark.parametrize("output, y, words", [
+@each("output, y, words", [
     ("identity", np.zeros((4, 3)), [r"\(4, 3\)", r"\(4, 2\)"]),
     ("identity", np.zeros(4), [r"\(4,\)", r"\(4, 2\)"]),
     ("identity", np.full((4, 2), np.inf), ["infinity", "column 0"]),
@@ -248,7 +249,7 @@ def test_bad_targets(output, y, words):
         assert_refused(lambda call=call: call(X, y), ValueError, "y", *words)
 
 
-@pytest.mark.parametrize("weights, error, words", [
+@each("weights, error, words", [
     ([1, 1, 1], ValueError, [r"\(3,\)", r"\(4,\)"]),
     (np.ones((4, 1)), ValueError, [r"\(4, 1\)", r"\(4,\)"]),
     ([1, -1, 1, 1], ValueError, ["-1", ">= 0"]),
@@ -265,7 +266,7 @@ def test_bad_sample_weight(weights, error, words):
                        "sample_weight", *words)
 
 
-@pytest.mark.parametrize("arguments, error, words", [
+@each("arguments, error, words", [
     ({"epochs": 0}, ValueError, ["epochs=0", ">= 1"]),
     ({"epochs": -1}, ValueError, ["epochs=-1", ">= 1"]),
     ({"epochs": 2.0}, TypeError, ["epochs=2.0", "integer"]),
@@ -298,7 +299,7 @@ def test_bad_arguments_of_fit(arguments, error, words):
     net.fit(X, LABELS, epochs=1)  # nothing is left locked
 
 
-@pytest.mark.parametrize("optimizer, arguments, error, words", [
+@each("optimizer, arguments, error, words", [
     (fastnn.SGD, {"learning_rate": 0}, ValueError, ["learning_rate=0", "> 0"]),
     (fastnn.SGD, {"learning_rate": -0.1}, ValueError, ["learning_rate=-0.1", "> 0"]),
     (fastnn.SGD, {"learning_rate": "fast"}, TypeError, ["learning_rate='fast'", "number"]),
@@ -324,11 +325,10 @@ def read_only(array):
     return array
 
 
-@pytest.mark.parametrize("out", [
+@each("out", [
     np.empty((4, 3)), np.empty((5, 2)), np.empty(8), np.empty((4, 2), np.float32),
     np.empty((4, 2), int), np.empty((4, 2), ">f8"), np.empty((2, 4)).T, np.empty((4, 4))[:, ::2],
-    np.empty((8, 2))[::2], read_only(np.empty((4, 2))), [[0.0, 0.0]] * 4, "out"],
-    ids=lambda out: f"{getattr(out, 'dtype', 'no array')}{getattr(out, 'strides', '')}")
+    np.empty((8, 2))[::2], read_only(np.empty((4, 2))), [[0.0, 0.0]] * 4, "out"])
 def test_bad_out(out):
     assert_refused(lambda: make().predict(X, out=out), ValueError, "out", r"\(4, 2\)", "float64")
 
@@ -363,9 +363,9 @@ def forms(array):
     }
 
 
-@pytest.mark.parametrize("form", forms(X))
-@pytest.mark.parametrize("net_dtype", ["float32", "float64"])
-@pytest.mark.parametrize("data_dtype", ["float32", "float64", "int8", "uint16", "bool", "float16"])
+@each("form", forms(X))
+@each("net_dtype", ["float32", "float64"])
+@each("data_dtype", ["float32", "float64", "int8", "uint16", "bool", "float16"])
 def test_any_layout(form, net_dtype, data_dtype):
     net = make(dtype=net_dtype)
     values = (10 * X).astype(data_dtype)
@@ -456,7 +456,7 @@ def test_anything_as_an_argument(name, value):
 # ---- below the Python edge ----
 
 
-@pytest.mark.parametrize("field, value", [
+@each("field, value", [
     ("X", X.astype(np.float32)), ("X", X[:, :2]), ("X", np.asfortranarray(X)),
     ("X", np.zeros((8, 3))[::2]), ("X", forms(X)["misaligned"]), ("X", forms(X)["big-endian"]),
     ("y", LABELS.astype(np.int64)), ("y", LABELS[:2].astype(np.int32)), ("y", np.zeros((4, 3))),

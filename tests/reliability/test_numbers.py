@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import reference
+from each import each
 
 import fastnn
 
@@ -68,8 +69,8 @@ def made(output, n_out, dtype, activation="tanh", **more):
 # ---- against the slow twin ----
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("output, n_out", OUTPUTS)
+@each("kind", KINDS)
+@each("output, n_out", OUTPUTS)
 def test_training_is_the_twins(kind, output, n_out, dtype):
     X, y = rows(kind, dtype), targets(output, N, n_out)
     y = y[:len(X)]
@@ -91,8 +92,8 @@ def test_training_is_the_twins(kind, output, n_out, dtype):
     np.testing.assert_allclose(net.predict(X), twin.predict(X), rtol=rtol, atol=rtol / 10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("activation", ["relu", "tanh", "identity", "gelu"])
+@each("kind", KINDS)
+@each("activation", ["relu", "tanh", "identity", "gelu"])
 def test_prediction_is_the_twins(kind, activation, dtype):
     X = rows(kind, dtype)
     net = made("identity", 2, dtype, activation)
@@ -113,9 +114,9 @@ def test_predictions_keep_subnormals(dtype):
                                atol=20 * np.finfo(dtype).smallest_subnormal)
 
 
-@pytest.mark.parametrize("kind", ["huge", "huge column"])
-@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "relu", "gelu", "silu", "softplus"])
-@pytest.mark.parametrize("output", ["softmax", "sigmoid", "identity"])
+@each("kind", ["huge", "huge column"])
+@each("activation", ["tanh", "sigmoid", "relu", "gelu", "silu", "softplus"])
+@each("output", ["softmax", "sigmoid", "identity"])
 def test_huge_values_give_no_nan(kind, activation, output, dtype):
     """The twin's values wherever they are far from overflow; what saturates is at its bound."""
     X = rows(kind, dtype)
@@ -136,8 +137,8 @@ LIMITS = {"identity": (np.inf, -np.inf), "sigmoid": (1, 0), "tanh": (1, -1), "re
           "silu": (np.inf, 0), "softplus": (np.inf, 0), "exp": (np.inf, 0), "step": (1, 0)}
 
 
-@pytest.mark.parametrize("rows", [1, 70])
-@pytest.mark.parametrize("activation", LIMITS)
+@each("rows", [1, 70])
+@each("activation", LIMITS)
 def test_activations_of_infinity_and_nan(activation, rows, dtype):
     """Their limits, and NaN; as the output and below it."""
     X = np.array([[np.inf], [-np.inf], [np.nan]] * rows, dtype)
@@ -148,7 +149,7 @@ def test_activations_of_infinity_and_nan(activation, rows, dtype):
         np.testing.assert_allclose(net.predict(X), wanted, atol=1e-30)
 
 
-@pytest.mark.parametrize("output, n_out", [("softmax", 3), ("sigmoid", 2)])
+@each("output, n_out", [("softmax", 3), ("sigmoid", 2)])
 def test_loss_of_huge_logits(output, n_out, dtype):
     """Where a probability is 0 its logarithm is not."""
     net = fastnn.MLP((N_IN, n_out), output=output, dtype=dtype, random_state=0, n_threads=1)
@@ -159,9 +160,9 @@ def test_loss_of_huge_logits(output, n_out, dtype):
     np.testing.assert_allclose(net.loss(X, y), wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("place", [(0, 0), (66, 8), (33, 4)])
+@each("value", [np.nan, np.inf, -np.inf])
+@each("n_threads", [1, 2])
+@each("place", [(0, 0), (66, 8), (33, 4)])
 def test_a_bad_value_stays_in_its_row(value, n_threads, place, dtype):
     """`MLP.predict` checks no values: the other rows are what they are without it, to the bit."""
     X = rows("plain", dtype)
@@ -206,10 +207,9 @@ def test_a_bad_value_far_down_is_found(dtype):
 # ---- settings ----
 
 
-@pytest.mark.parametrize("rate", [1e30, 1e300, np.finfo(float).max, 1e38])
-@pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.Adam, fastnn.AdamW, fastnn.RMSprop,
-                                       fastnn.Adagrad])
-@pytest.mark.parametrize("output", ["softmax", "identity"])
+@each("rate", [1e30, 1e300, np.finfo(float).max, 1e38])
+@each("optimizer", [fastnn.SGD, fastnn.Adam, fastnn.AdamW, fastnn.RMSprop, fastnn.Adagrad])
+@each("output", ["softmax", "identity"])
 def test_absurd_learning_rates(rate, optimizer, output, dtype):
     """The last finite weights are kept, with a warning; or it did converge to something finite."""
     X = rows("plain", dtype)
@@ -226,7 +226,7 @@ def test_absurd_learning_rates(rate, optimizer, output, dtype):
     net.fit(X, y, epochs=1, optimizer=optimizer(1e-3))
 
 
-@pytest.mark.parametrize("rate", [5e-324, 1e-310, 1e-45, 1e-30])
+@each("rate", [5e-324, 1e-310, 1e-45, 1e-30])
 def test_vanishing_learning_rates(rate, dtype):
     X, y = rows("plain", dtype), targets("softmax", N, 3)
     net = made("softmax", 3, dtype)
@@ -235,7 +235,7 @@ def test_vanishing_learning_rates(rate, dtype):
     np.testing.assert_allclose(net.parameters, before, atol=1e-25)
 
 
-@pytest.mark.parametrize("alpha", [1e30, 1e300, 1e-310])
+@each("alpha", [1e30, 1e300, 1e-310])
 def test_absurd_penalties(alpha, dtype):
     X, y = rows("plain", dtype), targets("softmax", N, 3)
     net = made("softmax", 3, dtype)
@@ -245,7 +245,7 @@ def test_absurd_penalties(alpha, dtype):
     assert np.isfinite(net.parameters).all()
 
 
-@pytest.mark.parametrize("weight", [1e-30, 1e30, 1e-310])
+@each("weight", [1e-30, 1e30, 1e-310])
 def test_absurd_sample_weights(weight):
     """A common factor of all weights changes nothing but the L2 term."""
     X, y = rows("plain", "float64"), targets("softmax", N, 3)
@@ -262,8 +262,8 @@ def test_absurd_sample_weights(weight):
 # ---- estimators ----
 
 
-@pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-@pytest.mark.parametrize("kind", KINDS)
+@each("solver", ["adam", "sgd", "lbfgs"])
+@each("kind", KINDS)
 def test_estimators(kind, solver, dtype):
     X = rows(kind, dtype)
     for model, y in (
@@ -285,7 +285,7 @@ def test_estimators(kind, solver, dtype):
         np.testing.assert_array_equal(again.predict(X), fitted.predict(X))
 
 
-@pytest.mark.parametrize("settings", [
+@each("settings", [
     {"solver": "sgd", "learning_rate_init": 1e30}, {"solver": "adam", "learning_rate_init": 1e300},
     {"solver": "sgd", "learning_rate_init": 1e30, "early_stopping": True}])
 def test_estimators_that_diverge(settings, dtype):
@@ -305,7 +305,7 @@ def test_estimators_that_diverge(settings, dtype):
     assert np.isfinite(model.predict(X)).all()
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@each("value", [np.nan, np.inf, -np.inf])
 def test_estimators_refuse_bad_values(value, dtype):
     X, y = rows("plain", dtype), np.arange(N) % 3
     model = fastnn.MLPClassifier(hidden_layer_sizes=(6,), random_state=0, max_iter=2)
