@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from planning import use_rules
 
 import fastnn
 from fastnn import _kernels, plan
@@ -80,6 +81,6 @@ def teams(monkeypatch):
         found.append(decide(self, n_rows))
         return found[-1]
 
-    monkeypatch.setattr(plan, "EPOCH_FLOPS", 0)
+    use_rules(monkeypatch.setattr, epoch_flops=0)
     monkeypatch.setattr(plan.TrainingPlan, "threads_for", threads_for)
     return found

@@ -18,6 +18,9 @@ NAMES = {
 }
 
 
+DEFAULTS = {name: getattr(plan, constant) for name, constant in NAMES.items()}
+
+
 def rule(name):
     """The value of a rule that holds now."""
     return getattr(plan, NAMES[name])

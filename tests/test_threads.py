@@ -151,12 +151,12 @@ import os, statistics, time
 import numpy as np
 os.sched_setaffinity(0, {cpus})
 import fastnn
-from fastnn._training import Trainer
+from trainers import make_trainer
 X = np.random.default_rng(0).normal(size=(6400, 8)).astype("f")
 trainers = []
 for n_threads in (1, 2):
-    trainer = Trainer((8, 64, 64, 1), ("relu",) * 2, "identity", "squared_error", dtype="f",
-                      optimizer=fastnn.SGD(1e-3), batch_size=128, n_threads=n_threads)
+    trainer = make_trainer((8, 64, 64, 1), ("relu",) * 2, "identity", "squared_error", dtype="f",
+                           optimizer=fastnn.SGD(1e-3), batch_size=128, n_threads=n_threads)
     for w in trainer.weights:
         w[:] = np.random.default_rng(1).normal(size=w.shape) / 8
     trainer.set_data(X, X[:, :1].copy())

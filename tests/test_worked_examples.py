@@ -332,12 +332,13 @@ def test_gradients_from_parallel_threads_are_gathered_alike():
 
 def test_dropout():
     """The kept units are scaled up, so that what a layer passes on stays the same on average."""
-    from fastnn._training import Trainer
+    from trainers import make_trainer
 
     units, rate, steps = 400, 0.3, 300
     X, y = np.ones((1, 1)), np.zeros((1, 1))
-    trainer = Trainer((1, units, 1), ("identity",), "identity", "squared_error", dtype="float64",
-                      optimizer=fastnn.SGD(momentum=0), batch_size=1, dropout=rate, seed=1)
+    trainer = make_trainer((1, units, 1), ("identity",), "identity", "squared_error",
+                           dtype="float64", optimizer=fastnn.SGD(momentum=0), batch_size=1,
+                           dropout=rate, seed=1)
     trainer.weights[0][:] = 1
     trainer.weights[1][:] = 1 / units
     trainer.set_data(X, y)

@@ -1,7 +1,6 @@
 """Every activation of the registry, in both dtypes and all instruction sets, against the twin."""
 
 import numpy as np
-import pytest
 import reference
 from each import each
 

@@ -1,7 +1,6 @@
 """Dropout masks: Philox words of (seed, step, layer, row, column), whoever computes them."""
 
 import numpy as np
-import pytest
 import reference
 from each import each
 

@@ -10,9 +10,10 @@ from functools import cache
 
 import numpy as np
 import reference
+from planning import use_rules
 
 import fastnn
-from fastnn import _kernels, plan
+from fastnn import _kernels
 
 # The ways a training step can take: the widest layer whose products our own kernels compute, and
 # the widest that goes feature-major. (Dropout goes row-major all the same.)
@@ -77,9 +78,8 @@ CASES = cases()
 
 def take(path, set_attribute=setattr):
     """Forces one of the paths, whatever the plan would choose."""
-    native, columns = PATHS[path]
-    set_attribute(plan, "NATIVE_WIDTH", dict.fromkeys(plan.NATIVE_WIDTH, native))
-    set_attribute(plan, "WIDEST_COLUMNS", columns)
+    native, feature_major = PATHS[path]
+    use_rules(set_attribute, native_width=native, widest_feature_major=feature_major)
 
 
 def targets(loss, rows, n_out, rng):

@@ -14,7 +14,6 @@ from planning import use_rules
 from training_cells import CELLS, GEMMS, LARGE
 
 import fastnn
-from fastnn.plan import PANEL, PANEL_ROWS
 from fastnn.threads import single_threaded_blas
 
 use_rules(epoch_flops=0)  # epochs get their threads, however short they are

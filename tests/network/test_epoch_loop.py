@@ -9,21 +9,21 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from trainers import make_trainer
 
 import fastnn
-from fastnn._training import Trainer
 from fastnn.threads import single_threaded_blas
 
 CASE = """
 import numpy as np, fastnn
-from fastnn._training import Trainer
+from trainers import make_trainer
 from fastnn.threads import single_threaded_blas
 
 def trainer(n_threads, dropout=0.2, batch_size=200):
     rng = np.random.default_rng(0)
-    made = Trainer((64, 100, 10), ("relu",), "softmax", "cross_entropy", dtype="float32",
-                   optimizer=fastnn.Adam(), batch_size=batch_size, alpha=0.1, dropout=dropout,
-                   n_threads=n_threads)
+    made = make_trainer((64, 100, 10), ("relu",), "softmax", "cross_entropy", dtype="float32",
+                        optimizer=fastnn.Adam(), batch_size=batch_size, alpha=0.1, dropout=dropout,
+                        n_threads=n_threads)
     for w in made.weights:
         w[:] = rng.normal(scale=0.1, size=w.shape)
     X = rng.normal(size=(4000, 64)).astype("float32")
@@ -145,9 +145,9 @@ def test_ctrl_c_within_one_epoch(n_threads, sizes, ctrl_c):
     order = np.resize(np.arange(2000), 40_000_000)
 
     def made():
-        trainer = Trainer(sizes, ("relu",) * (len(sizes) - 2), "softmax", "cross_entropy",
-                          dtype="float32", optimizer=fastnn.SGD(), batch_size=200,
-                          n_threads=n_threads)
+        trainer = make_trainer(sizes, ("relu",) * (len(sizes) - 2), "softmax", "cross_entropy",
+                               dtype="float32", optimizer=fastnn.SGD(), batch_size=200,
+                               n_threads=n_threads)
         for w in trainer.weights:
             w[:] = np.random.default_rng(1).normal(scale=0.03, size=w.shape)
         trainer.set_data(X, y)

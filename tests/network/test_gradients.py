@@ -5,10 +5,10 @@ import pytest
 import reference
 from each import each
 from gradient_cases import CASES, PATHS, SOME, build, targets
+from trainers import make_trainer
 
 import fastnn
 from fastnn import _kernels
-from fastnn._training import Trainer
 from fastnn.plan import ParameterLayout
 from fastnn.threads import single_threaded_blas
 
@@ -39,8 +39,8 @@ def finite_differences(trainer):
 
 
 def trainer_for(net, X, y, loss, sample_weight=None, **more):
-    trainer = Trainer(net.sizes, net.activations, net.output, loss, dtype=net.dtype,
-                      optimizer=None, batch_size=len(X), n_threads=1, **more)
+    trainer = make_trainer(net.sizes, net.activations, net.output, loss, dtype=net.dtype,
+                           optimizer=None, batch_size=len(X), n_threads=1, **more)
     trainer.parameters[:] = net.parameters
     trainer.set_data(X, y.astype(np.int32) if y.ndim == 1 else y, sample_weight)
     return trainer

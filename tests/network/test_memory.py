@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from each import each
 from memory_checks import bound
+from planning import rule
 from training_cells import CELLS, GEMMS
-
-from fastnn.plan import PANEL, PANEL_ROWS
 
 
 @each("n_threads", [1, 2])
@@ -28,7 +27,7 @@ def test_workspace_of_one_more_thread(name, gemm, dtype):
     cell = CELLS[name]
     one, two = (cell.trainer(dtype, gemm, "sgd", n_threads) for n_threads in (1, 2))
     itemsize = one.dtype.itemsize
-    more = max(PANEL, PANEL_ROWS * max(cell.sizes)) * itemsize
+    more = max(rule("chunk_size"), rule("chunk_rows") * max(cell.sizes)) * itemsize
     if one.plan.layout == "columns":
         more = 4 * cell.batch * sum(cell.sizes) * itemsize
     assert two.workspace_nbytes - one.workspace_nbytes <= more + 1024

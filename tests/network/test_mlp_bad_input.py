@@ -11,10 +11,10 @@ import scipy.sparse
 from each import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trainers import make_trainer
 
 import fastnn
 from fastnn import _kernels
-from fastnn._training import Trainer
 from fastnn.plan import ParameterLayout, plan_training
 
 
@@ -463,8 +463,8 @@ def test_anything_as_an_argument(name, value):
     ("sample_weight", np.ones(3)), ("sample_weight", np.ones(4, np.float32)),
     ("sample_weight", np.ones(8)[::2])])
 def test_trainer_takes_only_what_its_loops_can_read(field, value):
-    trainer = Trainer((3, 4, 2), ("tanh",), "softmax", "cross_entropy", dtype="float64",
-                      optimizer=fastnn.Adam(), batch_size=2)
+    trainer = make_trainer((3, 4, 2), ("tanh",), "softmax", "cross_entropy", dtype="float64",
+                           optimizer=fastnn.Adam(), batch_size=2)
     data = {"X": X, "y": LABELS.astype(np.int32), "sample_weight": None, field: value}
     assert_refused(lambda: trainer.set_data(**data), ValueError, field)
 

@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+from each import each
+from planning import DEFAULTS, rule, use_rules
+from training_cells import CELLS
 
 import fastnn
-from fastnn import _kernels, plan
+from fastnn import _kernels
 from fastnn.plan import ParameterLayout, plan_training
+from fastnn.threads import single_threaded_blas
 
 SIZES = [(1, 1), (3, 5, 7, 2), (784, 256, 128, 10), (20, 64, 64, 2), (5000, 3), (3, 5000, 1)]
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@each("sizes", SIZES)
 def test_parameter_layout(sizes, dtype):
     layout = ParameterLayout(sizes, dtype)
     flat = layout.allocate()
@@ -31,9 +35,9 @@ def test_parameter_layout(sizes, dtype):
     assert layout.size - layout.n_parameters < 16 * len(weights)
 
 
-@pytest.mark.parametrize("rows", [16, plan.PANEL_ROWS])
-@pytest.mark.parametrize("size", [100, plan.CHUNK, plan.PANEL])
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@each("rows", [16, rule("chunk_rows")])
+@each("size", [100, rule("chunk"), rule("chunk_size")])
+@each("sizes", SIZES)
 def test_chunks_cover_every_parameter_once(sizes, size, rows, dtype):
     layout = ParameterLayout(sizes, dtype)
     counts, decays = layout.allocate(), layout.allocate()
@@ -50,8 +54,8 @@ def test_chunks_cover_every_parameter_once(sizes, size, rows, dtype):
     assert all((b == 0).all() for b in layout.views(decays)[1])
 
 
-@pytest.mark.parametrize("sizes", SIZES, ids=str)
-@pytest.mark.parametrize("batch", [1, 32, 200, 1000, 100_000])
+@each("sizes", SIZES)
+@each("batch", [1, 32, 200, 1000, 100_000])
 def test_shards_do_not_depend_on_threads(sizes, batch, dtype):
     layout = ParameterLayout(sizes, dtype)
     plans = [plan_training(layout, batch, n_threads) for n_threads in (1, 2, 3, 64)]
@@ -73,7 +77,7 @@ def test_gemm_can_be_forced(gemm):
 
 def test_plan_by_instruction_set():
     """Each has its own rule; what a plan says is what this process runs."""
-    assert set(plan.NATIVE_WIDTH) >= set(_kernels.available_isas())
+    assert set(rule("native_width")) >= set(_kernels.available_isas())
     assert _kernels.isa() in str(fastnn.MLP((5, 7, 2)).plan())
 
 
@@ -81,6 +85,24 @@ def test_dropout_goes_row_major():
     """Masks are drawn for rows, so that they do not depend on the layout."""
     assert fastnn.MLP((5, 7, 2), gemm="native").plan().layout == "columns"
     assert fastnn.MLP((5, 7, 2), gemm="native", dropout=0.1).plan().layout == "rows"
+
+
+@pytest.mark.parametrize("gemm", ["native", "blas"])
+def test_a_short_epoch_has_one_thread(gemm, monkeypatch):
+    """By the work of its rows, as the real rule has it: too short, and it would be over before a
+    second thread is awake."""
+    use_rules(monkeypatch.setattr, epoch_flops=DEFAULTS["epoch_flops"])
+    trainer = CELLS["c"].trainer("float32", gemm, "sgd", 2)
+    flops = 4 * 64 * 100 + 6 * 100 * 10  # of a row: X gets no gradient
+    enough = int(np.ceil(rule("epoch_flops") / flops))
+    assert 100 < enough < 10_000
+    trainer.set_data(*CELLS["c"].data(1000, "float32"))
+    rng = np.random.default_rng(0)
+    for rows, team in ((enough - 1, 1), (enough, 2), (1, 1), (3 * enough, 2)):
+        with single_threaded_blas():
+            trainer.run_epoch(rng.integers(0, 1000, rows), learning_rate=0.01)
+        assert trainer.team == team, rows
+    assert trainer.plan.threads == 2
 
 
 def test_every_backend_trains_alike():

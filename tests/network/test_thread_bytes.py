@@ -87,9 +87,9 @@ def test_planned_teams_are_there(run_python):
     done = run_python(dedent("""
         import os
         import test_thread_bytes as test
-        from fastnn import plan
+        from planning import use_rules
 
-        plan.EPOCH_FLOPS = 0
+        use_rules(epoch_flops=0)
         before = len(os.listdir("/proc/self/task"))
         for name in "bceg":
             trainer, _ = test.train(test.CELLS[name], "float32", "auto", "sgd", 3, 1)

@@ -5,11 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from each import each
+from planning import rule, use_rules
+from trainers import make_trainer
 from training_cases import CASES
 
 import fastnn
-from fastnn import plan
-from fastnn._training import Trainer
 from fastnn.threads import single_threaded_blas
 
 THREADS = (2, 3, 4, 8)
@@ -18,10 +19,8 @@ THREADS = (2, 3, 4, 8)
 @pytest.fixture
 def many_shards(monkeypatch):
     """Every batch is cut into shards, so that there is work for several threads."""
-    monkeypatch.setattr(plan, "SHARD_ROWS", 0)
-    monkeypatch.setattr(plan, "BLOCK_ROWS", 0)
-    monkeypatch.setattr(plan, "MAX_BLOCKS", plan.MAX_SHARDS)
-    monkeypatch.setattr(plan, "MIN_SHARD_FLOPS", 0)
+    use_rules(monkeypatch.setattr, shard_rows=0, block_rows=0, max_blocks=rule("max_shards"),
+              min_shard_flops=0)
 
 
 def assert_is_twins(trainer, losses, case):
@@ -36,7 +35,7 @@ def assert_is_twins(trainer, losses, case):
                zip(trainer.weights, case.trainer().weights, strict=True))
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_run_is_the_twins(name, path):
     case = CASES[name]
     trainer = case.trainer()
@@ -45,12 +44,12 @@ def test_run_is_the_twins(name, path):
     assert_is_twins(trainer, losses, case)
 
 
-@pytest.mark.parametrize("name", CASES)
+@each("name", CASES)
 def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards, path):
     case = CASES[name]
     one = case.trainer()
     losses = case.run(one)
-    assert one.plan.shards == plan.MAX_SHARDS or one.plan.batch < plan.MAX_SHARDS
+    assert one.plan.shards == rule("max_shards") or one.plan.batch < rule("max_shards")
     assert_is_twins(one, losses, case)
     for n_threads in THREADS:
         trainer = case.trainer(n_threads)
@@ -62,7 +61,7 @@ def test_run_in_shards_is_the_twins_for_any_number_of_threads(name, many_shards,
             assert got.tobytes() == wanted.tobytes()
 
 
-@pytest.mark.parametrize("name", ["sgd with momentum", "adam", "dropout", "sparse", "poisson"])
+@each("name", ["sgd with momentum", "adam", "dropout", "sparse", "poisson"])
 def test_float32(name, path):
     """Single precision follows the twin as far as its rounding allows: seldom it decides whether a
     relu passes, and moves some weights more than others. Worst of all cases: 1.4e-5."""
@@ -76,8 +75,8 @@ def test_float32(name, path):
         assert np.linalg.norm(got - expected) <= 5e-5 * np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-@pytest.mark.parametrize("repetition", range(2))
+@each("dropout", [0.0, 0.3])
+@each("repetition", range(2))
 def test_threads_at_full_size(repetition, dropout, dtype, path):
     """Shards as they are planned, shuffling on: the same bytes, run after run."""
     rng = np.random.default_rng(0)
@@ -107,7 +106,7 @@ def test_rows_outside_the_data_are_refused():
 # ---- going on ----
 
 
-@pytest.mark.parametrize("name", ["sgd with momentum", "adam", "dropout", "all together"])
+@each("name", ["sgd with momentum", "adam", "dropout", "all together"])
 def test_resumed_run_is_the_uninterrupted_one(name, path):
     """Parameters, optimizer state and step number are all that a run needs to go on."""
     case = CASES[name]
@@ -287,14 +286,14 @@ def test_trainer_stops_at_the_first_batch_that_diverges(path):
 
 
 def test_trainer_without_optimizer():
-    trainer = Trainer((2, 1), (), "identity", "squared_error", dtype="float64", optimizer=None,
-                      batch_size=1)
+    trainer = make_trainer((2, 1), (), "identity", "squared_error", dtype="float64", optimizer=None,
+                           batch_size=1)
     trainer.set_data(np.ones((1, 2)), np.ones((1, 1)))
     with pytest.raises(ValueError, match="optimizer"):
         trainer.run_epoch(learning_rate=0.1)
 
 
-@pytest.mark.parametrize("break_it", [
+@each("break_it", [
     lambda X: setattr(X, "indptr", X.indptr[:3]),
     lambda X: setattr(X, "indices", X.indices + 7),
     lambda X: setattr(X, "indptr", X.indptr + 1000),

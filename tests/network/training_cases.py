@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import reference
 import scipy.sparse
+from trainers import make_trainer
 
 import fastnn
-from fastnn._training import Trainer
 from fastnn.threads import single_threaded_blas
 
 
@@ -62,7 +62,7 @@ class Case:
         return [rng.permutation(self.rows)[: counts[self.order]] for _ in range(self.epochs)]
 
     def trainer(self, n_threads=1, dtype="float64", seed=2**40 + 3):
-        trainer = Trainer(
+        trainer = make_trainer(
             self.sizes, self.activations, self.output, self.loss, dtype=dtype, optimizer=self.ours,
             batch_size=self.batch, alpha=self.alpha, dropout=self.dropout, seed=seed,
             n_threads=n_threads, reduction=self.reduction)

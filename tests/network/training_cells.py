@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from trainers import make_trainer
 
-from fastnn._training import Trainer
 from fastnn.optimizers import Optimizer
 
 OPTIMIZERS = {cls.name: cls for cls in Optimizer.__subclasses__()}
@@ -33,7 +33,7 @@ class Cell:
         return X, rng.normal(size=(n_rows, self.sizes[-1])).astype(dtype)
 
     def trainer(self, dtype, gemm, optimizer, n_threads):
-        return Trainer(
+        return make_trainer(
             self.sizes, (self.activation,) * (len(self.sizes) - 2), self.output, self.loss,
             dtype=dtype, optimizer=OPTIMIZERS[optimizer](), batch_size=self.batch, alpha=0.1,
             n_threads=n_threads, gemm=gemm)

@@ -20,14 +20,14 @@ PROGRAM = """
 import ctypes, gc, os, sys, tempfile
 import numpy as np
 import fastnn
-from fastnn import plan
 from fastnn.model_file import load
+from planning import use_rules
 
 lib = ctypes.CDLL(None)
 lib.faults_start.argtypes = [ctypes.c_long] * 2
 lib.faults_stop.restype = lib.faults_live.restype = ctypes.c_long
 start, stop, live = lib.faults_start, lib.faults_stop, lib.faults_live
-plan.EPOCH_FLOPS = 0
+use_rules(epoch_flops=0)
 
 where, action, n_threads, gemm = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 PARTS = {"fastnn": "fastnn/_", "numpy": "fastnn/_:_multiarray_umath:_umath_linalg",

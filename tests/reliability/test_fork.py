@@ -16,9 +16,10 @@ COMMON = """
 import os, signal, socket, sys, threading, time
 import numpy as np
 import fastnn
-from fastnn import plan, threads
+from fastnn import threads
+from planning import use_rules
 
-plan.EPOCH_FLOPS = 0  # short epochs get their threads too
+use_rules(epoch_flops=0)  # short epochs get their threads too
 CHILD_SECONDS = 20
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2000, 64)).astype("f")
@@ -296,10 +297,10 @@ POOLS = """
 import os, sys, time
 import numpy as np
 import fastnn
-from fastnn import plan
+from planning import use_rules
 
 def work(seed):
-    plan.EPOCH_FLOPS = 0
+    use_rules(epoch_flops=0)
     rng = np.random.default_rng(0)
     X = rng.normal(size=(2000, 64)).astype("f")
     net = fastnn.MLP((64, 100, 10), output="softmax", random_state=seed, n_threads=2)

@@ -16,10 +16,10 @@ import warnings
 import numpy as np
 import pytest
 from interrupting import Sender
+from trainers import make_trainer
 
 import fastnn
 from fastnn import _signals, threads
-from fastnn._training import Trainer
 from fastnn.threads import blas_callers, single_threaded_blas
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
@@ -108,8 +108,8 @@ def test_fit(n, gemm, n_threads, sender):
 
     start = made()
     optimizer = fastnn.SGD(0.01)
-    trainer = Trainer(sizes, start.activations, "softmax", "cross_entropy", dtype="float32",
-                      optimizer=optimizer, batch_size=batch, gemm=gemm, n_threads=1)
+    trainer = make_trainer(sizes, start.activations, "softmax", "cross_entropy", dtype="float32",
+                           optimizer=optimizer, batch_size=batch, gemm=gemm, n_threads=1)
     trainer.parameters[:] = start.parameters
     trainer.set_data(X, y.astype(np.int32))
     whole = {digest(start): 0}

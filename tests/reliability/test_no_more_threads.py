@@ -14,9 +14,10 @@ COMMON = """
 import ctypes, os, sys, threading, time
 import numpy as np
 import fastnn
-from fastnn import _kernels, plan
+from fastnn import _kernels
+from planning import use_rules
 
-plan.EPOCH_FLOPS = 0
+use_rules(epoch_flops=0)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2000, 64)).astype("f")
 y = rng.integers(0, 10, 2000).astype(np.int32)

@@ -19,9 +19,10 @@ COMMON = """
 import copy, os, pickle, sys, threading
 import numpy as np
 import fastnn
-from fastnn import plan, threads
+from fastnn import threads
+from planning import use_rules
 
-plan.EPOCH_FLOPS = 0
+use_rules(epoch_flops=0)
 rng = np.random.default_rng(0)
 X = rng.normal(size=(1000, 64)).astype("f")
 y = rng.integers(0, 10, 1000).astype(np.int32)
@@ -98,7 +99,7 @@ def test_the_bytes_of_one_thread(run_python, what, count):
 
 
 CALLERS = """
-from fastnn._training import Trainer
+from trainers import make_trainer
 
 count = int(sys.argv[1])
 X = rng.normal(size=(40_000, 64)).astype("f")
@@ -106,8 +107,8 @@ y = rng.integers(0, 10, len(X)).astype(np.int32)
 
 
 def made():
-    trainer = Trainer((64, 64, 10), ("relu",), "softmax", "cross_entropy", dtype="f",
-                      optimizer=fastnn.SGD(0.1), batch_size=400, n_threads=1, gemm="blas")
+    trainer = make_trainer((64, 64, 10), ("relu",), "softmax", "cross_entropy", dtype="f",
+                           optimizer=fastnn.SGD(0.1), batch_size=400, n_threads=1, gemm="blas")
     for w in trainer.weights:
         w[:] = np.random.default_rng(0).normal(size=w.shape) / 8
     trainer.set_data(X, y)
