@@ -2,10 +2,8 @@
 
 import os
 import signal
-import sys
 import threading
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -46,26 +44,33 @@ def order_of(steps):
 # ---- no Python object is made inside an epoch ----
 
 
+GROWTH = CASE + """
+import sys, tracemalloc
+
+made = trainer(int(sys.argv[1]))
+orders = {steps: np.random.default_rng(0).integers(0, 4000, steps * 200) for steps in (10, 1000)}
+left, peak = {10: [], 1000: []}, {10: [], 1000: []}
+tracemalloc.start()
+with single_threaded_blas():
+    for steps in (10, 1000) * 3:
+        tracemalloc.reset_peak()
+        before, (current, _) = sys.getallocatedblocks(), tracemalloc.get_traced_memory()
+        made.run_epoch(orders[steps], learning_rate=1e-3)
+        left[steps].append(sys.getallocatedblocks() - before)
+        peak[steps].append(tracemalloc.get_traced_memory()[1] - current)
+print(min(left[10]), min(left[1000]), min(peak[10]), min(peak[1000]))
+"""
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_memory_does_not_grow_with_the_steps(n_threads):
-    """Neither what an epoch leaves behind nor the most it needs at a time."""
-    trainer = trainer_of_case(n_threads)
-    orders = {steps: order_of(steps) for steps in (10, 1000)}
-    left, peak = {10: [], 1000: []}, {10: [], 1000: []}
-    tracemalloc.start()
-    try:
-        with single_threaded_blas():
-            for steps in (10, 1000) * 5:
-                tracemalloc.reset_peak()
-                before, (current, _) = sys.getallocatedblocks(), tracemalloc.get_traced_memory()
-                trainer.run_epoch(orders[steps], learning_rate=1e-3)
-                left[steps].append(sys.getallocatedblocks() - before)
-                peak[steps].append(tracemalloc.get_traced_memory()[1] - current)
-    finally:
-        tracemalloc.stop()
-    # the least: other threads of the test runner, and its hooks in the collector, take memory too
-    assert abs(min(left[1000]) - min(left[10])) <= 2  # the float returned, the counts themselves
-    assert min(peak[1000]) == pytest.approx(min(peak[10]), abs=200)
+def test_memory_does_not_grow_with_the_steps(n_threads, run_python):
+    """Neither what an epoch leaves behind nor the most it needs at a time. In a process of its own:
+    other threads' memory counts too."""
+    done = run_python(GROWTH, n_threads)
+    assert done.returncode == 0, done.stderr
+    left_10, left_1000, peak_10, peak_1000 = map(int, done.stdout.split())
+    assert abs(left_1000 - left_10) <= 2  # the float returned, the counts themselves
+    assert peak_1000 == pytest.approx(peak_10, abs=200)
 
 
 COUNT = CASE + """
@@ -187,24 +192,23 @@ def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c):
     assert net.loss(X, y) < loss
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="no SIGUSR1 here")
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX timers")
 def test_other_signals_reach_their_handlers():
     """A handler that does not raise runs in the middle of an epoch, and the epoch goes on."""
-    trainer = trainer_of_case(1)
-    seen = []
-    before = signal.signal(signal.SIGUSR1, lambda *_: seen.append(time.perf_counter()))
-    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+    trainer, steps = trainer_of_case(1), 1000
+    order, seen, epochs = order_of(steps), [], 0
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(trainer.step % steps))
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
     try:
         with single_threaded_blas():
-            timer.start()
-            trainer.run_epoch(order_of(5000), learning_rate=1e-3)
-            ended = time.perf_counter()
+            while not any(seen) and epochs < 100:  # on a busy machine the alarm may be late
+                trainer.run_epoch(order, learning_rate=1e-3)
+                epochs += 1
     finally:
-        timer.join()
-        signal.signal(signal.SIGUSR1, before)
-    assert trainer.step == 5000
-    assert len(seen) == 1
-    assert seen[0] < ended - 0.02
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert any(seen)
+    assert trainer.step == epochs * steps
 
 
 # ---- other threads, other processes ----
@@ -224,8 +228,8 @@ def fitted(X, y, n_threads):
 
 def test_the_gil_is_released():
     """Python code in another thread runs on while an epoch does."""
-    trainer = trainer_of_case(1)
-    ticks, stop = [], threading.Event()
+    trainer, order = trainer_of_case(1), order_of(2000)
+    ticks, stop, most = [], threading.Event(), 0
 
     def tick():
         while not stop.is_set():
@@ -235,13 +239,17 @@ def test_the_gil_is_released():
     thread = threading.Thread(target=tick)
     with single_threaded_blas():
         thread.start()
-        begin = time.perf_counter()
-        trainer.run_epoch(order_of(2000), learning_rate=1e-3)
-        end = time.perf_counter()
+        for _ in range(100):  # a busy machine may leave the other thread out
+            begin = time.perf_counter()
+            trainer.run_epoch(order, learning_rate=1e-3)
+            end = time.perf_counter()
+            most = max(most, sum(begin < t < end for t in ticks))
+            ticks.clear()
+            if most > 9:
+                break
     stop.set()
     thread.join()
-    during = [t for t in ticks if begin < t < end]
-    assert len(during) > 0.1 * (end - begin) / 0.001
+    assert most > 9
 
 
 def test_fits_in_many_threads_at_a_time():
