@@ -255,10 +255,9 @@ def test_strict_settings_of_numpy_and_warnings(unchanged, wanted, tmp_path):
     """Neither errors of NumPy's arithmetic nor warnings that are errors come out of usual work."""
     with np.errstate(all="raise"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        unchanged()
+        before = state()
         assert work(tmp_path) == wanted
-        assert changes(state(), state()) == []
-    unchanged()
+        assert changes(before, state()) == []
 
 
 def test_divergence_under_strict_settings():

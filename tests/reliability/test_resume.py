@@ -275,10 +275,12 @@ def test_checkpoints_of_another_fit(change, message, path):
 
 def test_what_may_differ(path):
     """Threads, products, the kind of the arrays, another function for the same learning rate."""
-    fit(made(), epochs=2, checkpoint=path, optimizer=fastnn.Adam(falling))
+    first = fit(made(), epochs=2, checkpoint=path, optimizer=fastnn.Adam(falling))
     net = made(net={"n_threads": 2, "gemm": "blas"})
-    fit(net, epochs=3, checkpoint=path, optimizer=fastnn.Adam(lambda epoch: falling(epoch)),
-        X=np.asfortranarray(X.astype(float)), y=y.astype("int8"))
+    history = fit(net, epochs=3, checkpoint=path,
+                  optimizer=fastnn.Adam(lambda epoch: falling(epoch)),
+                  X=np.asfortranarray(X.astype(float)), y=y.astype("int8"))
+    assert len(history.loss) == 3 and history.loss[:2] == first.loss
 
 
 class Schedule:
