@@ -91,10 +91,10 @@ def test_spaces(read):
 
 
 def test_wide_tables(read):
-    names = [f"column_{i}" for i in range(20000)]
-    line = ",".join(["1"] * 20000)
-    assert read(text(",".join(names), [line] * 3)).shape == (3, 20000)
-    with pytest.raises(CommandError, match="20,000 names, but line 2 has 20,001 values"):
+    names = [f"column_{i}" for i in range(5000)]
+    line = ",".join(["1"] * 5000)
+    assert read(text(",".join(names), [line] * 3)).shape == (3, 5000)
+    with pytest.raises(CommandError, match="5,000 names, but line 2 has 5,001 values"):
         read(text(",".join(names), [line + ",1"] * 3))
 
 

@@ -110,7 +110,7 @@ def mutated(data, others, rng):
     return bytes(data)
 
 
-@pytest.mark.parametrize("count", [100_000, pytest.param(2_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20_000, pytest.param(2_000_000, marks=pytest.mark.slow)])
 def test_random_mutations(count, path):
     rng = random.Random(count)
     files = [file.read_bytes() for file in sorted(GOLDEN.glob("*.safetensors"))]
@@ -151,7 +151,7 @@ def test_settings_that_mean_nothing(name, path):
     slowest, loaded = [0.0], 0
     rng = random.Random(name)
     for place in places(settings):
-        for odd in rng.sample(ODD, 8):
+        for odd in rng.sample(ODD, 5):
             changed = copy.deepcopy(settings)
             target = changed
             for key in place[:-1]:
