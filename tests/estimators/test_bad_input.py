@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from each import each
 from estimator_data import load, make
 from numpy.testing import assert_array_equal
 from scipy.sparse import csr_matrix
@@ -62,14 +63,14 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize(("parameter", "value", "message"), PARAMETERS)
+@each("parameter, value, message", PARAMETERS)
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
 def test_parameters(name, parameter, value, message):
     with pytest.raises(ValueError, match=message):
         make(name, **{**QUICK, parameter: value}).fit(*load(name))
 
 
-@pytest.mark.parametrize("class_weight", ["even", 3, [1, 2]])
+@each("class_weight", ["even", 3, [1, 2]])
 def test_class_weight(class_weight):
     with pytest.raises(ValueError, match="'class_weight' parameter"):
         make("iris", class_weight=class_weight).fit(*load("iris"))
@@ -80,8 +81,8 @@ def test_loss():
         fastnn.MLPRegressor(loss="huber").fit(*load("diabetes"))
 
 
-@pytest.mark.parametrize("method", ["fit", "predict"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@each("method", ["fit", "predict"])
+@each("value", [np.nan, np.inf, -np.inf])
 def test_non_finite_values_are_located(value, method):
     X, y = load("diabetes")
     bad = X.copy()
@@ -131,14 +132,14 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize(("X", "y", "message"), SHAPES)
+@each("X, y, message", SHAPES)
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
 def test_shapes_and_kinds(name, X, y, message):
     with pytest.raises(ValueError, match=message):
         make(name, **QUICK).fit(X, y)
 
 
-@pytest.mark.parametrize("weight", [np.ones(3), np.ones((150, 2)), [np.nan] * 150, ["a"] * 150])
+@each("weight", [np.ones(3), np.ones((150, 2)), [np.nan] * 150, ["a"] * 150])
 def test_sample_weight(weight):
     X, y = load("iris")
     with pytest.raises(ValueError, match="(?i)sample.weight|could not convert string"):
@@ -221,7 +222,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@each("form", FORMS)
 @pytest.mark.parametrize("name", ["iris", "cancer", "multilabel", "diabetes", "multioutput"])
 def test_awkward_arrays(name, form):
     X, y = load(name)

@@ -10,6 +10,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from each import each
 from estimator_data import DATA, load, make
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_matrix, csr_array, csr_matrix
@@ -40,9 +41,9 @@ def same_model(one, two):
 # -- class_weight ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("class_weight", ["balanced", {0: 0.5, 1: 4.0}])
+@each("class_weight", ["balanced", {0: 0.5, 1: 4.0}])
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
-@pytest.mark.parametrize("early_stopping", [False, True])
+@each("early_stopping", [False, True])
 def test_class_weight_acts_as_sample_weight(early_stopping, solver, class_weight):
     X, y = load("cancer")
     own = np.random.RandomState(0).uniform(0.5, 2, len(y))
@@ -122,7 +123,7 @@ def test_dtype(name):
         assert single.predict_proba(wide).dtype == np.float32
 
 
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "step"])
+@each("activation", [name for name in ACTIVATIONS if name != "step"])
 def test_further_activations(activation):
     X, y = load("digits")
     settings = {**SMALL, "hidden_layer_sizes": (30,), "max_iter": 40}
@@ -147,8 +148,8 @@ def test_activation_per_layer_and_aliases():
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
-@pytest.mark.parametrize("settings", [{}, {"early_stopping": True}, {"dropout": 0.3}])
-@pytest.mark.parametrize("container", [np.asarray, csr_matrix])
+@each("settings", [{}, {"early_stopping": True}, {"dropout": 0.3}])
+@each("container", [np.asarray, csr_matrix])
 def test_same_bytes_for_any_number_of_threads(container, settings, solver):
     X, y = load("digits")
     settings = {"max_iter": 10, "random_state": 0, "solver": solver, **settings}
@@ -181,8 +182,8 @@ def loss_of(name, model, X, y, weight=None):
     return 0.5 * metric(y, predicted, sample_weight=weight)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@each("weighted", [False, True])
+@each("solver", ["sgd", "adam", "lbfgs"])
 @pytest.mark.parametrize("name", DATA)
 def test_validation_loss_curve(name, solver, weighted):
     X, y = load(name)
@@ -220,7 +221,7 @@ def test_validation_loss_curve_without_validation_data():
     assert stopped.fit(X, y).n_iter_ == len(stopped.validation_loss_curve_)
 
 
-@pytest.mark.parametrize("container", [csr_array, pd.DataFrame])
+@each("container", [csr_array, pd.DataFrame])
 def test_validation_data_in_other_containers(container):
     X, y = load("digits")
     data = [X, container(X)]
@@ -269,7 +270,7 @@ def copies(model, folder):
     yield copy.deepcopy(model)
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+@each("solver", ["sgd", "adam", "lbfgs"])
 @pytest.mark.parametrize("name", DATA)
 def test_copies_and_pickles(name, solver, tmp_path):
     X, y = load(name)

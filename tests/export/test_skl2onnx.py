@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+from each import each
 from export_cases import assert_close
 
 pytest.importorskip("skl2onnx")
@@ -70,10 +71,10 @@ def converted(model, types, opset=17, **options):
                                     providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("given", TYPES)
+@each("opset", OPSETS)
+@each("given", TYPES)
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@each("activation", ACTIVATIONS)
 def test_activations(activation, dtype, given, opset):
     model = fitted("one target", activation, dtype)[-1]  # a scaler would round in float32
     ran = converted(model, [("X", TYPES[given]([None, 4]))], opset)
@@ -85,10 +86,10 @@ def test_activations(activation, dtype, given, opset):
             assert_close(found[:, 0], model.predict(rows[:n_rows]))
 
 
-@pytest.mark.parametrize("given", TYPES)
+@each("given", TYPES)
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("zipmap", [True, False, "columns"])
-@pytest.mark.parametrize("nocl", [False, True])
+@each("zipmap", [True, False, "columns"])
+@each("nocl", [False, True])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "floats", "multilabel"])
 def test_classifiers(task, nocl, zipmap, dtype, given):
     pipe = fitted(task, dtype=dtype)
@@ -134,8 +135,8 @@ def test_regressors_alone_take_whole_numbers(task):
     assert_close(found, model.predict(rows.astype("float32")).reshape(found.shape))
 
 
-@pytest.mark.parametrize("opset", OPSETS)
-@pytest.mark.parametrize("classifies", [True, False])
+@each("opset", OPSETS)
+@each("classifies", [True, False])
 def test_columns_of_a_data_frame(classifies, opset):
     """ColumnTransformer, OneHotEncoder and StandardScaler before the estimator."""
     frame = pd.DataFrame({"age": RNG.normal(40, 9, 90).astype("float32"),

@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
+from each import each
 
 import fastnn
 from fastnn import _kernels
@@ -50,7 +51,7 @@ node = helper.make_node
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", [*NAMES, "step"])
+@each("name", [*NAMES, "step"])
 def test_our_own_files(name, dtype, tmp_path):
     import fastnn.export
 
@@ -188,8 +189,8 @@ ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("product", PRODUCTS)
+@each("activation", ACTIVATIONS)
+@each("product", PRODUCTS)
 def test_by_hand(product, activation):
     model = graph([*PRODUCTS[product], *ACTIVATIONS[activation],
                    node("Gemm", ["a", "V", "C"], ["y"])], {**WEIGHTS, **CONSTANTS})
