@@ -2,22 +2,26 @@
 
 Nine networks, every optimizer, both dtypes, whoever computes the products. The normal suite takes
 the three large networks with one optimizer, few steps and fewer numbers of threads; `make
-test-slow` takes everything.
+test-slow` takes more of them.
 """
 
 import os
 from functools import lru_cache
+from itertools import pairwise, product
 from textwrap import dedent
 
 import numpy as np
 import pytest
-from training_cells import CELLS, GEMMS, LARGE, OPTIMIZERS
+from each import each
+from planning import use_rules
+from training_cells import CELLS, LARGE, OPTIMIZERS
 
 import fastnn
 from fastnn import _kernels, _loop
 from fastnn.threads import single_threaded_blas
 
 THREADS = (1, 2, 3, 4, 7, 8, 16)
+DTYPES = ("float32", "float64")
 
 
 @lru_cache(maxsize=1)
@@ -58,25 +62,50 @@ def test_every_optimizer_is_there():
     assert set(OPTIMIZERS) == set(_kernels.OPTIMIZERS)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("gemm", GEMMS)
 @pytest.mark.parametrize("name", sorted(set(CELLS) - set(LARGE)))
+@each("gemm", ["native", "blas"])
+@each("optimizer", OPTIMIZERS)
 def test_bytes(name, dtype, gemm, optimizer, teams):
     check_all_threads(name, dtype, gemm, optimizer, teams)
 
 
-@pytest.mark.parametrize("gemm", GEMMS)
-@pytest.mark.parametrize("name", LARGE)
+@each("name", ["d", "e"])
+def test_bytes_of_mixed_products(name, dtype, teams, monkeypatch):
+    """The narrowest layer's by our own kernels, the others' by BLAS."""
+    widths = [max(pair) for pair in pairwise(CELLS[name].sizes)]
+    use_rules(monkeypatch.setattr, native_width=min(widths))
+    assert {*CELLS[name].trainer(dtype, "auto", "sgd", 1).plan.products} == {"native", "blas"}
+    check_all_threads(name, dtype, "auto", "adam", teams)
+
+
+@pytest.mark.parametrize("name, dtype", [("f", "float32"), ("f", "float64"), ("g", "float32"),
+                                         ("j", "float32")])
+@each("gemm", ["native", "blas"])
 def test_bytes_of_large_networks(name, dtype, gemm, teams):
     check_all_threads(name, dtype, gemm, "adam", teams, (1, 2, 7), batches=1)
 
 
+def optimizers_for(name, gemm, dtype):
+    """Two of them for each of the large networks, products and dtype: an update knows none of
+    these, so that each with every other is enough."""
+    first = LARGE.index(name) + 2 * (gemm == "blas") + (dtype == "float64")
+    names = sorted(OPTIMIZERS)
+    return names[first % len(names)], names[(first + 1) % len(names)]
+
+
+def test_optimizers_in_pairs():
+    found = {(*case, optimizer) for case in product(LARGE, ("native", "blas"), DTYPES)
+             for optimizer in optimizers_for(*case)}
+    for i, n in enumerate((len(LARGE), 2, 2)):
+        assert len({(case[i], case[3]) for case in found}) == n * len(OPTIMIZERS)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("gemm", GEMMS)
+@pytest.mark.parametrize("gemm", ["native", "blas"])
 @pytest.mark.parametrize("name", LARGE)
-def test_bytes_of_large_networks_in_full(name, dtype, gemm, optimizer, teams):
-    check_all_threads(name, dtype, gemm, optimizer, teams)
+def test_bytes_of_large_networks_in_full(name, dtype, gemm, teams):
+    for optimizer in optimizers_for(name, gemm, dtype):
+        check_all_threads(name, dtype, gemm, optimizer, teams)
 
 
 @pytest.mark.skipif(not (_loop.HAS_OPENMP and os.path.isdir("/proc/self/task")),
