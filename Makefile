@@ -95,14 +95,15 @@ BUILD_SANITIZED = $(PY) setup.py -q build --build-base build/$@ --build-lib $(SA
 TEST_SANITIZED = PYTHONPATH=$(abspath $(SANITIZED)) $(PY) -P -m pytest -s -m "not slow" $(PYTEST_ARGS)
 UNDER_ASAN = LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
 	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
-C_TESTS = $(PY) -m pytest tests/test_c_kernels.py -s
+C_TESTS = $(PY) -m pytest tests/core/test_c_kernels.py -s
 
 # -fwrapv, one of CPython's own flags, would hide the overflow of signed integers
 asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan and UBSan
 	CC="gcc -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
 		CFLAGS="-g -fno-omit-frame-pointer -fno-wrapv" $(BUILD_SANITIZED)
 	$(C_TESTS) -k "undefined or sanitized"
-	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/kernels tests/network tests/io \
+	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/core tests/network tests/prediction \
+		tests/training tests/files \
 		tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py)
 	$(if $(TESTS),,$(UNDER_ASAN) $(TEST_SANITIZED) tests/reliability/test_failing_malloc.py \
 		-m slow -k "not checkpoint")
@@ -114,17 +115,17 @@ tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSa
 	$(C_TESTS) -k thread_sanitizer
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $(CURDIR)/build/$@/gomp.so" \
 		TSAN_OPTIONS="exitcode=66 halt_on_error=1" \
-		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/network/test_training.py \
-			tests/network/test_epoch_loop.py -k "shards or many_threads or leaves")
+		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/training/test_training.py \
+			tests/training/test_epoch_loop.py -k "shards or many_threads or leaves")
 
 valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in valgrind
 	$(C_TESTS) -k valgrind
 	FASTNN_ISA=avx2 PYTHONMALLOC=malloc valgrind --quiet --error-exitcode=9 --num-callers=30 \
 		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest -s $(PYTEST_ARGS) \
-		$(or $(TESTS),tests/network/test_training.py -k "run_is or divergence")
+		$(or $(TESTS),tests/training/test_training.py -k "run_is or divergence")
 
 fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files, 100,000 and more
-	$(PY) -m pytest tests/io/test_fuzz.py -s $(PYTEST_ARGS)
+	$(PY) -m pytest tests/files/test_fuzz.py -s $(PYTEST_ARGS)
 
 coverage-c: $(VENV)/.installed $(VENV)/.extra-test  ## branches of csrc/ that the C tests take
 	$(C_TESTS) -k branch

@@ -40,7 +40,7 @@ def run_python():
     """
 
     def run(code, *arguments, timeout=120, **environment):
-        path = [Path(fastnn.__file__).parents[1], TESTS, TESTS / "network", TESTS / "kernels"]
+        path = [Path(fastnn.__file__).parents[1], TESTS, TESTS / "training"]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)),
                **{name: str(value) for name, value in environment.items()}}
         command = [sys.executable, "-c", code, *map(str, arguments)]

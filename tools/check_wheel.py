@@ -19,9 +19,11 @@ import tomllib
 ROOT = Path(__file__).resolve().parents[1]
 TESTERS = ["pytest>=7", "pytest-xdist", "hypothesis", "mpmath", "psutil", "safetensors>=0.4"]
 STAGES = [  # extra packages, tests
-    ((), ["kernels", "network", "test_threads.py", "test_startup.py"]),
-    (("scikit-learn", "pandas"), ["estimators", "io", "interop", "export", "cli", "test_table.py",
-                                  "test_worked_examples.py"]),
+    ((), ["core", "network", "training", "prediction", "building/test_startup.py"]),
+    (("scikit-learn", "pandas"), ["estimators", "files", "interop", "export", "cli", "tables",
+                                  "documents/test_worked_examples.py",
+                                  "documents/test_import_documentation.py",
+                                  "documents/test_export_documentation.py"]),
 ]
 # the model is saved and loaded again, with neither SciPy nor threadpoolctl there
 SERVICE = """

@@ -10,7 +10,7 @@ import fastnn
 
 # Tests that reach into scikit-learn's private methods. Each must fail for that reason: one that
 # passes no longer belongs here.
-PRIVATE = {"test_gradient": "calls _loss_grad_lbfgs; see tests/network for gradients"}
+PRIVATE = {"test_gradient": "calls _loss_grad_lbfgs; see tests/training for gradients"}
 
 
 def load_suite():

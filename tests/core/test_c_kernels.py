@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from test_compilers import CSRC, HERE
 
-TESTS = Path(__file__).with_name("csrc")
+TESTS = Path(__file__).parents[1] / "csrc"
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", "-fno-math-errno", "-fno-trapping-math",
          "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",

@@ -11,7 +11,7 @@ import pytest
 
 import fastnn
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SHORT = ("--cells", "a", "--optimizers", "adam", "--rounds", 2, "--seconds", 0.01)
 
 

@@ -1,7 +1,7 @@
 """Errors of csrc/vecmath.h in ulp, its limits, and that it does not depend on the place in memory.
 
 No function may be off by more than 3 ulp, with or without FMA; the bounds here are those the header
-states. `python tests/kernels/test_vecmath.py` prints what is measured.
+states. `python tests/core/test_vecmath.py` prints what is measured.
 """
 
 from functools import cache

@@ -11,7 +11,7 @@ import pytest
 
 import fastnn
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def embed(*arguments):

@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = {  # sys.platform, platform.machine(), compiler_type
     "linux x86-64": ("linux", "x86_64", "unix"),
     "linux aarch64": ("linux", "aarch64", "unix"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("FASTNN_DATA", ROOT.parent / "shared" / "data"))
 EXAMPLES = {
     "mnist.py": ("mnist.npz", 0.975),

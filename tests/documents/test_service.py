@@ -18,7 +18,7 @@ pytest.importorskip("uvicorn")
 if sys.platform == "win32":
     pytest.skip("signals and sessions of POSIX", allow_module_level=True)
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import service_load  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Writes a file of every kind of model to golden/FORMAT/, with what the model says beside it.
 
-    python tests/io/make_golden.py
+    python tests/files/make_golden.py
 
 Run once for each version of the format (`fastnn.io.FORMAT`), and for a new kind of model: what is
 there is never written again, since these files have to load for ever.

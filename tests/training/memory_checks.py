@@ -1,7 +1,7 @@
 """What a fit takes beside its data: bounds, checked by NumPy's own count of its memory.
 
 The count is of all threads of a process, so these run in one of their own, which `test_memory.py`
-starts: ``python -c "import memory_checks; memory_checks.fit('float32')"``.
+starts.
 """
 
 import tracemalloc
@@ -10,13 +10,10 @@ from itertools import product
 
 import numpy as np
 from each import each
-from planning import use_rules
 from training_cells import CELLS, GEMMS, LARGE
 
 import fastnn
 from fastnn.threads import single_threaded_blas
-
-use_rules(epoch_flops=0)  # epochs get their threads, however short they are
 
 # Tables of the epoch's tasks, buffers rounded up to cache lines, and for each thread the gradient
 # of one panel of weights, 8192 elements (64 KiB in float64) or 48 rows: more than small networks
