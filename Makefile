@@ -104,7 +104,8 @@ asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan 
 	$(C_TESTS) -k "undefined or sanitized"
 	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/core tests/network tests/prediction \
 		tests/training tests/files \
-		tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py)
+		tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py \
+		$(patsubst %,--ignore=tests/core/test_%.py,c_kernels compilers threads))
 	$(if $(TESTS),,$(UNDER_ASAN) $(TEST_SANITIZED) tests/reliability/test_failing_malloc.py \
 		-m slow -k "not checkpoint")
 
