@@ -48,7 +48,8 @@ def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",), csrc=CSRC, t
     jobs = [(csrc / "isa" / f"{isa}.c", [*kernels, *flags]) for isa, flags in HERE.items()]
     jobs += [(csrc / f"{name}.c", kernels) for name in ("registry", "dispatch")]
     jobs += [(path, tests) for path in sorted(tests_csrc.glob("*.c"))]
-    objects = [folder / f"{path.parent.parent.name}-{path.stem}.o" for path, _ in jobs]
+    kinds = {csrc / "isa": "csrc", csrc: "shared", tests_csrc: "tests"}
+    objects = [folder / f"{kinds[path.parent]}-{path.stem}.o" for path, _ in jobs]
 
     def compile_one(job, target):
         run(compiler, *FLAGS, *include, *job[1], "-c", job[0], "-o", target, cwd=folder)
