@@ -21,9 +21,12 @@ def embed(*arguments):
                           timeout=300, env={**os.environ, "PYTHONPATH": str(path)})
 
 
-def test_what_is_installed(tmp_path):
+@pytest.mark.parametrize("chosen", [("--libraries", "fastnn,numpy"),
+                                    pytest.param((), marks=pytest.mark.slow, id="installed")])
+def test_figures(chosen, tmp_path):
     file = tmp_path / "figures.json"
-    done = embed("--quick", "--cells", "a", "--seconds", 0.01, "--markdown", "--json", file)
+    done = embed("--quick", "--cells", "a", "--seconds", 0.01, "--markdown", "--json", file,
+                 *chosen)
     assert done.returncode == 0, done.stderr
     assert "failed" not in done.stderr, done.stderr
     run = json.loads(file.read_text())
