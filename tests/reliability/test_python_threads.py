@@ -367,7 +367,7 @@ LIBRARIES = ("torch", "sklearn", "xgboost")
 @pytest.fixture(scope="module")
 def alone():
     """Run the program with no other library, once."""
-    path = os.pathsep.join(map(str, (Path(fastnn.__file__).parents[1],)))
+    path = os.pathsep.join(map(str, (Path(fastnn.__file__).parents[1], Path(__file__).parents[1])))
     return subprocess.run(
         [sys.executable, "-c", NEIGHBOUR + FASTNN, "nothing", "nothing"], text=True,
         capture_output=True, timeout=120, check=True, env={**os.environ, "PYTHONPATH": path}).stdout
