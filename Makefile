@@ -1,5 +1,5 @@
 # Does all the set-up of a fresh clone; `make help` lists the targets.
-# Needs python3 (3.11 or newer) with its headers and venv module, and a C compiler.
+# Needs python3 (3.10 or newer) with its headers and venv module, and a C compiler.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
@@ -11,10 +11,14 @@ PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check
 
 # whatever ends up in a compiled module
-SOURCES := setup.py pyproject.toml $(wildcard csrc/*.* csrc/isa/* fastnn/*.pyx fastnn/*.pxd)
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.* csrc/isa/* fastnn/*/*.pyx fastnn/*/*.pxd)
 
 # requirements of an extra, or of the build, one per line
-REQUIREMENTS = $(PY) -c 'import sys, tomllib; t = tomllib.load(open("pyproject.toml", "rb")); \
+# (tomllib is of Python 3.11; pip has it before)
+REQUIREMENTS = $(PY) -c 'import importlib.util, sys; \
+	from importlib import import_module as get; \
+	tomllib = get("tomllib" if importlib.util.find_spec("tomllib") else "pip._vendor.tomli"); \
+	t = tomllib.load(open("pyproject.toml", "rb")); \
 	e = {**t["project"]["optional-dependencies"], "build": t["build-system"]["requires"]}; \
 	print(*e[sys.argv[1]], sep="\n")'
 
@@ -74,7 +78,7 @@ lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
 	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint fastnn
 	$(PY) -m mypy
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub --concise \
-		$(patsubst fastnn/%.pyx,fastnn.%,$(wildcard fastnn/*.pyx))
+		$(subst /,.,$(patsubst %.pyx,%,$(wildcard fastnn/*/*.pyx)))
 
 asv-check: $(VENV)/.installed $(VENV)/.extra-bench  ## import all benchmarks, check their signatures
 	cd benchmarks && ../$(PY) -m asv check -E existing:same
@@ -132,7 +136,7 @@ coverage-c: $(VENV)/.installed $(VENV)/.extra-test  ## branches of csrc/ that th
 	$(C_TESTS) -k branch
 
 clean:  ## remove what was built, keep .venv
-	rm -rf build dist *.egg-info fastnn/*.so benchmarks/.asv $(VENV)/.installed
+	rm -rf build dist *.egg-info fastnn/*/*.so benchmarks/.asv $(VENV)/.installed
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find fastnn tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
 

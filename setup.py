@@ -18,8 +18,11 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
-MODULES = ("_signals", "_kernels", "_inference", "_rows", "_columns", "_loop", "_training")
-OPENMP_MODULES = ("_kernels", "_inference", "_loop")
+MODULES = (
+    "core._signals", "core._kernels", "core._probes", "core._arrays", "prediction._forward",
+    "training._gather", "training._ops_dense", "training._ops_norm", "training._ops_add",
+    "training._row_major", "training._feature_major", "training._loop", "training._trainer")
+OPENMP_MODULES = ("core._kernels", "prediction._forward", "training._loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 
 # Never -ffast-math, at compile or link time: it would change the float mode of the whole process
@@ -47,7 +50,7 @@ A C compiler and the headers of Python are needed to install fastnn from source:
 
 
 def machine():
-    """The processor that is built for: on macOS ARCHFLAGS may name another than this one's."""
+    """Return the processor that is built for: on macOS ARCHFLAGS may name another than this one's."""
     flags = os.environ.get("ARCHFLAGS", "")
     named = [word for word in flags.split() if word in ("x86_64", "arm64")]
     if len(set(named)) > 1:
@@ -61,7 +64,7 @@ if sys.platform == "darwin" and "ARCHFLAGS" not in os.environ:
 
 
 class BuildExt(build_ext):
-    """Adds the kernels, each compiled with the flags of its instruction set, to `_kernels`."""
+    """Add the kernels, each compiled with the flags of its instruction set, to `core._kernels`."""
 
     def build_extensions(self):
         self.msvc = self.compiler.compiler_type == "msvc"
@@ -79,7 +82,7 @@ class BuildExt(build_ext):
         super().build_extensions()
 
     def build_extension(self, extension):
-        if extension.name == "fastnn._kernels":
+        if extension.name == "fastnn.core._kernels":
             extension.extra_objects = self.kernel_objects()
         super().build_extension(extension)
 
@@ -102,7 +105,7 @@ class BuildExt(build_ext):
             raise SystemExit(NO_COMPILER.format(error=error)) from None
 
     def openmp_flags(self):
-        """(compile, link) flags that this compiler takes for OpenMP; empty where it has none."""
+        """Return (compile, link) flags that this compiler takes for OpenMP; empty where it has none."""
         if os.environ.get("FASTNN_NO_OPENMP", "0") not in ("", "0"):
             return [], []
         if self.msvc:
@@ -125,7 +128,7 @@ class BuildExt(build_ext):
         return [], []
 
     def prefix_flags(self):
-        """Flags that keep the names of folders out of the objects, where the compiler has them."""
+        """Return flags that keep the names of folders out of the objects."""
         if self.msvc:
             return []
         folders = {os.getcwd(): ".", **{path: "include" for path in self.extensions[0].include_dirs
@@ -158,13 +161,13 @@ def extensions():
     import numpy
     from Cython.Build import cythonize
 
-    c_sources = {"_kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c"),
-                              str(CSRC / "team.c")],
-                 "_rows": [str(CSRC / "blas_gate.c")]}
+    c_sources = {"core._kernels": [str(CSRC / "registry.c"), str(CSRC / "dispatch.c"),
+                                   str(CSRC / "team.c")],
+                 "training._ops_dense": [str(CSRC / "blas_gate.c")]}
     modules = [
         Extension(
             f"fastnn.{name}",
-            [f"fastnn/{name}.pyx", *c_sources.get(name, [])],
+            [f"fastnn/{name.replace('.', '/')}.pyx", *c_sources.get(name, [])],
             include_dirs=[str(CSRC), numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             depends=HEADERS + [f"csrc/isa/{isa}.c" for isa in ISA_FLAGS_UNIX],

@@ -8,8 +8,8 @@
 
 For each layer and batch: GFLOP/s of the three products of a training step, native / BLAS, one
 thread. Rounds are interleaved; the best of each is shown, since noise only adds time.
-`NATIVE_WIDTH` in fastnn/plan.py holds the rule; a processor where another side wins deserves a row
-of its own there.
+`Rules.native_width` in fastnn/training/plan.py holds the rule; a processor where another
+side wins deserves a row of its own there.
 """
 
 import argparse
@@ -18,9 +18,11 @@ import time
 import numpy as np
 from scipy.linalg.blas import dgemm, sgemm
 
-from fastnn import SGD, _kernels
-from fastnn._training import Trainer
-from fastnn.threads import single_threaded_blas
+from fastnn import SGD
+from fastnn.core import _kernels, _probes
+from fastnn.core.threads import single_threaded_blas
+from fastnn.network.spec import NetworkSpec
+from fastnn.training._trainer import Trainer
 
 LAYERS = [  # n_in, n_out, batch
     (4, 16, 32),
@@ -56,7 +58,7 @@ def measure(n_in, n_out, batch, dtype, seconds, rounds):
     dz = rng.standard_normal((batch, n_out)).astype(dtype)
     wt = np.ascontiguousarray(w.T)
     gemm = sgemm if dtype == "float32" else dgemm
-    native = _kernels.product
+    native = _probes.product
     calls = {  # row-major C = A B is column-major C' = B' A'
         "X W": (lambda: native(x, w), lambda: gemm(1, w.T, x.T)),
         "X' dZ": (lambda: native(x, dz, True), lambda: gemm(1, dz.T, x.T, trans_b=True)),
@@ -89,9 +91,8 @@ def measure_steps(sizes, batch, dtype, seconds, rounds):
     y = rng.standard_normal((8 * batch, sizes[-1])).astype(dtype)
     trainers = []
     for gemm in ("native", "blas"):
-        trainer = Trainer(sizes, ("relu",) * (len(sizes) - 2), "identity", "squared_error",
-                          dtype=dtype, optimizer=SGD(1e-4), batch_size=batch, n_threads=1,
-                          gemm=gemm)
+        trainer = Trainer(NetworkSpec.chain(sizes, dtype=dtype), "squared_error",
+                          optimizer=SGD(1e-4), batch_size=batch, n_threads=1, gemm=gemm)
         for w in trainer.weights:
             w[:] = rng.standard_normal(w.shape) / np.sqrt(w.shape[0])
         trainer.set_data(x, y)

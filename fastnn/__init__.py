@@ -6,50 +6,51 @@ Three doors::
     net = fastnn.MLP((784, 128, 10), output="softmax")  # the bare network on NumPy arrays
     net = fastnn.load("model.safetensors")           # a model inside a service
 
-The house::
+The house, from the top; imports go down only::
 
-     estimators.py, solvers.py   scikit-learn API: checks, labels, early stopping, solver choice
-          |
-     mlp.py, validation.py       MLP: thin, holds parameters, hands arrays down
-     predictor.py, model_file.py, io.py   a model with its scaler and labels; to files and back
-     checkpoint.py               where a fit stands, to a file and back
-     export/, interop.py         to ONNX and C; from and to other libraries
-          |        |
-     _training.pyx |             owns the workspace; _loop.pyx: the epoch, OpenMP, BLAS
-          |    _inference.pyx    forward only, any number of callers, no SciPy
-          |        |
-     _kernels.pyx, plan.py       owner of the C function table, registry of names; shapes -> plan
-          |
-     csrc/                       kernels per instruction set; no Python, no threads
+     cli, playground                 the command line
+     config, loading, interop, export    models from and to files, libraries, other languages
+     estimators                      scikit-learn's API, and its rules as hooks
+     mlp, tables                     MLP; data frames to inputs
+     prediction | training           the forward pass, NumPy alone | the trainer and its epochs
+     files                           bytes and plain values
+     network                         NetworkSpec, parameters, operations
+     core                            kernels' table, signals, threads, memory, checks
+     csrc/                           kernels per instruction set; no Python, no threads
 
 Names are imported when they are first used: prediction with a loaded model needs NumPy alone.
 """
 
 from importlib import import_module
 
-from fastnn.threads import passive_openmp
+from fastnn.core.threads import passive_openmp
+from fastnn.core.version import __version__
 
 with passive_openmp():
-    import fastnn._kernels  # noqa: F401
-
-__version__ = "0.1.0"
+    import fastnn.core._kernels  # noqa: F401
 
 _HOME = {
     "MLP": "mlp",
-    "DivergenceWarning": "mlp",
-    "History": "mlp",
-    "load": "model_file",
-    "Predictor": "predictor",
-    "Scaler": "predictor",
-    "TableEncoder": "table",
+    "NetworkSpec": "network.spec",
+    "Dense": "network.spec",
+    "Activation": "network.spec",
+    "LayerNorm": "network.spec",
+    "Dropout": "network.spec",
+    "Residual": "network.spec",
+    "DivergenceWarning": "training.history",
+    "History": "training.history",
+    "load": "loading",
+    "Predictor": "prediction.predictor",
+    "Scaler": "prediction.scaler",
+    "TableEncoder": "tables.encoder",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
-    "SGD": "optimizers",
-    "Adam": "optimizers",
-    "AdamW": "optimizers",
-    "RMSprop": "optimizers",
-    "Adagrad": "optimizers",
-    "ModelFormatError": "io",
+    "SGD": "training.optimizers",
+    "Adam": "training.optimizers",
+    "AdamW": "training.optimizers",
+    "RMSprop": "training.optimizers",
+    "Adagrad": "training.optimizers",
+    "ModelFormatError": "files.container",
     "SKOPS_TRUSTED": "interop",
     "from_keras": "interop",
     "from_onnx": "interop",
@@ -59,7 +60,7 @@ _HOME = {
     "show_config": "config",
 }
 
-__all__ = [*_HOME, "__version__"]
+__all__ = [*_HOME, "__version__", "export"]
 
 
 def __getattr__(name):

@@ -4,7 +4,7 @@ import platform
 
 
 def show_config():
-    """Prints versions, instruction set, threads and BLAS.
+    """Print versions, instruction set, threads and BLAS.
 
     Examples
     --------
@@ -18,18 +18,19 @@ def show_config():
 
 
 def configuration():
-    """The same as a dictionary of strings."""
+    """Return the same as a dictionary of strings."""
     import numpy
     import scipy
 
-    import fastnn
-    from fastnn import _kernels, _loop
-    from fastnn.threads import _scipy_blas, default_threads
+    from fastnn.core import _kernels
+    from fastnn.core.threads import _scipy_blas, default_threads
+    from fastnn.core.version import __version__
+    from fastnn.training import _loop
 
     blas = ", ".join(
         f"{info['internal_api']} {info['version']}" for info in _scipy_blas().info()) or "unknown"
     return {
-        "fastnn": fastnn.__version__,
+        "fastnn": __version__,
         "Python": platform.python_version(),
         "NumPy": numpy.__version__,
         "SciPy": scipy.__version__,

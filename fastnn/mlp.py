@@ -1,48 +1,26 @@
 """`MLP`: the bare network for NumPy users."""
 
-import math
-import warnings
-from numbers import Integral
-
 import numpy as np
 
-from fastnn import validation
-from fastnn._inference import Network, all_finite
-from fastnn.initializers import INITIALIZERS, initialize
-from fastnn.plan import ParameterLayout, aligned_empty, plan_training
-from fastnn.threads import default_threads, resolve_threads
+from fastnn.core import validation
+from fastnn.core.threads import default_threads, resolve_threads
+from fastnn.network.initializers import INITIALIZERS, initialize
+from fastnn.network.parameters import ParameterLayout
+from fastnn.network.spec import NetworkSpec
+from fastnn.prediction._forward import Snapshot
+from fastnn.training.history import DivergenceWarning, History
+
+__all__ = ["DivergenceWarning", "History", "MLP"]
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
-
-
-class DivergenceWarning(RuntimeWarning):
-    """Training left the finite numbers; the last finite weights were kept."""
-
-
-class History:
-    """What `MLP.fit` saw.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean training loss of each epoch, the L2 term included.
-    val_loss : list of float or None
-        Loss on ``validation_data`` after each epoch, without the L2 term.
-    """
-
-    def __init__(self, validates=False):
-        self.loss = []
-        self.val_loss = [] if validates else None
-
-    def __repr__(self):
-        last = f", loss={self.loss[-1]:.6g}" if self.loss else ""
-        return f"<History of {len(self.loss)} epochs{last}>"
+FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
 
 class MLP:
     """A multilayer perceptron on one flat vector of parameters.
 
-    Layer l computes a = f(x W + b) with W of shape (n_in, n_out).
+    Layer l computes a = f(x W + b) with W of shape (n_in, n_out). For other orders of layers see
+    `MLP.of`.
 
     Parameters
     ----------
@@ -54,6 +32,12 @@ class MLP:
         leaky_relu, elu, gelu, silu, softplus, exp, step.
     output : str, default="identity"
         identity, sigmoid, softmax, exp, step, or another elementwise activation.
+    norm : {None, "layer"}, default=None
+        "layer" normalises the weighted inputs of each hidden layer over its units, before the
+        activation (Ba, Kiros & Hinton 2016), see `LayerNorm`.
+    residual : bool, default=False
+        Whether to add the input of a hidden layer to its output where both are as wide (He et al.
+        2016).
     dtype : {"float32", "float64"}, default="float32"
     dropout : float in [0, 1) or sequence of float, default=0.0
         Rate at which units of the hidden layers are dropped in training, the rest being scaled by
@@ -82,64 +66,121 @@ class MLP:
     True
     """
 
-    def __init__(self, sizes, activation="relu", output="identity", *, dtype="float32",
-                 dropout=0.0, initializer="glorot_uniform", random_state=None, n_threads=None,
-                 gemm="auto"):
-        sizes = validation.check_sizes(sizes)
-        n_hidden = len(sizes) - 2
-        self.activations = validation.per_hidden_layer(
-            "activation", activation, n_hidden, validation.check_activation)
-        self.output = validation.check_output(output)
-        self.dropout = validation.per_hidden_layer(
-            "dropout", dropout, n_hidden, validation.check_fraction)
-        self.initializer = validation.check_name("initializer", initializer, tuple(INITIALIZERS))
-        self.n_threads = None if n_threads is None else resolve_threads(n_threads)
-        self.gemm = validation.check_name("gemm", gemm, ("auto", "blas", "native"))
-        self._seed, self._seeded = _check_random_state(random_state), random_state is not None
-        self._layout = ParameterLayout(sizes, _check_dtype(dtype))
+    def __init__(self, sizes, activation="relu", output="identity", *, norm=None, residual=False,
+                 dtype="float32", dropout=0.0, initializer="glorot_uniform", random_state=None,
+                 n_threads=None, gemm="auto"):
+        spec = NetworkSpec.chain(sizes, activation, output, dtype=dtype, dropout=dropout,
+                                 norm=norm, residual=residual)
+        self._set_up(spec, initializer, random_state, n_threads, gemm)
+
+    @classmethod
+    def of(cls, layers, *, n_in, output="identity", dtype="float32", initializer="glorot_uniform",
+           random_state=None, n_threads=None, gemm="auto"):
+        """Return a network of any order of layers.
+
+        Parameters
+        ----------
+        layers : sequence of layers
+            `fastnn.Dense`, `fastnn.Activation`, `fastnn.LayerNorm`, `fastnn.Dropout`,
+            `fastnn.Residual`.
+        n_in : int
+            Number of inputs.
+        output : str, default="identity"
+            What becomes of the last layer's values: identity, sigmoid, softmax, exp, step, or
+            another elementwise activation.
+        dtype, initializer, random_state, n_threads, gemm
+            As for `MLP` itself.
+
+        Returns
+        -------
+        MLP
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> from fastnn import Dense, Dropout, LayerNorm, Residual
+        >>> net = fastnn.MLP.of(
+        ...     [Dense(32, "gelu"), LayerNorm(), Residual([Dense(32, "gelu"), Dropout(0.1)]),
+        ...      Dense(3)], n_in=8, output="softmax", random_state=0)
+        >>> net.n_parameters
+        1507
+        """
+        net = cls.__new__(cls)
+        net._set_up(NetworkSpec(n_in, layers, output, dtype), initializer, random_state, n_threads,
+                    gemm)
+        return net
+
+    def _set_up(self, spec, initializer, random_state, n_threads, gemm):
+        self.initializer = initializer
+        self.n_threads = n_threads
+        self.gemm = gemm
+        self._seed, self._seeded = validation.check_seed(random_state), random_state is not None
+        self._layout = ParameterLayout(spec)
         self._publish(self._drawn(), 0)
 
     def _drawn(self):
-        """The parameters that this seed starts with."""
+        """Return the parameters that this seed starts with."""
         parameters = self._layout.allocate()
+        for block, view in zip(self._layout.blocks, self._layout.views(parameters), strict=True):
+            if block.kind == "gain":
+                view[:] = 1
         if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
-            initialize(self.initializer, self._layout.views(parameters)[0],
+            initialize(self.initializer, self._layout.weights_and_biases(parameters)[0],
                        np.random.Generator(np.random.Philox(self._seed)))
         return parameters
 
     def __repr__(self):
+        if not self.spec.is_chain:
+            layers = ", ".join(map(repr, self.spec.layers))
+            return (f"MLP.of([{layers}], n_in={self.spec.n_in}, output={self.output!r}, "
+                    f"dtype={self.dtype.name!r})")
         names = self.activations
         activation = names[0] if len(set(names)) == 1 else names
         return (f"MLP({self.sizes}, activation={activation!r}, output={self.output!r}, "
                 f"dtype={self.dtype.name!r})")
 
     def __getstate__(self):
-        network = self._network  # parameters and epochs of one moment, whoever trains meanwhile
+        snapshot = self._snapshot  # parameters and epochs of one moment, whoever trains meanwhile
         state = {key: value for key, value in self.__dict__.items()
-                 if key not in ("_network", "_layout")}
-        state["sizes"], state["dtype"] = self.sizes, self.dtype.name
-        state["parameters"] = np.array(network.parameters)
-        state["_epochs_done"] = network.epochs_done
+                 if key not in ("_snapshot", "_layout")}
+        state["spec"] = self.spec.to_plain()
+        state["parameters"] = np.array(snapshot.parameters)
+        state["_epochs_done"] = snapshot.epochs_done
         return state
 
     def __setstate__(self, state):
         state = dict(state)
         parameters, epochs_done = state.pop("parameters"), state.pop("_epochs_done")
-        self._layout = ParameterLayout(state.pop("sizes"), np.dtype(state.pop("dtype")))
+        if "spec" in state:
+            spec = NetworkSpec.from_plain(state.pop("spec"))
+        else:  # of version 0.1.0
+            spec = NetworkSpec.chain(
+                state.pop("sizes"), state.pop("activations"), state.pop("output"),
+                dtype=state.pop("dtype"), dropout=state.pop("dropout"))
+            for name in ("initializer", "n_threads", "gemm"):
+                state[f"_{name}"] = state.pop(name)
+        self._layout = ParameterLayout(spec)
         self.__dict__.update(state)
-        self._publish(_copy(self._layout, parameters), epochs_done)
+        self._publish_copy(parameters, epochs_done)
 
     def _publish(self, parameters, epochs_done):
-        """Makes a vector of parameters the network's own, in one step: who predicts or pickles
+        """Make a vector of parameters the network's own, in one step: who predicts or pickles
         meanwhile sees the old ones or the new ones, never half of each."""
-        self._network = Network(self._layout, self.activations, self.output, parameters,
-                                epochs_done)
+        self._snapshot = Snapshot(self._layout, parameters, epochs_done)
+
+    def _publish_copy(self, parameters, epochs_done):
+        self._publish(self._layout.copy(parameters), epochs_done)
 
     @property
     def _epochs_done(self):
-        return self._network.epochs_done
+        return self._snapshot.epochs_done
 
-    # ---- parameters ----
+    # ---- what it is ----
+
+    @property
+    def spec(self):
+        """The `NetworkSpec`: what the network is, frozen."""
+        return self._layout.spec
 
     @property
     def sizes(self):
@@ -147,17 +188,57 @@ class MLP:
         return self._layout.sizes
 
     @property
+    def activations(self):
+        """Names of the activations of the hidden layers, a tuple."""
+        return self.spec.activations
+
+    @property
+    def output(self):
+        """Name of the output's activation."""
+        return self.spec.output
+
+    @property
+    def dropout(self):
+        """Rates of dropout of the hidden layers, a tuple."""
+        return self.spec.dropout
+
+    @property
     def dtype(self):
         """float32 or float64, of parameters and outputs."""
         return self._layout.dtype
 
     @property
-    def _threads(self):
-        return default_threads() if self.n_threads is None else self.n_threads
+    def initializer(self):
+        """Name of the distribution of the initial weights."""
+        return self._initializer
 
-    def _pairs(self):
-        """(W, b) of each layer, all of one moment, whoever trains meanwhile."""
-        return list(zip(*self._layout.views(self._network.parameters), strict=True))
+    @initializer.setter
+    def initializer(self, value):
+        self._initializer = validation.check_name("initializer", value, tuple(INITIALIZERS))
+
+    @property
+    def n_threads(self):
+        """Number of threads; None: as many as this process may use."""
+        return self._n_threads
+
+    @n_threads.setter
+    def n_threads(self, value):
+        self._n_threads = None if value is None else resolve_threads(value)
+
+    @property
+    def gemm(self):
+        """Who computes the matrix products of training."""
+        return self._gemm
+
+    @gemm.setter
+    def gemm(self, value):
+        self._gemm = validation.check_name("gemm", value, ("auto", "blas", "native"))
+
+    @property
+    def _threads(self):
+        return default_threads() if self._n_threads is None else self._n_threads
+
+    # ---- parameters ----
 
     @property
     def n_parameters(self):
@@ -171,24 +252,38 @@ class MLP:
         Each layer starts on a multiple of 64 bytes; the gaps hold zeros. `fit` and `set_weights`
         put a new vector in its place, so take it again after them.
         """
-        return self._network.parameters
+        return self._snapshot.parameters
 
     @property
     def weights(self):
-        """Views of the weights in ``parameters``: list of (n_in, n_out) arrays."""
-        return self._layout.views(self.parameters)[0]
+        """Views of the weights in ``parameters``: tuple of (n_in, n_out) arrays, one for each dense
+        layer."""
+        return self._layout.weights_and_biases(self.parameters)[0]
 
     @property
     def biases(self):
-        """Views of the biases in ``parameters``: list of (n_out,) arrays."""
-        return self._layout.views(self.parameters)[1]
+        """Views of the biases in ``parameters``: tuple of (n_out,) arrays, one for each dense
+        layer."""
+        return self._layout.weights_and_biases(self.parameters)[1]
+
+    def named_parameters(self):
+        """Return a dict of views of all blocks of ``parameters``, by name: ``layers.0.weight``,
+        ``layers.0.bias``, ...; a layer norm has ``gain`` and ``bias``."""
+        views = self._layout.views(self.parameters)
+        return {block.name: view for block, view in zip(self._layout.blocks, views, strict=True)}
 
     def get_weights(self):
-        """Copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out)."""
-        return [array.copy() for pair in self._pairs() for array in pair]
+        """Return copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out); a layer
+        norm has gain and bias."""
+        return [array.copy() for array in self._layout.views(self.parameters)]
 
     def set_weights(self, arrays):
-        """Replaces all parameters by copies of [W0, b0, W1, b1, ...].
+        """Replace all parameters by copies of arrays such as `get_weights` returns.
+
+        Parameters
+        ----------
+        arrays : sequence of arrays
+            [W0, b0, W1, b1, ...].
 
         Raises
         ------
@@ -196,8 +291,7 @@ class MLP:
             When the number or a shape does not fit, or a value is not finite.
         """
         parameters = self._layout.allocate()
-        weights, biases = self._layout.views(parameters)
-        own = [array for pair in zip(weights, biases, strict=True) for array in pair]
+        own = self._layout.views(parameters)
         arrays = list(arrays)
         if len(arrays) != len(own):
             raise ValueError(f"arrays has {len(arrays)} entries, must have {len(own)}: "
@@ -216,7 +310,7 @@ class MLP:
     def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
             sample_weight=None, alpha=0.0, validation_data=None, callback=None, checkpoint=None,
             checkpoint_seconds=10.0):
-        """Trains on minibatches, from the current parameters on.
+        """Train on minibatches, from the current parameters on.
 
         Parameters
         ----------
@@ -276,11 +370,12 @@ class MLP:
             When a loss or a parameter is not finite; the parameters are then those after the last
             finite epoch, and training ends.
         """
-        from fastnn._kernels import OPTIMIZERS
-        from fastnn._training import Trainer
-        from fastnn.checkpoint import Checkpoint, Progress, describe_fit
-        from fastnn.optimizers import Adam, Optimizer
-        from fastnn.threads import single_threaded_blas, sole_fit
+        from fastnn.core._kernels import OPTIMIZERS
+        from fastnn.core.threads import single_threaded_blas, sole_fit
+        from fastnn.training.callbacks import fit_hooks
+        from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
+        from fastnn.training.epochs import FitState, run_epochs
+        from fastnn.training.optimizers import Adam, Optimizer
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
         X, y, sample_weight = self._check_data(X, y, sample_weight, info)
@@ -310,61 +405,24 @@ class MLP:
                     raise ValueError(f"epochs={epochs}, but the checkpoint is that of "
                                      f"{progress.epochs} epochs")
                 self._seed = progress.seed
-            trainer = Trainer(
-                self.sizes, self.activations, self.output, info.name, dtype=self.dtype,
-                optimizer=optimizer, batch_size=batch_size, alpha=alpha, dropout=self.dropout,
-                seed=self._key(0, progress.epochs_before), n_threads=self._threads, gemm=self.gemm)
-            trainer.parameters[:] = progress.parameters
+            trainer = self._trainer((X, y, sample_weight), info, alpha, progress.parameters,
+                                    optimizer=optimizer, batch_size=batch_size,
+                                    seed=self._key(0, progress.epochs_before))
             if progress.epochs:
                 trainer.set_state(progress.states, progress.step)
             progress.parameters, progress.states = None, ()  # the trainer has them
-            trainer.set_data(X, y, sample_weight)
+            key, before = self._key(1), progress.epochs_before
             with single_threaded_blas():
-                self._run_epochs(trainer, optimizer, epochs, shuffle, history, evaluate, callback,
-                                 progress, checkpoint)
+                run_epochs(
+                    FitState(trainer, self, history), progress.epochs if progress.ended else epochs,
+                    order=lambda epoch: trainer.shuffle(key, before + epoch) if shuffle else None,
+                    learning_rate=optimizer.learning_rate_at, first=progress.epochs,
+                    hooks=fit_hooks(trainer, self._publish_copy, evaluate, callback, checkpoint,
+                                    progress), stop_if_diverged=True)
         return history
 
-    def _run_epochs(self, trainer, optimizer, epochs, shuffle, history, evaluate, callback,
-                    progress, checkpoint):
-        last_finite = trainer.parameters.copy()
-        key = self._key(1)
-        before = progress.epochs_before
-        done = before + progress.epochs  # goes with `last_finite`
-        try:
-            for epoch in range(progress.epochs, epochs):
-                if progress.ended:
-                    break
-                order = trainer.shuffle(key, before + epoch) if shuffle else None
-                loss = trainer.run_epoch(
-                    order, learning_rate=optimizer.learning_rate_at(epoch), stop_if_diverged=True)
-                history.loss.append(loss)
-                if not (math.isfinite(loss) and all_finite(trainer.parameters)):
-                    warnings.warn(
-                        f"training diverged in epoch {epoch} (loss {loss:g}); the weights are "
-                        "those from before it. A smaller learning rate or scaled inputs help.",
-                        DivergenceWarning, stacklevel=3)
-                    done = before + epoch + 1  # to go on with other random numbers
-                    break
-                last_finite[:] = trainer.parameters
-                done = before + epoch + 1
-                if evaluate is not None:
-                    history.val_loss.append(evaluate(trainer.parameters))
-                if callback is not None:
-                    self._publish(_copy(self._layout, last_finite), done)
-                    progress.ended = bool(callback(epoch, self, history))
-                progress.epochs = epoch + 1
-                if checkpoint is not None and (
-                        progress.ended or progress.epochs == epochs or checkpoint.is_due):
-                    checkpoint.write(progress, trainer, history)
-        except KeyboardInterrupt:
-            if all_finite(trainer.parameters):
-                last_finite[:] = trainer.parameters
-            raise
-        finally:
-            self._publish(_copy(self._layout, last_finite), done)
-
     def _key(self, *purpose):
-        """A key for random numbers that is another one for each purpose."""
+        """Return a key for random numbers that is another one for each purpose."""
         words = np.random.SeedSequence([self._seed, *purpose]).generate_state(1, np.uint64)
         return int(words[0])
 
@@ -383,8 +441,9 @@ class MLP:
         return self._check_data(X, y, None, info)
 
     def _evaluator(self, data, info):
-        """A function from parameters to the loss on other data, as `_check_data` gives them."""
-        trainer = self._trainer(data, info, alpha=0.0)
+        """Return a function from parameters to the loss on other data, as `_check_data` gives
+        them."""
+        trainer = self._trainer(data, info, 0.0, self.parameters)
 
         def evaluate(parameters):
             trainer.parameters[:] = parameters
@@ -392,22 +451,23 @@ class MLP:
 
         return evaluate
 
-    def _trainer(self, data, info, alpha):
-        """A `Trainer` without optimizer, for losses and gradients at the current parameters, on
-        data as `_check_data` gives them."""
-        from fastnn._training import Trainer
+    def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=FULL_BATCH_ROWS,
+                 seed=0):
+        """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
+        optimizer for losses and gradients over all rows."""
+        from fastnn.training._trainer import Trainer
 
         X, y, sample_weight = data
         trainer = Trainer(
-            self.sizes, self.activations, self.output, info.name, dtype=self.dtype, optimizer=None,
-            batch_size=min(X.shape[0], 1024), n_threads=self._threads, gemm=self.gemm,
-            alpha=validation.check_nonnegative("alpha", alpha))
-        trainer.parameters[:] = self.parameters
+            self.spec, info.name, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
+            alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._threads,
+            gemm=self.gemm)
+        trainer.parameters[:] = parameters
         trainer.set_data(X, y, sample_weight)
         return trainer
 
     def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
-        """Mean loss over all rows, without dropout; arguments as in `fit`.
+        """Return the mean loss over all rows, without dropout; arguments as in `fit`.
 
         Returns
         -------
@@ -416,7 +476,8 @@ class MLP:
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, None)
 
     def loss_and_grad(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
-        """Mean loss over all rows and its gradient, without dropout; arguments as in `fit`.
+        """Return the mean loss over all rows and its gradient, without dropout; arguments as in
+        `fit`.
 
         Returns
         -------
@@ -428,37 +489,41 @@ class MLP:
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, grad), grad
 
     def _loss_and_grad(self, X, y, loss, sample_weight, alpha, grad):
-        from fastnn.threads import single_threaded_blas
+        from fastnn.core.threads import single_threaded_blas
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
-        trainer = self._trainer(self._check_data(X, y, sample_weight, info), info, alpha)
+        trainer = self._trainer(self._check_data(X, y, sample_weight, info), info,
+                                validation.check_nonnegative("alpha", alpha), self.parameters)
         with single_threaded_blas():
             return trainer.loss_and_grad(grad)
 
     def deltas(self, X, y, *, loss=None):
-        """Error terms of backpropagation: gradient of the mean loss with respect to z of each
-        layer.
+        """Return the error terms of backpropagation: the gradient of the mean loss with respect to
+        z = x W + b of each dense layer.
 
         Returns
         -------
         list of arrays (n_samples, n_out), hidden layers first
         """
-        from fastnn.threads import single_threaded_blas
+        from fastnn.core.threads import single_threaded_blas
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
-        trainer = self._trainer(self._check_data(X, y, None, info), info, alpha=0.0)
+        trainer = self._trainer(self._check_data(X, y, None, info), info, 0.0, self.parameters)
         with single_threaded_blas():
             return trainer.deltas()
 
     def plan(self, batch_size=128):
-        """How a batch of this size is trained: shards, threads, products, and why; printable."""
+        """Return how a batch of this size is trained: shards, threads, products, and why;
+        printable."""
+        from fastnn.training.plan import plan_training
+
         return plan_training(self._layout, validation.check_count("batch_size", batch_size),
-                             self._threads, self.gemm, drops=any(self.dropout))
+                             self._threads, self.gemm)
 
     # ---- prediction ----
 
     def predict(self, X, out=None):
-        """Outputs of the network.
+        """Return the outputs of the network.
 
         Any number of threads may predict with one network, also while it is being fitted. Values
         are not checked: NaN in a row gives NaN in its output.
@@ -474,48 +539,49 @@ class MLP:
         array (n_samples, n_out)
             Probabilities for output sigmoid or softmax, else values.
         """
-        network = self._network
-        if not network.accepts(X) or X.shape[1] != self.sizes[0]:
+        snapshot = self._snapshot
+        if not snapshot.accepts(X) or X.shape[1] != self.sizes[0]:
             X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
             if validation.is_sparse(X):
                 return self._predict_sparse(X, out)
         if out is None:
-            return network.predict(X, None, self._threads)
+            return snapshot.predict(X, None, self._threads)
         validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         if np.may_share_memory(X, out):
             X = X.copy()
-        return network.predict(X, out, self._threads)
+        return snapshot.predict(X, out, self._threads)
 
     def _predict_sparse(self, X, out):
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
         validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
-        network, threads = self._network, self._threads
+        snapshot, threads = self._snapshot, self._threads
         block = max(1, SPARSE_BLOCK // self.sizes[0])
         for start in range(0, X.shape[0], block):
             rows = slice(start, start + block)
-            network.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], threads)
+            snapshot.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], threads)
         return out
 
     def activations_of(self, X):
-        """Activations of every layer: list of arrays (n_samples, n_units), the output last."""
+        """Return the activations of every layer: list of arrays (n_samples, n_units), the output
+        last.
+
+        A layer is a dense one with all that comes after it, up to the next one.
+        """
         X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
         if validation.is_sparse(X):
             X = X.toarray()
-        found = []
-        names = (*self.activations, self.output)
-        for i, (name, (w, b)) in enumerate(zip(names, self._pairs(), strict=True)):
-            layer = MLP(self.sizes[i:i + 2], output=name, dtype=self.dtype, random_state=0,
-                        initializer="zeros", n_threads=self.n_threads)
-            layer.weights[0][:], layer.biases[0][:] = w, b
-            X = layer.predict(X)
-            found.append(X)
+        parameters, ops, found = self.parameters, self._layout.ops, []
+        for i in range(1, len(ops) + 1):
+            if i == len(ops) or ops[i].kind == "dense":
+                found.append(Snapshot(self._layout, parameters, n_ops=i).predict(
+                    X, None, self._threads))
         return found
 
     # ---- files ----
 
-    def save(self, path, *, scaler=None, classes=None, feature_names=None):
-        """Writes the network to a safetensors file; `fastnn.load` reads it.
+    def save(self, path, *, scaler=None, classes=None, feature_names=None, max_bytes=None):
+        """Write the network to a safetensors file; `fastnn.load` reads it.
 
         The optimizer's state is not part of it: each `fit` starts with a fresh one.
 
@@ -530,9 +596,17 @@ class MLP:
         feature_names : sequence of str or None
             Names of the inputs. With one of these three the file is loaded as a
             `fastnn.Predictor`.
+        max_bytes : int or None, default=None
+            A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
+            argument, too.
+
+        Raises
+        ------
+        ValueError
+            When the file would be larger.
         """
-        from fastnn import model_file
-        from fastnn.predictor import Predictor, Scaler
+        from fastnn.prediction.predictor import Predictor
+        from fastnn.prediction.scaler import Scaler
 
         if scaler is not None and not isinstance(scaler, Scaler):
             if not isinstance(scaler, (tuple, list)):
@@ -543,34 +617,10 @@ class MLP:
         if classes is not None:
             several = self.output == "sigmoid" and self.sizes[-1] > 1
             task = "multilabel" if several else "classification"
-        model_file.save(path, Predictor(self, task, classes=classes, scaler=scaler,
-                                        feature_names=feature_names))
+        Predictor(self, task, classes=classes, scaler=scaler, feature_names=feature_names).save(
+            path, max_bytes=max_bytes)
 
+    def _predictor(self):
+        from fastnn.prediction.predictor import Predictor
 
-def _copy(layout, parameters):
-    fresh = aligned_empty(layout.size, layout.dtype)
-    fresh[:] = parameters
-    return fresh
-
-
-def _check_dtype(dtype):
-    try:
-        found = None if dtype is None else np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found not in (np.float32, np.float64):
-        raise ValueError(f"dtype={dtype!r} must be float32 or float64")
-    return np.dtype(found.name)  # native byte order
-
-
-def _check_random_state(random_state):
-    """A seed of 64 bits."""
-    if isinstance(random_state, Integral):
-        return validation.check_count("random_state", random_state, minimum=0)
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
-    if isinstance(random_state, np.random.Generator):
-        return int(random_state.integers(2**63))
-    if isinstance(random_state, np.random.RandomState):
-        return int(random_state.randint(2**31))
-    return validation.check_count("random_state", random_state, minimum=0)
+        return Predictor(self)

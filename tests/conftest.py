@@ -14,7 +14,8 @@ import pytest
 from planning import use_rules
 
 import fastnn
-from fastnn import _kernels, plan
+from fastnn.core import _kernels
+from fastnn.training import plan
 
 TESTS = Path(__file__).parent
 

@@ -1,29 +1,15 @@
-"""The planner's rules, replaced for a test: the one place that knows where they are kept."""
+"""The planner's rules, replaced for a test."""
 
-from fastnn import plan
+from dataclasses import asdict, replace
 
-# rule: the constant of fastnn.plan
-NAMES = {
-    "epoch_flops": "EPOCH_FLOPS",
-    "max_shards": "MAX_SHARDS",
-    "shard_rows": "SHARD_ROWS",
-    "min_shard_flops": "MIN_SHARD_FLOPS",
-    "max_blocks": "MAX_BLOCKS",
-    "block_rows": "BLOCK_ROWS",
-    "chunk": "CHUNK",
-    "chunk_size": "PANEL",
-    "chunk_rows": "PANEL_ROWS",
-    "native_width": "NATIVE_WIDTH",
-    "widest_feature_major": "WIDEST_COLUMNS",
-}
+from fastnn.training import plan
 
-
-DEFAULTS = {name: getattr(plan, constant) for name, constant in NAMES.items()}
+DEFAULTS = asdict(plan.Rules())
 
 
 def rule(name):
     """The value of a rule that holds now."""
-    return getattr(plan, NAMES[name])
+    return getattr(plan.rules, name)
 
 
 def use_rules(set_attribute=setattr, **rules):
@@ -32,7 +18,7 @@ def use_rules(set_attribute=setattr, **rules):
     Without ``set_attribute`` they hold for the rest of the process. A number as ``native_width`` is
     that of every instruction set.
     """
-    for name, value in rules.items():
-        if name == "native_width" and not isinstance(value, dict):
-            value = dict.fromkeys(plan.NATIVE_WIDTH, value)
-        set_attribute(plan, NAMES[name], value)
+    width = rules.get("native_width")
+    if isinstance(width, int):
+        rules["native_width"] = tuple((isa, width) for isa, _ in plan.rules.native_width)
+    set_attribute(plan, "rules", replace(plan.rules, **rules))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import special
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 # ---- activations: name -> (f(z), f'(z)) ----
 
@@ -64,8 +64,8 @@ def activation(name):
     if name in _ACTIVATIONS:
         return _ACTIVATIONS[name]
     return (
-        lambda z: _kernels.activate(name, np.asarray(z, float)),
-        lambda z: _kernels.activation_derivative(name, np.asarray(z, float)),
+        lambda z: _probes.activate(name, np.asarray(z, float)),
+        lambda z: _probes.activation_derivative(name, np.asarray(z, float)),
     )
 
 
@@ -109,9 +109,9 @@ _LOSSES = {
 
 def _kernel_loss(name, z, y):
     """fastnn's: the value of an element is the sum over an array of that element alone."""
-    values = [_kernels.loss(name, np.array([[a]]), np.array([[b]]))[0] for a, b in
+    values = [_probes.loss(name, np.array([[a]]), np.array([[b]]))[0] for a, b in
               zip(z.ravel(), y.ravel(), strict=True)]
-    return np.reshape(values, z.shape), _kernels.loss(name, z, y)[1]
+    return np.reshape(values, z.shape), _probes.loss(name, z, y)[1]
 
 
 def loss(name, z, y, output=None, reduction=None):

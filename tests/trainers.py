@@ -1,8 +1,16 @@
-"""The one place where tests make a Trainer of a chain of dense layers."""
+"""Trainers of chains of dense layers."""
 
-from fastnn._training import Trainer
+from fastnn.network.parameters import ParameterLayout
+from fastnn.network.spec import NetworkSpec
+from fastnn.training._trainer import Trainer
 
 
-def make_trainer(sizes, activations, output, loss, **settings):
-    """A Trainer; ``settings`` are its keyword arguments: dtype, optimizer, batch_size, ..."""
-    return Trainer(sizes, activations, output, loss, **settings)
+def make_layout(sizes, dtype):
+    """Where the parameters of a chain lie."""
+    return ParameterLayout(NetworkSpec.chain(sizes, dtype=dtype))
+
+
+def make_trainer(sizes, activations, output, loss, *, dtype, dropout=0.0, **settings):
+    """A `Trainer`: sizes from the inputs on, one activation for each hidden layer."""
+    spec = NetworkSpec.chain(sizes, activations, output, dtype=dtype, dropout=dropout)
+    return Trainer(spec, loss, **settings)

@@ -9,7 +9,6 @@ import warnings
 import numpy as np
 
 import fastnn
-from fastnn.plan import ParameterLayout
 
 from .common import DTYPES, NETWORKS, THREADS, relative_error
 from .grid import make_data
@@ -125,7 +124,7 @@ class LossAndGradient:
 
     @staticmethod
     def layers(net, gradient) -> list[np.ndarray]:
-        weights, biases = ParameterLayout(net.sizes, net.dtype).views(gradient)
+        weights, biases = net._layout.weights_and_biases(gradient)
         return [*weights, *biases]
 
     track_error.unit = "relative error"

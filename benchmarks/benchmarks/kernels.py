@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 from .common import DTYPES, relative_error, share_of_peak
 
@@ -31,7 +31,7 @@ class VectorMath:
         self.x = transform(x) if transform else x
 
     def time_vecmath(self, name, n, dtype, isa):
-        _kernels.vecmath(name, self.x, isa)
+        _probes.vecmath(name, self.x, isa)
 
     def track_error(self, name, n, dtype, isa):
         """Largest error against extended precision, in units of the last place.
@@ -51,7 +51,7 @@ class VectorMath:
             "sigmoid": lambda: 1 / (1 + np.exp(-x)),
             "normcdf": lambda: ndtr(x.astype(np.float64)).astype(np.longdouble),
         }[name]()
-        value = _kernels.vecmath(name, self.x[:100_000], isa)
+        value = _probes.vecmath(name, self.x[:100_000], isa)
         return float(np.max(np.abs(value - truth) / np.spacing(np.abs(truth).astype(dtype))))
 
     track_error.unit = "ulp"
@@ -67,15 +67,15 @@ class Activation:
         self.z = bounded(n, dtype)
 
     def time_activate(self, name, n, dtype, isa):
-        _kernels.activate(name, self.z, isa)
+        _probes.activate(name, self.z, isa)
 
     def time_derivative(self, name, n, dtype, isa):
-        _kernels.activation_derivative(name, self.z, isa)
+        _probes.activation_derivative(name, self.z, isa)
 
     def track_error(self, name, n, dtype, isa):
         """Relative error against the float64 kernel of the baseline."""
-        truth = _kernels.activate(name, self.z.astype(np.float64), "baseline")
-        return relative_error(_kernels.activate(name, self.z, isa), truth)
+        truth = _probes.activate(name, self.z.astype(np.float64), "baseline")
+        return relative_error(_probes.activate(name, self.z, isa), truth)
 
     track_error.unit = "relative error"
 
@@ -92,14 +92,14 @@ class Loss:
         self.y = np.eye(10, dtype=dtype)[rng.integers(10, size=rows)]
 
     def time_loss(self, name, rows, dtype, isa):
-        _kernels.loss(name, self.z, self.y, isa=isa)
+        _probes.loss(name, self.z, self.y, isa=isa)
 
     def track_error(self, name, rows, dtype, isa):
         """Relative error of the derivative against the float64 kernel of the baseline."""
-        _, truth = _kernels.loss(
+        _, truth = _probes.loss(
             name, self.z.astype(np.float64), self.y.astype(np.float64), isa="baseline"
         )
-        return relative_error(_kernels.loss(name, self.z, self.y, isa=isa)[1], truth)
+        return relative_error(_probes.loss(name, self.z, self.y, isa=isa)[1], truth)
 
     track_error.unit = "relative error"
 
@@ -126,12 +126,12 @@ class Dense:
         self.b = rng.standard_normal(n_out).astype(dtype)
 
     def time_dense(self, shape, dtype, isa):
-        _kernels.dense(self.x, self.w, self.b, "identity", isa)
+        _probes.dense(self.x, self.w, self.b, "identity", isa)
 
     def track_share_of_blas_peak(self, shape, dtype, isa):
         rows, n_in, n_out = self.shapes[shape]
         return share_of_peak(
-            lambda: _kernels.dense(self.x, self.w, self.b, "identity", isa),
+            lambda: _probes.dense(self.x, self.w, self.b, "identity", isa),
             2 * rows * n_in * n_out,
             dtype,
         )
@@ -140,7 +140,7 @@ class Dense:
 
     def track_error(self, shape, dtype, isa):
         truth = self.x.astype(np.float64) @ self.w.astype(np.float64) + self.b
-        return relative_error(_kernels.dense(self.x, self.w, self.b, "identity", isa), truth)
+        return relative_error(_probes.dense(self.x, self.w, self.b, "identity", isa), truth)
 
     track_error.unit = "relative error"
 
@@ -166,18 +166,18 @@ class Update:
         self.w, self.g = rng.standard_normal((2, n)).astype(dtype)
         n_state = _kernels.OPTIMIZERS[name].n_state
         self.states = [np.zeros(n, dtype) for _ in range(n_state)]
-        self.c = _kernels.coefficients(name, 1, 1e-3, self.hyperparameters[name])
+        self.c = _probes.coefficients(name, 1, 1e-3, self.hyperparameters[name])
 
     def time_update(self, name, n, dtype, isa):
-        _kernels.update(name, self.w, self.g, self.states, self.c, isa)
+        _probes.update(name, self.w, self.g, self.states, self.c, isa)
 
     def track_error(self, name, n, dtype, isa):
         """Relative error of the step against the float64 kernel of the baseline."""
         w, states = self.w.astype(np.float64), [s.astype(np.float64) for s in self.states]
         before = w.copy()
-        _kernels.update(name, w, self.g.astype(np.float64), states, self.c, "baseline")
+        _probes.update(name, w, self.g.astype(np.float64), states, self.c, "baseline")
         mine = self.w.copy()
-        _kernels.update(name, mine, self.g, self.states, self.c, isa)
+        _probes.update(name, mine, self.g, self.states, self.c, isa)
         return relative_error(mine - before, w - before)
 
     track_error.unit = "relative error"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from fastnn import SGD, Adam, _training
+from fastnn import SGD, Adam
+from fastnn.network.spec import NetworkSpec
+from fastnn.training._trainer import Trainer
 
 from .common import CELLS, DTYPES, NETWORKS, THREADS, relative_error, seconds_of, share_of_peak
 from .grid import BETAS, EPSILON, LEARNING_RATE, MOMENTUM, Cell, initial_weights, make_data
@@ -20,14 +22,11 @@ def steps_of(cell: Cell) -> int:
     return min(20, cell.n_steps)
 
 
-def make_trainer(cell, optimizer, dtype, n_threads, gemm="auto") -> _training.Trainer:
+def make_trainer(cell, optimizer, dtype, n_threads, gemm="auto") -> Trainer:
     """A trainer over `steps_of(cell)` batches, with the same initial weights whatever the dtype."""
-    trainer = _training.Trainer(
-        cell.sizes,
-        ("relu",) * (len(cell.sizes) - 2),
-        cell.output,
+    trainer = Trainer(
+        NetworkSpec.chain(cell.sizes, "relu", cell.output, dtype=dtype),
         cell.loss,
-        dtype=dtype,
         optimizer=OPTIMIZERS[optimizer],
         batch_size=cell.batch_size,
         n_threads=n_threads,

@@ -29,7 +29,7 @@ a first session:
 
 
 def _parser():
-    from fastnn import __version__
+    from fastnn.core.version import __version__
 
     parser = argparse.ArgumentParser(
         prog=program(), description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
@@ -41,7 +41,7 @@ def _parser():
 
 
 def main(arguments=None):
-    """Runs a command.
+    """Run a command.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ this machine: close it and repeat.
 
 
 def add(commands):
-    """Adds the command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "bench", help="measure predictions and training on this machine", formatter_class=Help,
         description="Measures in 20 seconds how fast this machine runs and trains a model, or\n"
@@ -40,8 +40,8 @@ def add(commands):
 def run(options):
     """Measures and prints."""
     from fastnn.config import configuration
+    from fastnn.core.threads import default_threads
     from fastnn.mlp import MLP
-    from fastnn.threads import default_threads
 
     most = options.threads or default_threads()
     threads = sorted({1, *(2**i for i in range(1, 9) if 2**i < most), most})

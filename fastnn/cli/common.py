@@ -40,7 +40,7 @@ def program():
 
 
 def note(text, quiet=False):
-    """A remark on standard error."""
+    """Write a remark to standard error."""
     if not quiet:
         print(f"note: {text}", file=sys.stderr, flush=True)
 
@@ -63,7 +63,7 @@ def near(name, names):
 
 
 def need(*packages):
-    """Raises with the remedy where a package is missing."""
+    """Raise with the remedy where a package is missing."""
     for module, package in packages:
         try:
             importlib.import_module(module)
@@ -94,16 +94,16 @@ def check_output(path, force, data=None):
 
 
 def load_model(path):
-    """The model of a file as a `Predictor`."""
+    """Return the model of a file as a `Predictor`."""
     return describe_model(path)[0]
 
 
 def describe_model(path):
-    """The `Predictor` of a file, its settings, and the file's header."""
-    from fastnn import model_file
+    """Return the `Predictor` of a file, its settings, and the file's header."""
+    from fastnn import loading
 
     try:
-        return model_file.describe(path)
+        return loading.describe(path)
     except FileNotFoundError as error:
         folder = Path(path).parent
         models = sorted(entry.name for entry in folder.glob("*.safetensors")) if (
@@ -137,7 +137,7 @@ class Progress:
             print(f"\r{text}\x1b[K", end="", file=sys.stderr, flush=True)
 
     def close(self):
-        """Clears the line."""
+        """Clear the line."""
         if self._open:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
             self._open = False

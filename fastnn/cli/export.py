@@ -17,7 +17,7 @@ examples:
 
 
 def add(commands):
-    """Adds the command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "export", usage="%(prog)s MODEL --to {c,onnx} [options]",
         help="write a model as ONNX or as a C header", formatter_class=Help,
@@ -35,7 +35,7 @@ def add(commands):
 
 
 def run(options):
-    """Exports."""
+    """Run the command."""
     from fastnn import export
 
     for name, other in (("prefix", "c"), ("opset", "onnx")):

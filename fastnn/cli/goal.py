@@ -57,7 +57,7 @@ class Goal:
 
 
 def find_goal(frame, targets, task):
-    """The goal of a task that was asked for, or "auto"."""
+    """Return the goal of a task that was asked for, or "auto"."""
     if len(targets) > 1:
         if task == "classification":
             raise CommandError("--target names several columns: that goes with regression; for "
@@ -113,7 +113,7 @@ def _kind_of_target(series, name):
 
 
 def _refuse_typing_errors(series, name):
-    """A few words among numbers would make a class of each number."""
+    """Refuse a few words among numbers, which would make a class of each number."""
     from pandas import to_numeric
 
     if series.dtype.kind in "biuf":
@@ -130,7 +130,7 @@ def _refuse_typing_errors(series, name):
 
 
 def _target_numbers(series, name):
-    from fastnn.table import Column, _numbers
+    from fastnn.tables.encoder import Column, _numbers
 
     try:
         return _numbers(Column(name, "number"), series)

@@ -8,7 +8,7 @@ from fastnn.cli.common import Help, describe_model
 
 
 def add(commands):
-    """Adds the command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "info", help="tell what a model file holds", formatter_class=Help,
         description="Checks a model file and tells what it holds: the network, the columns it "
@@ -19,7 +19,7 @@ def add(commands):
 
 
 def run(options):
-    """Prints."""
+    """Run the command."""
     found = described(options.model)
     if options.json:
         print(json.dumps(found, indent=2))

@@ -28,7 +28,7 @@ examples:
 
 
 def add(commands):
-    """Adds the command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "predict", usage="%(prog)s MODEL DATA [options]",
         help="apply a model to the rows of a table", formatter_class=Help,
@@ -81,7 +81,7 @@ def run(options):
 
 
 def _predictions(model, frame, proba, kept):
-    """A frame with the columns to write beside those that are kept."""
+    """Return a frame with the columns to write beside those that are kept."""
     import pandas as pd
 
     if len(frame) == 0:
@@ -119,7 +119,8 @@ def _predictions(model, frame, proba, kept):
 
 
 def _inputs(model, frame):
-    """What the model takes: the frame, or its columns in order where the model knows no names."""
+    """Return what the model takes: the frame, or its columns in order where the model knows no
+    names."""
     if model.table is not None:
         missing = [c.name for c in model.table.columns if c.name not in frame.columns]
     elif model.feature_names_in_ is not None:

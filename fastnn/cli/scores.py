@@ -8,7 +8,7 @@ __all__ = ["print_scores"]
 
 
 def print_scores(goal, predictor, test, train_rows, test_rows, say):
-    """Prints them; returns whether the network is better."""
+    """Print them; return whether the network is better."""
     if goal.classes is None:
         found = np.concatenate([predictor.predict(block) for block in blocks(test)])
         found = found.reshape(len(test), -1).astype(np.float64)

@@ -27,7 +27,7 @@ ZERO_FIRST = r"\s*0\d+\s*"
 
 
 def add_table_options(parser):
-    """The options of how to read a table."""
+    """Add the options of how to read a table."""
     group = parser.add_argument_group("how to read the table")
     group.add_argument("--separator", metavar="CHAR",
                        help="what stands between the columns: a character, or tab or space "
@@ -39,7 +39,7 @@ def add_table_options(parser):
 
 def read_table(path, separator=None, encoding="utf-8", text_columns=(), label_columns=(),
                quiet=False):
-    """A data frame, its rows numbered from 1.
+    """Return a data frame, its rows numbered from 1.
 
     Parameters
     ----------
@@ -189,7 +189,8 @@ def _read_csv(path, separator, encoding, text_columns, label_columns, quiet):
 # ---- the first lines ----
 
 def _start(file):
-    """The first characters, up to the end of a line; of a wide table three lines at least."""
+    """Return the first characters, up to the end of a line; of a wide table three lines at
+    least."""
     start = file.read(START)
     if len(start) == START:
         start += file.readline()
@@ -199,7 +200,7 @@ def _start(file):
 
 
 def find_separator(start):
-    """The separator that cuts the first lines into the most columns, as many in each."""
+    """Return the separator that cuts the first lines into the most columns, as many in each."""
     lines = [line for line in start.splitlines() if line.strip()][:20]
     best = ",", 1
     for separator in (",", ";", "\t", "|"):
@@ -214,7 +215,7 @@ def find_separator(start):
 
 
 def _lines(start, separator):
-    """Number and fields of the first lines that are not empty."""
+    """Return number and fields of the first lines that are not empty."""
     if len(separator) > 1:
         separator = " "
         start = "\n".join(" ".join(line.split()) for line in start.splitlines())
@@ -232,7 +233,8 @@ def _lines(start, separator):
 
 
 def _decimal(lines, separator, quiet):
-    """The decimal mark: a comma only where semicolons separate and the numbers have commas."""
+    """Return the decimal mark: a comma only where semicolons separate and the numbers have
+    commas."""
     if separator != ";" or not lines:
         return "."
     columns = {mark: {i for _, fields in lines[1:] for i, field in enumerate(fields)
@@ -269,7 +271,7 @@ def _check_widths(path, lines, quiet):
 
 
 def _different(names):
-    """The names as pandas would call the columns."""
+    """Return the names as pandas would call the columns."""
     found = []
     for i, name in enumerate(names):
         called, times = name or f"Unnamed: {i}", 0
@@ -291,7 +293,7 @@ def _all_whole(series):
 
 
 def _keep_zeros(frame, name, texts, quiet):
-    """Takes a column as text where a number in it starts with 0: 01 is another label than 1."""
+    """Take a column as text where a number in it starts with 0: 01 is another label than 1."""
     zeros = texts.str.fullmatch(ZERO_FIRST).fillna(False).to_numpy(bool)
     if zeros.any():
         frame[name] = texts.str.strip()
@@ -316,5 +318,5 @@ def _check_quotes(path, frame, separator):
 
 
 def blocks(frame):
-    """The frame in pieces that can be turned into inputs without much memory."""
+    """Return the frame in pieces that can be turned into inputs without much memory."""
     return [frame.iloc[start:start + BLOCK] for start in range(0, len(frame), BLOCK)] or [frame]

@@ -22,7 +22,8 @@ from fastnn.cli.goal import find_goal
 from fastnn.cli.hints import why_text
 from fastnn.cli.scores import print_scores
 from fastnn.cli.tables import add_table_options, blocks, read_table
-from fastnn.threads import MAX_THREADS
+from fastnn.core.threads import MAX_THREADS
+from fastnn.training.epochs import Hook
 
 EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
@@ -59,7 +60,7 @@ def hidden_sizes(text):
 
 
 def positive(text):
-    """A whole number above 0."""
+    """Return a whole number above 0."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} must be 1 or more")
@@ -67,7 +68,7 @@ def positive(text):
 
 
 def thread_count(text):
-    """A type of option: a number of threads."""
+    """Return a type of option: a number of threads."""
     value = positive(text)
     if value > MAX_THREADS:
         raise argparse.ArgumentTypeError(f"{value} must be at most {MAX_THREADS}")
@@ -78,7 +79,7 @@ thread_count.__name__ = "number"
 
 
 def number(low, high, closed=False):
-    """A type of option: a number in (low, high), or [low, high)."""
+    """Return a type of option: a number in (low, high), or [low, high)."""
     def parse(text):
         value = float(text)
         if not (low < value < high or closed and value == low):
@@ -91,7 +92,7 @@ def number(low, high, closed=False):
 
 
 def add(commands):
-    """Adds the command and its options."""
+    """Add the command and its options."""
     parser = commands.add_parser(
         "train", usage="%(prog)s DATA --target COL [options]",
         help="learn from a table, print scores, save a model", formatter_class=Help,
@@ -200,7 +201,7 @@ def _split(text, frame):
 
 
 def _check_activation(name):
-    from fastnn._kernels import ACTIVATIONS, ALIASES
+    from fastnn.core._kernels import ACTIVATIONS, ALIASES
 
     if name not in (known := (*ACTIVATIONS, *ALIASES)):
         raise CommandError(f"--activation {name!r} is not known{near(name, known)}")
@@ -227,7 +228,7 @@ def _check_columns(frame, targets, dropped):
 
 
 def _features(frame, targets, dropped, quiet):
-    """The rows whose target is known, and the names of the columns to learn from."""
+    """Return the rows whose target is known, and the names of the columns to learn from."""
     missing = frame[targets].isna().any(axis=1)
     if missing.any():
         if missing.all():
@@ -254,8 +255,8 @@ def _features(frame, targets, dropped, quiet):
 
 
 def _encode(features, frame, rows, targets, dtype, quiet):
-    """The encoder fitted to the rows for training, and their scaled inputs."""
-    from fastnn.table import TableEncoder, TableError
+    """Return the encoder fitted to the rows for training, and their scaled inputs."""
+    from fastnn.tables.encoder import TableEncoder, TableError
 
     known = frame.iloc[rows][features]
     try:
@@ -299,7 +300,7 @@ def _split_rows(n_rows, codes, fraction, rng):
 # ---- training ----
 
 def _train(options, goal, X, rows, rng, say):
-    """The fitted estimator, its epochs and seconds."""
+    """Return the fitted estimator, its epochs and seconds."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
     stopping = options.early_stopping
@@ -327,28 +328,25 @@ def _train(options, goal, X, rows, rng, say):
     sizes = "-".join(map(str, (X.shape[1], *options.hidden, _n_outputs(goal))))
     say(f"network: {sizes}, {options.activation}; {count(len(fit), 'row')} to learn from"
         + (f", {len(held):,} to stop by" if stopping else ""))
-    progress = Progress(options.quiet)
-    model._after_epoch = _teller(progress, options.epochs)
+    from fastnn.training.history import DivergenceWarning
+
+    told = _Told(Progress(options.quiet), options.epochs)
+    validation = (X[held], y[held]) if stopping else None
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            if stopping:
-                model.fit(X[fit], y[fit], validation_data=(X[held], y[held]))
-            else:
-                model.fit(X, y)
-        except ValueError as error:
-            if "non-finite" not in str(error):
+            rows = fit if stopping else slice(None)  # which copies nothing
+            model._fit_with_hooks(X[rows], y[rows], [told], validation_data=validation)
+        except ValueError:
+            if told.reason != "diverged":
                 raise
             raise CommandError("training diverged: use a smaller --learning-rate", 1) from None
-        finally:
-            progress.close()
+    if told.reason == "interrupted":  # the estimator keeps what it has and goes on
+        raise KeyboardInterrupt
     for warning in caught:
-        text = str(warning.message)
-        if "interrupted by user" in text:  # the estimator keeps what it has and goes on
-            raise KeyboardInterrupt
-        if "diverged" in text:
-            note(text, options.quiet)
+        if issubclass(warning.category, DivergenceWarning):
+            note(str(warning.message), options.quiet)
     return model, model.n_iter_, time.perf_counter() - started
 
 
@@ -358,19 +356,32 @@ def _n_outputs(goal):
     return len(goal.classes) if len(goal.classes) > 2 else 1
 
 
-def _teller(progress, epochs):
-    def tell(model):
-        text = f"epoch {model.n_iter_}/{epochs}, loss {model.loss_:.4f}"
+class _Told(Hook):
+    """Tells of each epoch, and keeps why the fit ended."""
+
+    def __init__(self, progress, epochs):
+        self.progress, self.epochs, self.reason = progress, epochs, None
+
+    def on_epoch_end(self, state):
+        """Show a line."""
+        model = state.model
+        text = f"epoch {model.n_iter_}/{self.epochs}, loss {model.loss_:.4f}"
         if model.validation_scores_:
             metric = "accuracy" if hasattr(model, "classes_") else "R2"
             text += f", {metric} {model.validation_scores_[-1]:.4f}"
-        progress.show(model.n_iter_, text)
-    return tell
+        self.progress.show(model.n_iter_, text)
+
+    def on_fit_end(self, state):
+        """Clear the line."""
+        self.progress.close()
+        finite = np.isfinite(state.trainer.parameters).all()
+        self.reason = state.reason if finite else "diverged"
 
 
 def _predictor(model, goal, table):
-    """The network with everything around it; a regression's outputs in the target's own units."""
-    from fastnn.predictor import Predictor
+    """Return the network with everything around it; a regression's outputs in the target's own
+    units."""
+    from fastnn.prediction.predictor import Predictor
 
     net = model._predictor().net
     if goal.classes is None:

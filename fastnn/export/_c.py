@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 
-import fastnn
-from fastnn import validation
-from fastnn.io import check_place, write_atomically
-from fastnn.predictor import as_predictor
+from fastnn.core import validation
+from fastnn.core.version import __version__
+from fastnn.files.container import check_place, write_atomically
+from fastnn.prediction.predictor import as_predictor
 
 WIDTH = 100
 N_TEST_ROWS = 5
@@ -204,7 +204,7 @@ class _Writer:
         elif self.predictor.task == "multilabel":
             use += [f"int labels[{P}_N_OUTPUTS];", f"{p}_labels(out, labels);"]
         lines = [
-            f"A multilayer perceptron, exported by fastnn {fastnn.__version__}; not to be edited.",
+            f"A multilayer perceptron, exported by fastnn {__version__}; not to be edited.",
             "",
             f"  layers       {layers}{scaled}",
             f"  activations  {', '.join(self.names)}",

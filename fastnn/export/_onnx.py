@@ -15,10 +15,10 @@ except ImportError as error:
     raise ImportError(
         'fastnn.export.onnx needs the package onnx: pip install "fastnn[onnx]"') from error
 
-import fastnn
-from fastnn import validation
-from fastnn.io import check_place, write_atomically
-from fastnn.predictor import as_predictor
+from fastnn.core import validation
+from fastnn.core.version import __version__
+from fastnn.files.container import check_place, write_atomically
+from fastnn.prediction.predictor import as_predictor
 
 MIN_OPSET = 13  # Softmax along one axis
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -236,7 +236,7 @@ def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
         opsets.append(helper.make_opsetid("ai.onnx.ml", 1))
     model = helper.make_model(
         graph, opset_imports=opsets, ir_version=helper.find_min_ir_version_for(opsets),
-        producer_name="fastnn", producer_version=fastnn.__version__, doc_string=repr(predictor))
+        producer_name="fastnn", producer_version=__version__, doc_string=repr(predictor))
     properties = {"task": predictor.task}
     if predictor.feature_names_in_ is not None:
         properties["feature_names"] = json.dumps([str(n) for n in predictor.feature_names_in_])

@@ -23,7 +23,7 @@ except ImportError as error:
 
 from fastnn.estimators import MLPClassifier, MLPRegressor
 from fastnn.export import _onnx
-from fastnn.predictor import as_predictor
+from fastnn.prediction.predictor import as_predictor
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False],
            "output_class_labels": [False, True]}

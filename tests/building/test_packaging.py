@@ -21,7 +21,8 @@ import pytest
 import fastnn
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(path.stem for path in (ROOT / "fastnn").glob("*.pyx"))
+MODULES = sorted(path.relative_to(ROOT / "fastnn").with_suffix("").as_posix()
+                 for path in (ROOT / "fastnn").glob("*/*.pyx"))
 TRAIN = """
 import hashlib
 import numpy as np
@@ -114,7 +115,7 @@ def test_no_fast_math():
 def test_import_leaves_the_float_mode_alone():
     # what -ffast-math at link time would change for the whole process
     code = (
-        "import numpy as np; import fastnn; from fastnn import _kernels, _training, _inference; "
+        "import numpy as np; import fastnn.training._trainer, fastnn.prediction._forward; "
         "tiny = np.array([5e-324]); assert (tiny * 1.0)[0] != 0; "
         "assert np.isnan(np.array([np.nan]) + 1).all()"
     )
@@ -132,8 +133,9 @@ def test_sdist_holds_the_sources_and_nothing_built(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for wanted in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "csrc/fastnn.h",
-                   "csrc/activations.def", "csrc/isa/avx512.c", "fastnn/_training.pyx",
-                   "fastnn/_kernels.pxd", "fastnn/_training.pyi", "fastnn/py.typed"):
+                   "csrc/activations.def", "csrc/isa/avx512.c", "fastnn/mlp.py",
+                   "fastnn/core/_kernels.pxd", "fastnn/training/_trainer.pyx",
+                   "fastnn/training/_trainer.pyi", "fastnn/py.typed"):
         assert wanted in names
     built = re.compile(r"\.(so|pyd|o|pyc)$|^fastnn/.*\.c$|^build/")
     assert not [name for name in names if built.search(name)]
@@ -160,7 +162,7 @@ def test_wheel_trains_and_a_serial_build_gives_the_same_bits(sdist, wheel, tmp_p
     serial_wheel = build_wheel(sdist, tmp_path / "serial", FASTNN_NO_OPENMP="1")
     assert train_with(serial_wheel, tmp_path / "serial") == (False, digest)
     if shutil.which("objdump"):
-        for library in (tmp_path / "serial" / "site" / "fastnn").glob("*.so"):
+        for library in (tmp_path / "serial" / "site" / "fastnn").glob("*/*.so"):
             assert "gomp" not in run("objdump", "-p", library, cwd=tmp_path).stdout
 
 
@@ -194,7 +196,7 @@ def test_only_dispatched_objects_hold_avx(tmp_path):
         listing = run("objdump", "-d", path, cwd=tmp_path).stdout
         (holders if avx.search(listing) else clean).add(path.stem)
     assert holders == {"avx2", "avx512"}
-    assert {"baseline", "dispatch", "registry", *MODULES} <= clean
+    assert {"baseline", "dispatch", "registry", *(Path(name).name for name in MODULES)} <= clean
 
 
 # ---- development: editable, and the worked examples of CONTRIBUTING.md ----
@@ -228,7 +230,7 @@ def test_editable_install_rebuilds_when_a_header_changes(editable, tmp_path):
     assert place.startswith(str(tree))
 
     def compiled():
-        libraries = sorted((tree / "fastnn").glob("*.so"))
+        libraries = sorted((tree / "fastnn").glob("*/*.so"))
         return {path.name: path.stat().st_mtime_ns for path in libraries}
 
     run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
@@ -255,13 +257,13 @@ def test_worked_examples_of_contributing(editable, tmp_path):
 
     use, lion = blocks("python")
     code = use + lion + """
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 z = np.linspace(-3, 3, 101)
 for isa in _kernels.available_isas():
     for dtype in ("float32", "float64"):
-        a = _kernels.activate("hard_tanh", z.astype(dtype), isa)
+        a = _probes.activate("hard_tanh", z.astype(dtype), isa)
         assert a.dtype == dtype and np.array_equal(a, np.clip(z.astype(dtype), -1, 1))
-loss, dz = _kernels.loss("log_cosh", z[:, None], np.zeros((101, 1)))
+loss, dz = _probes.loss("log_cosh", z[:, None], np.zeros((101, 1)))
 assert np.isclose(loss, np.log(np.cosh(z)).sum()) and np.allclose(dz[:, 0], np.tanh(z))
 before = net.loss(X, np.sin(X), loss="log_cosh")
 net.fit(X, np.sin(X), loss="log_cosh", optimizer=Lion(1e-3), epochs=50)

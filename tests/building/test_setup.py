@@ -136,7 +136,8 @@ def test_flags_are_those_of_the_compiler(build, system):
 def test_openmp(build, system, capsys):
     compile_flags, link_flags = OPENMP[system]
     for name, module in build(system)[0].items():
-        used = name in ("fastnn._kernels", "fastnn._inference", "fastnn._loop")
+        used = name in (
+            "fastnn.core._kernels", "fastnn.prediction._forward", "fastnn.training._loop")
         assert (module.extra_compile_args[-len(compile_flags):] == compile_flags) == used
         assert module.extra_link_args == (link_flags if used else [])
     assert "no OpenMP" not in capsys.readouterr().err
@@ -155,7 +156,7 @@ def test_without_openmp(build, system, capsys):
 
 def test_openmp_of_other_clangs_on_macos(build):
     modules, _ = build("macOS arm64", unknown=["-lomp"])
-    assert modules["fastnn._loop"].extra_link_args == ["-fopenmp"]
+    assert modules["fastnn.training._loop"].extra_link_args == ["-fopenmp"]
 
 
 def test_libomp_is_looked_for_where_ldflags_say(build):

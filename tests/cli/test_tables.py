@@ -245,7 +245,7 @@ def test_large_targets(run, recwarn, size, options, message):
 
 @pytest.mark.parametrize("arguments", [("info",), ("export", "--to", "c"), ("predict", "t.csv")])
 def test_a_model_is_read_once(run, monkeypatch, arguments):
-    from fastnn import io as model_io
+    from fastnn.files import container as model_io
 
     fastnn.MLP((1, 1), random_state=0).save("m")
     Path("t.csv").write_text("a\n1\n")

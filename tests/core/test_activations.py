@@ -4,7 +4,7 @@ import numpy as np
 import reference
 from each import each
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 NAMES = list(_kernels.ACTIVATIONS)
 SIZES = [*range(1, 34), 2**16 - 1, 2**16, 2**16 + 1]
@@ -35,7 +35,7 @@ def assert_close(got, wanted, eps_count, dtype):
 def test_value_is_the_twins(name, dtype, isa):
     z = points(dtype)
     f, _ = reference.activation(name)
-    got = _kernels.activate(name, z, isa)
+    got = _probes.activate(name, z, isa)
     assert got.dtype == dtype
     assert_close(got, f(z.astype(float)), VALUE_EPS[name], dtype)
 
@@ -44,7 +44,7 @@ def test_value_is_the_twins(name, dtype, isa):
 def test_derivative_is_the_twins(name, dtype, isa):
     z = points(dtype)
     _, df = reference.activation(name)
-    assert_close(_kernels.activation_derivative(name, z, isa), df(z.astype(float)),
+    assert_close(_probes.activation_derivative(name, z, isa), df(z.astype(float)),
                  DERIVATIVE_EPS[name], dtype)
 
 
@@ -57,7 +57,7 @@ def slope(f, z, h):
 def test_derivative_by_finite_differences(name, isa):
     """The kernel's own value, not the twin's: a new row of the table is judged here."""
     def f(z):
-        return _kernels.activate(name, z, isa)
+        return _probes.activate(name, z, isa)
 
     z = points("float64", -20, 20)
     z = z[np.abs(z) > 4e-3]
@@ -65,7 +65,7 @@ def test_derivative_by_finite_differences(name, isa):
     size = np.maximum(1, np.abs(wanted))
     smooth = np.abs(wanted - slope(f, z, 5e-4)) <= 1e-9 * size  # no kink within the difference
     assert smooth.mean() > 0.99
-    error = np.abs(_kernels.activation_derivative(name, z, isa) - wanted) / size
+    error = np.abs(_probes.activation_derivative(name, z, isa) - wanted) / size
     assert error[smooth].max() <= 1e-9
 
 
@@ -73,16 +73,16 @@ def test_derivative_by_finite_differences(name, isa):
 def test_float32_is_float64_rounded(name, isa):
     """Value and derivative both, within what single precision allows."""
     z = points("float32")
-    for kernel, count in ((_kernels.activate, VALUE_EPS[name]),
-                          (_kernels.activation_derivative, DERIVATIVE_EPS[name])):
+    for kernel, count in ((_probes.activate, VALUE_EPS[name]),
+                          (_probes.activation_derivative, DERIVATIVE_EPS[name])):
         assert_close(kernel(name, z, isa), kernel(name, z.astype(float), isa), count, "float32")
 
 
 @each("name", NAMES)
 def test_instruction_sets_agree(name, dtype):
     z = points(dtype)
-    for kernel, count in ((_kernels.activate, VALUE_EPS[name]),
-                          (_kernels.activation_derivative, DERIVATIVE_EPS[name])):
+    for kernel, count in ((_probes.activate, VALUE_EPS[name]),
+                          (_probes.activation_derivative, DERIVATIVE_EPS[name])):
         results = [kernel(name, z, isa) for isa in _kernels.available_isas()]
         for other in results[1:]:
             assert_close(other, results[0], count, dtype)
@@ -92,7 +92,7 @@ def test_instruction_sets_agree(name, dtype):
 def test_every_size_gives_the_same_bits(name, dtype, isa):
     z = points(dtype)
     z = np.resize(z, SIZES[-1])
-    for kernel in (_kernels.activate, _kernels.activation_derivative):
+    for kernel in (_probes.activate, _probes.activation_derivative):
         whole = kernel(name, z, isa)
         for size in SIZES:
             assert kernel(name, z[:size], isa).tobytes() == whole[:size].tobytes(), size
@@ -104,7 +104,7 @@ def test_nan_stays_nan(name, dtype, isa):
         for place in range(size):
             z = np.linspace(-3, 3, size).astype(dtype)
             z[place] = np.nan
-            got = _kernels.activate(name, z, isa)
+            got = _probes.activate(name, z, isa)
             assert np.isnan(got[place])
             assert np.isnan(got).sum() == 1
 
@@ -131,8 +131,8 @@ def test_limits_at_infinity(name, size, dtype, isa):
     low, high, slope_low, slope_high = np.array(LIMITS[name], dtype)
     for z, value, slope in ((-INF, low, slope_low), (INF, high, slope_high)):
         z = np.full(size, z, dtype)
-        np.testing.assert_array_equal(_kernels.activate(name, z, isa), value)
-        np.testing.assert_array_equal(_kernels.activation_derivative(name, z, isa), slope)
+        np.testing.assert_array_equal(_probes.activate(name, z, isa), value)
+        np.testing.assert_array_equal(_probes.activation_derivative(name, z, isa), slope)
 
 
 @each("name", NAMES)
@@ -145,9 +145,9 @@ def test_large_finite_arguments(name, dtype, isa):
     info = np.finfo(dtype)
     with np.errstate(over="ignore"):
         value, slope = (f(z.astype(float)).astype(dtype) for f in reference.activation(name))
-    np.testing.assert_allclose(_kernels.activate(name, z, isa), value, rtol=100 * info.eps,
+    np.testing.assert_allclose(_probes.activate(name, z, isa), value, rtol=100 * info.eps,
                                atol=100 * info.tiny)
-    np.testing.assert_allclose(_kernels.activation_derivative(name, z, isa), slope,
+    np.testing.assert_allclose(_probes.activation_derivative(name, z, isa), slope,
                                rtol=100 * info.eps, atol=info.eps)
 
 
@@ -159,8 +159,8 @@ def test_subnormal_arguments(name, dtype, isa):
     if name == "step":
         wanted = z > 0
     else:
-        wanted = np.broadcast_to(_kernels.activate(name, np.zeros(1, dtype), isa), z.shape)
-    np.testing.assert_allclose(_kernels.activate(name, z, isa), wanted, rtol=0,
+        wanted = np.broadcast_to(_probes.activate(name, np.zeros(1, dtype), isa), z.shape)
+    np.testing.assert_allclose(_probes.activate(name, z, isa), wanted, rtol=0,
                                atol=np.finfo(dtype).tiny)
 
 
@@ -168,8 +168,8 @@ def test_subnormal_arguments(name, dtype, isa):
     ("relu", 0, 0), ("leaky_relu", 0, 1), ("elu", 0, 1), ("step", 1, 0)])
 def test_at_the_kink(name, value, slope, dtype, isa):
     zero = np.zeros(3, dtype)
-    np.testing.assert_array_equal(_kernels.activate(name, zero, isa), value)
-    np.testing.assert_array_equal(_kernels.activation_derivative(name, zero, isa), slope)
+    np.testing.assert_array_equal(_probes.activate(name, zero, isa), value)
+    np.testing.assert_array_equal(_probes.activation_derivative(name, zero, isa), slope)
 
 
 def test_aliases_name_the_same_activation():
@@ -178,7 +178,7 @@ def test_aliases_name_the_same_activation():
     for alias, name in _kernels.ALIASES.items():
         assert name in _kernels.ACTIVATIONS
         assert alias not in _kernels.ACTIVATIONS
-        assert (_kernels.activate(alias, z) == _kernels.activate(name, z)).all()
+        assert (_probes.activate(alias, z) == _probes.activate(name, z)).all()
 
 
 # ---- softmax ----
@@ -188,7 +188,7 @@ def test_aliases_name_the_same_activation():
 def test_softmax(n, dtype, isa):
     rng = np.random.default_rng(n)
     z = rng.normal(scale=5, size=(13, n)).astype(dtype)
-    got = _kernels.softmax(z, isa)
+    got = _probes.softmax(z, isa)
     np.testing.assert_allclose(got, reference.softmax(z.astype(float)),
                                rtol=60 * np.finfo(dtype).eps)
     np.testing.assert_allclose(got.sum(axis=1), 1, rtol=4 * np.finfo(dtype).eps)
@@ -198,7 +198,7 @@ def test_softmax_of_large_numbers(dtype, isa):
     """Nothing overflows, and adding a constant to a row changes nothing."""
     big = np.finfo(dtype).max / 4
     z = np.array([[big, big, -big], [1e4, 1e4 - 1, 0], [-1e4, -1e4 - 1, -2e4]], dtype)
-    p = _kernels.softmax(z, isa)
+    p = _probes.softmax(z, isa)
     np.testing.assert_array_equal(p[0], [0.5, 0.5, 0])
     np.testing.assert_array_equal(p[1], p[2])
     np.testing.assert_allclose(p[1, :2], [1 / (1 + np.exp(-1)), 1 / (1 + np.e)],
@@ -210,11 +210,11 @@ def test_softmax_keeps_nan_in_its_row(dtype, isa):
     for place in range(5):
         z[1] = 0
         z[1, place] = np.nan
-        p = _kernels.softmax(z, isa)
+        p = _probes.softmax(z, isa)
         assert np.isnan(p[1]).all()
         assert (p[[0, 2]] == np.asarray(0.2, dtype)).all()
 
 
 def test_softmax_of_minus_infinity(dtype, isa):
-    p = _kernels.softmax(np.array([[-INF, 0, -INF, 0]], dtype), isa)
+    p = _probes.softmax(np.array([[-INF, 0, -INF, 0]], dtype), isa)
     np.testing.assert_array_equal(p, [[0, 0.5, 0, 0.5]])

@@ -4,13 +4,13 @@ import numpy as np
 import reference
 from each import each
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 COUNTER = (3, 1, 0)  # step, layer, first row
 
 
 def mask(rows, n, rate, key=7, counter=COUNTER, dtype="float64", isa=None):
-    return _kernels.dropout(np.ones((rows, n), dtype), rate, key, counter, isa)
+    return _probes.dropout(np.ones((rows, n), dtype), rate, key, counter, isa)
 
 
 @each("counter, key, words", [
@@ -71,13 +71,13 @@ def test_keep_fraction_and_expectation(rate, isa):
 
 def test_values_are_scaled(dtype, isa):
     x = np.random.default_rng(0).normal(size=(9, 70)).astype(dtype)
-    got = _kernels.dropout(x, 0.25, 7, COUNTER, isa)
+    got = _probes.dropout(x, 0.25, 7, COUNTER, isa)
     factors = mask(9, 70, 0.25, dtype=dtype, isa=isa)
     np.testing.assert_array_equal(got, x * factors)
 
 
 def test_nan_is_kept_or_dropped_as_any_value(dtype, isa):
     x = np.full((4, 40), np.nan, dtype)
-    got = _kernels.dropout(x, 0.5, 7, COUNTER, isa)
+    got = _probes.dropout(x, 0.5, 7, COUNTER, isa)
     np.testing.assert_array_equal(np.isnan(got), mask(4, 40, 0.5) != 0)
     assert (got[~np.isnan(got)] == 0).all()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 SHOW = "from fastnn import _kernels; print(_kernels.isa())"
 
@@ -32,4 +32,4 @@ def test_unknown_name(run_python):
 
 def test_unknown_name_of_a_single_kernel():
     with pytest.raises(ValueError, match="bogus.*baseline"):
-        _kernels.activate("relu", [1.0], isa="bogus")
+        _probes.activate("relu", [1.0], isa="bogus")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from fastnn import threads
+from fastnn.core import threads
 
 
 def control_groups(root, lines, files):
@@ -60,7 +60,7 @@ def in_new_process(program, **environment):
 
 
 def test_environment_and_affinity_bound_the_default():
-    program = "from fastnn.threads import default_threads; print(default_threads())"
+    program = "from fastnn.core.threads import default_threads; print(default_threads())"
     assert in_new_process(program, OMP_NUM_THREADS="1") == "1"
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert int(in_new_process(program, OMP_NUM_THREADS="1000")) <= allowed
@@ -132,7 +132,7 @@ import os, sys
 before = dict(os.environ)
 import fastnn
 assert dict(os.environ) == before
-from fastnn.threads import passive_openmp
+from fastnn.core.threads import passive_openmp
 with passive_openmp():
     print(os.environ.get("OMP_WAIT_POLICY"))
 assert dict(os.environ) == before
@@ -197,7 +197,7 @@ CALLERS = """
 import os, sys, threading
 import numpy as np
 import fastnn
-from fastnn import threads
+from fastnn.core import threads
 
 net = fastnn.MLP((64, 256, 10), output="softmax", random_state=0, n_threads=3)
 X = np.random.default_rng(0).normal(size=(4000, 64)).astype("f")

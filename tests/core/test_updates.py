@@ -6,7 +6,7 @@ import reference
 from each import each
 
 import fastnn
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 OPTIMIZERS = {
     "sgd": (fastnn.SGD(0.1), reference.SGD()),
@@ -35,8 +35,8 @@ def run(optimizer, size, dtype, isa, n_steps=5, **more):
     for step in range(1, n_steps + 1):
         lr = 0.1 / step
         g = rng.normal(size=size).astype(dtype)
-        c = _kernels.coefficients(ours.name, step, lr, ours.hyperparameters)
-        _kernels.update(ours.name, w, g, states, c, isa, **more)
+        c = _probes.coefficients(ours.name, step, lr, ours.hyperparameters)
+        _probes.update(ours.name, w, g, states, c, isa, **more)
         twin.update([wanted], [g.astype(float)], lr)
     return w, states, wanted, [vectors[0] for vectors in twin.state]
 
@@ -59,14 +59,14 @@ def test_update_does_not_depend_on_the_place(name, dtype, isa):
     rng = np.random.default_rng(0)
     w, g = rng.normal(size=(2, 600)).astype(dtype)
     n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
-    c = _kernels.coefficients(optimizer.name, 3, 0.1, optimizer.hyperparameters)
+    c = _probes.coefficients(optimizer.name, 3, 0.1, optimizer.hyperparameters)
     whole = w.copy()
-    _kernels.update(optimizer.name, whole, g, [np.ones_like(w) for _ in range(n_state)], c, isa)
+    _probes.update(optimizer.name, whole, g, [np.ones_like(w) for _ in range(n_state)], c, isa)
     for size in (1, 5, 31, 64, 513):
         for start in range(0, 600, size):
             part = w[start : start + size].copy()
             states = [np.ones_like(part) for _ in range(n_state)]
-            _kernels.update(optimizer.name, part, g[start : start + size], states, c, isa)
+            _probes.update(optimizer.name, part, g[start : start + size], states, c, isa)
             assert part.tobytes() == whole[start : start + size].tobytes()
 
 
@@ -84,8 +84,8 @@ def test_parts_decay_and_scale(dtype, isa):
     w = rng.normal(size=700).astype(dtype)
     before = w.astype(float)
     parts = rng.normal(size=(4, 700)).astype(dtype)
-    c = _kernels.coefficients("sgd", 1, 0.1, fastnn.SGD(momentum=0).hyperparameters)
-    squares = _kernels.update("sgd", w, parts, [np.zeros_like(w)], c, isa, decay=0.3, scale=0.25)
+    c = _probes.coefficients("sgd", 1, 0.1, fastnn.SGD(momentum=0).hyperparameters)
+    squares = _probes.update("sgd", w, parts, [np.zeros_like(w)], c, isa, decay=0.3, scale=0.25)
     wanted = before - 0.1 * 0.25 * (parts.astype(float).sum(axis=0) + 0.3 * before)
     eps = float(np.finfo(dtype).eps)
     np.testing.assert_allclose(w, wanted, rtol=4 * eps, atol=4 * eps)
@@ -97,16 +97,16 @@ def test_nan_in_the_gradient_reaches_only_its_weight(dtype, isa):
         w, g = np.ones(33, dtype), np.ones(33, dtype)
         g[5] = np.nan
         states = [np.zeros_like(w) for _ in range(_kernels.OPTIMIZERS[optimizer.name].n_state)]
-        c = _kernels.coefficients(optimizer.name, 1, 0.1, optimizer.hyperparameters)
-        _kernels.update(optimizer.name, w, g, states, c, isa)
+        c = _probes.coefficients(optimizer.name, 1, 0.1, optimizer.hyperparameters)
+        _probes.update(optimizer.name, w, g, states, c, isa)
         assert np.flatnonzero(np.isnan(w)).tolist() == [5], name
 
 
 def test_first_step_of_adam_by_hand():
     """With both corrections the first step is lr sign(g), whatever the size of g."""
     w, g = np.zeros(3), np.array([1e-3, -5.0, 40.0])
-    c = _kernels.coefficients("adam", 1, 0.01, fastnn.Adam(eps=1e-12).hyperparameters)
-    _kernels.update("adam", w, g, [np.zeros(3), np.zeros(3)], c)
+    c = _probes.coefficients("adam", 1, 0.01, fastnn.Adam(eps=1e-12).hyperparameters)
+    _probes.update("adam", w, g, [np.zeros(3), np.zeros(3)], c)
     np.testing.assert_allclose(w, [-0.01, 0.01, -0.01], rtol=2e-9)
 
 

@@ -11,7 +11,7 @@ import pytest
 from accurate import FUNCTIONS, HAS_WIDE, exact, normcdf, normpdf, ulp_error, wider
 from each import each
 
-from fastnn import _kernels
+from fastnn.core import _kernels, _probes
 
 # name: bound in ulp, and where the result is a normal number: {dtype: (low, high)}
 CASES = {
@@ -67,7 +67,7 @@ def worst(errors, x):
 
 def error(name, dtype, isa):
     x, wanted = truth(name, dtype)
-    return worst(ulp_error(_kernels.vecmath(name, x, isa), wanted), x)
+    return worst(ulp_error(_probes.vecmath(name, x, isa), wanted), x)
 
 
 @each("name", CASES)
@@ -102,11 +102,11 @@ def test_error_of_gelu(dtype, isa):
         pytest.skip("numpy.longdouble is no wider than float64 here")
     x, phi = truth("normcdf", dtype)
     wide = x.astype(phi.dtype)
-    found, at = worst(ulp_error(_kernels.activate("gelu", x, isa), wide * phi), x)
+    found, at = worst(ulp_error(_probes.activate("gelu", x, isa), wide * phi), x)
     assert found <= GELU_ULP, f"gelu({at!r}) is off by {found:.2f} ulp"
     slope = wide * normpdf(wide)
     unit = np.spacing(np.maximum(np.abs(slope), phi).astype(dtype))
-    errors = np.abs(_kernels.activation_derivative("gelu", x, isa) - (slope + phi)) / unit
+    errors = np.abs(_probes.activation_derivative("gelu", x, isa) - (slope + phi)) / unit
     found, at = worst(errors, x)
     assert found <= GELU_ULP, f"gelu'({at!r}) is off by {found:.2f} ulp"
 
@@ -126,7 +126,7 @@ LIMITS = {
 def test_limits_and_nan(name, dtype, isa):
     x, expected = np.array([*LIMITS[name], (np.nan, np.nan)], dtype).T
     for shift in range(20):  # every lane of a vector, and the rest of the loop
-        got = _kernels.vecmath(name, np.roll(np.resize(x, 37), shift), isa)
+        got = _probes.vecmath(name, np.roll(np.resize(x, 37), shift), isa)
         wanted = np.roll(np.resize(expected, 37), shift)
         exact = name not in ("normcdf",)
         np.testing.assert_allclose(got, wanted, rtol=0 if exact else 2 * np.finfo(dtype).eps)
@@ -139,7 +139,7 @@ def test_exp_of_subnormal_results(dtype, isa):
     info = np.finfo(dtype)
     x = np.linspace(np.log(float(info.smallest_subnormal)), np.log(float(info.tiny)), 999)
     x = x.astype(dtype)
-    got = _kernels.vecmath("exp", x, isa).astype(np.longdouble)
+    got = _probes.vecmath("exp", x, isa).astype(np.longdouble)
     error = np.abs(got - np.exp(x.astype(np.longdouble)))
     assert (error <= 1.01 * info.smallest_subnormal).all()
 
@@ -149,7 +149,7 @@ def test_normcdf_of_subnormal_results(dtype, isa):
     info = np.finfo(dtype)
     x = np.linspace(CASES["normcdf"][1][dtype][0], {"float32": -14.6, "float64": -39}[dtype], 999)
     x = x.astype(dtype)
-    error = _kernels.vecmath("normcdf", x, isa) - normcdf(x.astype(wider(x.dtype)))
+    error = _probes.vecmath("normcdf", x, isa) - normcdf(x.astype(wider(x.dtype)))
     assert (np.abs(error) <= 3 * info.smallest_subnormal.astype(wider(x.dtype))).all()
 
 
@@ -160,23 +160,23 @@ def test_subnormal_arguments(name, dtype, isa):
     x = np.array([1, 2, 3, 2**20]) * info.smallest_subnormal
     x = np.concatenate([x, [info.tiny]]).astype(dtype)
     wanted = {"exp": 1 + 0 * x, "sigmoid": 0.5 + 0 * x, "normcdf": 0.5 + 0 * x}.get(name, x)
-    got = _kernels.vecmath(name, x, isa)
+    got = _probes.vecmath(name, x, isa)
     np.testing.assert_allclose(got, wanted, rtol=info.eps, atol=0)
 
 
 def test_log_of_subnormal_arguments(dtype, isa):
     info = np.finfo(dtype)
     x = (np.arange(1, 2000) * float(info.tiny) / 2000).astype(dtype)
-    np.testing.assert_allclose(_kernels.vecmath("log", x, isa), np.log(x), rtol=2 * info.eps)
+    np.testing.assert_allclose(_probes.vecmath("log", x, isa), np.log(x), rtol=2 * info.eps)
 
 
 @each("name", CASES)
 def test_result_does_not_depend_on_the_place(name, dtype, isa):
     """The same argument gives the same bits in the vector loop and in what is left over."""
     x = arguments(name, dtype)[:256]
-    whole = _kernels.vecmath(name, x, isa)
+    whole = _probes.vecmath(name, x, isa)
     for size in (1, 2, 3, 7, 8, 15, 16, 17, 31, 33):
-        pieces = [_kernels.vecmath(name, x[i : i + size], isa) for i in range(0, 256, size)]
+        pieces = [_probes.vecmath(name, x[i : i + size], isa) for i in range(0, 256, size)]
         assert np.concatenate(pieces).tobytes() == whole.tobytes()
 
 

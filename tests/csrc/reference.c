@@ -1,4 +1,4 @@
-/* The slow twin of the kernels: the rows of the .def files in double, with libm's functions. */
+/* The slow twin of the kernels: the rows of the .def files in double, with the functions of libm. */
 #include "check.h"
 
 #include <math.h>

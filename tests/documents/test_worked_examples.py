@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastnn
 from fastnn import MLPClassifier, MLPRegressor
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 # short fits are enough for what is shown
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

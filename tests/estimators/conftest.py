@@ -3,7 +3,7 @@
 import pytest
 from threadpoolctl import threadpool_limits
 
-from fastnn.threads import default_threads
+from fastnn.core.threads import default_threads
 
 
 @pytest.fixture(scope="session", autouse=True)

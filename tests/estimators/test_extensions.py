@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastnn
-from fastnn._kernels import ACTIVATIONS, ALIASES
+from fastnn.core._kernels import ACTIVATIONS, ALIASES
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -10,7 +10,7 @@ from sklearn import neural_network
 import fastnn
 
 # The only internal here: the module that calls SciPy's `minimize`.
-from fastnn import solvers
+from fastnn.training import lbfgs as solvers
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -5,7 +5,7 @@ from itertools import cycle, product
 import numpy as np
 
 from fastnn import MLP, Predictor, Scaler
-from fastnn._kernels import ACTIVATIONS
+from fastnn.core._kernels import ACTIVATIONS
 
 N_IN = 5
 WORDS = np.array(["no", "maybe", 'yes "/*\\é*/??/'])

@@ -10,7 +10,7 @@ from export_cases import DTYPES, EVERY, N_IN, assert_close, make, outputs_of, pa
 
 import fastnn
 from fastnn import MLP, Predictor, Scaler, export
-from fastnn._kernels import ACTIVATIONS
+from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export import _c
 
 N_ROWS = 10_000

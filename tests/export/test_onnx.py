@@ -10,7 +10,7 @@ from export_cases import TASKS, assert_close, dtype_for, make, rows_for
 
 import fastnn
 from fastnn import MLP, Predictor, export
-from fastnn._kernels import ACTIVATIONS
+from fastnn.core._kernels import ACTIVATIONS
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # noqa: E402
 
 from fastnn import MLPClassifier, MLPRegressor, export  # noqa: E402
-from fastnn._kernels import ACTIVATIONS  # noqa: E402
+from fastnn.core._kernels import ACTIVATIONS  # noqa: E402
 
 OPSETS = (13, 17, NEWEST)
 TYPES = {"float32": FloatTensorType, "float64": DoubleTensorType}

@@ -15,6 +15,17 @@ def network(n_out=2, output="softmax", dtype="float32", **more):
     return net
 
 
+def layers():
+    """Everything that is more than a chain of dense layers."""
+    net = fastnn.MLP.of(
+        [fastnn.LayerNorm(), fastnn.Dense(4, "tanh"), fastnn.Dropout(0.25),
+         fastnn.Residual([fastnn.LayerNorm(1e-3), fastnn.Activation("gelu"), fastnn.Dense(4)]),
+         fastnn.Dense(2)], n_in=3, output="softmax", random_state=3)
+    rng = np.random.default_rng(5)
+    net.set_weights([rng.normal(size=array.shape) for array in net.get_weights()])
+    return net
+
+
 def _estimator(cls, y, **more):
     rng = np.random.default_rng(2)
     X = rng.normal(size=(len(y), 3))
@@ -55,6 +66,7 @@ def _table():
 MODELS = {
     "mlp": network,
     "mlp_float64": lambda: network(dtype="float64", dropout=0.25),
+    "mlp_layers": layers,
     "classifier_strings": lambda: _classifier(["blue", "green", "red"]),
     "classifier_objects": lambda: _classifier(np.array(["blue", "green"], dtype=object)),
     "classifier_integers": lambda: _classifier([-3, 7], early_stopping=True,

@@ -17,7 +17,8 @@ from model_cases import MODELS, ROWS, answers, network
 from safetensors.numpy import save_file
 
 import fastnn
-from fastnn import io, model_file
+from fastnn.files import container as io
+from fastnn.files.model_parts import expected_arrays
 
 GOLDEN = Path(__file__).with_name("golden") / "1.0"
 # seconds of CPU time until a bad file is refused; AddressSanitizer makes Python that much slower
@@ -127,7 +128,7 @@ def test_random_mutations(count, path):
 
 
 def parts(name):
-    arrays, settings, _ = io.read(GOLDEN / f"{name}.safetensors", model_file._expected)
+    arrays, settings, _ = io.read(GOLDEN / f"{name}.safetensors", expected_arrays)
     return arrays, settings
 
 
@@ -337,7 +338,7 @@ def test_a_large_file_is_refused_unless_expected(path):
 def test_a_newer_minor_version_may_say_more(path, monkeypatch):
     arrays, settings = parts("mlp")
     settings["net"]["fancy"] = 3
-    monkeypatch.setattr(io, "FORMAT", (1, 3))
+    monkeypatch.setattr(io, "PLAIN_FORMAT", (1, 3))
     io.write(path, arrays, {**settings, "colour": "blue"})
     monkeypatch.undo()
     assert answers(fastnn.load(path)) == answers(network())

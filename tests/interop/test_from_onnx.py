@@ -9,7 +9,7 @@ import pytest
 from each import each
 
 import fastnn
-from fastnn import _kernels
+from fastnn.core import _kernels
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")

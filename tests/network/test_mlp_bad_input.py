@@ -11,11 +11,11 @@ import scipy.sparse
 from each import each
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trainers import make_trainer
+from trainers import make_layout, make_trainer
 
 import fastnn
-from fastnn import _kernels
-from fastnn.plan import ParameterLayout, plan_training
+from fastnn.core import _kernels
+from fastnn.training.plan import plan_training
 
 
 def make(sizes=(3, 4, 2), output="softmax", dtype="float64", **more):
@@ -470,7 +470,7 @@ def test_trainer_takes_only_what_its_loops_can_read(field, value):
 
 
 def test_dimension_beyond_blas():
-    layout = ParameterLayout((3, 2), "float32")
+    layout = make_layout((3, 2), "float32")
     assert_refused(lambda: plan_training(layout, 2**31, 1), ValueError, "2147483648", "BLAS")
     layout.sizes = (2**31, 2)
     assert_refused(lambda: plan_training(layout, 1, 1), ValueError, "2147483648", "BLAS")
@@ -507,7 +507,7 @@ def test_odd_arguments(call, error, words):
 
 
 def test_optimizer_itself_is_no_optimizer():
-    from fastnn.optimizers import Optimizer
+    from fastnn.training.optimizers import Optimizer
 
     with pytest.raises(TypeError, match="base of SGD"):
         Optimizer()

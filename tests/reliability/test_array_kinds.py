@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn import validation
+from fastnn.core import validation
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None,
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -184,8 +184,8 @@ def test_what_compiled_loops_read(name, dtype):
     X.flags.writeable = False
     assert net._network.accepts(X) == (name == "none")
     assert not net._network.accepts(X, writes=True)
-    assert fastnn._inference.is_ready(X, 5) == (name == "none")
-    assert not fastnn._inference.is_ready(X, 4)
+    assert fastnn.prediction._forward.is_ready(X, 5) == (name == "none")
+    assert not fastnn.prediction._forward.is_ready(X, 4)
     found = validation.require("X", X, dtype)
     assert (found is X) == (name == "none")
     assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
@@ -237,7 +237,7 @@ def test_fit(data):
     twin_value, gradients = reference.Twin.of(nets[0]).loss_and_grad(plain(X, float), target, name)
     rtol = 1e-4 if dtype == "float32" else 1e-11
     np.testing.assert_allclose(value, twin_value, rtol=rtol, atol=rtol / 100)
-    found = [g for pair in zip(*nets[0]._layout.views(grad), strict=True) for g in pair]
+    found = nets[0]._layout.views(grad)
     for mine, its in zip(found, gradients, strict=True):
         np.testing.assert_allclose(mine, its, rtol=rtol, atol=rtol)
     untouched.check()

@@ -20,7 +20,7 @@ PROGRAM = """
 import ctypes, gc, os, sys, tempfile
 import numpy as np
 import fastnn
-from fastnn.model_file import load
+from fastnn.loading import load
 from planning import use_rules
 
 lib = ctypes.CDLL(None)
@@ -30,8 +30,9 @@ start, stop, live = lib.faults_start, lib.faults_stop, lib.faults_live
 use_rules(epoch_flops=0)
 
 where, action, n_threads, gemm = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
-PARTS = {"fastnn": "fastnn/_", "numpy": "fastnn/_:_multiarray_umath:_umath_linalg",
-         "python": "fastnn/_:_multiarray_umath:_umath_linalg:main:libpython"}
+OURS = "fastnn/core/_:fastnn/prediction/_:fastnn/training/_"
+PARTS = {"fastnn": OURS, "numpy": OURS + ":_multiarray_umath:_umath_linalg",
+         "python": OURS + ":_multiarray_umath:_umath_linalg:main:libpython"}
 # what CPython and NumPy make of a failed allocation of their own in some places
 FOREIGN = ("can't allocate", "without exception set", "without setting an exception",
            "PyObject pointer is null", "cannot release un-acquired lock",  # importlib's
@@ -226,7 +227,7 @@ LISTS = ("[", "tuple(", "list(", "sorted(")
 def test_no_list_comprehension_is_compiled():
     """Where a list cannot grow, Cython 3.3's code for `[... for ...]` releases the item twice, and
     that for `tuple(... for ...)` never: a loop with `append` does neither."""
-    sources = sorted(Path(fastnn.__file__).parent.glob("*.p[yx][xd]"))
+    sources = sorted(Path(fastnn.__file__).parent.glob("*/*.p[yx][xd]"))
     if not sources:
         pytest.skip("no sources beside the package")
     for source in sources:

@@ -16,7 +16,7 @@ COMMON = """
 import os, signal, socket, sys, threading, time
 import numpy as np
 import fastnn
-from fastnn import threads
+from fastnn.core import threads
 from planning import use_rules
 
 use_rules(epoch_flops=0)  # short epochs get their threads too

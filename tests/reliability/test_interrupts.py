@@ -19,8 +19,8 @@ from interrupting import Sender
 from trainers import make_trainer
 
 import fastnn
-from fastnn import _signals, threads
-from fastnn.threads import blas_callers, single_threaded_blas
+from fastnn.core import _signals, threads
+from fastnn.core.threads import blas_callers, single_threaded_blas
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 

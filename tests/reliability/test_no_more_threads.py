@@ -14,7 +14,7 @@ COMMON = """
 import ctypes, os, sys, threading, time
 import numpy as np
 import fastnn
-from fastnn import _kernels
+from fastnn.core import _kernels
 from planning import use_rules
 
 use_rules(epoch_flops=0)

@@ -183,7 +183,7 @@ def test_a_bad_value_stays_in_its_row(value, n_threads, place, dtype):
 
 def test_a_bad_value_far_down_is_found(dtype):
     """Checks go slice by slice; the place is that of the whole array."""
-    from fastnn import validation
+    from fastnn.core import validation
 
     X = np.zeros((3 * validation.SLICE // 8 + 5, 8), dtype)
     X[-3, 5] = np.nan
@@ -191,10 +191,10 @@ def test_a_bad_value_far_down_is_found(dtype):
         validation.check_finite("X", X, dtype)
     with pytest.raises(ValueError, match=f"row {len(X) - 3}"):
         validation.check_finite("y", X[:, 5], dtype)
-    assert not fastnn._inference.all_finite(X)
+    assert not fastnn.prediction._forward.all_finite(X)
     X[-3, 5] = 0
     validation.check_finite("X", X, dtype)
-    assert fastnn._inference.all_finite(X)
+    assert fastnn.prediction._forward.all_finite(X)
     # converted slice by slice, too
     X[:, 0] = np.arange(len(X)) % 1000
     other = "float32" if dtype == "float64" else "float64"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fastnn
-from fastnn import threads
+from fastnn.core import threads
 
 SLOW = pytest.mark.slow
 COUNTS = (pytest.param(1, marks=SLOW), 8, pytest.param(64, marks=SLOW), 300)
@@ -19,7 +19,7 @@ COMMON = """
 import copy, os, pickle, sys, threading
 import numpy as np
 import fastnn
-from fastnn import threads
+from fastnn.core import threads
 from planning import use_rules
 
 use_rules(epoch_flops=0)
@@ -312,7 +312,7 @@ def test_live_quota(live_group, cpus, most):
     group = live_group(cpus)
     program = """
 import os, sys
-from fastnn.threads import default_threads
+from fastnn.core.threads import default_threads
 free = default_threads()
 open(sys.argv[1], "w").write(str(os.getpid()))
 sys.stdout.write(f"{free} "); sys.stdout.flush()

@@ -14,7 +14,8 @@ import pytest
 import scipy.sparse
 
 import fastnn
-from fastnn import ModelFormatError, io
+from fastnn import ModelFormatError
+from fastnn.files import container as io
 
 KILLS = [10, pytest.param(100, marks=pytest.mark.slow)]
 rng = np.random.default_rng(0)
@@ -226,7 +227,7 @@ def test_ctrl_c(path):
 
 def test_seconds_between_writes(path, monkeypatch):
     """The first after that many, and one at the end."""
-    from fastnn import checkpoint
+    from fastnn.training import checkpoint
 
     clock, written = [0.0], []
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])

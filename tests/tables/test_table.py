@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn.table import TableEncoder, TableError
+from fastnn.tables.encoder import TableEncoder, TableError
 
 pd = pytest.importorskip("pandas")
 
@@ -326,7 +326,8 @@ def test_a_predictor_with_a_table_is_saved_and_loaded(tmp_path):
 
 
 def test_pandas_is_not_imported_before_a_frame_comes():
-    code = ("import sys; from fastnn.table import TableEncoder as T; T.from_settings({'columns': "
-            "[{'name': 'a', 'kind': 'number', 'fill': 0}], 'targets': []}); "
+    code = ("import sys; from fastnn import TableEncoder as T; "
+            "T.from_settings({'columns': [{'name': 'a', 'kind': 'number', 'fill': 0}], "
+            "'targets': []}); "
             "assert not {'pandas', 'sklearn', 'scipy'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,7 +13,7 @@ import reference
 from planning import use_rules
 
 import fastnn
-from fastnn import _kernels
+from fastnn.core import _kernels
 
 # The ways a training step can take: the widest layer whose products our own kernels compute, and
 # the widest that goes feature-major. (Dropout goes row-major all the same.)

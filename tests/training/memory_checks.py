@@ -13,7 +13,7 @@ from each import each
 from training_cells import CELLS, GEMMS, LARGE
 
 import fastnn
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 # Tables of the epoch's tasks, buffers rounded up to cache lines, and for each thread the gradient
 # of one panel of weights, 8192 elements (64 KiB in float64) or 48 rows: more than small networks

@@ -10,12 +10,12 @@ import pytest
 from trainers import make_trainer
 
 import fastnn
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 CASE = """
 import numpy as np, fastnn
 from trainers import make_trainer
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 def trainer(n_threads, dropout=0.2, batch_size=200):
     rng = np.random.default_rng(0)
@@ -375,7 +375,7 @@ import fastnn
 net = fastnn.MLP((300, 500, 2), random_state=0, n_threads=2)
 X = np.random.default_rng(0).normal(size=(4000, 300)).astype("float32")
 wanted = net.predict(X).tobytes()
-assert "fastnn._loop" not in sys.modules
+assert "fastnn.training._loop" not in sys.modules
 child = os.fork()
 if child == 0:
     os._exit(0 if net.predict(X).tobytes() == wanted else 1)

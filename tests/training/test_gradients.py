@@ -5,12 +5,11 @@ import pytest
 import reference
 from each import each
 from gradient_cases import CASES, PATHS, SOME, build, targets
-from trainers import make_trainer
+from trainers import make_layout, make_trainer
 
 import fastnn
-from fastnn import _kernels
-from fastnn.plan import ParameterLayout
-from fastnn.threads import single_threaded_blas
+from fastnn.core import _kernels
+from fastnn.core.threads import single_threaded_blas
 
 H = 1e-4
 
@@ -18,7 +17,7 @@ H = 1e-4
 def flat(layout, arrays):
     """[dW0, db0, ...] as a flat vector like the network's parameters."""
     vector = layout.allocate()
-    own = [view for pair in zip(*layout.views(vector), strict=True) for view in pair]
+    own = layout.views(vector)
     for view, array in zip(own, arrays, strict=True):
         view[...] = array
     return vector
@@ -55,7 +54,7 @@ def assert_is_slope(grad, slopes):
 def assert_is_twins(net, got, wanted, rtol=1e-12):
     value, grad = got
     wanted_value, gradients = wanted
-    wanted_grad = flat(ParameterLayout(net.sizes, net.dtype), gradients).astype(float)
+    wanted_grad = flat(make_layout(net.sizes, net.dtype), gradients).astype(float)
     assert value == pytest.approx(wanted_value, rel=rtol, abs=1e-15)
     np.testing.assert_allclose(grad, wanted_grad, rtol=0,
                                atol=rtol * max(np.abs(wanted_grad).max(), 1e-3))
@@ -181,7 +180,7 @@ def test_deltas_are_gradients_of_the_weighted_inputs(name):
         np.testing.assert_allclose(got, twin, rtol=0, atol=1e-14)
     # and the gradient of a bias is their sum over rows
     _, grad = net.loss_and_grad(X, y, loss=loss)
-    _, biases = ParameterLayout(net.sizes, net.dtype).views(grad)
+    _, biases = make_layout(net.sizes, net.dtype).weights_and_biases(grad)
     for delta, slope in zip(deltas, biases, strict=True):
         np.testing.assert_allclose(delta.sum(axis=0), slope, rtol=0, atol=1e-14)
 
@@ -247,7 +246,7 @@ def test_gaps_of_the_gradient_are_zero():
     net = fastnn.MLP((3, 5, 7, 2), dtype="float64", random_state=0)
     rng = np.random.default_rng(0)
     _, grad = net.loss_and_grad(rng.normal(size=(4, 3)), rng.normal(size=(4, 2)), alpha=0.1)
-    layout = ParameterLayout(net.sizes, net.dtype)
+    layout = make_layout(net.sizes, net.dtype)
     gaps = flat(layout, np.ones(6)) == 0
     assert gaps.any()
     assert not grad[gaps].any()

@@ -28,7 +28,7 @@ def test_workspace_of_one_more_thread(name, gemm, dtype):
     one, two = (cell.trainer(dtype, gemm, "sgd", n_threads) for n_threads in (1, 2))
     itemsize = one.dtype.itemsize
     more = max(rule("chunk_size"), rule("chunk_rows") * max(cell.sizes)) * itemsize
-    if one.plan.layout == "columns":
+    if one.plan.layout == "feature-major":
         more = 4 * cell.batch * sum(cell.sizes) * itemsize
     assert two.workspace_nbytes - one.workspace_nbytes <= more + 1024
 

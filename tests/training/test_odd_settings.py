@@ -11,7 +11,7 @@ import scipy.sparse
 import fastnn
 
 # The only internal here: the order in which a fit takes the rows of an epoch.
-from fastnn._kernels import permutation
+from fastnn.core._probes import permutation
 
 LAYOUTS = [  # (sizes, settings): feature-major, row-major, row-major by BLAS
     ((5, 4, 2), {}),

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from each import each
 from planning import DEFAULTS, rule, use_rules
+from trainers import make_layout
 from training_cells import CELLS
 
 import fastnn
-from fastnn import _kernels
-from fastnn.plan import ParameterLayout, plan_training
-from fastnn.threads import single_threaded_blas
+from fastnn.core import _kernels
+from fastnn.core.threads import single_threaded_blas
+from fastnn.training.plan import plan_training
 
 SIZES = [(1, 1), (3, 5, 7, 2), (784, 256, 128, 10), (20, 64, 64, 2), (5000, 3), (3, 5000, 1)]
 
@@ -17,7 +18,7 @@ SIZES = [(1, 1), (3, 5, 7, 2), (784, 256, 128, 10), (20, 64, 64, 2), (5000, 3), 
 @each("sizes", SIZES)
 @each("batch", [1, 32, 200, 1000, 100_000])
 def test_shards_do_not_depend_on_threads(sizes, batch, dtype):
-    layout = ParameterLayout(sizes, dtype)
+    layout = make_layout(sizes, dtype)
     plans = [plan_training(layout, batch, n_threads) for n_threads in (1, 2, 3, 64)]
     for n_threads, found in zip((1, 2, 3, 64), plans, strict=True):
         assert (found.shards, found.shard_rows, found.layout, found.products, found.lanes) == (
@@ -37,14 +38,14 @@ def test_gemm_can_be_forced(gemm):
 
 def test_plan_by_instruction_set():
     """Each has its own rule; what a plan says is what this process runs."""
-    assert set(rule("native_width")) >= set(_kernels.available_isas())
+    assert set(dict(rule("native_width"))) >= set(_kernels.available_isas())
     assert _kernels.isa() in str(fastnn.MLP((5, 7, 2)).plan())
 
 
 def test_dropout_goes_row_major():
     """Masks are drawn for rows, so that they do not depend on the layout."""
-    assert fastnn.MLP((5, 7, 2), gemm="native").plan().layout == "columns"
-    assert fastnn.MLP((5, 7, 2), gemm="native", dropout=0.1).plan().layout == "rows"
+    assert fastnn.MLP((5, 7, 2), gemm="native").plan().layout == "feature-major"
+    assert fastnn.MLP((5, 7, 2), gemm="native", dropout=0.1).plan().layout == "row-major"
 
 
 @pytest.mark.parametrize("gemm", ["native", "blas"])

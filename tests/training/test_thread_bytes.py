@@ -17,8 +17,9 @@ from planning import use_rules
 from training_cells import CELLS, LARGE, OPTIMIZERS
 
 import fastnn
-from fastnn import _kernels, _loop
-from fastnn.threads import single_threaded_blas
+from fastnn.core import _kernels
+from fastnn.core.threads import single_threaded_blas
+from fastnn.training import _loop
 
 THREADS = (1, 2, 3, 4, 7, 8, 16)
 DTYPES = ("float32", "float64")

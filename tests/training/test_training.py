@@ -11,7 +11,7 @@ from trainers import make_trainer
 from training_cases import CASES
 
 import fastnn
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 THREADS = (2, 3, 4, 8)
 

@@ -12,7 +12,8 @@ import reference
 import fastnn
 
 # The only internals here: how many tasks an update is cut into, and how many there may be.
-from fastnn import _kernels, plan
+from fastnn.core import _kernels
+from fastnn.training import plan
 
 WIDE = {"float32": 1024, "float64": 512}  # units of 4096 bytes, from row to row of an activation
 TOLERANCE = {"float32": 3e-5, "float64": 1e-11}  # of the largest element of an array
@@ -21,7 +22,7 @@ ROWS = (5, 70)  # one shard; two, of which the second one starts at row 35
 
 def update_tasks(net, batch):
     """Number of tasks that the update of a batch is cut into."""
-    chunks = net._layout.chunks(plan.PANEL, plan.PANEL_ROWS)
+    chunks = net._layout.chunks(plan.rules.chunk_size, plan.rules.chunk_rows)
     return len(net.plan(batch).groups(chunks)) - 1
 
 

@@ -11,7 +11,7 @@ import scipy.sparse
 from trainers import make_trainer
 
 import fastnn
-from fastnn.threads import single_threaded_blas
+from fastnn.core.threads import single_threaded_blas
 
 
 @dataclass

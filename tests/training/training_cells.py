@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from trainers import make_trainer
 
-from fastnn.optimizers import Optimizer
+from fastnn.training.optimizers import Optimizer
 
 OPTIMIZERS = {cls.name: cls for cls in Optimizer.__subclasses__()}
 GEMMS = ("native", "blas", "auto")

@@ -1,0 +1,1 @@
+"""The compiled ground: table of kernels, signals, threads, memory, checks of arguments."""

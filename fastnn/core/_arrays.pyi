@@ -1,0 +1,6 @@
+from typing import Any
+
+from numpy.typing import NDArray
+
+def is_ready(x: object, columns: int) -> bool: ...
+def all_finite(x: NDArray[Any]) -> bool: ...

@@ -1,0 +1,15 @@
+"""Warnings that name the line of the caller, however deep in the package they come up."""
+
+import sys
+import warnings
+
+OWN = ("fastnn", "sklearn")  # scikit-learn's wrappers lie between the caller and an estimator
+
+
+def warn(message, category=UserWarning):
+    """Warn with the place of the first caller outside of fastnn and scikit-learn."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OWN:
+        level, frame = level + 1, frame.f_back
+    # level 1 is this function, so a level more than frames passed by
+    warnings.warn(message, category, stacklevel=level + 1 if frame is not None else level)

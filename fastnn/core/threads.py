@@ -1,0 +1,322 @@
+"""How many threads: the least of CPU affinity, container quota and OMP_NUM_THREADS; who may have a
+team of them; and BLAS kept to one thread while ours work.
+"""
+
+import functools
+import os
+import queue
+import threading
+import weakref
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+
+from fastnn.core._signals import Guarded
+
+MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the process
+
+
+@contextmanager
+def passive_openmp():
+    """While OpenMP is loaded: its threads are to sleep between two parallel regions.
+
+    By default they spin for some milliseconds. That gains 20 us a region on an idle machine; beside
+    a busy program it holds up the very thread that is waited for, by a time slice of the scheduler
+    for each epoch (one busy loop on one of two cores: 5 times one thread's time, now 1.1 to 1.6).
+
+    Where another package has loaded the same OpenMP library before, its policy holds; where it
+    loads it later, ours holds for it too. Wheels bring a library each.
+
+    Who has set a policy keeps it; the environment is as before afterwards.
+    """
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
+        yield
+        return
+    os.environ["OMP_WAIT_POLICY"] = "passive"
+    try:
+        yield
+    finally:
+        os.environ.pop("OMP_WAIT_POLICY", None)
+
+
+def resolve_threads(n_threads):
+    """Return the number of threads that ``n_threads`` asks for.
+
+    Parameters
+    ----------
+    n_threads : int or None
+        None means as many as this process may use, see `default_threads`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is not a whole number, below 1, or beyond 256 and the number of CPUs.
+    """
+    if n_threads is None:
+        return default_threads()
+    if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
+        raise TypeError(f"n_threads={n_threads!r} must be an integer or None")
+    if not 1 <= n_threads <= MAX_THREADS:
+        raise ValueError(f"n_threads={n_threads} must be >= 1 and <= {MAX_THREADS} "
+                         "(None: as many as allowed)")
+    return int(n_threads)
+
+
+@functools.cache
+def default_threads():
+    """Threads this process may use: affinity, cgroup quota, OMP_NUM_THREADS; the least of them.
+
+    Read once per process, and again after a fork.
+    """
+    limits = [_affinity(), _quota()]
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdigit() and int(wanted) > 0:
+        limits.append(int(wanted))
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def _affinity():
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _quota(root=Path("/"), process="self"):
+    """Whole CPUs that the control groups of this process and their parents allow, or None."""
+    try:
+        lines = (root / "proc" / process / "cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base = root / "sys/fs/cgroup"
+        elif "cpu" in controllers.split(","):
+            base = root / "sys/fs/cgroup" / controllers
+            if not base.exists():
+                base = root / "sys/fs/cgroup/cpu"
+        else:
+            continue
+        parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+        for depth in range(len(parts), -1, -1):
+            found.append(_group_quota(base.joinpath(*parts[:depth])))
+    found = [quota for quota in found if quota is not None]
+    return max(1, int(min(found))) if found else None
+
+
+def _group_quota(group):
+    """CPUs that one control group allows, v2 or v1; None where it sets no limit."""
+    try:
+        quota, period = (group / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (group / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu.cfs_period_us").read_text()
+        except OSError:
+            return None
+    try:
+        quota, period = int(quota), int(period)
+    except ValueError:  # "max"
+        return None
+    return quota / period if quota > 0 and period > 0 else None
+
+
+MAX_LEADERS = 4
+
+
+class _Leader:
+    """Lives as long as its thread."""
+
+
+_lead_lock = threading.RLock()
+_leading = threading.local()
+_leaders: weakref.WeakSet[_Leader] = weakref.WeakSet()
+
+
+def team_size(threads):
+    """Return the threads that the calling thread may have for a parallel region: so many, or itself
+    alone.
+
+    To be called right before each region of several threads. OpenMP keeps a team for each thread
+    that ever led one, until that thread ends: 32 callers with teams of 8 were 257 threads. So at
+    most `MAX_LEADERS` threads at a time lead one; the others work alone, to the same result. So
+    does who is refused a thread by the system.
+    """
+    if threads == 1:
+        return 1
+    if not hasattr(_leading, "leader"):
+        with _lead_lock:
+            if len(_leaders) >= MAX_LEADERS:
+                return 1
+            leader = _Leader()
+            _leaders.add(leader)
+            _leading.leader = leader
+    from fastnn.core._kernels import form_team  # it loads OpenMP, and passive_openmp comes before
+
+    return threads if form_team(threads) else 1
+
+
+_fitting: dict[int, list[int]] = {}  # id of a model: the thread that fits it
+
+
+def sole_fit(model):
+    """Return a context for a fit of this model: RuntimeError while there is another one.
+
+    No lock of the model's own: that one would stay locked in a child that is forked meanwhile.
+    """
+    call = [threading.get_ident()]
+    return Guarded(functools.partial(_begin_fit, model, call),
+                   functools.partial(_end_fit, model, call))
+
+
+def _begin_fit(model, call):
+    if _fitting.setdefault(id(model), call) is not call:
+        raise RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
+                           "thread or around this call; fit a copy, or wait")
+
+
+def _end_fit(model, call):
+    if _fitting.get(id(model)) is call:
+        del _fitting[id(model)]
+
+
+MAX_BLAS_CALLERS = 32
+
+# Locks are those that C makes: in Condition and Event, which are Python, Ctrl-C can come between
+# taking the lock and saying so, and nobody would ever give it back.  They can be taken twice, by a
+# handler too.
+_calling_lock = threading.RLock()
+_calling: dict[object, tuple[int, int]] = {}  # for each caller its thread and how many it has
+_waiting: set[object] = set()
+_room: queue.SimpleQueue[None] = queue.SimpleQueue()  # a word to each who waits
+
+
+def blas_callers(threads):
+    """Return a context that waits until so many more threads may call BLAS.
+
+    OpenBLAS gives each caller at a time a buffer, and has room for a number of them that is fixed
+    when it is built: 300 callers took 430 MiB and a warning; it ends the process beyond some more.
+    """
+    caller = object()
+    return Guarded(functools.partial(_begin_call, caller, min(threads, MAX_BLAS_CALLERS)),
+                   functools.partial(_end_call, caller))
+
+
+def _begin_call(caller, threads):
+    me = threading.get_ident()
+    while True:
+        with _calling_lock:
+            held = sum(count for _, count in _calling.values())
+            # a handler must not wait for the very call that it has come in between
+            if held + threads <= MAX_BLAS_CALLERS or me in dict(_calling.values()):
+                _calling[caller] = me, threads
+                _waiting.discard(caller)
+                return
+            _waiting.add(caller)
+        try:
+            _room.get(timeout=1)
+        except queue.Empty:
+            pass
+
+
+def _end_call(caller):
+    with _calling_lock:
+        _waiting.discard(caller)
+        _, count = _calling.pop(caller, (0, 0))
+        for _ in range(min(count, len(_waiting))):
+            _room.put(None)
+
+
+_lock = threading.RLock()
+_users: dict[object, int] = {}  # for each user its thread
+_found = None  # BLAS libraries, each with the threads that it had before the first user
+
+
+@functools.cache
+def _scipy_blas():
+    """Return the controller of the BLAS that SciPy uses; finding it takes about a millisecond."""
+    from threadpoolctl import ThreadpoolController
+
+    blas = ThreadpoolController().select(user_api="blas")
+    paths = [info["filepath"] for info in blas.info()]
+    own = [path for path in paths if {"scipy.libs", "scipy"} & set(Path(path).parts)]
+    return blas.select(filepath=own) if own else blas
+
+
+def _start_anew_after_fork():
+    """Forget all other threads: whoever held a lock, led a team, called BLAS or fitted is not there
+    any more."""
+    global _users, _lead_lock, _leading, _leaders, _fitting
+    global _calling_lock, _calling, _waiting, _room
+    try:
+        _lock.release()
+    except RuntimeError:  # Ctrl-C while this thread waited for it
+        _lock._at_fork_reinit()
+    _lead_lock, _calling_lock = threading.RLock(), threading.RLock()
+    default_threads.cache_clear()
+    me = threading.get_ident()
+    _leading, _leaders = threading.local(), weakref.WeakSet()
+    _calling = {caller: it for caller, it in _calling.items() if it[0] == me}
+    _waiting, _room = set(), queue.SimpleQueue()
+    _fitting = {model: call for model, call in _fitting.items() if call[0] == me}
+    _users = {user: it for user, it in _users.items() if it == me}
+    if _found is not None and not _users:
+        _restore_blas()
+
+
+if hasattr(os, "register_at_fork"):
+    # With the lock no other thread is inside of threadpoolctl, which has a lock too.  No functions
+    # in Python, which Ctrl-C could keep from releasing it.
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release,
+                        after_in_child=Guarded(int, _start_anew_after_fork).__exit__)
+
+
+def _take_control():
+    """threadpoolctl 3.8 lets only one Python thread set OpenBLAS's threads and ignores
+    the others silently. Ours takes turns under `_lock`, so whoever held control gives it up."""
+    import threadpoolctl
+
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
+
+
+def single_threaded_blas():
+    """SciPy's BLAS on one thread: with threads of its own under ours it is slower than serial, and
+    its bits would depend on their number.
+
+    The setting is global to the process. The first user of several at a time makes it, the last one
+    restores what was there, also where Ctrl-C comes in the midst of either.
+    """
+    user = object()
+    return Guarded(functools.partial(_begin, user), functools.partial(_end, user))
+
+
+def _begin(user):
+    global _found
+    with _lock:
+        if _found is None:
+            _found = [(blas, blas.num_threads) for blas in _scipy_blas().lib_controllers]
+        if not _users:
+            _take_control()
+            for blas, _ in _found:
+                blas.set_num_threads(1)
+        _users[user] = threading.get_ident()
+
+
+def _end(user):
+    with _lock:
+        _users.pop(user, None)
+        if not _users and _found is not None:
+            _restore_blas()
+
+
+def _restore_blas():
+    global _found
+    _take_control()
+    for blas, n_threads in _found:
+        if n_threads is not None:
+            blas.set_num_threads(n_threads)
+    _take_control()
+    _found = None

@@ -1,0 +1,328 @@
+"""Checks of what users hand to `MLP`: every message names the argument, its value and the rule.
+
+What comes out is what the compiled loops read: row-major, aligned, native byte order, of the
+network's dtype. Arrays that already are come back as they are; others are copied, never written to.
+"""
+
+import sys
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+
+from fastnn.core import _kernels
+
+NUMERIC = "biuf"
+SLICE = 2**20  # elements, some 2 ms of a pass over them
+
+
+def is_sparse(X):
+    """Whether X is a SciPy sparse matrix or array; does not import SciPy."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and sparse.issparse(X)
+
+
+def check_count(name, value, minimum=1):
+    """Return a whole number of at least ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name}={value!r} must be an integer")
+    if value < minimum:
+        raise ValueError(f"{name}={value} must be >= {minimum}")
+    return int(value)
+
+
+def check_flag(name, value):
+    """Return True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}={value!r} must be True or False")
+    return bool(value)
+
+
+def check_real(name, value):
+    """Return a number that float64 can hold."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={value!r} must be a number")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} is beyond the range of float64") from None
+
+
+def check_fraction(name, value):
+    """Return a number in [0, 1)."""
+    value = check_real(name, value)
+    if not 0 <= value < 1:
+        raise ValueError(f"{name}={value} must be in [0, 1)")
+    return float(value)
+
+
+def check_nonnegative(name, value):
+    """Return a finite number of at least 0."""
+    value = check_real(name, value)
+    if not (value >= 0 and np.isfinite(value)):
+        raise ValueError(f"{name}={value} must be finite and >= 0")
+    return float(value)
+
+
+def check_positive(name, value):
+    """Return a finite number above 0."""
+    value = check_real(name, value)
+    if not (value > 0 and np.isfinite(value)):
+        raise ValueError(f"{name}={value} must be finite and > 0")
+    return float(value)
+
+
+def check_dtype(dtype):
+    """Return float32 or float64 in native byte order."""
+    try:
+        found = None if dtype is None else np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype={dtype!r} must be float32 or float64")
+    return np.dtype(found.name)
+
+
+def check_seed(random_state):
+    """Return a seed of 64 bits."""
+    if isinstance(random_state, Integral):
+        return check_count("random_state", random_state, minimum=0)
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if isinstance(random_state, np.random.RandomState):
+        return int(random_state.randint(2**31))
+    return check_count("random_state", random_state, minimum=0)
+
+
+def check_name(name, value, known):
+    """One of some names."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={value!r} must be a string, one of: {', '.join(known)}")
+    if value not in known:
+        raise ValueError(f"{name}={value!r} must be one of: {', '.join(known)}")
+    return value
+
+
+def check_activation(name, value):
+    """Name of an elementwise activation, an alias replaced by what it stands for."""
+    check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES))
+    return _kernels.ALIASES.get(value, value)
+
+
+def check_output(value):
+    """Name of an output activation: elementwise, or softmax."""
+    if isinstance(value, str) and value == "softmax":
+        return value
+    check_name("output", value, ("softmax", *_kernels.ACTIVATIONS, *_kernels.ALIASES))
+    return _kernels.ALIASES.get(value, value)
+
+
+def check_sizes(sizes):
+    """Units of the input, the hidden layers and the output, as a tuple."""
+    if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
+        raise TypeError(f"sizes={sizes!r} must be a sequence of integers: (n_in, ..., n_out)")
+    sizes = tuple(sizes)
+    if len(sizes) < 2:
+        raise ValueError(f"sizes={sizes} must have at least two entries: (n_in, n_out)")
+    sizes = tuple(check_units(f"sizes[{i}]", size) for i, size in enumerate(sizes))
+    check_n_parameters(sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)),
+                       f"sizes={sizes}")
+    return sizes
+
+
+def check_units(name, value):
+    """Return a number of units, which BLAS can count."""
+    value = check_count(name, value)
+    if value > 2**31 - 1:
+        raise ValueError(f"{name}={value} is beyond the 32-bit dimensions of BLAS")
+    return value
+
+
+def check_n_parameters(number, what):
+    """Raise where a network has more parameters than any memory holds."""
+    if number > 2**56:
+        raise ValueError(f"{what} makes {number} parameters, more than any memory holds")
+
+
+def per_hidden_layer(name, value, n_hidden, check):
+    """One value for all hidden layers, or a sequence of one each, as a tuple."""
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
+        return (check(name, value),) * n_hidden
+    values = tuple(value)
+    if len(values) != n_hidden:
+        raise ValueError(
+            f"{name}={value!r} has {len(values)} entries, must have {n_hidden}: "
+            "one per hidden layer")
+    return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(values))
+
+
+def check_loss(loss, output, n_out):
+    """Info of the loss; None chooses the one that goes with the output."""
+    if loss is None:
+        linked = [info for info in _kernels.LOSSES.values() if info.link == output]
+        return linked[0] if linked else _kernels.LOSSES["squared_error"]
+    info = _kernels.LOSSES[check_name("loss", loss, tuple(_kernels.LOSSES))]
+    if info.link == output or (info.link == "identity" and output != "softmax"):
+        return info
+    raise ValueError(f"loss={loss!r} must go with output={info.link!r}, not {output!r}")
+
+
+def as_array(name, data):
+    """Return data as an array, where its rows have one length; tensors of other libraries by
+    DLPack."""
+    try:
+        return np.asarray(by_dlpack(data))
+    except (ValueError, RuntimeError, BufferError) as error:
+        raise ValueError(f"{name} must be an array: {error}") from None
+    except TypeError as error:  # a dtype or a device that NumPy does not have
+        raise TypeError(f"{name} must be an array: {error}") from None
+
+
+def from_tensor(name, data):
+    """Return a tensor of another library as an array; other data, such as data frames, as they
+    are."""
+    if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
+        return as_array(name, data)
+    return data
+
+
+def by_dlpack(data):
+    """Return a tensor that only DLPack can read as an array, without a copy; other data as they
+    are."""
+    if hasattr(data, "__dlpack__") and not hasattr(data, "__array__"):
+        return np.from_dlpack(data)
+    return data
+
+
+def require(name, array, dtype):
+    """Row-major, aligned, native; refuses what is not numbers."""
+    array = as_array(name, array)
+    if array.dtype.kind not in NUMERIC:
+        raise TypeError(f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)")
+    with np.errstate(all="ignore"):  # a value beyond the dtype is found as infinity below
+        ready = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+        if array.size <= SLICE or ready:
+            return np.require(array, dtype, ("C", "A"))
+        found = np.empty(array.shape, dtype)
+        for start, rows in slices(array):
+            found[start:start + len(rows)] = rows
+        return found
+
+
+def slices(array):
+    """(first row, rows) of all rows, some `SLICE` elements at a time: NumPy looks for Ctrl-C only
+    between two calls."""
+    if array.ndim == 0:
+        array = array.reshape(1)
+    step = max(1, SLICE * len(array) // max(array.size, 1))
+    for start in range(0, len(array), step):
+        yield start, array[start:start + step]
+
+
+def check_finite(name, array, dtype):
+    """Raise when there is NaN or infinity, naming the place."""
+    for start, rows in slices(array):  # noqa: B007, used after the loop
+        # A sum is finite only where all elements are: a pass without temporaries in the usual case.
+        with np.errstate(all="ignore"):
+            if np.isfinite(rows.sum()):
+                continue
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            break
+    else:
+        return
+    where = np.argwhere(bad)[0]
+    where[0] += start
+    kind = "NaN" if np.isnan(array[tuple(where)]) else f"infinity (as {np.dtype(dtype).name})"
+    place = f"column {where[1]} (first in row {where[0]})" if array.ndim > 1 else f"row {where[0]}"
+    raise ValueError(f"{name} contains {kind} in {place}; every value must be finite")
+
+
+def check_rows(name, X, n_in, dtype, finite=True):
+    """X as (n_samples, n_in): an array, or a CSR matrix where X is sparse."""
+    if is_sparse(X):
+        if X.ndim != 2 or X.shape[1] != n_in:
+            raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
+        if X.dtype.kind not in NUMERIC:
+            raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
+        X = X.tocsr().astype(dtype, copy=False)
+        if finite:
+            check_finite(f"{name}.data", X.data, dtype)
+        return X
+    X = require(name, X, dtype)
+    if X.ndim != 2:
+        hint = f"; for one row: {name}.reshape(1, -1)" if X.ndim == 1 else ""
+        raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in}){hint}")
+    if X.shape[1] != n_in:
+        raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}")
+    if finite:
+        check_finite(name, X, dtype)
+    return X
+
+
+def check_training_rows(name, X, n_in, dtype):
+    """Return the same, of at least one row."""
+    X = check_rows(name, X, n_in, dtype)
+    if X.shape[0] == 0:
+        raise ValueError(f"{name} has 0 rows, must have at least 1")
+    return X
+
+
+def check_targets(name, y, n_samples, n_out, dtype, loss):
+    """y as int32 labels (n_samples,) for cross_entropy, else (n_samples, n_out) of the dtype."""
+    y = as_array(name, y)
+    if y.dtype.kind not in NUMERIC:
+        raise TypeError(f"{name} has dtype {y.dtype}, must be numeric (bool, int or float)")
+    if y.ndim == 0 or y.shape[0] != n_samples:
+        raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples}")
+    if loss.name == "cross_entropy" and (y.ndim == 1 or y.shape[1:] == (1,) and n_out > 1):
+        return _check_labels(name, y.reshape(-1), n_out)
+    if y.ndim == 1 and n_out == 1:
+        y = y.reshape(-1, 1)
+    if y.shape != (n_samples, n_out):
+        labels = ", or (n_samples,) labels" if loss.name == "cross_entropy" else ""
+        raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {n_out}){labels}")
+    y = require(name, y, dtype)
+    check_finite(name, y, dtype)
+    low, high = y.min(), y.max()
+    if loss.targets == "unit" and not (low >= 0 and high <= 1):
+        raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]")
+    if loss.targets == "nonnegative" and not low >= 0:
+        raise ValueError(f"{name} has the value {low}, loss={loss.name!r} needs values >= 0")
+    return y
+
+
+def _check_labels(name, y, n_out):
+    check_finite(name, y, y.dtype)
+    if y.dtype.kind == "f" and not (y == np.floor(y)).all():
+        raise ValueError(f"{name} has labels that are not whole numbers; "
+                         f"loss='cross_entropy' needs 0..{n_out - 1}")
+    low, high = y.min(), y.max()
+    if low < 0 or high >= n_out:
+        raise ValueError(f"{name} has labels in {low}..{high}, must be in 0..{n_out - 1}")
+    return np.require(y, np.int32, ("C", "A"))
+
+
+def check_weights(sample_weight, n_samples, dtype):
+    """Sample weights (n_samples,) of the dtype, none negative, not all 0; None stays None."""
+    if sample_weight is None:
+        return None
+    weights = require("sample_weight", sample_weight, dtype)
+    if weights.shape != (n_samples,):
+        raise ValueError(f"sample_weight has shape {weights.shape}, must be ({n_samples},)")
+    check_finite("sample_weight", weights, dtype)
+    if weights.min() < 0:
+        raise ValueError(f"sample_weight has the value {weights.min()}, must be >= 0")
+    if not weights.any():
+        raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+    return weights
+
+
+def check_out(out, shape, dtype):
+    """Return a writable, row-major, aligned array of this shape and dtype."""
+    if not (type(out) is np.ndarray and out.shape == shape and out.dtype == dtype
+            and out.dtype.isnative and out.flags.carray):
+        found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))
+        raise ValueError(f"out is {found}, must be a writable row-major array, {dtype} {shape}")

@@ -1,0 +1,492 @@
+"""What the estimators share: the flow of a fit, the checks of its input, the cached network."""
+
+import operator
+from numbers import Integral, Real
+from types import SimpleNamespace
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from fastnn.core._arrays import all_finite, is_ready
+from fastnn.core._kernels import ACTIVATIONS, ALIASES
+from fastnn.core.notices import warn
+from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.core.validation import from_tensor
+from fastnn.estimators import rules, saving
+from fastnn.mlp import FULL_BATCH_ROWS, MLP
+from fastnn.prediction.predictor import Predictor
+from fastnn.training._trainer import Trainer
+
+__all__ = ["BaseMLP", "has_partial_fit"]
+
+# The loss that goes with each output activation; with it dLoss/dz is output - y.
+LOSSES = {
+    "softmax": "cross_entropy",
+    "logistic": "binary_cross_entropy",
+    "identity": "squared_error",
+    "exp": "poisson",
+}
+
+
+def _positive(kind):
+    return Interval(kind, 0, None, closed="neither")
+
+
+def _non_negative(kind):
+    return Interval(kind, 0, None, closed="left")
+
+
+_COUNT = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+def has_partial_fit(est):
+    """Return whether an estimator has `partial_fit`; say why not."""
+    if est.solver == "lbfgs":
+        raise AttributeError("partial_fit needs solver='sgd' or 'adam', not 'lbfgs'")
+    return True
+
+
+class BaseMLP(BaseEstimator):
+    """What classifier and regressor share."""
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", _COUNT],
+        "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [_non_negative(Real)],
+        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [_positive(Real)],
+        "power_t": [_non_negative(Real)],
+        "max_iter": [_COUNT],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [_non_negative(Real)],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [_SHARE],
+        "beta_1": [_SHARE],
+        "beta_2": [_SHARE],
+        "epsilon": [_positive(Real)],
+        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
+        "max_fun": [_COUNT],
+        "n_threads": [None, _COUNT],
+        "dtype": [
+            None,
+            StrOptions({"float32", "float64"}),
+            Options(type, {np.float32, np.float64}),
+        ],
+        "dropout": [_SHARE, list, tuple],
+    }
+
+    def _store(self, parameters):
+        """Set the constructor's ``locals()`` as attributes."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array of shape (n_samples,), default=None
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+            Rows whose loss goes to `validation_loss_curve_`. With ``early_stopping=True`` they
+            are the validation set, and no rows are split off.
+
+        Returns
+        -------
+        self
+        """
+        return self._fit(X, y, sample_weight, validation_data)
+
+    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None):
+        """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
+
+        For the command line; arguments and result are otherwise those of `fit`.
+        """
+        self._validate_params()
+        return self._fit(X, y, None, validation_data, hooks=hooks)
+
+    # -- training ------------------------------------------------------------------------------
+
+    def _fit(self, *arguments, **settings):
+        """All of a fit at once, or nothing: a twin is fitted, and its attributes taken over.
+
+        So an error leaves the model as it was, and who predicts meanwhile sees the old model or the
+        new one.
+        """
+        with sole_fit(self):
+            twin = self._twin()
+            for name, value in vars(self).items():
+                if name.endswith("_") and isinstance(value, list):
+                    setattr(twin, name, list(value))
+            twin._fit_in_place(*arguments, **settings)
+            vars(self).update(vars(twin))
+        return self
+
+    def _twin(self):
+        """Another estimator with the same attributes."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=()):
+        if one_epoch and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
+        X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
+        target = self._encode(y, X.dtype, fresh, subset=one_epoch)
+        weight = self._check_weight(sample_weight, X, y, one_epoch)
+        rng = check_random_state(self.random_state)
+
+        if fresh:
+            sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
+            network = self._new_network(sizes, X.dtype)
+            self._draw_parameters(network, rng)
+            self.n_layers_ = len(network.sizes)
+        else:
+            network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
+
+        rows, held_out = self._hold_out(network, X, target, weight, validation_data, rng, fresh)
+        n_rows = X.shape[0] if rows is None else len(rows)
+        stochastic = self.solver != "lbfgs"
+        trainer = self._trainer(
+            network,
+            optimizer=rules.make_optimizer(self),
+            batch_size=self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows),
+            alpha=self.alpha,
+            seed=rng.randint(2**31 - 1) if any(network.dropout) else 0,
+            # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
+            reduction="sum" if stochastic else None,
+        )
+        trainer.parameters[:] = network.parameters
+        trainer.set_data(X, target, weight)
+        with single_threaded_blas():
+            if stochastic:
+                rules.fit_stochastic(
+                    self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch,
+                    hooks=hooks,
+                )
+            else:
+                rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks)
+
+        if not np.isfinite(trainer.parameters).all():
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large "
+                "values and need to be preprocessed."
+            )
+        network.parameters[:] = trainer.parameters
+        self._publish(network)
+        return self
+
+    def _training_dtype(self, fresh):
+        """Return the dtype, or the choice of dtypes, that X is converted to for training."""
+        if self.dtype is not None:
+            return np.dtype(self.dtype)
+        if fresh:
+            return np.float64, np.float32
+        return np.result_type(np.asarray(self.coefs_[0]), np.float32)
+
+    def _hidden_sizes(self):
+        sizes = self.hidden_layer_sizes
+        try:
+            sizes = [operator.index(n) for n in (sizes if np.iterable(sizes) else [sizes])]
+        except TypeError:
+            sizes = None
+        if sizes is None or any(n < 1 for n in sizes):
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} must be > 0: an integer, or a "
+                "sequence of integers, one per hidden layer"
+            )
+        return sizes
+
+    def _batch_rows(self, n_rows):
+        if self.batch_size == "auto":
+            return min(200, n_rows)
+        if self.batch_size > n_rows:
+            warn(f"batch_size={self.batch_size} is larger than the {n_rows} rows to train on and "
+                 "is clipped")
+        return min(self.batch_size, n_rows)
+
+    def _draw_parameters(self, network, rng):
+        """Draw weights and biases from U(-b, b), b = sqrt(6 / (n_in + n_out)).
+
+        With logistic units b = sqrt(2 / (n_in + n_out)) (Glorot and Bengio 2010); the output layer
+        goes with the last hidden one.
+        """
+        hidden = network.activations
+        names = (*hidden, hidden[-1] if hidden else self.activation)
+        for name, w, b in zip(names, network.weights, network.biases, strict=True):
+            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
+            w[:] = rng.uniform(-bound, bound, w.shape)
+            b[:] = rng.uniform(-bound, bound, b.shape)
+
+    def _hold_out(self, network, X, target, weight, validation_data, rng, fresh):
+        """Return the rows to train on (None: all) and those to watch (None: no rows)."""
+        rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
+        if validation_data is not None:
+            held = self._check_validation_data(validation_data, X.dtype)
+        elif stopping:
+            rows, held_rows = self._split(X.shape[0], target, rng)
+            held = [None if a is None else a[held_rows] for a in (X, target, weight)]
+        else:
+            self.validation_loss_curve_ = None
+            return None, None
+        if stopping and held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        past = None if fresh else vars(self).get("validation_loss_curve_")
+        self.validation_loss_curve_ = past or []
+        return rows, self._watch(network, *held)
+
+    def _split(self, n_samples, target, rng):
+        """Draw the rows to train on and those held out by early stopping."""
+        stratify = None
+        if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1:
+            # Names instead of booleans: train_test_split's message about rare classes prints them.
+            stratify = np.where(target[:, 0] > 0, "True", "False")
+        return train_test_split(
+            np.arange(n_samples),
+            random_state=rng,
+            test_size=self.validation_fraction,
+            stratify=stratify,
+        )
+
+    def _trainer(self, network, **settings):
+        return Trainer(
+            network.spec,
+            LOSSES[self.out_activation_],
+            n_threads=self.n_threads,
+            ceiling=_highest_loss(self, network.dtype),
+            **settings,
+        )
+
+    def _watch(self, network, X, target, weight):
+        """Return the held-out rows in the form the solvers watch."""
+        trainer = self._trainer(network, optimizer=None, drops=False,
+                                batch_size=min(FULL_BATCH_ROWS, X.shape[0]))
+        trainer.set_data(X, target, weight)
+
+        def score(parameters):
+            network.parameters[:] = parameters
+            return float(self._score_output(network.predict(X), target, weight))
+
+        return rules.HeldOut(trainer, score)
+
+    # -- checks --------------------------------------------------------------------------------
+
+    def _check_data(self, X, *y, **settings):
+        """scikit-learn's check of X, or of X and y; what comes out suits the compiled loops."""
+        settings |= {"accept_sparse": "csr", "order": "C"}
+        if y:
+            settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
+        X, y = from_tensor("X", X), [from_tensor("y", values) for values in y]
+        try:
+            checked = validate_data(self, X, *y, **settings)
+        except ValueError as error:
+            place = None
+            if "Input X contains" in str(error):
+                place = _first_non_finite(X, settings["dtype"])
+            elif "Input y contains" in str(error):
+                place = _first_non_finite(*y, None)
+            if place is None:
+                raise
+            raise ValueError(f"{error}\nThe first such value is in {place}.") from None
+        if not y:
+            return _aligned(checked)
+        X, y = checked
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return _aligned(X), y
+
+    def _check_weight(self, sample_weight, X, y, one_epoch=False):
+        if sample_weight is None:
+            return None
+        sample_weight = from_tensor("sample_weight", sample_weight)
+        return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+
+    def _check_validation_data(self, validation_data, dtype):
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                f"validation_data={type(validation_data).__name__} must be a tuple (X, y) or "
+                "(X, y, sample_weight)"
+            )
+        X, y, *sample_weight = validation_data
+        X, y = self._check_data(X, y, dtype=dtype, reset=False)
+        target = self._encode(y, dtype, fresh=False, subset=True)
+        return X, target, self._check_weight(*sample_weight or [None], X, y)
+
+    # -- the network ---------------------------------------------------------------------------
+
+    def _new_network(self, sizes, dtype):
+        return MLP(
+            sizes,
+            self.activation,
+            self.out_activation_,
+            dtype=dtype,
+            dropout=self.dropout,
+            initializer="zeros",
+            random_state=0,
+            n_threads=self.n_threads,
+        )
+
+    def _rebuilt_network(self, coefs, intercepts, dtype=None):
+        """Return a network with copies of these weights and biases; by default of their dtype."""
+        dtype = dtype or np.result_type(np.asarray(coefs[0]), np.float32)
+        network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
+        own = [*network.weights, *network.biases]
+        for mine, given in zip(own, [*coefs, *intercepts], strict=True):
+            mine[:] = given
+        return network
+
+    def _publish(self, network):
+        """Make ``network`` the fitted model, at once for predictions in other threads."""
+        coefs, intercepts = list(network.weights), list(network.biases)
+        key = self._network_key(coefs, intercepts)
+        vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
+
+    def _network_key(self, coefs, intercepts):
+        """Return the objects a network is made from, to be compared by identity."""
+        return [self.activation, self.n_threads, *coefs, *intercepts]
+
+    def _current_network(self):
+        """Return the cached network, or a new one where a user has assigned other arrays."""
+        key = self._network_key(self.coefs_, self.intercepts_)
+        network, cached = vars(self).get("_network", (None, ()))
+        if len(key) == len(cached) and all(map(operator.is_, key, cached)):
+            return network
+        return self._rebuilt_network(self.coefs_, self.intercepts_)
+
+    def _output(self, X):
+        """Return the output of the network, shape (n_samples, n_outputs).
+
+        Called on a twin, whose attributes are all of one moment.
+        """
+        if not hasattr(self, "coefs_"):
+            check_is_fitted(self)
+        network = self._current_network()
+        # scikit-learn's checks take longer than a small network
+        if (
+            is_ready(X, self.n_features_in_)
+            and X.dtype == network.dtype
+            and len(X) > 0
+            and "feature_names_in_" not in vars(self)
+            and all_finite(X)
+        ):
+            return network.predict(X)
+        return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
+
+    def _predictor(self):
+        """Return the fitted model as a `Predictor`."""
+        check_is_fitted(self)
+        model = self._twin()
+        classes = vars(model).get("classes_")
+        task = "regression" if classes is None else "classification"
+        if classes is not None and model._is_multilabel():
+            task = "multilabel"
+        return Predictor(model._current_network(), task, classes=classes,
+                         feature_names=vars(model).get("feature_names_in_"))
+
+    # -- files -------------------------------------------------------------------------------------
+
+    def save(self, path, pipeline=None, *, max_bytes=None):
+        """Write the fitted model to a safetensors file; `fastnn.load` reads it.
+
+        The file holds parameters, weights, classes, feature names and the history, as plain values;
+        not the state of the optimizer, nor a `random_state` that is no number.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        pipeline : sklearn.pipeline.Pipeline or None, default=None
+            A fitted pipeline of one scaler (`StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`,
+            `RobustScaler`) and this estimator. The scaler goes into the file, which is then loaded
+            as a `fastnn.Predictor` of unscaled rows.
+        max_bytes : int or None, default=None
+            A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
+            argument, too.
+        """
+        saving.write(self, path, pipeline, max_bytes)
+
+    @classmethod
+    def _from_file(cls, model, params, fitted):
+        """Return the estimator that was saved, from its `Predictor`, parameters and history."""
+        est = cls(**params)
+        est._validate_params()
+        saving.restore(est, model, fitted)
+        return est
+
+    # -- the rest of the estimator ---------------------------------------------------------------
+
+    @property
+    def _optimizer(self):
+        """The state of the optimizer, as attributes."""
+        return SimpleNamespace(**self._optimizer_state)
+
+    def __getstate__(self):
+        return {name: value for name, value in super().__getstate__().items() if name != "_network"}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        for name in ("coefs_", "intercepts_"):  # their memory may be a file, mapped read-only
+            if name in vars(self):
+                setattr(self, name, [np.array(a) for a in getattr(self, name)])
+        if hasattr(self, "coefs_"):
+            try:
+                self._publish(self._rebuilt_network(self.coefs_, self.intercepts_))
+            except ValueError:
+                pass  # parameters were set for another network after the fit; predict will say so
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _highest_loss(est, dtype):
+    """scikit-learn's log loss clips probabilities to [eps, 1 - eps]."""
+    return -np.log(np.finfo(dtype).eps) if isinstance(est, ClassifierMixin) else np.inf
+
+
+def _aligned(a):
+    """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
+    return a if sp.issparse(a) else np.require(a, requirements="CA")
+
+
+def _first_non_finite(data, dtype):
+    """Say where the first NaN or infinity of ``data`` is; None where that cannot be told."""
+    names = getattr(data, "columns", None)
+    dtype = np.float64 if isinstance(dtype, tuple) else dtype
+    try:
+        with np.errstate(over="ignore"):
+            if sp.issparse(data):
+                data = data.tocoo()
+                first = np.flatnonzero(~np.isfinite(data.data.astype(dtype)))[0]
+                row, *column = data.row[first], data.col[first]
+            else:
+                row, *column = np.argwhere(~np.isfinite(np.asarray(data, dtype=dtype)))[0]
+    except (TypeError, ValueError, IndexError):
+        return None
+    if not column:
+        return f"row {row}"
+    return f"column {int(column[0]) if names is None else names[column[0]]!r}, row {row}"

@@ -1,0 +1,203 @@
+"""`MLPClassifier`: labels to outputs and back."""
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    type_of_target,
+    unique_labels,
+)
+
+from fastnn.estimators.base import BaseMLP, has_partial_fit
+from fastnn.estimators.documentation import documented
+from fastnn.prediction import decision
+
+__all__ = ["MLPClassifier"]
+
+
+@documented
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron for classes: scikit-learn's `MLPClassifier` with compiled loops.
+
+    Minimises the cross entropy; softmax output for three classes or more, one logistic output for
+    two, one per label for multilabel targets.
+
+    Parameters
+    ----------
+    {parameters}
+    class_weight : "balanced", dict or None, default=None
+        Weight of each class, by label; "balanced" is n_samples / (n_classes * count). They act as
+        sample weights, also in the scores of early stopping. Not for multilabel targets.
+
+    {attributes}
+    classes_ : ndarray of shape (n_classes,)
+        The labels in the order of the outputs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> MLPClassifier(solver="lbfgs", random_state=0).fit(X, y).predict(X[:2])
+    array([0, 0])
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+    loss = "log_loss"
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        n_threads=None,
+        dtype=None,
+        dropout=0.0,
+        class_weight=None,
+    ):
+        self._store(locals())
+
+    @available_if(has_partial_fit)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch, with the optimizer as the last call left it.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+        y : array of shape (n_samples,) or (n_samples, n_labels)
+        sample_weight : array of shape (n_samples,), default=None
+        classes : array of shape (n_classes,), default=None
+            All labels that y may hold in this and later calls; needed in the first.
+
+        Returns
+        -------
+        self
+        """
+        _check_partial_fit_first_call(self, classes)
+        return self._fit(X, y, sample_weight, one_epoch=True)
+
+    def predict(self, X):
+        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
+        model = self._twin()  # all of one moment, whoever fits meanwhile
+        codes = model._codes(model._output(X)).astype(np.intp)
+        if not model._is_multilabel():
+            return model.classes_[codes]
+        return sp.csr_matrix(codes) if model._sparse_labels else codes
+
+    def predict_proba(self, X):
+        """Return the probability of each class (columns as in `classes_`) or of each label."""
+        model = self._twin()
+        output = model._output(X)
+        return decision.class_probabilities(output) if model.n_outputs_ == 1 else output
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of `predict_proba`."""
+        probability = self.predict_proba(X)
+        return np.log(probability, out=probability)
+
+    def _encode(self, y, dtype, fresh, subset):
+        """Return y as the loss wants it: class numbers (int32), or zeros and ones.
+
+        Defines the classes in a first fit; afterwards y must hold the same ones, or some of them
+        where ``subset``.
+        """
+        kind = type_of_target(y, input_name="y")
+        if kind not in ("binary", "multiclass", "multilabel-indicator"):
+            raise ValueError(
+                f"Unknown label type: {kind}. y must hold one label per row, or zeros and ones in "
+                "one column per label; MLPRegressor takes other values"
+            )
+        multilabel = kind == "multilabel-indicator"
+        labels = np.arange(y.shape[1]) if multilabel else np.unique(y)
+        if not hasattr(self, "classes_") or (fresh and not subset):
+            self.classes_ = unique_labels(y)  # strings no wider than they need be
+        elif subset and not np.isin(labels, self.classes_).all():
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {labels}."
+            )
+        elif not subset and set(labels) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {labels}"
+            )
+        if fresh:
+            self.n_outputs_ = len(self.classes_) if multilabel or len(self.classes_) > 2 else 1
+            softmax = self.n_outputs_ > 1 and not multilabel
+            self.out_activation_ = "softmax" if softmax else "logistic"
+            self._sparse_labels = sp.issparse(y)
+
+        if multilabel != self._is_multilabel() or (multilabel and y.shape[1] != self.n_outputs_):
+            raise ValueError(
+                f"y of shape {y.shape} must be of the kind the model was first fitted with: "
+                f"{'multilabel' if self._is_multilabel() else 'one label per row'}, "
+                f"{len(self.classes_)} classes"
+            )
+        if multilabel:
+            return np.ascontiguousarray((y.toarray() if sp.issparse(y) else y) != 0, dtype=dtype)
+        codes = np.searchsorted(self.classes_, y)
+        if self.n_outputs_ > 1:
+            return codes.astype(np.int32)
+        return codes.astype(dtype).reshape(-1, 1)
+
+    def _is_multilabel(self):
+        return self.n_outputs_ > 1 and self.out_activation_ == "logistic"
+
+    def _codes(self, output):
+        """Return class numbers, shape (n_samples,), or the labels that hold, as booleans."""
+        if self._is_multilabel():
+            return decision.labels(output)
+        return decision.class_numbers(output, len(self.classes_))
+
+    def _score_output(self, output, target, weight):
+        codes = self._codes(output)
+        right = codes == target.reshape(codes.shape)
+        return np.average(right if right.ndim == 1 else right.all(axis=1), weights=weight)
+
+    def _check_weight(self, sample_weight, X, y, one_epoch=False):
+        weight = super()._check_weight(sample_weight, X, y)
+        if self.class_weight is None:
+            return weight
+        if self._is_multilabel():
+            raise ValueError(f"class_weight={self.class_weight!r} must be None for multilabel y")
+        if one_epoch and self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' must be a dict in partial_fit, which sees a part of y: "
+                "use sklearn.utils.class_weight.compute_class_weight"
+            )
+        of_class = compute_sample_weight(self.class_weight, y).astype(X.dtype)
+        return of_class if weight is None else weight * of_class
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,91 @@
+"""What the docstrings of classifier and regressor share."""
+
+_PARAMETERS = """\
+    hidden_layer_sizes : int or sequence of int, default=(100,)
+        Units of each hidden layer; ``()`` for a linear model.
+    activation : str or sequence of str, default="relu"
+        Activation of the hidden layers, or one name per hidden layer: "identity", "logistic"
+        (or "sigmoid"), "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", ...
+    solver : {"adam", "sgd", "lbfgs"}, default="adam"
+        Minibatches with Adam or with momentum, or L-BFGS over all data (good for small data).
+    alpha : float, default=1e-4
+        L2 penalty ``alpha / 2 * |W|**2``, divided by the rows (or sum of weights) of the batch.
+    batch_size : int or "auto", default="auto"
+        Rows per minibatch; "auto" is ``min(200, n_samples)``.
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        sgd only. "invscaling": ``learning_rate_init / (t_ + 1) ** power_t``, renewed after each
+        epoch. "adaptive": divided by 5 whenever patience runs out, until 1e-6.
+    learning_rate_init : float, default=1e-3
+        Step size of sgd and adam.
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=200
+        Most epochs (sgd, adam) or iterations (lbfgs).
+    shuffle : bool, default=True
+        Whether to draw a new order of the rows for each epoch.
+    random_state : int, RandomState or None, default=None
+        Seeds initial weights, early-stopping split, order of rows and dropout.
+    tol : float, default=1e-4
+        Least improvement of the loss or score that counts; gradient tolerance of lbfgs.
+    verbose : bool, default=False
+        Whether to print the progress.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the weights of the last one.
+    momentum : float, default=0.9
+        Momentum of sgd, in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether sgd uses Nesterov's form.
+    early_stopping : bool, default=False
+        Whether to stop when the score of held-out rows (accuracy, R^2) stops to improve, and to
+        keep the weights of the best epoch.
+    validation_fraction : float, default=0.1
+        Share of the rows held out by `early_stopping`.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay of adam's moments, in [0, 1).
+    epsilon : float, default=1e-8
+        Added to adam's denominator, before the bias correction.
+    n_iter_no_change : int or inf, default=10
+        Patience: epochs without improvement by `tol`.
+    max_fun : int, default=15000
+        Most evaluations of the loss by lbfgs.
+    n_threads : int or None, default=None
+        Threads of the compiled loops; None for the least of CPU affinity, container quota and
+        ``OMP_NUM_THREADS``. The result does not depend on it.
+    dtype : {"float32", "float64"} or None, default=None
+        Precision; None for that of X (float64 for anything but float32).
+    dropout : float or sequence of float, default=0.0
+        Share of hidden activations set to zero in training (inverted dropout), for all hidden
+        layers or one per hidden layer. Not used by lbfgs.
+"""
+
+_ATTRIBUTES = """\
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer; may be changed or replaced.
+    loss_, best_loss_ : float
+        Training loss of the last epoch, L2 term included, and the least one (None with early
+        stopping).
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    validation_scores_, best_validation_score_ : list of float, float
+        Score of the held-out rows after each epoch; None without early stopping.
+    validation_loss_curve_ : list of float
+        Loss of the held-out rows after each epoch, without L2 term; None without such rows.
+    n_iter_, t_ : int
+        Epochs (iterations of lbfgs) of the last fit; rows seen by all fits.
+    n_features_in_, n_layers_, n_outputs_ : int
+        Inputs, layers including the input, outputs.
+    feature_names_in_ : ndarray of str
+        Names of the inputs, where X has names.
+    out_activation_ : {"softmax", "logistic", "identity", "exp"}
+        Activation of the output.
+"""
+
+
+def documented(cls):
+    """Put the shared parts into the docstring of an estimator."""
+    if cls.__doc__:  # None under python -OO
+        doc = cls.__doc__.replace("    {parameters}\n", _PARAMETERS)
+        cls.__doc__ = doc.replace("    {attributes}\n", _ATTRIBUTES)
+    return cls

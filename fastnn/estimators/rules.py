@@ -1,0 +1,291 @@
+"""The rules of scikit-learn's MLP, as hooks: history, early stopping, patience, learning rates.
+
+They keep the fitted attributes up to date (`loss_curve_`, `t_`, `best_loss_`, ...).
+"""
+
+import math
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastnn.core.notices import warn
+from fastnn.training.epochs import FitState, Hook, run_epochs
+from fastnn.training.history import DivergenceWarning
+from fastnn.training.lbfgs import minimise
+from fastnn.training.optimizers import SGD, Adam
+
+__all__ = ["HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]
+
+_SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
+
+
+class HeldOut:
+    """The rows that are not trained on, watched between epochs.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        Without optimizer, holding the rows as its data.
+    score : callable
+        Maps flat network parameters to the score of the rows.
+    """
+
+    def __init__(self, trainer, score):
+        self._trainer = trainer
+        self.score = score
+
+    def loss(self, parameters):
+        """Return the mean loss of the rows, without the L2 term."""
+        self._trainer.parameters[:] = parameters
+        return self._trainer.loss_and_grad()
+
+
+def make_optimizer(est):
+    """Return the optimizer of ``est.solver`` in scikit-learn's form; None for L-BFGS."""
+    if est.solver == "sgd":
+        nesterov = est.nesterovs_momentum and est.momentum > 0
+        return SGD(est.learning_rate_init, est.momentum, nesterov, velocity="step")
+    if est.solver == "adam":
+        return Adam(est.learning_rate_init, est.beta_1, est.beta_2, est.epsilon, eps_hat=True)
+    return None
+
+
+# ---- hooks ----
+
+class Record(Hook):
+    """Keeps losses and counts; prints them where the estimator is verbose.
+
+    Parameters
+    ----------
+    n_rows : int
+        Rows of an epoch.
+    """
+
+    def __init__(self, n_rows):
+        self.n_rows = n_rows
+
+    def on_epoch_end(self, state):
+        """Record the epoch."""
+        est = state.model
+        est.loss_ = state.loss
+        est.n_iter_ += 1
+        if est.solver != "lbfgs":
+            est.t_ += self.n_rows
+            est.loss_curve_.append(est.loss_)
+        _report(est, f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+
+
+class WatchLoss(Hook):
+    """Fills `validation_loss_curve_`.
+
+    Parameters
+    ----------
+    held_out : HeldOut
+    """
+
+    def __init__(self, held_out):
+        self.held_out = held_out
+
+    def on_epoch_end(self, state):
+        """Add the loss of the held-out rows."""
+        state.model.validation_loss_curve_.append(self.held_out.loss(state.trainer.parameters))
+
+
+class Improvement(Hook):
+    """Counts the epochs without improvement; keeps the best parameters of early stopping.
+
+    Parameters
+    ----------
+    parameters : flat array
+        Those before the first epoch.
+    held_out : HeldOut or None
+    """
+
+    def __init__(self, parameters, held_out):
+        self.held_out = held_out
+        self.best = parameters.copy()
+
+    def on_epoch_end(self, state):
+        """Compare the epoch with the best one."""
+        est = state.model
+        if est.early_stopping:
+            score = self.held_out.score(state.trainer.parameters)
+            est.validation_scores_.append(score)
+            _report(est, f"Validation score: {score:f}")
+            stalled = score < est.best_validation_score_ + est.tol
+            if score > est.best_validation_score_:
+                est.best_validation_score_ = score
+                self.best = state.trainer.parameters.copy()
+        else:
+            stalled = est.loss_ > est.best_loss_ - est.tol
+            est.best_loss_ = min(est.best_loss_, est.loss_)
+        est._no_improvement_count = est._no_improvement_count + 1 if stalled else 0
+
+
+class NonFinite(Hook):
+    """Ends a fit from which nothing can be learned any more."""
+
+    def on_epoch_end(self, state):
+        """Look at loss and parameters."""
+        if not math.isfinite(state.loss) and not np.isfinite(state.trainer.parameters).all():
+            state.stop("diverged")
+
+
+class Patience(Hook):
+    """Ends a fit without improvement, or lowers its learning rate; has the learning rate.
+
+    Parameters
+    ----------
+    est : estimator
+    rate : float
+        Of the first epoch.
+    """
+
+    def __init__(self, est, rate):
+        self.schedule = est.learning_rate if est.solver == "sgd" else "constant"
+        self.rate = rate
+
+    def on_epoch_end(self, state):
+        """Choose the next learning rate, or end the fit."""
+        est = state.model
+        if self.schedule == "invscaling":
+            self.rate = est.learning_rate_init / (est.t_ + 1) ** est.power_t
+        if est._no_improvement_count <= est.n_iter_no_change:
+            return
+        watched = "Validation score" if est.early_stopping else "Training loss"
+        message = (f"{watched} did not improve more than tol={est.tol:f} "
+                   f"for {est.n_iter_no_change} consecutive epochs.")
+        if self.schedule != "adaptive" or self.rate <= _SMALLEST_RATE:
+            _report(est, f"{message} Stopping.")
+            state.stop("patience")
+            return
+        self.rate /= 5.0
+        est._no_improvement_count = 0
+        _report(est, f"{message} Setting learning rate to {self.rate:f}")
+
+
+# ---- fits ----
+
+def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, hooks=()):
+    """Run epochs of minibatches until a stopping rule holds.
+
+    Parameters
+    ----------
+    est : estimator
+        Gives the settings, receives the history.
+    trainer : Trainer
+        Holds initial parameters and data; holds the trained parameters afterwards.
+    rows : ndarray of intp, shape (n_rows,), or None
+        The rows to train on; None for all, in their order.
+    n_rows : int
+    rng : RandomState
+        One shuffle is drawn per epoch, composed with the one before.
+    held_out : HeldOut or None
+    fresh : bool
+        Whether the history starts anew (False for warm starts).
+    one_epoch : bool
+        ``partial_fit``: one epoch, with the optimizer as the last call left it.
+    hooks : sequence of Hook
+        Called after each epoch, too.
+    """
+    _start_history(est, fresh)
+    patience = Patience(est, _resume(est, trainer) if one_epoch else float(est.learning_rate_init))
+    improvement = Improvement(trainer.parameters, held_out)
+    est.n_iter_ = 0
+    own = [Record(n_rows), *([] if held_out is None else [WatchLoss(held_out)]), improvement,
+           *hooks, NonFinite(), patience]
+    order = _Order(est, rows, n_rows, rng)
+    state = FitState(trainer, est)
+    try:
+        run_epochs(state, 1 if one_epoch else est.max_iter, order=order.next,
+                   learning_rate=lambda epoch: patience.rate, hooks=own)
+        if state.reason == "epochs" and not one_epoch:
+            warn(f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the "
+                 "optimization hasn't converged yet.", ConvergenceWarning)
+    except KeyboardInterrupt:
+        warn("Training interrupted by user.")
+
+    est._optimizer_state = {
+        "solver": est.solver,
+        "learning_rate": patience.rate,
+        "step": trainer.step,
+        "moments": list(trainer.optimizer_state),
+    }
+    if est.early_stopping:
+        if not np.isfinite(trainer.parameters).all():
+            warn(f"Training diverged in epoch {est.n_iter_}; the weights of the best epoch are "
+                 "kept. Scale the data or lower learning_rate_init.", DivergenceWarning)
+        trainer.parameters[:] = improvement.best
+
+
+class _Order:
+    """The order of the rows, shuffled once an epoch as scikit-learn does."""
+
+    def __init__(self, est, rows, n_rows, rng):
+        self.shuffle, self.rows, self.n_rows, self.rng = est.shuffle, rows, n_rows, rng
+
+    def next(self, epoch):
+        """Return the rows of an epoch."""
+        if self.shuffle:
+            permutation = np.arange(self.n_rows)
+            self.rng.shuffle(permutation)
+            self.rows = permutation if self.rows is None else self.rows[permutation]
+        return self.rows
+
+
+def _start_history(est, fresh):
+    """Set the history of ``est`` to its beginning, or go on with the one it has."""
+    past = {} if fresh else vars(est)
+    est.loss_curve_ = past.get("loss_curve_", [])
+    est.t_ = past.get("t_", 0)
+    est._no_improvement_count = past.get("_no_improvement_count", 0)
+    best_loss, best_score = past.get("best_loss_"), past.get("best_validation_score_")
+    if est.early_stopping:
+        est.best_loss_ = None
+        est.best_validation_score_ = -math.inf if best_score is None else best_score
+        est.validation_scores_ = past.get("validation_scores_") or []
+    else:
+        est.best_loss_ = math.inf if best_loss is None else best_loss
+        est.best_validation_score_ = est.validation_scores_ = None
+
+
+def _resume(est, trainer):
+    """Give the optimizer of the last call to ``trainer``; return its learning rate."""
+    state = vars(est).get("_optimizer_state")
+    if state is None or state["solver"] != est.solver:
+        return float(est.learning_rate_init)
+    if any(moment.dtype != trainer.dtype or moment.shape != trainer.parameters.shape
+           for moment in state["moments"]):
+        return float(est.learning_rate_init)  # of another dtype: its flat layout is another
+    trainer.set_state(state["moments"], state["step"])
+    return state["learning_rate"]
+
+
+def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=()):
+    """Minimise the loss over all data with L-BFGS, in float64 over the flat parameter vector.
+
+    An interrupt keeps the last iterate. Parameters are those of `fit_stochastic`.
+    """
+    est.n_iter_ = 0
+    if fresh:
+        est.t_ = 0
+    own = [Record(0), *([] if held_out is None else [WatchLoss(held_out)]), *hooks]
+    state = FitState(trainer, est)
+    try:
+        result = minimise(state, max_iter=est.max_iter, max_fun=est.max_fun, gtol=est.tol,
+                          hooks=own)
+    except KeyboardInterrupt:
+        warn("Training interrupted by user.")
+        est.loss_ = state.loss
+        return
+    est.loss_ = float(result.fun)
+    est.n_iter_ = min(result.nit, est.max_iter)
+    if result.status != 0:
+        warn(f"lbfgs failed to converge after {est.n_iter_} iteration(s) "
+             f"(status={result.status}): {result.message}. Increase max_iter={est.max_iter} or "
+             f"max_fun={est.max_fun}, or scale the data.", ConvergenceWarning)
+
+
+def _report(est, message):
+    if est.verbose:
+        print(message)

@@ -1,0 +1,122 @@
+"""Fitted estimators to files and back: parameters, history, and the scaler of a pipeline."""
+
+import json
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from fastnn.files import model_parts
+from fastnn.files.plain import from_plain, to_plain
+from fastnn.prediction.predictor import Predictor
+from fastnn.prediction.scaler import Scaler
+
+OUTPUTS = ("softmax", "logistic", "identity", "exp")  # of estimators
+# History and what else of the fitted attributes is neither parameter nor shape of the network.
+_SAVED = {
+    "n_iter_": "count", "t_": "count", "loss_": "number", "best_loss_": "number",
+    "loss_curve_": "numbers", "validation_scores_": "numbers", "best_validation_score_": "number",
+    "validation_loss_curve_": "numbers", "_no_improvement_count": "count", "_sparse_labels": "flag",
+}
+_VALID = {
+    "count": lambda value: type(value) is int and value >= 0,
+    "number": lambda value: value is None or type(value) in (int, float),
+    "numbers": lambda value: value is None or isinstance(value, list) and all(
+        type(item) in (int, float) for item in value),
+    "flag": lambda value: type(value) is bool,
+}
+
+
+
+def write(est, path, pipeline, max_bytes):
+    """See `BaseMLP.save`."""
+    predictor = est._predictor()
+    params = est.get_params(deep=False)
+    if not isinstance(params["random_state"], Integral):
+        params["random_state"] = None
+    fitted = {name: vars(est)[name] for name in _SAVED if name in vars(est)}
+    parts = {"class": type(est).__name__, "params": params, "fitted": fitted}
+    _check_readable(est, predictor, params, fitted)
+    if pipeline is not None:
+        predictor = _with_scaler(predictor, pipeline, est)
+    model_parts.write(path, predictor, parts, max_bytes)
+
+
+def _check_readable(est, predictor, params, fitted):
+    """Raise where a reader would refuse what is to be written."""
+    params, fitted = json.loads(json.dumps(to_plain([params, fitted])))
+    try:
+        type(est)._from_file(predictor, from_plain(params, tuple), from_plain(fitted, list))
+    except model_parts.ERRORS as error:
+        raise ValueError(f"the model cannot be saved: {error}") from error
+
+
+def restore(est, model, fitted):
+    """Make an estimator the fitted one that was saved, from its `Predictor` and its history."""
+    for name, value in fitted.items():
+        if name not in _SAVED or not _VALID[_SAVED[name]](value):
+            raise ValueError(f"attribute {name}={value!r} is not one of {type(est).__name__}")
+    if isinstance(est, ClassifierMixin) != ("_sparse_labels" in fitted):
+        raise ValueError(f"_sparse_labels is missing, or not for {type(est).__name__}")
+    net = model.net
+    est.n_features_in_, est.n_outputs_, est.n_layers_ = (
+        net.sizes[0], net.sizes[-1], len(net.sizes))
+    est.out_activation_ = "logistic" if net.output == "sigmoid" else net.output
+    if est.out_activation_ not in OUTPUTS:
+        raise ValueError(f"output {net.output!r} is not that of an estimator")
+    if (model.classes_ is None) != isinstance(est, RegressorMixin):
+        raise ValueError(f"task {model.task!r} is not that of {type(est).__name__}")
+    vars(est).update(fitted)
+    if model.classes_ is not None:
+        est.classes_ = model.classes_
+        if est._is_multilabel() != (model.task == "multilabel"):
+            raise ValueError(f"task {model.task!r} does not fit output {net.output!r}")
+    if model.feature_names_in_ is not None:
+        est.feature_names_in_ = model.feature_names_in_
+    network = est._rebuilt_network(net.weights, net.biases)
+    if (network.sizes, network.activations, network.output) != (
+            net.sizes, net.activations, net.output):
+        raise ValueError("parameters of the estimator and of its network differ")
+    est._publish(network)
+
+
+def _with_scaler(predictor, pipeline, est):
+    """Return the predictor of a pipeline's scaler and its last step ``est``."""
+    steps = [step for _, step in getattr(pipeline, "steps", [])]
+    if not steps or steps[-1] is not est:
+        raise ValueError("pipeline must be a fitted Pipeline with this estimator as its last step")
+    scalers = [step for step in steps[:-1] if step not in (None, "passthrough")]
+    if len(scalers) > 1:
+        raise ValueError(f"pipeline has {len(scalers)} steps before the estimator; one scaler can "
+                         "be saved with it")
+    if not scalers:
+        return predictor
+    scaler = scalers[0]
+    check_is_fitted(scaler)
+    return Predictor(predictor.net, predictor.task, classes=predictor.classes_,
+                     feature_names=vars(scaler).get("feature_names_in_"),
+                     scaler=_as_scaler(scaler))
+
+
+def _as_scaler(scaler):
+    """Return a fitted scaler of scikit-learn as ours, (x - mean) / scale."""
+    name, n = type(scaler).__name__, scaler.n_features_in_
+    if not type(scaler).__module__.startswith("sklearn.preprocessing"):
+        name = None
+    zeros, ones = np.zeros(n), np.ones(n)
+    if name == "StandardScaler":
+        return Scaler(zeros if not scaler.with_mean else scaler.mean_,
+                      ones if not scaler.with_std else scaler.scale_)
+    if name == "RobustScaler":
+        return Scaler(zeros if not scaler.with_centering else scaler.center_,
+                      ones if not scaler.with_scaling else scaler.scale_)
+    if name == "MaxAbsScaler":
+        return Scaler(zeros, scaler.scale_)
+    if name == "MinMaxScaler":  # x scale_ + min_
+        limits = scaler.feature_range if scaler.clip else None
+        return Scaler(-scaler.min_ / scaler.scale_, 1 / scaler.scale_, limits)
+    raise TypeError(
+        f"{type(scaler).__name__} in the pipeline cannot be saved; StandardScaler, MinMaxScaler, "
+        "MaxAbsScaler and RobustScaler can. Others: export the pipeline to ONNX"
+    )

@@ -1,0 +1,1 @@
+"""Bytes and plain values: model files without any class of ours."""

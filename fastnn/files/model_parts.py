@@ -1,0 +1,141 @@
+"""What a model file holds: its settings and its arrays, without the classes of models.
+
+==============  ==================================================================================
+needs           names of what a reader must understand; missing where that is nothing new
+net             sizes, activations, output, dtype, dropout, initializer of a chain of dense layers;
+                spec (see `NetworkSpec.to_plain`) and initializer of another network
+task            what the model predicts, see `Predictor`
+classes         labels: {"dtype": name, "values": list}
+feature_names   names of the inputs
+limits          (low, high) of the scaled inputs; mean and scale are arrays beside the weights
+table           how a data frame becomes inputs, see `TableEncoder`
+estimator       class, params and fitted of an estimator, see `BaseMLP`
+==============  ==================================================================================
+"""
+
+import json
+
+from fastnn.files import container
+from fastnn.files.plain import labels_from_plain, labels_to_plain, to_plain
+from fastnn.network.parameters import ParameterLayout
+from fastnn.network.spec import NetworkSpec, flat
+
+MAX_LAYERS = 1000
+CHAIN = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
+OTHER = ("spec", "initializer")
+KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator"}
+# what reading settings that mean nothing may raise
+ERRORS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
+
+
+def write(path, predictor, estimator=None, max_bytes=None):
+    """Write a predictor, and what makes an estimator of it.
+
+    Parameters
+    ----------
+    path : str or path
+    predictor : Predictor
+    estimator : dict or None, default=None
+        Plain values: ``class``, ``params`` and ``fitted``.
+    max_bytes : int or None, default=None
+        A larger file is not written; None: what a reader takes by default.
+    """
+    arrays, settings = parts(predictor, estimator)
+    container.check_place(path)
+    container.write(path, arrays, settings, needs=predictor.net.spec.needs, max_bytes=max_bytes)
+
+
+def parts(predictor, estimator=None):
+    """Return arrays and settings of a predictor's file."""
+    settings = {"net": net_settings(predictor.net), "task": predictor.task}
+    arrays = predictor.net.named_parameters()
+    if predictor.classes_ is not None:
+        settings["classes"] = labels_to_plain(predictor.classes_)
+    if predictor.feature_names_in_ is not None:
+        settings["feature_names"] = list(predictor.feature_names_in_)
+    if predictor.scaler is not None:
+        arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
+        settings["limits"] = predictor.scaler.limits
+    if predictor.table is not None:
+        settings["table"] = predictor.table.settings()
+    if estimator is not None:
+        settings["estimator"] = {key: to_plain(value) for key, value in estimator.items()}
+    check_readable(settings)
+    return arrays, settings
+
+
+def net_settings(net):
+    """Return what the settings of a file say of a network; of a chain of dense layers as they
+    always have."""
+    spec = net.spec
+    if not spec.is_chain:
+        return {"spec": spec.to_plain(), "initializer": net.initializer}
+    return {"sizes": spec.sizes, "activations": spec.activations, "output": spec.output,
+            "dtype": spec.dtype, "dropout": spec.dropout, "initializer": net.initializer}
+
+
+def read_spec(net, newer=False):
+    """Return the `NetworkSpec` and the initializer that the settings say.
+
+    Parameters
+    ----------
+    net : dict
+    newer : bool, default=False
+        Whether a newer version wrote them, which may say more.
+    """
+    if "spec" in net:
+        net = known(net, OTHER, newer)
+        spec = NetworkSpec.from_plain(net["spec"])
+    else:
+        net = known(net, CHAIN, newer)
+        sizes = net["sizes"]
+        if len(sizes) > MAX_LAYERS + 1:
+            raise ValueError(f"{len(sizes) - 1} layers; a file holds at most {MAX_LAYERS}")
+        spec = NetworkSpec.chain(sizes, net["activations"], net["output"], dtype=net["dtype"],
+                                 dropout=net["dropout"])
+        if spec.sizes != tuple(sizes):
+            raise ValueError("sizes must be whole numbers")
+    if sum(1 for _ in flat(spec.layers)) > 4 * MAX_LAYERS:
+        raise ValueError(f"more than {4 * MAX_LAYERS} layers")
+    return spec, net["initializer"]
+
+
+def expected_arrays(settings):
+    """Return the arrays that belong to a model of these settings: {name: (dtype name, shape)}."""
+    if "progress" in settings:
+        raise container.ModelFormatError("is a checkpoint, not a model: "
+                                         "MLP.fit(..., checkpoint=path) goes on from it")
+    spec, _ = read_spec(settings["net"], newer=True)
+    expected = {block.name: (spec.dtype, block.shape) for block in ParameterLayout(spec).blocks}
+    if "limits" in settings:
+        expected["input.mean"] = expected["input.scale"] = "float64", (spec.n_in,)
+    return expected
+
+
+def known(plain, keys, newer):
+    """Return settings without those that a newer minor version may have added."""
+    unknown = sorted(plain.keys() - set(keys))
+    if unknown and not newer:
+        raise ValueError(f"unknown setting {unknown[0]!r}")
+    return {key: value for key, value in plain.items() if key in keys}
+
+
+def read_labels_and_names(settings, n_out):
+    """Return classes and feature names that the settings say, each None where they do not."""
+    classes, names = None, settings.get("feature_names")
+    if "classes" in settings:
+        classes = labels_from_plain(settings["classes"], max(2, n_out))
+    if names is not None and not (
+            isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError("feature_names must be a list of strings")
+    return classes, names
+
+
+def check_readable(settings):
+    """Raise where a reader would refuse the settings."""
+    settings = json.loads(container.canonical(settings))
+    try:
+        expected_arrays(settings)
+        read_labels_and_names(settings, read_spec(settings["net"])[0].n_out)
+    except ERRORS as error:
+        raise ValueError(f"the model cannot be saved: {error}") from error

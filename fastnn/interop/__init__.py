@@ -1,0 +1,17 @@
+"""Networks of other libraries as ours, and ours as scikit-learn's.
+
+Each function reads what the other library's objects hold and imports none of them, except `onnx`
+and, for `to_sklearn`, scikit-learn. A layer that has no counterpart is refused by name: what comes
+back predicts the same.
+"""
+
+from fastnn.interop._keras import from_keras
+from fastnn.interop._onnx import from_onnx
+from fastnn.interop._sklearn import from_sklearn, to_sklearn
+from fastnn.interop._torch import from_torch
+
+__all__ = ["SKOPS_TRUSTED", "from_keras", "from_onnx", "from_sklearn", "from_torch",
+           "to_sklearn"]
+# What skops has to trust to load a model of fastnn; the fitted state holds plain values only.
+SKOPS_TRUSTED = [
+    "fastnn.estimators.MLPClassifier", "fastnn.estimators.MLPRegressor", "fastnn.mlp.MLP"]

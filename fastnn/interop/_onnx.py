@@ -1,0 +1,418 @@
+"""An ONNX graph, read as a chain of layers.
+
+The graph is followed from its input to the output that is wanted. What lies between two products
+and has one input and one output, node by node, is an activation: it is computed for some numbers
+and compared with each of ours, so every way to write one is understood.
+"""
+
+import math
+import os
+
+import numpy as np
+
+from fastnn.core import _kernels
+from fastnn.interop.chain import Chain
+from fastnn.mlp import MLP
+
+PASSED = {"Identity", "Dropout", "ZipMap"}
+SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
+DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # where a known name means what we know
+OLDEST_OPSET = 7  # before, broadcasting was another one
+FLOATS = {1, 10, 11, 16}  # of TensorProto.DataType: float, float16, double, bfloat16
+# where activations are compared: both signs, the kinks, the tails, and what a clip would cut
+POINTS = np.array([
+    -1e30, -1e6, -1e3, -100.0, -30.0, -9.5, -3.0, -1.5, -1.0, -0.3, -1e-3, 0.0, 1e-3, 0.2, 1.0, 1.7,
+    4.0, 9.0, 12.0, 30.0, 100.0, 1e3, 1e6, 1e30])
+EXTREME = 50.0
+
+
+def _erf(x):
+    return np.vectorize(math.erf)(x)
+
+
+def _softplus(x):
+    return np.logaddexp(0.0, x)
+
+
+# op type -> value from its inputs and attributes
+ELEMENTWISE = {
+    "Abs": lambda a: np.abs(a),
+    "Add": lambda a, b: a + b,
+    "Ceil": lambda a: np.ceil(a),
+    "Clip": lambda a, low=None, high=None, min=-math.inf, max=math.inf: np.clip(
+        a, min if low is None else low, max if high is None else high),
+    "Cast": lambda a, **_: np.asarray(a, np.float64),
+    "Div": lambda a, b: a / b,
+    "Elu": lambda a, alpha=1.0: np.where(a < 0, alpha * np.expm1(a), a),
+    "Equal": lambda a, b: a == b,
+    "Erf": _erf,
+    "Exp": lambda a: np.exp(a),
+    "Gelu": lambda a, approximate="none": a * 0.5 * (
+        1 + _erf(a / math.sqrt(2)) if approximate == "none"
+        else 1 + np.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a**3))),
+    "Greater": lambda a, b: a > b,
+    "GreaterOrEqual": lambda a, b: a >= b,
+    "HardSigmoid": lambda a, alpha=0.2, beta=0.5: np.clip(alpha * a + beta, 0, 1),
+    "LeakyRelu": lambda a, alpha=0.01: np.where(a < 0, alpha * a, a),
+    "Less": lambda a, b: a < b,
+    "LessOrEqual": lambda a, b: a <= b,
+    "Log": lambda a: np.log(a),
+    "Max": lambda *a: np.maximum.reduce(np.broadcast_arrays(*a)),
+    "Min": lambda *a: np.minimum.reduce(np.broadcast_arrays(*a)),
+    "Mul": lambda a, b: a * b,
+    "Neg": lambda a: -a,
+    "Not": lambda a: ~a,
+    "Pow": lambda a, b: a**b,
+    "Reciprocal": lambda a: 1 / a,
+    "Relu": lambda a: np.maximum(a, 0),
+    "Selu": lambda a, alpha=1.67326319, gamma=1.05070102: gamma * np.where(
+        a < 0, alpha * np.expm1(a), a),
+    "Sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "Softplus": _softplus,
+    "Softsign": lambda a: a / (1 + np.abs(a)),
+    "Sqrt": lambda a: np.sqrt(a),
+    "Sub": lambda a, b: a - b,
+    "Swish": lambda a, alpha=1.0: a / (1 + np.exp(-alpha * a)),
+    "Tanh": lambda a: np.tanh(a),
+    "Where": lambda c, a, b: np.where(c, a, b),
+}
+
+
+def from_onnx(model, *, output=None):
+    """An `MLP` of an ONNX graph that is a multilayer perceptron.
+
+    Parameters
+    ----------
+    model : str, path or onnx.ModelProto
+        Layers as Gemm, or MatMul and Add; activations as one node or as any subgraph that computes
+        one of ours (found by its values); shifts and factors of the inputs become part of the first
+        layer.
+    output : str or None, default=None
+        Which output of the graph; None for the only one, or the probabilities of a classifier. Of
+        a binary classifier the network has the one column of the positive class.
+
+    Returns
+    -------
+    MLP
+
+    Raises
+    ------
+    ImportError
+        When the package onnx is not installed.
+    ValueError
+        When the graph is something else; the message names the node.
+    """
+    chain = Chain()
+    read(chain, model, output)
+    return chain.network("the graph")
+
+
+def read(chain, model, output):
+    """Fills ``chain`` with the layers of a graph, see `fastnn.from_onnx`."""
+    try:
+        import onnx
+    except ImportError:
+        raise ImportError('from_onnx needs onnx: pip install "fastnn[onnx]"') from None
+    if isinstance(model, (str, os.PathLike)):
+        if not os.path.isfile(model):
+            raise FileNotFoundError(f"no ONNX file {os.fspath(model)!r}")
+        try:
+            model = onnx.load(os.fspath(model))
+        except Exception as error:  # protobuf has errors of its own
+            raise ValueError(f"{os.fspath(model)!r} is not an ONNX file: {error}") from None
+    if not hasattr(model, "graph"):
+        raise TypeError(f"model={type(model).__name__} must be a path or an onnx.ModelProto")
+    opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")),
+                default=OLDEST_OPSET)
+    if opset < OLDEST_OPSET:
+        raise ValueError(f"the graph is of opset {opset}, must be {OLDEST_OPSET} or newer")
+    _Graph(model.graph, onnx.numpy_helper.to_array, output).walk(chain)
+
+
+def _place(node):
+    return f"node {node.name or '/'.join(node.output)!r} ({node.op_type})"
+
+
+class _Graph:
+    """The nodes that lead to one output of a graph."""
+
+    def __init__(self, graph, to_array, output):
+        self.to_array = to_array
+        self.constants = {item.name: to_array(item) for item in graph.initializer}
+        self.made_by = {}
+        for node in graph.node:
+            if node.op_type == "Constant":
+                value = self.attributes(node).get("value")
+                if value is not None:
+                    self.constants[node.output[0]] = value
+            for name in node.output:
+                self.made_by[name] = node
+            self.fold(node)
+        inputs = [item for item in graph.input if item.name not in self.constants]
+        if len(inputs) != 1:
+            names = ", ".join(item.name for item in inputs)
+            raise ValueError(f"the graph has inputs {names}; there must be one")
+        self.input = inputs[0].name
+        # the shape of a row; None where the file leaves it open
+        self.row = [axis.dim_value or None for axis in inputs[0].type.tensor_type.shape.dim[1:]]
+        self.whole = inputs[0].type.tensor_type.elem_type not in FLOATS  # numbers, not cast yet
+        self.is_pair = False
+        self.output = self.positive_class(self.choose(graph, output))
+        self.nodes = self.ancestors(graph)
+        for node in self.nodes:
+            if node.domain not in DOMAINS:
+                raise ValueError(f"{_place(node)} is of the domain {node.domain!r}, which fastnn "
+                                 "does not know")
+
+    def fold(self, node):
+        """Weights that are turned, renamed or cast in the graph."""
+        turned = node.op_type == "Transpose" or self.passes(node)
+        if turned and node.input and node.input[0] in self.constants:
+            value = self.constants[node.input[0]]
+            if node.op_type == "Transpose":
+                value = value.transpose(self.attributes(node).get("perm"))
+            self.constants[node.output[0]] = value
+
+    def attributes(self, node):
+        found = {}
+        for item in node.attribute:
+            if item.name in ("value_float", "value_int"):
+                found["value"] = np.array(item.f if item.name == "value_float" else item.i)
+            elif item.name in ("value_floats", "value_ints"):
+                found["value"] = np.array(item.floats or item.ints)
+            else:  # the kinds of AttributeProto that the nodes below have
+                found[item.name] = {1: lambda a: a.f, 2: lambda a: a.i,
+                                    3: lambda a: a.s.decode(), 4: lambda a: self.to_array(a.t),
+                                    6: lambda a: list(a.floats), 7: lambda a: list(a.ints)
+                                    }.get(item.type, lambda a: None)(item)
+        return found
+
+    def choose(self, graph, output):
+        names = [item.name for item in graph.output]
+        if output is not None:
+            if output not in names and output not in self.made_by:
+                raise ValueError(f"output={output!r} is not in the graph, which has "
+                                 f"{', '.join(names)}")
+            return output
+        if len(names) == 1:
+            return names[0]
+        likely = [name for name in names if "probabilit" in name]
+        if len(likely) != 1:
+            raise ValueError(f"the graph has outputs {', '.join(names)}; output= must name one")
+        return likely[0]
+
+    def positive_class(self, name):
+        """Past what a classifier makes of its outputs: p of the pair (1 - p, p)."""
+        node = self.made_by.get(name)
+        while node is not None and self.passes(node) and node.op_type != "Dropout":
+            name = node.input[0]
+            node = self.made_by.get(name)
+        if node is not None and node.op_type == "Concat" and len(node.input) == 2 and (
+                self.attributes(node).get("axis") in (1, -1)):
+            other = self.made_by.get(node.input[0])
+            if other is not None and other.op_type == "Sub" and other.input[1] == node.input[1]:
+                one = self.constants.get(other.input[0])
+                if one is not None and np.all(one == 1):
+                    self.is_pair = True
+                    return node.input[1]
+        return name
+
+    def ancestors(self, graph):
+        wanted, kept = {self.output}, []
+        for node in reversed(graph.node):
+            if wanted & set(node.output) and node.output[0] not in self.constants:
+                kept.append(node)
+                wanted |= set(node.input)
+        return kept[::-1]
+
+    def passes(self, node):
+        """Whether a prediction in floats does not see the node."""
+        if node.op_type == "Cast":
+            return self.attributes(node).get("to") in FLOATS
+        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+            training = self.constants.get(node.input[2])
+            return training is not None and not training.any()
+        return node.op_type in PASSED
+
+    def consumers(self, name):
+        return [node for node in self.nodes if name in node.input]
+
+    def walk(self, chain):
+        """From the input to the output."""
+        name, shift, factor = self.input, 0.0, 1.0  # the first layer takes factor x + shift
+        while name != self.output:
+            nodes = self.consumers(name)
+            if not nodes:
+                raise ValueError(f"nothing leads from {name!r} to {self.output!r}")
+            node = nodes[0]
+            if self.whole and node.op_type in (*ELEMENTWISE, "Gemm", "MatMul") and (
+                    node.op_type != "Cast"):
+                raise ValueError(f"{_place(node)} computes in integers; they must be cast first")
+            self.whole = self.whole and node.op_type != "Cast"
+            if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
+                name = node.output[0]
+            elif len(nodes) == 1 and node.op_type in ("Gemm", "MatMul"):
+                w, b = self.product(node, name)
+                if not chain.weights:
+                    w, b = self.folded(w, b, shift, factor)
+                chain.dense(w, b, _place(node))
+                name = node.output[0]
+            elif len(nodes) == 1 and chain.weights and self.is_bias(node, name, chain):
+                other = self.row_of(*(key for key in node.input if key != name))
+                chain.biases[-1] = chain.biases[-1] + (-other if node.op_type == "Sub" else other)
+                name = node.output[0]
+            elif len(nodes) == 1 and node.op_type == "Softmax":
+                axis = self.attributes(node).get("axis", -1)
+                if axis not in (-1, 1):
+                    raise ValueError(f"{_place(node)} has axis={axis}, must be the last")
+                chain.activation("softmax", _place(node))
+                name = node.output[0]
+            elif len(nodes) == 1 and not chain.weights and node.op_type == "Scaler":
+                settings = self.attributes(node)
+                scale, offset = (np.array(settings[key]) for key in ("scale", "offset"))
+                name, shift, factor = node.output[0], (shift - offset) * scale, factor * scale
+            elif len(nodes) == 1 and not chain.weights and self.is_affine(node):
+                name, shift, factor = self.affine(node, name, shift, factor)
+            else:
+                name = self.activation(chain, name)
+        if chain.weights:
+            self.check_ends(chain)
+
+    def check_ends(self, chain):
+        """That a row of the graph is a row of the network, at both ends."""
+        n_in, n_out = len(chain.weights[0]), len(chain.biases[-1])
+        if self.row and None not in self.row and math.prod(self.row) != n_in:
+            raise ValueError(f"the graph's input {self.input!r} has rows of shape "
+                             f"{tuple(self.row)}, its first layer has {n_in} inputs")
+        if self.is_pair and n_out != 1:
+            raise ValueError(f"{_place(self.made_by[self.output])} has {n_out} columns, where a "
+                             "pair 1 - p, p is made of one")
+
+    def keeps_rows(self, node, chain):
+        """Whether a change of shape leaves rows as they are."""
+        if node.op_type in SHAPES and not chain.weights:
+            return node.op_type != "Flatten" or self.attributes(node).get("axis", 1) in (1, -1)
+        shape = self.constants.get(node.input[-1])
+        return node.op_type == "Reshape" and shape is not None and (
+            shape.tolist() == [-1, len(chain.biases[-1])])
+
+    def product(self, node, name):
+        """Weights and bias."""
+        place, weights = _place(node), self.constants.get(node.input[1])
+        if node.input[0] != name or weights is None:
+            raise ValueError(f"{place} does not multiply by constant weights")
+        settings = self.attributes(node)
+        if settings.get("transA", 0):
+            raise ValueError(f"{place} has transA=1, must be 0")
+        w = weights.T if settings.get("transB", 0) else weights
+        w = w * w.dtype.type(settings.get("alpha", 1.0))
+        if len(node.input) < 3 or not node.input[2]:
+            return w, None
+        bias = self.row_of(node.input[2])
+        if bias is None:
+            raise ValueError(f"{place} has a bias that is not a constant row")
+        bias = bias * bias.dtype.type(settings.get("beta", 1.0))
+        return w, np.broadcast_to(bias, w.shape[-1:])
+
+    def row_of(self, key):
+        """A constant that is the same for every row, (n,) or (1,); else None."""
+        constant = self.constants.get(key)
+        if constant is None or constant.size != (constant.shape or (1,))[-1]:
+            return None
+        return constant.reshape(-1)
+
+    def is_bias(self, node, name, chain):
+        """Whether a node adds a constant to a layer that has no activation yet."""
+        if chain.activations[-1] is not None or node.op_type not in ("Add", "Sub"):
+            return False
+        if node.op_type == "Sub" and node.input[0] != name:
+            return False
+        rows = [self.row_of(key) for key in node.input if key != name]
+        return len(rows) == 1 and rows[0] is not None and (
+            rows[0].size in (1, len(chain.biases[-1])))
+
+    def is_affine(self, node):
+        return node.op_type in ("Add", "Sub", "Mul", "Div") and any(
+            self.row_of(key) is not None for key in node.input)
+
+    def affine(self, node, name, shift, factor):
+        """factor x + shift after one more node."""
+        left = node.input[0] == name
+        other = self.row_of(node.input[1 if left else 0]).astype(np.float64)
+        if node.op_type == "Mul":
+            return node.output[0], shift * other, factor * other
+        if node.op_type == "Div" and left:
+            return node.output[0], shift / other, factor / other
+        if node.op_type == "Add":
+            return node.output[0], shift + other, factor
+        if node.op_type == "Sub":
+            sign = 1 if left else -1
+            return node.output[0], sign * (shift - other), sign * factor
+        raise ValueError(f"{_place(node)} divides by the inputs")
+
+    @staticmethod
+    def folded(w, b, shift, factor):
+        """The layer of factor x + shift as one of x; in float64 where what was small beside a large
+        shift would be lost."""
+        wide = w.astype(np.float64)
+        shift = np.broadcast_to(shift, w.shape[:1])
+        factor = np.broadcast_to(factor, w.shape[:1])
+        if not shift.any() and (factor == 1).all():
+            return w, b
+        bias = shift @ wide + (0 if b is None else b)
+        dtype = np.float64 if shift.any() else w.dtype
+        return (factor[:, None] * wide).astype(dtype), bias.astype(dtype)
+
+    def activation(self, chain, start):
+        """The elementwise nodes from ``start`` on, recognised by their values."""
+        values, region = {start: POINTS}, []
+        with np.errstate(all="ignore"):
+            for node in self.nodes:
+                if self.inside(node, values):
+                    inputs = [values[key] if key in values else self.scalar(key)
+                              for key in node.input]
+                    values[node.output[0]] = ELEMENTWISE[node.op_type](
+                        *inputs, **self.attributes(node))
+                    region.append(node)
+        if not region:
+            node = self.consumers(start)[0]
+            raise ValueError(f"{_place(node)} has no counterpart in fastnn")
+        inner = {id(node) for node in region}
+        ends = [key for key in values if key == self.output
+                or any(id(node) not in inner for node in self.consumers(key))]
+        if len(ends) != 1 or ends[0] == start:
+            raise ValueError(f"{_place(self.consumers(start)[0])} begins a branch; the layers must "
+                             "be a chain")
+        kinds = " ".join(node.op_type for node in region)
+        name = _recognised(np.asarray(values[ends[0]], np.float64))
+        if name is None:
+            raise ValueError(f"{_place(region[0])} and what follows ({kinds}) is none of fastnn's "
+                             f"activations: {', '.join(_kernels.ACTIVATIONS)}")
+        chain.activation(name, _place(region[0]))
+        return ends[0]
+
+    def inside(self, node, values):
+        if node.op_type not in ELEMENTWISE or node.op_type == "Cast" and not self.passes(node):
+            return False
+        keys = [key for key in node.input if key]
+        return any(key in values for key in keys) and all(
+            key in values or self.scalar(key) is not None for key in keys)
+
+    def scalar(self, key):
+        constant = self.constants.get(key)
+        if constant is None or constant.size != 1 or constant.ndim > 2:
+            return None
+        return float(constant.reshape(()))
+
+
+def _recognised(values):
+    """The activation that has these values at `POINTS`, or None."""
+    for name in _kernels.ACTIVATIONS:
+        net = MLP((1, 1), output=name, dtype="float64", random_state=0, initializer="zeros")
+        net.weights[0][:] = 1
+        own = net.predict(POINTS[:, None])[:, 0]
+        # constants of the graph are float32; log(1 + exp(z)) and the like overflow, ours do not
+        overflow = (abs(POINTS) > EXTREME) & ~np.isfinite(values)
+        if (np.isclose(values, own, rtol=2e-6, atol=1e-7) | overflow).all():
+            return name
+    return None

@@ -1,0 +1,104 @@
+"""Models from files: the one room that makes objects of what files say."""
+
+import os
+
+from fastnn.core import validation
+from fastnn.files import container
+from fastnn.files.model_parts import (
+    ERRORS,
+    KEYS,
+    expected_arrays,
+    known,
+    read_labels_and_names,
+    read_spec,
+)
+from fastnn.files.plain import from_plain
+from fastnn.mlp import MLP
+from fastnn.prediction.predictor import Predictor
+from fastnn.prediction.scaler import Scaler
+
+__all__ = ["describe", "load"]
+
+
+def load(path, *, predictor=False, max_bytes=container.MAX_BYTES):
+    """Return the model that `save` of an `MLP`, of an estimator or of a `Predictor` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    predictor : bool, default=False
+        Whether to return a `Predictor` in any case, so that scikit-learn is not imported.
+    max_bytes : int, default=2**30
+        Larger files are refused. Who saves a larger one needs the argument, too.
+
+    Returns
+    -------
+    MLP, MLPClassifier, MLPRegressor or Predictor
+        What was saved; a `Predictor` for a file with a scaler or class names of its own, and for an
+        estimator where there is no scikit-learn.
+
+    Raises
+    ------
+    ModelFormatError
+        When the file is not such a file, was changed, or needs a newer fastnn.
+    FileNotFoundError
+    """
+    model, settings, _ = describe(path, max_bytes)
+    if predictor:
+        return model
+    plain = model.scaler is None and model.table is None
+    if plain and "estimator" in settings:
+        try:
+            return _estimator(model, settings["estimator"])
+        except ERRORS as error:
+            raise _not_a_model(path, error) from None
+    if plain and model.task == "outputs" and model.feature_names_in_ is None:
+        return model.net
+    return model
+
+
+def describe(path, max_bytes=container.MAX_BYTES):
+    """Return the predictor of a file, its settings, and versions and checksum of the file."""
+    arrays, settings, header = container.read(path, expected_arrays, max_bytes)
+    try:
+        return _predictor(arrays, settings, container.is_newer(header)), settings, header
+    except ERRORS as error:
+        raise _not_a_model(path, error) from None
+
+
+def _not_a_model(path, error):
+    return container.ModelFormatError(f"{os.fspath(path)!r} is not a model of fastnn: {error}")
+
+
+def _predictor(arrays, settings, newer):
+    settings = known(settings, KEYS, newer)
+    scaler = table = None
+    if "limits" in settings:
+        limits = settings["limits"]
+        if limits is not None and not isinstance(limits, list):
+            raise ValueError("limits must be a list")
+        scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), limits)
+    if "table" in settings:
+        from fastnn.tables.encoder import TableEncoder
+
+        table = TableEncoder.from_settings(settings["table"])
+    spec, initializer = read_spec(settings["net"], newer)
+    classes, names = read_labels_and_names(settings, spec.n_out)
+    net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
+                 initializer="zeros", random_state=0)
+    net.initializer = initializer
+    net.set_weights(list(arrays.values()))
+    return Predictor(net, settings["task"], scaler=scaler, feature_names=names, table=table,
+                     classes=classes)
+
+
+def _estimator(model, parts):
+    try:
+        from fastnn import estimators
+    except ImportError:  # no scikit-learn, or one that is too old
+        return model
+    if not isinstance(parts, dict) or parts.keys() != {"class", "params", "fitted"}:
+        raise ValueError("estimator must hold class, params and fitted")
+    name = validation.check_name("class", parts["class"], tuple(estimators.__all__))
+    return getattr(estimators, name)._from_file(
+        model, from_plain(parts["params"], tuple), from_plain(parts["fitted"], list))

@@ -1,0 +1,37 @@
+"""Initial weights. Biases start at 0 unless said otherwise."""
+
+import math
+
+import numpy as np
+
+# name -> (distribution, variance of a weight, from fan_in and fan_out)
+INITIALIZERS = {
+    # Glorot & Bengio 2010
+    "glorot_uniform": ("uniform", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    "glorot_normal": ("normal", lambda fan_in, fan_out: 2 / (fan_in + fan_out)),
+    # He et al. 2015
+    "he_uniform": ("uniform", lambda fan_in, fan_out: 2 / fan_in),
+    "he_normal": ("normal", lambda fan_in, fan_out: 2 / fan_in),
+    "normal": ("normal", lambda fan_in, fan_out: 0.05**2),
+    "zeros": ("uniform", lambda fan_in, fan_out: 0.0),
+}
+
+
+def initialize(name, weights, rng):
+    """Fill the weight matrices, drawing in float64 layer by layer.
+
+    Parameters
+    ----------
+    name : str
+        A key of `INITIALIZERS`.
+    weights : list of arrays (n_in, n_out)
+    rng : numpy.random.Generator
+    """
+    distribution, variance = INITIALIZERS[name]
+    for w in weights:
+        spread = math.sqrt(variance(*w.shape))
+        if distribution == "normal":
+            w[:] = rng.normal(0.0, spread, w.shape)
+        else:
+            bound = math.sqrt(3.0) * spread
+            w[:] = rng.uniform(-bound, bound, w.shape) if bound else np.zeros(w.shape)

@@ -1,0 +1,122 @@
+"""From layers to operations: what the compiled loops go through, one after the other.
+
+An operation reads the value of an earlier one (its ``source``), computes z, and applies an
+activation and dropout to it: layers that only do that are fused into the operation before them, so
+dense + bias + relu stays one. A kind of operation has one row in `PARAMETERS`, one case in each
+compiled loop, and one writer in each exporter.
+"""
+
+from typing import NamedTuple
+
+from fastnn.network.spec import Activation, Dense, Dropout, LayerNorm, Residual
+
+INPUT = -1  # as a source: the inputs of the network
+
+# What training and prediction decide alike: rows of a W of so many bytes make a product walk from
+# page to page, and up to this width all values fit feature-major (see training/plan.py).
+PACKED_BYTES = 4096
+WIDEST_FEATURE_MAJOR = 128
+
+# kind -> (name, shape, decay) of each of its blocks of parameters; decay: whether L2 acts on it
+PARAMETERS = {
+    "dense": lambda op: (("weight", (op.n_in, op.n_out), True), ("bias", (op.n_out,), False)),
+    "layer_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False)),
+    "copy": lambda op: (),
+    "add": lambda op: (),
+}
+
+
+class Op(NamedTuple):
+    """One operation: z from the value of ``source``, then activation, then dropout.
+
+    ==========  ===========================================
+    kind        z
+    ==========  ===========================================
+    dense       x W + b
+    layer_norm  gain (x - mean) / sqrt(variance + eps) + bias
+    copy        x: activation or dropout on its own
+    add         x + the value of ``other``
+    ==========  ===========================================
+    """
+
+    kind: str
+    n_in: int
+    n_out: int
+    source: int             # number of the operation that is read, or INPUT
+    other: int = INPUT      # of an add
+    activation: str = "identity"
+    dropout: float = 0.0
+    eps: float = 0.0
+
+
+def lower(spec):
+    """Return the operations of a network, a tuple of `Op`. The last one has the output's
+    activation, and no dropout."""
+    ops = []
+    _lower_layers(ops, spec.layers, INPUT, spec.n_in, joint=True)
+    last = ops[-1]
+    if last.activation != "identity" or last.dropout:
+        ops.append(Op("copy", last.n_out, last.n_out, len(ops) - 1, activation=spec.output))
+    else:
+        ops[-1] = last._replace(activation=spec.output)
+    return tuple(ops)
+
+
+def _lower_layers(ops, layers, source, width, joint):
+    """Append the operations of some layers; return the last one's number and its width.
+
+    ``joint``: whether the value of ``source`` may be changed, as nobody else reads it.
+    """
+    for layer in layers:
+        if isinstance(layer, Dense):
+            ops.append(Op("dense", width, layer.units, source, activation=layer.activation))
+            width = layer.units
+        elif isinstance(layer, LayerNorm):
+            ops.append(Op("layer_norm", width, width, source, eps=layer.eps))
+        elif isinstance(layer, Residual):
+            inner, _ = _lower_layers(ops, layer.layers, source, width, joint=False)
+            ops.append(Op("add", width, width, inner, other=source))
+        else:
+            _append_tail(ops, layer, source, width, joint)
+        source, joint = len(ops) - 1, True
+    return source, width
+
+
+def _append_tail(ops, layer, source, width, joint):
+    """Fuse an activation or dropout into the operation before it, where that has room for it."""
+    fits = joint and source != INPUT
+    if isinstance(layer, Activation):
+        if layer.name == "identity" and fits:
+            return
+        if fits and ops[-1].activation == "identity" and not ops[-1].dropout:
+            ops[-1] = ops[-1]._replace(activation=layer.name)
+        else:
+            ops.append(Op("copy", width, width, source, activation=layer.name))
+    elif isinstance(layer, Dropout):
+        if not layer.rate and fits:
+            return
+        if fits and not ops[-1].dropout:
+            ops[-1] = ops[-1]._replace(dropout=layer.rate)
+        else:
+            ops.append(Op("copy", width, width, source, dropout=layer.rate))
+
+
+def is_dense_chain(ops):
+    """Whether each operation is dense and reads the one before it."""
+    return all(op.kind == "dense" and op.source == i - 1 for i, op in enumerate(ops))
+
+
+def slots(ops):
+    """Return for each operation the buffer that takes its value in a prediction: a number that no
+    value which is still to be read has."""
+    last_read = {}
+    for i, op in enumerate(ops):
+        last_read[op.source] = i
+        if op.kind == "add":
+            last_read[op.other] = max(i, last_read.get(op.other, i))
+    taken, found = {}, []
+    for i, _ in enumerate(ops):
+        in_use = {slot for value, slot in taken.items() if last_read.get(value, -1) >= i}
+        found.append(next(slot for slot in range(len(ops) + 1) if slot not in in_use))
+        taken[i] = found[i]
+    return found

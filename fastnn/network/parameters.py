@@ -1,0 +1,145 @@
+"""Where the parameters of a network lie in one flat vector, as named blocks."""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
+from fastnn.network.lowering import PARAMETERS, lower
+
+
+class Block(NamedTuple):
+    """Parameters of one kind and one operation."""
+
+    name: str              # such as "layers.0.weight"
+    op: int                # number of the operation
+    kind: str              # weight, bias or gain
+    shape: tuple
+    at: int                # place of the first one
+    decay: bool            # whether L2 acts on it
+    group: int = 0         # of parameters with settings of their own
+    trainable: bool = True
+
+    @property
+    def size(self):
+        """Number of parameters."""
+        return int(np.prod(self.shape))
+
+
+class ParameterLayout:
+    """Where the blocks of all operations lie in one flat vector.
+
+    The blocks of an operation follow each other, W (n_in, n_out) row by row before its bias; each
+    operation starts on a cache line. The gaps hold zeros and stay zero.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+
+    Attributes
+    ----------
+    spec : NetworkSpec
+    ops : tuple of Op
+    blocks : tuple of Block
+    sizes : tuple of int
+        Units of the input and of each dense operation.
+    size : int
+        Elements of a flat vector.
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, spec):
+        self.spec, self.ops = spec, lower(spec)
+        self.sizes = spec.sizes
+        self.dtype = np.dtype(spec.dtype)
+        per_line = ALIGNMENT // self.dtype.itemsize
+        blocks, end, number = [], 0, 0
+        for i, op in enumerate(self.ops):
+            rows = PARAMETERS[op.kind](op)
+            end = -(-end // per_line) * per_line if rows else end
+            for kind, shape, decay in rows:
+                blocks.append(Block(f"layers.{number}.{kind}", i, kind, shape, end, decay))
+                end += blocks[-1].size
+            number += bool(rows)
+        self.blocks = tuple(blocks)
+        self.size = end
+
+    def __reduce__(self):
+        return ParameterLayout, (self.spec,)
+
+    def allocate(self):
+        """Return a zeroed flat vector of ``size`` elements."""
+        return aligned_zeros(self.size, self.dtype)
+
+    def copy(self, flat):
+        """Return an aligned copy of a flat vector."""
+        fresh = aligned_empty(self.size, self.dtype)
+        fresh[:] = flat
+        return fresh
+
+    def views(self, flat):
+        """Return a view of each block in a flat vector, in their order."""
+        found = []
+        for block in self.blocks:
+            found.append(flat[block.at:block.at + block.size].reshape(block.shape))
+        return found
+
+    def weights_and_biases(self, flat):
+        """Return two tuples of views: weights (n_in, n_out) and biases (n_out,) of the dense
+        operations."""
+        weights, biases = [], []
+        for block, view in zip(self.blocks, self.views(flat), strict=True):
+            if self.ops[block.op].kind == "dense":
+                (weights if block.kind == "weight" else biases).append(view)
+        return tuple(weights), tuple(biases)
+
+    def offsets(self, op):
+        """Return where the blocks of an operation begin, in their order."""
+        return [block.at for block in self.blocks if block.op == op]
+
+    @property
+    def n_parameters(self):
+        """Number of parameters, without the gaps."""
+        return self.spec.n_parameters
+
+    @property
+    def training_flops(self):
+        """Floating-point operations of one row's training step: the gradient with respect to the
+        input of the network is not needed."""
+        products = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
+        return 4 * products[0] + 6 * sum(products[1:])
+
+    def chunks(self, size, rows):
+        """Return pieces of about ``size`` elements that cover all parameters: whole rows of a W, a
+        multiple of ``rows`` of them, or part of another block."""
+        pieces = []
+        for block in self.blocks:
+            if block.kind == "weight":
+                n_in, n_out = block.shape
+                step = max(1, size // (n_out * rows)) * rows
+                pieces += [Chunk(block.at + row * n_out, min(step, n_in - row) * n_out, block, row)
+                           for row in range(0, n_in, step)]
+            else:
+                pieces += [Chunk(block.at + at, min(size, block.size - at), block, 0)
+                           for at in range(0, block.size, size)]
+        return pieces
+
+
+class Chunk:
+    """Parameters that one thread updates in one go.
+
+    Attributes
+    ----------
+    at, size : int
+        Place of the first one, and how many.
+    block : Block
+        Whose they are.
+    row : int
+        The first one of W.
+    """
+
+    __slots__ = ("at", "block", "row", "size")
+
+    def __init__(self, at, size, block, row):
+        self.at, self.size, self.block, self.row = at, size, block, row

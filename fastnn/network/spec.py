@@ -1,0 +1,366 @@
+"""`NetworkSpec`: the one description of a network. Parameters, operations, files, exporters,
+importers and summaries all read it.
+
+A layer is one frozen class with its ``kind``, the name that files have for it. `LAYERS` lists them.
+"""
+
+from fastnn.core import validation
+
+__all__ = ["Activation", "Dense", "Dropout", "LayerNorm", "NetworkSpec", "Residual"]
+
+MAX_DEPTH = 16  # residual layers inside of each other
+NORMS = (None, "layer")
+
+
+class Frozen:
+    """Base of values that cannot be changed: compared, hashed and printed by their fields, which
+    are the ``__slots__``.
+
+    By hand: six frozen dataclasses took a tenth of the time that NumPy takes to be imported.
+    """
+
+    __slots__ = ()
+
+    def _set(self, **values):
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _values(self):
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be set: make another one")
+
+    def __delattr__(self, name):
+        raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted")
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self):
+        return hash((type(self).__name__, self._values()))
+
+    def __repr__(self):
+        values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({values})"
+
+    def __reduce__(self):
+        return type(self), self._values()
+
+
+class Layer(Frozen):
+    """Base of all layers."""
+
+    __slots__ = ()
+    kind: str
+
+    def to_plain(self):
+        """Return the layer as strings, numbers and lists."""
+        plain = {"kind": self.kind}
+        for name, value in zip(self.__slots__, self._values(), strict=True):
+            plain[name] = [layer.to_plain() for layer in value] if name == "layers" else value
+        return plain
+
+
+class Dense(Layer):
+    """A fully connected layer: f(x W + b), W of shape (n_in, units).
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str, default="identity"
+        Elementwise f, such as "relu".
+    """
+
+    __slots__ = ("units", "activation")
+    kind = "dense"
+
+    def __init__(self, units, activation="identity"):
+        self._set(units=validation.check_units("units", units),
+                  activation=validation.check_activation("activation", activation))
+
+
+class Activation(Layer):
+    """An elementwise function of its own, for places where no `Dense` layer has it.
+
+    Parameters
+    ----------
+    name : str
+        Such as "relu".
+    """
+
+    __slots__ = ("name",)
+    kind = "activation"
+
+    def __init__(self, name):
+        self._set(name=validation.check_activation("name", name))
+
+
+class LayerNorm(Layer):
+    """Layer normalisation (Ba, Kiros & Hinton 2016) of each row of its inputs.
+
+    gain (x - mean) / sqrt(variance + eps) + bias, mean and variance (over n) being those of the
+    row; gain and bias of shape (n,) are learned and start at 1 and 0.
+
+    Parameters
+    ----------
+    eps : float, default=1e-5
+        Added to the variance.
+    """
+
+    __slots__ = ("eps",)
+    kind = "layer_norm"
+
+    def __init__(self, eps=1e-5):
+        self._set(eps=validation.check_positive("eps", eps))
+
+
+class Dropout(Layer):
+    """Dropout (Srivastava et al. 2014): in training some units are set to 0 at random.
+
+    Parameters
+    ----------
+    rate : float in [0, 1)
+        Share of the units that are dropped; the rest is scaled by 1 / (1 - rate).
+    """
+
+    __slots__ = ("rate",)
+    kind = "dropout"
+
+    def __init__(self, rate):
+        self._set(rate=validation.check_fraction("rate", rate))
+
+
+class Residual(Layer):
+    """Layers whose inputs are added to their outputs: x + f(x) (He et al. 2016).
+
+    Parameters
+    ----------
+    layers : sequence of layers
+        The f, of as many outputs as inputs.
+    """
+
+    __slots__ = ("layers",)
+    kind = "residual"
+
+    def __init__(self, layers):
+        self._set(layers=_check_layers("layers of Residual", layers))
+        if depth(self.layers) >= MAX_DEPTH:
+            raise ValueError(f"Residual layers lie deeper in each other than {MAX_DEPTH}")
+
+
+LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, Dropout, Residual)}
+
+
+class NetworkSpec(Frozen):
+    """What a network is; frozen.
+
+    Parameters
+    ----------
+    n_in : int
+        Number of inputs.
+    layers : sequence of layers
+        At least one `Dense`.
+    output : str, default="identity"
+        What becomes of the last layer's values: softmax, or an elementwise activation.
+    dtype : {"float32", "float64"}, default="float32"
+    """
+
+    __slots__ = ("n_in", "layers", "output", "dtype")
+
+    def __init__(self, n_in, layers, output="identity", dtype="float32"):
+        self._set(n_in=validation.check_units("n_in", n_in),
+                  layers=_check_layers("layers", layers), output=validation.check_output(output),
+                  dtype=validation.check_dtype(dtype).name)
+        _width_after(self.layers, self.n_in)
+        if not any(isinstance(layer, Dense) for layer in flat(self.layers)):
+            raise ValueError("layers must hold a Dense layer")
+        validation.check_n_parameters(self.n_parameters, self)
+
+    @classmethod
+    def chain(cls, sizes, activation="relu", output="identity", *, dtype="float32", dropout=0.0,
+              norm=None, residual=False):
+        """Return the description of hidden layers one after the other.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Units of the input, the hidden layers and the output.
+        activation : str or sequence of str, default="relu"
+            Of the hidden layers, one for all or one each.
+        output : str, default="identity"
+        dtype : {"float32", "float64"}, default="float32"
+        dropout : float or sequence of float, default=0.0
+            Of the hidden layers, one rate for all or one each.
+        norm : {None, "layer"}, default=None
+            "layer" normalises x W + b of each hidden layer, before its activation.
+        residual : bool, default=False
+            Whether the input of a hidden layer is added to its output where both are as wide.
+        """
+        sizes = validation.check_sizes(sizes)
+        n_hidden = len(sizes) - 2
+        names = validation.per_hidden_layer(
+            "activation", activation, n_hidden, validation.check_activation)
+        rates = validation.per_hidden_layer("dropout", dropout, n_hidden, validation.check_fraction)
+        if norm not in NORMS:
+            raise ValueError(f"norm={norm!r} must be None or 'layer'")
+        residual = validation.check_flag("residual", residual)
+        layers, n_in = [], sizes[0]
+        for units, name, rate in zip(sizes[1:-1], names, rates, strict=True):
+            hidden = [Dense(units, name)]
+            if norm == "layer":
+                hidden = [Dense(units), LayerNorm(), Activation(name)]
+            if rate:
+                hidden.append(Dropout(rate))
+            layers += [Residual(hidden)] if residual and units == n_in else hidden
+            n_in = units
+        return cls(sizes[0], (*layers, Dense(sizes[-1])), output, dtype)
+
+    # ---- what it says ----
+
+    @property
+    def sizes(self):
+        """Units of the input and of each `Dense` layer."""
+        return (self.n_in, *(layer.units for layer in flat(self.layers)
+                             if isinstance(layer, Dense)))
+
+    @property
+    def n_out(self):
+        """Number of outputs."""
+        return self.sizes[-1]
+
+    @property
+    def activations(self):
+        """Names of the activations of the hidden layers: what each `Dense` layer but the last
+        has, or what comes between it and the next one."""
+        found = []
+        for layer in flat(self.layers):
+            if isinstance(layer, Dense):
+                found.append(layer.activation)
+            elif isinstance(layer, Activation) and found:
+                found[-1] = layer.name
+        return tuple(found[:-1])
+
+    @property
+    def dropout(self):
+        """Rates of the hidden layers: what comes after each `Dense` layer but the last."""
+        found = []
+        for layer in flat(self.layers):
+            if isinstance(layer, Dense):
+                found.append(0.0)
+            elif isinstance(layer, Dropout) and found:
+                found[-1] = layer.rate
+        return tuple(found[:-1])
+
+    @property
+    def n_parameters(self):
+        """Number of weights, biases and gains."""
+        total, width = 0, self.n_in
+        for layer in flat(self.layers):
+            if isinstance(layer, Dense):
+                total += (width + 1) * layer.units
+                width = layer.units
+            elif isinstance(layer, LayerNorm):
+                total += 2 * width
+        return total
+
+    @property
+    def is_chain(self):
+        """Whether sizes, activations, dropout and output say all: `Dense` layers, each with an
+        activation and at most a `Dropout` after it, and a last one with neither."""
+        return self == NetworkSpec.chain(self.sizes, self.activations, self.output,
+                                         dtype=self.dtype, dropout=self.dropout)
+
+    @property
+    def needs(self):
+        """Names of what a reader of files must know beside chains of `Dense` layers."""
+        if self.is_chain:
+            return ()
+        return tuple(sorted({"layers", *(layer.kind for layer in flat(self.layers, inside=False))}
+                            - {"dense"}))
+
+    def __str__(self):
+        return "-".join(map(str, self.sizes))
+
+    # ---- plain values ----
+
+    def to_plain(self):
+        """Return strings, numbers and lists from which `from_plain` makes the same."""
+        return {"n_in": self.n_in, "layers": [layer.to_plain() for layer in self.layers],
+                "output": self.output, "dtype": self.dtype}
+
+    @classmethod
+    def from_plain(cls, plain):
+        """Return the description that these values say.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            When they do not describe a network.
+        """
+        if not isinstance(plain, dict) or plain.keys() != {"n_in", "layers", "output", "dtype"}:
+            raise ValueError("a network is described by n_in, layers, output and dtype")
+        return cls(plain["n_in"], _layers_from_plain(plain["layers"]), plain["output"],
+                   plain["dtype"])
+
+
+def flat(layers, inside=True):
+    """Yield the layers in their order, those in a `Residual` after it; it itself is left out where
+    ``inside``."""
+    for layer in layers:
+        if isinstance(layer, Residual):
+            if not inside:
+                yield layer
+            yield from flat(layer.layers, inside)
+        else:
+            yield layer
+
+
+def depth(layers):
+    """Return how many `Residual` layers lie in each other at most."""
+    return max((1 + depth(layer.layers) for layer in layers if isinstance(layer, Residual)),
+               default=0)
+
+
+def _width_after(layers, width):
+    """Return the number of outputs; raise where a `Residual` changes the width."""
+    for layer in layers:
+        if isinstance(layer, Dense):
+            width = layer.units
+        elif isinstance(layer, Residual):
+            inner = _width_after(layer.layers, width)
+            if inner != width:
+                raise ValueError(f"a Residual of {width} inputs has {inner} outputs, must have "
+                                 f"{width}")
+    return width
+
+
+def _check_layers(name, layers):
+    if isinstance(layers, Layer) or not hasattr(layers, "__iter__"):
+        raise TypeError(f"{name} must be a sequence of layers, such as [fastnn.Dense(10)]")
+    layers = tuple(layers)
+    for i, layer in enumerate(layers):
+        if type(layer) not in LAYERS.values():
+            raise TypeError(f"{name}[{i}] is of type {type(layer).__name__}, must be one of: "
+                            f"{', '.join(known.__name__ for known in LAYERS.values())}")
+    if not layers:
+        raise ValueError(f"{name} must hold at least one layer")
+    return layers
+
+
+def _layers_from_plain(plain, level=0):
+    if not isinstance(plain, list) or level > MAX_DEPTH:
+        raise ValueError("layers must be a list, not too deep")
+    found = []
+    for item in plain:
+        if not isinstance(item, dict) or item.get("kind") not in LAYERS:
+            raise ValueError("a layer is described by its kind and its settings")
+        settings = {key: value for key, value in item.items() if key != "kind"}
+        layer = LAYERS[item["kind"]]
+        if settings.keys() != set(layer.__slots__):
+            raise ValueError(f"a layer of kind {layer.kind!r} has settings {sorted(settings)}")
+        if "layers" in settings:
+            settings["layers"] = _layers_from_plain(settings["layers"], level + 1)
+        found.append(layer(**settings))
+    return tuple(found)

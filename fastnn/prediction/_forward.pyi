@@ -1,0 +1,31 @@
+from typing import Any, final
+
+from numpy.typing import NDArray
+
+from fastnn.network.parameters import ParameterLayout
+
+@final
+class Snapshot:
+    @property
+    def parameters(self) -> NDArray[Any]: ...
+    @property
+    def layout(self) -> ParameterLayout: ...
+    @property
+    def epochs_done(self) -> int: ...
+    def __new__(
+        cls,
+        layout: ParameterLayout,
+        parameters: NDArray[Any],
+        epochs_done: int = 0,
+        n_ops: int | None = None,
+    ) -> Snapshot: ...
+    def accepts(self, X: object, writes: bool = False) -> bool: ...
+    def predict(self, x: NDArray[Any], out: NDArray[Any] | None, threads: int) -> NDArray[Any]: ...
+
+def scale_rows(
+    x: NDArray[Any],
+    mean: NDArray[Any],
+    scale: NDArray[Any],
+    limits: tuple[float, float] | None,
+    to_double: bool,
+) -> NDArray[Any]: ...

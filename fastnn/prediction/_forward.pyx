@@ -1,0 +1,399 @@
+"""Forward only, for any number of callers at once; no SciPy, no lock.
+
+A `Snapshot` never changes: a fit publishes a new one. Scratch is taken per call, and rows are
+worked on in blocks whose values stay in the cache. Products are the native ones, so the answer for
+a row does not depend on the rows beside it or on the number of threads.
+"""
+
+cimport cython
+cimport numpy as cnp
+from cython.parallel cimport prange
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from fastnn.core._kernels cimport (
+    FNN_ACT_identity,
+    FNN_ACT_relu,
+    FNN_OUTPUT_SOFTMAX,
+    add_rows,
+    bias_activate,
+    fnn_product,
+    kernels,
+    layer_norm_rows,
+    pack_rows,
+    panel_columns,
+    real,
+    row_major_product,
+    run_product,
+    softmax_rows,
+    transpose,
+)
+from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
+from fastnn.core._team cimport (
+    fnn_after_keeping_subnormals,
+    fnn_keep_subnormals,
+    fnn_team_rank,
+)
+
+import numpy as np
+
+from fastnn.core import _kernels
+from fastnn.core.threads import team_size
+from fastnn.network.lowering import PACKED_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain, slots
+
+cnp.import_array()
+
+cdef enum:
+    BLOCK_ROWS = 96            # a multiple of the tile heights
+    LANE_ROWS = 64             # rows of a block in the lanes: whole tiles
+    FEWEST_LANES = 16          # below, transposing costs more than idle lanes
+    PACKING_ROWS = 480         # below, packing W costs more than it brings
+    FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
+    WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
+    WATCHED_SIZE = 1 << 20     # so many elements are scaled between two looks for it
+
+cdef enum OpKind:
+    DENSE
+    LAYER_NORM
+    COPY
+    ADD
+
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
+
+# see network/lowering.py
+cdef struct Op:
+    OpKind kind
+    ptrdiff_t n_in
+    ptrdiff_t n_out
+    ptrdiff_t w                # offset of W (n_in, n_out), or of the gain, in the flat vector
+    ptrdiff_t b                # offset of b (n_out,)
+    int activation             # index of the elementwise one, or FNN_OUTPUT_SOFTMAX
+    double eps                 # LAYER_NORM
+    int source                 # number of the op that is read, -1: X
+    int other                  # ADD: of the other one
+    int slot                   # buffer of its value
+
+
+@cython.final
+cdef class Snapshot:
+    """Parameters of one moment with the operations that read them.
+
+    Parameters
+    ----------
+    layout : ParameterLayout
+    parameters : flat array of the layout
+        Kept, not copied.
+    epochs_done : int
+        Epochs that led to them. Here, so that whoever takes a snapshot has both of one moment.
+    n_ops : int or None
+        Stop after so many operations; their value is the output.
+    """
+
+    cdef readonly cnp.ndarray parameters
+    cdef readonly object layout
+    cdef readonly object epochs_done
+    cdef int type_num
+    cdef bint is_double
+    cdef int n_ops
+    cdef Op* ops
+    cdef ptrdiff_t n_in
+    cdef ptrdiff_t n_out
+    cdef ptrdiff_t widest
+    cdef int n_slots
+    cdef bint narrow             # feature-major where there are rows enough
+    cdef ptrdiff_t block_rows
+    cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
+    cdef ptrdiff_t packed_size   # into so many elements
+    cdef double flops_per_row
+
+    def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
+        descriptions = layout.ops if n_ops is None else layout.ops[:n_ops]
+        cdef Op* op
+        cdef ptrdiff_t panel, widest = layout.spec.n_in
+        self.n_ops = len(descriptions)
+        self.ops = <Op*>malloc(self.n_ops * sizeof(Op))
+        if self.ops == NULL:
+            raise MemoryError
+        self.parameters = parameters
+        self.layout = layout
+        self.epochs_done = epochs_done
+        self.type_num = (<cnp.dtype>layout.dtype).type_num
+        self.is_double = layout.dtype == np.float64
+        self.n_in = layout.spec.n_in
+        self.flops_per_row = 2.0 * layout.n_parameters
+        panel = kernels.f64.panel if self.is_double else kernels.f32.panel
+        self.packed_from = PACKED_BYTES // layout.dtype.itemsize
+        self.n_slots = 2
+        offsets = {}
+        for block in layout.blocks:
+            offsets.setdefault(block.op, []).append(block.at)
+        numbers = slots(descriptions)
+        for i in range(self.n_ops):
+            description = descriptions[i]
+            op = &self.ops[i]
+            op.kind = OP_KINDS[description.kind]
+            op.n_in, op.n_out = description.n_in, description.n_out
+            op.w, op.b = offsets.get(i, (0, 0))
+            op.activation = _kernels.output_index(description.activation)
+            op.eps = description.eps
+            op.source, op.other = description.source, description.other
+            op.slot = numbers[i]
+            self.n_slots = max(self.n_slots, op.slot + 1)
+            self.widest = max(self.widest, op.n_out)
+            if op.kind == DENSE and op.n_out >= self.packed_from:
+                self.packed_size += op.n_in * ((op.n_out + panel - 1) // panel * panel)
+        self.n_out = self.ops[self.n_ops - 1].n_out
+        self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
+                       and is_dense_chain(descriptions))
+        self.block_rows = LANE_ROWS if self.narrow else BLOCK_ROWS
+
+    def __dealloc__(self):
+        free(self.ops)
+
+    cpdef bint accepts(self, X, bint writes=False):
+        """Return whether the compiled loop can read (or write) this array as it is: dtype, 2-D,
+        row-major, aligned, native byte order."""
+        if type(X) is not np.ndarray:
+            return False
+        cdef cnp.ndarray x = X
+        if x.ndim != 2 or x.descr.type_num != self.type_num:
+            return False
+        if writes:
+            return cnp.PyArray_ISCARRAY(x)
+        return cnp.PyArray_ISCARRAY_RO(x)
+
+    def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
+        """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
+        or a new array."""
+        cdef cnp.npy_intp[2] shape
+        cdef ptrdiff_t rows = x.shape[0]
+        if x.shape[1] != self.n_in:
+            raise ValueError(f"X has {x.shape[1]} columns, must have {self.n_in}")
+        if out is None:
+            shape[0], shape[1] = rows, self.n_out
+            out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
+        elif out.shape[0] != rows or out.shape[1] != self.n_out:
+            raise ValueError("out does not fit the rows and the outputs")
+        cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
+        cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
+        cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
+        if team > 1:
+            team = team_size(team)
+        cdef Watch watch
+        start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
+        cdef bint failed
+        if self.is_double:
+            failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),
+                                          <double*>cnp.PyArray_DATA(out), team, &watch)
+        else:
+            failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x),
+                                         <float*>cnp.PyArray_DATA(out), team, &watch)
+        if failed:
+            raise MemoryError
+        raise_if_stopped(&watch)
+        return out
+
+    cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team,
+                      Watch* watch) noexcept:
+        cdef ptrdiff_t block_rows = min(rows, self.block_rows)
+        cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
+                                     ) * max(block_rows, LANE_ROWS * self.narrow)
+        cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
+        cdef ptrdiff_t block
+        cdef real* scratch = NULL
+        cdef real* packed = NULL
+        if rows == 0:
+            return False
+        if self.n_ops > 1 or self.narrow:
+            scratch = <real*>malloc(team * per_thread * sizeof(real))
+            if scratch == NULL:
+                return True
+        if self.packed_size and rows >= PACKING_ROWS:
+            packed = <real*>malloc(self.packed_size * sizeof(real))
+            if packed == NULL:
+                free(scratch)
+                return True
+        with nogil:
+            if packed != NULL:
+                self.pack(packed)
+            if team == 1:
+                for block in range(n_blocks):
+                    self.forward_block(block, rows, x, out, packed, scratch, watch)
+            else:
+                for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
+                    self.forward_block(block, rows, x, out, packed,
+                                       scratch + fnn_team_rank() * per_thread, watch)
+        free(packed)
+        free(scratch)
+        return False
+
+    cdef void pack(self, real* packed) noexcept nogil:
+        """The W whose rows are pages apart, in panels."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef ptrdiff_t width = panel_columns(kernels, packed)
+        cdef Op* op
+        cdef int i
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            if op.kind == DENSE and op.n_out >= self.packed_from:
+                pack_rows(kernels, op.n_in, op.n_out, parameters + op.w, op.n_out, packed,
+                          op.n_in * width)
+                packed += (op.n_out + width - 1) // width * width * op.n_in
+
+    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
+                            const real* packed, real* scratch, Watch* watch) noexcept nogil:
+        """The rows of one block through all operations."""
+        if is_stopped(watch):
+            return
+        cdef uint64_t float_mode = fnn_keep_subnormals()
+        cdef ptrdiff_t first = block * self.block_rows
+        cdef ptrdiff_t rows = min(self.block_rows, all_rows - first)
+        x += first * self.n_in
+        out += first * self.n_out
+        if self.narrow and rows >= FEWEST_LANES:
+            self.feature_major(rows, x, out, scratch)
+        else:
+            self.row_major(rows, min(all_rows, self.block_rows), x, out, packed, scratch)
+        if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX:
+            softmax_rows(kernels, rows, self.n_out, out, out)
+        fnn_after_keeping_subnormals(float_mode)
+        if watch.on and fnn_team_rank() == 0:
+            look(watch)
+
+    cdef const real* value_of(self, int number, ptrdiff_t capacity, const real* x,
+                              const real* scratch) noexcept nogil:
+        """Value (rows, n) of an operation; of number -1 the inputs."""
+        if number < 0:
+            return x
+        return scratch + self.ops[number].slot * capacity * self.widest
+
+    cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, real* out,
+                        const real* packed, real* scratch) noexcept nogil:
+        """Row-major, the values in a few buffers by turns."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef ptrdiff_t width
+        cdef const real* a
+        cdef real* z
+        cdef Op* op
+        cdef fnn_product p
+        cdef int i
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            a = self.value_of(op.source, capacity, x, scratch)
+            z = out if i == self.n_ops - 1 else scratch + op.slot * capacity * self.widest
+            if op.kind == DENSE:
+                p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in,
+                                      parameters + op.w, op.n_out, z, op.n_out)
+                if packed != NULL and op.n_out >= self.packed_from:
+                    width = p.b_panel
+                    p.b, p.ldb, p.b_panel = packed, width, op.n_in * width
+                    packed += (op.n_out + width - 1) // width * width * op.n_in
+                p.bias = parameters + op.b
+                self.multiply(op, &p, rows * op.n_out, z)
+                continue
+            if op.kind == LAYER_NORM:
+                layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
+                                parameters + op.b, op.eps, z, op.n_out, <real*>NULL)
+            elif op.kind == ADD:
+                add_rows(kernels, rows, op.n_out, a, op.n_out,
+                         self.value_of(op.other, capacity, x, scratch), op.n_out, z, op.n_out)
+            else:
+                memcpy(z, a, rows * op.n_out * sizeof(real))
+            if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+                bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
+
+    cdef void feature_major(self, ptrdiff_t rows, const real* x, real* out,
+                            real* scratch) noexcept nogil:
+        """Feature-major, for narrow dense layers: the same chains, with a row in each lane."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef real* a = scratch + self.n_slots * LANE_ROWS * self.widest
+        cdef real* z = a
+        cdef ptrdiff_t lanes = (rows + FEWEST_LANES - 1) // FEWEST_LANES * FEWEST_LANES
+        cdef Op* op = &self.ops[0]
+        cdef fnn_product p
+        cdef int i
+        transpose(kernels, rows, self.n_in, x, self.n_in, <const ptrdiff_t*>NULL, a, lanes)
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            z = scratch + op.slot * LANE_ROWS * self.widest
+            p = row_major_product(kernels, op.n_out, rows, op.n_in, parameters + op.w, op.n_out, a,
+                                  lanes, z, lanes)
+            p.a_by_columns = p.bias_by_rows = True
+            p.bias = parameters + op.b
+            self.multiply(op, &p, op.n_out * lanes, z)
+            a = z
+        transpose(kernels, op.n_out, rows, z, lanes, <const ptrdiff_t*>NULL, out, op.n_out)
+
+    cdef void multiply(self, const Op* op, fnn_product* p, ptrdiff_t count,
+                       real* z) noexcept nogil:
+        """The product and an elementwise activation of the `count` elements at z."""
+        p.relu = op.activation == FNN_ACT_relu
+        run_product(kernels, p, z)
+        if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+            bias_activate(kernels, op.activation, 1, count, z, <const real*>NULL, z)
+
+
+def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray scale not None,
+               limits, bint to_double):
+    """Return (x - mean) / scale in double precision, cut off at the limits (low, high) where they
+    are not None, as a new row-major array.
+
+    Parameters
+    ----------
+    x : row-major, aligned array (rows, n), float32 or float64
+    mean, scale : float64 arrays (n,)
+    """
+    cdef ptrdiff_t rows = x.shape[0], n = x.shape[1]
+    cdef cnp.npy_intp[2] shape
+    cdef const double* m = <const double*>cnp.PyArray_DATA(mean)
+    cdef const double* s = <const double*>cnp.PyArray_DATA(scale)
+    cdef double low = -np.inf, high = np.inf
+    if mean.size != n or scale.size != n:
+        raise ValueError(f"x has {n} columns, mean {mean.size}, scale {scale.size}")
+    if limits is not None:
+        low, high = limits
+    shape[0], shape[1] = rows, n
+    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, shape,
+                                             cnp.NPY_DOUBLE if to_double else cnp.NPY_FLOAT, 0)
+    if x.descr.type_num == cnp.NPY_DOUBLE:
+        _scale_to[double](rows, n, <const double*>cnp.PyArray_DATA(x), m, s, low, high, out)
+    else:
+        _scale_to[float](rows, n, <const float*>cnp.PyArray_DATA(x), m, s, low, high, out)
+    return out
+
+
+cdef int _scale_to(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
+                   const double* scale, double low, double high, cnp.ndarray out) except -1:
+    cdef void* to = cnp.PyArray_DATA(out)
+    cdef bint to_double = out.descr.type_num == cnp.NPY_DOUBLE
+    cdef ptrdiff_t most = max(1, WATCHED_SIZE // max(n, 1)), start, count
+    for start in range(0, rows, most):
+        count = min(most, rows - start)
+        if start > 0:
+            PyErr_CheckSignals()
+        with nogil:
+            if to_double:
+                _scale(count, n, x + start * n, mean, scale, low, high, (<double*>to) + start * n)
+            else:
+                _scale(count, n, x + start * n, mean, scale, low, high, (<float*>to) + start * n)
+    return 0
+
+
+ctypedef fused target:
+    float
+    double
+
+
+cdef void _scale(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
+                 const double* scale, double low, double high, target* out) noexcept nogil:
+    cdef ptrdiff_t i, j
+    cdef double z
+    cdef uint64_t float_mode = fnn_keep_subnormals()
+    for i in range(rows):
+        for j in range(n):
+            z = (x[i * n + j] - mean[j]) / scale[j]
+            z = low if z < low else high if z > high else z
+            out[i * n + j] = <target>z
+    fnn_after_keeping_subnormals(float_mode)

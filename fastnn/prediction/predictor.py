@@ -1,0 +1,199 @@
+"""`Predictor`: a trained network with what a service needs around it; NumPy alone.
+
+The scaling of the inputs comes before the network, the names of the classes after it.
+"""
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.core._arrays import all_finite, is_ready
+from fastnn.files import model_parts
+from fastnn.prediction import decision
+
+__all__ = ["Predictor", "as_predictor"]
+
+TASKS = ("outputs", "regression", "classification", "multilabel")
+
+
+class Predictor:
+    """A model for serving: it predicts, and cannot be trained.
+
+    `fastnn.load` gives one for a file that holds a scaler or class names, where there is no
+    scikit-learn to make an estimator with, and on request. Any number of threads may use one.
+
+    Parameters
+    ----------
+    net : MLP
+    task : {"outputs", "regression", "classification", "multilabel"}, default="outputs"
+        What `predict` returns: outputs (n_samples, n_out) as they are; the same, but (n_samples,)
+        for a single one; the label of each row; zeros and ones (n_samples, n_labels).
+    classes : array-like (n_classes,) or None
+        Labels in the order of the outputs; two for a single output.
+    feature_names : sequence of str or None
+        Names of the inputs. Columns of a data frame are then taken by name.
+    scaler : Scaler or None
+        Comes before the network.
+    table : TableEncoder or None
+        Turns a data frame into the inputs, comes before the scaler.
+
+    Attributes
+    ----------
+    classes_ : array (n_classes,) or None
+    feature_names_in_ : array of str or None
+    n_features_in_ : int
+    """
+
+    def __init__(self, net, task="outputs", *, classes=None, feature_names=None, scaler=None,
+                 table=None):
+        n_in, n_out = net.sizes[0], net.sizes[-1]
+        self.net = net
+        self.task = validation.check_name("task", task, TASKS)
+        self.classes_ = None if classes is None else np.array(classes)
+        if (self.classes_ is None) != (task not in ("classification", "multilabel")):
+            raise ValueError(f"classes={classes!r} must be given for classification and "
+                             f"multilabel, and for nothing else; task={task!r}")
+        wanted = {"classification": ("sigmoid",) if n_out == 1 else ("softmax",),
+                  "multilabel": ("sigmoid",)}.get(task, (net.output,))
+        if net.output not in wanted:
+            raise ValueError(f"output={net.output!r} gives no probabilities; task={task!r} with "
+                             f"{n_out} output(s) needs {wanted[0]!r}: a network of that output, "
+                             "and set_weights")
+        if self.classes_ is not None:
+            expected = (n_out,)
+            if task == "classification" and n_out == 1:
+                expected = (2,) if len(self.classes_) != 1 else (1,)
+            if self.classes_.shape != expected:
+                raise ValueError(f"classes has shape {self.classes_.shape}, must be {expected}")
+        self.feature_names_in_ = None
+        if feature_names is not None:
+            self.feature_names_in_ = np.array(list(feature_names), dtype=object)
+            if self.feature_names_in_.shape != (n_in,):
+                raise ValueError(f"feature_names has {len(self.feature_names_in_)} entries, must "
+                                 f"have {n_in}")
+        if scaler is not None and len(scaler.mean) != n_in:
+            raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
+        if table is not None and table.n_inputs != n_in:
+            raise ValueError(f"table makes {table.n_inputs} inputs, must make {n_in}")
+        self.scaler = scaler
+        self.table = table
+
+    def __repr__(self):
+        scaled = "" if self.scaler is None else ", scaled"
+        return f"<Predictor, {self.task}{scaled}: {self.net!r}>"
+
+    @property
+    def n_features_in_(self):
+        """Number of inputs."""
+        return self.net.sizes[0]
+
+    def predict(self, X, out=None):
+        """Return labels or values, by ``task``.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+        out : array (n_samples, n_out) of the network's dtype, row-major, or None
+            Takes the result; for outputs and regression only.
+
+        Raises
+        ------
+        ValueError
+            When the columns do not fit, or a value is NaN or infinite.
+        """
+        if self.classes_ is None:
+            output = self._outputs(X, out)
+            return output[:, 0] if self.task == "regression" and output.shape[1] == 1 else output
+        if out is not None:
+            raise ValueError("out must be None where labels are predicted; predict_proba takes it")
+        output = self._outputs(X)
+        if self.task == "multilabel":
+            return decision.labels(output).astype(np.intp)
+        return self.classes_[decision.class_numbers(output, len(self.classes_))]
+
+    def predict_proba(self, X, out=None):
+        """Return the probability of each class (columns as in ``classes_``) or of each label.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+        out : array (n_samples, n_classes) of the network's dtype, row-major, or None
+            Takes the result.
+        """
+        if self.classes_ is None:
+            raise AttributeError(f"a model for {self.task} has no predict_proba")
+        if self.task == "multilabel" or self.net.sizes[-1] > 1:
+            return self._outputs(X, out)
+        output = self._outputs(X)
+        if out is not None:
+            validation.check_out(out, (len(output), 2), output.dtype)
+        return decision.class_probabilities(output, out)
+
+    def _outputs(self, X, out=None):
+        net, scaler = self.net, self.scaler
+        ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
+        if not (ready and all_finite(X)):
+            X = self._checked(X)
+        if scaler is not None:
+            X = scaler.apply(X, net.dtype)
+            if not all_finite(X):
+                validation.check_finite("scaled X", X, net.dtype)
+        return net.predict(X, out)
+
+    def _checked(self, X):
+        if self.table is not None and hasattr(X, "columns"):
+            X = self.table.transform(X)
+        elif hasattr(X, "columns") and self.feature_names_in_ is not None:
+            X = _named_columns(X, self.feature_names_in_)
+        # the scaler rounds once, after it has scaled; a float32 X stays as it is
+        dtype = self.net.dtype
+        if self.scaler is not None:
+            dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
+        X = validation.check_rows("X", X, self.net.sizes[0], dtype)
+        return X.toarray() if self.scaler is not None and validation.is_sparse(X) else X
+
+    def save(self, path, *, max_bytes=None):
+        """Write the model to a safetensors file; `fastnn.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        max_bytes : int or None, default=None
+            A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
+            argument, too.
+
+        Raises
+        ------
+        ValueError
+            When the file would be larger.
+        """
+        model_parts.write(path, self, max_bytes=max_bytes)
+
+    def _predictor(self):
+        return self
+
+
+def _named_columns(frame, names):
+    """Return the columns of a data frame or table in the order of the inputs."""
+    have = set(getattr(frame, "column_names", frame.columns))  # the former: pyarrow
+    missing = [name for name in names if name not in have]
+    if missing:
+        raise ValueError(f"X has no column {missing[0]!r}" + (
+            f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
+    return frame.select(list(names)) if hasattr(frame, "column_names") else frame[list(names)]
+
+
+def as_predictor(model):
+    """Return a `Predictor` of an MLP, a fitted estimator, or a Predictor as it is.
+
+    Raises
+    ------
+    TypeError
+        When it is neither.
+    sklearn.exceptions.NotFittedError
+        When the estimator is not fitted.
+    """
+    if hasattr(model, "_predictor"):
+        return model._predictor()
+    raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
+                    "Predictor")

@@ -1,0 +1,1 @@
+"""Data frames to inputs, the same way in training and serving."""

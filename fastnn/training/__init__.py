@@ -1,0 +1,1 @@
+"""The compiled trainer, the driver of epochs, and what they are told."""

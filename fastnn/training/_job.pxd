@@ -1,0 +1,139 @@
+"""The job that `_trainer.Trainer` fills in, and that the loop and both layouts' steps read."""
+
+from libc.stdint cimport int32_t, int64_t
+
+cimport numpy as cnp
+
+from fastnn.core._kernels cimport fnn_dropout, fnn_kernels
+from fastnn.core._signals cimport Watch
+from fastnn.core._team cimport fnn_phases
+
+cdef enum Mode:
+    UPDATE      # one optimizer step per batch
+    GRADIENT    # add the gradient of all batches up, weights stay
+    LOSS        # forward only
+    GIVEN       # one optimizer step with the gradient that is given
+
+cdef enum Stage:
+    PREPARE     # bring the copies of W up to date
+    SHARDS      # forward and backward, each shard of the batch by itself
+    APPLY       # chunk by chunk: the gradient of the batch, then update, or sum up
+
+# see network/lowering.py
+cdef enum OpKind:
+    DENSE
+    LAYER_NORM
+    COPY
+    ADD
+
+cdef enum BlockKind:
+    WEIGHT
+    BIAS
+    GAIN
+
+cdef struct Op:
+    OpKind kind
+    ptrdiff_t n_in
+    ptrdiff_t n_out
+    ptrdiff_t w                  # offset of W (n_in, n_out), or of the gain, in the flat vector
+    ptrdiff_t b                  # offset of b (n_out,)
+    int activation               # index of the elementwise one, or FNN_OUTPUT_SOFTMAX
+    double eps                   # LAYER_NORM
+    int source                   # number of the op that is read, -1: X
+    int other                    # ADD: of the other one
+    int sums                     # backward: first ADD whose dz is added to dx, -1: none,
+    int next_sum                 # ... and ADD: the one after it
+    bint drops
+    fnn_dropout dropout
+    bint native                  # products by our own kernels, else by BLAS
+    bint relu                    # fused into the native product
+    bint gated                   # its derivative too, in the product that makes dx
+    # Offsets of buffers in the scratch. Row-major (batch, ld); feature-major, where each thread has
+    # its own, (n_out, lanes), the a then followed by a row of ones.
+    ptrdiff_t z, a, dropped, dz
+    ptrdiff_t stats              # LAYER_NORM (batch, 2)
+    ptrdiff_t ld
+    # copies of W in panels for native products, offsets into `copies`; -1: none
+    ptrdiff_t packed             # W (n_in, n_out), for X W
+    ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'
+
+# Parameters that one thread updates in one go: rows of a W, or a piece of another block.
+cdef struct Chunk:
+    ptrdiff_t at
+    ptrdiff_t size
+    ptrdiff_t start              # place of the first one in its block
+    BlockKind kind
+    bint decay                   # whether L2 acts on it
+    int op
+    ptrdiff_t row                # the first one of W
+
+# Everything an epoch needs. `void*` is of the dtype.
+cdef struct Job:
+    const fnn_kernels* k
+    Mode mode
+    int n_ops
+    Op* ops
+    Op* last                  # whose z are the raw outputs
+    ptrdiff_t n_in
+    int loss
+    bint value_loss           # the loss sees the output's activation, not the raw output
+    double reduction          # the gradient is divided by it beside the sum of weights
+    double loss_reduction
+    double ceiling            # of the loss of one element, in the reported loss
+    double alpha
+    # data
+    ptrdiff_t n_rows          # of this epoch: of `order`, where there is one
+    const cnp.npy_intp* order
+    const void* x             # (n_samples, n_in), or CSR:
+    const int64_t* csr_start  # (n_samples + 1,)
+    const int32_t* csr_column
+    const void* y             # (n_samples, n_out)
+    const int32_t* labels     # (n_samples,)
+    const void* weights       # (n_samples,) or NULL
+    # plan
+    ptrdiff_t batch
+    ptrdiff_t shard_rows
+    bint feature_major        # a sample is a column, features `lanes` apart
+    ptrdiff_t lanes
+    int n_shards
+    bint x_in_place           # X is read where it lies, through pointers to its rows
+    int clock_steps           # steps between two looks at the clock
+    # parameters, gradients, scratch
+    void* parameters
+    void* copies              # of W, see Op
+    void* state0
+    void* state1
+    void* gradient            # like parameters, in GRADIENT mode
+    const void* given         # like parameters, in GIVEN mode
+    void* partial             # partial gradients: feature-major (n_shards, partial_stride), each
+    ptrdiff_t partial_stride  # shard's; row-major (threads, partial_stride), that of one chunk
+    void* scratch             # feature-major (threads, scratch_stride), else of the whole batch
+    ptrdiff_t scratch_stride
+    ptrdiff_t x_at, y_at, weights_at, labels_at  # gathered rows, in the scratch
+    ptrdiff_t transposed_at   # feature-major: dz of one op as (shard_rows, n_out)
+    const void** x_rows       # (batch,) with `x_in_place`
+    int n_chunks
+    const Chunk* chunks
+    int n_groups              # of chunks, each a task
+    const int* groups         # (n_groups + 1,): the first chunk of each
+    # of the step
+    int optimizer
+    double learning_rate
+    double* hyperparameters
+    int64_t step              # optimizer steps done
+    double* shard_loss        # (n_shards,)
+    double* shard_weight
+    double* chunk_squares     # (n_chunks,)
+    # of the epoch; written between two phases by the thread that ended the first one
+    fnn_phases phases
+    Stage stage
+    ptrdiff_t start           # first row of the batch
+    ptrdiff_t rows
+    int n_partial             # shards of the batch
+    double batch_loss
+    double batch_weight
+    double loss_sum           # sum of batch loss * rows
+    double weight_sum
+    bint stop_if_diverged
+    bint diverged
+    Watch watch               # thread 0 looks

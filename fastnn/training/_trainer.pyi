@@ -1,0 +1,74 @@
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from fastnn.network.parameters import ParameterLayout
+from fastnn.network.spec import NetworkSpec
+from fastnn.training.optimizers import Optimizer
+from fastnn.training.plan import TrainingPlan
+
+OP_KINDS: dict[str, int]
+BLOCK_KINDS: dict[str, int]
+
+@disjoint_base
+class Trainer:
+    @property
+    def spec(self) -> NetworkSpec: ...
+    @property
+    def layout(self) -> ParameterLayout: ...
+    @property
+    def plan(self) -> TrainingPlan: ...
+    @property
+    def parameters(self) -> NDArray[Any]: ...
+    @property
+    def weights(self) -> tuple[NDArray[Any], ...]: ...
+    @property
+    def biases(self) -> tuple[NDArray[Any], ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def loss(self) -> str: ...
+    @property
+    def optimizer_state(self) -> tuple[NDArray[Any], ...]: ...
+    @property
+    def workspace_nbytes(self) -> int: ...
+    @property
+    def team(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    def __init__(
+        self,
+        spec: NetworkSpec,
+        loss: str,
+        *,
+        optimizer: Optimizer | None,
+        batch_size: int,
+        alpha: float = 0.0,
+        drops: bool = True,
+        seed: int = 0,
+        n_threads: int | None = None,
+        reduction: Literal["mean", "sum"] | None = None,
+        gemm: Literal["auto", "blas", "native"] = "auto",
+        ceiling: float = ...,
+    ) -> None: ...
+    def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
+    # X: array, or a SciPy CSR matrix
+    def set_data(
+        self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+    ) -> None: ...
+    def shuffle(self, seed: int, stream: int) -> NDArray[np.intp]: ...
+    def run_epoch(
+        self,
+        order: NDArray[np.intp] | None = None,
+        *,
+        learning_rate: float,
+        stop_if_diverged: bool = False,
+    ) -> float: ...
+    def loss_and_grad(
+        self, grad: NDArray[Any] | None = None, rows: NDArray[np.intp] | None = None
+    ) -> float: ...
+    def apply(self, gradient: NDArray[Any], *, learning_rate: float) -> None: ...
+    def deltas(self) -> list[NDArray[Any]]: ...

@@ -1,0 +1,538 @@
+"""`Trainer`: owns the memory that the epoch loop (_loop.pyx) works in, and tells it what to do."""
+
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from fastnn.core._kernels cimport (
+    FNN_ACT_relu,
+    FNN_N_COEFFICIENTS,
+    FNN_OUTPUT_SOFTMAX,
+    activation_needs_z,
+    kernels,
+)
+from fastnn.core._signals cimport raise_if_stopped, start_watch
+from fastnn.training._job cimport (
+    ADD,
+    BIAS,
+    COPY,
+    DENSE,
+    GAIN,
+    GIVEN,
+    GRADIENT,
+    LAYER_NORM,
+    LOSS,
+    UPDATE,
+    WEIGHT,
+    Chunk,
+    Job,
+    Mode,
+    Op,
+)
+from fastnn.training._loop cimport run_job, run_shard
+
+import numpy as np
+
+from fastnn.core import _kernels
+from fastnn.core.memory import ALIGNMENT, aligned_zeros
+from fastnn.core.threads import blas_callers, resolve_threads, team_size
+from fastnn.network.parameters import ParameterLayout
+from fastnn.training.plan import plan_training
+
+cnp.import_array()
+
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
+BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN}
+
+
+cdef class Trainer:
+    """A network in training: parameters, optimizer state, workspace, and the epoch loop.
+
+    It checks nothing that `MLP` and the estimators have checked before.
+
+    Parameters
+    ----------
+    spec : NetworkSpec
+    loss : str
+    optimizer : Optimizer or None
+        None: only losses and gradients.
+    batch_size : int
+    alpha : float
+        L2 penalty alpha / 2 · |W|², divided by the sum of the batch's sample weights.
+    drops : bool
+        Whether there will be epochs with dropout, where the network has it.
+    seed : int
+        Key of the dropout masks.
+    n_threads : int or None
+    reduction : {None, "mean", "sum"}
+        Over the outputs, for the gradient; None is the loss's own.
+    gemm : {"auto", "blas", "native"}
+        Who computes the products.
+    ceiling : float
+        No element counts for more in the reported loss; the gradient does not know of it.
+    """
+
+    cdef Job job
+    cdef list kept               # arrays whose memory the job points to
+    cdef object scratch          # (threads, scratch_stride)
+    cdef dict data
+    cdef readonly object spec, layout, plan, parameters, dtype, loss
+    cdef readonly tuple weights, biases, optimizer_state
+    cdef readonly Py_ssize_t workspace_nbytes
+    cdef readonly int team       # threads of the last run
+    cdef bint is_double
+
+    def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
+                 n_threads=None, reduction=None, gemm="auto", ceiling=np.inf):
+        self.kept, self.data = [], {}
+        self.spec, self.loss = spec, loss
+        self.layout = ParameterLayout(spec)
+        self.dtype = self.layout.dtype
+        self.is_double = self.dtype == np.float64
+        self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops)
+        self.parameters = self.layout.allocate()
+        self.weights, self.biases = self.layout.weights_and_biases(self.parameters)
+        self.workspace_nbytes = 0
+
+        cdef Job* job = &self.job
+        memset(job, 0, sizeof(Job))
+        job.k = kernels
+        job.alpha = alpha
+        job.ceiling = ceiling
+        job.parameters = self.address(self.parameters)
+        job.batch = self.plan.batch
+        job.shard_rows = self.plan.shard_rows
+        job.feature_major = self.plan.feature_major
+        job.lanes = self.plan.lanes
+        job.x_in_place = self.plan.x_in_place
+        job.n_shards = self.plan.shards
+        job.clock_steps = self.plan.clock_steps
+        job.n_in = spec.n_in
+        self.set_loss(loss, reduction)
+        self.set_ops(drops, seed)
+        self.set_buffers()
+        self.set_sums()
+        self.set_workspace()
+        self.set_optimizer(optimizer)
+
+    cdef void* address(self, cnp.ndarray array):
+        self.kept.append(array)
+        return cnp.PyArray_DATA(array)
+
+    cdef void* allocate(self, Py_ssize_t size, dtype):
+        array = aligned_zeros(size, dtype)
+        self.workspace_nbytes += array.nbytes
+        return self.address(array)
+
+    cdef set_loss(self, loss, reduction):
+        info = _kernels.LOSSES[loss]
+        n_out = self.spec.n_out
+        self.job.loss = _kernels.loss_index(loss)
+        self.job.value_loss = info.link == "identity" and self.spec.output != "identity"
+        self.job.loss_reduction = n_out if info.reduction == "mean" else 1
+        self.job.reduction = n_out if (reduction or info.reduction) == "mean" else 1
+
+    cdef set_ops(self, drops, seed):
+        """The operations, but for where their buffers lie."""
+        cdef Job* job = &self.job
+        cdef Op* op
+        job.n_ops = len(self.layout.ops)
+        job.ops = <Op*>self.allocate(job.n_ops * sizeof(Op), np.uint8)
+        job.last = &job.ops[job.n_ops - 1]
+        for i, description in enumerate(self.layout.ops):
+            op = &job.ops[i]
+            op.kind = OP_KINDS[description.kind]
+            op.n_in, op.n_out = description.n_in, description.n_out
+            op.source, op.other = description.source, description.other
+            op.sums = op.next_sum = -1
+            op.eps = description.eps
+            offsets = self.layout.offsets(i)
+            if offsets:
+                op.w, op.b = offsets
+            op.activation = _kernels.output_index(description.activation)
+            op.native = self.plan.products[i] == "native"
+            op.relu = (op.kind == DENSE and op.activation == FNN_ACT_relu and i < job.n_ops - 1)
+            op.ld = self.plan.row_length(i)
+            op.drops = drops and description.dropout > 0
+            op.dropout.seed = seed
+            op.dropout.layer = i
+            op.dropout.threshold = <uint32_t>(<double>description.dropout * 4294967296.0)
+            op.dropout.scale = 1.0 / (1.0 - description.dropout)
+
+    cdef set_buffers(self):
+        """Where the buffers of X, y and the operations lie, each on a cache line."""
+        cdef Job* job = &self.job
+        cdef ptrdiff_t line = ALIGNMENT // self.dtype.itemsize
+        cdef ptrdiff_t end = 0, rows = job.lanes if job.feature_major else job.batch
+        cdef Op* op
+
+        def take(width):
+            nonlocal end
+            start = end
+            end += -(-rows * width // line) * line
+            return start
+
+        ones = 1 if job.feature_major else 0  # a row of them below the inputs of each operation
+        job.x_at = take(job.n_in + ones)
+        job.y_at = take(job.last.n_out)
+        job.weights_at = take(1)
+        job.labels_at = take(1)
+        if job.feature_major:
+            job.transposed_at = take(max(op.n_out for op in self.layout.ops))
+        for i in range(job.n_ops):
+            op = &job.ops[i]
+            op.z = take(op.ld + ones)
+            needs_z = op.activation != FNN_OUTPUT_SOFTMAX and activation_needs_z(op.activation)
+            op.a = take(op.ld + ones) if needs_z else op.z
+            op.dz = take(op.ld)
+            if op.drops:
+                op.dropped = take(op.ld)
+            if op.kind == LAYER_NORM:
+                op.stats = take(2)
+        job.scratch_stride = end
+
+    cdef set_sums(self):
+        """What the way back has to add up, and which derivatives go with a product."""
+        cdef Job* job = &self.job
+        cdef Op* op
+        cdef int i
+        readers = {}
+        for i in range(job.n_ops):
+            op = &job.ops[i]
+            readers.setdefault(op.source, []).append(i)
+            if op.kind == ADD:
+                readers.setdefault(op.other, []).append(i)
+        for i in range(job.n_ops):
+            op = &job.ops[i]
+            if op.kind == ADD and op.other >= 0:
+                # the first reader is the last one on the way back: then the rest is added
+                first = &job.ops[<int>readers[op.other][0]]
+                op.next_sum, first.sums = first.sums, i
+            mine = readers.get(i, ())
+            op.gated = op.relu and len(mine) == 1 and job.ops[<int>mine[0]].native
+
+    cdef set_workspace(self):
+        cdef Job* job = &self.job
+        line = ALIGNMENT // self.dtype.itemsize
+        threads = self.plan.threads
+        # feature-major each thread has a scratch of its own
+        copies = threads if job.feature_major else 1
+        job.scratch = self.allocate(copies * job.scratch_stride, self.dtype)
+        self.scratch = self.kept[-1].reshape(copies, -1)
+        rules = self.plan.rules
+        if job.feature_major:
+            self.set_ones()
+            pieces = self.layout.chunks(rules.chunk, line)
+            size, number = self.layout.size, job.n_shards
+        else:
+            pieces = self.layout.chunks(rules.chunk_size, rules.chunk_rows)
+            size, number = max(piece.size for piece in pieces), threads
+        job.partial_stride = -(-size // line) * line
+        job.partial = self.allocate(number * job.partial_stride, self.dtype)
+        if job.x_in_place:
+            job.x_rows = <const void**>self.allocate(job.batch, np.uintp)
+        self.set_chunks(pieces)
+        self.set_copies()
+        job.shard_loss = <double*>self.allocate(job.n_shards, np.float64)
+        job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
+        job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
+
+    cdef set_chunks(self, pieces):
+        """The chunks, in groups of about the same size."""
+        cdef Job* job = &self.job
+        cdef Chunk* chunks
+        cdef int* groups
+        job.n_chunks = len(pieces)
+        chunks = <Chunk*>self.allocate(job.n_chunks * sizeof(Chunk), np.uint8)
+        for i, piece in enumerate(pieces):
+            chunks[i].at, chunks[i].size = piece.at, piece.size
+            chunks[i].start = piece.at - piece.block.at
+            chunks[i].kind = BLOCK_KINDS[piece.block.kind]
+            chunks[i].decay, chunks[i].op = piece.block.decay, piece.block.op
+            chunks[i].row = piece.row
+        job.chunks = chunks
+        starts = self.plan.groups(pieces)
+        job.n_groups = len(starts) - 1
+        groups = <int*>self.allocate(len(starts), np.intc)
+        for i, start in enumerate(starts):
+            groups[i] = start
+        job.groups = groups
+
+    cdef set_copies(self):
+        """Copies of W in panels, for native products of the row-major layout."""
+        cdef Job* job = &self.job
+        cdef ptrdiff_t width = kernels.f64.panel if self.is_double else kernels.f32.panel
+        cdef ptrdiff_t end = 0
+        cdef Op* op
+        for i in range(job.n_ops):
+            op = &job.ops[i]
+            op.packed = op.transposed = -1
+            if job.feature_major or not op.native:
+                continue
+            if self.plan.packs(i):
+                op.packed = end
+                end += (op.n_out + width - 1) // width * width * op.n_in
+            if op.source >= 0:
+                op.transposed = end
+                end += (op.n_in + width - 1) // width * width * op.n_out
+        job.copies = self.allocate(end, self.dtype)
+
+    cdef set_ones(self):
+        """The row of ones below the inputs of each operation."""
+        cdef Job* job = &self.job
+        cdef int i
+        self.set_one(job.x_at + job.n_in * job.lanes)
+        for i in range(job.n_ops - 1):
+            self.set_one(job.ops[i].a + job.ops[i].n_out * job.lanes)
+
+    cdef set_one(self, ptrdiff_t start):
+        self.scratch[:, start:start + self.job.lanes] = 1
+
+    cdef set_optimizer(self, optimizer):
+        self.optimizer_state = ()
+        if optimizer is None:
+            return
+        self.job.optimizer = _kernels.optimizer_index(optimizer.name)
+        self.job.hyperparameters = <double*>self.allocate(FNN_N_COEFFICIENTS, np.float64)
+        for i, value in enumerate(optimizer.hyperparameters):
+            self.job.hyperparameters[i] = value
+        n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
+        states = []
+        for _ in range(n_state):
+            states.append(self.layout.allocate())
+        self.optimizer_state = tuple(states)
+        if n_state > 0:
+            self.job.state0 = self.address(states[0])
+        if n_state > 1:
+            self.job.state1 = self.address(states[1])
+
+    @property
+    def step(self):
+        """Optimizer steps done so far."""
+        return self.job.step
+
+    def set_state(self, states, step):
+        """Go on from saved state: flat vectors like ``optimizer_state``, and ``step``."""
+        for own, saved in zip(self.optimizer_state, states, strict=True):
+            own[:] = saved
+        self.job.step = step
+
+    def set_data(self, X, y, sample_weight=None):
+        """Take the rows to work on; no copy is made, so they must stay unchanged meanwhile.
+
+        Parameters
+        ----------
+        X : C-contiguous array (n_samples, n_in) of the dtype, or a SciPy CSR matrix of the dtype
+        y : int32 labels (n_samples,) for cross_entropy, else C-contiguous (n_samples, n_out)
+        sample_weight : array (n_samples,) of the dtype, or None
+        """
+        cdef Job* job = &self.job
+        self.data = {}
+        n_samples = X.shape[0]
+        self.expect(X, "X", (n_samples, job.n_in), self.dtype)
+        job.csr_start = NULL
+        job.csr_column = NULL
+        if isinstance(X, np.ndarray):
+            job.x = self.borrow("X", X)
+        else:
+            job.x = self.borrow("X", np.ascontiguousarray(X.data))
+            start = np.ascontiguousarray(X.indptr, np.int64)
+            column = np.ascontiguousarray(X.indices, np.int32)
+            self.expect(start, "X.indptr", (n_samples + 1,), np.dtype(np.int64))
+            self.expect_range(column, "X.indices", job.n_in)
+            self.expect_range(start, "X.indptr", min(len(column), len(X.data)) + 1)
+            job.csr_start = <const int64_t*>self.borrow("start", start)
+            job.csr_column = <const int32_t*>self.borrow("column", column)
+        job.y = NULL
+        job.labels = NULL
+        if y.ndim == 1:
+            self.expect(y, "y", (n_samples,), np.dtype(np.int32))
+            self.expect_range(y, "y", job.last.n_out)
+            job.labels = <const int32_t*>self.borrow("y", y)
+        else:
+            self.expect(y, "y", (n_samples, job.last.n_out), self.dtype)
+            job.y = self.borrow("y", y)
+        job.weights = NULL
+        if sample_weight is not None:
+            self.expect(sample_weight, "sample_weight", (n_samples,), self.dtype)
+            job.weights = self.borrow("sample_weight", sample_weight)
+        self.data["n_samples"] = n_samples
+
+    cdef expect(self, array, name, shape, dtype):
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{name} is {array.dtype} {array.shape}, must be {dtype} {shape}")
+        if isinstance(array, np.ndarray) and not (
+                array.flags.c_contiguous and array.flags.aligned):
+            raise ValueError(f"{name} must be C-contiguous and aligned")
+
+    cdef expect_range(self, array, name, stop):
+        """Indices are followed unchecked in the loop: a wrong one would read foreign memory."""
+        if array.size and not (0 <= array.min() and array.max() < stop):
+            raise ValueError(f"{name} must hold values in 0..{stop - 1}")
+
+    cdef const void* borrow(self, name, cnp.ndarray array):
+        self.data[name] = array
+        return cnp.PyArray_DATA(array)
+
+    cdef const cnp.npy_intp* borrow_order(self, order) except? NULL:
+        """Row numbers of an epoch; they are used unchecked afterwards, so they are checked here."""
+        if order is self.data.get("shuffled"):
+            self.data["order"] = order
+            return <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>order)
+        cdef cnp.ndarray rows = np.ascontiguousarray(order, np.intp)
+        self.expect_range(rows, "order", self.data["n_samples"])
+        return <const cnp.npy_intp*>self.borrow("order", rows)
+
+    def shuffle(self, seed, stream):
+        """Return a random order of all rows, for `run_epoch`; another one for each stream (epoch).
+
+        Read-only; the next call writes into the same array. Fewer than 2**32 rows.
+        """
+        cdef ptrdiff_t n_samples = self.data["n_samples"]
+        cdef uint64_t key = seed, number = stream
+        if n_samples >= 2**32:
+            raise ValueError(f"{n_samples} rows: at most {2**32 - 1} can be shuffled")
+        if "shuffled" not in self.data:
+            self.data["shuffled"] = np.empty(n_samples, np.intp)
+            self.data["shuffled"].flags.writeable = False  # it is used unchecked
+        cdef cnp.ndarray order = self.data["shuffled"]
+        cdef ptrdiff_t* rows = <ptrdiff_t*>cnp.PyArray_DATA(order)
+        with nogil:
+            self.job.k.shuffle(n_samples, key, number, rows)
+        return order
+
+    cdef double run(self, Mode mode, order) except? -1:
+        cdef Job* job = &self.job
+        job.order = NULL
+        job.n_rows = 1 if mode == GIVEN else self.data["n_samples"]
+        if order is not None:
+            job.order = self.borrow_order(order)
+            job.n_rows = self.data["order"].size
+        if job.n_rows == 0:
+            raise ValueError("no rows to work on")
+        job.mode = mode
+        job.loss_sum = job.weight_sum = 0
+        job.diverged = False
+        self.team = team_size(self.plan.threads_for(job.n_rows))
+        start_watch(&job.watch, True)
+        if "blas" in self.plan.products:
+            with blas_callers(self.team):
+                run_job(job, self.is_double, self.team)
+        else:
+            run_job(job, self.is_double, self.team)
+        raise_if_stopped(&job.watch)
+        return job.loss_sum
+
+    def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
+        """Do one optimizer step for each minibatch.
+
+        Parameters
+        ----------
+        order : intp array or None
+            The rows, in this order; None: all rows as they lie.
+        learning_rate : float
+        stop_if_diverged : bool
+            End at the first batch whose loss is not finite, before its update, and return it.
+
+        Returns
+        -------
+        float
+            Mean over the rows of the loss of their batch, the L2 term included.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Between two steps, within some 20 ms or the update of one; parameters are those of
+            the last whole step.
+        """
+        if self.job.hyperparameters == NULL:
+            raise ValueError("no optimizer was given")
+        self.job.learning_rate = learning_rate
+        self.job.stop_if_diverged = stop_if_diverged
+        total = self.run(UPDATE, order)
+        return total if self.job.diverged else total / self.job.n_rows
+
+    def loss_and_grad(self, grad=None, rows=None):
+        """Return the loss at the current parameters, L2 included, without dropout.
+
+        Parameters
+        ----------
+        grad : flat array like ``parameters``, or None
+            Takes the gradient.
+        rows : intp array or None
+            The rows to take; None for all.
+
+        Returns
+        -------
+        float
+        """
+        cdef Job* job = &self.job
+        job.stop_if_diverged = False
+        if grad is not None:
+            self.expect(grad, "grad", self.parameters.shape, self.dtype)
+            grad[:] = 0
+            job.gradient = cnp.PyArray_DATA(grad)
+        total = self.run(LOSS if grad is None else GRADIENT, rows)
+        weight = job.weight_sum
+        penalty = 0.0
+        for w in self.weights:
+            # no np.dot: that is a BLAS with threads of its own, see csrc/blas_gate.h
+            penalty += float(np.square(w, dtype=np.float64).sum()) if job.alpha else 0.0
+        if grad is not None:
+            grad /= self.dtype.type(job.reduction * weight)
+            if job.alpha:
+                slopes, _ = self.layout.weights_and_biases(grad)
+                for slope, w in zip(slopes, self.weights, strict=True):
+                    slope += self.dtype.type(job.alpha / weight) * w
+        return (total / job.loss_reduction + 0.5 * job.alpha * penalty) / weight
+
+    def apply(self, gradient, *, learning_rate):
+        """Do one step of the optimizer with a gradient, such as `loss_and_grad` gives it.
+
+        Parameters
+        ----------
+        gradient : flat array like ``parameters``
+        learning_rate : float
+        """
+        self.expect(gradient, "gradient", self.parameters.shape, self.dtype)
+        if self.job.hyperparameters == NULL:
+            raise ValueError("no optimizer was given")
+        self.job.learning_rate = learning_rate
+        self.job.given = cnp.PyArray_DATA(gradient)
+        self.run(GIVEN, None)
+
+    def deltas(self):
+        """Return the gradient of the mean loss with respect to z of each dense operation: list of
+        (n_samples, n_out)."""
+        cdef Job* job = &self.job
+        cdef ptrdiff_t start, rows, n_rows = self.data["n_samples"]
+        cdef double weight = 0
+        cdef Op* op
+        self.run(LOSS, None)  # brings W' up to date
+        job.mode = GRADIENT
+        scratch = self.scratch[0]
+        found, dense = [], []
+        for i in range(job.n_ops):
+            if job.ops[i].kind == DENSE:
+                dense.append(i)
+                found.append(np.empty((n_rows, job.ops[i].n_out), self.dtype))
+        for start in range(0, n_rows, job.shard_rows):
+            rows = min(job.shard_rows, n_rows - start)
+            if self.is_double:
+                run_shard[double](job, 0, 0, start, rows, <double*>job.scratch, NULL)
+            else:
+                run_shard[float](job, 0, 0, start, rows, <float*>job.scratch, NULL)
+            weight += job.shard_weight[0]
+            for i, out in zip(dense, found, strict=True):
+                op = &job.ops[<int>i]
+                dz = scratch[op.dz:]
+                if job.feature_major:
+                    dz = dz[:op.n_out * job.lanes].reshape(op.n_out, job.lanes)[:, :rows].T
+                else:
+                    dz = dz[:rows * op.ld].reshape(rows, -1)[:, :op.n_out]
+                out[start:start + rows] = dz
+            PyErr_CheckSignals()
+        for out in found:
+            out /= self.dtype.type(job.reduction * weight)
+        return found

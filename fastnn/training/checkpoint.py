@@ -1,0 +1,253 @@
+"""Checkpoints of `MLP.fit`: files from which a fit goes on in another process, to the same bytes.
+
+A file (files/container.py) holds the parameters, the state of the optimizer and the losses so far
+as arrays, and in its settings
+
+========  =====================================================================================
+progress  epochs, step, ended; seed and epochs_before, from which all random numbers follow
+fit       what decides the result, and digests of the data: a fit that differs is refused
+========  =====================================================================================
+"""
+
+import json
+import os
+import time
+from dataclasses import dataclass, fields
+from numbers import Real
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.files import container
+from fastnn.training.optimizers import Optimizer
+
+COUNTS = ("epochs", "step", "epochs_before", "seed")
+OPTIMIZER = "optimizer"
+DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
+DIGESTS = DATA, HELD_OUT, START
+MAX_COUNT = 1 << 48  # beyond any fit
+FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
+
+
+@dataclass
+class Progress:
+    """Where a fit stands.
+
+    Parameters
+    ----------
+    seed : int
+        Of the network.
+    epochs_before : int
+        That the network had been trained before this fit.
+    parameters : flat array
+        Like the states, until the trainer has them.
+    epochs, step : int
+        Epochs and steps of the optimizer that this fit has done.
+    ended : bool
+        Whether the callback has ended it.
+    states : sequence of flat arrays
+        Of the optimizer; none: fresh ones.
+    """
+
+    seed: int
+    epochs_before: int
+    parameters: np.ndarray | None
+    epochs: int = 0
+    step: int = 0
+    ended: bool = False
+    states: tuple = ()
+
+    def plain(self):
+        """Return what of it the settings of a file hold."""
+        return {name: getattr(self, name) for name in (*COUNTS, "ended")}
+
+
+class Checkpoint:
+    """The file of one fit.
+
+    Parameters
+    ----------
+    path : str or path
+        Where it is now: a callback may change the folder, or where a link leads.
+    seconds : float
+        Time between two writes at least.
+    fit : dict
+        What decides the result, as `describe_fit` says it.
+    layout : ParameterLayout
+    n_states : int
+        Flat vectors of the optimizer.
+    """
+
+    def __init__(self, path, seconds, fit, layout, n_states):
+        self.path = container.check_place(os.path.realpath(path))
+        _try_folder(self.path)
+        self.seconds = seconds
+        self.fit = json.loads(container.canonical(fit))
+        self.layout, self.n_states, self.needs = layout, n_states, layout.spec.needs
+        self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
+        self.written = time.monotonic()
+
+    @property
+    def is_due(self):
+        """Whether the last write was long enough ago."""
+        return time.monotonic() - self.written >= self.seconds
+
+    def read(self, history):
+        """Return the `Progress` of the file, its losses in ``history``; None where there is no
+        file.
+
+        Raises
+        ------
+        ModelFormatError
+            When it is no checkpoint, is damaged, or belongs to another fit.
+        """
+        if not self.path.exists():
+            return None
+        arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
+        for name in self.losses:
+            setattr(history, name, arrays[name].tolist())
+        # copies: a mapped file cannot be replaced everywhere
+        return Progress(**settings["progress"], parameters=np.array(arrays["parameters"]),
+                        states=tuple(np.array(arrays[f"optimizer.{i}"])
+                                     for i in range(self.n_states)))
+
+    def _expected(self, settings):
+        """Return the arrays of a checkpoint with these settings."""
+        if "progress" not in settings:
+            raise container.ModelFormatError("is a model, not a checkpoint")
+        fit, progress = settings["fit"], settings["progress"]
+        if not isinstance(fit, dict) or not isinstance(progress, dict):
+            raise ValueError("fit and progress must be dictionaries")
+        then, today = _named_settings(fit), _named_settings(self.fit)
+        for key in sorted(then.keys() | today.keys(), key=lambda key: (key in DIGESTS, key)):
+            was, now = then.get(key), today.get(key)
+            if was != now:
+                other = (f"{was!r}, is {now!r} now" if key not in DIGESTS
+                         else "another one" if was and now else "given" if was else "not given")
+                remedy = "Make it as for the first fit, or delete" if key == START else "Delete"
+                raise container.ModelFormatError(
+                    f"is the checkpoint of another fit: {key} was {other}. {remedy} the file to "
+                    "start anew")
+        if progress.keys() != {*COUNTS, "ended"}:
+            raise ValueError(f"progress holds {sorted(progress)}")
+        for name in COUNTS:
+            validation.check_count(name, progress[name], minimum=0)
+            if progress[name] > MAX_COUNT and name != "seed":
+                raise ValueError(f"{name}={progress[name]} must be <= {MAX_COUNT}")
+        validation.check_flag("ended", progress["ended"])
+        flat = self.layout.dtype.name, (self.layout.size,)
+        return {"parameters": flat,
+                **{f"optimizer.{i}": flat for i in range(self.n_states)},
+                **{name: ("float64", (progress["epochs"],)) for name in self.losses}}
+
+    def write(self, progress, trainer, history):
+        """Replace the file by one of this progress and of what the trainer holds."""
+        # No closure, which a comprehension is too: where it fails for lack of memory, CPython 3.11
+        # never lets go of the arguments.
+        progress.step = trainer.step
+        arrays = {"parameters": trainer.parameters}
+        for i, state in enumerate(trainer.optimizer_state):
+            arrays[f"optimizer.{i}"] = state
+        for name in self.losses:
+            losses = getattr(history, name)
+            if len(losses) != progress.epochs:
+                raise ValueError(
+                    f"history.{name} has {len(losses)} entries after {progress.epochs} epochs; "
+                    "with a checkpoint the callback must leave them alone")
+            arrays[name] = np.array(losses, float)
+        container.write(self.path, arrays, {"fit": self.fit, "progress": progress.plain()},
+                        needs=self.needs, max_bytes=FILE_BYTES)
+        self.written = time.monotonic()
+
+
+def describe_fit(net, loss, optimizer, data, validation_data, **settings):
+    """Return what decides the result of a fit: plain values, and digests of arrays.
+
+    Threads and who computes the products are left out, the number of epochs too. A network without
+    a ``random_state`` starts elsewhere each time: then the file decides, unless the network holds
+    weights that it was given, or has been trained for another number of epochs.
+
+    Parameters
+    ----------
+    net : MLP
+    loss : str
+    optimizer : Optimizer
+        A learning rate that is a function is not compared.
+    data, validation_data : tuple (X, y, sample_weight), or None
+        As the fit has them after its checks.
+    settings : plain values
+    """
+    found = {
+        **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
+        "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
+        "random_state": net._seed if net._seeded else None,
+        # by itself: a field of an optimizer may have the name of another setting
+        OPTIMIZER: {"name": optimizer.name, **{
+            field.name: _plain(getattr(optimizer, field.name)) for field in fields(optimizer)}},
+        START: _start(net),
+    }
+    if not net.spec.is_chain:
+        found["network"] = net.spec.to_plain()
+    for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
+        found[name] = None if rows is None else _digest(*rows)
+    return found
+
+
+def _named_settings(fit):
+    """Return the settings of a description one by one, those of the optimizer as its own.
+
+    Files of version 0.1.0 hold them among the others, and its name as a string.
+    """
+    optimizer = fit.get(OPTIMIZER)
+    if not isinstance(optimizer, dict):
+        own = {field.name for kind in Optimizer.__subclasses__() if kind.name == optimizer
+               for field in fields(kind)}
+        fit = {**fit, OPTIMIZER: {"name": optimizer, **{
+            name: value for name, value in fit.items() if name in own}}}
+        fit = {name: value for name, value in fit.items() if name not in own}
+    found = {name: value for name, value in fit.items() if name != OPTIMIZER}
+    for name, value in fit[OPTIMIZER].items():
+        found[OPTIMIZER if name == "name" else f"{OPTIMIZER}.{name}"] = value
+    return found
+
+
+def _try_folder(path):
+    """Raise now what a write would raise after an epoch: that it is not allowed, or read-only."""
+    temporary = container.temporary_beside(path)
+    try:
+        try:
+            # not by tempfile: Ctrl-C between its opening and its file object loses a descriptor
+            open(temporary, "xb").close()
+            temporary.unlink()
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def _plain(value):
+    if value is None or isinstance(value, (str, bool, np.bool_)):
+        return bool(value) if isinstance(value, np.bool_) else value
+    if isinstance(value, Real):
+        value = float(value)
+        return value if np.isfinite(value) else str(value)
+    return "a function" if callable(value) else f"of type {type(value).__name__}"
+
+
+def _start(net):
+    arrays = {"parameters": net.parameters}
+    if not net._seeded and (net._epochs_done or np.array_equal(net.parameters, net._drawn())):
+        arrays = {}  # drawn at random, or trained from there
+    return container.digest([net._epochs_done], arrays)
+
+
+def _digest(X, y, sample_weight):
+    arrays = {"y": y}
+    if isinstance(X, np.ndarray):
+        arrays["X"] = X
+    else:
+        arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
+    if sample_weight is not None:
+        arrays["sample_weight"] = sample_weight
+    return container.digest([], arrays)
