@@ -7,7 +7,7 @@ __all__ = ["c_header", "onnx", "register_skl2onnx"]
 
 
 def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
-    """Writes an ONNX file that computes what the model predicts.
+    """Write an ONNX file that computes what the model predicts.
 
     The input is (n_rows, n_in) of the network's dtype, any number of rows. The outputs are
 
@@ -48,7 +48,7 @@ def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
 
 
 def c_header(model, path, prefix="model", *, test_rows=None):
-    """Writes one self-contained C99 header that computes what the model predicts.
+    """Write one self-contained C99 header that computes what the model predicts.
 
     It needs <math.h> and nothing else, allocates nothing, and keeps no state. All names begin with
     the prefix, so that a program may hold several models. The comment at its top tells how to use
@@ -76,7 +76,7 @@ def c_header(model, path, prefix="model", *, test_rows=None):
 
 
 def register_skl2onnx():
-    """Tells skl2onnx how to convert MLPClassifier and MLPRegressor, alone or in a pipeline.
+    """Tell skl2onnx how to convert MLPClassifier and MLPRegressor, alone or in a pipeline.
 
     Afterwards ``skl2onnx.to_onnx`` takes what holds them. The options "zipmap" and "nocl" are those
     of skl2onnx's own classifiers. The network computes in its own dtype, with casts where the

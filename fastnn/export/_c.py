@@ -7,6 +7,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
+from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
 from fastnn.prediction.predictor import as_predictor
 
 WIDTH = 100
@@ -29,6 +30,62 @@ ACTIVATIONS = {
     "exp": "exp{f}(z)",
     "step": "z >= 0.0{f} ? 1.0{f} : z < 0.0{f} ? 0.0{f} : z",
 }
+
+# One row per kind of operation: its function in C, without the name, and what it is called with.
+# {x}, {y} and {z} are arrays, the other names are of the `Op` and of its parameters.
+OPS = {
+    "dense": (
+        """\
+/* z = x W + b;  x (n_in), w (n_in, n_out), b and z (n_out) */
+{head}int n_in, int n_out, const {real} *w, const {real} *b,
+{indent}const {real} *x, {real} *z) {{
+    int i, j;
+    for (j = 0; j < n_out; ++j)
+        z[j] = b[j];
+    for (i = 0; i < n_in; ++i, w += n_out)
+        for (j = 0; j < n_out; ++j)
+            z[j] += x[i] * w[j];
+}}
+""", "{n_in}, {n_out}, {weight}, {bias}, {x}, {z}"),
+    "layer_norm": (
+        """\
+/* z = gain (x - mean) / sqrt(variance + eps) + bias;  all (n) */
+{head}int n, const {real} *gain, const {real} *bias, double eps,
+{indent}const {real} *x, {real} *z) {{
+    double mean = 0.0, variance = 0.0, d, scale;
+    int i;
+    for (i = 0; i < n; ++i)
+        mean += (double)x[i];
+    mean /= n;
+    for (i = 0; i < n; ++i) {{
+        d = (double)x[i] - mean;
+        variance += d * d;
+    }}
+    scale = 1.0 / sqrt(variance / n + eps);
+    for (i = 0; i < n; ++i)
+        z[i] = gain[i] * ({real})(((double)x[i] - mean) * scale) + bias[i];
+}}
+""", "{n_out}, {gain}, {bias}, {eps!r}, {x}, {z}"),
+    "copy": (
+        """\
+/* z = x;  both (n) */
+{head}int n, const {real} *x, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = x[i];
+}}
+""", "{n_out}, {x}, {z}"),
+    "add": (
+        """\
+/* z = x + y;  all (n) */
+{head}int n, const {real} *x, const {real} *y, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = x[i] + y[i];
+}}
+""", "{n_out}, {x}, {y}, {z}"),
+}
+NAMES = {"weight": "W", "bias": "b", "gain": "gain"}  # of parameters, before a layer's number
 
 # Outputs that are no function of one z, as the body of f(int n, real *z), in place.
 ROW_OUTPUTS = {
@@ -64,15 +121,25 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
     """The header of a Predictor, ASCII text."""
     check_prefix(prefix)
     net = predictor.net
-    for name in (*net.activations, net.output):
-        if name not in ACTIVATIONS and name not in ROW_OUTPUTS:
-            raise ValueError(f"activation {name!r} cannot be exported: it has no row in "
+    for op in net._layout.ops:
+        if op.kind not in OPS:
+            raise ValueError(f"operation {op.kind!r} cannot be exported: it has no row in "
                              "fastnn/export/_c.py")
-    parameters = net.get_weights()
-    for i, array in enumerate(parameters):
-        validation.check_finite(f"{'Wb'[i % 2]}{i // 2}", array, net.dtype)
+        if op.activation not in ACTIVATIONS and op.activation not in ROW_OUTPUTS:
+            raise ValueError(f"activation {op.activation!r} cannot be exported: it has no row in "
+                             "fastnn/export/_c.py")
+    parameters = {_name(block): view for block, view in zip(
+        net._layout.blocks, net._layout.views(net.parameters), strict=True)}
+    for name, array in parameters.items():
+        validation.check_finite(name, array, net.dtype)
     rows, answers = _test_rows(predictor, test_rows)
     return _Writer(predictor, prefix, file_name).text(parameters, rows, answers)
+
+
+def _name(block):
+    """The name of a block of parameters: W0, b0, gain1, ..."""
+    _, number, kind = block.name.split(".")
+    return NAMES[kind] + number
 
 
 def check_prefix(prefix):
@@ -155,27 +222,43 @@ class _Writer:
         self.predictor, self.net, self.file_name = predictor, net, file_name
         self.p, self.P = prefix, prefix.upper()
         self.real, self.f = ("float", "f") if net.dtype == np.float32 else ("double", "")
-        self.names = (*net.activations, net.output)
-        self.n_in, self.n_out = net.sizes[0], net.sizes[-1]
-        # layers write to the two parts of the scratch in turn, the last one to the result
-        steps = [self.n_in] * (predictor.scaler is not None) + list(net.sizes[1:-1])
-        self.first = max(steps[0::2], default=0)
-        self.scratch = max(1, self.first + max(steps[1::2], default=0))
+        self.ops = net._layout.ops
+        self.n_in, self.n_out = net.sizes[0], self.ops[-1].n_out
+        self.places, self.scratch = self._places()
         self.labels = self._labels()
+
+    def _places(self):
+        """Where the value of each operation stands, that of INPUT too, and the length of the
+        scratch."""
+        ops, before = self.ops, self.predictor.scaler is not None
+        if before:  # the scaled inputs are a value, too
+            ops = (Op("copy", self.n_in, self.n_in, INPUT),
+                   *(op._replace(source=op.source + 1, other=op.other + 1) for op in ops))
+        found = slots(ops)
+        widths = [0] * (max(found) + 1)
+        for slot, op in zip(found[:-1], ops, strict=False):
+            widths[slot] = max(widths[slot], op.n_out)
+        starts = [f"scratch + {sum(widths[:slot])}" if slot else "scratch" for slot in found]
+        places = dict(enumerate(starts, INPUT if before else 0))
+        places.setdefault(INPUT, "x")
+        places[len(self.ops) - 1] = "out"
+        return places, max(1, sum(widths))
 
     def text(self, parameters, rows, answers):
         parts = [self.top(), self.size_macros()]
         if self.predictor.classes_ is not None and self.predictor.task == "classification":
             parts.append(self.classes())
-        parts.append("/* ---- parameters: W (n_in, n_out) row by row, b (n_out) ---- */\n")
+        gains = ", gain (n_out)" if any("gain" in name for name in parameters) else ""
+        parts.append(f"/* ---- parameters: W (n_in, n_out) row by row, b (n_out){gains} ---- */\n")
         if self.predictor.scaler is not None:
             parts.append(self.scaler_arrays())
-        for i, (w, b) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
-            parts.append(self.array(f"W{i}", w) + self.array(f"b{i}", b))
+        for i in range(len(self.ops)):
+            parts.append("".join(self.array(name, parameters[name])
+                                 for name in self.names_of(i).values()))
         parts.append("/* ---- one row through the network ---- */\n")
-        parts.append(self.dense())
-        parts += [self.activation(name) for name in dict.fromkeys(self.names)
-                  if name != "identity"]
+        parts += [self.operation(kind) for kind in dict.fromkeys(op.kind for op in self.ops)]
+        parts += [self.activation(name) for name in dict.fromkeys(
+            op.activation for op in self.ops) if name != "identity"]
         parts += [self.predict(), self.decision(), self.self_test(rows, answers)]
         parts.append(f"#endif /* {self.P}_H */\n")
         return "\n".join(part for part in parts if part)
@@ -207,7 +290,7 @@ class _Writer:
             f"A multilayer perceptron, exported by fastnn {__version__}; not to be edited.",
             "",
             f"  layers       {layers}{scaled}",
-            f"  activations  {', '.join(self.names)}",
+            *self.what_it_does(),
             f"  type         {real}",
             f"  outputs      {self.meaning()}",
             "",
@@ -228,6 +311,16 @@ class _Writer:
         body = "\n".join(f" * {line}".rstrip() for line in lines)
         guard = f"#ifndef {P}_H\n#define {P}_H\n\n#include <math.h>\n"
         return f"/*\n{body}\n */\n{guard}"
+
+    def what_it_does(self):
+        """Lines on the operations of a network."""
+        names = [op.activation for op in self.ops]
+        if not is_dense_chain(self.ops):
+            names = [op.kind if name == "identity" else f"{op.kind} {name}"
+                     for op, name in zip(self.ops, names, strict=True)]
+            lines = _wrapped(names, " " * 17).rstrip(",").split("\n")
+            return ["  operations   " + lines[0].strip(), *(line[2:] for line in lines[1:])]
+        return [f"  activations  {', '.join(names)}"]
 
     def meaning(self):
         task, classes = self.predictor.task, self.predictor.classes_
@@ -280,20 +373,21 @@ class _Writer:
         scaler = self.predictor.scaler
         return self.array("mean", scaler.mean) + self.array("scale", scaler.scale)
 
-    def dense(self):
-        real, head = self.real, f"static inline void {self.p}_dense("
-        return f"""\
-/* z = x W + b;  x (n_in), w (n_in, n_out), b and z (n_out) */
-{head}int n_in, int n_out, const {real} *w, const {real} *b,
-{' ' * len(head)}const {real} *x, {real} *z) {{
-    int i, j;
-    for (j = 0; j < n_out; ++j)
-        z[j] = b[j];
-    for (i = 0; i < n_in; ++i, w += n_out)
-        for (j = 0; j < n_out; ++j)
-            z[j] += x[i] * w[j];
-}}
-"""
+    def names_of(self, i):
+        """Kinds and names of the parameters of an operation."""
+        return {block.kind: _name(block) for block in self.net._layout.blocks if block.op == i}
+
+    def operation(self, kind):
+        head = f"static inline void {self.p}_{kind}("
+        return OPS[kind][0].format(head=head, indent=" " * len(head), real=self.real)
+
+    def call(self, i):
+        """The call that computes the value of an operation."""
+        op, place = self.ops[i], self.places
+        names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
+        arguments = OPS[op.kind][1].format(
+            x=place[op.source], y=place[op.other], z=place[i], **names, **op._asdict())
+        return f"    {self.p}_{op.kind}({arguments});"
 
     def activation(self, name):
         head = f"static inline void {self.p}_{name}(int n, {self.real} *a) {{\n"
@@ -311,22 +405,13 @@ class _Writer:
 
     def predict(self):
         p, P, real = self.p, self.P, self.real
-        halves = ["scratch", f"scratch + {self.first}"]
-        body, x, turn = [], "x", 0
-        if self.predictor.scaler is None and len(self.names) == 1:
+        body = self.scaling() if self.predictor.scaler is not None else []
+        if not any("scratch" in place for place in self.places.values()):
             body.append("    (void)scratch;")
-        if self.predictor.scaler is not None:
-            body += self.scaling()
-            x, turn = halves[0], 1
-        last = len(self.names) - 1
-        for i, name in enumerate(self.names):
-            n_in, n_out = self.net.sizes[i:i + 2]
-            z = "out" if i == last else halves[turn % 2]
-            turn += 1
-            body.append(f"    {p}_dense({n_in}, {n_out}, {p}_W{i}, {p}_b{i}, {x}, {z});")
-            if name != "identity":
-                body.append(f"    {p}_{name}({n_out}, {z});")
-            x = z
+        for i, op in enumerate(self.ops):
+            body.append(self.call(i))
+            if op.activation != "identity":
+                body.append(f"    {p}_{op.activation}({op.n_out}, {self.places[i]});")
         lines = "\n".join(body)
         return f"""\
 /* The outputs of one row.  x, out and scratch are the caller's and must not overlap:

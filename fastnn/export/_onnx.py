@@ -18,6 +18,7 @@ except ImportError as error:
 from fastnn.core import validation
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
+from fastnn.network.lowering import INPUT
 from fastnn.prediction.predictor import as_predictor
 
 MIN_OPSET = 13  # Softmax along one axis
@@ -29,8 +30,8 @@ ONNX_TYPE = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): Tens
 class Graph:
     """Takes nodes and constants, and gives each value a name of its own."""
 
-    def __init__(self, dtype, taken=()):
-        self.dtype = np.dtype(dtype)
+    def __init__(self, dtype, taken=(), opset=17):
+        self.dtype, self.opset = np.dtype(dtype), opset
         self.nodes, self.initializers = [], []
         self._taken = set(taken)
 
@@ -124,6 +125,34 @@ ACTIVATIONS = {
 }
 
 
+# ---- one row per kind of operation: the nodes that compute z ----
+
+def _layer_norm(g, op, x, gain, bias):
+    """ONNX has an operator for it, which takes mean and variance in float32 by its standard."""
+    if g.opset >= 17 and not g.is_double:
+        return g.op("LayerNormalization", x, gain, bias, axis=-1, epsilon=op.eps)
+    d = g.op("Sub", x, _row_mean(g, x))
+    variance = _row_mean(g, g.op("Mul", d, d))
+    z = g.op("Div", d, g.op("Sqrt", g.op("Add", variance, g.real(op.eps))))
+    return g.op("Add", g.op("Mul", z, gain), bias)
+
+
+def _row_mean(g, x):
+    if g.opset < 18:
+        return g.op("ReduceMean", x, axes=[-1], keepdims=1)
+    return g.op("ReduceMean", x, g.constant(np.array([-1]), "axes"), keepdims=1)
+
+
+# kind -> the name of z, from an `Op`, the value that it reads, and its parameters or other value
+OPS = {
+    "dense": lambda g, op, x, w, b: g.op("Gemm", x, w, b),
+    "layer_norm": _layer_norm,
+    "copy": lambda g, op, x: x,
+    "add": lambda g, op, x, y: g.op("Add", x, y),
+}
+NAMES = {"weight": "W", "bias": "b", "gain": "gain"}  # of parameters, before a layer's number
+
+
 # ---- the graph of a model ----
 
 def check_size(net):
@@ -146,16 +175,25 @@ def add_scaler(g, x, scaler):
 
 
 def add_network(g, x, net):
-    """The layers, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
-    arrays = net.get_weights()
-    names = (*net.activations, net.output)
-    for i, (name, w, b) in enumerate(zip(names, arrays[::2], arrays[1::2], strict=True)):
-        if name not in ACTIVATIONS:
-            raise ValueError(f"activation {name!r} cannot be exported: it has no row in "
-                             "fastnn/export/_onnx.py")
-        z = g.op("Gemm", x, g.constant(w, f"W{i}"), g.constant(b, f"b{i}"))
-        x = ACTIVATIONS[name](g, z)
-    return x
+    """Add the operations of a network, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
+    layout = net._layout
+    views = layout.views(net.parameters)
+    values = {INPUT: x}
+    for i, op in enumerate(layout.ops):
+        for table, name in ((OPS, op.kind), (ACTIVATIONS, op.activation)):
+            if name not in table:
+                what = "activation" if table is ACTIVATIONS else "operation"
+                raise ValueError(f"{what} {name!r} cannot be exported: it has no row in "
+                                 "fastnn/export/_onnx.py")
+        inputs = [values[op.source]]
+        for block, view in zip(layout.blocks, views, strict=True):
+            if block.op == i:
+                _, number, kind = block.name.split(".")
+                inputs.append(g.constant(view, NAMES[kind] + number))
+        if op.kind == "add":
+            inputs.append(values[op.other])
+        values[i] = ACTIVATIONS[op.activation](g, OPS[op.kind](g, op, *inputs))
+    return values[len(layout.ops) - 1]
 
 
 def add_classes(g, predictor, output, labels):
@@ -219,7 +257,7 @@ def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
     if input_name in [value.name for value in outputs]:
         raise ValueError(f"input_name={input_name!r} must not be that of an output")
 
-    g = Graph(net.dtype, [input_name, *(value.name for value in outputs)])
+    g = Graph(net.dtype, [input_name, *(value.name for value in outputs)], opset)
     x = input_name if predictor.scaler is None else add_scaler(g, input_name, predictor.scaler)
     values = [add_network(g, x, net)]
     if labels is not None:

@@ -43,7 +43,7 @@ class SklGraph(_onnx.Graph):
     """Passes nodes and constants on to skl2onnx, which has names and versions of its own."""
 
     def __init__(self, dtype, scope, container):
-        super().__init__(dtype)
+        super().__init__(dtype, opset=container.target_opset_onnx)
         self.scope, self.container = scope, container
 
     def unique(self, name):
