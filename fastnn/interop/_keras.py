@@ -1,6 +1,16 @@
 """Networks of Keras as ours."""
 
-from fastnn.interop.chain import Chain, as_real, check_setting, kind_of, row_of
+import numpy as np
+
+from fastnn.interop.chain import (
+    Chain,
+    append_steps,
+    as_real,
+    check_setting,
+    kind_of,
+    row_of,
+    steps,
+)
 
 # name of a function of keras.activations -> our name
 KERAS = {
@@ -17,14 +27,19 @@ KERAS_LAYERS = {
 }
 
 
+NESTED = ("Sequential", "Functional")  # models, which may be layers of others
+
+
 def from_keras(model):
-    """An `MLP` with the weights of a Keras 3 model.
+    """Return an `MLP` with the weights of a Keras 3 model.
 
     Parameters
     ----------
-    model : keras.Sequential, or a keras.Model that is a chain of layers
-        Of `Dense`, `Activation`, `Dropout`, `Flatten` before the first layer, `Identity`, the
-        layers `ReLU`, `LeakyReLU`, `ELU`, `Softmax`, and models of these.
+    model : keras.Sequential, or a keras.Model of inputs and outputs
+        A chain of `Dense`, `LayerNormalization` of the last axis, `Activation`, `Dropout`,
+        `Flatten` before the first layer, `Identity`, the layers `ReLU`, `LeakyReLU`, `ELU`,
+        `Softmax`, and models of these; and `Add` (or +) of a value and what such a chain makes of
+        it, a residual connection.
 
     Returns
     -------
@@ -38,79 +53,143 @@ def from_keras(model):
     ValueError
         When a layer or one of its settings has no counterpart; the message names it.
     """
-    if kind_of(model, "keras") not in ("Sequential", "Functional"):
+    if kind_of(model, "keras") not in NESTED:
         raise TypeError(f"model={type(model).__name__} must be a keras.Sequential, or a "
                         "keras.Model of inputs and outputs")
     if not model.built:
         raise ValueError(f"model {model.name!r} has no weights yet; begin it with keras.Input, or "
                          "call it once")
-    chain, layers = Chain(), _keras_layers(model)
-    n_axes = len(model.inputs[0].shape)
-    for layer in layers:
-        kind, place = kind_of(layer, "keras"), f"layer {layer.name!r}"
-        if kind == "Flatten" and not chain.weights:
-            if n_axes > 2:
-                check_setting(layer.data_format, "channels_last", place, "data_format")
-            n_axes = 2
-        elif kind == "Dense" and n_axes != 2:
-            raise ValueError(f"{place} has inputs of {n_axes} axes; fastnn has rows, so there must "
-                             "be a Flatten before")
-        else:
-            _keras_layer(chain, layer, kind, place)
-    return chain.network("the model")
+    reader = _Reader(len(model.inputs[0].shape))
+    reader.model(model)
+    return reader.chain.network("the model")
 
 
-def _keras_layers(model):
-    """The layers in the order of the data; those of models in models, too."""
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs and "
-                         f"{len(model.outputs)} outputs, must have one of each")
-    layers = list(model.layers)
-    if type(model).__name__ == "Functional":
+class _Reader:
+    """Appends the layers of a model to a `Chain`, in the order of the data; those of models in it,
+    too."""
+
+    def __init__(self, n_axes):
+        self.chain, self.n_axes = Chain(), n_axes
+
+    def model(self, model):
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs and "
+                             f"{len(model.outputs)} outputs, must have one of each")
+        if type(model).__name__ == "Sequential":
+            for layer in model.layers:
+                self.layer(layer)
+            return
         # from the output back: a layer may have been called several times, in other models too
-        layers, tensor = [], model.outputs[0]
-        while tensor is not model.inputs[0]:
-            layer, index, _ = tensor._keras_history
-            node = layer._inbound_nodes[index]
-            if node.arguments.kwargs.get("training"):
-                raise ValueError(f"layer {layer.name!r} is called with training=True")
-            before = node.input_tensors
-            if len(before) != 1:
-                raise ValueError(f"layer {layer.name!r} has {len(before)} inputs; the layers must "
-                                 "be a chain")
-            layers.insert(0, layer)
-            tensor, = before
-    found = []
-    for layer in layers:
-        nested = kind_of(layer, "keras") in ("Sequential", "Functional")
-        found += _keras_layers(layer) if nested else [layer]
-    return found
+        start, target = model.inputs[0], model.outputs[0]
+        order = _order(target, start)
+        found = steps(target, start, _sources, lambda tensor: order[id(tensor)], _place_of)
+        append_steps(self.chain, found, lambda tensor: self.layer(tensor._keras_history[0]),
+                     _place_of)
+
+    def layer(self, layer):
+        kind, place, chain = kind_of(layer, "keras"), f"layer {layer.name!r}", self.chain
+        if kind in NESTED:
+            self.model(layer)
+        elif kind == "Flatten" and not chain.begun:
+            if self.n_axes > 2:
+                check_setting(layer.data_format, "channels_last", place, "data_format")
+            self.n_axes = 2
+        elif kind in ("Dense", "LayerNormalization") and self.n_axes != 2:
+            raise ValueError(f"{place} has inputs of {self.n_axes} axes; fastnn has rows, so there "
+                             "must be a Flatten before")
+        elif kind not in ("InputLayer", "Identity"):
+            _append(chain, layer, kind, place)
 
 
-def _keras_layer(chain, layer, kind, place):
-    if kind == "Dense":
-        check_setting(layer.quantization_mode, None, place, "quantization_mode")
-        check_setting(layer.lora_enabled, False, place, "lora_enabled")
-        kernel, *bias = map(as_real, layer.get_weights())
-        chain.dense(kernel, bias[0] if bias else None, place)
-        _keras_activation(chain, layer.activation, place)
-    elif kind == "Activation":
-        _keras_activation(chain, layer.activation, place)
-    elif kind == "Dropout":
-        chain.drop(layer.rate, place)
-    elif kind not in ("InputLayer", "Identity"):
-        known = {"Dense": None, "Activation": None, "Dropout": None, **KERAS_LAYERS}
-        activation, settings = row_of(known, kind, place)
-        for key, expected in settings.items():
-            check_setting(getattr(layer, key), expected, f"{place} ({kind})", key)
-        chain.activation(activation, place)
+def _place_of(tensor):
+    return f"layer {tensor._keras_history[0].name!r}"
 
 
-def _keras_activation(chain, function, place):
-    """Of a function of `keras.activations`, or of a layer in its place."""
+def _inputs_of(tensor):
+    """Return the values that one is computed from, and the call that does it."""
+    layer, index, _ = tensor._keras_history
+    node = layer._inbound_nodes[index]
+    return list(node.input_tensors), node
+
+
+def _sources(tensor):
+    layer = tensor._keras_history[0]
+    before, node = _inputs_of(tensor)
+    if node.arguments.kwargs.get("training"):
+        raise ValueError(f"layer {layer.name!r} is called with training=True")
+    if len(before) != 1 and (len(before) != 2 or kind_of(layer, "keras") != "Add"):
+        raise ValueError(f"layer {layer.name!r} has {len(before)} inputs; the layers must be a "
+                         "chain")
+    return before
+
+
+def _order(target, start):
+    """Return a number of each value between two, larger than those of its sources."""
+    order, waiting, seen = {id(start): 0}, [target], set()
+    while waiting:
+        tensor = waiting[-1]
+        before = [] if tensor is start else _inputs_of(tensor)[0]
+        missing = [source for source in before if id(source) not in order]
+        if id(tensor) in order or not missing or id(tensor) in seen:
+            order.setdefault(id(tensor), len(order))
+            waiting.pop()
+        else:
+            seen.add(id(tensor))
+            waiting += missing
+    return order
+
+
+def _append_dense(chain, layer, place):
+    check_setting(layer.quantization_mode, None, place, "quantization_mode")
+    check_setting(layer.lora_enabled, False, place, "lora_enabled")
+    kernel, *bias = map(as_real, layer.get_weights())
+    chain.dense(kernel, bias[0] if bias else None, place)
+    _append_activation(chain, layer.activation, place)
+
+
+def _append_norm(chain, layer, place):
+    axis = layer.axis if isinstance(layer.axis, int) else [*layer.axis]
+    if axis not in (1, [1]):  # of rows that is the last one
+        check_setting(axis, -1 if isinstance(axis, int) else [-1], place, "axis")
+    check_setting(getattr(layer, "rms_scaling", False), False, place, "rms_scaling")
+    arrays = [*map(as_real, layer.get_weights())]
+    gain, bias = (arrays.pop(0) if there else None for there in (layer.scale, layer.center))
+    if gain is None:
+        n = chain.width if bias is None else len(bias)
+        if n is None:
+            raise ValueError(f"{place} has neither gain nor bias; before the first Dense its width "
+                             "is not known")
+        gain = np.ones(n, np.float32 if bias is None else bias.dtype)
+    chain.layer_norm(gain, bias, layer.epsilon, place)
+
+
+# layers that are more than a function of one value
+LAYERS = {
+    "Dense": _append_dense,
+    "LayerNormalization": _append_norm,
+    "Activation": lambda chain, layer, place: _append_activation(chain, layer.activation, place),
+    "Dropout": lambda chain, layer, place: chain.drop(layer.rate, place),
+}
+
+
+def _append(chain, layer, kind, place):
+    if kind in LAYERS:
+        LAYERS[kind](chain, layer, place)
+        return
+    activation, settings = row_of({**LAYERS, **KERAS_LAYERS}, kind, place)
+    for key, expected in settings.items():
+        check_setting(getattr(layer, key), expected, f"{place} ({kind})", key)
+    chain.activation(activation, place)
+
+
+def _append_activation(chain, function, place):
+    """Append a function of `keras.activations`, or a layer in its place."""
     name = getattr(function, "__name__", None)
     if name is None:
-        return _keras_layer(chain, function, kind_of(function, "keras"), place)
+        kind = kind_of(function, "keras")
+        if kind not in ("InputLayer", "Identity"):
+            _append(chain, function, kind, place)
+        return
     if name not in KERAS or not function.__module__.startswith("keras."):
         raise ValueError(f"{place} has activation={name!r} of {function.__module__}, which has no "
                          f"counterpart in fastnn; there are, of keras: {', '.join(KERAS)}")

@@ -2,7 +2,8 @@
 
 The graph is followed from its input to the output that is wanted. What lies between two products
 and has one input and one output, node by node, is an activation: it is computed for some numbers
-and compared with each of ours, so every way to write one is understood.
+and compared with each of ours, so every way to write one is understood. A value that is added to
+what was made of it begins a residual block.
 """
 
 import math
@@ -79,14 +80,15 @@ ELEMENTWISE = {
 
 
 def from_onnx(model, *, output=None):
-    """An `MLP` of an ONNX graph that is a multilayer perceptron.
+    """Return an `MLP` of an ONNX graph that is a multilayer perceptron.
 
     Parameters
     ----------
     model : str, path or onnx.ModelProto
-        Layers as Gemm, or MatMul and Add; activations as one node or as any subgraph that computes
-        one of ours (found by its values); shifts and factors of the inputs become part of the first
-        layer.
+        Layers as Gemm, or MatMul and Add; LayerNormalization of the last axis, or the nodes that
+        PyTorch writes for it before opset 17; activations as one node or as any subgraph that
+        computes one of ours (found by its values); residual connections as Add of a value and what
+        such layers make of it. Shifts and factors of the inputs become part of the first layer.
     output : str or None, default=None
         Which output of the graph; None for the only one, or the probabilities of a classifier. Of
         a binary classifier the network has the one column of the positive class.
@@ -108,7 +110,7 @@ def from_onnx(model, *, output=None):
 
 
 def read(chain, model, output):
-    """Fills ``chain`` with the layers of a graph, see `fastnn.from_onnx`."""
+    """Fill ``chain`` with the layers of a graph, see `fastnn.from_onnx`."""
     try:
         import onnx
     except ImportError:
@@ -157,6 +159,7 @@ class _Graph:
         self.row = [axis.dim_value or None for axis in inputs[0].type.tensor_type.shape.dim[1:]]
         self.whole = inputs[0].type.tensor_type.elem_type not in FLOATS  # numbers, not cast yet
         self.is_pair = False
+        self.opened = set()  # additions at the end of residual blocks that have begun
         self.output = self.positive_class(self.choose(graph, output))
         self.nodes = self.ancestors(graph)
         for node in self.nodes:
@@ -235,52 +238,133 @@ class _Graph:
         return node.op_type in PASSED
 
     def consumers(self, name):
-        return [node for node in self.nodes if name in node.input]
+        """Nodes that read a value, but for the additions that end an open residual block."""
+        return [node for node in self.nodes if name in node.input
+                and node.output[0] not in self.opened]
 
     def walk(self, chain):
         """From the input to the output."""
-        name, shift, factor = self.input, 0.0, 1.0  # the first layer takes factor x + shift
-        while name != self.output:
+        self.walk_to(self.output, chain, self.input)
+        if chain.begun:
+            self.check_ends(chain)
+
+    def walk_to(self, target, chain, name):
+        """From a value to another."""
+        shift, factor = 0.0, 1.0  # the first layer takes factor x + shift
+        while name != target:
             nodes = self.consumers(name)
             if not nodes:
-                raise ValueError(f"nothing leads from {name!r} to {self.output!r}")
+                raise ValueError(f"nothing leads from {name!r} to {target!r}")
             node = nodes[0]
-            if self.whole and node.op_type in (*ELEMENTWISE, "Gemm", "MatMul") and (
-                    node.op_type != "Cast"):
+            if self.whole and node.op_type in (*ELEMENTWISE, *LAYERS) and node.op_type != "Cast":
                 raise ValueError(f"{_place(node)} computes in integers; they must be cast first")
             self.whole = self.whole and node.op_type != "Cast"
             if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
                 name = node.output[0]
-            elif len(nodes) == 1 and node.op_type in ("Gemm", "MatMul"):
-                w, b = self.product(node, name)
-                if not chain.weights:
-                    w, b = self.folded(w, b, shift, factor)
-                chain.dense(w, b, _place(node))
-                name = node.output[0]
-            elif len(nodes) == 1 and chain.weights and self.is_bias(node, name, chain):
+            elif len(nodes) == 1 and node.op_type in LAYERS:
+                LAYERS[node.op_type](self, chain, node, name, shift, factor)
+                name, shift, factor = node.output[0], 0.0, 1.0
+            elif len(nodes) == 1 and self.is_bias(node, name, chain):
                 other = self.row_of(*(key for key in node.input if key != name))
-                chain.biases[-1] = chain.biases[-1] + (-other if node.op_type == "Sub" else other)
+                bias = chain.last.arrays[1]
+                chain.last.arrays[1] = bias + (-other if node.op_type == "Sub" else other)
                 name = node.output[0]
-            elif len(nodes) == 1 and node.op_type == "Softmax":
-                axis = self.attributes(node).get("axis", -1)
-                if axis not in (-1, 1):
-                    raise ValueError(f"{_place(node)} has axis={axis}, must be the last")
-                chain.activation("softmax", _place(node))
+            elif len(nodes) == 1 and self.is_gain(node, name, chain):
+                other = self.row_of(*(key for key in node.input if key != name))
+                chain.last.arrays = [array * other for array in chain.last.arrays]
                 name = node.output[0]
-            elif len(nodes) == 1 and not chain.weights and node.op_type == "Scaler":
+            elif len(nodes) == 1 and not chain.begun and node.op_type == "Scaler":
                 settings = self.attributes(node)
                 scale, offset = (np.array(settings[key]) for key in ("scale", "offset"))
                 name, shift, factor = node.output[0], (shift - offset) * scale, factor * scale
-            elif len(nodes) == 1 and not chain.weights and self.is_affine(node):
+            elif len(nodes) == 1 and not chain.begun and self.is_affine(node):
                 name, shift, factor = self.affine(node, name, shift, factor)
             else:
-                name = self.activation(chain, name)
-        if chain.weights:
-            self.check_ends(chain)
+                name = self.several_nodes(target, chain, name, shift, factor)
+
+    def several_nodes(self, target, chain, name, shift, factor):
+        """Read what begins at a value and is more than one node: a layer normalisation, an
+        activation, or a residual block. Return the value at its end."""
+        norm = self.norm_at(name)
+        if norm is not None:
+            end, eps, dtype = norm
+            place = _place(self.made_by[end])
+            self.check_unscaled(place, shift, factor)
+            n = chain.width or (self.row[-1] if self.row else None)
+            if n is None:
+                raise ValueError(f"{place} normalises rows of unknown length")
+            chain.layer_norm(np.ones(n, dtype), None, eps, place)
+            return end
+        addition = self.addition_at(name, target)
+        if addition is None:
+            return self.activation(chain, name, target)
+        try:  # x + tanh(x) and the like are no activations of ours, but z * (1 + erf(z)) is
+            return self.activation(chain, name, target)
+        except ValueError:
+            pass
+        place = _place(addition)
+        self.check_unscaled(place, shift, factor)
+        chain.open_residual(place)
+        self.opened.add(addition.output[0])
+        self.walk_to(*(key for key in addition.input if key != name), chain, name)
+        self.opened.remove(addition.output[0])
+        chain.close_residual(place)
+        return addition.output[0]
+
+    def addition_at(self, name, target):
+        """Return the last Add of a value and another one that is computed, or None."""
+        for node in reversed(self.consumers(name)):
+            others = [key for key in node.input if key != name]
+            if node.op_type == "Add" and len(others) == 1 and others[0] in self.made_by and (
+                    others[0] not in self.constants and others[0] != target):
+                return node
+        return None
+
+    def norm_at(self, name):
+        """Return end, eps and dtype of the nodes that normalise a value, or None: Sub of the mean,
+        Div by the root of mean square plus eps."""
+        def only(kinds, *values):
+            """The node of some kind that alone reads some values, in their order."""
+            nodes = [node for node in self.consumers(values[-1]) if node.op_type in kinds]
+            nodes = [node for node in nodes if [*node.input[:len(values)]] == [*values]]
+            return nodes[0] if len(nodes) == 1 else None
+
+        mean = only(["ReduceMean"], name)
+        center = mean and self.is_row_mean(mean) and only(["Sub"], name, mean.output[0])
+        if not center or len(self.consumers(name)) != 2:
+            return None
+        d = center.output[0]
+        square = only(["Pow"], d) or only(["Mul"], d, d)
+        if not square or square.op_type == "Pow" and self.scalar(square.input[1]) != 2:
+            return None
+        variance = only(["ReduceMean"], square.output[0])
+        shifted = variance and self.is_row_mean(variance) and only(["Add"], variance.output[0])
+        eps = self.scalar(shifted.input[1]) if shifted else None
+        root = eps is not None and only(["Sqrt"], shifted.output[0])
+        end = root and only(["Div"], d, root.output[0])
+        inner = (mean, center, square, variance, shifted, root)
+        if not end or any(len(self.consumers(node.output[0])) != 1 for node in inner
+                          if node is not center) or len(self.consumers(d)) != 2:
+            return None
+        constant = self.constants[shifted.input[1]]
+        return end.output[0], _decimal(eps, constant.dtype), constant.dtype
+
+    def is_row_mean(self, node):
+        """Whether a ReduceMean is that of each row."""
+        settings = self.attributes(node)
+        axes = settings.get("axes")
+        if len(node.input) > 1 and node.input[1]:
+            axes = self.constants.get(node.input[1], np.array([0])).reshape(-1).tolist()
+        return axes in ([-1], [1]) and settings.get("keepdims", 1) == 1
+
+    def check_unscaled(self, place, shift, factor):
+        if np.any(np.asarray(shift) != 0) or np.any(np.asarray(factor) != 1):
+            raise ValueError(f"{place} takes inputs that were shifted or scaled, which fastnn has "
+                             "before a fully connected layer only")
 
     def check_ends(self, chain):
         """That a row of the graph is a row of the network, at both ends."""
-        n_in, n_out = len(chain.weights[0]), len(chain.biases[-1])
+        n_in, n_out = chain.n_in, chain.width
         if self.row and None not in self.row and math.prod(self.row) != n_in:
             raise ValueError(f"the graph's input {self.input!r} has rows of shape "
                              f"{tuple(self.row)}, its first layer has {n_in} inputs")
@@ -290,11 +374,38 @@ class _Graph:
 
     def keeps_rows(self, node, chain):
         """Whether a change of shape leaves rows as they are."""
-        if node.op_type in SHAPES and not chain.weights:
+        if node.op_type in SHAPES and not chain.begun:
             return node.op_type != "Flatten" or self.attributes(node).get("axis", 1) in (1, -1)
         shape = self.constants.get(node.input[-1])
         return node.op_type == "Reshape" and shape is not None and (
-            shape.tolist() == [-1, len(chain.biases[-1])])
+            shape.tolist() == [-1, chain.width])
+
+    def append_dense(self, chain, node, name, shift, factor):
+        w, b = self.product(node, name)
+        if not chain.begun:
+            w, b = self.folded(w, b, shift, factor)
+        chain.dense(w, b, _place(node))
+
+    def append_norm(self, chain, node, name, shift, factor):
+        place, settings = _place(node), self.attributes(node)
+        self.check_unscaled(place, shift, factor)
+        axis = settings.get("axis", -1)
+        if axis not in (-1, 1):
+            raise ValueError(f"{place} has axis={axis}, must be the last")
+        gain, bias = (self.row_of(key) if key else None for key in [*node.input, ""][1:3])
+        if node.input[0] != name or gain is None or bias is None and len(node.input) > 2 and (
+                node.input[2]):
+            raise ValueError(f"{place} does not have constant gain and bias")
+        n = chain.width or max(len(gain), 0 if bias is None else len(bias))
+        gain, bias = (array if array is None else np.broadcast_to(array, n)
+                      if len(array) == 1 else array for array in (gain, bias))
+        chain.layer_norm(gain, bias, _decimal(settings.get("epsilon", 1e-5), np.float32), place)
+
+    def append_softmax(self, chain, node, name, shift, factor):
+        axis = self.attributes(node).get("axis", -1)
+        if axis not in (-1, 1):
+            raise ValueError(f"{_place(node)} has axis={axis}, must be the last")
+        chain.activation("softmax", _place(node))
 
     def product(self, node, name):
         """Weights and bias."""
@@ -322,14 +433,22 @@ class _Graph:
         return constant.reshape(-1)
 
     def is_bias(self, node, name, chain):
-        """Whether a node adds a constant to a layer that has no activation yet."""
-        if chain.activations[-1] is not None or node.op_type not in ("Add", "Sub"):
-            return False
+        """Whether a node adds a constant to a layer that has a bias, and no activation yet."""
         if node.op_type == "Sub" and node.input[0] != name:
             return False
+        return node.op_type in ("Add", "Sub") and self.has_row(node, name, chain, BIASED)
+
+    def is_gain(self, node, name, chain):
+        """Whether a node multiplies a layer that has a gain, and no activation yet."""
+        return node.op_type == "Mul" and self.has_row(node, name, chain, ("layer_norm",))
+
+    def has_row(self, node, name, chain, kinds):
+        """Whether a node takes a constant row beside what a layer of these kinds makes."""
+        last = chain.last
+        if last is None or last.kind not in kinds or last.activation is not None:
+            return False
         rows = [self.row_of(key) for key in node.input if key != name]
-        return len(rows) == 1 and rows[0] is not None and (
-            rows[0].size in (1, len(chain.biases[-1])))
+        return len(rows) == 1 and rows[0] is not None and rows[0].size in (1, chain.width)
 
     def is_affine(self, node):
         return node.op_type in ("Add", "Sub", "Mul", "Div") and any(
@@ -363,7 +482,7 @@ class _Graph:
         dtype = np.float64 if shift.any() else w.dtype
         return (factor[:, None] * wide).astype(dtype), bias.astype(dtype)
 
-    def activation(self, chain, start):
+    def activation(self, chain, start, target):
         """The elementwise nodes from ``start`` on, recognised by their values."""
         values, region = {start: POINTS}, []
         with np.errstate(all="ignore"):
@@ -378,7 +497,7 @@ class _Graph:
             node = self.consumers(start)[0]
             raise ValueError(f"{_place(node)} has no counterpart in fastnn")
         inner = {id(node) for node in region}
-        ends = [key for key in values if key == self.output
+        ends = [key for key in values if key == target
                 or any(id(node) not in inner for node in self.consumers(key))]
         if len(ends) != 1 or ends[0] == start:
             raise ValueError(f"{_place(self.consumers(start)[0])} begins a branch; the layers must "
@@ -394,6 +513,8 @@ class _Graph:
     def inside(self, node, values):
         if node.op_type not in ELEMENTWISE or node.op_type == "Cast" and not self.passes(node):
             return False
+        if node.output[0] in self.opened:
+            return False
         keys = [key for key in node.input if key]
         return any(key in values for key in keys) and all(
             key in values or self.scalar(key) is not None for key in keys)
@@ -405,8 +526,23 @@ class _Graph:
         return float(constant.reshape(()))
 
 
+# op type -> what appends the layer that one node is
+LAYERS = {
+    "Gemm": _Graph.append_dense,
+    "MatMul": _Graph.append_dense,
+    "LayerNormalization": _Graph.append_norm,
+    "Softmax": _Graph.append_softmax,
+}
+BIASED = ("dense", "layer_norm")  # kinds of layers to which a node may add a constant
+
+
+def _decimal(value, dtype):
+    """Return a number of float32 as the decimal number that was meant: 1e-5."""
+    return float(str(np.float32(value))) if dtype == np.float32 else float(value)
+
+
 def _recognised(values):
-    """The activation that has these values at `POINTS`, or None."""
+    """Return the activation that has these values at `POINTS`, or None."""
     for name in _kernels.ACTIVATIONS:
         net = MLP((1, 1), output=name, dtype="float64", random_state=0, initializer="zeros")
         net.weights[0][:] = 1

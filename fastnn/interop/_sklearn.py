@@ -38,11 +38,12 @@ def from_sklearn(model):
     if name not in estimators.__all__ or not type(model).__module__.startswith("sklearn."):
         raise TypeError(f"model={name} must be an MLPClassifier or MLPRegressor of scikit-learn")
     _check_fitted(model)
+    output = "sigmoid" if model.out_activation_ == "logistic" else model.out_activation_
+    activations = [model.activation] * (len(model.coefs_) - 1) + [output]
     chain = Chain()
     for i, (w, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
         chain.dense(w, b, f"layer {i}")
-    output = "sigmoid" if model.out_activation_ == "logistic" else model.out_activation_
-    chain.activations = [model.activation] * (len(model.coefs_) - 1) + [output]
+        chain.activation(activations[i], f"layer {i}")
     classes = getattr(model, "classes_", None)
     task = "regression" if classes is None else "classification"
     fitted = {name: from_plain(to_plain(vars(model)[name]), list)  # of NumPy numbers, too
@@ -75,7 +76,7 @@ def to_sklearn(model):
     TypeError
         When it is something else.
     ValueError
-        When scikit-learn does not have the activation or output.
+        When scikit-learn does not have the activation, the output, or the layers.
     """
     from fastnn.estimators import MLPClassifier, MLPRegressor  # says what to install, if need be
 
@@ -83,6 +84,9 @@ def to_sklearn(model):
     from sklearn.preprocessing import LabelBinarizer  # isort: skip
 
     if isinstance(model, MLP):
+        if not model.spec.is_chain:
+            raise ValueError(f"{model!r} is no chain of Dense layers, of which each has an "
+                             "activation; scikit-learn has nothing else")
         model = _estimator_of(model)
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"model={type(model).__name__} must be an estimator or an MLP of fastnn")

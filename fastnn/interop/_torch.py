@@ -1,8 +1,23 @@
-"""Networks of PyTorch as ours."""
+"""Networks of PyTorch as ours.
+
+A `Sequential` is read layer by layer. Any other module is followed by `torch.fx`, which calls it
+once with a stand-in for the inputs and notes what it does.
+"""
 
 import re
+from types import SimpleNamespace
 
-from fastnn.interop.chain import Chain, as_real, check_setting, kind_of, row_of
+import numpy as np
+
+from fastnn.interop.chain import (
+    Chain,
+    append_steps,
+    as_real,
+    check_setting,
+    kind_of,
+    row_of,
+    steps,
+)
 
 # class of torch.nn -> our name, and the settings it must have
 TORCH = {
@@ -19,17 +34,39 @@ TORCH = {
 }
 EXACT = 20.0  # from here on softplus is the identity to 1e-10; the threshold torch has by default
 
+# function of torch or torch.nn.functional, or method of a tensor -> the class that does the same,
+# and its arguments after the first one, with their defaults
+FUNCTIONS = {
+    "relu": ("ReLU", {"inplace": False}),
+    "relu_": ("ReLU", {}),
+    "tanh": ("Tanh", {}),
+    "tanh_": ("Tanh", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "sigmoid_": ("Sigmoid", {}),
+    "silu": ("SiLU", {"inplace": False}),
+    "gelu": ("GELU", {"approximate": "none"}),
+    "elu": ("ELU", {"alpha": 1.0, "inplace": False}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01, "inplace": False}),
+    "softplus": ("Softplus", {"beta": 1.0, "threshold": EXACT}),
+    "softmax": ("Softmax", {"dim": None}),
+    "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
+}
+ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
+
 
 def from_torch(model, *, activation=None, output=None):
-    """An `MLP` with the weights of a PyTorch model.
+    """Return an `MLP` with the weights of a PyTorch model.
 
     Parameters
     ----------
-    model : torch.nn.Sequential or state dict
-        Of `Linear`, activations, `Dropout`, `Flatten` before the first layer, `Identity`, and
-        `Sequential` of these. A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias`` in the
-        order of the layers; names that differ in a number only are put in the order of the numbers,
-        which files do not always keep.
+    model : torch.nn.Module or state dict
+        A `Sequential` of `Linear`, `LayerNorm`, activations, `Dropout`, `Flatten` before the first
+        layer, `Identity`, and `Sequential` of these; or a module of a class of your own, as a whole
+        or in a `Sequential`, whose `forward` applies such layers, functions such as
+        `torch.nn.functional.relu`, and additions of a value and what layers make of it (residual
+        connections). A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias`` in the order of
+        the layers; names that differ in a number only are put in the order of the numbers, which
+        files do not always keep.
     activation : str or sequence of str or None, default=None
         Of the hidden layers; for a state dict only, which does not say. None means relu.
     output : str or None, default=None
@@ -43,7 +80,7 @@ def from_torch(model, *, activation=None, output=None):
     Raises
     ------
     TypeError
-        When it is neither.
+        When it is neither, or its `forward` does something else.
     ValueError
         When a layer or one of its settings has no counterpart; the message names it.
 
@@ -53,52 +90,275 @@ def from_torch(model, *, activation=None, output=None):
     output "identity" here as well. Append a `Softmax` for probabilities.
     """
     chain = Chain()
-    if hasattr(model, "items"):
+    if hasattr(model, "items") and not _is_module(model):
         return _from_state_dict(chain, model, activation or "relu", output or "identity")
-    if _torch_kind(model) not in ("Sequential", "Linear"):
-        raise TypeError(f"model={type(model).__name__} must be a torch.nn.Sequential, or a state "
-                        "dict with activation= and output=")
+    kind = _torch_kind(model)
+    if kind not in ("Sequential", "Linear") and not _is_followed(model):
+        raise TypeError(f"model={type(model).__name__} {MODELS}")
     for name, value in (("activation", activation), ("output", output)):
         if value is not None:
             raise ValueError(f"{name}={value!r} goes with a state dict; a Sequential says its own, "
                              "append a layer to it")
-    _torch_layers(chain, model, ())
+    try:
+        _append(chain, model, ())
+    except _NotOurs as error:
+        raise TypeError(f"model={type(model).__name__} {MODELS}: {error}") from None
     return chain.network("the model")
 
 
-def _torch_layers(chain, module, path):
-    name = _torch_kind(module)
-    place = f"layer {'.'.join(path)}" if path else "the model"
-    known = {"Linear": None, **TORCH, "Dropout": None}
-    if name not in ("Sequential", "Flatten"):
-        row_of(known, name, place)
+MODELS = ("must be a torch.nn.Sequential, a module whose forward is layers, activations and "
+          "additions, or a state dict with activation= and output=")
+
+
+class _NotOurs(Exception):
+    """What the forward of a module of another class does besides layers and additions."""
+
+
+def _append(chain, module, path):
+    """Append a layer, or the layers of a module."""
+    kind, place = _torch_kind(module), f"layer {'.'.join(path)}" if path else "the model"
+    followed = _is_followed(module)
+    if kind != "Sequential" and not followed:
+        row_of({**LAYERS, **TORCH}, kind, place)
     if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-        raise ValueError(f"{place} ({name}) has hooks, which may change what it computes; remove "
+        raise ValueError(f"{place} ({kind}) has hooks, which may change what it computes; remove "
                          "them first")
-    if name == "Sequential":
+    if kind == "Sequential":
         for key, child in module._modules.items():  # named_children() lists one object once
-            _torch_layers(chain, child, (*path, key))
-    elif name == "Linear":
-        chain.dense(_from_tensor(module.weight).T,
-                    None if module.bias is None else _from_tensor(module.bias), place)
-    elif name == "Dropout":
-        chain.drop(module.p, place)
-    elif name == "Flatten" and not chain.weights:
-        check_setting(module.start_dim, 1, f"{place} ({name})", "start_dim")
-        check_setting(module.end_dim, -1, f"{place} ({name})", "end_dim")
+            _append(chain, child, (*path, key))
+    elif followed:
+        try:
+            _Traced(chain, module, path).append()
+        except _NotOurs as error:
+            if not path:
+                raise
+            raise ValueError(f"{place} ({kind}) has no counterpart in fastnn: {error}") from None
     else:
-        activation, settings = row_of(TORCH, name, place)
-        for key, expected in settings.items():
-            check_setting(getattr(module, key), expected, f"{place} ({name})", key)
-        if name == "Softmax" and module.dim not in (-1, 1):
-            check_setting(module.dim, -1, f"{place} ({name})", "dim")
-        if name == "Softplus" and not module.threshold >= EXACT:
-            check_setting(module.threshold, EXACT, f"{place} ({name})", "threshold")
-        chain.activation(activation, f"{place} ({name})")
+        _append_layer(chain, kind, module, f"{place} ({kind})" if kind in TORCH else place)
+
+
+def _append_layer(chain, kind, settings, place):
+    """Append a layer of a known kind; ``settings`` is its module, or has the same attributes."""
+    if kind in LAYERS and (kind != "Flatten" or not chain.begun):
+        LAYERS[kind](chain, settings, place)
+        return
+    activation, required = row_of(TORCH, kind, place)
+    for key, expected in required.items():
+        check_setting(getattr(settings, key), expected, place, key)
+    if kind == "Softmax" and settings.dim not in (-1, 1):
+        check_setting(settings.dim, -1, place, "dim")
+    if kind == "Softplus" and not settings.threshold >= EXACT:
+        check_setting(settings.threshold, EXACT, place, "threshold")
+    chain.activation(activation, place)
+
+
+def _append_dense(chain, module, place):
+    bias = None if module.bias is None else _from_tensor(module.bias)
+    chain.dense(_from_tensor(module.weight).T, bias, place)
+
+
+def _append_norm(chain, module, place):
+    if len(module.normalized_shape) != 1:
+        raise ValueError(f"{place} has normalized_shape={tuple(module.normalized_shape)}; fastnn "
+                         "normalises rows of one axis")
+    if module.weight is None:
+        gain, bias = np.ones(module.normalized_shape, np.float32), None
+    else:
+        gain = _from_tensor(module.weight)
+        bias = None if module.bias is None else _from_tensor(module.bias)
+    chain.layer_norm(gain, bias, module.eps, place)
+
+
+def _append_flatten(chain, module, place):
+    place = f"{place} (Flatten)"
+    check_setting(module.start_dim, 1, place, "start_dim")
+    check_setting(module.end_dim, -1, place, "end_dim")
+
+
+# class of torch.nn that is more than a function of one value -> what appends it
+LAYERS = {
+    "Linear": _append_dense,
+    "LayerNorm": _append_norm,
+    "Dropout": lambda chain, module, place: chain.drop(module.p, place),
+    "Flatten": _append_flatten,
+}
+
+
+class _Traced:
+    """The layers that the forward of a module applies."""
+
+    def __init__(self, chain, module, path):
+        self.chain, self.path = chain, path
+        for name, child in module.named_modules():
+            if child._forward_hooks or child._forward_pre_hooks or "forward" in vars(child):
+                raise ValueError(f"{self.layer(name)} ({_torch_kind(child)}) has hooks, which may "
+                                 "change what it computes; remove them first")
+        try:
+            self.nodes = list(_trace(module).nodes)
+        except Exception as error:  # of the module's own code
+            raise _NotOurs(f"torch.fx cannot follow it ({type(error).__name__}: {error})") from None
+        self.modules = dict(module.named_modules(remove_duplicate=False))
+        self.order = {node: i for i, node in enumerate(self.nodes)}
+
+    def append(self):
+        """Append them to the chain."""
+        inputs = [node for node in self.nodes if node.op == "placeholder"]
+        output, = self.nodes[-1].args
+        if not inputs or output not in self.order:
+            raise _NotOurs("it must have one input and one output")
+        found = steps(output, inputs[0], self.sources, self.order.get, self.place)
+        if found is None:
+            raise _NotOurs("it has another output than what it makes of its inputs")
+        self.check_every_node(found, inputs)
+        self.check_in_place()
+        append_steps(self.chain, found, self.append_node, self.place)
+
+    def layer(self, name):
+        path = ".".join((*self.path, *filter(None, [name])))
+        return f"layer {path}" if path else "the model"
+
+    def place(self, node):
+        if node.op == "call_module":
+            return self.layer(node.target)
+        return f"{self.layer('')}, {self.name(node)} of {node.name!r}"
+
+    @staticmethod
+    def name(node):
+        return node.target if isinstance(node.target, str) else getattr(
+            node.target, "__name__", str(node.target))
+
+    def sources(self, node):
+        """Return the values that a node is computed from."""
+        if self.is_addition(node):
+            return list(node.args)
+        if node.op in ("call_function", "call_method"):
+            self.settings(node)
+        if node.op in ("placeholder", "get_attr") or not node.args or (
+                node.args[0] not in self.order):
+            raise _NotOurs(f"it reads {self.name(node)}")
+        if node.op == "call_module" and len(node.args) + len(node.kwargs) != 1:
+            raise _NotOurs(f"{self.place(node)} has {len(node.args) + len(node.kwargs)} inputs")
+        return [node.args[0]]
+
+    def is_addition(self, node):
+        """Whether a node is the sum of two values."""
+        if node.op not in ("call_function", "call_method") or self.name(node) not in ADDITIONS or (
+                not self.is_known(node)):
+            return False
+        if len(node.args) != 2 or not all(arg in self.order for arg in node.args) or (
+                node.kwargs not in ({}, {"alpha": 1})):
+            raise _NotOurs(f"{self.name(node)} of {node.name!r} must add two values, alpha=1")
+        return True
+
+    def is_known(self, node):
+        """Whether a function of a known name is that of PyTorch."""
+        import operator
+
+        import torch
+
+        name = self.name(node)
+        return node.op == "call_method" or any(
+            node.target is getattr(module, name, None)
+            for module in (torch, torch.nn.functional, operator))
+
+    def settings(self, node):
+        """Return the class of torch.nn that does the same as a function, and its settings."""
+        name = self.name(node)
+        if name not in FUNCTIONS or not self.is_known(node):
+            raise _NotOurs(f"it calls {name}")
+        kind, defaults = FUNCTIONS[name]
+        given = {**dict(zip(defaults, node.args[1:], strict=False)), **node.kwargs}
+        other = {key: value for key, value in given.items() if key not in defaults
+                 and (key, value) not in (("dtype", None), ("_stacklevel", 3), ("_stacklevel", 5))}
+        if other or len(node.args) - 1 > len(defaults):
+            raise _NotOurs(f"it calls {name} with {other or node.args[1:]}")
+        return kind, SimpleNamespace(**{**defaults, **given})
+
+    def append_node(self, node):
+        if node.op == "call_module":
+            _append(self.chain, self.modules[node.target], (*self.path, *node.target.split(".")))
+        else:
+            kind, settings = self.settings(node)
+            _append_layer(self.chain, kind, settings, self.place(node))
+
+    # ---- what a chain of values does not show ----
+
+    def check_every_node(self, found, inputs):
+        """Raise where a node is no step to the output: it may change a value in place."""
+        known, waiting = {*inputs, self.nodes[-1]}, list(found)
+        while waiting:
+            node, block = waiting.pop()
+            known.add(node)
+            waiting += block or ()
+        for node in self.nodes:
+            if node not in known:
+                raise _NotOurs(f"it calls {self.name(node)}, which leads not to the output")
+
+    def check_in_place(self):
+        """Raise where a value is read after something has been written over it."""
+        stored = {}  # node -> the first one with the same memory
+        for i, node in enumerate(self.nodes):
+            same = self.keeps_memory(node)
+            stored[node] = stored[node.args[0]] if same else node
+            if not self.is_in_place(node):
+                continue
+            for other in self.nodes[:i]:
+                if stored[other] is stored[node] and any(
+                        self.order[user] > i for user in other.users):
+                    raise _NotOurs(f"{self.place(node)} writes over a value that is read later")
+
+    def is_in_place(self, node):
+        if node.op == "call_module":
+            return bool(getattr(self.modules[node.target], "inplace", False))
+        if node.op not in ("call_function", "call_method"):
+            return False
+        name = self.name(node)
+        if name in FUNCTIONS and getattr(self.settings(node)[1], "inplace", False):
+            return True
+        return name == "iadd" or name.endswith("_")
+
+    def keeps_memory(self, node):
+        """Whether the result may be the memory of the first argument."""
+        if node.op == "call_module":
+            kind = _torch_kind(self.modules[node.target])
+            return kind in ("Identity", "Dropout", "Flatten") or self.is_in_place(node)
+        return self.is_in_place(node) or (node.op in ("call_function", "call_method")
+                                          and self.name(node) == "flatten")
+
+
+def _trace(module):
+    """Return the graph of a module's forward. An x += y is an operation of its own in it, which
+    writes over x; torch.fx alone notes x + y."""
+    import operator
+
+    from torch import fx
+
+    class Proxy(fx.Proxy):
+        def __iadd__(self, other):
+            return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    class Tracer(fx.Tracer):
+        def proxy(self, node):
+            return Proxy(node, self)
+
+    return Tracer().trace(module)
+
+
+def _is_module(model):
+    return any(cls.__module__ == "torch.nn.modules.module" and cls.__name__ == "Module"
+               for cls in type(model).__mro__)
+
+
+def _is_followed(module):
+    """Whether a module is of a class of the user's, or of torch.fx: no layer of PyTorch."""
+    where = type(module).__module__
+    return _is_module(module) and _torch_kind(module) != "Sequential" and (
+        where.startswith("torch.fx.") or not where.startswith("torch."))
 
 
 def _torch_kind(module):
-    """The same as `_kind`; a subclass of `Sequential` which adds a constructor only is one."""
+    """Return what `kind_of` does; a subclass of `Sequential` which adds a constructor only is one.
+    """
     for cls in type(module).__mro__[1:]:
         if _is_sequential(cls) and type(module).forward is cls.forward:
             return "Sequential"
@@ -110,7 +370,7 @@ def _is_sequential(cls):
 
 
 def _from_tensor(tensor):
-    """A tensor of any device and dtype as an array of float32 or float64."""
+    """Return a tensor of any device and dtype as an array of float32 or float64."""
     if "complex" in str(getattr(tensor, "dtype", "")):
         raise ValueError(f"weights have dtype {tensor.dtype}, must be real")
     if getattr(tensor, "is_meta", False):
@@ -136,18 +396,20 @@ def _from_state_dict(chain, state, activation, output):
     for layer, arrays in layers.items():
         if "weight" not in arrays:
             raise ValueError(f"state dict has {layer}.bias, but no {layer}.weight")
-        chain.dense(arrays["weight"].T, arrays.get("bias"), f"layer {layer}")
     n_hidden = len(layers) - 1
     names = [activation] * n_hidden if isinstance(activation, str) else list(activation)
     if len(names) != n_hidden:
         raise ValueError(f"activation={activation!r} has {len(names)} entries, must have one for "
                          f"each of {n_hidden} hidden layers")
-    chain.activations = [*names, output]
+    for (layer, arrays), name in zip(layers.items(), [*names, output], strict=True):
+        chain.dense(arrays["weight"].T, arrays.get("bias"), f"layer {layer}")
+        chain.activation(name, f"layer {layer}")
     return chain.network("the state dict")
 
 
 def _in_order(layers):
-    """Layers whose names differ in numbers only by these: safetensors lists 10 before 2."""
+    """Return layers whose names differ in numbers only in the order of these: safetensors lists 10
+    before 2."""
     kind = {name: re.sub(r"[0-9]+", "#", name) for name in layers}
     first = list(dict.fromkeys(kind.values()))
 

@@ -75,8 +75,8 @@ def test_what_is_no_chain():
         fastnn.from_keras(keras.Model(inputs, layers.Add(name="sum")([a, b])))
     with pytest.raises(ValueError, match="1 inputs and 2 outputs"):
         fastnn.from_keras(keras.Model(inputs, [a, b]))
-    with pytest.raises(ValueError, match="'sum' has 2 inputs"):
-        fastnn.from_keras(keras.Model(inputs, layers.Add(name="sum")([inputs, a])))
+    with pytest.raises(ValueError, match="'both' has 2 inputs; the layers must be a chain"):
+        fastnn.from_keras(keras.Model(inputs, layers.Multiply(name="both")([inputs, a])))
     with pytest.raises(TypeError, match="model=int must be a keras.Sequential"):
         fastnn.from_keras(3)
     with pytest.raises(TypeError, match="model=Own must be a keras.Sequential"):
