@@ -8,8 +8,8 @@ Three doors::
 
 The house, from the top; imports go down only::
 
-     cli, playground                 the command line
-     config, loading, interop, export    models from and to files, libraries, other languages
+     cli, playground, config         the command line; what is installed
+     loading, interop, export        models from and to files, libraries, other languages
      estimators                      scikit-learn's API, and its rules as hooks
      mlp, tables                     MLP; data frames to inputs
      prediction | training           the forward pass, NumPy alone | the trainer and its epochs

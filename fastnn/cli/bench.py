@@ -39,7 +39,7 @@ def add(commands):
 
 def run(options):
     """Measures and prints."""
-    from fastnn.config import configuration
+    from fastnn.core.machine import configuration
     from fastnn.core.threads import default_threads
     from fastnn.mlp import MLP
 
@@ -125,9 +125,9 @@ class Cell:
 
         X = self.X[:self.rows] if self.rows <= ROWS else np.resize(self.X, (self.rows,
                                                                            self.X.shape[1]))
-        import fastnn
+        from fastnn.training.optimizers import Adam
 
-        self.twin.fit(X, self.y, optimizer=fastnn.Adam(1e-5), epochs=10**6, batch_size=BATCH,
+        self.twin.fit(X, self.y, optimizer=Adam(1e-5), epochs=10**6, batch_size=BATCH,
                       callback=stop)
         return statistics.median(np.diff(stamps[1:])) / (self.rows / BATCH)
 

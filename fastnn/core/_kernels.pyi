@@ -22,6 +22,7 @@ LOSSES: dict[str, LossInfo]
 OPTIMIZERS: dict[str, OptimizerInfo]
 VECMATH: tuple[str, ...]
 MAX_TASKS: int
+HAS_OPENMP: bool
 
 def address(array: NDArray[Any]) -> int: ...
 def form_team(threads: int) -> bool: ...

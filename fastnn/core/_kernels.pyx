@@ -9,7 +9,12 @@ from collections import namedtuple
 
 cimport numpy as cnp
 
-from fastnn.core._team cimport FNN_MAX_TASKS, fnn_team_form, fnn_team_prepare
+from fastnn.core._team cimport (
+    FNN_HAS_OPENMP,
+    FNN_MAX_TASKS,
+    fnn_team_form,
+    fnn_team_prepare,
+)
 
 cnp.import_array()
 
@@ -66,6 +71,7 @@ OPTIMIZERS = {
 }
 VECMATH = ("exp", "log", "log1p", "tanh", "sigmoid", "normcdf")
 MAX_TASKS = FNN_MAX_TASKS  # that a phase of an epoch is cut into, at most
+HAS_OPENMP = bool(FNN_HAS_OPENMP)
 
 _ACTIVATION_INDEX = {name: i for i, name in enumerate(ACTIVATIONS)}
 _ACTIVATION_INDEX.update({alias: _ACTIVATION_INDEX[name] for alias, name in ALIASES.items()})
