@@ -173,70 +173,194 @@ def dropout_mask(rows, n, rate, seed, step, layer, row0=0):
     return np.where(random >= int(rate * 2**32), 1 / (1 - rate), 0.0)
 
 
+# ---- layers ----
+
+
+class _Pass:
+    """A forward pass: what it is given, and what it finds on its way.
+
+    ``tape`` holds a function for each part of the pass; called in reverse order they take the
+    gradient of a value back to that of the value before. An operation is what has a buffer of its
+    own in fastnn; its number decides the mask of the dropout that is applied in it.
+    """
+
+    def __init__(self, arrays, drop=None):
+        self.arrays, self.drop = iter(arrays), drop
+        self.tape, self.gradients, self.deltas = [], [], []
+        self.inputs, self.zs, self.arguments = [], [], []  # of dense layers, of activations
+        self.operation, self.open, self.activated, self.dropped = -1, False, False, False
+
+    def begin_operation(self):
+        self.operation += 1
+        self.open, self.activated, self.dropped = True, False, False
+
+    def take(self, count):
+        """The next arrays, and where their gradients go."""
+        place = len(self.gradients)
+        self.gradients += [None] * count
+        return [next(self.arrays) for _ in range(count)], place
+
+    def walk(self, layers, value):
+        for layer in layers:
+            value = LAYERS[layer.kind](layer, value, self)
+        return value
+
+    def back(self, gradient):
+        for step in reversed(self.tape):
+            gradient = step(gradient)
+
+
+def _activate(name, z, run):
+    f, slope = activation(name)
+    if name != "identity":
+        run.arguments.append(z)
+    run.tape.append(lambda gradient: gradient * slope(z))
+    return f(z)
+
+
+def _dense_layer(layer, x, run):
+    run.begin_operation()
+    run.activated = layer.activation != "identity"
+    (w, b), place = run.take(2)
+    z, number = x @ w + b, len(run.zs)
+    run.inputs.append(x)
+    run.zs.append(z)
+    run.deltas.append(None)
+
+    def back(dz):
+        run.deltas[number] = dz
+        run.gradients[place:place + 2] = x.T @ dz, dz.sum(axis=0)
+        return dz @ w.T
+
+    run.tape.append(back)
+    return _activate(layer.activation, z, run)
+
+
+def _activation_layer(layer, x, run):
+    if not run.open or (layer.name != "identity" and (run.activated or run.dropped)):
+        run.begin_operation()
+    run.activated = run.activated or layer.name != "identity"
+    return _activate(layer.name, x, run)
+
+
+def _layer_norm_layer(layer, x, run):
+    """Ba, Kiros & Hinton 2016; the gradient by the chain rule over mean and variance."""
+    run.begin_operation()
+    (gain, bias), place = run.take(2)
+    n = x.shape[1]
+    centered = x - x.mean(axis=1, keepdims=True)
+    deviation = np.sqrt((centered**2).mean(axis=1, keepdims=True) + layer.eps)
+
+    def back(dz):
+        run.gradients[place:place + 2] = (dz * centered / deviation).sum(axis=0), dz.sum(axis=0)
+        d_normed = dz * gain
+        d_deviation = -(d_normed * centered).sum(axis=1, keepdims=True) / deviation**2
+        d_centered = d_normed / deviation + d_deviation * centered / (n * deviation)
+        return d_centered - d_centered.mean(axis=1, keepdims=True)
+
+    run.tape.append(back)
+    return gain * centered / deviation + bias
+
+
+def _dropout_layer(layer, x, run):
+    if not run.open or (layer.rate and run.dropped):
+        run.begin_operation()
+    run.dropped = run.dropped or layer.rate > 0
+    if run.drop is None or not layer.rate:
+        return x
+    mask = run.drop(run.operation, x.shape, layer.rate)
+    run.tape.append(lambda gradient: gradient * mask)
+    return x * mask
+
+
+def _residual_layer(layer, x, run):
+    run.open = False  # what comes first inside has to leave x as it is
+    start = len(run.tape)
+    value = run.walk(layer.layers, x)
+    inner, run.tape[start:] = run.tape[start:], []
+    run.begin_operation()
+
+    def back(gradient):
+        through = gradient
+        for step in reversed(inner):
+            through = step(through)
+        return through + gradient
+
+    run.tape.append(back)
+    return x + value
+
+
+LAYERS = {"dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
+          "dropout": _dropout_layer, "residual": _residual_layer}
+
+
 # ---- the network ----
 
 
-@dataclass
 class Twin:
-    """Weights (n_in, n_out) and biases (n_out,) per layer, names of the activations."""
+    """A network of any layers: its description, and its arrays in the order of the layers."""
 
-    weights: list
-    biases: list
-    hidden: tuple
-    output: str
+    def __init__(self, spec, arrays):
+        self.spec, self.arrays = spec, [np.array(array, float) for array in arrays]
+        owners = [layer.kind for layer in _flat(spec.layers) if layer.kind in ARRAYS]
+        dense = [2 * i for i, kind in enumerate(owners) if kind == "dense"]
+        self.weights = [self.arrays[at] for at in dense]
+        self.biases = [self.arrays[at + 1] for at in dense]
 
     @classmethod
-    def of(cls, net, hidden=None, output=None):
-        """Copy of anything with ``weights`` and ``biases``: an MLP, a Trainer, another twin."""
-        return cls(
-            [np.array(w, float) for w in net.weights],
-            [np.array(b, float) for b in net.biases],
-            tuple(net.activations if hidden is None else hidden),
-            net.output if output is None else output,
-        )
+    def of(cls, net):
+        """Copy of an MLP, a Trainer or another twin."""
+        if isinstance(net, Twin):
+            return cls(net.spec, net.arrays)
+        if hasattr(net, "get_weights"):
+            return cls(net.spec, net.get_weights())
+        return cls(net.spec, net.layout.views(net.parameters))
 
     def parameters(self):
-        """[W0, b0, W1, b1, ...]"""
-        return [p for pair in zip(self.weights, self.biases, strict=True) for p in pair]
+        """[W0, b0, W1, b1, ...]; a layer norm has gain and bias."""
+        return list(self.arrays)
 
-    def forward(self, X, masks=None):
-        """Inputs of every layer (X first, the prediction last) and weighted inputs z."""
-        a, inputs, zs = _dense_array(X), [], []
-        for layer, (w, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            inputs.append(a)
-            z = a @ w + b
-            zs.append(z)
-            if layer < len(self.hidden):
-                a = activation(self.hidden[layer])[0](z)
-                if masks is not None and masks[layer] is not None:
-                    a = a * masks[layer]
-        return [*inputs, output_value(self.output, zs[-1])], zs
+    def run(self, X, drop=None):
+        """The pass, and the raw output."""
+        run = _Pass(self.arrays, drop)
+        return run, run.walk(self.spec.layers, _dense_array(X))
+
+    def forward(self, X):
+        """Inputs of every dense layer, the prediction last; and weighted inputs z of each."""
+        run, raw = self.run(X)
+        return [*run.inputs, output_value(self.spec.output, raw)], run.zs
 
     def predict(self, X):
         """Predicted values or probabilities (n, n_out)."""
-        return self.forward(X)[0][-1]
+        return output_value(self.spec.output, self.run(X)[1])
 
-    def loss_and_grad(self, X, y, loss_name, sample_weight=None, alpha=0.0, masks=None,
+    def loss_and_grad(self, X, y, loss_name, sample_weight=None, alpha=0.0, drop=None,
                       reduction=None, with_deltas=False):
-        """Mean loss with its L2 term, and gradients [dW0, db0, ...]."""
-        inputs, zs = self.forward(X, masks)
-        n = len(zs[-1])
-        s = np.ones(n) if sample_weight is None else np.asarray(sample_weight, float)
-        rows, dz = loss(loss_name, zs[-1], y, self.output, reduction)
+        """Mean loss with its L2 term, and gradients in the order of ``parameters()``.
+
+        ``drop``: a function of operation, shape and rate to a mask of dropout.
+        """
+        run, raw = self.run(X, drop)
+        s = np.ones(len(raw)) if sample_weight is None else np.asarray(sample_weight, float)
+        rows, dz = loss(loss_name, raw, y, self.spec.output, reduction)
         penalty = 0.5 * alpha * sum((w * w).sum() for w in self.weights)
         value = ((s * rows).sum() + penalty) / s.sum()
-        delta, gradients, deltas = s[:, None] * dz, [], []
-        for layer in reversed(range(len(self.weights))):
-            deltas.insert(0, delta / s.sum())
-            w = self.weights[layer]
-            gradients[:0] = [(inputs[layer].T @ delta + alpha * w) / s.sum(),
-                             delta.sum(axis=0) / s.sum()]
-            if layer:
-                delta = delta @ w.T
-                if masks is not None and masks[layer - 1] is not None:
-                    delta = delta * masks[layer - 1]
-                delta = delta * activation(self.hidden[layer - 1])[1](zs[layer - 1])
+        run.back(s[:, None] * dz)
+        for at, array in enumerate(self.arrays):
+            if any(array is w for w in self.weights):
+                run.gradients[at] = run.gradients[at] + alpha * array
+        gradients = [gradient / s.sum() for gradient in run.gradients]
+        deltas = [delta / s.sum() for delta in run.deltas]
         return (value, gradients, deltas) if with_deltas else (value, gradients)
+
+
+ARRAYS = ("dense", "layer_norm")  # kinds of layers that have two arrays
+
+
+def _flat(layers):
+    for layer in layers:
+        yield layer
+        yield from _flat(getattr(layer, "layers", ()))
 
 
 def _dense_array(X):
@@ -346,28 +470,25 @@ class Adagrad(_Optimizer):
 
 
 def train(twin, X, y, *, loss_name, optimizer, orders, batch_size, learning_rates,
-          sample_weight=None, alpha=0.0, dropout=None, seed=0, reduction=None):
+          sample_weight=None, alpha=0.0, seed=0, reduction=None):
     """Train ``twin`` in place, one epoch per order of rows; returns the loss of each epoch.
 
-    ``dropout``: one rate per hidden layer; the masks are those of (seed, step, layer).
+    The masks of its dropout are those of (seed, step, operation).
     """
     X, y = _dense_array(X), np.asarray(y)
     losses = []
+
+    def drop(operation, shape, rate):
+        return dropout_mask(*shape, rate, seed, optimizer.step, operation)
+
     for order, lr in zip(orders, learning_rates, strict=True):
         total = 0.0
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
-            masks = None
-            if dropout is not None:
-                masks = [
-                    dropout_mask(len(rows), w.shape[1], rate, seed, optimizer.step, layer)
-                    if rate else None
-                    for layer, (w, rate) in enumerate(zip(twin.weights, dropout, strict=False))
-                ]
             value, gradients = twin.loss_and_grad(
                 X[rows], y[rows], loss_name,
                 None if sample_weight is None else np.asarray(sample_weight)[rows],
-                alpha, masks, reduction)
+                alpha, drop, reduction)
             total += value * len(rows)
             optimizer.update(twin.parameters(), gradients, lr)
         losses.append(total / len(order))

@@ -87,17 +87,13 @@ class Case:
 
     def run_twin(self, seed=2**40 + 3):
         """(twin, losses)"""
-        twin = reference.Twin.of(self.trainer(), self.activations, self.output)
+        twin = reference.Twin.of(self.trainer())
         X, y, weights = self.data()
-        rates = self.dropout
-        if np.isscalar(rates):
-            rates = (rates,) * len(self.activations)
         losses = reference.train(
             twin, X, y, loss_name=self.loss, optimizer=replace(self.twin, state=[]),
             orders=self.orders(), batch_size=self.batch,
             learning_rates=[self.learning_rate(epoch) for epoch in range(self.epochs)],
-            sample_weight=weights, alpha=self.alpha, dropout=rates, seed=seed,
-            reduction=self.reduction)
+            sample_weight=weights, alpha=self.alpha, seed=seed, reduction=self.reduction)
         return twin, losses
 
 
