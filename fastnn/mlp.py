@@ -566,16 +566,17 @@ class MLP:
         """Return the activations of every layer: list of arrays (n_samples, n_units), the output
         last.
 
-        A layer is a dense one with all that comes after it, up to the next one.
+        A layer is a dense one with all that comes after it, up to the next one; the first one also
+        has what comes before it.
         """
         X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
         if validation.is_sparse(X):
             X = X.toarray()
         parameters, ops, found = self.parameters, self._layout.ops, []
-        for i in range(1, len(ops) + 1):
-            if i == len(ops) or ops[i].kind == "dense":
-                found.append(Snapshot(self._layout, parameters, n_ops=i).predict(
-                    X, None, self._threads))
+        dense = [i for i, op in enumerate(ops) if op.kind == "dense"]
+        for end in (*dense[1:], len(ops)):
+            found.append(Snapshot(self._layout, parameters, n_ops=end).predict(
+                X, None, self._threads))
         return found
 
     # ---- files ----
