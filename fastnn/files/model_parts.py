@@ -83,6 +83,8 @@ def read_spec(net, newer=False):
     newer : bool, default=False
         Whether a newer version wrote them, which may say more.
     """
+    if not isinstance(net, dict):
+        raise ValueError("net must be a dictionary")
     if "spec" in net:
         net = known(net, OTHER, newer)
         spec = NetworkSpec.from_plain(net["spec"])
@@ -125,9 +127,10 @@ def read_labels_and_names(settings, n_out):
     classes, names = None, settings.get("feature_names")
     if "classes" in settings:
         classes = labels_from_plain(settings["classes"], max(2, n_out))
-    if names is not None and not (
-            isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ValueError("feature_names must be a list of strings")
+    if names is not None and not isinstance(names, list):
+        raise ValueError("feature_names must be a list")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise ValueError("feature_names must be strings")
     return classes, names
 
 

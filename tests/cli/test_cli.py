@@ -463,13 +463,11 @@ def test_failures_that_are_no_mistakes(run, monkeypatch):
 def test_interrupted_training_saves_nothing(run, monkeypatch):
     from fastnn.cli import train
 
-    def tell(progress, epochs):
-        def after(model):
-            if model.n_iter_ == 3:
-                raise KeyboardInterrupt
-        return after
+    def interrupt(self, state):
+        if state.epoch == 2:
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(train, "_teller", tell)
+    monkeypatch.setattr(train._Told, "on_epoch_end", interrupt)
     fails(run, 130, "interrupted", *TRAIN)
     assert not Path("model.safetensors").exists()
 

@@ -20,7 +20,8 @@ import fastnn
 from fastnn.files import container as io
 from fastnn.files.model_parts import expected_arrays
 
-GOLDEN = Path(__file__).with_name("golden") / "1.0"
+GOLDEN = {path.stem: path for path in
+          sorted(Path(__file__).with_name("golden").glob("*/*.safetensors"))}
 # seconds of CPU time until a bad file is refused; AddressSanitizer makes Python that much slower
 LIMIT = 1.0 if "libasan" in os.environ.get("LD_PRELOAD", "") else 0.1
 MODEL = fastnn.MLP | fastnn.Predictor | fastnn.MLPClassifier | fastnn.MLPRegressor
@@ -69,8 +70,8 @@ def check_mutations(mutants, path, original):
 
 @pytest.mark.parametrize("name", ["mlp", "predictor_values"])
 def test_every_single_bit(name, path):
-    data = (GOLDEN / f"{name}.safetensors").read_bytes()
-    original = fastnn.load(GOLDEN / f"{name}.safetensors")
+    data = GOLDEN[name].read_bytes()
+    original = fastnn.load(GOLDEN[name])
 
     def flipped():
         for i in range(len(data)):
@@ -114,9 +115,9 @@ def mutated(data, others, rng):
 @pytest.mark.parametrize("count", [100_000, pytest.param(2_000_000, marks=pytest.mark.slow)])
 def test_random_mutations(count, path):
     rng = random.Random(count)
-    files = [file.read_bytes() for file in sorted(GOLDEN.glob("*.safetensors"))]
+    files = [file.read_bytes() for file in GOLDEN.values()]
     for name in ("mlp", "classifier_strings"):
-        file = GOLDEN / f"{name}.safetensors"
+        file = GOLDEN[name]
         data = file.read_bytes()
         mutants = (mutated(data, files, rng) for _ in range(count // 2))
         # what has all of another golden file in its place is that model
@@ -128,7 +129,7 @@ def test_random_mutations(count, path):
 
 
 def parts(name):
-    arrays, settings, _ = io.read(GOLDEN / f"{name}.safetensors", expected_arrays)
+    arrays, settings, _ = io.read(GOLDEN[name], expected_arrays)
     return arrays, settings
 
 
@@ -179,7 +180,9 @@ def test_settings_that_mean_nothing(name, path):
     (lambda a, s: a.update({"layers.0.bias": np.full(4, np.nan, "f")}), "NaN"),
     (lambda a, s: a.update({"layers.0.bias": np.full(4, np.inf, "f")}), "infinity"),
     (lambda a, s: s["net"].update(sizes=[3, 2**30, 2**30, 2]), "more than an"),
-    (lambda a, s: s["net"].update(sizes=[3, 4, 2, 2]), "tensor 'layers.2.bias' is missing"),
+    (lambda a, s: s["net"].update(sizes=[3, 4, 2, 2], activations=["tanh"] * 2, dropout=[0, 0]),
+     "tensor 'layers.2.bias' is missing"),
+    (lambda a, s: s["net"].update(sizes=[3, 4, 2, 2]), "1 entries, must have 2"),
     (lambda a, s: s["net"].update(sizes=[3, 2**30, 2]), r"shape \[.*\], must be \[.*1073741824"),
     (lambda a, s: s["net"].update(sizes=[3, 2**31, 2]), "beyond the 32-bit"),
     (lambda a, s: s["net"].update(sizes=[3, -4, 2]), "-4"),

@@ -493,7 +493,8 @@ def test_where_there_is_neither_scipy_nor_scikit_learn(run_python):
     assert done.returncode == 0, done.stderr
     kinds = dict(line.split() for line in done.stdout.splitlines())
     assert len(kinds) == len(GOLDEN)
-    assert {name for name, kind in kinds.items() if kind == "MLP"} == {"mlp", "mlp_float64"}
+    assert {name for name, kind in kinds.items() if kind == "MLP"} == {
+        "mlp", "mlp_float64", "mlp_layers"}
     assert {kind for name, kind in kinds.items() if "mlp" not in name} == {"Predictor"}
 
 
