@@ -45,7 +45,7 @@ static uint64_t xcr0(void) {
 enum { EBX = 1, ECX = 2 };
 #define HAS(word, bit) ((word) >> (bit) & 1u)
 
-/* The processor may have AVX while the system does not save its registers: XCR0 says what it does. */
+/* The CPU may have AVX while the system does not save its registers; XCR0 says what is saved. */
 static int level(void) {
     uint32_t r[4];
     cpuid(0, 0, r);

@@ -19,7 +19,7 @@ from test_compilers import CSRC, HERE
 
 TESTS = Path(__file__).parents[1] / "csrc"
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", "-fno-math-errno", "-fno-trapping-math",
-         "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", f"-I{CSRC}", f"-I{TESTS / 'fake_omp'}"]
+         "-ffp-contract=off", "-Wall", "-Wextra", "-Werror"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
               "-fno-omit-frame-pointer", "-Wno-pass-failed"]  # clang: "loop not vectorized"
 # branches by function rather than by the places they are inlined at; of functions nobody calls too
@@ -40,18 +40,19 @@ pytestmark = [
 ]
 
 
-def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",)):
-    """Compile the kernels and their tests, each with flags of their own; returns the program."""
+def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",), csrc=CSRC, tests_csrc=TESTS):
+    """Compile the kernels and their tests, each with flags of their own; return the program."""
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler}")
-    jobs = [(CSRC / "isa" / f"{isa}.c", [*kernels, *flags]) for isa, flags in HERE.items()]
-    jobs += [(CSRC / f"{name}.c", kernels) for name in ("registry", "dispatch")]
-    jobs += [(path, tests) for path in sorted(TESTS.glob("*.c"))]
-    kinds = {CSRC / "isa": "csrc", CSRC: "shared", TESTS: "tests"}
+    include = [f"-I{csrc}", f"-I{tests_csrc / 'fake_omp'}"]
+    jobs = [(csrc / "isa" / f"{isa}.c", [*kernels, *flags]) for isa, flags in HERE.items()]
+    jobs += [(csrc / f"{name}.c", kernels) for name in ("registry", "dispatch")]
+    jobs += [(path, tests) for path in sorted(tests_csrc.glob("*.c"))]
+    kinds = {csrc / "isa": "csrc", csrc: "shared", tests_csrc: "tests"}
     objects = [folder / f"{kinds[path.parent]}-{path.stem}.o" for path, _ in jobs]
 
     def compile_one(job, target):
-        run(compiler, *FLAGS, *job[1], "-c", job[0], "-o", target, cwd=folder)
+        run(compiler, *FLAGS, *include, *job[1], "-c", job[0], "-o", target, cwd=folder)
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(compile_one, jobs, objects))
@@ -78,9 +79,21 @@ def run_all(program, *places, isas):
         list(pool.map(lambda arguments: run(program, *arguments, cwd=program.parent), runs))
 
 
+def sources_with_more_rows(folder):
+    """Copy the sources and their tests, with rows of a kind that no .def file has; return both."""
+    csrc = folder / "csrc"
+    tests = folder / "tests" / "csrc"
+    shutil.copytree(CSRC, csrc)
+    shutil.copytree(TESTS, tests)
+    with open(csrc / "optimizers.def", "a") as rows:
+        rows.write("FNN_OPTIMIZER(stateless, 0, { c[0] = lr; }, { w -= c0 * g; })\n")
+    return csrc, tests
+
+
 def test_address_and_undefined_behaviour(tmp_path):
     # without optimization: compiled in a third of the time, and nothing is optimized away unseen
-    program = build(tmp_path, "gcc", ["-O0", *SANITIZERS], ["-O1", *SANITIZERS])
+    csrc, tests = sources_with_more_rows(tmp_path)
+    program = build(tmp_path, "gcc", ["-O0", *SANITIZERS], ["-O1", *SANITIZERS], csrc, tests)
     run_all(program, "malloc", isas=isas(program))
 
 
@@ -131,7 +144,7 @@ def test_emulated_processor_takes_its_path(cpu, expected, tmp_path):
 
     if cpu == "Nehalem":
         return  # OpenBLAS, in NumPy, ends there with an illegal instruction
-    import_it = "from fastnn import _kernels; print(_kernels.isa())"
+    import_it = "from fastnn.core import _kernels; print(_kernels.isa())"
     path = {"PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"}
     qemu = (*qemu, sys.executable, "-c", import_it)
     assert run(*qemu, cwd=tmp_path, FASTNN_ISA="", **path).strip() == expected[0]

@@ -58,7 +58,7 @@ void test_random(const fnn_kernels *kernels) {
     int found[6] = {0};
     test_philox();
     FOR_EACH(ptrdiff_t, n, sizes) check_shuffle(kernels, *n);
-    check_shuffle(kernels, 400000); /* so large that some numbers are drawn again for lack of bias */
+    check_shuffle(kernels, 400000); /* so large that some numbers are drawn again: no bias */
     for (uint64_t stream = 0; stream < DRAWS; stream++) {
         ptrdiff_t order[3];
         kernels->shuffle(3, 5, stream, order);
@@ -77,7 +77,8 @@ void test_registry(void) {
         CHECK(fnn_activations[i].needs_z == 0 || fnn_activations[i].needs_z == 1, "activations");
     for (const fnn_alias_info *a = fnn_aliases; a->alias; a++) {
         int known = 0;
-        for (int i = 0; i < FNN_N_ACTIVATIONS; i++) known |= !strcmp(a->name, fnn_activations[i].name);
+        for (int i = 0; i < FNN_N_ACTIVATIONS; i++)
+            known |= !strcmp(a->name, fnn_activations[i].name);
         CHECK(known, "%s is another name of nothing", a->alias);
     }
     for (int i = 0; i < FNN_N_LOSSES; i++) {

@@ -77,7 +77,8 @@ static void test_faked_processors(void) {}
 
 void test_dispatch(void) {
     const fnn_kernels *const *k = fnn_built();
-    for (; k[1]; k++) CHECK(!fnn_runs(k[0]) || fnn_runs(k[1]), "%s runs, %s not", k[0]->name, k[1]->name);
+    for (; k[1]; k++)
+        CHECK(!fnn_runs(k[0]) || fnn_runs(k[1]), "%s runs, %s not", k[0]->name, k[1]->name);
     CHECK(!strcmp((*k)->name, "baseline") && fnn_runs(*k), "baseline runs everywhere");
     test_faked_processors();
 }

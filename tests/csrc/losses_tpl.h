@@ -33,7 +33,8 @@ static void S(check_loss)(const TABLE *table, int f, const S(loss_case) *l, int 
     double *want = buffer((size_t)n * sizeof(double)), total = 0, size = 0;
     for (ptrdiff_t i = 0; y && i < count; i++)
         if (random_word() % 4 == 0) y[i] = (R)(random_word() % 2);
-    for (ptrdiff_t r = 0; labels && r < rows; r++) labels[r] = (int32_t)(random_word() % (uint32_t)n);
+    for (ptrdiff_t r = 0; labels && r < rows; r++)
+        labels[r] = (int32_t)(random_word() % (uint32_t)n);
     if (has_nan) {
         ptrdiff_t at = S(place)(l, rows / 2, n / 2);
         z[at] = (R)NAN, y[at] = 1; /* where the target is 0 nothing is lost, whatever z */

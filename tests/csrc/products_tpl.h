@@ -122,7 +122,8 @@ static void S(check_products)(const TABLE *table) {
     for (ptrdiff_t n = 1; n <= panel + 1; n++) S(check_product_of_nan)(table, n);
 }
 
-static void S(check_transpose)(const TABLE *table, ptrdiff_t rows, ptrdiff_t columns, int has_index) {
+static void S(check_transpose)(const TABLE *table, ptrdiff_t rows, ptrdiff_t columns,
+                               int has_index) {
     const ptrdiff_t ldx = columns + 1, ld_out = rows + 2, source = has_index ? 2 * rows : rows;
     R *x = S(integers)(S(extent)(source, columns, ldx));
     R *out = S(blank)(S(extent)(columns, rows, ld_out));

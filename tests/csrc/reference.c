@@ -1,4 +1,4 @@
-/* The slow twin of the kernels: the rows of the .def files in double, with the functions of libm. */
+/* The slow twin of the kernels: the rows of the .def files in double, with libm's functions. */
 #include "check.h"
 
 #include <math.h>
