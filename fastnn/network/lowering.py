@@ -114,9 +114,11 @@ def slots(ops):
         last_read[op.source] = i
         if op.kind == "add":
             last_read[op.other] = max(i, last_read.get(op.other, i))
-    taken, found = {}, []
+    in_use, found = {}, []  # slot: the last operation that reads what it holds
     for i, _ in enumerate(ops):
-        in_use = {slot for value, slot in taken.items() if last_read.get(value, -1) >= i}
-        found.append(next(slot for slot in range(len(ops) + 1) if slot not in in_use))
-        taken[i] = found[i]
+        slot = 0
+        while in_use.get(slot, -1) >= i:
+            slot += 1
+        in_use[slot] = last_read.get(i, -1)
+        found.append(slot)
     return found

@@ -26,10 +26,12 @@ class KeepFinite(Hook):
 
     def on_epoch_end(self, state):
         """Keep the parameters, or end the fit."""
-        self.epochs_done += 1  # after divergence, too, to go on with other random numbers
+        done = self.epochs_done + 1
         if math.isfinite(state.loss) and all_finite(state.trainer.parameters):
             self.parameters[:] = state.trainer.parameters
+            self.epochs_done = done  # last: an error before leaves both of the epoch before
             return
+        self.epochs_done = done  # to go on with other random numbers
         if state.history.val_loss is not None:
             state.history.val_loss.append(math.nan)
         state.stop("diverged")

@@ -4,7 +4,7 @@ import pytest
 
 from fastnn.core import _kernels, _probes
 
-SHOW = "from fastnn import _kernels; print(_kernels.isa())"
+SHOW = "from fastnn.core import _kernels; print(_kernels.isa())"
 
 
 def test_best_one_is_chosen(run_python):

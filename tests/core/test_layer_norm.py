@@ -30,10 +30,12 @@ def test_values(isa, shape, centre, dtype):
     x, gain, bias = draw(shape, dtype, centre)
     z, stats = _probes.layer_norm(x, gain, bias, 1e-5, isa)
     wanted, _, inverse = exact(x, gain, bias, 1e-5)
-    tolerance = 16 * np.finfo(dtype).eps * np.abs(wanted).max()
+    # sums are in double, which float64 has to share with its own rounding
+    few = 16 if dtype == "float32" else 128
+    tolerance = few * np.finfo(dtype).eps * np.abs(wanted).max()
     np.testing.assert_allclose(z.astype(float), wanted.astype(float), rtol=0, atol=tolerance)
     np.testing.assert_allclose(stats[:, 1], inverse[:, 0].astype(float),
-                               rtol=16 * np.finfo(dtype).eps)
+                               rtol=few * np.finfo(dtype).eps)
 
 
 @each("shape", SHAPES)

@@ -182,10 +182,10 @@ def test_what_compiled_loops_read(name, dtype):
     net = fastnn.MLP((5, 4, 3), dtype=dtype, random_state=0, n_threads=1)
     X = odd(name, (6, 5), dtype)
     X.flags.writeable = False
-    assert net._network.accepts(X) == (name == "none")
-    assert not net._network.accepts(X, writes=True)
-    assert fastnn.prediction._forward.is_ready(X, 5) == (name == "none")
-    assert not fastnn.prediction._forward.is_ready(X, 4)
+    assert net._snapshot.accepts(X) == (name == "none")
+    assert not net._snapshot.accepts(X, writes=True)
+    assert fastnn.prediction._arrays.is_ready(X, 5) == (name == "none")
+    assert not fastnn.prediction._arrays.is_ready(X, 4)
     found = validation.require("X", X, dtype)
     assert (found is X) == (name == "none")
     assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative

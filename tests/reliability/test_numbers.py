@@ -191,10 +191,10 @@ def test_a_bad_value_far_down_is_found(dtype):
         validation.check_finite("X", X, dtype)
     with pytest.raises(ValueError, match=f"row {len(X) - 3}"):
         validation.check_finite("y", X[:, 5], dtype)
-    assert not fastnn.prediction._forward.all_finite(X)
+    assert not fastnn.core._arrays.all_finite(X)
     X[-3, 5] = 0
     validation.check_finite("X", X, dtype)
-    assert fastnn.prediction._forward.all_finite(X)
+    assert fastnn.core._arrays.all_finite(X)
     # converted slice by slice, too
     X[:, 0] = np.arange(len(X)) % 1000
     other = "float32" if dtype == "float64" else "float64"

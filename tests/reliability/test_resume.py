@@ -353,10 +353,10 @@ def test_settings_that_mean_nothing(change, path, monkeypatch):
     """Under a right checksum."""
     write = io.write
 
-    def changed(path, arrays, settings):
+    def changed(path, arrays, settings, **more):
         for key, value in change.items():
             settings[key] = {**settings[key], **value} if isinstance(value, dict) else value
-        write(path, arrays, settings)
+        write(path, arrays, settings, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(io, "write", changed)
