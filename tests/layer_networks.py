@@ -30,6 +30,9 @@ def orders(rng, names, rate):
     return {
         "norm": chain(rng, names, norm="layer"),
         "residual": chain(rng, names, residual=True),
+        "residual after dense": (m, [Dense(n, names()), Residual([Dense(m, names()), Dense(n)]),
+                                     Dense(n, names()), Residual([Dense(n, names())]),
+                                     Dense(out)]),
         "norm, residual, dropout": chain(rng, names, norm="layer", residual=True, dropout=rate),
         "norm first": (m, [LayerNorm(), Dense(n, names()), Dense(out)]),
         "activations alone": (m, [Activation(names()), Activation("identity"), Dense(n),
@@ -44,7 +47,7 @@ def orders(rng, names, rate):
                             Residual([LayerNorm(), Dropout(rate)]), Dense(out)]),
         "over the inputs": (n, [Residual([Residual(block), LayerNorm(), Dropout(rate)]),
                                 Residual([Residual([Dropout(rate)]), Activation("identity")]),
-                                Dense(out)]),
+                                LayerNorm(0.1), Dense(out)]),
         "norm last": (m, [Dense(n, names()), Dense(out, names()), LayerNorm()]),
         "after the residual": (m, [Dense(n), Residual(block), Activation(names()), Dropout(rate),
                                    Residual([Dense(n, names())]), LayerNorm(),
@@ -58,8 +61,9 @@ def orders(rng, names, rate):
 def networks(count, *, dtype="float64", dropout=0.0, activations=None):
     """Yield (name, spec, loss, labels) of so many networks, in all kinds of orders, outputs and
     activations."""
-    activations = activations or tuple(
-        name for name in _kernels.ACTIVATIONS if name not in ("step", "exp"))
+    activations = activations or (
+        *(name for name in _kernels.ACTIVATIONS if name not in ("step", "exp")),
+        *["relu"] * 6)  # which products compute along with them
     for i in range(count):
         rng = np.random.default_rng(i)
         found = orders(rng, lambda rng=rng: str(rng.choice(activations)), dropout)

@@ -148,7 +148,7 @@ def test_nothing_that_describes_a_network_can_be_set(dtype):
 
 
 def described():
-    return [spec for _, spec, _, _ in networks(26, dropout=0.25)] + [
+    return [spec for _, spec, _, _ in networks(28, dropout=0.25)] + [
         NetworkSpec.chain((4, 3), dtype="float32"), NetworkSpec.chain((4, 5, 5, 3), "gelu",
                                                                       dropout=(0.1, 0))]
 
@@ -344,7 +344,7 @@ def assert_nothing_is_overwritten(ops):
 
 
 def test_no_buffer_is_written_before_its_last_reader():
-    for _, spec, _, _ in networks(52, dropout=0.1):
+    for _, spec, _, _ in networks(56, dropout=0.1):
         assert_nothing_is_overwritten(lower(spec))
     for seed in range(300):
         rng, ops = np.random.default_rng(seed), []

@@ -94,6 +94,22 @@ def exactly_normed(row, eps):
     return [float(x - mean) / math.sqrt(float(variance) + eps) for x in row]
 
 
+def test_fresh_networks_start_with_gains_of_1_and_biases_of_0(dtype):
+    """So that z of a norm has mean 0 and variance 1 in each row."""
+    for initializer in ("glorot_uniform", "zeros"):
+        net = fastnn.MLP.of([LayerNorm(), Dense(7), LayerNorm(1e-12), Dense(2)], n_in=5,
+                            dtype=dtype, initializer=initializer, random_state=0)
+        for name, array in net.named_parameters().items():
+            if name.endswith(("gain", "bias")):
+                assert (array == name.endswith("gain")).all(), name
+            else:
+                assert array.any() == (initializer != "zeros"), name
+    net = fastnn.MLP.of([Dense(50), LayerNorm(1e-12)], n_in=5, dtype=dtype, random_state=0)
+    z = net.predict(np.random.default_rng(0).normal(size=(20, 5)))
+    np.testing.assert_allclose(z.mean(axis=1), 0, atol=1e-6)
+    np.testing.assert_allclose(z.var(axis=1), 1, rtol=1e-5)
+
+
 def test_norm_of_hard_rows(dtype):
     """Equal numbers, a mean that is large against the deviations, one unit, zeros."""
     for n in (1, 2, 7, 16, 33, 200):
