@@ -21,8 +21,8 @@ import pytest
 import fastnn
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = sorted(path.relative_to(ROOT / "fastnn").with_suffix("").as_posix()
-                 for path in (ROOT / "fastnn").glob("*/*.pyx"))
+MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix()
+                 for path in (ROOT / "fastnn").rglob("*.pyx"))
 TRAIN = """
 import hashlib
 import numpy as np
@@ -35,6 +35,64 @@ assert history.loss[-1] < history.loss[0], history.loss
 print(fastnn.__file__)
 print(configuration()['OpenMP'])
 print(hashlib.sha256(net.parameters.tobytes()).hexdigest())
+"""
+
+# An optimizer that keeps nothing beside the weights does the steps of SGD without momentum.
+WITHOUT_STATE = """
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+import fastnn
+from fastnn.core import _kernels
+from fastnn.training._trainer import Trainer
+from fastnn.training.optimizers import Optimizer
+
+@dataclass(frozen=True)
+class Plain(Optimizer):
+    name: ClassVar[str] = "plain"
+
+    @property
+    def hyperparameters(self):
+        return ()
+
+assert _kernels.OPTIMIZERS["plain"].n_state == 0
+X = np.random.default_rng(0).normal(size=(200, 6))
+y = (X @ np.arange(18.0).reshape(6, 3)).argmax(axis=1)
+
+def fitted(optimizer, settings, **more):
+    net = fastnn.MLP((6, 8, 8, 3), output="softmax", random_state=0, **settings)
+    history = net.fit(X, y, optimizer=optimizer, epochs=4, batch_size=64, alpha=0.1, **more)
+    return net, history
+
+for i, settings in enumerate(({}, {"dtype": "float64"}, {"gemm": "blas"},
+                              {"norm": "layer", "residual": True},
+                              {"dropout": 0.3, "n_threads": 2})):
+    net, history = fitted(Plain(0.1), settings)
+    other, losses = fitted(fastnn.SGD(0.1, momentum=0), settings)
+    np.testing.assert_allclose(net.parameters, other.parameters, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(history.loss, losses.loss, rtol=1e-5)
+    assert history.loss[-1] < history.loss[0]
+    stop = lambda epoch, net, history: 1 / 0 if epoch == 1 else None
+    path = f"{i}.checkpoint"
+    try:
+        fitted(Plain(0.1), settings, checkpoint=path, checkpoint_seconds=0, callback=stop)
+    except ZeroDivisionError:
+        pass
+    resumed, again = fitted(Plain(0.1), settings, checkpoint=path)
+    assert resumed.parameters.tobytes() == net.parameters.tobytes() and again.loss == history.loss
+
+    trainers = [Trainer(net.spec, "cross_entropy", optimizer=Plain(0.1), batch_size=50, drops=False)
+                for _ in range(2)]
+    for trainer in trainers:
+        assert trainer.optimizer_state == ()
+        trainer.parameters[:] = net.parameters
+        trainer.set_data(X.astype(net.dtype), y.astype(np.int32))
+    grad, rows = trainers[0].layout.allocate(), np.arange(50)
+    trainers[0].loss_and_grad(grad, rows=rows)
+    trainers[0].apply(grad, learning_rate=0.1)
+    trainers[1].run_epoch(rows, learning_rate=0.1)
+    np.testing.assert_allclose(trainers[0].parameters, trainers[1].parameters, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(trainers[0].parameters, net.parameters - 0.1 * grad, atol=1e-6)
 """
 
 
@@ -115,7 +173,8 @@ def test_no_fast_math():
 def test_import_leaves_the_float_mode_alone():
     # what -ffast-math at link time would change for the whole process
     code = (
-        "import numpy as np; import fastnn.training._trainer, fastnn.prediction._forward; "
+        "import numpy as np; import fastnn; from fastnn.core import _kernels; "
+        "from fastnn.training import _trainer; from fastnn.prediction import _forward; "
         "tiny = np.array([5e-324]); assert (tiny * 1.0)[0] != 0; "
         "assert np.isnan(np.array([np.nan]) + 1).all()"
     )
@@ -133,9 +192,9 @@ def test_sdist_holds_the_sources_and_nothing_built(sdist):
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     for wanted in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "csrc/fastnn.h",
-                   "csrc/activations.def", "csrc/isa/avx512.c", "fastnn/mlp.py",
-                   "fastnn/core/_kernels.pxd", "fastnn/training/_trainer.pyx",
-                   "fastnn/training/_trainer.pyi", "fastnn/py.typed"):
+                   "csrc/activations.def", "csrc/isa/avx512.c", "fastnn/py.typed",
+                   "fastnn/core/_team.pxd", *(f"{module}.pyx" for module in MODULES),
+                   *(f"{module}.pyi" for module in MODULES)):
         assert wanted in names
     built = re.compile(r"\.(so|pyd|o|pyc)$|^fastnn/.*\.c$|^build/")
     assert not [name for name in names if built.search(name)]
@@ -146,9 +205,10 @@ def test_wheel_holds_no_c(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert not [name for name in names if re.search(r"\.(c|h|def|cpp|o|pyx|pxd)$", name)]
+    assert len(MODULES) > 10
     for module in MODULES:
-        assert any(re.match(rf"fastnn/{module}\..*(so|pyd)$", name) for name in names), module
-        assert f"fastnn/{module}.pyi" in names
+        assert any(re.match(rf"{module}\..*(so|pyd)$", name) for name in names), module
+        assert f"{module}.pyi" in names
     assert "fastnn/py.typed" in names
     assert not [name for name in names if not re.match(r"fastnn[/-]", name)]
 
@@ -162,7 +222,9 @@ def test_wheel_trains_and_a_serial_build_gives_the_same_bits(sdist, wheel, tmp_p
     serial_wheel = build_wheel(sdist, tmp_path / "serial", FASTNN_NO_OPENMP="1")
     assert train_with(serial_wheel, tmp_path / "serial") == (False, digest)
     if shutil.which("objdump"):
-        for library in (tmp_path / "serial" / "site" / "fastnn").glob("*/*.so"):
+        libraries = sorted((tmp_path / "serial" / "site" / "fastnn").rglob("*.so"))
+        assert len(libraries) == len(MODULES)
+        for library in libraries:
             assert "gomp" not in run("objdump", "-p", library, cwd=tmp_path).stdout
 
 
@@ -230,7 +292,7 @@ def test_editable_install_rebuilds_when_a_header_changes(editable, tmp_path):
     assert place.startswith(str(tree))
 
     def compiled():
-        libraries = sorted((tree / "fastnn").glob("*/*.so"))
+        libraries = sorted((tree / "fastnn").rglob("*.so"))
         return {path.name: path.stat().st_mtime_ns for path in libraries}
 
     run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
@@ -239,7 +301,7 @@ def test_editable_install_rebuilds_when_a_header_changes(editable, tmp_path):
     os.utime(tree / "csrc" / "fastnn.h")
     run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
     after = compiled()
-    assert before.keys() == after.keys()
+    assert len(before) == len(MODULES) and before.keys() == after.keys()
     assert all(after[name] > before[name] for name in before)
 
 
@@ -253,11 +315,14 @@ def test_worked_examples_of_contributing(editable, tmp_path):
         kind = re.search(r"^FNN_(\w+)\(", block, re.MULTILINE)[1]
         with open(tree / "csrc" / f"{rows[kind]}.def", "a") as file:
             file.write("\n" + block)
+    with open(tree / "csrc" / "optimizers.def", "a") as file:
+        file.write("\nFNN_OPTIMIZER(plain, 0, { c[0] = lr; }, { w -= c0 * g; })\n")
     run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
 
     use, lion = blocks("python")
     code = use + lion + """
-from fastnn.core import _kernels, _probes
+from fastnn.core import _kernels
+from fastnn.core import _probes
 z = np.linspace(-3, 3, 101)
 for isa in _kernels.available_isas():
     for dtype in ("float32", "float64"):
@@ -270,6 +335,7 @@ net.fit(X, np.sin(X), loss="log_cosh", optimizer=Lion(1e-3), epochs=50)
 assert net.loss(X, np.sin(X), loss="log_cosh") < before
 """
     run(python, "-c", code, cwd=tmp_path)
+    run(python, "-c", WITHOUT_STATE, cwd=tmp_path)
     # the new rows have tests of their own, which pass
     if (tree / "tests" / "core").is_dir():
         done = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider",

@@ -184,8 +184,8 @@ def test_what_compiled_loops_read(name, dtype):
     X.flags.writeable = False
     assert net._snapshot.accepts(X) == (name == "none")
     assert not net._snapshot.accepts(X, writes=True)
-    assert fastnn.prediction._arrays.is_ready(X, 5) == (name == "none")
-    assert not fastnn.prediction._arrays.is_ready(X, 4)
+    assert fastnn.core._arrays.is_ready(X, 5) == (name == "none")
+    assert not fastnn.core._arrays.is_ready(X, 4)
     found = validation.require("X", X, dtype)
     assert (found is X) == (name == "none")
     assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
