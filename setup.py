@@ -50,7 +50,8 @@ A C compiler and the headers of Python are needed to install fastnn from source:
 
 
 def machine():
-    """Return the processor that is built for: on macOS ARCHFLAGS may name another than this one's."""
+    """Return the processor that is built for: on macOS ARCHFLAGS may name another than this
+    one's."""
     flags = os.environ.get("ARCHFLAGS", "")
     named = [word for word in flags.split() if word in ("x86_64", "arm64")]
     if len(set(named)) > 1:
@@ -105,7 +106,8 @@ class BuildExt(build_ext):
             raise SystemExit(NO_COMPILER.format(error=error)) from None
 
     def openmp_flags(self):
-        """Return (compile, link) flags that this compiler takes for OpenMP; empty where it has none."""
+        """Return (compile, link) flags that this compiler takes for OpenMP; empty where it has
+        none."""
         if os.environ.get("FASTNN_NO_OPENMP", "0") not in ("", "0"):
             return [], []
         if self.msvc:

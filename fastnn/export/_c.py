@@ -118,7 +118,7 @@ def export(model, path, prefix="model", test_rows=None):
 
 
 def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
-    """The header of a Predictor, ASCII text."""
+    """Return the header of a Predictor, ASCII text."""
     check_prefix(prefix)
     net = predictor.net
     for op in net._layout.ops:
@@ -137,7 +137,7 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
 
 
 def _name(block):
-    """The name of a block of parameters: W0, b0, gain1, ..."""
+    """Return the name of a block of parameters: W0, b0, gain1, ..."""
     _, number, kind = block.name.split(".")
     return NAMES[kind] + number
 
@@ -154,7 +154,8 @@ def check_prefix(prefix):
 
 
 def _test_rows(predictor, given):
-    """Inputs (n_rows, n_in) and outputs (n_rows, n_out) of the self-test, in the net's dtype."""
+    """Return inputs (n_rows, n_in) and outputs (n_rows, n_out) of the self-test, in the net's
+    dtype."""
     net, scaler = predictor.net, predictor.scaler
     n_in = net.sizes[0]
 
@@ -200,7 +201,7 @@ def _wrapped(words, indent, end=","):
 
 
 def _string(text):
-    """A C string literal of the text in UTF-8."""
+    """Return a C string literal of the text in UTF-8."""
     def one(byte):
         # three octal digits end by themselves; ? may begin a trigraph
         plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
@@ -382,7 +383,7 @@ class _Writer:
         return OPS[kind][0].format(head=head, indent=" " * len(head), real=self.real)
 
     def call(self, i):
-        """The call that computes the value of an operation."""
+        """Return the call that computes the value of an operation."""
         op, place = self.ops[i], self.places
         names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
         arguments = OPS[op.kind][1].format(

@@ -40,7 +40,7 @@ class Graph:
         return self.dtype == np.float64
 
     def unique(self, name):
-        """The name, or the name with the first number that is free."""
+        """Return the name, or the name with the first number that is free."""
         free, i = name, 0
         while free in self._taken:
             i += 1
@@ -49,20 +49,20 @@ class Graph:
         return free
 
     def op(self, kind, *inputs, outputs=None, domain="", **attributes):
-        """Adds a node; returns the name of its value, which ``outputs`` may prescribe."""
+        """Add a node; return the name of its value, which ``outputs`` may prescribe."""
         outputs = outputs or [self.unique(kind.lower())]
         self.nodes.append(helper.make_node(kind, list(inputs), outputs, domain=domain,
                                            name=self.unique(f"{kind}_node"), **attributes))
         return outputs[0]
 
     def constant(self, array, name="constant"):
-        """Adds an array of numbers, or an object array of strings."""
+        """Add an array of numbers, or an object array of strings."""
         name = self.unique(name)
         self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def real(self, value):
-        """Adds a scalar of the network's dtype."""
+        """Add a scalar of the network's dtype."""
         return self.constant(np.array(value, self.dtype))
 
     def cast(self, x, to):
@@ -212,7 +212,7 @@ def add_classes(g, predictor, output, labels):
 
 
 def class_labels(classes, nocl=False):
-    """The classes as ONNX knows labels: array of int64, or object array of str."""
+    """Return the classes as ONNX knows labels: array of int64, or object array of str."""
     if nocl:
         return np.arange(len(classes))
     if classes.dtype.kind in "biuf":
@@ -239,7 +239,7 @@ def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
 
 
 def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
-    """The ONNX model of a Predictor."""
+    """Return the ONNX model of a Predictor."""
     opset = check_opset(opset)
     if not isinstance(input_name, str) or not input_name:
         raise ValueError(f"input_name={input_name!r} must be a name")
@@ -283,7 +283,7 @@ def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
 
 
 def check_opset(opset):
-    """An opset that we write and the installed onnx knows."""
+    """Return an opset that we write and the installed onnx knows."""
     opset = validation.check_count("opset", opset)
     newest = onnx.defs.onnx_opset_version()
     if not MIN_OPSET <= opset <= newest:
@@ -293,7 +293,7 @@ def check_opset(opset):
 
 
 def _outputs(predictor, labels, zipmap):
-    """Declarations of the outputs, (n_rows, ...)."""
+    """Return declarations of the outputs, (n_rows, ...)."""
     real, n_out = ONNX_TYPE[predictor.net.dtype], predictor.net.sizes[-1]
     if labels is None:
         return [helper.make_tensor_value_info("output", real, ["n_rows", n_out])]
@@ -318,7 +318,7 @@ def _outputs(predictor, labels, zipmap):
 
 
 def _zipped(g, label, probabilities, labels, zipmap, outputs):
-    """The values of the outputs of a classifier."""
+    """Return the values of the outputs of a classifier."""
     if zipmap == "columns":
         # columns by number: Split wants other arguments from opset 18 on
         return [label, *(g.op("Gather", probabilities, g.constant(np.array(i)), axis=1)

@@ -112,7 +112,7 @@ def regressor_shapes(operator):
 
 
 def convert(scope, operator, container):
-    """The nodes of a fitted estimator, in the dtype of its network."""
+    """Return the nodes of a fitted estimator, in the dtype of its network."""
     predictor = as_predictor(operator.raw_operator)
     g = SklGraph(predictor.net.dtype, scope, container)
     real = _onnx.ONNX_TYPE[g.dtype]

@@ -324,7 +324,7 @@ class _Graph:
         """Return end, eps and dtype of the nodes that normalise a value, or None: Sub of the mean,
         Div by the root of mean square plus eps."""
         def only(kinds, *values):
-            """The node of some kind that alone reads some values, in their order."""
+            """Return the node of some kind that alone reads some values, in their order."""
             nodes = [node for node in self.consumers(values[-1]) if node.op_type in kinds]
             nodes = [node for node in nodes if [*node.input[:len(values)]] == [*values]]
             return nodes[0] if len(nodes) == 1 else None
@@ -363,7 +363,7 @@ class _Graph:
                              "before a fully connected layer only")
 
     def check_ends(self, chain):
-        """That a row of the graph is a row of the network, at both ends."""
+        """Check that a row of the graph is a row of the network, at both ends."""
         n_in, n_out = chain.n_in, chain.width
         if self.row and None not in self.row and math.prod(self.row) != n_in:
             raise ValueError(f"the graph's input {self.input!r} has rows of shape "
@@ -426,7 +426,7 @@ class _Graph:
         return w, np.broadcast_to(bias, w.shape[-1:])
 
     def row_of(self, key):
-        """A constant that is the same for every row, (n,) or (1,); else None."""
+        """Return a constant that is the same for every row, (n,) or (1,); else None."""
         constant = self.constants.get(key)
         if constant is None or constant.size != (constant.shape or (1,))[-1]:
             return None
@@ -471,8 +471,8 @@ class _Graph:
 
     @staticmethod
     def folded(w, b, shift, factor):
-        """The layer of factor x + shift as one of x; in float64 where what was small beside a large
-        shift would be lost."""
+        """Return the layer of factor x + shift as one of x; in float64 where what was small beside
+        a large shift would be lost."""
         wide = w.astype(np.float64)
         shift = np.broadcast_to(shift, w.shape[:1])
         factor = np.broadcast_to(factor, w.shape[:1])
@@ -483,7 +483,7 @@ class _Graph:
         return (factor[:, None] * wide).astype(dtype), bias.astype(dtype)
 
     def activation(self, chain, start, target):
-        """The elementwise nodes from ``start`` on, recognised by their values."""
+        """Return the elementwise nodes from ``start`` on, recognised by their values."""
         values, region = {start: POINTS}, []
         with np.errstate(all="ignore"):
             for node in self.nodes:

@@ -125,7 +125,7 @@ def to_sklearn(model):
 
 
 def _estimator_of(net):
-    """An estimator with the weights of an `MLP`."""
+    """Return an estimator with the weights of an `MLP`."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
     n_out = net.sizes[-1]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -46,8 +47,7 @@ def test_an_interrupted_lbfgs_has_the_loss_of_the_weights_it_keeps(dtype, monkey
 
     for last in range(2, 14):
         with monkeypatch.context() as patch:
-            patch.setattr(lbfgs, "minimize",
-                          lambda fun, x0, last=last, **more: interrupted(fun, x0, last=last, **more))
+            patch.setattr(lbfgs, "minimize", partial(interrupted, last=last))
             est = fastnn.MLPRegressor(
                 hidden_layer_sizes=(6,), solver="lbfgs", alpha=0.1, tol=1e-12, random_state=0,
                 dtype=dtype, max_iter=50)
