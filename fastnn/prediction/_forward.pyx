@@ -274,14 +274,15 @@ cdef class Snapshot:
         """Row-major, the values in a few buffers by turns."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef ptrdiff_t width
-        cdef const real* a
-        cdef real* z
+        cdef const real* a = x
+        cdef real* z = NULL
         cdef Op* op
         cdef fnn_product p
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
-            a = self.value_of(op.source, capacity, x, scratch)
+            if op.source != i - 1:
+                a = self.value_of(op.source, capacity, x, scratch)
             z = out if i == self.n_ops - 1 else scratch + op.slot * capacity * self.widest
             if op.kind == DENSE:
                 p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in,
@@ -292,6 +293,7 @@ cdef class Snapshot:
                     packed += (op.n_out + width - 1) // width * width * op.n_in
                 p.bias = parameters + op.b
                 self.multiply(op, &p, rows * op.n_out, z)
+                a = z
                 continue
             if op.kind == LAYER_NORM:
                 layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
@@ -303,6 +305,7 @@ cdef class Snapshot:
                 memcpy(z, a, rows * op.n_out * sizeof(real))
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
                 bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
+            a = z
 
     cdef void feature_major(self, ptrdiff_t rows, const real* x, real* out,
                             real* scratch) noexcept nogil:

@@ -31,31 +31,32 @@ cdef enum BlockKind:
     BIAS
     GAIN
 
+# What every step reads comes first: of a small net it fits in two cache lines.
 cdef struct Op:
     OpKind kind
-    ptrdiff_t n_in
-    ptrdiff_t n_out
-    ptrdiff_t w                  # offset of W (n_in, n_out), or of the gain, in the flat vector
-    ptrdiff_t b                  # offset of b (n_out,)
     int activation               # index of the elementwise one, or FNN_OUTPUT_SOFTMAX
-    double eps                   # LAYER_NORM
+    bint relu                    # fused into the native product
+    bint gated                   # its derivative too, in the product that makes dx
+    bint native                  # products by our own kernels, else by BLAS
+    bint drops
     int source                   # number of the op that is read, -1: X
     int other                    # ADD: of the other one
     int sums                     # backward: first ADD whose dz is added to dx, -1: none,
     int next_sum                 # ... and ADD: the one after it
-    bint drops
-    fnn_dropout dropout
-    bint native                  # products by our own kernels, else by BLAS
-    bint relu                    # fused into the native product
-    bint gated                   # its derivative too, in the product that makes dx
+    ptrdiff_t n_in
+    ptrdiff_t n_out
+    ptrdiff_t w                  # offset of W (n_in, n_out), or of the gain, in the flat vector
+    ptrdiff_t b                  # offset of b (n_out,)
     # Offsets of buffers in the scratch. Row-major (batch, ld); feature-major, where each thread has
     # its own, (n_out, lanes), the a then followed by a row of ones.
-    ptrdiff_t z, a, dropped, dz
-    ptrdiff_t stats              # LAYER_NORM (batch, 2)
+    ptrdiff_t z, a, dz, dropped
     ptrdiff_t ld
     # copies of W in panels for native products, offsets into `copies`; -1: none
     ptrdiff_t packed             # W (n_in, n_out), for X W
     ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'
+    ptrdiff_t stats              # LAYER_NORM (batch, 2)
+    double eps                   # LAYER_NORM
+    fnn_dropout dropout
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
 cdef struct Chunk:
