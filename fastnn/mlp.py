@@ -8,12 +8,20 @@ from fastnn.network.initializers import INITIALIZERS, initialize
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
 from fastnn.prediction._forward import Snapshot
-from fastnn.training.history import DivergenceWarning, History
 
-__all__ = ["DivergenceWarning", "History", "MLP"]
+__all__ = ["MLP"]
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
+
+
+def __getattr__(name):
+    """Return what pickles know by this module; a service does not need it."""
+    if name not in ("DivergenceWarning", "History"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fastnn.training import history
+
+    return getattr(history, name)
 
 
 class MLP:
@@ -372,9 +380,10 @@ class MLP:
         """
         from fastnn.core._kernels import OPTIMIZERS
         from fastnn.core.threads import single_threaded_blas, sole_fit
-        from fastnn.training.callbacks import fit_hooks
+        from fastnn.training.callbacks import RowOrder, fit_hooks
         from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
         from fastnn.training.epochs import FitState, run_epochs
+        from fastnn.training.history import History
         from fastnn.training.optimizers import Adam, Optimizer
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
@@ -411,11 +420,11 @@ class MLP:
             if progress.epochs:
                 trainer.set_state(progress.states, progress.step)
             progress.parameters, progress.states = None, ()  # the trainer has them
-            key, before = self._key(1), progress.epochs_before
+            order = RowOrder(trainer, shuffle, self._key(1), progress.epochs_before)
             with single_threaded_blas():
                 run_epochs(
                     FitState(trainer, self, history), progress.epochs if progress.ended else epochs,
-                    order=lambda epoch: trainer.shuffle(key, before + epoch) if shuffle else None,
+                    order=order.of,
                     learning_rate=optimizer.learning_rate_at, first=progress.epochs,
                     hooks=fit_hooks(trainer, self._publish_copy, evaluate, callback, checkpoint,
                                     progress), stop_if_diverged=True)

@@ -9,7 +9,6 @@ import threading
 import weakref
 from contextlib import contextmanager
 from numbers import Integral
-from pathlib import Path
 
 from fastnn.core._signals import Guarded
 
@@ -81,38 +80,42 @@ def _affinity():
     return os.cpu_count() or 1
 
 
-def _quota(root=Path("/"), process="self"):
-    """Whole CPUs that the control groups of this process and their parents allow, or None."""
+# Paths are strings here: pathlib, with what it imports, is an eighth of what fastnn adds to the
+# start of NumPy.
+
+def _quota(root="/", process="self"):
+    """Return the whole CPUs that the control groups of this process and their parents allow, or
+    None."""
     try:
-        lines = (root / "proc" / process / "cgroup").read_text().splitlines()
+        lines = _text(root, "proc", process, "cgroup").splitlines()
     except OSError:
         return None
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            base = root / "sys/fs/cgroup"
+            base = os.path.join(root, "sys/fs/cgroup")
         elif "cpu" in controllers.split(","):
-            base = root / "sys/fs/cgroup" / controllers
-            if not base.exists():
-                base = root / "sys/fs/cgroup/cpu"
+            base = os.path.join(root, "sys/fs/cgroup", controllers)
+            if not os.path.exists(base):
+                base = os.path.join(root, "sys/fs/cgroup/cpu")
         else:
             continue
         parts = [part for part in path.split("/") if part not in ("", ".", "..")]
         for depth in range(len(parts), -1, -1):
-            found.append(_group_quota(base.joinpath(*parts[:depth])))
+            found.append(_group_quota(os.path.join(base, *parts[:depth])))
     found = [quota for quota in found if quota is not None]
     return max(1, int(min(found))) if found else None
 
 
 def _group_quota(group):
-    """CPUs that one control group allows, v2 or v1; None where it sets no limit."""
+    """Return the CPUs that one control group allows, v2 or v1; None where it sets no limit."""
     try:
-        quota, period = (group / "cpu.max").read_text().split()
+        quota, period = _text(group, "cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = (group / "cpu.cfs_quota_us").read_text()
-            period = (group / "cpu.cfs_period_us").read_text()
+            quota = _text(group, "cpu.cfs_quota_us")
+            period = _text(group, "cpu.cfs_period_us")
         except OSError:
             return None
     try:
@@ -120,6 +123,11 @@ def _group_quota(group):
     except ValueError:  # "max"
         return None
     return quota / period if quota > 0 and period > 0 else None
+
+
+def _text(*place):
+    with open(os.path.join(*place)) as file:
+        return file.read()
 
 
 MAX_LEADERS = 4
@@ -236,6 +244,8 @@ _found = None  # BLAS libraries, each with the threads that it had before the fi
 @functools.cache
 def _scipy_blas():
     """Return the controller of the BLAS that SciPy uses; finding it takes about a millisecond."""
+    from pathlib import Path
+
     from threadpoolctl import ThreadpoolController
 
     blas = ThreadpoolController().select(user_api="blas")

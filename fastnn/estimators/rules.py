@@ -145,6 +145,10 @@ class Patience(Hook):
         self.schedule = est.learning_rate if est.solver == "sgd" else "constant"
         self.rate = rate
 
+    def rate_of(self, epoch):
+        """Return the learning rate of the epoch that comes."""
+        return self.rate
+
     def on_epoch_end(self, state):
         """Choose the next learning rate, or end the fit."""
         est = state.model
@@ -198,7 +202,7 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
     state = FitState(trainer, est)
     try:
         run_epochs(state, 1 if one_epoch else est.max_iter, order=order.next,
-                   learning_rate=lambda epoch: patience.rate, hooks=own)
+                   learning_rate=patience.rate_of, hooks=own)
         if state.reason == "epochs" and not one_epoch:
             warn(f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the "
                  "optimization hasn't converged yet.", ConvergenceWarning)

@@ -15,7 +15,6 @@ import math
 import os
 import stat
 from operator import itemgetter
-from pathlib import Path
 
 import numpy as np
 
@@ -106,6 +105,8 @@ def _little_endian(array):
 
 def check_place(path):
     """Return the path of a file that can be written: its folder exists."""
+    from pathlib import Path  # reading needs none
+
     path = Path(os.fsdecode(path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
@@ -142,6 +143,8 @@ def temporary_beside(path):
 def write_atomically(path, *pieces):
     """Write bytes, one piece after another: the old file or the new one is there, never half. Of
     an old file the new one has the permissions; a link stays a link."""
+    from pathlib import Path
+
     path = Path(os.path.realpath(path))
     temporary = temporary_beside(path)
     try:

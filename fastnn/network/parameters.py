@@ -1,5 +1,6 @@
 """Where the parameters of a network lie in one flat vector, as named blocks."""
 
+import math
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ class Block(NamedTuple):
     @property
     def size(self):
         """Number of parameters."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)  # NumPy's loses itself where there is no memory
 
 
 class ParameterLayout:

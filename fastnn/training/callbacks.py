@@ -114,6 +114,32 @@ class WriteCheckpoint(Hook):
         self.checkpoint.write(self.progress, state.trainer, state.history)
 
 
+class RowOrder:
+    """The order of the rows in each epoch. (No closure of `MLP.fit`: CPython 3.11 loses the
+    arguments of a call when it finds no memory for one.)
+
+    Parameters
+    ----------
+    trainer : Trainer
+    shuffle : bool
+        Whether there is a new order each epoch.
+    key : int
+        Decides the orders.
+    epochs_before : int
+        That the network had been trained before this fit.
+    """
+
+    def __init__(self, trainer, shuffle, key, epochs_before):
+        self.trainer, self.shuffle = trainer, shuffle
+        self.key, self.epochs_before = key, epochs_before
+
+    def of(self, epoch):
+        """Return the rows of an epoch; None for all as they lie."""
+        if not self.shuffle:
+            return None
+        return self.trainer.shuffle(self.key, self.epochs_before + epoch)
+
+
 def fit_hooks(trainer, publish, evaluate, callback, checkpoint, progress):
     """Return the hooks of a fit, in their order.
 
