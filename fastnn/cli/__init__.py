@@ -84,7 +84,7 @@ def _explained(error):
     """Message and exit code of an exception."""
     if isinstance(error, CommandError):
         return str(error), error.code
-    if isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError,
+    if isinstance(error, (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError,
                           NotADirectoryError)):
         return (f"{error.strerror}: {error.filename}" if error.strerror else str(error)), 2
     if isinstance(error, ValueError):  # what the library says of wrong values and files

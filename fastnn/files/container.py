@@ -14,6 +14,7 @@ import json
 import math
 import os
 import stat
+from contextlib import contextmanager
 from operator import itemgetter
 
 import numpy as np
@@ -28,6 +29,8 @@ MAX_HEADER_BYTES = 1 << 19  # parsing more would take longer than a service shou
 MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
 SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
 DTYPES = {"float32": "F32", "float64": "F64"}
+ODD_FILES = ((stat.S_ISDIR, "a folder"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
+             (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
 
 class ModelFormatError(ValueError):
@@ -54,7 +57,7 @@ def write(path, arrays, settings, *, needs=(), max_bytes=None):
     ValueError
         When the settings are too long for a header, or the file would be too large.
     OSError
-        When the file cannot be written.
+        When the file cannot be written, or what is there is no regular file.
     """
     path = check_place(path)
     if needs:
@@ -104,7 +107,8 @@ def _little_endian(array):
 
 
 def check_place(path):
-    """Return the path of a file that can be written: its folder exists."""
+    """Return the path of a file that can be written: its folder exists, and what is there already
+    is a regular file."""
     from pathlib import Path  # reading needs none
 
     path = Path(os.fsdecode(path))
@@ -112,7 +116,24 @@ def check_place(path):
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
     if path.is_dir():
         raise IsADirectoryError(f"{os.fspath(path)!r} is a folder, must be a file name")
+    _mode_of(path)
     return path
+
+
+def _mode_of(path):
+    """Return the permissions of a regular file, None where there is nothing.
+
+    What a rename would take the place of for ever, such as /dev/null, is refused.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(mode):
+        kind = next((kind for is_kind, kind in ODD_FILES if is_kind(mode)), "no regular file")
+        raise FileExistsError(f"{os.fspath(path)!r} is {kind}; only a regular file is replaced: "
+                              "choose another name")
+    return stat.S_IMODE(mode)
 
 
 def canonical(settings):
@@ -141,27 +162,43 @@ def temporary_beside(path):
 
 
 def write_atomically(path, *pieces):
-    """Write bytes, one piece after another: the old file or the new one is there, never half. Of
-    an old file the new one has the permissions; a link stays a link."""
+    """Write bytes, one piece after another; see `replacing`."""
+    with replacing(path) as file:
+        for view in map(memoryview, pieces):
+            for start in range(0, len(view), SLICE):
+                file.write(view[start:start + SLICE])
+
+
+@contextmanager
+def replacing(path):
+    """``with replacing(path) as file``: what is written is there at the end, under its name.
+
+    After an error or Ctrl-C the old file is there, never half of the new one. Of an old file the
+    new one has the permissions, and until it has them nobody else may read it; a link stays a link.
+    """
     from pathlib import Path
 
     path = Path(os.path.realpath(path))
     temporary = temporary_beside(path)
     try:
-        with open(temporary, "xb") as file:
-            for view in map(memoryview, pieces):
-                for start in range(0, len(view), SLICE):
-                    file.write(view[start:start + SLICE])
+        with open(temporary, "xb", opener=_private if _mode_of(path) is not None else None) as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+        mode = _mode_of(path)
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     if os.name == "posix":
         sync_folder(path.parent)
+
+
+def _private(name, flags):
+    """Open a file that its owner alone may read: it is to replace one that may be private."""
+    return os.open(name, flags, 0o600)
 
 
 def read(path, expected, max_bytes=MAX_BYTES, what="model"):

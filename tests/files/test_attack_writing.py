@@ -1,0 +1,101 @@
+"""What a save may take the place of, and who may read it meanwhile."""
+
+import os
+import socket
+import stat
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn.files import container
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="no such files here")
+
+
+def writers(net):
+    """Each public way of writing a file: name and function of a path."""
+    X, y = np.ones((4, 3), np.float32), np.zeros((4, 2), np.float32)
+    yield "save", net.save
+    yield "header", lambda path: fastnn.export.c_header(net, path)
+    yield "checkpoint", lambda path: net.fit(X, y, epochs=1, checkpoint=path)
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        return
+    yield "onnx", lambda path: fastnn.export.onnx(net, path)
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    """Devices, pipes and sockets, and links to them, stay what they are."""
+    odd = {}
+    os.mkfifo(tmp_path / "pipe")
+    odd["pipe"] = "pipe"
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(os.path.relpath(tmp_path / "socket"))
+    odd["socket"] = "socket"
+    try:
+        os.mknod(tmp_path / "device", 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        odd["device"] = "device"
+    except PermissionError:
+        pass
+    (tmp_path / "link").symlink_to("pipe")
+    odd["link"] = "pipe"
+    before = {name: os.stat(tmp_path / name) for name in odd}
+    for what, write in writers(fastnn.MLP((3, 2), random_state=0)):
+        for name, kind in odd.items():
+            with pytest.raises(FileExistsError, match=f"' is a {kind}; only a regular"):
+                write(tmp_path / name)
+                pytest.fail(f"{what} replaced {name}")
+            now = os.stat(tmp_path / name)
+            assert (now.st_mode, now.st_ino) == (before[name].st_mode, before[name].st_ino)
+    server.close()
+    assert sorted(os.listdir(tmp_path)) == sorted(odd)
+
+
+def test_a_private_file_is_private_while_it_is_written(tmp_path, monkeypatch):
+    """And a new one has the permissions that the umask leaves."""
+    seen = []
+    opened = os.open
+
+    def noted(name, flags, mode=0o777, **more):
+        descriptor = opened(name, flags, mode, **more)
+        if ".fastnn-" in str(name):
+            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+        return descriptor
+
+    monkeypatch.setattr(os, "open", noted)
+    for what, write in writers(fastnn.MLP((3, 2), random_state=0)):
+        before = os.umask(0o027)
+        try:
+            write(tmp_path / what)
+            assert stat.S_IMODE(os.stat(tmp_path / what).st_mode) == 0o640, what
+            for mode in (0o600, 0o644, 0o444, 0o660):
+                seen.clear()
+                os.chmod(tmp_path / what, mode)
+                if what == "checkpoint":
+                    container.write_atomically(tmp_path / what, b"abc")
+                else:
+                    write(tmp_path / what)
+                assert seen == [0o600], what
+                assert stat.S_IMODE(os.stat(tmp_path / what).st_mode) == mode, what
+        finally:
+            os.umask(before)
+
+
+def test_what_fails_in_the_midst_leaves_the_old_file(tmp_path):
+    """`replacing` is for those who write piece by piece."""
+    path = tmp_path / "file"
+    for old in (None, b"old"):
+        if old is not None:
+            path.write_bytes(old)
+        for error in (OSError, KeyboardInterrupt):
+            with pytest.raises(error), container.replacing(path) as file:
+                file.write(b"half")
+                file.flush()
+                raise error
+            assert os.listdir(tmp_path) == ([] if old is None else ["file"])
+            assert old is None or path.read_bytes() == old
+    with container.replacing(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
