@@ -11,6 +11,7 @@ from fastnn.files.model_parts import (
     known,
     read_labels_and_names,
     read_spec,
+    take_history,
 )
 from fastnn.files.plain import from_plain
 from fastnn.mlp import MLP
@@ -61,6 +62,7 @@ def describe(path, max_bytes=container.MAX_BYTES):
     """Return the predictor of a file, its settings, and versions and checksum of the file."""
     arrays, settings, header = container.read(path, expected_arrays, max_bytes)
     try:
+        take_history(arrays, settings)
         return _predictor(arrays, settings, container.is_newer(header)), settings, header
     except ERRORS as error:
         raise _not_a_model(path, error) from None

@@ -408,11 +408,8 @@ class MLP:
                 fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
                                    batch_size=batch_size, shuffle=shuffle, alpha=alpha)
                 checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
-                                        OPTIMIZERS[optimizer.name].n_state)
+                                        OPTIMIZERS[optimizer.name].n_state, epochs)
                 progress = checkpoint.read(history) or progress
-                if progress.epochs > epochs:
-                    raise ValueError(f"epochs={epochs}, but the checkpoint is that of "
-                                     f"{progress.epochs} epochs")
                 self._seed = progress.seed
             trainer = self._trainer((X, y, sample_weight), info, alpha, progress.parameters,
                                     optimizer=optimizer, batch_size=batch_size,

@@ -69,7 +69,7 @@ def default_threads():
     """
     limits = [_affinity(), _quota()]
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdigit() and int(wanted) > 0:
+    if wanted.isascii() and wanted.isdigit() and int(wanted) > 0:
         limits.append(int(wanted))
     return max(1, min(limit for limit in limits if limit is not None))
 

@@ -24,8 +24,13 @@ from fastnn.core.version import __version__
 
 FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
 PLAIN_FORMAT = (1, 0)  # of a file that needs nothing which came later
-NEEDS = ("activation", "dropout", "layer_norm", "layers", "residual")  # what this reader knows
-MAX_HEADER_BYTES = 1 << 19  # parsing more would take longer than a service should wait
+# what this reader knows
+NEEDS = ("activation", "dropout", "history", "layer_norm", "layers", "residual")
+# Parsing more than this would take longer than 0.1 s: of bytes, and of what costs more than
+# strings, in a header that is not small
+MAX_HEADER_BYTES = 1 << 21
+SMALL_HEADER_BYTES = 1 << 19
+MAX_GROUPS, MAX_VALUES = 1 << 16, 1 << 17
 MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
 SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
 DTYPES = {"float32": "F32", "float64": "F64"}
@@ -60,6 +65,21 @@ def write(path, arrays, settings, *, needs=(), max_bytes=None):
         When the file cannot be written, or what is there is no regular file.
     """
     path = check_place(path)
+    header, named = prepared(arrays, settings, needs, max_bytes)
+    write_atomically(path, len(header).to_bytes(8, "little"), header,
+                     *(_little_endian(array) for _, array in named))
+
+
+def prepared(arrays, settings, needs=(), max_bytes=None, hashed=True):
+    """Return the header of a file, and its arrays by name in their order.
+
+    Parameters are those of `write`, which raises the same ValueError.
+
+    Parameters
+    ----------
+    hashed : bool, default=True
+        False: only to see whether there is room for it all.
+    """
     if needs:
         settings = {**settings, "needs": list(needs)}
     metadata = {
@@ -68,15 +88,27 @@ def write(path, arrays, settings, *, needs=(), max_bytes=None):
         "fastnn_version": __version__,
     }
     named = [(name, np.ascontiguousarray(array)) for name, array in arrays.items()]
-    _check_size(sum(array.nbytes for _, array in named) + MAX_HEADER_BYTES, max_bytes)
-    metadata["sha256"] = digest(metadata, dict(named))
+    size = sum(array.nbytes for _, array in named)
+    _check_size(size, max_bytes)  # before all of it is hashed
+    metadata["sha256"] = digest(metadata, dict(named)) if hashed else "0" * 64
     named.sort(key=lambda item: (-item[1].itemsize, item[0]))  # aligned so
     header = _header(metadata, named)
-    if len(header) > MAX_HEADER_BYTES:
-        raise ValueError(f"names and settings take {len(header)} bytes, a model file has room for "
-                         f"{MAX_HEADER_BYTES}; fewer or shorter names would fit")
-    write_atomically(path, len(header).to_bytes(8, "little"), header,
-                     *(_little_endian(array) for _, array in named))
+    if excess := _excess(header):
+        raise ValueError(f"names and settings take {excess}; fewer or shorter names would fit")
+    _check_size(8 + len(header) + size, max_bytes)
+    return header, named
+
+
+def _excess(header):
+    """Return what of a header is too much to be parsed, "" for nothing."""
+    groups = values = 0
+    if SMALL_HEADER_BYTES < len(header) <= MAX_HEADER_BYTES:
+        groups, values = header.count(b"{") + header.count(b"["), header.count(b",")
+    for number, limit, noun in ((len(header), MAX_HEADER_BYTES, "bytes"),
+                                (groups, MAX_GROUPS, "lists"), (values, MAX_VALUES, "values")):
+        if number > limit:
+            return f"{number} {noun}, a model file has room for {limit}"
+    return ""
 
 
 def _check_size(size, max_bytes):
@@ -293,8 +325,11 @@ def _mapped(name, max_bytes):
     if length > MAX_HEADER_BYTES:
         raise ModelFormatError(f"has a header of {length} bytes, models have at most "
                                f"{MAX_HEADER_BYTES}")
+    text = mapped[8:8 + length].tobytes()
+    if excess := _excess(text):
+        raise ModelFormatError(f"has a header of {excess}")
     try:
-        header = json.loads(mapped[8:8 + length].tobytes().decode(), object_pairs_hook=_distinct)
+        header = json.loads(text.decode(), object_pairs_hook=_distinct)
         if not isinstance(header, dict):
             raise ValueError("the header must be a JSON object")
     except (ValueError, RecursionError) as error:

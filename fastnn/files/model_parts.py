@@ -10,11 +10,16 @@ feature_names   names of the inputs
 limits          (low, high) of the scaled inputs; mean and scale are arrays beside the weights
 table           how a data frame becomes inputs, see `TableEncoder`
 estimator       class, params and fitted of an estimator, see `BaseMLP`
+history         of an estimator that was trained for long: how many numbers each of the curves has
+                that are arrays (history.loss_curve_, ...) beside the weights
 ==============  ==================================================================================
 """
 
 import json
 
+import numpy as np
+
+from fastnn.core import validation
 from fastnn.files import container
 from fastnn.files.plain import labels_from_plain, labels_to_plain, to_plain
 from fastnn.network.parameters import ParameterLayout
@@ -23,7 +28,11 @@ from fastnn.network.spec import NetworkSpec, flat
 MAX_LAYERS = 1000
 CHAIN = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
 OTHER = ("spec", "initializer")
-KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator"}
+KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator",
+        "history"}
+CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
+SHORT_CURVE = 1000  # epochs of which a curve is written into the header, as it always was
+MAX_CURVE = 1 << 24
 # what reading settings that mean nothing may raise
 ERRORS = (AttributeError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
@@ -41,8 +50,18 @@ def write(path, predictor, estimator=None, max_bytes=None):
         A larger file is not written; None: what a reader takes by default.
     """
     arrays, settings = parts(predictor, estimator)
-    container.check_place(path)
-    container.write(path, arrays, settings, needs=predictor.net.spec.needs, max_bytes=max_bytes)
+    container.write(path, arrays, settings, needs=_needs(predictor, settings),
+                    max_bytes=max_bytes)
+
+
+def check_room(predictor):
+    """Raise ValueError where a file has no room for a model such as this, before it is trained."""
+    arrays, settings = parts(predictor)
+    container.prepared(arrays, settings, _needs(predictor, settings), hashed=False)
+
+
+def _needs(predictor, settings):
+    return sorted({*predictor.net.spec.needs, *({"history"} & settings.keys())})
 
 
 def parts(predictor, estimator=None):
@@ -53,13 +72,25 @@ def parts(predictor, estimator=None):
         settings["classes"] = labels_to_plain(predictor.classes_)
     if predictor.feature_names_in_ is not None:
         settings["feature_names"] = list(predictor.feature_names_in_)
+        for name in settings["feature_names"]:
+            if not isinstance(name, str):
+                raise ValueError(f"the model cannot be saved: feature_names must be strings, not "
+                                 f"{name!r}; give [str(name) for name in names]")
     if predictor.scaler is not None:
         arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
         settings["limits"] = predictor.scaler.limits
     if predictor.table is not None:
         settings["table"] = predictor.table.settings()
     if estimator is not None:
-        settings["estimator"] = {key: to_plain(value) for key, value in estimator.items()}
+        fitted = dict(estimator["fitted"])
+        curves = {name: fitted.pop(name) for name in CURVES
+                  if len(fitted.get(name) or ()) > SHORT_CURVE}
+        if curves:
+            settings["history"] = {name: len(values) for name, values in curves.items()}
+            arrays |= {f"history.{name}": np.array(values, np.float64)
+                       for name, values in curves.items()}
+        settings["estimator"] = {key: to_plain(value)
+                                 for key, value in {**estimator, "fitted": fitted}.items()}
     check_readable(settings)
     return arrays, settings
 
@@ -111,7 +142,28 @@ def expected_arrays(settings):
     expected = {block.name: (spec.dtype, block.shape) for block in ParameterLayout(spec).blocks}
     if "limits" in settings:
         expected["input.mean"] = expected["input.scale"] = "float64", (spec.n_in,)
+    if "history" in settings:
+        if "history" not in settings.get("needs", ()) or "estimator" not in settings:
+            raise ValueError("history must be needed, and be that of an estimator")
+        if not isinstance(settings["history"], dict):
+            raise ValueError("history must be a dictionary")
+        for name, length in settings["history"].items():
+            validation.check_name("history", name, CURVES)
+            validation.check_count(f"history.{name}", length)
+            if length > MAX_CURVE:
+                raise ValueError(f"history.{name}={length} must be <= {MAX_CURVE}")
+            expected[f"history.{name}"] = "float64", (length,)
     return expected
+
+
+def take_history(arrays, settings):
+    """Move the curves that are arrays to where the settings of a short history have them."""
+    for name in settings.pop("history", ()):
+        curve = arrays.pop(f"history.{name}").tolist()
+        pairs = settings["estimator"]["fitted"]["dict"]
+        if name in dict(pairs):
+            raise ValueError(f"{name} stands twice")
+        pairs.append([name, curve])
 
 
 def known(plain, keys, newer):
@@ -137,6 +189,7 @@ def read_labels_and_names(settings, n_out):
 def check_readable(settings):
     """Raise where a reader would refuse the settings."""
     settings = json.loads(container.canonical(settings))
+    settings |= {"needs": ["history"]} if "history" in settings else {}
     try:
         expected_arrays(settings)
         read_labels_and_names(settings, read_spec(settings["net"])[0].n_out)

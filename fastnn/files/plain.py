@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.core import validation
 
-MAX_LABELS_SIZE = 1 << 20  # characters of a NumPy array of labels, in which all are as wide
+MAX_LABELS_SIZE = 1 << 22  # characters of a NumPy array of labels, in which all are as wide
 LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "float32", "float64")
 

@@ -76,12 +76,14 @@ class Checkpoint:
     layout : ParameterLayout
     n_states : int
         Flat vectors of the optimizer.
+    epochs : int
+        Of the fit: a file of more is another one's, and is not read.
     """
 
-    def __init__(self, path, seconds, fit, layout, n_states):
+    def __init__(self, path, seconds, fit, layout, n_states, epochs):
         self.path = container.check_place(os.path.realpath(path))
         _try_folder(self.path)
-        self.seconds = seconds
+        self.seconds, self.epochs = seconds, epochs
         self.fit = json.loads(container.canonical(fit))
         self.layout, self.n_states, self.needs = layout, n_states, layout.spec.needs
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
@@ -135,6 +137,10 @@ class Checkpoint:
             if progress[name] > MAX_COUNT and name != "seed":
                 raise ValueError(f"{name}={progress[name]} must be <= {MAX_COUNT}")
         validation.check_flag("ended", progress["ended"])
+        if progress["epochs"] > self.epochs:
+            raise container.ModelFormatError(
+                f"is the checkpoint of {progress['epochs']} epochs, this fit has "
+                f"epochs={self.epochs}: give at least as many, or delete the file to start anew")
         flat = self.layout.dtype.name, (self.layout.size,)
         return {"parameters": flat,
                 **{f"optimizer.{i}": flat for i in range(self.n_states)},

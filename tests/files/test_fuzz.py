@@ -224,7 +224,7 @@ METADATA = {"fastnn": "{}", "fastnn_format": "1.0", "sha256": "0"}
     (b"{", "not a safetensors file"),
     (b"[" * 100_000, "not a safetensors file"),
     (b'{"a":' * 20_000, "not a safetensors file"),
-    (b" " * (1 << 19) + b" ", "header of 524289 bytes"),
+    (b" " * (1 << 21) + b" ", "header of 2097153 bytes"),
     ({}, "not a model of fastnn"),
     ({"__metadata__": {"a": "b"}}, "not a model of fastnn"),
     ({"__metadata__": {"fastnn": 1}}, "not a safetensors file"),

@@ -390,8 +390,8 @@ def test_save_where_there_is_no_folder(path):
 
 
 def test_settings_that_are_too_long(path):
-    names = ["x" * 200_000] * 3
-    with pytest.raises(ValueError, match="room for 524288"):
+    names = ["x" * 800_000] * 3
+    with pytest.raises(ValueError, match="room for 2097152"):
         network().save(path, feature_names=names)
     assert not path.exists()
 
