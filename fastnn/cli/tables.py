@@ -8,6 +8,7 @@ import os
 import re
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space":
 MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
          (b"\xfe\xff", "utf-16"))
 DECIMALS = {",": re.compile(r"[-+]?\d+,\d+"), ".": re.compile(r"[-+]?\d+\.\d+")}
+TEXTS = ("string", "mixed", "mixed-integer")  # kinds of pandas that hold text
 ZERO_FIRST = r"\s*0\d+\s*"
 
 
@@ -132,8 +134,9 @@ def _read_csv(path, separator, encoding, text_columns, label_columns, quiet):
         if "\0" in start:
             raise CommandError(f"{path!r} is not text, so it is no CSV file")
         separator = SEPARATORS.get(separator, separator) or find_separator(start)
-        if len(separator) != 1 and separator != SEPARATORS["space"]:
-            raise CommandError(f"--separator {separator!r} must be one character, or tab or space")
+        if not (len(separator) == 1 and separator.isascii()) and separator != SEPARATORS["space"]:
+            raise CommandError(f"--separator {separator!r} must be one ASCII character, such as ; "
+                               "or |, or tab or space")
         lines = _lines(start, separator)
         how = {"sep": separator, "encoding": encoding, "index_col": False, "low_memory": False,
                "skipinitialspace": True, "decimal": _decimal(lines, separator, quiet)}
@@ -151,11 +154,12 @@ def _read_csv(path, separator, encoding, text_columns, label_columns, quiet):
                                     **{**how, "index_col": None})
                 for name in labels:
                     _keep_zeros(frame, name, texts[name], quiet)
-        for name in surplus:
-            there = frame.pop(name).notna().to_numpy()
+        if surplus:
+            there = frame[surplus].notna().to_numpy().any(axis=1)
             if there.any():
                 raise CommandError(f"{path!r}: row {int(there.argmax()) + 1} has more values than "
                                    "the first line has names")
+            frame = frame[frame.columns[:-len(surplus)]]
         if len(separator) == 1:
             _check_quotes(path, frame, separator)
         return frame
@@ -252,10 +256,10 @@ def _check_widths(path, lines, quiet):
     """Names for the columns that are empty and have none; refuses those that are not empty."""
     if not lines:
         return []
-    names = [name for name in lines[0][1] if name.strip()]
-    double = next((name for name in names if names.count(name) > 1), None)
+    times = Counter(name for name in lines[0][1] if name.strip())
+    double = next((name for name, count in times.items() if count > 1), None)
     if double is not None:
-        note(f"the first line has {double!r} {names.count(double)} times: all but the first are "
+        note(f"the first line has {double!r} {times[double]} times: all but the first are "
              f"called {double}.1 and so on", quiet)
     if len(lines) < 2 or len(lines[1][1]) <= len(lines[0][1]):
         return []
@@ -272,14 +276,14 @@ def _check_widths(path, lines, quiet):
 
 def _different(names):
     """Return the names as pandas would call the columns."""
-    found = []
+    found, times = {}, Counter()
     for i, name in enumerate(names):
-        called, times = name or f"Unnamed: {i}", 0
+        called = name or f"Unnamed: {i}"
         while called in found:
-            times += 1
-            called = f"{name}.{times}"
-        found.append(called)
-    return found
+            times[name] += 1
+            called = f"{name}.{times[name]}"
+        found[called] = None
+    return list(found)
 
 
 # ---- the values ----
@@ -303,9 +307,13 @@ def _keep_zeros(frame, name, texts, quiet):
 
 def _check_quotes(path, frame, separator):
     """Refuses a value that holds the end of a row and the start of another."""
-    for k, name in enumerate(frame.columns):
+    from pandas.api.types import infer_dtype
+
+    for k, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        if dtype.kind in "biufcmM":
+            continue
         series = frame[name]
-        if series.dtype.kind in "biufcmM":
+        if infer_dtype(series) not in TEXTS:
             continue
         several = series.str.contains("\n", regex=False).fillna(False).to_numpy(bool)
         rest = len(frame.columns) - 1 - k

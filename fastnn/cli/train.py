@@ -238,20 +238,21 @@ def _features(frame, targets, dropped, quiet):
     if len(frame) < FEWEST_ROWS:
         raise CommandError(f"{count(len(frame), 'row')} with a known target are not enough to "
                            f"learn from; at least {FEWEST_ROWS} are needed")
-    features = [name for name in frame.columns if name not in (*targets, *dropped)]
+    others = {*targets, *dropped}
+    features = dict.fromkeys(name for name in frame.columns if name not in others)
     for name in list(features):
         values = frame[name]
         if values.dtype.kind in "iu" and len(values) > FEWEST_ROWS and bool(
                 (np.diff(values.to_numpy()) == 1).all()):
             if name.startswith("Unnamed:"):
-                features.remove(name)
+                del features[name]
                 note(f"column {name!r} is left out: it has no name and counts the rows", quiet)
             else:
                 note(f"column {name!r} counts the rows; if it says nothing about them: "
                      f"--drop {_quoted(name)}", quiet)
     if not features:
         raise CommandError("the table has no column to learn from beside the target")
-    return frame, features
+    return frame, list(features)
 
 
 def _encode(features, frame, rows, targets, dtype, quiet):

@@ -22,9 +22,10 @@ def labels_to_plain(labels):
 
 def labels_from_plain(plain, most):
     """Return the labels that `labels_to_plain` was given, at most so many."""
-    kind, values = plain["dtype"], from_plain(plain["values"], list)
+    kind, values = plain["dtype"], plain["values"]
     if not isinstance(values, list) or len(values) > most:
         raise ValueError(f"classes must be a list of at most {most}")
+    values = from_plain(values, list)
     if kind in ("str", "object"):
         if not all(isinstance(value, str) for value in values):
             raise ValueError("classes must be strings")

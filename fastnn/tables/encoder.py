@@ -19,6 +19,7 @@ import datetime
 import math
 import re
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
 
@@ -319,8 +320,8 @@ def _places(frame):
     """Name of each column as text, and how the frame calls it."""
     places = {str(name): name for name in frame.columns}
     if len(places) != len(frame.columns):
-        names = list(map(str, frame.columns))
-        double = next(name for name in names if names.count(name) > 1)
+        times = Counter(map(str, frame.columns))
+        double = next(name for name, count in times.items() if count > 1)
         raise TableError(f"the table has more than one column {double!r}", double)
     return places
 
