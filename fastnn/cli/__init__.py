@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from fastnn.cli import bench, export, info, predict, train
-from fastnn.cli.common import CommandError, Help, program
+from fastnn.cli.common import CommandError, Help, program, say
 
 __all__ = ["main"]
 
@@ -75,7 +75,7 @@ def main(arguments=None):
         if os.environ.get("FASTNN_TRACEBACK"):
             raise
         message, code = _explained(error)
-        print(f"{Path(parser.prog).name}: error: {message}", file=sys.stderr)
+        say(f"{Path(parser.prog).name}: error: {message}", sys.stderr)
         return code
     return 0
 

@@ -8,8 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "load_model", "near",
-           "need", "note", "program"]
+from fastnn.files import container
+
+__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "load_model",
+           "near", "need", "note", "program", "say"]
 
 
 class CommandError(Exception):
@@ -39,10 +41,30 @@ def program():
     return "fastnn" if called == "fastnn" else "python -m fastnn"
 
 
+def escaped(text, kept=""):
+    """Return text of strangers, such as a name in a file, with escapes for what is not printed.
+
+    A terminal acts on control characters; bytes of a file name that are no text cannot be printed.
+    """
+    return "".join(c if c.isprintable() or c in kept else _escape(c) for c in str(text))
+
+
+def _escape(character):
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def say(text, file=None):
+    """Print lines, to standard output by default; the one door for text that holds names."""
+    file = sys.stdout if file is None else file
+    text = escaped(text, kept="\n")
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=file, flush=True)
+
+
 def note(text, quiet=False):
     """Write a remark to standard error."""
     if not quiet:
-        print(f"note: {text}", file=sys.stderr, flush=True)
+        say(f"note: {text}", sys.stderr)
 
 
 def count(number, noun):
@@ -72,10 +94,10 @@ def need(*packages):
                 f"this needs {package}, which is not installed here. Install it with\n"
                 f"    python -m pip install {package}\n"
                 "or everything for the command line with\n"
-                '    python -m pip install "fastnn[cli]"', 1) from None
+                '    python -m pip install "fastnn-mlp[cli]"', 1) from None
 
 
-def check_output(path, force, data=None):
+def check_output(path, force, *inputs):
     """Refuses a place that cannot be written to, before any work is done."""
     path = Path(path)
     if path.is_dir():
@@ -83,11 +105,15 @@ def check_output(path, force, data=None):
     if not path.parent.is_dir():
         raise CommandError(f"there is no folder {os.fspath(path.parent)!r} to write {path.name!r} "
                            "in; make it first, or choose another place with --output")
-    if data is not None and path.exists() and Path(data).exists() and path.samefile(data):
+    container.check_place(path)
+    if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
         raise CommandError(f"{os.fspath(path)!r} is the input; choose another file with --output")
     if path.exists() and not force:
         raise CommandError(f"{os.fspath(path)!r} exists; --force replaces it, --output names "
                            "another file")
+    if path.is_symlink() and not path.exists() and not force:
+        raise CommandError(f"{os.fspath(path)!r} is a link to {os.readlink(path)!r}, where there "
+                           "is nothing; --force writes there, --output names another file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise CommandError(f"no permission to write {os.fspath(path)!r}")
     return path

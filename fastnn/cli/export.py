@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fastnn.cli.common import CommandError, Help, check_output, load_model, note
+from fastnn.cli.common import CommandError, Help, check_output, escaped, load_model, note, say
 
 ENDINGS = {"c": ".h", "onnx": ".onnx"}
 
@@ -52,8 +52,8 @@ def run(options):
     except ImportError as error:
         raise CommandError(str(error), 1) from None
     if not options.quiet:
-        print(f"wrote {output} ({output.stat().st_size:,} bytes)")
+        say(f"wrote {escaped(output)} ({output.stat().st_size:,} bytes)")
         if model.table is not None and model.table.count().keys() - {"number"}:
             names = model.table.feature_names
-            note(f"it takes {len(names)} numbers in this order: " + ", ".join(names[:6])
+            note(f"it takes {len(names)} numbers in this order: " + escaped(", ".join(names[:6]))
                  + (", ... ('info --json' lists all)" if len(names) > 6 else ""))

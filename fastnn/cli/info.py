@@ -4,7 +4,7 @@ import datetime
 import json
 import os
 
-from fastnn.cli.common import Help, describe_model
+from fastnn.cli.common import Help, describe_model, escaped, say
 
 
 def add(commands):
@@ -34,12 +34,13 @@ def run(options):
         found["inputs"] = _shortened(features)
     for name, value in found.items():
         if value is not None:
-            print(f"{name.replace('_', ' '):15} {_shown(value)}")
+            say(f"{name.replace('_', ' '):15} {escaped(_shown(value))}")
     if columns is not None:
-        print(f"\nthe table must have {len(columns)} columns (others are ignored):")
-        width = min(30, max(len(column["name"]) for column in columns))
-        for column in columns:
-            print(f"  {column['name']:{width}}  {column['kind']:9} {column['note']}".rstrip())
+        say(f"\nthe table must have {len(columns)} columns (others are ignored):")
+        names = [escaped(column["name"]) for column in columns]
+        width = min(30, max(map(len, names)))
+        for name, column in zip(names, columns, strict=True):
+            say(f"  {name:{width}}  {column['kind']:9} {escaped(column['note'])}".rstrip())
 
 
 def described(path):

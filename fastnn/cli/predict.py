@@ -1,7 +1,6 @@
 """``predict``: a model and a table to a table of predictions. Needs no scikit-learn."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -10,11 +9,15 @@ from fastnn.cli.common import (
     Help,
     check_output,
     count,
+    escaped,
     load_model,
     near,
     note,
 )
 from fastnn.cli.tables import add_table_options, blocks, read_table
+from fastnn.files import container
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin for spreadsheets
 
 EPILOG = """\
 Columns are taken by name, in any order; others are ignored. Missing values and categories that the
@@ -45,6 +48,9 @@ def add(commands):
                         help="the probability of each class as well")
     parser.add_argument("--keep", action="append", default=[], metavar="COL",
                         help="columns of the table to copy beside the predictions")
+    parser.add_argument("--safe-csv", action="store_true",
+                        help="for spreadsheets: an apostrophe before text that begins like a "
+                             "formula, with one of = + - @")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     add_table_options(parser)
 
@@ -55,7 +61,7 @@ def run(options):
     if options.proba and model.classes_ is None:
         raise CommandError(f"--proba: {options.model!r} predicts numbers, it has no classes")
     if options.output != "-":
-        output = check_output(options.output, options.force, options.data)
+        output = check_output(options.output, options.force, options.model, options.data)
         if not output.name.lower().endswith((".csv", ".csv.gz", ".parquet", ".pq")):
             raise CommandError(f"--output {options.output!r} must end in .csv, .csv.gz or .parquet")
     table = model.table
@@ -63,7 +69,7 @@ def run(options):
         column.name for column in table.columns if column.kind == "category"]
     frame = read_table(options.data, options.separator, options.encoding, text_columns,
                        quiet=options.quiet)
-    kept = []
+    kept = {}
     for text in options.keep:
         for name in [text] if text in frame.columns else text.split(","):
             if name not in frame.columns:
@@ -71,10 +77,14 @@ def run(options):
                                    f"{near(name, frame.columns)}")
             if name in kept:
                 raise CommandError(f"--keep names {name!r} twice")
-            kept.append(name)
+            kept[name] = frame[name]
     result = _predictions(model, frame, options.proba, kept)
-    for i, name in enumerate(kept):
-        result.insert(i, name, frame[name])
+    if kept:
+        import pandas as pd
+
+        result = pd.concat([pd.DataFrame(kept), result], axis=1)
+    if options.safe_csv:
+        result = _without_formulas(result)
     _write(result, options.output)
     if options.output != "-":
         note(f"wrote {count(len(result), 'prediction')} to {options.output}", options.quiet)
@@ -150,16 +160,42 @@ def _inputs(model, frame):
     return wanted.to_numpy(np.float64)
 
 
+def _without_formulas(result):
+    """Return the table with an apostrophe before text that a spreadsheet would compute."""
+    from pandas.api import types
+
+    result = result.rename(columns=_guarded)
+    for i, dtype in enumerate(result.dtypes):
+        if not (types.is_numeric_dtype(dtype) or types.is_datetime64_any_dtype(dtype)):
+            result.isetitem(i, result.iloc[:, i].astype(object).map(_guarded))
+    return result
+
+
+def _guarded(value):
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
+
+
 def _write(result, output):
     if output == "-":
         for start in range(0, len(result), 10000):
-            result.iloc[start:start + 10000].to_csv(sys.stdout, index=False, header=start == 0)
+            _print(result.iloc[start:start + 10000], header=start == 0)
         return
-    if Path(output).name.lower().endswith((".parquet", ".pq")):
-        try:
-            result.to_parquet(output, index=False)
-        except ImportError:
-            raise CommandError("Parquet files need pyarrow: python -m pip install pyarrow; or "
-                               "write .csv", 1) from None
+    name = output.lower()
+    with container.replacing(output) as file:
+        if name.endswith((".parquet", ".pq")):
+            try:
+                result.to_parquet(file, index=False)
+            except ImportError:
+                raise CommandError("Parquet files need pyarrow: python -m pip install pyarrow; or "
+                                   "write .csv", 1) from None
+        else:
+            result.to_csv(file, index=False, mode="wb",
+                          compression="gzip" if name.endswith(".gz") else None)
+
+
+def _print(rows, header):
+    """Write rows to standard output; for a terminal with escapes for what it would act on."""
+    if sys.stdout.isatty():
+        sys.stdout.write(escaped(rows.to_csv(index=False, header=header), kept="\n"))
     else:
-        result.to_csv(output, index=False)
+        rows.to_csv(sys.stdout, index=False, header=header)

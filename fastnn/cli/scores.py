@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.cli.common import escaped
 from fastnn.cli.tables import blocks
 
 __all__ = ["print_scores"]
@@ -16,7 +17,7 @@ def print_scores(goal, predictor, test, train_rows, test_rows, say):
         better = False
         for i, name in enumerate(goal.names):
             truth = goal.values[test_rows, i]
-            label = "network" if len(goal.names) == 1 else f"{name[:18]}"
+            label = "network" if len(goal.names) == 1 else escaped(name)[:18]
             say(_regression_line(label, truth, found[:, i]))
             constant = np.full(len(truth), goal.mean[i])
             say(_regression_line("always the mean", truth, constant))
@@ -29,11 +30,13 @@ def print_scores(goal, predictor, test, train_rows, test_rows, say):
     label = f"always {commonest[:24]!r}"
     width = max(18, len(label))
     say(f"  {'':{width}} {'accuracy':>9} {'balanced':>9} {'log loss':>9}")
+    constant = np.broadcast_to(share, found.shape)
     say(_class_line("network", width, truth, found))
-    say(_class_line(label, width, truth, np.broadcast_to(share, found.shape)))
+    say(_class_line(label, width, truth, constant))
     guess = found.argmax(axis=1)
     return bool(np.mean(guess == truth) > np.mean(truth == share.argmax())
-                or _balanced(guess, truth) > 1 / len(np.unique(truth)))
+                or _balanced(guess, truth) > 1 / len(np.unique(truth))
+                or _log_loss(found, truth) < _log_loss(constant, truth))
 
 
 def _balanced(guess, truth):
@@ -49,9 +52,12 @@ def _regression_line(label, truth, found):
             f"{np.sqrt(np.mean(error ** 2)):12.6g}")
 
 
+def _log_loss(probabilities, truth):
+    chance = probabilities[np.arange(len(truth)), truth].astype(np.float64)
+    return -np.log(np.clip(chance, np.finfo(probabilities.dtype).eps, 1)).mean()
+
+
 def _class_line(label, width, truth, probabilities):
     guess = probabilities.argmax(axis=1)
-    chance = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    eps = np.finfo(probabilities.dtype).eps
     return (f"  {label:{width}} {np.mean(guess == truth):9.4f} {_balanced(guess, truth):9.4f} "
-            f"{-np.log(np.clip(chance, eps, 1)).mean():9.4f}")
+            f"{_log_loss(probabilities, truth):9.4f}")

@@ -13,10 +13,12 @@ from fastnn.cli.common import (
     Progress,
     check_output,
     count,
+    escaped,
     near,
     need,
     note,
     program,
+    say,
 )
 from fastnn.cli.goal import find_goal
 from fastnn.cli.hints import why_text
@@ -28,6 +30,7 @@ from fastnn.training.epochs import Hook
 EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
 VALIDATION_FRACTION = 0.1
+RARE = 0.1  # share of all classes but one, below which accuracy is best where nothing is learned
 
 EPILOG = """\
 What happens: columns of numbers are standardised (missing values become the median), columns of
@@ -158,13 +161,13 @@ def run(options):
     if all(re.fullmatch(r"-?[\d.]+", name) for name in frame.columns):
         note("the first line holds numbers only: is the line with the columns' names missing?",
              quiet)
-    say = (lambda *words: None) if quiet else (lambda *words: print(*words, flush=True))
-    say(f"{options.data}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
+    tell = (lambda text: None) if quiet else say
+    tell(f"{escaped(options.data)}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
     frame, features = _features(frame, targets, dropped, quiet)
     goal = find_goal(frame, targets, options.task)
     if goal.hint:
         note(f"the target {targets[0]!r}: {goal.hint}", quiet)
-    say(f"task: {goal.describe()}")
+    tell(f"task: {escaped(goal.describe())}")
 
     rng = np.random.default_rng(options.seed)
     train_rows, test_rows = _split_rows(len(frame), goal.codes, options.test_fraction, rng)
@@ -172,25 +175,26 @@ def run(options):
                              quiet)
     kinds = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
              "category": "of categories"}
-    say("inputs: " + ", ".join(f"{n} {kinds[kind]}" for kind, n in table.count().items())
+    tell("inputs: " + ", ".join(f"{n} {kinds[kind]}" for kind, n in table.count().items())
         + f"; {count(len(table.feature_names), 'input')} of the network")
     dtype = goal.scale_targets(train_rows, options.dtype)
     if X_train.dtype != dtype:
         note(f"trained in {dtype}: {targets[0]!r} varies little beside its size", quiet)
         X_train = X_train.astype(dtype)
-    model, epochs, seconds = _train(options, goal, X_train, train_rows, rng, say)
+    _check_room(options, goal, table, X_train)
+    model, epochs, seconds = _train(options, goal, X_train, train_rows, rng, tell)
     predictor = _predictor(model, goal, table)
 
-    say(f"trained {count(epochs, 'epoch')} in {seconds:.1f} s\n")
+    tell(f"trained {count(epochs, 'epoch')} in {seconds:.1f} s\n")
     test = frame.iloc[test_rows]
-    say(f"scores on {count(len(test), 'held-out row')}:")
-    if not print_scores(goal, predictor, test, train_rows, test_rows, say):
+    tell(f"scores on {count(len(test), 'held-out row')}:")
+    if not print_scores(goal, predictor, test, train_rows, test_rows, tell):
         note("no better than the same answer for every row: the columns may say nothing about the "
              "target, or there are too few rows", quiet)
     predictor.save(output)
-    say(f"\nsaved {output} ({output.stat().st_size:,} bytes) after "
+    tell(f"\nsaved {escaped(output)} ({output.stat().st_size:,} bytes) after "
         f"{time.perf_counter() - started:.1f} s in all")
-    say(f"next: {program()} predict {_quoted(output)} NEW.csv -o predictions.csv")
+    tell(f"next: {program()} predict {escaped(_quoted(output))} NEW.csv -o predictions.csv")
 
 
 # ---- the table ----
@@ -233,7 +237,9 @@ def _features(frame, targets, dropped, quiet):
     if missing.any():
         if missing.all():
             raise CommandError(f"the target {targets[0]!r} is missing in all rows")
-        frame = frame[~missing]
+        frame = frame[~missing].copy()
+        for name in targets:  # true and false with blanks
+            frame[name] = frame[name].infer_objects()
         note(f"{count(int(missing.sum()), 'row')} left out: the target is missing there", quiet)
     if len(frame) < FEWEST_ROWS:
         raise CommandError(f"{count(len(frame), 'row')} with a known target are not enough to "
@@ -300,7 +306,26 @@ def _split_rows(n_rows, codes, fraction, rng):
 
 # ---- training ----
 
-def _train(options, goal, X, rows, rng, say):
+def _check_room(options, goal, table, X):
+    """Refuse now what could not be saved after the training."""
+    from fastnn.files import model_parts
+    from fastnn.mlp import MLP
+    from fastnn.prediction.predictor import Predictor
+
+    n_out = _n_outputs(goal)
+    output = "identity" if goal.classes is None else "sigmoid" if n_out == 1 else "softmax"
+    net = MLP((X.shape[1], *options.hidden, n_out), activation=options.activation, output=output,
+              dtype=X.dtype.name, initializer="zeros")
+    try:
+        model_parts.check_room(Predictor(
+            net, "regression" if goal.classes is None else "classification", classes=goal.classes,
+            feature_names=table.feature_names, scaler=table.scaler, table=table))
+    except ValueError as error:
+        raise CommandError(f"a model of this table could not be saved: {error}; --drop leaves out "
+                           "columns") from None
+
+
+def _train(options, goal, X, rows, rng, tell):
     """Return the fitted estimator, its epochs and seconds."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
@@ -326,19 +351,22 @@ def _train(options, goal, X, rows, rng, say):
         batch_size=min(batch, len(fit)), learning_rate_init=options.learning_rate,
         max_iter=options.epochs, random_state=options.seed % 2**32, early_stopping=stopping,
         n_threads=options.threads)
+    by_loss = goal.classes is not None and np.bincount(y).max() > (1 - RARE) * len(y)
     sizes = "-".join(map(str, (X.shape[1], *options.hidden, _n_outputs(goal))))
-    say(f"network: {sizes}, {options.activation}; {count(len(fit), 'row')} to learn from"
-        + (f", {len(held):,} to stop by" if stopping else ""))
+    tell(f"network: {sizes}, {options.activation}; {count(len(fit), 'row')} to learn from"
+        + (f", {len(held):,} to stop by" if stopping else "")
+         + (" (log loss: a class is rare)" if stopping and by_loss else ""))
     from fastnn.training.history import DivergenceWarning
 
-    told = _Told(Progress(options.quiet), options.epochs)
+    told = _Told(Progress(options.quiet), options.epochs, by_loss)
     validation = (X[held], y[held]) if stopping else None
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             rows = fit if stopping else slice(None)  # which copies nothing
-            model._fit_with_hooks(X[rows], y[rows], [told], validation_data=validation)
+            model._fit_with_hooks(X[rows], y[rows], [told], validation_data=validation,
+                                  stop_by_loss=by_loss)
         except ValueError:
             if told.reason != "diverged":
                 raise
@@ -360,16 +388,19 @@ def _n_outputs(goal):
 class _Told(Hook):
     """Tells of each epoch, and keeps why the fit ended."""
 
-    def __init__(self, progress, epochs):
-        self.progress, self.epochs, self.reason = progress, epochs, None
+    def __init__(self, progress, epochs, by_loss):
+        self.progress, self.epochs, self.by_loss, self.reason = progress, epochs, by_loss, None
 
     def on_epoch_end(self, state):
         """Show a line."""
         model = state.model
         text = f"epoch {model.n_iter_}/{self.epochs}, loss {model.loss_:.4f}"
         if model.validation_scores_:
+            score = model.validation_scores_[-1]
             metric = "accuracy" if hasattr(model, "classes_") else "R2"
-            text += f", {metric} {model.validation_scores_[-1]:.4f}"
+            if self.by_loss:
+                metric, score = "log loss", -score
+            text += f", {metric} {score:.4f}"
         self.progress.show(model.n_iter_, text)
 
     def on_fit_end(self, state):

@@ -116,13 +116,18 @@ class BaseMLP(BaseEstimator):
         """
         return self._fit(X, y, sample_weight, validation_data)
 
-    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None):
+    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None, stop_by_loss=False):
         """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
 
         For the command line; arguments and result are otherwise those of `fit`.
+
+        Parameters
+        ----------
+        stop_by_loss : bool, default=False
+            Whether the score of early stopping is the negative loss.
         """
         self._validate_params()
-        return self._fit(X, y, None, validation_data, hooks=hooks)
+        return self._fit(X, y, None, validation_data, hooks=hooks, stop_by_loss=stop_by_loss)
 
     # -- training ------------------------------------------------------------------------------
 
@@ -147,7 +152,8 @@ class BaseMLP(BaseEstimator):
         vars(twin).update(vars(self))
         return twin
 
-    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=()):
+    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
+                      stop_by_loss=False):
         if one_epoch and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
@@ -165,6 +171,8 @@ class BaseMLP(BaseEstimator):
             network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
 
         rows, held_out = self._hold_out(network, X, target, weight, validation_data, rng, fresh)
+        if stop_by_loss and held_out is not None:
+            held_out.score = lambda parameters: -held_out.loss(parameters)
         n_rows = X.shape[0] if rows is None else len(rows)
         stochastic = self.solver != "lbfgs"
         trainer = self._trainer(

@@ -40,6 +40,7 @@ CATEGORY_KEYS = {"name", "kind", "categories", "missing_category"}
 OTHER_KEYS = {"name", "kind", "fill"}
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+WHOLE = re.compile(r"(-?(0|[1-9]\d*))\.0+")
 DAY = np.timedelta64(1, "D") / np.timedelta64(1, "us")
 
 
@@ -353,10 +354,14 @@ def _learn(name, series, max_categories, notes):
 
 def _learn_categories(name, series, missing, max_categories, notes):
     codes, labels = _factorize(name, series)
-    counts = {}
+    spellings = {}
     for label, count in zip(labels, np.bincount(codes[codes >= 0], minlength=len(labels)),
                             strict=True):
-        counts[label] = counts.get(label, 0) + int(count)
+        times = spellings.setdefault(_alike(label), {})
+        times[label] = times.get(label, 0) + int(count)
+    # of several spellings the commonest one names the category
+    counts = {min(times, key=lambda label: (-times[label], label)): sum(times.values())
+              for times in spellings.values()}
     if len(counts) > max(10, (len(series) - int(missing.sum())) // 2):
         notes.append(f"column {name!r} is left out: {len(counts)} different texts in "
                      f"{len(series)} rows cannot be learned from")
@@ -455,6 +460,25 @@ def _label(value):
     return str(value)
 
 
+def _alike(label):
+    """Return what spellings of one value have in common: TRUE and True, 1.0 and 1; not 01 and 1."""
+    if label.lower() in ("true", "false"):
+        return label.lower()
+    whole = WHOLE.fullmatch(label)
+    return whole[1] if whole else label
+
+
+def _category_places(categories):
+    """Return the number of each category by its name and by what its other spellings share."""
+    places = {}
+    for i, category in enumerate(categories):
+        places.setdefault(_alike(category), i)
+    if places.keys() <= {"true", "false"}:
+        places |= {number: places[word] for number, word in (("1", "true"), ("0", "false"))
+                   if word in places}
+    return places | {category: i for i, category in enumerate(categories)}
+
+
 def _parsed(texts):
     """Texts as numbers, NaN where they are none."""
     from pandas import to_numeric
@@ -483,9 +507,9 @@ def _moments(name, values):
 
 def _mark_categories(column, series, out):
     codes, labels = _factorize(column.name, series)
-    place = {label: i for i, label in enumerate(column.categories)}
+    place = _category_places(column.categories)
     # one more entry at the end, for code -1
-    places = np.array([place.get(label, -1) for label in labels]
+    places = np.array([place.get(label, place.get(_alike(label), -1)) for label in labels]
                       + [len(column.categories) if column.missing_category else -1])
     found = places[codes]
     rows = np.flatnonzero(found >= 0)

@@ -348,7 +348,7 @@ def test_bench(run, monkeypatch):
     ("'rellu' is not known; did you mean 'relu'", ("people.csv", "-t", "age", "--activation",
                                                    "rellu")),
     ("is another --separator right", ("people.csv", "-t", "age", "--separator", ";")),
-    ("--separator 'ab' must be one character", ("people.csv", "-t", "age", "--separator", "ab")),
+    ("--separator 'ab' must be one ASCII character", ("people.csv", "-t", "age", "--separator", "ab")),
     ("--encoding 'abc' is not known", ("people.csv", "-t", "age", "--encoding", "abc")),
     ("there is no folder 'no'", ("people.csv", "-t", "age", "-o", "no/m")),
     ("'.' is a folder, must be a file name", ("people.csv", "-t", "age", "-o", ".")),
