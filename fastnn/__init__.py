@@ -23,11 +23,20 @@ Names are imported when they are first used: prediction with a loaded model need
 
 from importlib import import_module
 
-from fastnn.core.threads import passive_openmp
 from fastnn.core.version import __version__
 
-with passive_openmp():
-    import fastnn.core._kernels  # noqa: F401
+try:
+    from fastnn.core.threads import passive_openmp
+
+    with passive_openmp():
+        import fastnn.core._kernels  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name is None or not error.name.startswith("fastnn.core._"):
+        raise
+    raise ImportError(
+        f"the compiled modules of fastnn are missing in {__path__[0]!r}. In a source tree build "
+        "them with `make build`, or `pip install .` and start Python in another folder",
+        name=error.name) from None
 
 _HOME = {
     "MLP": "mlp",
@@ -39,6 +48,7 @@ _HOME = {
     "Residual": "network.spec",
     "DivergenceWarning": "training.history",
     "History": "training.history",
+    "StopFit": "training.history",
     "load": "loading",
     "Predictor": "prediction.predictor",
     "Scaler": "prediction.scaler",

@@ -344,7 +344,7 @@ class MLP:
             Fills ``history.val_loss``.
         callback : callable or None
             Called after each epoch as callback(epoch, net, history), the epoch from 0; training
-            ends when it returns True.
+            ends when it raises `fastnn.StopFit`. What it returns means nothing.
         checkpoint : str, path or None, default=None
             File that keeps where the fit stands after an epoch and at its end. Where it is there
             already, the fit goes on from it, to the same bytes as if it had never stopped; a fit

@@ -121,10 +121,12 @@ class Cell:
 
         def stop(epoch, net, history):
             stamps.append(time.perf_counter())
-            return stamps[-1] > end and len(stamps) > 3
+            if stamps[-1] > end and len(stamps) > 3:
+                raise StopFit
 
         X = self.X[:self.rows] if self.rows <= ROWS else np.resize(self.X, (self.rows,
                                                                            self.X.shape[1]))
+        from fastnn.training.history import StopFit
         from fastnn.training.optimizers import Adam
 
         self.twin.fit(X, self.y, optimizer=Adam(1e-5), epochs=10**6, batch_size=BATCH,

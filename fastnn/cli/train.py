@@ -162,7 +162,8 @@ def run(options):
         note("the first line holds numbers only: is the line with the columns' names missing?",
              quiet)
     tell = (lambda text: None) if quiet else say
-    tell(f"{escaped(options.data)}: {count(len(frame), 'row')}, {count(len(frame.columns), 'column')}")
+    tell(f"{escaped(options.data)}: {count(len(frame), 'row')}, "
+         f"{count(len(frame.columns), 'column')}")
     frame, features = _features(frame, targets, dropped, quiet)
     goal = find_goal(frame, targets, options.task)
     if goal.hint:

@@ -2,10 +2,12 @@
 
 import math
 
+import numpy as np
+
 from fastnn.core._arrays import all_finite
 from fastnn.core.notices import warn
 from fastnn.training.epochs import Hook
-from fastnn.training.history import DivergenceWarning
+from fastnn.training.history import DivergenceWarning, StopFit
 
 
 class KeepFinite(Hook):
@@ -69,19 +71,27 @@ class CallUser(Hook):
     Parameters
     ----------
     callback : callable
-        Called as callback(epoch, model, history); the fit ends when it returns a true value.
+        Called as callback(epoch, model, history); the fit ends when it raises `StopFit`. What it
+        returns means nothing: other libraries' functions return True for reasons of their own.
     keep : KeepFinite
         Has what to publish before.
     """
 
     def __init__(self, callback, keep):
-        self.callback, self.keep = callback, keep
+        self.callback, self.keep, self.warned = callback, keep, False
 
     def on_epoch_end(self, state):
         """Publish, call, end the fit where it says so."""
         self.keep.publish(self.keep.parameters, self.keep.epochs_done)
-        if self.callback(state.epoch, state.model, state.history):
+        try:
+            returned = self.callback(state.epoch, state.model, state.history)
+        except StopFit:
             state.stop("stopped")
+            return
+        if isinstance(returned, (bool, np.bool_)) and returned and not self.warned:
+            self.warned = True
+            warn("the callback returned True, which does not end the fit (it once did): raise "
+                 "fastnn.StopFit to end it, return None to go on without this warning")
 
 
 class WriteCheckpoint(Hook):

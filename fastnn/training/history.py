@@ -1,8 +1,21 @@
-"""What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers."""
+"""What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers; how a
+callback ends it."""
 
 
 class DivergenceWarning(RuntimeWarning):
     """Training left the finite numbers; the last finite weights were kept."""
+
+
+class StopFit(Exception):
+    """Raised by a callback of `MLP.fit`: the fit ends after this epoch and returns its history.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> def callback(epoch, net, history):
+    ...     if history.loss[-1] < 0.01:
+    ...         raise fastnn.StopFit
+    """
 
 
 class History:

@@ -155,8 +155,12 @@ def test_perceptron_rule_converges():
     net.fit(X, y, loss="perceptron", optimizer=rule, batch_size=1, epochs=1, shuffle=False)
     np.testing.assert_allclose(net.weights[0][:, 0], w, rtol=1e-12)
     assert net.biases[0][0] == b
-    net.fit(X, y, loss="perceptron", optimizer=rule, batch_size=1, epochs=200,
-            callback=lambda epoch, net, history: net.loss(X, y) == 0)
+
+    def callback(epoch, net, history):
+        if net.loss(X, y) == 0:
+            raise fastnn.StopFit
+
+    net.fit(X, y, loss="perceptron", optimizer=rule, batch_size=1, epochs=200, callback=callback)
     assert net.predict(X).ravel().tolist() == y.tolist()
 
 

@@ -49,12 +49,13 @@ def test_thirty_thousand_epochs(tmp_path):
 
 
 def test_histories_of_attackers_are_refused(tmp_path):
-    """Lengths that are none, curves that nobody knows, or that stand twice; nothing is allocated."""
+    """Lengths that are none, curves that nobody knows, or that stand twice."""
     path = tmp_path / "m.safetensors"
     est = trained(1001)
     est.save(path)
     settings = settings_of(path)
-    arrays = {"history.loss_curve_": np.zeros(1001), "history.validation_loss_curve_": np.zeros(1001)}
+    arrays = {f"history.{name}": np.zeros(1001)
+              for name in ("loss_curve_", "validation_loss_curve_")}
     arrays |= est._predictor().net.named_parameters()
 
     def changed(needs=("history",), estimator=True, fitted=(), **history):

@@ -240,7 +240,8 @@ def _interrupts(epoch, *_):
 
 
 def _ends(epoch, *_):
-    return epoch == 1
+    if epoch == 1:
+        raise fastnn.StopFit
 
 
 CHECKPOINTS = {

@@ -178,8 +178,13 @@ def test_a_handler_finds_the_callers_float_mode(alarm, mode):
     rows, labels = np.tile(X, (300, 1)).astype("float32"), np.tile(Y, 300).astype(np.int32)
     net = fastnn.MLP((20, 64, 3), "tanh", "softmax", random_state=0, n_threads=1)
     again, found = pickle.loads(pickle.dumps(net)), []
+
+    def enough(*_):
+        if len(found) >= 4:
+            raise fastnn.StopFit
+
     alarm(lambda *_: found.append((float_mode() ^ mode) & ~callers_state.FLAGS), 0.004)
-    history = net.fit(rows, labels, epochs=10_000, callback=lambda *_: len(found) >= 4)
+    history = net.fit(rows, labels, epochs=10_000, callback=enough)
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert len(found) >= 4 and set(found) == {0}
     again.fit(rows, labels, epochs=len(history.loss))

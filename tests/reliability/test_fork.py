@@ -240,7 +240,8 @@ with threadpool_limits(limits=2, user_api="blas"):
 
     def callback(epoch, net, history):
         running.set()
-        return stop.is_set()
+        if stop.is_set():
+            raise fastnn.StopFit
 
     fit = threading.Thread(target=lambda: own.fit(X, y, epochs=10**6, callback=callback))
     fit.start()

@@ -143,9 +143,14 @@ def test_more_epochs(path):
         fit(made(), epochs=10, checkpoint=path)
 
 
+def stop_after_five(epoch, *_):
+    if epoch == 4:
+        raise fastnn.StopFit
+
+
 def test_what_a_callback_has_ended_has_ended(path):
     net = made()
-    history = fit(net, checkpoint=path, callback=lambda epoch, *_: epoch == 4)
+    history = fit(net, checkpoint=path, callback=stop_after_five)
     wanted = result(net, history)
     assert len(history.loss) == 5
     net = made()

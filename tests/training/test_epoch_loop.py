@@ -280,7 +280,8 @@ def test_predictions_in_many_threads_during_a_fit():
 
     def note(epoch, net, history):
         allowed.add(net.predict(X).tobytes())
-        return epoch >= 19 and len(found) > 3
+        if epoch >= 19 and len(found) > 3:
+            raise fastnn.StopFit
 
     net.fit(X, y, epochs=2000, batch_size=200, callback=note)
     allowed.add(net.predict(X).tobytes())
@@ -301,7 +302,7 @@ def test_two_fits_of_one_net_at_a_time_are_refused():
             net.fit(X, y)
         except RuntimeError as error:
             errors.append(str(error))
-        return True
+        raise fastnn.StopFit
 
     net.fit(X, y, epochs=3, callback=nested)
     assert len(errors) == 1

@@ -1,5 +1,7 @@
 """`MLP.fit`: what it reports, what it leaves alone, what a seed decides."""
 
+import warnings
+
 import numpy as np
 import pytest
 import reference
@@ -65,7 +67,8 @@ def test_callback_sees_each_epoch_and_can_stop():
 
     def callback(epoch, passed, history):
         seen.append((epoch, passed is net, len(history.loss), net.parameters.copy()))
-        return epoch == 2
+        if epoch == 2:
+            raise fastnn.StopFit
 
     history = net.fit(X, y, epochs=10, callback=callback)
     assert [entry[:3] for entry in seen] == [(0, True, 1), (1, True, 2), (2, True, 3)]
@@ -159,10 +162,45 @@ def test_plan_explains_itself():
         assert word in text
 
 
+def test_what_a_callback_returns_does_not_end_the_fit():
+    """tqdm's update returns True; who meant to end the fit is told once how to."""
+    X, y = data()
+    for returned, warns in ((True, True), (np.True_, True), (False, False), (None, False),
+                            (1, False), ("stop", False), (np.ones(3), False)):
+        net = make()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            history = net.fit(X, y, epochs=4, callback=lambda *_, found=returned: found)
+        assert len(history.loss) == 4
+        assert len(caught) == warns
+        if warns:
+            assert "raise fastnn.StopFit" in str(caught[0].message)
+            assert caught[0].filename == __file__
+
+
+def test_stop_fit_ends_the_fit_whose_callback_raises_it():
+    """Not the fit around it; instances and subclasses end it as well."""
+    class Enough(fastnn.StopFit):
+        pass
+
+    X, y = data()
+    for stop in (fastnn.StopFit, fastnn.StopFit("enough"), Enough):
+        inner = make()
+
+        def callback(epoch, net, history, stop=stop, inner=inner):
+            if net is inner:
+                raise stop
+            assert len(inner.fit(X, y, epochs=5, callback=callback).loss) == 1
+            if epoch == 1:
+                raise stop
+
+        assert len(make().fit(X, y, epochs=5, callback=callback).loss) == 2
+
+
 def test_two_networks_at_once_do_not_share_anything():
     X, y = data()
     a, b = make(), make()
-    a.fit(X, y, epochs=1, callback=lambda *_: b.fit(X, y, epochs=1) is None)
+    a.fit(X, y, epochs=1, callback=lambda *_: b.fit(X, y, epochs=1))
     assert a.parameters.tobytes() == b.parameters.tobytes()
     assert not np.shares_memory(a.parameters, b.parameters)
 
