@@ -1,6 +1,6 @@
 """Installs a wheel into a new environment with the oldest requirements it states, and tests it.
 
-    python tools/check_wheel.py dist/fastnn-*.whl
+    python tools/check_wheel.py dist/fastnn_mlp-*.whl
 
 Three stages in one environment: prediction with NumPy alone; the network, with the
 requirements of the package; everything else, with those of its extras "sklearn" and "cli".

@@ -30,7 +30,7 @@ try:
 except ImportError as error:
     raise ImportError(
         "MLPClassifier and MLPRegressor need scikit-learn 1.7 or newer: "
-        'pip install "fastnn[sklearn]"'
+        'pip install "fastnn-mlp[sklearn]"'
     ) from error
 
 from fastnn.estimators.classifier import MLPClassifier

@@ -13,7 +13,7 @@ try:
     from onnx import TensorProto, helper, numpy_helper
 except ImportError as error:
     raise ImportError(
-        'fastnn.export.onnx needs the package onnx: pip install "fastnn[onnx]"') from error
+        'fastnn.export.onnx needs the package onnx: pip install "fastnn-mlp[onnx]"') from error
 
 from fastnn.core import validation
 from fastnn.core.version import __version__

@@ -19,7 +19,7 @@ try:
     from skl2onnx.common.utils import check_input_and_output_numbers, check_input_and_output_types
 except ImportError as error:
     raise ImportError("fastnn.export.register_skl2onnx needs the package skl2onnx: "
-                      'pip install "fastnn[onnx]"') from error
+                      'pip install "fastnn-mlp[onnx]"') from error
 
 from fastnn.estimators import MLPClassifier, MLPRegressor
 from fastnn.export import _onnx

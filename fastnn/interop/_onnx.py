@@ -114,7 +114,7 @@ def read(chain, model, output):
     try:
         import onnx
     except ImportError:
-        raise ImportError('from_onnx needs onnx: pip install "fastnn[onnx]"') from None
+        raise ImportError('from_onnx needs onnx: pip install "fastnn-mlp[onnx]"') from None
     if isinstance(model, (str, os.PathLike)):
         if not os.path.isfile(model):
             raise FileNotFoundError(f"no ONNX file {os.fspath(model)!r}")

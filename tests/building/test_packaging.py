@@ -13,7 +13,7 @@ import sys
 import tarfile
 import tokenize
 import zipfile
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -182,7 +182,35 @@ def test_import_leaves_the_float_mode_alone():
 
 
 def test_version_is_that_of_the_metadata():
-    assert fastnn.__version__ == version("fastnn")
+    text = (ROOT / "pyproject.toml").read_text()
+    assert f'name = "fastnn-mlp"\nversion = "{fastnn.__version__}"' in text
+    try:
+        assert fastnn.__version__ == version("fastnn-mlp")
+    except PackageNotFoundError:
+        pytest.skip("not installed")
+
+
+def test_no_message_installs_another_project():
+    """On the package index the name fastnn is another's."""
+    named = re.compile(r"""install\s+(-\S+\s+)*["']?fastnn(?!-mlp)[\s\["'`]""")
+    assert named.search('pip install "fastnn[sklearn]"')
+    assert not named.search('pip install "fastnn-mlp[sklearn]"')
+    paths = [*(ROOT / "fastnn").rglob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    for path in paths:
+        assert not named.search(path.read_text(encoding="utf-8")), path
+
+
+def test_a_tree_that_is_not_built_says_what_to_do(tmp_path):
+    """Not which of its modules is not found."""
+    for path in (ROOT / "fastnn").rglob("*.py"):
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    done = subprocess.run([sys.executable, "-c", "import fastnn"], cwd=tmp_path, text=True,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": ""})
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: the compiled modules of fastnn are missing in"), last
+    assert "`make build`" in last and "`pip install .`" in last
 
 
 # ---- builds ----
@@ -209,8 +237,8 @@ def test_wheel_holds_no_c(wheel):
     for module in MODULES:
         assert any(re.match(rf"{module}\..*(so|pyd)$", name) for name in names), module
         assert f"{module}.pyi" in names
-    assert "fastnn/py.typed" in names
-    assert not [name for name in names if not re.match(r"fastnn[/-]", name)]
+    assert {"fastnn/py.typed", "fastnn/__init__.pyi"} <= set(names)
+    assert not [name for name in names if not re.match(r"fastnn/|fastnn_mlp-", name)]
 
 
 @pytest.mark.slow

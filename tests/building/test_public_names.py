@@ -1,5 +1,6 @@
 """What can be reached under which name, and stays so."""
 
+import ast
 import importlib
 import re
 from pathlib import Path
@@ -44,6 +45,24 @@ def test_classes_are_pickled_under_names_that_stay():
     assert fastnn.MLP.__module__ == "fastnn.mlp"
     for cls in (fastnn.MLPClassifier, fastnn.MLPRegressor):
         assert f"{cls.__module__}.{cls.__qualname__}" in fastnn.SKOPS_TRUSTED
+
+
+def test_the_stub_for_editors_names_what_is_public():
+    """fastnn/__init__.pyi: each name of `__all__` from where it lives, and no other."""
+    tree = ast.parse((ROOT / "fastnn" / "__init__.pyi").read_text())
+    homes, listed = {}, None
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            for name in node.names:
+                assert name.asname == name.name, "as itself: exported"
+                homes[name.name] = node.module
+        elif isinstance(node, ast.Assign):
+            listed = ast.literal_eval(node.value)
+    assert sorted(homes) == sorted(listed) == sorted(fastnn.__all__)
+    for name, home in homes.items():
+        module = importlib.import_module(home)
+        assert getattr(module, name) is getattr(fastnn, name)
+        assert home in (f"fastnn.{fastnn._HOME.get(name)}", "fastnn", "fastnn.core.version")
 
 
 def test_one_python_is_asked_for():

@@ -270,4 +270,4 @@ for statement in ("fastnn.MLPClassifier", "from fastnn import MLPRegressor"):
     done = run_python(code)
     assert done.returncode == 0, done.stderr
     assert "(1, 1)" in done.stdout
-    assert len(re.findall(r'pip install "fastnn\[sklearn\]"', done.stdout)) == 2
+    assert len(re.findall(r'pip install "fastnn-mlp\[sklearn\]"', done.stdout)) == 2

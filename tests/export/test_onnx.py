@@ -244,7 +244,7 @@ def test_without_onnx(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     monkeypatch.delitem(sys.modules, "fastnn.export._onnx")
     monkeypatch.delattr(export, "_onnx")
-    with pytest.raises(ImportError, match=r'pip install "fastnn\[onnx\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fastnn-mlp\[onnx\]"'):
         export.onnx(MLP((2, 1), random_state=0), tmp_path / "m.onnx")
 
 
