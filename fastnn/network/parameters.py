@@ -56,11 +56,14 @@ class ParameterLayout:
         self.dtype = np.dtype(spec.dtype)
         per_line = ALIGNMENT // self.dtype.itemsize
         blocks, end, number = [], 0, 0
+        self._offsets = []  # of the blocks of each operation
         for i, op in enumerate(self.ops):
             rows = PARAMETERS[op.kind](op)
             end = -(-end // per_line) * per_line if rows else end
+            self._offsets.append([])
             for kind, shape, decay in rows:
                 blocks.append(Block(f"layers.{number}.{kind}", i, kind, shape, end, decay))
+                self._offsets[i].append(end)
                 end += blocks[-1].size
             number += bool(rows)
         self.blocks = tuple(blocks)
@@ -97,7 +100,7 @@ class ParameterLayout:
 
     def offsets(self, op):
         """Return where the blocks of an operation begin, in their order."""
-        return [block.at for block in self.blocks if block.op == op]
+        return self._offsets[op]
 
     @property
     def n_parameters(self):
