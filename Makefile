@@ -129,8 +129,8 @@ valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in v
 		--suppressions=tests/csrc/valgrind.supp $(PY) -m pytest -s $(PYTEST_ARGS) \
 		$(or $(TESTS),tests/training/test_training.py -k "run_is or divergence")
 
-fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files, 100,000 and more
-	$(PY) -m pytest tests/files/test_fuzz.py -s $(PYTEST_ARGS)
+fuzz: $(VENV)/.installed $(VENV)/.extra-test  ## hostile model files and ONNX graphs, 100,000 and more
+	$(PY) -m pytest tests/files/test_fuzz.py tests/interop/test_fuzz_onnx.py -s $(PYTEST_ARGS)
 
 coverage-c: $(VENV)/.installed $(VENV)/.extra-test  ## branches of csrc/ that the C tests take
 	$(C_TESTS) -k branch

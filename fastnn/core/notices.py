@@ -1,4 +1,5 @@
-"""Warnings that name the line of the caller, however deep in the package they come up."""
+"""Messages: warnings that name the line of the caller, however deep in the package they come up;
+and values in messages, which are bounded in length."""
 
 import sys
 import warnings
@@ -13,3 +14,13 @@ def warn(message, category=UserWarning):
         level, frame = level + 1, frame.f_back
     # level 1 is this function, so a level more than frames passed by
     warnings.warn(message, category, stacklevel=level + 1 if frame is not None else level)
+
+
+def shorten(value, limit=200):
+    """Return a value as text for a message, of so many characters: a string as it is, the rest as
+    `repr` has it. What is longer loses its middle."""
+    text = value if isinstance(value, str) else repr(value)
+    if len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]}...{text[-half:]}"
