@@ -3,6 +3,7 @@
 import os
 
 from fastnn.core import validation
+from fastnn.core.notices import shorten
 from fastnn.files import container
 from fastnn.files.model_parts import (
     ERRORS,
@@ -69,7 +70,8 @@ def describe(path, max_bytes=container.MAX_BYTES):
 
 
 def _not_a_model(path, error):
-    return container.ModelFormatError(f"{os.fspath(path)!r} is not a model of fastnn: {error}")
+    return container.ModelFormatError(f"{os.fspath(path)!r} is not a model of fastnn: "
+                                      f"{shorten(str(error), 500)}")
 
 
 def _predictor(arrays, settings, newer):

@@ -16,11 +16,17 @@ def warn(message, category=UserWarning):
     warnings.warn(message, category, stacklevel=level + 1 if frame is not None else level)
 
 
-def shorten(value, limit=200):
-    """Return a value as text for a message, of so many characters: a string as it is, the rest as
-    `repr` has it. What is longer loses its middle."""
-    text = value if isinstance(value, str) else repr(value)
+def shorten(text, limit=200):
+    """Return text for a message, of at most so many characters: what is longer loses its middle."""
     if len(text) <= limit:
         return text
     half = (limit - 3) // 2
     return f"{text[:half]}...{text[-half:]}"
+
+
+def shown(value):
+    """Return the `repr` of a value for a message, shortened."""
+    try:
+        return shorten(repr(value))
+    except Exception:  # an integer of more than 4,300 digits has none, other objects may have none
+        return f"<{type(value).__name__}>"

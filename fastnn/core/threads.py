@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from numbers import Integral
 
 from fastnn.core._signals import Guarded
+from fastnn.core.notices import shown
 
 MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the process
 
@@ -54,9 +55,9 @@ def resolve_threads(n_threads):
     if n_threads is None:
         return default_threads()
     if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
-        raise TypeError(f"n_threads={n_threads!r} must be an integer or None")
+        raise TypeError(f"n_threads={shown(n_threads)} must be an integer or None")
     if not 1 <= n_threads <= MAX_THREADS:
-        raise ValueError(f"n_threads={n_threads} must be >= 1 and <= {MAX_THREADS} "
+        raise ValueError(f"n_threads={shown(n_threads)} must be >= 1 and <= {MAX_THREADS} "
                          "(None: as many as allowed)")
     return int(n_threads)
 

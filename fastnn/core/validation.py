@@ -11,6 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core.notices import shorten, shown
 
 NUMERIC = "biuf"
 SLICE = 2**20  # elements, some 2 ms of a pass over them
@@ -25,23 +26,23 @@ def is_sparse(X):
 def check_count(name, value, minimum=1):
     """Return a whole number of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
-        raise TypeError(f"{name}={value!r} must be an integer")
+        raise TypeError(f"{name}={shown(value)} must be an integer")
     if value < minimum:
-        raise ValueError(f"{name}={value} must be >= {minimum}")
+        raise ValueError(f"{name}={shown(value)} must be >= {minimum}")
     return int(value)
 
 
 def check_flag(name, value):
     """Return True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}={value!r} must be True or False")
+        raise TypeError(f"{name}={shown(value)} must be True or False")
     return bool(value)
 
 
 def check_real(name, value):
     """Return a number that float64 can hold."""
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={value!r} must be a number")
+        raise TypeError(f"{name}={shown(value)} must be a number")
     try:
         return float(value)
     except OverflowError:
@@ -52,7 +53,7 @@ def check_fraction(name, value):
     """Return a number in [0, 1)."""
     value = check_real(name, value)
     if not 0 <= value < 1:
-        raise ValueError(f"{name}={value} must be in [0, 1)")
+        raise ValueError(f"{name}={shown(value)} must be in [0, 1)")
     return float(value)
 
 
@@ -60,7 +61,7 @@ def check_nonnegative(name, value):
     """Return a finite number of at least 0."""
     value = check_real(name, value)
     if not (value >= 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value} must be finite and >= 0")
+        raise ValueError(f"{name}={shown(value)} must be finite and >= 0")
     return float(value)
 
 
@@ -68,7 +69,7 @@ def check_positive(name, value):
     """Return a finite number above 0."""
     value = check_real(name, value)
     if not (value > 0 and np.isfinite(value)):
-        raise ValueError(f"{name}={value} must be finite and > 0")
+        raise ValueError(f"{name}={shown(value)} must be finite and > 0")
     return float(value)
 
 
@@ -79,7 +80,7 @@ def check_dtype(dtype):
     except TypeError:
         found = None
     if found not in (np.float32, np.float64):
-        raise ValueError(f"dtype={dtype!r} must be float32 or float64")
+        raise ValueError(f"dtype={shown(dtype)} must be float32 or float64")
     return np.dtype(found.name)
 
 
@@ -99,9 +100,9 @@ def check_seed(random_state):
 def check_name(name, value, known):
     """One of some names."""
     if not isinstance(value, str):
-        raise TypeError(f"{name}={value!r} must be a string, one of: {', '.join(known)}")
+        raise TypeError(f"{name}={shown(value)} must be a string, one of: {', '.join(known)}")
     if value not in known:
-        raise ValueError(f"{name}={value!r} must be one of: {', '.join(known)}")
+        raise ValueError(f"{name}={shown(value)} must be one of: {', '.join(known)}")
     return value
 
 
@@ -122,13 +123,13 @@ def check_output(value):
 def check_sizes(sizes):
     """Units of the input, the hidden layers and the output, as a tuple."""
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes={sizes!r} must be a sequence of integers: (n_in, ..., n_out)")
+        raise TypeError(f"sizes={shown(sizes)} must be a sequence of integers: (n_in, ..., n_out)")
     sizes = tuple(sizes)
     if len(sizes) < 2:
-        raise ValueError(f"sizes={sizes} must have at least two entries: (n_in, n_out)")
+        raise ValueError(f"sizes={shown(sizes)} must have at least two entries: (n_in, n_out)")
     sizes = tuple(check_units(f"sizes[{i}]", size) for i, size in enumerate(sizes))
     check_n_parameters(sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes)),
-                       f"sizes={sizes}")
+                       f"sizes={shown(sizes)}")
     return sizes
 
 
@@ -136,14 +137,14 @@ def check_units(name, value):
     """Return a number of units, which BLAS can count."""
     value = check_count(name, value)
     if value > 2**31 - 1:
-        raise ValueError(f"{name}={value} is beyond the 32-bit dimensions of BLAS")
+        raise ValueError(f"{name}={shown(value)} is beyond the 32-bit dimensions of BLAS")
     return value
 
 
 def check_n_parameters(number, what):
     """Raise where a network has more parameters than any memory holds."""
     if number > 2**56:
-        raise ValueError(f"{what} makes {number} parameters, more than any memory holds")
+        raise ValueError(f"{shorten(str(what))} makes {number} parameters, more than any memory holds")
 
 
 def per_hidden_layer(name, value, n_hidden, check):
@@ -153,7 +154,7 @@ def per_hidden_layer(name, value, n_hidden, check):
     values = tuple(value)
     if len(values) != n_hidden:
         raise ValueError(
-            f"{name}={value!r} has {len(values)} entries, must have {n_hidden}: "
+            f"{name}={shown(value)} has {len(values)} entries, must have {n_hidden}: "
             "one per hidden layer")
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(values))
 
@@ -166,26 +167,40 @@ def check_loss(loss, output, n_out):
     info = _kernels.LOSSES[check_name("loss", loss, tuple(_kernels.LOSSES))]
     if info.link == output or (info.link == "identity" and output != "softmax"):
         return info
-    raise ValueError(f"loss={loss!r} must go with output={info.link!r}, not {output!r}")
+    raise ValueError(f"loss={shown(loss)} must go with output={info.link!r}, not {output!r}")
 
 
 def as_array(name, data):
     """Return data as an array, where its rows have one length; tensors of other libraries by
     DLPack."""
+    refuse_masked(name, data)
     try:
         return np.asarray(by_dlpack(data))
     except (ValueError, RuntimeError, BufferError) as error:
-        raise ValueError(f"{name} must be an array: {error}") from None
+        raise ValueError(f"{name} must be an array: {shorten(str(error))}") from None
     except TypeError as error:  # a dtype or a device that NumPy does not have
-        raise TypeError(f"{name} must be an array: {error}") from None
+        raise TypeError(f"{name} must be an array: {shorten(str(error))}") from None
 
 
 def from_tensor(name, data):
     """Return a tensor of another library as an array; other data, such as data frames, as they
     are."""
+    refuse_masked(name, data)
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
         return as_array(name, data)
     return data
+
+
+def refuse_masked(name, data):
+    """Raise where a masked array hides a value: NumPy would use what lies behind the mask."""
+    ma = sys.modules.get("numpy.ma")
+    if ma is None:
+        return
+    for part in data if type(data) in (list, tuple) else (data,):
+        if isinstance(part, ma.MaskedArray) and ma.is_masked(part):
+            raise ValueError(f"{name} is a masked array that hides values, which fastnn does not "
+                             f"know as missing; fill them: {name}.filled(value), or leave out "
+                             "their rows")
 
 
 def by_dlpack(data):

@@ -310,6 +310,9 @@ class BaseMLP(BaseEstimator):
         X, y = from_tensor("X", X), [from_tensor("y", values) for values in y]
         try:
             checked = validate_data(self, X, *y, **settings)
+        except OverflowError as error:
+            raise ValueError(f"X or y holds an integer beyond the range of float64: "
+                             f"{error}") from None
         except ValueError as error:
             place = None
             if "Input X contains" in str(error):
@@ -330,7 +333,11 @@ class BaseMLP(BaseEstimator):
         if sample_weight is None:
             return None
         sample_weight = from_tensor("sample_weight", sample_weight)
-        return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+        try:
+            return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+        except OverflowError as error:
+            raise ValueError(f"sample_weight holds an integer beyond the range of float64: "
+                             f"{error}") from None
 
     def _check_validation_data(self, validation_data, dtype):
         if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):

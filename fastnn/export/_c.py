@@ -5,6 +5,7 @@ import re
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.notices import shown
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
@@ -202,6 +203,10 @@ def _wrapped(words, indent, end=","):
 
 def _string(text):
     """Return a C string literal of the text in UTF-8."""
+    if "\0" in text:
+        raise ValueError(f"the label {shown(text)} holds the character NUL, where a string of C "
+                         "ends; give the classes other names")
+
     def one(byte):
         # three octal digits end by themselves; ? may begin a trigraph
         plain = 32 <= byte < 127 and chr(byte) not in '"\\?'

@@ -20,6 +20,7 @@ from operator import itemgetter
 import numpy as np
 
 from fastnn.core._signals import sync_folder
+from fastnn.core.notices import shorten
 from fastnn.core.version import __version__
 
 FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
@@ -269,9 +270,10 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
     try:
         return _read(name, expected, max_bytes)
     except ModelFormatError as error:
-        raise ModelFormatError(f"{name!r} {error}") from None
+        raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}") from None
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ModelFormatError(f"{name!r} is not a {what} of fastnn: {error}") from None
+        raise ModelFormatError(f"{name!r} is not a {what} of fastnn: "
+                               f"{shorten(str(error), 500)}") from None
 
 
 def _read(name, expected, max_bytes):

@@ -14,7 +14,7 @@ import os
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.core.notices import shorten
+from fastnn.core.notices import shorten, shown
 from fastnn.interop.chain import Chain
 from fastnn.mlp import MLP
 
@@ -158,7 +158,7 @@ def _reason(error):
 
 
 def _place(node):
-    return f"node {shorten(repr(node.name or '/'.join(node.output)))} ({shorten(node.op_type)})"
+    return f"node {shown(node.name or '/'.join(node.output))} ({shorten(node.op_type)})"
 
 
 class _Node:
@@ -209,7 +209,7 @@ class _Graph:
         if kind.HasField("shape"):
             self.row = [axis.dim_value or None for axis in kind.shape.dim[1:]]
             if not kind.shape.dim:
-                raise ValueError(f"the graph's input {shorten(repr(self.input))} is one number; it "
+                raise ValueError(f"the graph's input {shown(self.input)} is one number; it "
                                  "must have rows")
         self.whole = kind.elem_type not in FLOATS  # numbers, not cast yet
         nodes = [_Node(proto, i) for i, proto in enumerate(graph.node)]
@@ -224,7 +224,7 @@ class _Graph:
         own = {(function.domain, function.name) for function in self.model.functions}
         for node in self.nodes:
             if node.domain not in DOMAINS or (node.domain, node.op_type) in own:
-                raise ValueError(f"{_place(node)} is of the domain {shorten(repr(node.domain))}, "
+                raise ValueError(f"{_place(node)} is of the domain {shown(node.domain)}, "
                                  "which fastnn does not know")
             for name in dict.fromkeys(node.input):
                 self.readers.setdefault(name, []).append(node)
@@ -244,7 +244,7 @@ class _Graph:
                 raise ValueError(f"{_place(node)} has no output")
             for name in filter(None, node.output):
                 if name in made_by or name in self.tensors or name == self.input:
-                    raise ValueError(f"{_place(node)} makes {shorten(repr(name))}, which is there "
+                    raise ValueError(f"{_place(node)} makes {shown(name)}, which is there "
                                      "already; the values of a graph are made once")
                 made_by[name] = node
         return made_by
@@ -304,7 +304,7 @@ class _Graph:
             first = later[-1].input[0]
             self.spend(later[-1])
         node = self.made_by.get(first)
-        value = self.array(self.tensors[first], f"initializer {shorten(repr(first))}") if (
+        value = self.array(self.tensors[first], f"initializer {shown(first)}") if (
             node is None) else self.attributes(node)["value"]
         for node in reversed(later):
             value = self.folded_constant(node, value)
@@ -316,7 +316,7 @@ class _Graph:
         if node.op_type == "Transpose":
             perm = settings.get("perm")
             if perm is not None and sorted(perm) != list(range(value.ndim)):
-                raise ValueError(f"{_place(node)} has perm={shorten(perm)}, which does not go with "
+                raise ValueError(f"{_place(node)} has perm={shown(perm)}, which does not go with "
                                  f"the shape {value.shape}")
             return value.transpose(perm)
         if node.op_type != "Cast":
@@ -344,7 +344,7 @@ class _Graph:
             for item in node.proto.attribute:
                 if item.name in found:
                     raise ValueError(f"{_place(node)} has two attributes "
-                                     f"{shorten(repr(item.name))}")
+                                     f"{shown(item.name)}")
                 try:
                     self.read_attribute(node, item, found)
                 except UnicodeDecodeError as error:
@@ -379,7 +379,7 @@ class _Graph:
         names = [item.name for item in graph.output]
         if output is not None:
             if output not in names and output not in self.made_by:
-                raise ValueError(f"output={shorten(repr(output))} is not in the graph, which has "
+                raise ValueError(f"output={shown(output)} is not in the graph, which has "
                                  f"{shorten(', '.join(names))}")
             return output
         if len(names) == 1:
@@ -445,8 +445,8 @@ class _Graph:
         while name != target:
             nodes = self.consumers(name)
             if not nodes:
-                raise ValueError(f"nothing leads from {shorten(repr(name))} to "
-                                 f"{shorten(repr(target))}")
+                raise ValueError(f"nothing leads from {shown(name)} to "
+                                 f"{shown(target)}")
             node = self.at = nodes[0]
             if self.whole and node.op_type in (*ELEMENTWISE, *LAYERS) and node.op_type != "Cast":
                 raise ValueError(f"{_place(node)} computes in integers; they must be cast first")
@@ -565,7 +565,7 @@ class _Graph:
         """Check that a row of the graph is a row of the network, at both ends."""
         n_in, n_out = chain.n_in, chain.width
         if self.row is not None and None not in self.row and math.prod(self.row) != n_in:
-            raise ValueError(f"the graph's input {shorten(repr(self.input))} has rows of shape "
+            raise ValueError(f"the graph's input {shown(self.input)} has rows of shape "
                              f"{tuple(self.row)}, its first layer has {n_in} inputs")
         if self.is_pair and n_out != 1:
             raise ValueError(f"{_place(self.made_by[self.output])} has {n_out} columns, where a "

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.core.notices import shown
 from fastnn.mlp import MLP
 from fastnn.network.spec import MAX_DEPTH, Activation, Dense, Dropout, LayerNorm, Residual
 
@@ -257,7 +258,7 @@ def row_of(table, name, place):
 def check_setting(value, expected, place, name):
     """Raise where a setting of a layer is not the one that we have."""
     if value != expected:
-        raise ValueError(f"{place} has {name}={value!r}; fastnn has {name}={expected!r} only")
+        raise ValueError(f"{place} has {name}={shown(value)}; fastnn has {name}={expected!r} only")
 
 
 def as_real(array):

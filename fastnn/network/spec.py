@@ -5,6 +5,7 @@ A layer is one frozen class with its ``kind``, the name that files have for it. 
 """
 
 from fastnn.core import validation
+from fastnn.core.notices import shown
 
 __all__ = ["Activation", "Dense", "Dropout", "LayerNorm", "NetworkSpec", "Residual"]
 
@@ -204,7 +205,7 @@ class NetworkSpec(Frozen):
             "activation", activation, n_hidden, validation.check_activation)
         rates = validation.per_hidden_layer("dropout", dropout, n_hidden, validation.check_fraction)
         if norm not in NORMS:
-            raise ValueError(f"norm={norm!r} must be None or 'layer'")
+            raise ValueError(f"norm={shown(norm)} must be None or 'layer'")
         residual = validation.check_flag("residual", residual)
         layers, n_in = [], sizes[0]
         for units, name, rate in zip(sizes[1:-1], names, rates, strict=True):
@@ -359,7 +360,8 @@ def _layers_from_plain(plain, level=0):
         settings = {key: value for key, value in item.items() if key != "kind"}
         layer = LAYERS[item["kind"]]
         if settings.keys() != set(layer.__slots__):
-            raise ValueError(f"a layer of kind {layer.kind!r} has settings {sorted(settings)}")
+            raise ValueError(f"a layer of kind {layer.kind!r} has settings "
+                             f"{shown(sorted(settings))}")
         if "layers" in settings:
             settings["layers"] = _layers_from_plain(settings["layers"], level + 1)
         found.append(layer(**settings))

@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
+from fastnn.core.notices import shown
 from fastnn.files import model_parts
 from fastnn.prediction import decision
 
@@ -50,7 +51,7 @@ class Predictor:
         self.task = validation.check_name("task", task, TASKS)
         self.classes_ = None if classes is None else np.array(classes)
         if (self.classes_ is None) != (task not in ("classification", "multilabel")):
-            raise ValueError(f"classes={classes!r} must be given for classification and "
+            raise ValueError(f"classes={shown(classes)} must be given for classification and "
                              f"multilabel, and for nothing else; task={task!r}")
         wanted = {"classification": ("sigmoid",) if n_out == 1 else ("softmax",),
                   "multilabel": ("sigmoid",)}.get(task, (net.output,))
@@ -178,7 +179,7 @@ def _named_columns(frame, names):
     have = set(getattr(frame, "column_names", frame.columns))  # the former: pyarrow
     missing = [name for name in names if name not in have]
     if missing:
-        raise ValueError(f"X has no column {missing[0]!r}" + (
+        raise ValueError(f"X has no column {shown(missing[0])}" + (
             f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
     return frame.select(list(names)) if hasattr(frame, "column_names") else frame[list(names)]
 

@@ -25,6 +25,7 @@ from itertools import chain
 
 import numpy as np
 
+from fastnn.core.notices import shorten
 from fastnn.prediction.scaler import Scaler
 
 __all__ = ["TableEncoder", "TableError"]
@@ -48,7 +49,7 @@ class TableError(ValueError):
     """A table that does not fit; ``column`` names the place, as far as there is one."""
 
     def __init__(self, message, column=None):
-        super().__init__(message)
+        super().__init__(shorten(message, 1000))
         self.column = column
 
 
