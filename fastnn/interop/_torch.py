@@ -5,10 +5,12 @@ once with a stand-in for the inputs and notes what it does.
 """
 
 import re
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 
+from fastnn.core.notices import shorten
 from fastnn.interop.chain import (
     Chain,
     append_steps,
@@ -32,6 +34,8 @@ TORCH = {
     "Softmax": ("softmax", {}),
     "Identity": ("identity", {}),
 }
+MAX_NESTED = 100  # modules in each other
+TOO_DEEP = f"modules lie deeper in each other than {MAX_NESTED}, or one lies in itself"
 EXACT = 20.0  # from here on softplus is the identity to 1e-10; the threshold torch has by default
 
 # function of torch or torch.nn.functional, or method of a tensor -> the class that does the same,
@@ -90,6 +94,7 @@ def from_torch(model, *, activation=None, output=None):
     output "identity" here as well. Append a `Softmax` for probabilities.
     """
     chain = Chain()
+    _check_no_global_hooks()
     if hasattr(model, "items") and not _is_module(model):
         return _from_state_dict(chain, model, activation or "relu", output or "identity")
     kind = _torch_kind(model)
@@ -102,7 +107,9 @@ def from_torch(model, *, activation=None, output=None):
     try:
         _append(chain, model, ())
     except _NotOurs as error:
-        raise TypeError(f"model={type(model).__name__} {MODELS}: {error}") from None
+        raise TypeError(f"model={type(model).__name__} {MODELS}: {shorten(str(error))}") from None
+    except RecursionError:
+        raise ValueError(f"model={type(model).__name__}: {TOO_DEEP}") from None
     return chain.network("the model")
 
 
@@ -120,9 +127,10 @@ def _append(chain, module, path):
     followed = _is_followed(module)
     if kind != "Sequential" and not followed:
         row_of({**LAYERS, **TORCH}, kind, place)
-    if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
-        raise ValueError(f"{place} ({kind}) has hooks, which may change what it computes; remove "
-                         "them first")
+    _check_plain(module, f"{place} ({kind})")
+    if len(path) > MAX_NESTED:
+        raise ValueError(f"{shorten(place)}: {TOO_DEEP}")
+    chain.count(place)
     if kind == "Sequential":
         for key, child in module._modules.items():  # named_children() lists one object once
             _append(chain, child, (*path, key))
@@ -135,6 +143,32 @@ def _append(chain, module, path):
             raise ValueError(f"{place} ({kind}) has no counterpart in fastnn: {error}") from None
     else:
         _append_layer(chain, kind, module, f"{place} ({kind})" if kind in TORCH else place)
+
+
+def _check_plain(module, place):
+    """Raise where calling a module does more than its class's forward."""
+    if module._forward_hooks or module._forward_pre_hooks or {
+            "forward", "__call__", "_call_impl"} & vars(module).keys():
+        raise ValueError(f"{shorten(place)} has hooks, which may change what it computes; remove "
+                         "them first")
+    for cls in type(module).__mro__:
+        if cls.__module__ == "torch.nn.modules.module" and cls.__name__ == "Module":
+            break
+        for name in ("__call__", "_call_impl", "_wrapped_call_impl"):
+            # those that torch.fx makes have one that only shows where an error came up
+            if name in vars(cls) and not cls.__module__.startswith("torch.fx."):
+                raise ValueError(f"{shorten(place)} has a {name} of its own, in {cls.__name__}, "
+                                 "which may change what it computes")
+
+
+def _check_no_global_hooks():
+    """Raise where hooks of all modules may change what a model computes."""
+    module = sys.modules.get("torch.nn.modules.module")
+    if getattr(module, "_global_forward_hooks", None) or (
+            getattr(module, "_global_forward_pre_hooks", None)):
+        raise ValueError("there are global hooks, by torch.nn.modules.module.register_module_"
+                         "forward_hook or ..._pre_hook, which may change what the model computes; "
+                         "remove them first")
 
 
 def _append_layer(chain, kind, settings, place):
@@ -190,9 +224,7 @@ class _Traced:
     def __init__(self, chain, module, path):
         self.chain, self.path = chain, path
         for name, child in module.named_modules():
-            if child._forward_hooks or child._forward_pre_hooks or "forward" in vars(child):
-                raise ValueError(f"{self.layer(name)} ({_torch_kind(child)}) has hooks, which may "
-                                 "change what it computes; remove them first")
+            _check_plain(child, f"{self.layer(name)} ({_torch_kind(child)})")
         try:
             self.nodes = list(_trace(module).nodes)
         except Exception as error:  # of the module's own code

@@ -2,11 +2,13 @@
 
 import numpy as np
 
-from fastnn.core.notices import shown
+from fastnn.core.notices import shorten, shown
 from fastnn.mlp import MLP
 from fastnn.network.spec import MAX_DEPTH, Activation, Dense, Dropout, LayerNorm, Residual
 
 NESTED = f"residual blocks lie deeper in each other than {MAX_DEPTH}"
+
+MAX_LAYERS = 100_000  # and groups of layers
 
 
 class Part:
@@ -66,6 +68,7 @@ class Chain:
         self.n_in = self.width = None
         self._parts = []   # where the next layer goes
         self._outer = []   # of the residual blocks that are open: parts and width before them
+        self._count = 0
 
     @property
     def begun(self):
@@ -76,6 +79,13 @@ class Chain:
     def last(self):
         """The part before, or None."""
         return self._parts[-1] if self._parts else None
+
+    def count(self, place):
+        """Count a layer or group of layers. Sixty groups, each of the one before it twice, are
+        more than any program comes to the end of."""
+        self._count += 1
+        if self._count > MAX_LAYERS:
+            raise ValueError(f"{shorten(place)}: the model has more than {MAX_LAYERS} layers")
 
     # ---- one method for each kind of layer ----
 

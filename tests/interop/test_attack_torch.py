@@ -1,0 +1,115 @@
+"""What PyTorch computes besides a module's layers: hooks of all modules, a `__call__` of its own.
+And modules that lie in themselves."""
+
+import time
+
+import numpy as np
+import pytest
+
+import fastnn
+
+torch = pytest.importorskip("torch")
+nn = torch.nn
+
+
+class Times9(nn.Sequential):
+    def __call__(self, x):
+        return super().__call__(x) * 9
+
+
+class Own(nn.Module):
+    """A class that is followed; ``part`` is what it holds."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, x):
+        return self.part(x)
+
+
+class Calls(Own):
+    def _call_impl(self, *args):
+        return super()._call_impl(*args) * 9
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Times9(nn.Linear(2, 1)), lambda: nn.Sequential(Times9(nn.Linear(2, 1))),
+    lambda: Own(Times9(nn.Linear(2, 1))), lambda: Calls(nn.Linear(2, 1)),
+    lambda: nn.Sequential(Calls(nn.Linear(2, 1))), lambda: Own(Calls(nn.Linear(2, 1)))])
+def test_calls_of_their_own(make):
+    with pytest.raises(ValueError, match="has a (__call__|_call_impl) of its own, in (Tim|Cal)"):
+        fastnn.from_torch(make())
+
+
+@pytest.mark.parametrize("name", ["forward", "__call__", "_call_impl"])
+@pytest.mark.parametrize("wrap", [lambda m: m, nn.Sequential, Own])
+def test_functions_of_an_instance(name, wrap):
+    linear = nn.Linear(2, 1)
+    model = wrap(linear)
+    setattr(linear, name, lambda x: x)
+    with pytest.raises(ValueError, match="has hooks"):
+        fastnn.from_torch(model)
+
+
+@pytest.mark.parametrize("name", ["register_module_forward_hook",
+                                  "register_module_forward_pre_hook"])
+def test_hooks_of_all_modules(name):
+    handle = getattr(nn.modules.module, name)(lambda *args: None)
+    try:
+        for model in (nn.Linear(2, 1), nn.Sequential(nn.Linear(2, 1)), Own(nn.Linear(2, 1))):
+            with pytest.raises(ValueError, match="there are global hooks, by torch.nn"):
+                fastnn.from_torch(model)
+    finally:
+        handle.remove()
+    assert fastnn.from_torch(Own(nn.Linear(2, 1))).sizes == (2, 1)
+
+
+def test_modules_of_torch_fx():
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+    net = fastnn.from_torch(torch.fx.symbolic_trace(model))
+    np.testing.assert_allclose(net.predict(np.ones((1, 2))), model(torch.ones(1, 2)).detach(),
+                               rtol=1e-5)
+
+
+def in_itself(wrap=lambda m: m):
+    model = nn.Sequential(nn.Linear(2, 2))
+    model.append(wrap(model))
+    return model
+
+
+def nested(n):
+    model = nn.Linear(2, 2)
+    for _ in range(n):
+        model = nn.Sequential(model)
+    return model
+
+
+def doubled(inner):
+    for _ in range(60):
+        inner = nn.Sequential(inner, inner)
+    return inner
+
+
+@pytest.mark.parametrize("make", [
+    in_itself, lambda: in_itself(Own), lambda: Own(in_itself()), lambda: nested(3000),
+    lambda: Own(nested(3000)), lambda: doubled(nn.Linear(2, 2)), lambda: doubled(nn.Sequential())])
+def test_models_without_end(make):
+    model, start = make(), time.process_time()
+    with pytest.raises((ValueError, TypeError), match="deeper|more than 100000 layers|follow it"
+                       ) as caught:
+        fastnn.from_torch(model)
+    assert len(str(caught.value)) < 1000
+    assert time.process_time() - start < 10
+
+
+def test_time_is_in_proportion():
+    def seconds(n):
+        model = nn.Sequential(*(nn.Linear(1, 1) for _ in range(n)))
+        start = time.process_time()
+        assert len(fastnn.from_torch(model).sizes) == n + 1
+        return time.process_time() - start
+
+    seconds(10)
+    few, many = (min(seconds(n) for _ in range(3)) for n in (300, 3000))
+    assert many < 30 * max(few, 0.01)
