@@ -144,7 +144,8 @@ def check_units(name, value):
 def check_n_parameters(number, what):
     """Raise where a network has more parameters than any memory holds."""
     if number > 2**56:
-        raise ValueError(f"{shorten(str(what))} makes {number} parameters, more than any memory holds")
+        raise ValueError(f"{shorten(str(what))} makes {number} parameters, more than any memory "
+                         "holds")
 
 
 def per_hidden_layer(name, value, n_hidden, check):

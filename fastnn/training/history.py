@@ -1,5 +1,5 @@
-"""What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers; how a
-callback ends it."""
+"""What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers; how
+a callback ends it."""
 
 
 class DivergenceWarning(RuntimeWarning):

@@ -87,7 +87,8 @@ def test_spellings_of_one_value_mean_the_same(run):
                               code if code == "01" else code[0]), set()).add(out)
     assert all(len(same) == 1 for same in found.values()), found
     assert len({out for same in found.values() for out in same}) == 6
-    frame = pd.DataFrame({"a": ["TRUE", "True", "true", "maybe"] * 10, "b": ["1", "1.0", "x", "y"] * 10})
+    frame = pd.DataFrame({"a": ["TRUE", "True", "true", "maybe"] * 10,
+                          "b": ["1", "1.0", "x", "y"] * 10})
     assert fastnn.TableEncoder().fit(frame).feature_names == [
         "a=TRUE", "a=maybe", "b=1", "b=x", "b=y"]
 
@@ -268,7 +269,8 @@ def test_formulas_are_guarded_where_asked_for(run):
     net = fastnn.MLP((1, 2), output="softmax", random_state=0)
     net.set_weights([[[-1.0, 1.0]], [0.0, 0.0]])
     net.save("m.safetensors", classes=["=evil", "fine"], feature_names=["x"])
-    pd.DataFrame({"x": np.linspace(-1, 1, 10), "=name": first, "n": -5}).to_csv("t.csv", index=False)
+    table = pd.DataFrame({"x": np.linspace(-1, 1, 10), "=name": first, "n": -5})
+    table.to_csv("t.csv", index=False)
     words = ("predict", "m.safetensors", "t.csv", "--keep", "=name,n", "--proba")
     plain = list(csv.reader(io.StringIO(run(*words)[1], newline="")))
     safe = list(csv.reader(io.StringIO(run(*words, "--safe-csv")[1], newline="")))
