@@ -33,13 +33,15 @@ STOP = 20  # and to be gone
 # ---- the service ----
 
 @contextlib.contextmanager
-def service(model, workers=2):
+def service(model, workers=2, log=None):
     """Starts the example on a free port of loopback; yields (process, port), ends all workers.
 
-    The process is the leader of a session of its own, so that nothing can stay behind.
+    The process is the leader of a session of its own, so that nothing can stay behind. What it says
+    goes to the file ``log``, if there is to be one.
     """
     command = [sys.executable, EXAMPLE, model, "--port", 0, "--workers", workers]
-    with tempfile.TemporaryFile("w+") as log, subprocess.Popen(
+    place = tempfile.TemporaryFile("w+") if log is None else open(log, "w+")
+    with place as log, subprocess.Popen(
             list(map(str, command)), stderr=log, stdout=log, start_new_session=True) as process:
         try:
             yield process, wait_for(process, log)

@@ -10,7 +10,8 @@
     GET  /health    {"status": "ok", "pid": ...}
 
 Errors come as {"error": "..."}: 400 for what is not such JSON, 413 for a body that is too large,
-422 for rows that the model does not take. docs/service.md tells how fast it is, and why it is built
+408 for one that does not come to its end in time, 422 for rows that the model does not take.
+docs/service.md tells how fast it is, and why it is built
 like this.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from uvicorn.supervisors import Multiprocess
@@ -37,6 +39,8 @@ MODEL = "FASTNN_SERVICE_MODEL"  # environment variable by which the workers lear
 MAX_ROWS = 10_000
 # Parsing keeps the interpreter's lock, in a thread too: 1 MiB stops its worker for 10 to 20 ms.
 MAX_BYTES = 1 << 20
+# so long a body may take; a client that stops in its midst would hold its connection for ever
+BODY_SECONDS = float(os.environ.get("FASTNN_SERVICE_BODY_SECONDS", 10))
 # So many multiply-adds take 0.06 ms with AVX-512 and 0.3 ms without: below, rows are predicted in
 # the event loop, since going to a thread and back costs 0.04 ms, more where others wait for the
 # lock. Above, they go to a thread; fastnn computes without the lock, and others are served.
@@ -93,6 +97,16 @@ class Service:
 
 
 async def read_body(request):
+    try:
+        return await asyncio.wait_for(whole_body(request), BODY_SECONDS)
+    except asyncio.TimeoutError:
+        raise HTTPException(408, f"the body did not come to its end within {BODY_SECONDS:g} s",
+                            {"connection": "close"}) from None
+    except ClientDisconnect:  # nobody reads the answer, but it is no error of ours
+        raise HTTPException(400, "the client went away in the midst of the body") from None
+
+
+async def whole_body(request):
     size = int(request.headers.get("content-length", 0))
     body = bytearray()
     if size <= MAX_BYTES:

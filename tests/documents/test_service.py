@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -157,6 +158,29 @@ def test_a_large_body_without_a_length_is_refused(client):
     client.connection.request("POST", "/predict", chunks, encode_chunked=True,
                               headers={"Transfer-Encoding": "chunked"})
     assert client.connection.getresponse().status == 413
+
+
+def test_bodies_without_an_end(environment, tmp_path, monkeypatch):
+    """Clients that go away are no error; those that stay get an answer when the time is over."""
+    monkeypatch.setenv("FASTNN_SERVICE_BODY_SECONDS", "1")
+    path = write_classifier(tmp_path / "model.safetensors")
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+    log = tmp_path / "log"
+    with service_load.service(path, workers=1, log=log) as (_, port):
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                client.sendall(head)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(head)
+            started, answer = time.monotonic(), b""
+            while piece := client.recv(4096):  # until the service closes the connection
+                answer += piece
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert 0.5 < time.monotonic() - started < 10
+        client = service_load.Client(port)
+        assert client.get("/health")[0] == 200
+        client.close()
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize("method, path, status", [("GET", "/predict", 405), ("GET", "/no", 404)])
