@@ -21,15 +21,8 @@ The house, from the top; imports go down only::
 Names are imported when they are first used: prediction with a loaded model needs NumPy alone.
 """
 
-from importlib import import_module
-
-from fastnn.core.version import __version__
-
 try:
-    from fastnn.core.threads import passive_openmp
-
-    with passive_openmp():
-        import fastnn.core._kernels  # noqa: F401
+    from fastnn.core.imports import held_back, imported
 except ModuleNotFoundError as error:
     if error.name is None or not error.name.startswith("fastnn.core._"):
         raise
@@ -75,13 +68,21 @@ __all__ = [*_HOME, "__version__", "export"]
 
 def __getattr__(name):
     if name == "export":
-        return import_module("fastnn.export")
+        return imported("fastnn.export")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    value = getattr(import_module(f"fastnn.{_HOME[name]}"), name)
+    value = getattr(imported(f"fastnn.{_HOME[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__():
     return sorted({*globals(), *__all__})
+
+
+with held_back():  # at the end: handlers that have waited find a module that is complete
+    from fastnn.core.threads import passive_openmp
+    from fastnn.core.version import __version__
+
+    with passive_openmp():
+        import fastnn.core._kernels  # noqa: F401

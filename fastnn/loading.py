@@ -3,6 +3,7 @@
 import os
 
 from fastnn.core import validation
+from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
 from fastnn.files import container
 from fastnn.files.model_parts import (
@@ -83,9 +84,7 @@ def _predictor(arrays, settings, newer):
             raise ValueError("limits must be a list")
         scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), limits)
     if "table" in settings:
-        from fastnn.tables.encoder import TableEncoder
-
-        table = TableEncoder.from_settings(settings["table"])
+        table = imported("fastnn.tables.encoder").TableEncoder.from_settings(settings["table"])
     spec, initializer = read_spec(settings["net"], newer)
     classes, names = read_labels_and_names(settings, spec.n_out)
     net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
@@ -98,7 +97,7 @@ def _predictor(arrays, settings, newer):
 
 def _estimator(model, parts):
     try:
-        from fastnn import estimators
+        estimators = imported("fastnn.estimators")
     except ImportError:  # no scikit-learn, or one that is too old
         return model
     if not isinstance(parts, dict) or parts.keys() != {"class", "params", "fitted"}:

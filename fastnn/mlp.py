@@ -3,7 +3,13 @@
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.threads import default_threads, resolve_threads
+from fastnn.core.imports import imported
+from fastnn.core.threads import (
+    default_threads,
+    resolve_threads,
+    single_threaded_blas,
+    sole_fit,
+)
 from fastnn.network.initializers import INITIALIZERS, initialize
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
@@ -12,6 +18,13 @@ from fastnn.prediction._forward import Snapshot
 __all__ = ["MLP"]
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
+# what the first fit imports; each of them complete before any is used
+TRAINING = ("numpy.random", "fastnn.training._trainer", "fastnn.training.callbacks",
+            "fastnn.training.checkpoint")
+MAX_EPOCHS = 1 << 48  # of a file, beyond any fit
+# what pickles hold: always, and those of version 0.1.0 beside it
+_STATE = {"_initializer", "_n_threads", "_gemm", "_seed", "_seeded", "_epochs_done", "parameters"}
+_CHAIN = {"sizes", "activations", "output", "dtype", "dropout"}
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
 
@@ -133,6 +146,7 @@ class MLP:
             if block.kind == "gain":
                 view[:] = 1
         if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
+            imported("numpy.random")
             initialize(self.initializer, self._layout.weights_and_biases(parameters)[0],
                        np.random.Generator(np.random.Philox(self._seed)))
         return parameters
@@ -158,18 +172,49 @@ class MLP:
 
     def __setstate__(self, state):
         state = dict(state)
-        parameters, epochs_done = state.pop("parameters"), state.pop("_epochs_done")
-        if "spec" in state:
-            spec = NetworkSpec.from_plain(state.pop("spec"))
-        else:  # of version 0.1.0
-            spec = NetworkSpec.chain(
-                state.pop("sizes"), state.pop("activations"), state.pop("output"),
-                dtype=state.pop("dtype"), dropout=state.pop("dropout"))
+        if "spec" not in state:  # of version 0.1.0
             for name in ("initializer", "n_threads", "gemm"):
-                state[f"_{name}"] = state.pop(name)
+                state[f"_{name}"] = state.pop(name, None)
+        keys = _STATE | ({"spec"} if "spec" in state else _CHAIN)
+        missing = sorted(keys - state.keys())
+        if missing:
+            raise ValueError(f"the state of an MLP lacks {missing[0]!r}")
+        # what users have added stays, but nothing gets into the place of what MLP reads and calls
+        added = {name: value for name, value in state.items() if name not in keys}
+        for name in added:
+            if not isinstance(name, str) or name in ("_layout", "_snapshot") or hasattr(MLP, name):
+                raise ValueError(f"the state of an MLP must not hold {name!r}")
+        self.__dict__.update(added)
+        # as in the constructor: a file may say anything
+        if "spec" in state:
+            spec = NetworkSpec.from_plain(state["spec"])
+        else:
+            spec = NetworkSpec.chain(state["sizes"], state["activations"], state["output"],
+                                     dtype=state["dtype"], dropout=state["dropout"])
         self._layout = ParameterLayout(spec)
-        self.__dict__.update(state)
-        self._publish_copy(parameters, epochs_done)
+        self.initializer, self.gemm = state["_initializer"], state["_gemm"]
+        self.n_threads = state["_n_threads"]
+        self._seed = validation.check_count("_seed", state["_seed"], minimum=0)
+        self._seeded = validation.check_flag("_seeded", state["_seeded"])
+        epochs_done = validation.check_count("_epochs_done", state["_epochs_done"], minimum=0)
+        if epochs_done > MAX_EPOCHS:
+            raise ValueError(f"_epochs_done={epochs_done} must be <= {MAX_EPOCHS}")
+        self._publish(self._checked_parameters(state["parameters"]), epochs_done)
+
+    def _checked_parameters(self, flat):
+        """Return a copy of a flat vector of somebody else's; its gaps hold zeros."""
+        if not (isinstance(flat, np.ndarray) and flat.dtype.newbyteorder("=") == self.dtype
+                and flat.shape == (self._layout.size,)):
+            found = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat)
+            raise ValueError(f"parameters are {found}, must be {self.dtype} "
+                             f"({self._layout.size},)")
+        flat = validation.require("parameters", flat, self.dtype)
+        validation.check_finite("parameters", flat, self.dtype)
+        parameters = self._layout.allocate()
+        for mine, given in zip(self._layout.views(parameters), self._layout.views(flat),
+                               strict=True):
+            mine[:] = given
+        return parameters
 
     def _publish(self, parameters, epochs_done):
         """Make a vector of parameters the network's own, in one step: who predicts or pickles
@@ -323,7 +368,9 @@ class MLP:
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
-            Used as it is when it is a row-major array of the network's dtype, else copied.
+            Used as it is when it is a row-major array of the network's dtype, else copied: values
+            that change meanwhile change the fit. Labels, and the indices of a sparse matrix, are
+            copied in any case.
         y : array-like (n_samples, n_out), or (n_samples,)
             Targets; for cross_entropy integer labels (n_samples,) or one row of probabilities each.
         loss : str or None, default=None
@@ -378,20 +425,18 @@ class MLP:
             When a loss or a parameter is not finite; the parameters are then those after the last
             finite epoch, and training ends.
         """
+        for module in TRAINING:
+            imported(module)
         from fastnn.core._kernels import OPTIMIZERS
-        from fastnn.core.threads import single_threaded_blas, sole_fit
         from fastnn.training.callbacks import RowOrder, fit_hooks
         from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
         from fastnn.training.epochs import FitState, run_epochs
         from fastnn.training.history import History
-        from fastnn.training.optimizers import Adam, Optimizer
+        from fastnn.training.optimizers import Adam, check_optimizer
 
         info = validation.check_loss(loss, self.output, self.sizes[-1])
         X, y, sample_weight = self._check_data(X, y, sample_weight, info)
-        if optimizer is None:
-            optimizer = Adam()
-        elif not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam()")
+        optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
         epochs = validation.check_count("epochs", epochs)
         batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
         alpha = validation.check_nonnegative("alpha", alpha)
@@ -408,7 +453,8 @@ class MLP:
                 fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
                                    batch_size=batch_size, shuffle=shuffle, alpha=alpha)
                 checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
-                                        OPTIMIZERS[optimizer.name].n_state, epochs)
+                                        OPTIMIZERS[optimizer.name].n_state, epochs,
+                                        optimizer.squares)
                 progress = checkpoint.read(history) or progress
                 self._seed = progress.seed
             trainer = self._trainer((X, y, sample_weight), info, alpha, progress.parameters,
@@ -461,8 +507,7 @@ class MLP:
                  seed=0):
         """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
         optimizer for losses and gradients over all rows."""
-        from fastnn.training._trainer import Trainer
-
+        Trainer = imported("fastnn.training._trainer").Trainer
         X, y, sample_weight = data
         trainer = Trainer(
             self.spec, info.name, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
@@ -495,8 +540,6 @@ class MLP:
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, grad), grad
 
     def _loss_and_grad(self, X, y, loss, sample_weight, alpha, grad):
-        from fastnn.core.threads import single_threaded_blas
-
         info = validation.check_loss(loss, self.output, self.sizes[-1])
         trainer = self._trainer(self._check_data(X, y, sample_weight, info), info,
                                 validation.check_nonnegative("alpha", alpha), self.parameters)
@@ -511,8 +554,6 @@ class MLP:
         -------
         list of arrays (n_samples, n_out), hidden layers first
         """
-        from fastnn.core.threads import single_threaded_blas
-
         info = validation.check_loss(loss, self.output, self.sizes[-1])
         trainer = self._trainer(self._check_data(X, y, None, info), info, 0.0, self.parameters)
         with single_threaded_blas():
@@ -521,8 +562,7 @@ class MLP:
     def plan(self, batch_size=128):
         """Return how a batch of this size is trained: shards, threads, products, and why;
         printable."""
-        from fastnn.training.plan import plan_training
-
+        plan_training = imported("fastnn.training.plan").plan_training
         return plan_training(self._layout, validation.check_count("batch_size", batch_size),
                              self._threads, self.gemm)
 
@@ -560,12 +600,13 @@ class MLP:
     def _predict_sparse(self, X, out):
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
-        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         snapshot, threads = self._snapshot, self._threads
+        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         block = max(1, SPARSE_BLOCK // self.sizes[0])
         for start in range(0, X.shape[0], block):
             rows = slice(start, start + block)
-            snapshot.predict(np.ascontiguousarray(X[rows].toarray()), out[rows], threads)
+            part = X if X.shape[0] <= block else X[rows]
+            snapshot.predict(np.ascontiguousarray(part.toarray()), out[rows], threads)
         return out
 
     def activations_of(self, X):
@@ -612,9 +653,8 @@ class MLP:
         ValueError
             When the file would be larger.
         """
-        from fastnn.prediction.predictor import Predictor
-        from fastnn.prediction.scaler import Scaler
-
+        Predictor = imported("fastnn.prediction.predictor").Predictor
+        Scaler = imported("fastnn.prediction.scaler").Scaler
         if scaler is not None and not isinstance(scaler, Scaler):
             if not isinstance(scaler, (tuple, list)):
                 raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
@@ -628,6 +668,4 @@ class MLP:
             path, max_bytes=max_bytes)
 
     def _predictor(self):
-        from fastnn.prediction.predictor import Predictor
-
-        return Predictor(self)
+        return imported("fastnn.prediction.predictor").Predictor(self)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from numbers import Integral
 
 from fastnn.core._signals import Guarded
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown
 
 MAX_THREADS = max(256, os.cpu_count() or 1)  # refused a thread, OpenMP ends the process
@@ -247,9 +248,7 @@ def _scipy_blas():
     """Return the controller of the BLAS that SciPy uses; finding it takes about a millisecond."""
     from pathlib import Path
 
-    from threadpoolctl import ThreadpoolController
-
-    blas = ThreadpoolController().select(user_api="blas")
+    blas = imported("threadpoolctl").ThreadpoolController().select(user_api="blas")
     paths = [info["filepath"] for info in blas.info()]
     own = [path for path in paths if {"scipy.libs", "scipy"} & set(Path(path).parts)]
     return blas.select(filepath=own) if own else blas

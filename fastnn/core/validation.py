@@ -11,6 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core.imports import imported
 from fastnn.core.notices import shorten, shown
 
 NUMERIC = "biuf"
@@ -20,7 +21,7 @@ SLICE = 2**20  # elements, some 2 ms of a pass over them
 def is_sparse(X):
     """Whether X is a SciPy sparse matrix or array; does not import SciPy."""
     sparse = sys.modules.get("scipy.sparse")
-    return sparse is not None and sparse.issparse(X)
+    return hasattr(sparse, "issparse") and sparse.issparse(X)  # it may be half imported
 
 
 def check_count(name, value, minimum=1):
@@ -88,6 +89,7 @@ def check_seed(random_state):
     """Return a seed of 64 bits."""
     if isinstance(random_state, Integral):
         return check_count("random_state", random_state, minimum=0)
+    imported("numpy.random")
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
     if isinstance(random_state, np.random.Generator):
@@ -256,14 +258,80 @@ def check_finite(name, array, dtype):
     raise ValueError(f"{name} contains {kind} in {place}; every value must be finite")
 
 
+def as_csr(name, X, dtype=None):
+    """Return a sparse matrix as a sound CSR matrix of the dtype; None: of its own.
+
+    SciPy's compiled code and ours follow ``indices`` and ``indptr`` unchecked, so these are checked
+    here, in copies that nobody else can change: SciPy has looked at them once, if at all. Entries
+    of ``data`` and ``indices`` behind the last one are left out; duplicates add up.
+    """
+    from scipy import sparse
+
+    if dtype is not None and X.dtype.kind not in NUMERIC:
+        raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
+    try:
+        if X.format not in ("csr", "csc", "coo"):
+            X = X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
+        n_rows, n_columns = X.shape
+        if X.format == "coo":
+            parts = (_sparse_values(name, X.data, dtype),
+                     (_sparse_places(f"{name}.row", X.row, n_rows),
+                      _sparse_places(f"{name}.col", X.col, n_columns)))
+            if not len(parts[0]) == len(parts[1][0]) == len(parts[1][1]):
+                raise ValueError(f"{name}.data, row and col must be of one length")
+            X = sparse.coo_matrix(parts, X.shape).tocsr()
+        else:
+            major, minor = (n_rows, n_columns) if X.format == "csr" else (n_columns, n_rows)
+            starts = _sparse_starts(f"{name}.indptr", X.indptr, major,
+                                    min(len(X.indices), len(X.data)))
+            parts = (_sparse_values(name, X.data[:starts[-1]], dtype),
+                     _sparse_places(f"{name}.indices", X.indices[:starts[-1]], minor), starts)
+            kind = sparse.csr_matrix if X.format == "csr" else sparse.csc_matrix
+            X = kind(parts, X.shape).tocsr()
+    except (AttributeError, IndexError, OverflowError, TypeError) as error:
+        raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
+    return X
+
+
+def _sparse_values(name, data, dtype):
+    if not isinstance(data, np.ndarray) or data.ndim != 1:
+        raise ValueError(f"{name}.data has shape {np.shape(data)}, must be one-dimensional")
+    return data if dtype is None else require(f"{name}.data", data, dtype)
+
+
+def _sparse_places(name, places, stop):
+    """Return a copy of row or column numbers, of 32 bits where these hold them."""
+    places = _sparse_integers(name, places)
+    if places.size and not (places.min() >= 0 and places.max() < stop):
+        raise ValueError(f"{name} must hold values in 0..{stop - 1}, has {places.min()} to "
+                         f"{places.max()}")
+    return places.astype(np.int32 if stop <= 2**31 else np.int64, copy=False)
+
+
+def _sparse_starts(name, starts, n_major, n_entries):
+    """Return a copy of where each row (of CSC: column) begins."""
+    starts = _sparse_integers(name, starts)
+    if starts.shape != (n_major + 1,):
+        raise ValueError(f"{name} has shape {starts.shape}, must be ({n_major + 1},)")
+    starts = starts.astype(np.int64, copy=False)
+    if starts[0] != 0 or starts[-1] > n_entries or (starts[1:] < starts[:-1]).any():
+        raise ValueError(f"{name} must begin with 0, never fall, and end within the {n_entries} "
+                         "entries")
+    return starts
+
+
+def _sparse_integers(name, array):
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} must be a one-dimensional array of integers")
+    return np.array(array)
+
+
 def check_rows(name, X, n_in, dtype, finite=True):
     """X as (n_samples, n_in): an array, or a CSR matrix where X is sparse."""
     if is_sparse(X):
         if X.ndim != 2 or X.shape[1] != n_in:
             raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
-        if X.dtype.kind not in NUMERIC:
-            raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
-        X = X.tocsr().astype(dtype, copy=False)
+        X = as_csr(name, X, dtype)
         if finite:
             check_finite(f"{name}.data", X.data, dtype)
         return X
@@ -311,6 +379,9 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
 
 
 def _check_labels(name, y, n_out):
+    """Return labels as int32, in a copy: the loop follows them unchecked, so a callback or another
+    thread must not be able to change them."""
+    y = np.array(y)
     check_finite(name, y, y.dtype)
     if y.dtype.kind == "f" and not (y == np.floor(y)).all():
         raise ValueError(f"{name} has labels that are not whole numbers; "
@@ -333,11 +404,26 @@ def check_weights(sample_weight, n_samples, dtype):
         raise ValueError(f"sample_weight has the value {weights.min()}, must be >= 0")
     if not weights.any():
         raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+    check_total_weight("sample_weight", weights)
     return weights
 
 
+def check_total_weight(name, weights):
+    """Raise where weights come to nothing: they add up to 0, or are so small that their products
+    with gradients vanish in the working precision."""
+    number = np.finfo(weights.dtype)
+    least, most = number.tiny / number.eps, np.abs(weights).max(initial=0)
+    if 0 < most < least:
+        raise ValueError(f"{name} is at most {most:.3g}, too small for {weights.dtype}: must reach "
+                         f"{least:.3g}. Multiply all by one number")
+    total, absolute = weights.sum(dtype=np.float64), np.abs(weights).sum(dtype=np.float64)
+    if not abs(total) > absolute * np.finfo(np.float64).eps:
+        raise ValueError(f"{name} adds up to {total:.3g}, must not add up to 0: the mean loss is "
+                         "divided by that")
+
+
 def check_out(out, shape, dtype):
-    """Return a writable, row-major, aligned array of this shape and dtype."""
+    """Raise unless it is a writable, row-major, aligned array of this shape and dtype."""
     if not (type(out) is np.ndarray and out.shape == shape and out.dtype == dtype
             and out.dtype.isnative and out.flags.carray):
         found = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else repr(type(out))

@@ -24,17 +24,21 @@ targets < 0 with loss="poisson"       NaN                            ValueError
 As in scikit-learn, early stopping splits off its rows stratified for two classes only.
 """
 
+from fastnn.core.imports import held_back
+
 try:
-    import sklearn.utils._param_validation  # noqa: F401
-    from sklearn.utils.validation import validate_data  # noqa: F401
+    with held_back():
+        import sklearn.utils._param_validation  # noqa: F401
+        from sklearn.utils.validation import validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(
         "MLPClassifier and MLPRegressor need scikit-learn 1.7 or newer: "
         'pip install "fastnn-mlp[sklearn]"'
     ) from error
 
-from fastnn.estimators.classifier import MLPClassifier
-from fastnn.estimators.regressor import MLPRegressor
+with held_back():
+    from fastnn.estimators.classifier import MLPClassifier
+    from fastnn.estimators.regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 

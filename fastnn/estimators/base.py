@@ -17,11 +17,12 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
 from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
-from fastnn.core.validation import from_tensor
+from fastnn.core.validation import as_csr, check_total_weight, from_tensor
 from fastnn.estimators import rules, saving
 from fastnn.mlp import FULL_BATCH_ROWS, MLP
 from fastnn.prediction.predictor import Predictor
@@ -160,6 +161,8 @@ class BaseMLP(BaseEstimator):
         X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
         target = self._encode(y, X.dtype, fresh, subset=one_epoch)
         weight = self._check_weight(sample_weight, X, y, one_epoch)
+        if weight is not None:
+            check_total_weight("sample_weight", weight)
         rng = check_random_state(self.random_state)
 
         if fresh:
@@ -254,6 +257,8 @@ class BaseMLP(BaseEstimator):
         elif stopping:
             rows, held_rows = self._split(X.shape[0], target, rng)
             held = [None if a is None else a[held_rows] for a in (X, target, weight)]
+            if weight is not None:
+                check_total_weight("sample_weight of the rows to train on", weight[rows])
         else:
             self.validation_loss_curve_ = None
             return None, None
@@ -262,6 +267,8 @@ class BaseMLP(BaseEstimator):
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
+        if held[2] is not None:
+            check_total_weight("sample_weight of the held-out rows", held[2])
         past = None if fresh else vars(self).get("validation_loss_curve_")
         self.validation_loss_curve_ = past or []
         return rows, self._watch(network, *held)
@@ -307,7 +314,7 @@ class BaseMLP(BaseEstimator):
         settings |= {"accept_sparse": "csr", "order": "C"}
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
-        X, y = from_tensor("X", X), [from_tensor("y", values) for values in y]
+        X, y = _sound("X", X), [_sound("y", values) for values in y]
         try:
             checked = validate_data(self, X, *y, **settings)
         except OverflowError as error:
@@ -366,11 +373,19 @@ class BaseMLP(BaseEstimator):
 
     def _rebuilt_network(self, coefs, intercepts, dtype=None):
         """Return a network with copies of these weights and biases; by default of their dtype."""
-        dtype = dtype or np.result_type(np.asarray(coefs[0]), np.float32)
+        coefs = _numbers("coefs_", coefs, 2)
+        intercepts = _numbers("intercepts_", intercepts, 1)
+        dtype = dtype or np.result_type(coefs[0], np.float32)
         network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
-        own = [*network.weights, *network.biases]
-        for mine, given in zip(own, [*coefs, *intercepts], strict=True):
-            mine[:] = given
+        for name, own, arrays in (("coefs_", network.weights, coefs),
+                                  ("intercepts_", network.biases, intercepts)):
+            if len(own) != len(arrays):
+                raise ValueError(f"{name} has {len(arrays)} arrays, must have {len(own)}: one for "
+                                 "each layer")
+            for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
+                if mine.shape != given.shape:
+                    raise ValueError(f"{name}[{i}] has shape {given.shape}, must be {mine.shape}")
+                mine[:] = given
         return network
 
     def _publish(self, network):
@@ -462,6 +477,10 @@ class BaseMLP(BaseEstimator):
         return {name: value for name, value in super().__getstate__().items() if name != "_network"}
 
     def __setstate__(self, state):
+        for name in state:
+            if not isinstance(name, str) or name == "_network" or callable(
+                    getattr(type(self), name, None)):
+                raise ValueError(f"the state of {type(self).__name__} must not hold {name!r}")
         super().__setstate__(state)
         for name in ("coefs_", "intercepts_"):  # their memory may be a file, mapped read-only
             if name in vars(self):
@@ -469,7 +488,7 @@ class BaseMLP(BaseEstimator):
         if hasattr(self, "coefs_"):
             try:
                 self._publish(self._rebuilt_network(self.coefs_, self.intercepts_))
-            except ValueError:
+            except (TypeError, ValueError):
                 pass  # parameters were set for another network after the fit; predict will say so
 
     def __sklearn_tags__(self):
@@ -486,6 +505,28 @@ def _highest_loss(est, dtype):
 def _aligned(a):
     """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
     return a if sp.issparse(a) else np.require(a, requirements="CA")
+
+
+def _sound(name, data):
+    """Return tensors of other libraries as arrays, and sparse matrices such as SciPy's compiled
+    code can follow."""
+    data = from_tensor(name, data)
+    return as_csr(name, data) if sp.issparse(data) and data.ndim == 2 else data
+
+
+def _numbers(name, arrays, ndim):
+    """Return what a user may have assigned as arrays of numbers."""
+    if not isinstance(arrays, (list, tuple)) or len(arrays) == 0:
+        raise TypeError(f"{name}={type(arrays).__name__} must be a list of arrays, one for each "
+                        "layer")
+    found = []
+    for i, array in enumerate(arrays):
+        array = validation.as_array(f"{name}[{i}]", array)
+        if array.dtype.kind not in validation.NUMERIC or array.ndim != ndim:
+            raise ValueError(f"{name}[{i}] is {array.dtype} of shape {array.shape}, must be "
+                             f"numbers of {ndim} dimension(s)")
+        found.append(array)
+    return found
 
 
 def _first_non_finite(data, dtype):

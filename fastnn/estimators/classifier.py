@@ -110,7 +110,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         model = self._twin()  # all of one moment, whoever fits meanwhile
         codes = model._codes(model._output(X)).astype(np.intp)
         if not model._is_multilabel():
-            return model.classes_[codes]
+            try:
+                return model.classes_[codes]
+            except (IndexError, TypeError):
+                raise ValueError(f"classes_={model.classes_!r} must be those of the fit") from None
         return sp.csr_matrix(codes) if model._sparse_labels else codes
 
     def predict_proba(self, X):

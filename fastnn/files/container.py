@@ -21,12 +21,13 @@ import numpy as np
 
 from fastnn.core._signals import sync_folder
 from fastnn.core.notices import shorten
+from fastnn.core.validation import check_count
 from fastnn.core.version import __version__
 
 FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
 PLAIN_FORMAT = (1, 0)  # of a file that needs nothing which came later
 # what this reader knows
-NEEDS = ("activation", "dropout", "history", "layer_norm", "layers", "residual")
+NEEDS = ("activation", "dropout", "history", "layer_norm", "layers", "open_limits", "residual")
 # Parsing more than this would take longer than 0.1 s: of bytes, and of what costs more than
 # strings, in a header that is not small
 MAX_HEADER_BYTES = 1 << 21
@@ -114,7 +115,7 @@ def _excess(header):
 
 def _check_size(size, max_bytes):
     """Raise where a reader would refuse a file of so many bytes."""
-    limit = MAX_BYTES if max_bytes is None else max_bytes
+    limit = MAX_BYTES if max_bytes is None else check_count("max_bytes", max_bytes)
     if size > limit:
         raise ValueError(f"the file may take {size} bytes, max_bytes={limit}; give "
                          f"max_bytes={size} here, and to fastnn.load, which refuses such a file "
@@ -267,6 +268,7 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
     FileNotFoundError
     """
     name = os.fsdecode(path)
+    max_bytes = check_count("max_bytes", max_bytes)
     try:
         return _read(name, expected, max_bytes)
     except ModelFormatError as error:

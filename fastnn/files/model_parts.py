@@ -7,7 +7,8 @@ net             sizes, activations, output, dtype, dropout, initializer of a cha
 task            what the model predicts, see `Predictor`
 classes         labels: {"dtype": name, "values": list}
 feature_names   names of the inputs
-limits          (low, high) of the scaled inputs; mean and scale are arrays beside the weights
+limits          (low, high) of the scaled inputs, None where there is none on that side; mean and
+                scale are arrays beside the weights
 table           how a data frame becomes inputs, see `TableEncoder`
 estimator       class, params and fitted of an estimator, see `BaseMLP`
 history         of an estimator that was trained for long: how many numbers each of the curves has
@@ -16,6 +17,7 @@ history         of an estimator that was trained for long: how many numbers each
 """
 
 import json
+import math
 
 import numpy as np
 
@@ -61,7 +63,10 @@ def check_room(predictor):
 
 
 def _needs(predictor, settings):
-    return sorted({*predictor.net.spec.needs, *({"history"} & settings.keys())})
+    needs = {*predictor.net.spec.needs, *({"history"} & settings.keys())}
+    if None in (settings.get("limits") or ()):
+        needs.add("open_limits")
+    return sorted(needs)
 
 
 def parts(predictor, estimator=None):
@@ -78,7 +83,7 @@ def parts(predictor, estimator=None):
                                  f"{name!r}; give [str(name) for name in names]")
     if predictor.scaler is not None:
         arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
-        settings["limits"] = predictor.scaler.limits
+        settings["limits"] = _plain_limits(predictor.scaler.limits)
     if predictor.table is not None:
         settings["table"] = predictor.table.settings()
     if estimator is not None:
@@ -93,6 +98,13 @@ def parts(predictor, estimator=None):
                                  for key, value in {**estimator, "fitted": fitted}.items()}
     check_readable(settings)
     return arrays, settings
+
+
+def _plain_limits(limits):
+    """Return limits of a scaler as JSON has them: without infinity."""
+    if limits is None:
+        return None
+    return tuple(limit if math.isfinite(limit) else None for limit in limits)
 
 
 def net_settings(net):

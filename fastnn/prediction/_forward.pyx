@@ -109,6 +109,12 @@ cdef class Snapshot:
     cdef double flops_per_row
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
+        dtype = (<object>parameters).dtype
+        if (parameters.ndim != 1 or parameters.size != layout.size or dtype != layout.dtype
+                or not cnp.PyArray_ISCARRAY_RO(parameters)):
+            raise ValueError(f"parameters are {dtype} of shape "
+                             f"{(<object>parameters).shape}, must be {layout.dtype} of shape "
+                             f"({layout.size},)")
         descriptions = layout.ops if n_ops is None else layout.ops[:n_ops]
         cdef Op* op
         cdef ptrdiff_t panel, widest = layout.spec.n_in
@@ -176,6 +182,8 @@ cdef class Snapshot:
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
         elif out.shape[0] != rows or out.shape[1] != self.n_out:
             raise ValueError("out does not fit the rows and the outputs")
+        elif overlap(out, self.parameters):
+            raise ValueError("out lies in the network's parameters, must be memory of its own")
         cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
@@ -338,6 +346,18 @@ cdef class Snapshot:
             bias_activate(kernels, op.activation, 1, count, z, <const real*>NULL, z)
 
 
+cdef bint overlap(cnp.ndarray a, cnp.ndarray b):
+    """Whether two contiguous arrays share memory."""
+    cdef const char* start_a = <const char*>cnp.PyArray_DATA(a)
+    cdef const char* start_b = <const char*>cnp.PyArray_DATA(b)
+    return start_a < start_b + cnp.PyArray_NBYTES(b) and start_b < start_a + cnp.PyArray_NBYTES(a)
+
+
+cdef bint is_double_vector(cnp.ndarray array):
+    return (array.ndim == 1 and array.descr.type_num == cnp.NPY_DOUBLE
+            and cnp.PyArray_ISCARRAY_RO(array))
+
+
 def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray scale not None,
                limits, bint to_double):
     """Return (x - mean) / scale in double precision, cut off at the limits (low, high) where they
@@ -348,11 +368,17 @@ def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray sc
     x : row-major, aligned array (rows, n), float32 or float64
     mean, scale : float64 arrays (n,)
     """
-    cdef ptrdiff_t rows = x.shape[0], n = x.shape[1]
+    cdef ptrdiff_t rows, n
     cdef cnp.npy_intp[2] shape
     cdef const double* m = <const double*>cnp.PyArray_DATA(mean)
     cdef const double* s = <const double*>cnp.PyArray_DATA(scale)
     cdef double low = -np.inf, high = np.inf
+    if x.ndim != 2 or not cnp.PyArray_ISCARRAY_RO(x) or x.descr.type_num not in (
+            cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
+        raise ValueError("x must be a row-major array (rows, n) of float32 or float64")
+    if not (is_double_vector(mean) and is_double_vector(scale)):
+        raise ValueError("mean and scale must be contiguous vectors of float64")
+    rows, n = x.shape[0], x.shape[1]
     if mean.size != n or scale.size != n:
         raise ValueError(f"x has {n} columns, mean {mean.size}, scale {scale.size}")
     if limits is not None:

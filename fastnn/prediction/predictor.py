@@ -10,6 +10,8 @@ from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core.notices import shown
 from fastnn.files import model_parts
 from fastnn.prediction import decision
+from fastnn.prediction._forward import Snapshot
+from fastnn.prediction.scaler import Scaler
 
 __all__ = ["Predictor", "as_predictor"]
 
@@ -39,6 +41,8 @@ class Predictor:
 
     Attributes
     ----------
+    net, task, scaler, table
+        As given; they cannot be set.
     classes_ : array (n_classes,) or None
     feature_names_in_ : array of str or None
     n_features_in_ : int
@@ -46,10 +50,16 @@ class Predictor:
 
     def __init__(self, net, task="outputs", *, classes=None, feature_names=None, scaler=None,
                  table=None):
+        if not isinstance(getattr(net, "_snapshot", None), Snapshot):
+            raise TypeError(f"net={type(net).__name__} must be an MLP")
+        if not isinstance(scaler, (Scaler, type(None))):
+            raise TypeError(f"scaler={type(scaler).__name__} must be a Scaler or None")
+        if not (table is None or hasattr(table, "transform") and hasattr(table, "n_inputs")):
+            raise TypeError(f"table={type(table).__name__} must be a TableEncoder or None")
         n_in, n_out = net.sizes[0], net.sizes[-1]
-        self.net = net
-        self.task = validation.check_name("task", task, TASKS)
-        self.classes_ = None if classes is None else np.array(classes)
+        self._net = net
+        self._task = validation.check_name("task", task, TASKS)
+        self._classes = None if classes is None else np.array(classes)
         if (self.classes_ is None) != (task not in ("classification", "multilabel")):
             raise ValueError(f"classes={shown(classes)} must be given for classification and "
                              f"multilabel, and for nothing else; task={task!r}")
@@ -65,9 +75,9 @@ class Predictor:
                 expected = (2,) if len(self.classes_) != 1 else (1,)
             if self.classes_.shape != expected:
                 raise ValueError(f"classes has shape {self.classes_.shape}, must be {expected}")
-        self.feature_names_in_ = None
+        self._feature_names = None
         if feature_names is not None:
-            self.feature_names_in_ = np.array(list(feature_names), dtype=object)
+            self._feature_names = np.array(list(feature_names), dtype=object)
             if self.feature_names_in_.shape != (n_in,):
                 raise ValueError(f"feature_names has {len(self.feature_names_in_)} entries, must "
                                  f"have {n_in}")
@@ -75,17 +85,59 @@ class Predictor:
             raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
         if table is not None and table.n_inputs != n_in:
             raise ValueError(f"table makes {table.n_inputs} inputs, must make {n_in}")
-        self.scaler = scaler
-        self.table = table
+        self._scaler = scaler
+        self._table = table
+
+    def __getstate__(self):
+        return {"net": self.net, "task": self.task, "classes_": self.classes_,
+                "feature_names_in_": self.feature_names_in_, "scaler": self.scaler,
+                "table": self.table}
+
+    def __setstate__(self, state):
+        if state.keys() != {"net", "task", "classes_", "feature_names_in_", "scaler", "table"}:
+            raise ValueError(f"the state of a Predictor holds {sorted(map(str, state))}")
+        self.__init__(state["net"], state["task"], classes=state["classes_"],
+                      feature_names=state["feature_names_in_"], scaler=state["scaler"],
+                      table=state["table"])
 
     def __repr__(self):
         scaled = "" if self.scaler is None else ", scaled"
         return f"<Predictor, {self.task}{scaled}: {self.net!r}>"
 
     @property
+    def net(self):
+        """The `MLP`."""
+        return self._net
+
+    @property
+    def task(self):
+        """What `predict` returns."""
+        return self._task
+
+    @property
+    def classes_(self):
+        """Labels in the order of the outputs, or None."""
+        return self._classes
+
+    @property
+    def feature_names_in_(self):
+        """Names of the inputs, or None."""
+        return self._feature_names
+
+    @property
+    def scaler(self):
+        """The `Scaler` before the network, or None."""
+        return self._scaler
+
+    @property
+    def table(self):
+        """The `TableEncoder` before the scaler, or None."""
+        return self._table
+
+    @property
     def n_features_in_(self):
         """Number of inputs."""
-        return self.net.sizes[0]
+        return self._net.sizes[0]
 
     def predict(self, X, out=None):
         """Return labels or values, by ``task``.
@@ -127,15 +179,17 @@ class Predictor:
         output = self._outputs(X)
         if out is not None:
             validation.check_out(out, (len(output), 2), output.dtype)
+            if np.may_share_memory(out, self._net.parameters):
+                raise ValueError("out lies in the network's parameters, must be memory of its own")
         return decision.class_probabilities(output, out)
 
     def _outputs(self, X, out=None):
-        net, scaler = self.net, self.scaler
+        net, scaler = self._net, self._scaler
         ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
         if not (ready and all_finite(X)):
             X = self._checked(X)
         if scaler is not None:
-            X = scaler.apply(X, net.dtype)
+            X = scaler._scaled(X, net.dtype)
             if not all_finite(X):
                 validation.check_finite("scaled X", X, net.dtype)
         return net.predict(X, out)

@@ -1,8 +1,11 @@
 """`Scaler`: what comes before the network, each input by itself."""
 
+import math
+
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core._arrays import is_ready
 from fastnn.prediction._forward import scale_rows
 
 __all__ = ["Scaler"]
@@ -16,27 +19,117 @@ class Scaler:
     mean, scale : array-like (n_in,)
         Finite; no scale is 0.
     limits : (low, high) or None, default=None
-        Of the scaled values, for all inputs alike.
+        Of the scaled values, for all inputs alike; None or infinity on one side: no limit there.
+
+    Notes
+    -----
+    All three can be set later, too, for the same number of inputs. ``mean`` and ``scale`` are
+    read-only arrays.
     """
 
     def __init__(self, mean, scale, limits=None):
-        self.mean = np.array(mean, np.float64, ndmin=1)
-        self.scale = np.array(scale, np.float64, ndmin=1)
-        if self.mean.ndim != 1 or self.mean.shape != self.scale.shape:
-            raise ValueError(f"mean has shape {self.mean.shape}, scale {self.scale.shape}; both "
-                             "must be (n_in,)")
-        validation.check_finite("mean", self.mean, np.float64)
-        validation.check_finite("scale", self.scale, np.float64)
-        if not self.scale.all():
-            raise ValueError(f"scale[{int(np.argmin(np.abs(self.scale)))}] is 0")
-        self.limits = None if limits is None else tuple(map(float, limits))
-        if limits is not None and not (len(self.limits) == 2 and self.limits[0] <= self.limits[1]):
-            raise ValueError(f"limits={limits} must be (low, high)")
+        mean, scale = _vector("mean", mean), _vector("scale", scale)
+        if mean.shape != scale.shape:
+            raise ValueError(f"mean has shape {mean.shape}, scale {scale.shape}; both must be "
+                             "(n_in,)")
+        self._mean, self._scale = mean, _checked_scale(scale)
+        self.limits = limits
 
     def __repr__(self):
         limits = "" if self.limits is None else f", limits={self.limits}"
         return f"<Scaler of {len(self.mean)} inputs{limits}>"
 
+    def __getstate__(self):
+        return {"mean": self.mean, "scale": self.scale, "limits": self.limits}
+
+    def __setstate__(self, state):
+        if state.keys() != {"mean", "scale", "limits"}:
+            raise ValueError(f"the state of a Scaler holds {sorted(map(str, state))}")
+        self.__init__(**state)
+
+    @property
+    def mean(self):
+        """What is subtracted, float64 (n_in,)."""
+        return self._mean
+
+    @mean.setter
+    def mean(self, value):
+        self._mean = self._as_wide("mean", _vector("mean", value))
+
+    @property
+    def scale(self):
+        """What is divided by, float64 (n_in,)."""
+        return self._scale
+
+    @scale.setter
+    def scale(self, value):
+        self._scale = self._as_wide("scale", _checked_scale(_vector("scale", value)))
+
+    @property
+    def limits(self):
+        """(low, high), infinite where there is no limit on that side; or None."""
+        return self._limits
+
+    @limits.setter
+    def limits(self, value):
+        self._limits = None if value is None else _checked_limits(value)
+
+    def _as_wide(self, name, vector):
+        if vector.shape != self._mean.shape:
+            raise ValueError(f"{name} has shape {vector.shape}, must be {self._mean.shape}")
+        return vector
+
     def apply(self, X, dtype):
-        """Return the scaled rows, (n_samples, n_in) of the dtype, row-major."""
-        return scale_rows(X, self.mean, self.scale, self.limits, np.dtype(dtype) == np.float64)
+        """Return the scaled rows, row-major.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Values are not checked: NaN stays NaN.
+        dtype : {"float32", "float64"}
+            Of the result.
+
+        Returns
+        -------
+        array (n_samples, n_in)
+        """
+        dtype = validation.check_dtype(dtype)
+        n_in = len(self._mean)
+        if not is_ready(X, n_in):
+            # rounded once, after it has been scaled; a float32 X stays as it is
+            wide = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
+            X = validation.check_rows("X", X, n_in, wide, finite=False)
+            X = X.toarray() if validation.is_sparse(X) else X
+        return self._scaled(X, dtype)
+
+    def _scaled(self, X, dtype):
+        """Return the same of rows as compiled loops read them."""
+        return scale_rows(X, self._mean, self._scale, self._limits, dtype == np.float64)
+
+
+def _vector(name, values):
+    """Return a read-only copy of finite numbers, as the compiled loop reads them."""
+    vector = np.array(validation.require(name, values, np.float64), ndmin=1)
+    if vector.ndim != 1:
+        raise ValueError(f"{name} has shape {vector.shape}, must be (n_in,)")
+    validation.check_finite(name, vector, np.float64)
+    vector.flags.writeable = False
+    return vector
+
+
+def _checked_scale(scale):
+    if not scale.all():
+        raise ValueError(f"scale[{int(np.argmin(np.abs(scale)))}] is 0, must be another number")
+    return scale
+
+
+def _checked_limits(limits):
+    try:
+        low, high = limits
+    except (TypeError, ValueError):
+        raise ValueError(f"limits={limits!r} must be (low, high)") from None
+    low = -math.inf if low is None else validation.check_real("limits[0]", low)
+    high = math.inf if high is None else validation.check_real("limits[1]", high)
+    if not low <= high or low == math.inf or high == -math.inf:
+        raise ValueError(f"limits={limits!r} must be (low, high)")
+    return low, high

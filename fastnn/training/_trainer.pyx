@@ -38,6 +38,7 @@ from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, team_size
 from fastnn.network.parameters import ParameterLayout
+from fastnn.training.optimizers import check_optimizer
 from fastnn.training.plan import plan_training
 
 cnp.import_array()
@@ -293,10 +294,17 @@ cdef class Trainer:
         self.optimizer_state = ()
         if optimizer is None:
             return
+        check_optimizer(optimizer)
+        values = tuple(optimizer.hyperparameters)  # asked once: it is foreign code
+        cdef Py_ssize_t i, count = len(values)
+        if count > FNN_N_COEFFICIENTS:
+            raise ValueError(f"{type(optimizer).__name__}.hyperparameters has {count} entries, "
+                             f"must have at most {FNN_N_COEFFICIENTS}")
         self.job.optimizer = _kernels.optimizer_index(optimizer.name)
-        self.job.hyperparameters = <double*>self.allocate(FNN_N_COEFFICIENTS, np.float64)
-        for i, value in enumerate(optimizer.hyperparameters):
-            self.job.hyperparameters[i] = value
+        hyperparameters = <double*>self.allocate(FNN_N_COEFFICIENTS, np.float64)
+        for i in range(count):
+            hyperparameters[i] = float(values[i])
+        self.job.hyperparameters = hyperparameters
         n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
         states = []
         for _ in range(n_state):
@@ -319,7 +327,11 @@ cdef class Trainer:
         self.job.step = step
 
     def set_data(self, X, y, sample_weight=None):
-        """Take the rows to work on; no copy is made, so they must stay unchanged meanwhile.
+        """Take the rows to work on; no copy is made.
+
+        Values may change meanwhile, and change the result. Labels and what says where the values
+        of a CSR matrix belong must not: they are followed unchecked. `validation.check_rows` and
+        `check_targets` give copies of them that nobody else has.
 
         Parameters
         ----------
@@ -337,13 +349,15 @@ cdef class Trainer:
             job.x = self.borrow("X", X)
         else:
             job.x = self.borrow("X", np.ascontiguousarray(X.data))
-            start = np.ascontiguousarray(X.indptr, np.int64)
-            column = np.ascontiguousarray(X.indices, np.int32)
-            self.expect(start, "X.indptr", (n_samples + 1,), np.dtype(np.int64))
+            start, column = X.indptr, X.indices
+            self.expect(start, "X.indptr", (n_samples + 1,), start.dtype)
+            # as they are: a cast of 64 bits to 32 would wrap
             self.expect_range(column, "X.indices", job.n_in)
             self.expect_range(start, "X.indptr", min(len(column), len(X.data)) + 1)
-            job.csr_start = <const int64_t*>self.borrow("start", start)
-            job.csr_column = <const int32_t*>self.borrow("column", column)
+            job.csr_start = <const int64_t*>self.borrow(
+                "start", np.ascontiguousarray(start, np.int64))
+            job.csr_column = <const int32_t*>self.borrow(
+                "column", np.ascontiguousarray(column, np.int32))
         job.y = NULL
         job.labels = NULL
         if y.ndim == 1:

@@ -78,14 +78,17 @@ class Checkpoint:
         Flat vectors of the optimizer.
     epochs : int
         Of the fit: a file of more is another one's, and is not read.
+    squares : sequence of int
+        Which of them are sums of squares.
     """
 
-    def __init__(self, path, seconds, fit, layout, n_states, epochs):
+    def __init__(self, path, seconds, fit, layout, n_states, epochs, squares):
         self.path = container.check_place(os.path.realpath(path))
         _try_folder(self.path)
         self.seconds, self.epochs = seconds, epochs
         self.fit = json.loads(container.canonical(fit))
-        self.layout, self.n_states, self.needs = layout, n_states, layout.spec.needs
+        self.layout, self.needs = layout, layout.spec.needs
+        self.n_states, self.squares = n_states, squares
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
         self.written = time.monotonic()
 
@@ -106,12 +109,28 @@ class Checkpoint:
         if not self.path.exists():
             return None
         arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
+        try:
+            self._check_numbers(arrays)
+        except ValueError as error:
+            raise container.ModelFormatError(
+                f"{os.fspath(self.path)!r} cannot be gone on with: {error}") from None
         for name in self.losses:
             setattr(history, name, arrays[name].tolist())
         # copies: a mapped file cannot be replaced everywhere
         return Progress(**settings["progress"], parameters=np.array(arrays["parameters"]),
                         states=tuple(np.array(arrays[f"optimizer.{i}"])
                                      for i in range(self.n_states)))
+
+    def _check_numbers(self, arrays):
+        """Raise where numbers cannot be those of a fit; a sum of squares may be infinite."""
+        validation.check_finite("parameters", arrays["parameters"], self.layout.dtype)
+        for i in range(self.n_states):
+            name = f"optimizer.{i}"
+            if np.isnan(arrays[name]).any():
+                raise ValueError(f"{name} contains NaN")
+            if i in self.squares and (arrays[name] < 0).any():
+                raise ValueError(f"{name} holds sums of squares, the least is "
+                                 f"{arrays[name].min():g}")
 
     def _expected(self, settings):
         """Return the arrays of a checkpoint with these settings."""

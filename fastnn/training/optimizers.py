@@ -8,13 +8,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from fastnn.core.validation import check_flag, check_real
+from fastnn.core import _kernels
+from fastnn.core.validation import check_flag, check_name, check_real
 
 
 def _check(optimizer, name, rule, valid):
     value = check_real(name, getattr(optimizer, name))
     if not (math.isfinite(value) and valid(value)):
         raise ValueError(f"{name}={value} must be finite and {rule}")
+
+
+def check_optimizer(optimizer):
+    """Return an optimizer whose update there is; what it says in ``hyperparameters`` is checked
+    where it is read."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam()")
+    check_name(f"{type(optimizer).__name__}.name", getattr(optimizer, "name", None),
+               tuple(_kernels.OPTIMIZERS))
+    return optimizer
 
 
 _RULES = {
@@ -29,9 +40,14 @@ _RULES = {
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Base of all optimizers: checks the values that a subclass declares as fields."""
+    """Base of all optimizers: checks the values that a subclass declares as fields.
+
+    ``squares`` says which of the optimizer's state vectors are sums of squares: those are never
+    negative.
+    """
 
     name: ClassVar[str]
+    squares: ClassVar[tuple[int, ...]] = ()
     learning_rate: float | Callable[[int], float] = 1e-3
 
     def __post_init__(self):
@@ -113,6 +129,7 @@ class Adam(Optimizer):
     """
 
     name: ClassVar[str] = "adam"
+    squares: ClassVar[tuple[int, ...]] = (1,)
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -139,6 +156,7 @@ class AdamW(Optimizer):
     """
 
     name: ClassVar[str] = "adamw"
+    squares: ClassVar[tuple[int, ...]] = (1,)
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -164,6 +182,7 @@ class RMSprop(Optimizer):
     """
 
     name: ClassVar[str] = "rmsprop"
+    squares: ClassVar[tuple[int, ...]] = (0,)
     rho: float = 0.9
     eps: float = 1e-8
 
@@ -184,6 +203,7 @@ class Adagrad(Optimizer):
     """
 
     name: ClassVar[str] = "adagrad"
+    squares: ClassVar[tuple[int, ...]] = (0,)
     learning_rate: float | Callable[[int], float] = 0.01
     eps: float = 1e-10
 

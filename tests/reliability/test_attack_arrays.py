@@ -1,0 +1,197 @@
+"""What a fit borrows, and sparse matrices that lie: an error or the values of before, never foreign
+memory. The same checks in training and in prediction."""
+
+import threading
+
+import numpy as np
+import pytest
+from each import each
+
+import fastnn
+
+sp = pytest.importorskip("scipy.sparse")
+ROWS, COLUMNS = 40, 20
+RNG = np.random.default_rng(0)
+LABELS = RNG.integers(0, 3, ROWS).astype(np.int32)
+
+
+def matrix(format="csr", kind=sp.csr_matrix):
+    return kind(sp.random(ROWS, COLUMNS, 0.3, "csr", dtype="f", random_state=0)).asformat(format)
+
+
+def network(**settings):
+    return fastnn.MLP((COLUMNS, 8, 3), output="softmax", random_state=0, n_threads=2, **settings)
+
+
+# ---- changed meanwhile ----
+
+def change(X, y, value):
+    y[:] = value
+    if sp.issparse(X):
+        X.indices[:] = value
+        X.indptr[1:] = value
+
+
+@each("value", [1000, 3, -1, 10**9, -2**31])
+@each("format", ["csr", "csc", "dense"])
+def test_labels_and_indices_changed_by_a_callback(format, value):
+    """They are those of the beginning."""
+    nets = [network(), network()]
+    X, y = matrix("csr" if format == "dense" else format), LABELS.copy()
+    X = X.toarray() if format == "dense" else X
+    for net, callback in zip(nets, (None, lambda *_: change(X, y, value)), strict=True):
+        net.fit(X, y, epochs=4, batch_size=7, callback=callback, validation_data=(X, y))
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
+
+
+def test_labels_and_indices_changed_by_another_thread():
+    X, y, stop = matrix(), LABELS.copy(), threading.Event()
+    wanted = network()
+    wanted.fit(matrix(), LABELS, epochs=200)
+    original = X.indices.copy(), X.indptr.copy(), y.copy()
+
+    def disturb():
+        while not stop.is_set():
+            change(X, y, int(RNG.integers(-2**31, 2**31)))
+            X.indices[:], X.indptr[:], y[:] = original
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(10):
+            net = network()
+            try:
+                net.fit(X, y, epochs=200)
+                net.predict(X)
+            except ValueError:
+                continue  # they were wrong when they were looked at
+            assert np.isfinite(net.parameters).all()
+    finally:
+        stop.set()
+        thread.join()
+    net = network()
+    net.fit(X, y, epochs=200)
+    assert net.parameters.tobytes() == wanted.parameters.tobytes()
+
+
+# ---- sparse matrices that lie ----
+
+def put(name, at, value):
+    def spoil(X):
+        array = getattr(X, name).copy()
+        array[at] = value
+        setattr(X, name, array)
+    return spoil
+
+
+def replace(name, function):
+    return lambda X: setattr(X, name, function(getattr(X, name)))
+
+
+def falling(starts):
+    starts = starts.copy()
+    starts[1:-1] = starts[-1:0:-1][1:]
+    return starts
+
+
+COMPRESSED = {
+    "one beyond": put("indices", 3, 64), "negative": put("indices", 3, -1),
+    "far beyond": put("indices", 3, 2**30),
+    "64 bits": lambda X: (replace("indices", lambda a: a.astype(np.int64))(X),
+                          put("indices", 3, 2**33 + 2)(X)),
+    "unsigned": lambda X: (replace("indices", lambda a: a.astype(np.uint64))(X),
+                           put("indices", 3, 2**64 - 1)(X)),
+    "floats": replace("indices", lambda a: a.astype(float)),
+    "falls": replace("indptr", falling), "all fall": replace("indptr", lambda a: a[::-1]),
+    "does not begin at 0": put("indptr", 0, 1), "begins below 0": put("indptr", 0, -1),
+    "ends behind": put("indptr", -1, 10**6), "starts of 64 bits": lambda X: (
+        replace("indptr", lambda a: a.astype(np.int64))(X), put("indptr", -1, 2**33)(X)),
+    "too few starts": replace("indptr", lambda a: a[:-1]),
+    "too many starts": replace("indptr", lambda a: np.append(a, a[-1])),
+    "no starts": replace("indptr", lambda a: a[:0]),
+    "two-dimensional data": replace("data", lambda a: a.reshape(-1, 1)),
+    "two-dimensional indices": replace("indices", lambda a: a.reshape(1, -1)),
+    "less data": replace("data", lambda a: a[:-5]), "no data": replace("data", lambda a: a[:0]),
+    "less indices": replace("indices", lambda a: a[:-5]),
+    "a list": replace("indices", lambda a: a.tolist()),
+}
+COORDINATES = {
+    "row beyond": put("row", 3, 64), "column beyond": put("col", 3, 64),
+    "negative row": put("row", 3, -1), "negative column": put("col", 3, -2**31),
+    "far": put("col", 3, 2**30), "less rows": replace("row", lambda a: a[:-5]),
+    "less data": replace("data", lambda a: a[:-5]),
+    "two-dimensional data": replace("data", lambda a: a.reshape(1, -1)),
+}
+LIES = [*(("csr", name) for name in COMPRESSED), *(("csc", name) for name in COMPRESSED),
+        *(("coo", name) for name in COORDINATES)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@each("format, name", LIES)
+def test_the_same_refusal_everywhere(format, name):
+    X = matrix(format)
+    (COORDINATES if format == "coo" else COMPRESSED)[name](X)
+    net = network()
+    scaler = fastnn.Scaler(np.zeros(COLUMNS), np.ones(COLUMNS))
+    good = fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(matrix(), LABELS)
+    calls = {
+        "fit": lambda: net.fit(X, LABELS, epochs=1), "predict": lambda: net.predict(X),
+        "loss": lambda: net.loss(X, LABELS), "grad": lambda: net.loss_and_grad(X, LABELS),
+        "deltas": lambda: net.deltas(X, LABELS), "activations_of": lambda: net.activations_of(X),
+        "validation": lambda: net.fit(matrix(), LABELS, validation_data=(X, LABELS), epochs=1),
+        "Scaler": lambda: scaler.apply(X, "float32"),
+        "Predictor": lambda: fastnn.Predictor(net).predict(X),
+        "scaled": lambda: fastnn.Predictor(net, scaler=scaler).predict(X),
+        "estimator": lambda: fastnn.MLPClassifier((4,), max_iter=2).fit(X, LABELS),
+        "lbfgs": lambda: fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=2).fit(X, LABELS),
+        "its predict": lambda: good.predict(X), "its proba": lambda: good.predict_proba(X),
+        "partial": lambda: fastnn.MLPClassifier((4,)).partial_fit(X, LABELS, classes=[0, 1, 2]),
+        "regressor": lambda: fastnn.MLPRegressor(max_iter=2).fit(X, LABELS),
+    }
+    for call, run in calls.items():
+        with pytest.raises(ValueError, match="X"):
+            run()
+            print(f"{call} took it")
+
+
+@each("format", ["csr", "csc", "coo", "bsr", "dia", "dok", "lil"])
+@each("kind", [sp.csr_matrix, sp.csr_array])
+def test_every_format(format, kind):
+    X, dense = matrix(format, kind), matrix().toarray()
+    nets = [network(), network()]
+    losses = [net.fit(rows, LABELS, epochs=2).loss for net, rows in zip(nets, (X, dense),
+                                                                        strict=True)]
+    assert losses[0] == losses[1]
+    assert nets[0].predict(X).tobytes() == nets[1].predict(dense).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_slack_and_duplicates_are_legal():
+    X, dense = matrix(), matrix().toarray()
+    X.data = np.append(X.data, np.full(9, np.nan, "f"))
+    X.indices = np.append(X.indices, np.full(9, -5, np.int32))
+    double = sp.csr_matrix((np.repeat(matrix().data / 2, 2), np.repeat(matrix().indices, 2),
+                            matrix().indptr * 2), matrix().shape)
+    unsorted = matrix()
+    for row in range(ROWS):
+        place = slice(*unsorted.indptr[row:row + 2])
+        unsorted.indices[place] = unsorted.indices[place][::-1]
+        unsorted.data[place] = unsorted.data[place][::-1]
+    for given in (X, double, unsorted):
+        nets = [network(), network()]
+        losses = [net.fit(rows, LABELS, epochs=2).loss for net, rows in zip(nets, (given, dense),
+                                                                            strict=True)]
+        assert losses[0] == losses[1]
+        assert nets[0].predict(given).tobytes() == nets[1].predict(dense).tobytes()
+        models = [fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(rows, LABELS)
+                  for rows in (given, dense)]
+        assert models[0].coefs_[0].tobytes() == models[1].coefs_[0].tobytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sparse_labels_that_lie():
+    y = sp.csr_matrix(np.eye(3)[LABELS])
+    fastnn.MLPClassifier((4,), max_iter=2).fit(matrix(), y)
+    y.indices = np.where(np.arange(len(y.indices)) == 3, 2**30, y.indices).astype(np.int32)
+    with pytest.raises(ValueError, match="y"):
+        fastnn.MLPClassifier((4,), max_iter=2).fit(matrix(), y)
