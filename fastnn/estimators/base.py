@@ -155,6 +155,8 @@ class BaseMLP(BaseEstimator):
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
                       stop_by_loss=False):
+        if one_epoch:
+            self._check_settings()
         if one_epoch and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
@@ -207,13 +209,22 @@ class BaseMLP(BaseEstimator):
         self._publish(network)
         return self
 
+    def _check_settings(self):
+        """Check the parameters, unless they are those of the last call: scikit-learn looks at them
+        before the first `partial_fit` alone, and takes as long as a small epoch."""
+        values = [getattr(self, name) for name in self._parameter_constraints]
+        before = vars(self).get("_checked_settings", ())
+        if len(before) != len(values) or not all(map(operator.is_, before, values)):
+            self._validate_params()
+            self._checked_settings = values
+
     def _training_dtype(self, fresh):
         """Return the dtype, or the choice of dtypes, that X is converted to for training."""
         if self.dtype is not None:
             return np.dtype(self.dtype)
         if fresh:
             return np.float64, np.float32
-        return np.result_type(np.asarray(self.coefs_[0]), np.float32)
+        return np.result_type(_numbers("coefs_", self.coefs_, 2)[0], np.float32)
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
@@ -287,6 +298,8 @@ class BaseMLP(BaseEstimator):
         )
 
     def _trainer(self, network, **settings):
+        if self.out_activation_ not in LOSSES:
+            raise ValueError(f"out_activation_={self.out_activation_!r} must be that of the fit")
         return Trainer(
             network.spec,
             LOSSES[self.out_activation_],
@@ -329,6 +342,8 @@ class BaseMLP(BaseEstimator):
             if place is None:
                 raise
             raise ValueError(f"{error}\nThe first such value is in {place}.") from None
+        except OverflowError as error:  # integers of hundreds of digits
+            raise ValueError(f"X or y holds a number beyond float64: {error}") from None
         if not y:
             return _aligned(checked)
         X, y = checked
@@ -416,7 +431,7 @@ class BaseMLP(BaseEstimator):
         network = self._current_network()
         # scikit-learn's checks take longer than a small network
         if (
-            is_ready(X, self.n_features_in_)
+            is_ready(X, network.sizes[0])
             and X.dtype == network.dtype
             and len(X) > 0
             and "feature_names_in_" not in vars(self)
@@ -474,12 +489,13 @@ class BaseMLP(BaseEstimator):
         return SimpleNamespace(**self._optimizer_state)
 
     def __getstate__(self):
-        return {name: value for name, value in super().__getstate__().items() if name != "_network"}
+        return {name: value for name, value in super().__getstate__().items()
+                if name not in ("_network", "_checked_settings")}
 
     def __setstate__(self, state):
         for name in state:
-            if not isinstance(name, str) or name == "_network" or callable(
-                    getattr(type(self), name, None)):
+            if not isinstance(name, str) or callable(getattr(type(self), name, None)) or (
+                    name in ("_network", "_checked_settings")):
                 raise ValueError(f"the state of {type(self).__name__} must not hold {name!r}")
         super().__setstate__(state)
         for name in ("coefs_", "intercepts_"):  # their memory may be a file, mapped read-only

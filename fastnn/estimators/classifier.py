@@ -112,7 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if not model._is_multilabel():
             try:
                 return model.classes_[codes]
-            except (IndexError, TypeError):
+            except (IndexError, KeyError, TypeError):
                 raise ValueError(f"classes_={model.classes_!r} must be those of the fit") from None
         return sp.csr_matrix(codes) if model._sparse_labels else codes
 

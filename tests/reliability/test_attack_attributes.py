@@ -245,6 +245,20 @@ def test_what_is_set_on_an_estimator():
     assert model.predict(X).tolist() == wanted.tolist()
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_settings_between_two_calls_of_partial_fit():
+    """A batch of no rows was a division by zero."""
+    y = np.arange(12) % 3
+    model = fastnn.MLPClassifier((4,), random_state=0).partial_fit(X, y, classes=[0, 1, 2])
+    for name, value in (("batch_size", 0), ("batch_size", False), ("alpha", -1), ("beta_1", 2)):
+        before = getattr(model, name)
+        setattr(model, name, value)
+        with pytest.raises(ValueError, match=name):
+            model.partial_fit(X, y)
+        setattr(model, name, before)
+    model.partial_fit(X, y)
+
+
 # ---- arguments ----
 
 def test_out_must_not_be_the_parameters():
