@@ -342,8 +342,6 @@ class BaseMLP(BaseEstimator):
             if place is None:
                 raise
             raise ValueError(f"{error}\nThe first such value is in {place}.") from None
-        except OverflowError as error:  # integers of hundreds of digits
-            raise ValueError(f"X or y holds a number beyond float64: {error}") from None
         if not y:
             return _aligned(checked)
         X, y = checked
