@@ -8,10 +8,11 @@ missing and, in a compiled module, functions that have no address yet.
 import signal
 import threading
 from importlib import import_module
+from types import ModuleType
 
 from fastnn.core._signals import Guarded
 
-_complete = {}
+_complete: dict[str, ModuleType] = {}
 
 
 class _Held:
