@@ -122,7 +122,7 @@ def read(chain, model, output):
     try:
         import onnx
     except ImportError:
-        raise ImportError('from_onnx needs onnx: pip install "fastnn[onnx]"') from None
+        raise ImportError('from_onnx needs onnx: pip install "fastnn-mlp[onnx]"') from None
     if isinstance(model, (str, os.PathLike)):
         model = _from_file(onnx, os.fspath(model))
     if not isinstance(model, onnx.ModelProto):
