@@ -36,6 +36,10 @@ NAMES = re.compile(  # from the beginning of a line or behind ; or :
 MODULES = re.compile(r"(?:^|[;:])[ \t]*c?import[ \t]+([^;\n(]*)", re.MULTILINE)
 
 
+# functions that import what their argument names; the last one is of core/imports.py
+BY_NAME = ("import_module", "__import__", "imported")
+
+
 def module_of(path, root=ROOT):
     """Return the name of the module that a file belongs to; a .pxd has that of its .pyx."""
     parts = [root.name, *path.relative_to(root).with_suffix("").parts]
@@ -62,7 +66,7 @@ def python_imports(text):
         elif isinstance(node, ast.Call) and node.args:
             name = getattr(node.func, "id", getattr(node.func, "attr", None))
             given = node.args[0]
-            if name in ("import_module", "__import__") and isinstance(given, ast.Constant):
+            if name in BY_NAME and isinstance(given, ast.Constant):
                 yield given.value, None
 
 
@@ -212,9 +216,10 @@ def test_reader_sees_the_imports_of_functions_and_relative_ones(tmp_path):
     path = tmp_path / "module.py"
     path.write_text("def f():\n    from fastnn import MLP, config\n    from . import plan\n"
                     "    import fastnn.core.memory as m, os\n    from ..files.plain import x\n"
-                    "    import_module('fastnn.export')\n", encoding="utf-8")
+                    "    import_module('fastnn.export')\n"
+                    "    imported('fastnn.cli').run\n", encoding="utf-8")
     known = {"fastnn.mlp", "fastnn.config", "fastnn.training.plan", "fastnn.core.memory",
-             "fastnn.files.plain", "fastnn.export"}
+             "fastnn.files.plain", "fastnn.export", "fastnn.cli"}
     assert targets("fastnn.training.module", path, {"MLP": "mlp"}, known) == known
     assert absolute(".plan", "fastnn.training", is_package=True) == "fastnn.training.plan"
     assert absolute("..core", "fastnn.training.module", is_package=False) == "fastnn.core"
@@ -224,7 +229,8 @@ def test_reader_agrees_with_python_on_python(arrows):
     """What the lines of a .py say is what its syntax tree says."""
     for path in ROOT.rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        text = text.replace("import_module(\"", "by_name(\"")  # which has no lines of its own
+        # which have no lines of their own
+        text = re.sub(r'\b(import_module|imported)\("', 'by_name("', text)
         by_tree = {(module, *(names or ())) for module, names in python_imports(text)}
         by_lines = {(module, *(names or ())) for module, names in cython_imports(text)}
         assert by_lines == by_tree, path
