@@ -15,6 +15,7 @@ import math
 import os
 import stat
 from contextlib import contextmanager
+from functools import partial
 from operator import itemgetter
 
 import numpy as np
@@ -34,6 +35,9 @@ MAX_HEADER_BYTES = 1 << 21
 SMALL_HEADER_BYTES = 1 << 19
 MAX_GROUPS, MAX_VALUES = 1 << 16, 1 << 17
 MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
+# Opens a file that its owner alone may read. Not a function of ours: between its last call and its
+# return a signal handler may raise, and the file would stay open.
+PRIVATE = partial(os.open, mode=0o600)
 SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
 DTYPES = {"float32": "F32", "float64": "F64"}
 ODD_FILES = ((stat.S_ISDIR, "a folder"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
@@ -215,7 +219,7 @@ def replacing(path):
     path = Path(os.path.realpath(path))
     temporary = temporary_beside(path)
     try:
-        with open(temporary, "xb", opener=_private if _mode_of(path) is not None else None) as file:
+        with open(temporary, "xb", opener=PRIVATE if _mode_of(path) is not None else None) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -228,11 +232,6 @@ def replacing(path):
         raise
     if os.name == "posix":
         sync_folder(path.parent)
-
-
-def _private(name, flags):
-    """Open a file that its owner alone may read: it is to replace one that may be private."""
-    return os.open(name, flags, 0o600)
 
 
 def read(path, expected, max_bytes=MAX_BYTES, what="model"):

@@ -5,13 +5,13 @@ import json
 import re
 import subprocess
 import sys
-import time
 import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timing import seconds
 
 import fastnn
 from fastnn.tables.encoder import TableEncoder, TableError
@@ -269,14 +269,7 @@ def test_the_longest_settings_are_loaded_or_refused_at_once(columns, message):
         else:
             assert message is None and len(table.feature_names) == table.n_inputs
 
-    best = np.inf
-    for _ in range(10):
-        started = time.process_time()  # others may have the processor
-        load()
-        best = min(best, time.process_time() - started)
-        if best < 0.1:  # as on a machine that is not busy
-            break
-    assert best < 0.3
+    assert seconds(load, enough=0.3) < 0.3
     tracemalloc.start()
     try:
         load()
