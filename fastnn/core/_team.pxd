@@ -7,6 +7,7 @@ cdef extern from "team.h" nogil:
         int64_t open
     enum:
         FNN_MAX_TASKS
+        FNN_SPINS
     int FNN_HAS_OPENMP
     int64_t FNN_LOAD(int64_t*)
     void FNN_STORE(int64_t*, int64_t)
@@ -20,6 +21,7 @@ cdef extern from "team.h" nogil:
     void fnn_close(fnn_phases*)
     bint fnn_claim(fnn_phases*, int task, int64_t open)
     bint fnn_finish(fnn_phases*, int64_t open)
+    void fnn_wait_a_little(int spin)
     int64_t fnn_await(fnn_phases*, int64_t seen)
     void fnn_leave(fnn_phases*)
     uint64_t fnn_float_mode()

@@ -202,8 +202,12 @@ _waiting: set[object] = set()
 _room: queue.SimpleQueue[None] = queue.SimpleQueue()  # a word to each who waits
 
 
+_reserved = 0  # callers at a time for which BLAS has its buffers
+
+
 def blas_callers(threads):
-    """Return a context that waits until so many more threads may call BLAS.
+    """Return a context that waits until so many more threads may call BLAS, which then has memory
+    for them.
 
     OpenBLAS gives each caller at a time a buffer, and has room for a number of them that is fixed
     when it is built: 300 callers took 430 MiB and a warning; it ends the process beyond some more.
@@ -222,12 +226,64 @@ def _begin_call(caller, threads):
             if held + threads <= MAX_BLAS_CALLERS or me in dict(_calling.values()):
                 _calling[caller] = me, threads
                 _waiting.discard(caller)
+                if held + threads > _reserved:
+                    _reserve_buffers(held + threads)
                 return
             _waiting.add(caller)
         try:
             _room.get(timeout=1)
         except queue.Empty:
             pass
+
+
+def _reserve_buffers(callers):
+    """Let OpenBLAS take its buffers now, for so many callers; it keeps them.
+
+    In a product that finds no memory it asks for ever, deaf to signals, while the team waits for
+    its thread. So each buffer is tried for here, where MemoryError can be raised.
+    """
+    global _reserved
+    take, give, size = _buffers_of_blas()
+    taken = []
+    try:
+        for _ in range(callers if take is not None else 0):
+            _try_to_map(size, callers)
+            taken.append(take(0))
+    finally:
+        for buffer in taken:
+            give(buffer)
+    _reserved = max(_reserved, callers)
+
+
+def _try_to_map(size, callers):
+    mmap = imported("mmap")
+    try:
+        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except OSError:
+        raise MemoryError(
+            f"no memory for BLAS, which takes {size >> 20} MiB of address space for each of "
+            f"{callers} threads; fewer n_threads, or gemm='native', need less") from None
+
+
+@functools.cache
+def _buffers_of_blas():
+    """Return OpenBLAS's functions that take and give back a buffer, and how many bytes of the
+    address space one needs (with a little more); Nones where there are no such functions: another
+    BLAS, or Windows."""
+    ctypes, mmap, platform = imported("ctypes"), imported("mmap"), imported("platform")
+    paths = [blas.filepath for blas in _scipy_blas().lib_controllers
+             if blas.internal_api == "openblas"]
+    if not hasattr(mmap, "MAP_ANONYMOUS") or not paths:
+        return None, None, None
+    library = ctypes.PyDLL(paths[0])  # it keeps the GIL: nobody forks while BLAS has its lock
+    try:
+        take, give = library.blas_memory_alloc, library.blas_memory_free
+    except AttributeError:
+        return None, None, None
+    take.argtypes, take.restype = [ctypes.c_int], ctypes.c_void_p
+    give.argtypes, give.restype = [ctypes.c_void_p], None
+    on_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return take, give, (33 if on_x86 else 129) << 20
 
 
 def _end_call(caller):
@@ -248,6 +304,7 @@ def _scipy_blas():
     """Return the controller of the BLAS that SciPy uses; finding it takes about a millisecond."""
     from pathlib import Path
 
+    imported("scipy.linalg.cython_blas")  # before, NumPy's would be all that there is
     blas = imported("threadpoolctl").ThreadpoolController().select(user_api="blas")
     paths = [info["filepath"] for info in blas.info()]
     own = [path for path in paths if {"scipy.libs", "scipy"} & set(Path(path).parts)]

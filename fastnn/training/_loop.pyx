@@ -18,6 +18,8 @@ from fastnn.core._kernels cimport add_parts, real, step_coefficients, update_wei
 from fastnn.core._signals cimport is_stopped, look
 from fastnn.core._team cimport (
     FNN_HAS_OPENMP,
+    FNN_LOAD,
+    FNN_SPINS,
     fnn_await,
     fnn_claim,
     fnn_close,
@@ -30,6 +32,7 @@ from fastnn.core._team cimport (
     fnn_tasks,
     fnn_team_rank,
     fnn_team_size,
+    fnn_wait_a_little,
 )
 from fastnn.training._feature_major cimport run_shard_feature_major
 from fastnn.training._job cimport (
@@ -189,6 +192,21 @@ cdef void end_phase(Job* job) noexcept nogil:
         end_batch(job)
 
 
+cdef int64_t wait_and_look(Job* job, int64_t seen) noexcept nogil:
+    """Waits as `fnn_await` does, and looks for signals once the wait is a long one: another thread
+    may have a task in hand for as long as its matrix product takes."""
+    cdef int spin = 0
+    cdef int64_t open = FNN_LOAD(&job.phases.open)
+    while open == seen:
+        fnn_wait_a_little(spin)
+        if spin < FNN_SPINS:
+            spin += 1
+        else:
+            look(&job.watch)
+        open = FNN_LOAD(&job.phases.open)
+    return open
+
+
 cdef void work(Job* job, real* tag) noexcept nogil:
     """An epoch, as each thread of the team goes through it: claim tasks while there are any."""
     cdef int rank = fnn_team_rank(), team = fnn_team_size()
@@ -214,7 +232,7 @@ cdef void work(Job* job, real* tag) noexcept nogil:
         passes += 1
         if looks and passes % (2 * job.clock_steps) == 0:
             look(&job.watch)
-        open = fnn_await(&job.phases, open)
+        open = wait_and_look(job, open) if looks else fnn_await(&job.phases, open)
     fnn_leave(&job.phases)
     fnn_restore_float_mode(float_mode)
 

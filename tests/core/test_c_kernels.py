@@ -90,6 +90,7 @@ def sources_with_more_rows(folder):
     return csrc, tests
 
 
+@pytest.mark.slow
 def test_address_and_undefined_behaviour(tmp_path):
     # without optimization: compiled in a third of the time, and nothing is optimized away unseen
     csrc, tests = sources_with_more_rows(tmp_path)

@@ -175,14 +175,13 @@ print(statistics.mean(times[1]) / statistics.mean(times[0]))
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
                     reason="needs two cores to pin programs to")
-def test_a_busy_neighbour_does_not_hold_a_team_up_for_time_slices():
+def test_a_busy_neighbour_does_not_hold_a_team_up_for_time_slices(run_python):
     """Means, not medians: an epoch that waits for a time slice is to count."""
     cpus = sorted(os.sched_getaffinity(0))[:2]
     busy = subprocess.Popen([sys.executable, "-c",
                              f"import os; os.sched_setaffinity(0, [{cpus[1]}])\nwhile True: pass"])
     try:
-        run = subprocess.run([sys.executable, "-c", STEPS.format(cpus=cpus)], capture_output=True,
-                             text=True, timeout=120)
+        run = run_python(STEPS.format(cpus=cpus))
     finally:
         busy.kill()
         busy.wait()

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+from functools import partial
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_a_private_file_is_private_while_it_is_written(tmp_path, monkeypatch):
             seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
         return descriptor
 
-    monkeypatch.setattr(os, "open", noted)
+    monkeypatch.setattr(container, "PRIVATE", partial(noted, mode=0o600))
     for what, write in writers(fastnn.MLP((3, 2), random_state=0)):
         before = os.umask(0o027)
         try:

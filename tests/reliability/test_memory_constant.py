@@ -137,8 +137,9 @@ def state():
 
 
 @pytest.mark.parametrize("what, count, warm", [
-    ("rows", 10**6, 10**4), ("teams", 300, 50), ("refit", 10**4, 500), ("errors", 10**4, 500),
-    ("fresh", 3000, 500), ("blas", 3000, 500),
+    ("rows", 10**6, 10**4), ("teams", 300, 50), ("refit", 3000, 500), ("errors", 10**4, 500),
+    ("fresh", 1500, 500), ("blas", 1500, 500),
+    pytest.param("refit", 10**4, 500, marks=pytest.mark.slow),
     pytest.param("rows", 10**7, 10**4, marks=pytest.mark.slow),
     pytest.param("teams", 10**4, 100, marks=pytest.mark.slow),
     pytest.param("fresh", 10**4, 500, marks=pytest.mark.slow),

@@ -201,7 +201,7 @@ JUNK = st.recursive(
                                                                 max_size=3), max_leaves=6)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(junk=JUNK, data=st.data())
 def test_wrong_settings_are_refused(junk, data):
     plain = good_settings()

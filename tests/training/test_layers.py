@@ -17,13 +17,18 @@ from fastnn.core import _kernels
 from fastnn.core.threads import single_threaded_blas
 from fastnn.training._trainer import Trainer
 
-COUNT = 40
 ROWS = 23
 # who computes the products, and rules of the planner: rows that are a line longer than they must
 # be, W in panels, X gathered
 PATHS = [("native", {}), ("native", {"packed_bytes": 4, "gathered_rows": 0}), ("blas", {})]
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5}
 H = 1e-4
+
+
+@pytest.fixture(params=[10, pytest.param(40, marks=pytest.mark.slow)])
+def count(request):
+    """How many random networks."""
+    return request.param
 OPTIMIZERS = {  # with an eps at which rounding in a gradient that ought to be 0 moves nothing
     "sgd": (fastnn.SGD(1.0), reference.SGD()),
     "adam": (fastnn.Adam(eps=1e-3), reference.Adam(eps=1e-3)),
@@ -85,10 +90,10 @@ def variant(i, X):
     return X, None if weights is None else weights.astype(X.dtype), (0.0, 0.3)[i // 2 % 2]
 
 
-def test_loss_gradient_and_error_terms_are_the_twins(dtype, paths):
+def test_loss_gradient_and_error_terms_are_the_twins(dtype, paths, count):
     """Dense and sparse X, labels and rows of targets, sample weights; L2 on W alone."""
     for gemm in paths():
-        for i, (name, spec, loss, labels) in enumerate(networks(COUNT, dtype=dtype, dropout=0.3)):
+        for i, (name, spec, loss, labels) in enumerate(networks(count, dtype=dtype, dropout=0.3)):
             X, y = data(spec, loss, labels, ROWS)
             net = network(spec, gemm)
             twin = reference.Twin.of(net)
@@ -106,10 +111,10 @@ def test_loss_gradient_and_error_terms_are_the_twins(dtype, paths):
             assert net.loss(X, y, loss=loss, sample_weight=weights, alpha=alpha) == value
 
 
-def test_gradients_are_slopes_of_the_loss(paths):
+def test_gradients_are_slopes_of_the_loss(paths, count):
     """4th-order central differences, in one parameter of each block and some others."""
     for gemm in paths():
-        for i, (name, spec, loss, labels) in enumerate(networks(COUNT, activations=SMOOTH)):
+        for i, (name, spec, loss, labels) in enumerate(networks(count, activations=SMOOTH)):
             X, y = data(spec, loss, labels, ROWS)
             X, weights, alpha = variant(i, X)
             trainer = trainer_of(spec, loss, gemm, alpha=alpha)
@@ -154,11 +159,11 @@ def run(spec, loss, labels, kind, gemm="native", i=0, n_threads=1, steps=30, row
 
 
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_thirty_steps_are_the_twins(kind, dtype, paths):
+def test_thirty_steps_are_the_twins(kind, dtype, paths, count):
     """With its masks of dropout."""
     tolerance, twins = {"float64": 1e-12, "float32": 1e-4}[dtype], {}
     for gemm in paths():
-        for i, (name, spec, loss, labels) in enumerate(networks(COUNT, dtype=dtype, dropout=0.3)):
+        for i, (name, spec, loss, labels) in enumerate(networks(count, dtype=dtype, dropout=0.3)):
             trainer, losses, train_twin = run(spec, loss, labels, kind, gemm, i)
             if name not in twins:
                 twins[name] = train_twin()
@@ -172,13 +177,13 @@ def test_thirty_steps_are_the_twins(kind, dtype, paths):
                 assert off(f"steps of {kind} {dtype}", *pair) < tolerance, name
 
 
-def test_same_bytes_for_any_number_of_threads(dtype, monkeypatch, paths):
+def test_same_bytes_for_any_number_of_threads(dtype, monkeypatch, paths, count):
     """And the twin's, whatever shard a row is in."""
     use_rules(monkeypatch.setattr, shard_rows=0, block_rows=0, min_shard_flops=0, epoch_flops=0,
               max_blocks=8)
     twins = {}
     for gemm in paths():
-        for i, (name, spec, loss, labels) in enumerate(networks(COUNT, dtype=dtype, dropout=0.3)):
+        for i, (name, spec, loss, labels) in enumerate(networks(count, dtype=dtype, dropout=0.3)):
             found = set()
             for n_threads in (1, 2, 3, 8):
                 trainer, losses, train_twin = run(spec, loss, labels, "adam", gemm, i, n_threads,
