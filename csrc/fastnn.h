@@ -21,13 +21,17 @@ enum {
 #undef FNN_ACTIVATION_ALIAS
 
 #define FNN_LOSS(name, ...) FNN_LOSS_##name,
+#define FNN_LOSS_H(name, ...) FNN_LOSS_##name,
 #define FNN_ROW_LOSS(name, ...) FNN_LOSS_##name,
 enum {
 #include "losses.def"
     FNN_N_LOSSES
 };
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
+
+enum { FNN_N_PARAMETERS = 4 }; /* of a loss, for each output */
 
 #define FNN_OPTIMIZER(name, ...) FNN_OPT_##name,
 enum {
@@ -88,12 +92,13 @@ typedef struct {
         /* p (rows, n) = softmax of each row of z (rows, n); p may be z */                         \
         void (*softmax)(ptrdiff_t rows, ptrdiff_t n, const R *z, R *p);                            \
         /* dz (rows, n) = s_r times the derivative of row r; returns the sum of s_r times          \
-         * min(value, ceiling); s (rows) are weights, all 1 when NULL */                           \
+         * min(value, ceiling); s (rows) are weights, all 1 when NULL.  Losses of whole rows with  \
+         * targets in [0, 1] take labels (rows) in 0..n-1 where y is NULL.  h (n,                  \
+         * FNN_N_PARAMETERS): parameters of each output; a loss of whole rows reads the first row  \
+         * of it; NULL for a loss without, and for cross_entropy without label smoothing. */       \
         double (*loss[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,          \
-                                     const R *s, double ceiling, R *dz);                           \
-        /* the same for labels (rows) in 0..n-1 */                                                 \
-        double (*cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z,                    \
-                                       const int32_t *labels, const R *s, double ceiling, R *dz);  \
+                                     const int32_t *labels, const R *s, double ceiling,            \
+                                     const double *h, R *dz);                                      \
         /* out (n) = sum over rows of x (rows, n; ldx) */                                          \
         void (*column_sums)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, R *out);       \
         /* out (n) = the sum of n_parts partial gradients, parts[k * stride + i] of k and i;       \
@@ -121,13 +126,10 @@ typedef struct {
          * small */                                                                                \
         void (*row_products)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, const R *a, ptrdiff_t lda,  \
                              const R *b, ptrdiff_t ldb, R *c, ptrdiff_t ldc);                      \
-        /* losses with a sample in each column: z, y, dz (n, rows; ld), s (rows) */                \
+        /* losses with a sample in each column: z, y, dz (n, rows; ld), labels, s (rows) */        \
         double (*loss_columns[FNN_N_LOSSES])(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,            \
-                                             const R *z, const R *y, const R *s, double ceiling,   \
-                                             R *dz);                                               \
-        double (*cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld,          \
-                                               const R *z, const int32_t *labels, const R *s,      \
-                                               double ceiling, R *dz);                             \
+                                             const R *z, const R *y, const int32_t *labels,        \
+                                             const R *s, double ceiling, const double *h, R *dz);  \
         void (*vecmath[FNN_N_VECMATH])(ptrdiff_t n, const R *x, R *out);                           \
         /* layer normalisation (Ba, Kiros & Hinton 2016) of each row:                              \
          * z = gain (x - mean) / sqrt(variance + eps) + bias; x (rows, n; ldx), gain and bias (n), \
@@ -162,7 +164,10 @@ typedef struct {
 
 typedef struct { const char *name; int needs_z; } fnn_activation_info;
 typedef struct { const char *alias, *name; } fnn_alias_info;
-typedef struct { const char *name, *link, *reduction, *targets; } fnn_loss_info;
+typedef struct {
+    const char *name, *link, *reduction, *targets;
+    int n_parameters, whole_rows;
+} fnn_loss_info;
 typedef struct { const char *name; int n_state; } fnn_optimizer_info;
 
 /* registry.c */

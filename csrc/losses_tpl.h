@@ -1,15 +1,18 @@
 /* Losses of one dtype (R): with a sample in each row, then with a sample in each column, where a
- * matrix is (n, rows; ld).  One pair of kernels for each row of losses.def, and cross-entropy,
- * which needs all outputs of a sample together. */
+ * matrix is (n, rows; ld).  One pair of kernels for each row of losses.def; those that need all
+ * outputs of a sample together stand in row_losses_tpl.h. */
 
 /* ---- a sample in each row ---- */
 
 #define FNN_ROW_LOSS(name, ...)
+#define FNN_LOSS_H(name, ...)
 #define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
     static double S(loss_##name)(ptrdiff_t rows, ptrdiff_t n, const R *zs, const R *ys,            \
-                                 const R *weights, double ceiling, R *dz) {                        \
+                                 const int32_t *labels, const R *weights, double ceiling,          \
+                                 const double *h, R *dz) {                                         \
         const R highest = (R)ceiling;                                                              \
         double total = 0;                                                                          \
+        (void)labels, (void)h;                                                                     \
         if (!weights) {                                                                            \
             n *= rows;                                                                             \
             rows = 1;                                                                              \
@@ -36,60 +39,7 @@
     }
 #include "losses.def"
 #undef FNN_LOSS
-
-/* dz = softmax(z); then -log softmax(z)_j = log_sum - (z_j - top), which loses no digits where top
- * is large */
-typedef struct { R top, log_sum; } S(row_scale);
-
-static S(row_scale) S(softmax_row)(ptrdiff_t n, const R *z, R *dz) {
-    R top = z[0];
-    for (ptrdiff_t j = 1; j < n; j++) top = z[j] > top ? z[j] : top;
-    INDEPENDENT
-    for (ptrdiff_t j = 0; j < n; j++) dz[j] = EXP(z[j] - top);
-    R sum = (R)S(sum)(n, dz), inverse = 1 / sum;
-    INDEPENDENT
-    for (ptrdiff_t j = 0; j < n; j++) dz[j] *= inverse;
-    return (S(row_scale)){top, LOG(sum)};
-}
-
-/* y need not sum to 1: dz_j = (sum y) softmax(z)_j - y_j */
-static double S(loss_rows_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
-                                         const R *weights, double ceiling, R *dz) {
-    const R highest = (R)ceiling;
-    double total = 0;
-    for (ptrdiff_t r = 0; r < rows; r++, z += n, y += n, dz += n) {
-        R weight = weights ? weights[r] : C(1);
-        S(row_scale) scale = S(softmax_row)(n, z, dz);
-        R mass = (R)S(sum)(n, y);
-        double row = 0;
-        for (ptrdiff_t j = 0; j < n; j++) {
-            R value = scale.log_sum - (z[j] - scale.top);
-            value = value > highest ? highest : value;
-            row += (double)(y[j] != 0 ? y[j] * value : C(0));
-            dz[j] = weight * (mass * dz[j] - y[j]);
-        }
-        total += (double)weight * row;
-    }
-    return total;
-}
-
-static double S(cross_entropy_labels_rows)(ptrdiff_t rows, ptrdiff_t n, const R *z,
-                                           const int32_t *labels, const R *weights,
-                                           double ceiling, R *dz) {
-    double total = 0;
-    for (ptrdiff_t r = 0; r < rows; r++, z += n, dz += n) {
-        S(row_scale) scale = S(softmax_row)(n, z, dz);
-        double row = (double)(scale.log_sum - (z[labels[r]] - scale.top));
-        row = row > ceiling ? ceiling : row;
-        dz[labels[r]] -= 1;
-        if (weights) {
-            for (ptrdiff_t j = 0; j < n; j++) dz[j] *= weights[r];
-            row *= (double)weights[r];
-        }
-        total += row;
-    }
-    return total;
-}
+#undef FNN_LOSS_H
 
 /* ---- a sample in each column ---- */
 
@@ -106,11 +56,14 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
     return total;
 }
 
+#define FNN_LOSS_H(name, ...)
 #define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
     static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
-                                         const R *ys, const R *weights, double ceiling, R *dz) {   \
+                                         const R *ys, const int32_t *labels, const R *weights,     \
+                                         double ceiling, const double *h, R *dz) {                 \
         const R highest = (R)ceiling;                                                              \
         double total = 0;                                                                          \
+        (void)labels, (void)h;                                                                     \
         for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {                           \
             R values[S(LANE_ROWS)] = {0};                                                          \
             ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);           \
@@ -136,110 +89,87 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
     }
 #include "losses.def"
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 
-/* Cross-entropy: targets y, or labels where y is NULL. */
-static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
-                                 const int32_t *labels, const R *weights, double ceiling, R *dz) {
-    const R highest = (R)ceiling;
+/* With parameters of each output: by columns, so that they are constants of the inner loop. */
+#define FNN_LOSS(name, ...)
+#define FNN_LOSS_H(name, link, reduction, targets, count_h, loss, derivative)                      \
+    static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
+                                         const R *ys, const int32_t *labels, const R *weights,     \
+                                         double ceiling, const double *h, R *dz) {                 \
+        const R highest = (R)ceiling;                                                              \
+        double total = 0;                                                                          \
+        (void)labels;                                                                              \
+        for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {                           \
+            R values[S(LANE_ROWS)] = {0};                                                          \
+            ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);           \
+            const R *s = weights ? weights + start : NULL;                                         \
+            for (ptrdiff_t j = 0; j < n; j++) {                                                    \
+                const double *hj = h + j * FNN_N_PARAMETERS;                                       \
+                const R h0 = (R)hj[0], h1 = (R)hj[1], h2 = (R)hj[2], h3 = (R)hj[3];                \
+                const R *zj = zs + j * ld + start, *yj = ys + j * ld + start;                      \
+                R *dj = dz + j * ld + start;                                                       \
+                (void)h0, (void)h1, (void)h2, (void)h3;                                            \
+                INDEPENDENT                                                                        \
+                for (ptrdiff_t r = 0; r < count; r++) {                                            \
+                    R z = zj[r], y = yj[r];                                                        \
+                    R value = (loss);                                                              \
+                    values[r] += value > highest ? highest : value;                                \
+                    dj[r] = (derivative);                                                          \
+                }                                                                                  \
+                if (s) {                                                                           \
+                    INDEPENDENT                                                                    \
+                    for (ptrdiff_t r = 0; r < count; r++) dj[r] *= s[r];                           \
+                }                                                                                  \
+            }                                                                                      \
+            total += S(weighted)(count, values, s);                                                \
+        }                                                                                          \
+        return total;                                                                              \
+    }
+#include "losses.def"
+#undef FNN_LOSS
+#undef FNN_LOSS_H
+
+/* ---- a sample in each row, by columns ---- */
+
+typedef double S(loss_kernel)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
+                              const int32_t *labels, const R *weights, double ceiling,
+                              const double *h, R *dz);
+
+/* Blocks of rows are transposed, then there is a sample in each lane; see softmax.  A row too long
+ * for that is a matrix of one column as it lies. */
+static double S(loss_by_columns)(S(loss_kernel) *kernel, ptrdiff_t rows, ptrdiff_t n, const R *z,
+                                 const R *y, const int32_t *labels, const R *weights,
+                                 double ceiling, const double *h, R *dz) {
+    enum { ROOM = S(FEW) * S(FEW_ROWS) };
+    R zs[ROOM], ys[ROOM], ds[ROOM];
     double total = 0;
-    for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {
-        R top[S(LANE_ROWS)], sum[S(LANE_ROWS)], values[S(LANE_ROWS)], mass[S(LANE_ROWS)];
-        ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);
-        const R *zs = z + start, *ys = y ? y + start : NULL, *s = weights ? weights + start : NULL;
-        R *ds = dz + start;
-        for (ptrdiff_t r = 0; r < count; r++) top[r] = zs[r], sum[r] = 0;
-        for (ptrdiff_t j = 1; j < n; j++)
-            for (ptrdiff_t r = 0; r < count; r++)
-                top[r] = zs[j * ld + r] > top[r] ? zs[j * ld + r] : top[r];
-        for (ptrdiff_t j = 0; j < n; j++) {
-            INDEPENDENT
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R e = EXP(zs[j * ld + r] - top[r]);
-                ds[j * ld + r] = e;
-                sum[r] += e;
-            }
+    ptrdiff_t step = n <= S(FEW) ? S(FEW_ROWS) : n <= ROOM ? ROOM / n : 1;
+    for (ptrdiff_t r = 0; r < rows; r += step) {
+        ptrdiff_t count = rows - r < step ? rows - r : step;
+        const R *zr = z + r * n, *yr = y ? y + r * n : NULL, *s = weights ? weights + r : NULL;
+        const int32_t *l = y ? NULL : labels + r;
+        if (n > ROOM) {
+            total += kernel(1, n, 1, zr, yr, l, s, ceiling, h, dz + r * n);
+            continue;
         }
-        INDEPENDENT
-        for (ptrdiff_t r = 0; r < count; r++) {
-            values[r] = LOG(sum[r]);
-            sum[r] = 1 / sum[r];
-            mass[r] = 1;
-        }
-        if (y) {
-            R logs[S(LANE_ROWS)];
-            for (ptrdiff_t r = 0; r < count; r++) logs[r] = values[r], values[r] = mass[r] = 0;
-            for (ptrdiff_t j = 0; j < n; j++)
-                for (ptrdiff_t r = 0; r < count; r++) {
-                    R target = ys[j * ld + r], behind = logs[r] - (zs[j * ld + r] - top[r]);
-                    behind = behind > highest ? highest : behind;
-                    mass[r] += target;
-                    values[r] += target != 0 ? target * behind : C(0);
-                }
-        } else {
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R value = values[r] - (zs[labels[start + r] * ld + r] - top[r]);
-                values[r] = value > highest ? highest : value;
-            }
-        }
-        for (ptrdiff_t j = 0; j < n; j++) {
-            INDEPENDENT
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R d = mass[r] * (ds[j * ld + r] * sum[r]);
-                ds[j * ld + r] = y ? d - ys[j * ld + r] : d;
-            }
-        }
-        if (!y)
-            for (ptrdiff_t r = 0; r < count; r++) ds[labels[start + r] * ld + r] -= 1;
-        if (s)
-            for (ptrdiff_t j = 0; j < n; j++)
-                for (ptrdiff_t r = 0; r < count; r++) ds[j * ld + r] *= s[r];
-        total += S(weighted)(count, values, s);
+        S(transpose)(count, n, zr, n, NULL, zs, step);
+        if (y) S(transpose)(count, n, yr, n, NULL, ys, step);
+        total += kernel(count, n, step, zs, y ? ys : NULL, l, s, ceiling, h, ds);
+        S(transpose)(n, count, ds, step, NULL, dz + r * n, n);
     }
     return total;
 }
 
-static double S(loss_columns_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
-                                            const R *y, const R *weights, double ceiling, R *dz) {
-    return S(softmax_columns)(rows, n, ld, z, y, NULL, weights, ceiling, dz);
-}
-
-static double S(cross_entropy_labels_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
-                                              const int32_t *labels, const R *weights,
-                                              double ceiling, R *dz) {
-    return S(softmax_columns)(rows, n, ld, z, NULL, labels, weights, ceiling, dz);
-}
-
-/* ---- cross-entropy: by its number of outputs ---- */
-
-/* Few outputs: blocks of rows are transposed, then there is a sample in each lane; see softmax. */
-static double S(cross_entropy_transposed)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
-                                      const int32_t *labels, const R *weights, double ceiling,
-                                      R *dz) {
-    R zs[S(FEW) * S(FEW_ROWS)], ys[S(FEW) * S(FEW_ROWS)], ds[S(FEW) * S(FEW_ROWS)];
-    double total = 0;
-    for (ptrdiff_t r = 0; r < rows; r += S(FEW_ROWS)) {
-        ptrdiff_t count = rows - r < S(FEW_ROWS) ? rows - r : S(FEW_ROWS);
-        S(transpose)(count, n, z + r * n, n, NULL, zs, S(FEW_ROWS));
-        if (y) S(transpose)(count, n, y + r * n, n, NULL, ys, S(FEW_ROWS));
-        total += S(softmax_columns)(count, n, S(FEW_ROWS), zs, y ? ys : NULL, y ? NULL : labels + r,
-                                    weights ? weights + r : NULL, ceiling, ds);
-        S(transpose)(n, count, ds, S(FEW_ROWS), NULL, dz + r * n, n);
+#define FNN_LOSS(name, ...)
+#define FNN_LOSS_H(name, ...)                                                                      \
+    static double S(loss_##name)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,              \
+                                 const int32_t *labels, const R *weights, double ceiling,          \
+                                 const double *h, R *dz) {                                         \
+        return S(loss_by_columns)(S(loss_columns_##name), rows, n, z, y, labels, weights, ceiling, \
+                                  h, dz);                                                          \
     }
-    return total;
-}
-
-static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
-                                    const R *weights, double ceiling, R *dz) {
-    if (n <= S(FEW))
-        return S(cross_entropy_transposed)(rows, n, z, y, NULL, weights, ceiling, dz);
-    return S(loss_rows_cross_entropy)(rows, n, z, y, weights, ceiling, dz);
-}
-
-static double S(cross_entropy_labels)(ptrdiff_t rows, ptrdiff_t n, const R *z,
-                                      const int32_t *labels, const R *weights, double ceiling,
-                                      R *dz) {
-    if (n <= S(FEW))
-        return S(cross_entropy_transposed)(rows, n, z, NULL, labels, weights, ceiling, dz);
-    return S(cross_entropy_labels_rows)(rows, n, z, labels, weights, ceiling, dz);
-}
+#include "losses.def"
+#undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS

@@ -20,12 +20,15 @@ const fnn_alias_info fnn_aliases[] = {
 #undef FNN_ACTIVATION
 #undef FNN_ACTIVATION_ALIAS
 
-#define FNN_LOSS(name, link, reduction, targets, ...) {#name, #link, #reduction, #targets},
-#define FNN_ROW_LOSS(name, link, reduction, targets) {#name, #link, #reduction, #targets},
+#define FNN_LOSS(name, link, reduction, targets, ...) {#name, #link, #reduction, #targets, 0, 0},
+#define FNN_LOSS_H(name, link, reduction, targets, n, ...)                                         \
+    {#name, #link, #reduction, #targets, n, 0},
+#define FNN_ROW_LOSS(name, link, reduction, targets, n) {#name, #link, #reduction, #targets, n, 1},
 const fnn_loss_info fnn_losses[FNN_N_LOSSES] = {
 #include "losses.def"
 };
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
 
 #define FNN_OPTIMIZER(name, n_state, ...) {#name, n_state},

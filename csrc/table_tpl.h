@@ -13,20 +13,22 @@
     .softmax = S(softmax),
     .loss = {
 #define FNN_LOSS(name, ...) S(loss_##name),
+#define FNN_LOSS_H(name, ...) S(loss_##name),
 #define FNN_ROW_LOSS(name, ...) S(loss_##name),
 #include "losses.def"
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
     },
-    .cross_entropy_labels = S(cross_entropy_labels),
     .loss_columns = {
 #define FNN_LOSS(name, ...) S(loss_columns_##name),
+#define FNN_LOSS_H(name, ...) S(loss_columns_##name),
 #define FNN_ROW_LOSS(name, ...) S(loss_columns_##name),
 #include "losses.def"
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
     },
-    .cross_entropy_labels_columns = S(cross_entropy_labels_columns),
     .column_sums = S(column_sums),
     .add_parts = S(add_parts),
     .update = {

@@ -63,12 +63,14 @@ _HOME = {
     "show_config": "config",
 }
 
-__all__ = [*_HOME, "__version__", "export"]
+_MODULES = ("export", "losses")
+
+__all__ = [*_HOME, "__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name == "export":
-        return imported("fastnn.export")
+    if name in _MODULES:
+        return imported(f"fastnn.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     value = getattr(imported(f"fastnn.{_HOME[name]}"), name)

@@ -1,5 +1,6 @@
 # The public names, for editors and type checkers. At run time each is imported when first used.
 from fastnn import export as export
+from fastnn import losses as losses
 from fastnn.config import show_config as show_config
 from fastnn.core.version import __version__ as __version__
 from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -101,6 +102,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load",
+    "losses",
     "show_config",
     "to_sklearn",
 ]

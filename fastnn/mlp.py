@@ -19,8 +19,8 @@ __all__ = ["MLP"]
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 # what the first fit imports; each of them complete before any is used
-TRAINING = ("numpy.random", "fastnn.training._trainer", "fastnn.training.callbacks",
-            "fastnn.training.checkpoint")
+TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",
+            "fastnn.training.callbacks", "fastnn.training.checkpoint")
 MAX_EPOCHS = 1 << 48  # of a file, beyond any fit
 # what pickles hold: always, and those of version 0.1.0 beside it
 _STATE = {"_initializer", "_n_threads", "_gemm", "_seed", "_seeded", "_epochs_done", "parameters"}
@@ -372,10 +372,15 @@ class MLP:
             that change meanwhile change the fit. Labels, and the indices of a sparse matrix, are
             copied in any case.
         y : array-like (n_samples, n_out), or (n_samples,)
-            Targets; for cross_entropy integer labels (n_samples,) or one row of probabilities each.
-        loss : str or None, default=None
-            squared_error, cross_entropy, binary_cross_entropy, poisson, perceptron; None: the one
-            that goes with the output.
+            Targets; for cross_entropy and focal integer labels (n_samples,) or one row of
+            probabilities each, for the hinges of several outputs labels or zeros and ones. Several
+            quantiles take one column for all, gaussian_nll takes a column for two outputs.
+        loss : str, Loss or None, default=None
+            One of `fastnn.losses`, such as ``Huber(delta=2.0)``, or its name for its defaults:
+            squared_error, absolute_error, huber, log_cosh, quantile, gaussian_nll; poisson, gamma,
+            tweedie (output exp); cross_entropy, focal (softmax); binary_cross_entropy, focal
+            (sigmoid); hinge, squared_hinge (identity, step); perceptron (step). None: the one that
+            goes with the output.
         optimizer : Optimizer, default=Adam()
             Starts fresh.
         epochs : int, default=10
@@ -432,9 +437,10 @@ class MLP:
         from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
         from fastnn.training.epochs import FitState, run_epochs
         from fastnn.training.history import History
+        from fastnn.training.losses import describe
         from fastnn.training.optimizers import Adam, check_optimizer
 
-        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        info = self._bound(loss)
         X, y, sample_weight = self._check_data(X, y, sample_weight, info)
         optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
         epochs = validation.check_count("epochs", epochs)
@@ -450,7 +456,7 @@ class MLP:
         with sole_fit(self):
             progress = Progress(self._seed, self._epochs_done, self.parameters)
             if checkpoint is not None:
-                fit = describe_fit(self, info.name, optimizer, (X, y, sample_weight), held_out,
+                fit = describe_fit(self, describe(info), optimizer, (X, y, sample_weight), held_out,
                                    batch_size=batch_size, shuffle=shuffle, alpha=alpha)
                 checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
                                         OPTIMIZERS[optimizer.name].n_state, epochs,
@@ -477,6 +483,10 @@ class MLP:
         """Return a key for random numbers that is another one for each purpose."""
         words = np.random.SeedSequence([self._seed, *purpose]).generate_state(1, np.uint64)
         return int(words[0])
+
+    def _bound(self, loss):
+        """Return the `BoundLoss` of a loss that a user gives."""
+        return imported("fastnn.training.losses").check_loss(loss, self.output, self.sizes[-1])
 
     def _check_data(self, X, y, sample_weight, info):
         X = validation.check_training_rows("X", X, self.sizes[0], self.dtype)
@@ -510,7 +520,7 @@ class MLP:
         Trainer = imported("fastnn.training._trainer").Trainer
         X, y, sample_weight = data
         trainer = Trainer(
-            self.spec, info.name, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
+            self.spec, info, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
             alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._threads,
             gemm=self.gemm)
         trainer.parameters[:] = parameters
@@ -540,7 +550,7 @@ class MLP:
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, grad), grad
 
     def _loss_and_grad(self, X, y, loss, sample_weight, alpha, grad):
-        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        info = self._bound(loss)
         trainer = self._trainer(self._check_data(X, y, sample_weight, info), info,
                                 validation.check_nonnegative("alpha", alpha), self.parameters)
         with single_threaded_blas():
@@ -554,7 +564,7 @@ class MLP:
         -------
         list of arrays (n_samples, n_out), hidden layers first
         """
-        info = validation.check_loss(loss, self.output, self.sizes[-1])
+        info = self._bound(loss)
         trainer = self._trainer(self._check_data(X, y, None, info), info, 0.0, self.parameters)
         with single_threaded_blas():
             return trainer.deltas()

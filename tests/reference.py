@@ -88,7 +88,55 @@ def one_hot(labels, n_classes):
     return (np.asarray(labels)[:, None] == np.arange(n_classes)).astype(float)
 
 
-def _cross_entropy(z, y):
+def _huber(z, y, delta=1.0):
+    d = z - y
+    inside = np.abs(d) <= delta
+    return (np.where(inside, 0.5 * d**2, delta * (np.abs(d) - 0.5 * delta)),
+            np.clip(d, -delta, delta))
+
+
+def _quantile(z, y, level=0.5):
+    level = np.asarray(level) + np.zeros(z.shape[1])  # one for each output
+    return np.maximum(level * (y - z), (level - 1) * (y - z)), np.where(
+        z < y, -level, np.where(z > y, 1 - level, 0.0))
+
+
+def _tweedie(z, y, power=1.5):
+    a, b = 1 - power, 2 - power
+    return (y**b / (a * b) - y * np.exp(a * z) / a + np.exp(b * z) / b,
+            np.exp(b * z) - y * np.exp(a * z))
+
+
+def _gaussian_nll(z, y):
+    """The values of the second half, which has no targets, are 0."""
+    mean, log_variance = np.split(z, 2, axis=1)
+    away = mean - y[:, :mean.shape[1]]
+    square = away**2 / np.exp(log_variance)
+    return (np.hstack([0.5 * (log_variance + square), np.zeros_like(mean)]),
+            np.hstack([away / np.exp(log_variance), 0.5 - 0.5 * square]))
+
+
+def _focal(z, y, gamma=2.0):
+    """By the chain rule: df/dp, then the Jacobian of softmax."""
+    p = np.exp(z - special.logsumexp(z, axis=1, keepdims=True))
+    q = np.stack([np.delete(p, j, axis=1).sum(axis=1) for j in range(p.shape[1])], axis=1)  # 1 - p
+    log_p = z - special.logsumexp(z, axis=1, keepdims=True)
+    slope = -q**gamma / p
+    np.add(slope, gamma * q ** (gamma - 1) * log_p, out=slope, where=q > 0)
+    return -y * q**gamma * log_p, p * (y * slope - (p * y * slope).sum(axis=1, keepdims=True))
+
+
+def _binary_focal(z, y, gamma=2.0):
+    def one(z):
+        p, q, log_p = special.expit(z), special.expit(-z), -np.logaddexp(0, -z)
+        return -(q**gamma) * log_p, q**gamma * (gamma * p * log_p - q)
+
+    (value, slope), (other, other_slope) = one(z), one(-z)
+    return y * value + (1 - y) * other, y * slope - (1 - y) * other_slope
+
+
+def _cross_entropy(z, y, label_smoothing=0.0):
+    y = (1 - label_smoothing) * y + label_smoothing * y.mean(axis=1, keepdims=True)
     log_p = z - special.logsumexp(z, axis=1, keepdims=True)
     return -np.where(y != 0, y * log_p, 0), y.sum(axis=1, keepdims=True) * np.exp(log_p) - y
 
@@ -104,6 +152,27 @@ _LOSSES = {
     "perceptron": (
         "step", "sum",
         lambda z, y: (np.maximum(0, -(2 * y - 1) * z), np.where(z >= 0, 1.0, 0.0) - y)),
+    "absolute_error": ("identity", "mean", lambda z, y: (np.abs(z - y), np.sign(z - y))),
+    "log_cosh": ("identity", "mean", lambda z, y: (
+        np.log1p(2 * np.sinh((z - y) / 2) ** 2), np.tanh(z - y))),
+    "gamma": ("exp", "sum", lambda z, y: (
+        z - np.log(y) + np.expm1(np.log(y) - z), 1 - y * np.exp(-z))),
+    "hinge": ("step", "sum", lambda z, y: (
+        np.maximum(0, 1 - (2 * y - 1) * z), np.where((2 * y - 1) * z < 1, 1 - 2 * y, 0.0))),
+    "squared_hinge": ("step", "sum", lambda z, y: (
+        np.maximum(0, 1 - (2 * y - 1) * z) ** 2,
+        2 * (1 - 2 * y) * np.maximum(0, 1 - (2 * y - 1) * z))),
+    "huber": ("identity", "mean", _huber),
+    "quantile": ("identity", "mean", _quantile),
+    "tweedie": ("exp", "sum", _tweedie),
+    "gaussian_nll": ("identity", "half", _gaussian_nll),
+    "focal": ("softmax", "sum", _focal),
+    "binary_focal": ("sigmoid", "sum", _binary_focal),
+}
+# of the losses that have parameters, by their order in the kernels: name, default
+PARAMETERS = {
+    "cross_entropy": ("label_smoothing", 0.0), "huber": ("delta", 1.0), "quantile": ("level", 0.5),
+    "tweedie": ("power", 1.5), "focal": ("gamma", 2.0), "binary_focal": ("gamma", 2.0),
 }
 
 
@@ -117,11 +186,18 @@ def _kernel_loss(name, z, y):
 def loss(name, z, y, output=None, reduction=None):
     """Loss of each row (n,) and its derivative dz (n, n_out).
 
-    ``output``, where it is not the one that the loss is linked to, is applied to z first;
+    ``name`` may also be an object of `fastnn.losses`, of which the parameters are taken. ``output``, where it is not the one that the loss is linked to, is applied to z first;
     ``reduction`` of the derivative over outputs: "mean", "sum", or None for the loss's own.
     """
+    settings = {}
+    if not isinstance(name, str):
+        given, name = name, name.row(output)
+        if name in PARAMETERS:
+            key, default = PARAMETERS[name]
+            settings[key] = np.asarray(getattr(given, key, default), float)
     if name in _LOSSES:
         link, own_reduction, function = _LOSSES[name]
+        function = functools.partial(function, **settings)
     else:
         _, link, own_reduction, *_ = _kernels.LOSSES[name]
         function = functools.partial(_kernel_loss, name)
@@ -129,13 +205,17 @@ def loss(name, z, y, output=None, reduction=None):
     if np.ndim(y) == 1:
         y = one_hot(y, z.shape[1])
     y = np.asarray(y, float)
-    predicted = z if output in (None, link) else activation(output)[0](z)
+    if name == "gaussian_nll" and y.shape[1] != z.shape[1]:
+        y = np.hstack([y, np.zeros_like(y)])
+    raw = output in (None, link) or name in ("hinge", "squared_hinge")
+    predicted = z if raw else activation(output)[0](z)
     values, dz = function(predicted, y)
     if predicted is not z:
         dz = dz * activation(output)[1](z)
     n_out = z.shape[1]
-    rows = values.sum(axis=1) / (n_out if own_reduction == "mean" else 1)
-    return rows, dz / (n_out if (reduction or own_reduction) == "mean" else 1)
+    terms = {"mean": n_out, "half": n_out // 2, "sum": 1}
+    return (values.sum(axis=1) / terms[own_reduction],
+            dz / terms[reduction or own_reduction])
 
 
 # ---- dropout ----

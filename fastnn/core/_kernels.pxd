@@ -15,6 +15,7 @@ cdef extern from "fastnn.h" nogil:
     enum:
         FNN_N_ACTIVATIONS
         FNN_N_LOSSES
+        FNN_N_PARAMETERS
         FNN_N_OPTIMIZERS
         FNN_N_VECMATH
         FNN_N_COEFFICIENTS
@@ -52,10 +53,8 @@ cdef extern from "fastnn.h" nogil:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
         void (**activation_backward)(ptrdiff_t, const float*, const float*, float*) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
-        double (**loss)(ptrdiff_t, ptrdiff_t, const float*, const float*, const float*, double,
-                        float*) noexcept nogil
-        double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const float*, const int32_t*,
-                                       const float*, double, float*) noexcept nogil
+        double (**loss)(ptrdiff_t, ptrdiff_t, const float*, const float*, const int32_t*,
+                        const float*, double, const double*, float*) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const float*, ptrdiff_t, int, float*) noexcept nogil
         double (**update)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, float*, float*,
@@ -70,10 +69,8 @@ cdef extern from "fastnn.h" nogil:
         void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
                              ptrdiff_t, float*, ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, const float*,
-                                const float*, double, float*) noexcept nogil
-        double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
-                                               const int32_t*, const float*, double,
-                                               float*) noexcept nogil
+                                const int32_t*, const float*, double, const double*,
+                                float*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const float*, float*) noexcept nogil
         void (*layer_norm)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
                            const float*, double, float*, ptrdiff_t, float*) noexcept nogil
@@ -90,10 +87,8 @@ cdef extern from "fastnn.h" nogil:
         void (**activation_backward)(ptrdiff_t, const double*, const double*,
                                      double*) noexcept nogil
         void (*softmax)(ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
-        double (**loss)(ptrdiff_t, ptrdiff_t, const double*, const double*, const double*, double,
-                        double*) noexcept nogil
-        double (*cross_entropy_labels)(ptrdiff_t, ptrdiff_t, const double*, const int32_t*,
-                                       const double*, double, double*) noexcept nogil
+        double (**loss)(ptrdiff_t, ptrdiff_t, const double*, const double*, const int32_t*,
+                        const double*, double, const double*, double*) noexcept nogil
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const double*, ptrdiff_t, int, double*) noexcept nogil
         double (**update)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double*,
@@ -108,10 +103,8 @@ cdef extern from "fastnn.h" nogil:
         void (*row_products)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t,
                              const double*, ptrdiff_t, double*, ptrdiff_t) noexcept nogil
         double (**loss_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
-                                const double*, double, double*) noexcept nogil
-        double (*cross_entropy_labels_columns)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
-                                               const int32_t*, const double*, double,
-                                               double*) noexcept nogil
+                                const int32_t*, const double*, double, const double*,
+                                double*) noexcept nogil
         void (**vecmath)(ptrdiff_t, const double*, double*) noexcept nogil
         void (*layer_norm)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
                            const double*, double, double*, ptrdiff_t, double*) noexcept nogil
@@ -142,6 +135,8 @@ cdef extern from "fastnn.h" nogil:
         const char* link
         const char* reduction
         const char* targets
+        int n_parameters
+        int whole_rows
 
     ctypedef struct fnn_optimizer_info:
         const char* name
@@ -191,15 +186,11 @@ cdef inline void softmax_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
 
 cdef inline double loss_rows(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
                              const real* z, const real* y, const int32_t* labels, const real* s,
-                             double ceiling, real* dz) noexcept nogil:
+                             double ceiling, const double* h, real* dz) noexcept nogil:
     if real is float:
-        if labels != NULL:
-            return k.f32.cross_entropy_labels(rows, n, z, labels, s, ceiling, dz)
-        return k.f32.loss[loss](rows, n, z, y, s, ceiling, dz)
+        return k.f32.loss[loss](rows, n, z, y, labels, s, ceiling, h, dz)
     else:
-        if labels != NULL:
-            return k.f64.cross_entropy_labels(rows, n, z, labels, s, ceiling, dz)
-        return k.f64.loss[loss](rows, n, z, y, s, ceiling, dz)
+        return k.f64.loss[loss](rows, n, z, y, labels, s, ceiling, h, dz)
 
 
 cdef inline void sum_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
@@ -302,15 +293,12 @@ cdef inline void transpose(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t colum
 
 cdef inline double loss_columns(const fnn_kernels* k, int loss, ptrdiff_t rows, ptrdiff_t n,
                                 ptrdiff_t ld, const real* z, const real* y, const int32_t* labels,
-                                const real* s, double ceiling, real* dz) noexcept nogil:
+                                const real* s, double ceiling, const double* h,
+                                real* dz) noexcept nogil:
     if real is float:
-        if labels != NULL:
-            return k.f32.cross_entropy_labels_columns(rows, n, ld, z, labels, s, ceiling, dz)
-        return k.f32.loss_columns[loss](rows, n, ld, z, y, s, ceiling, dz)
+        return k.f32.loss_columns[loss](rows, n, ld, z, y, labels, s, ceiling, h, dz)
     else:
-        if labels != NULL:
-            return k.f64.cross_entropy_labels_columns(rows, n, ld, z, labels, s, ceiling, dz)
-        return k.f64.loss_columns[loss](rows, n, ld, z, y, s, ceiling, dz)
+        return k.f64.loss_columns[loss](rows, n, ld, z, y, labels, s, ceiling, h, dz)
 
 
 cdef inline void vector_function(const fnn_kernels* k, int function, ptrdiff_t n, const real* x,

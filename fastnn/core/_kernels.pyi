@@ -11,6 +11,8 @@ class LossInfo(NamedTuple):
     link: str
     reduction: str
     targets: str
+    n_parameters: int
+    whole_rows: bool
 
 class OptimizerInfo(NamedTuple):
     name: str

@@ -35,7 +35,7 @@ def address(cnp.ndarray array not None):
 
 
 ActivationInfo = namedtuple("ActivationInfo", "name needs_z")
-LossInfo = namedtuple("LossInfo", "name link reduction targets")
+LossInfo = namedtuple("LossInfo", "name link reduction targets n_parameters whole_rows")
 OptimizerInfo = namedtuple("OptimizerInfo", "name n_state")
 
 
@@ -61,7 +61,7 @@ ALIASES = _read_aliases()
 LOSSES = {
     text(fnn_losses[i].name): LossInfo(
         text(fnn_losses[i].name), text(fnn_losses[i].link), text(fnn_losses[i].reduction),
-        text(fnn_losses[i].targets))
+        text(fnn_losses[i].targets), fnn_losses[i].n_parameters, bool(fnn_losses[i].whole_rows))
     for i in range(FNN_N_LOSSES)
 }
 OPTIMIZERS = {

@@ -17,6 +17,7 @@ def loss(
     sample_weight: ArrayLike | None = None,
     isa: str | None = None,
     ceiling: float = ...,
+    parameters: ArrayLike | None = None,
 ) -> tuple[float, _Real]: ...
 def column_sums(x: ArrayLike, isa: str | None = None) -> _Real: ...
 def coefficients(

@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, uint32_t
 
 from fastnn.core._kernels cimport (
     FNN_N_COEFFICIENTS,
+    FNN_N_PARAMETERS,
     activation_backward,
     bias_activate,
     dropout_rows,
@@ -35,7 +36,7 @@ from fastnn.core._kernels cimport (
 
 import numpy as np
 
-from fastnn.core._kernels import VECMATH, activation_index, loss_index, optimizer_index
+from fastnn.core._kernels import LOSSES, VECMATH, activation_index, loss_index, optimizer_index
 
 cnp.import_array()
 
@@ -101,29 +102,35 @@ cdef _softmax(const fnn_kernels* k, cnp.ndarray z, cnp.ndarray p, real* tag=NULL
                  <real*>cnp.PyArray_DATA(p))
 
 
-def loss(name, z, y, sample_weight=None, isa=None, ceiling=np.inf):
+def loss(name, z, y, sample_weight=None, isa=None, ceiling=np.inf, parameters=None):
     """Return the sum of a loss over raw outputs z (rows, n), and its derivative dz (rows, n).
 
-    y is (rows, n), or for cross_entropy also (rows,) integer labels. No element counts for more
-    than ``ceiling``.
+    y is (rows, n), or for losses of whole rows also (rows,) integer labels. No element counts for
+    more than ``ceiling``. ``parameters`` (n_parameters,) are those of all outputs, or
+    (n, n_parameters) those of each.
     """
     z = prepared(z)
     y = np.asarray(y)
     y = prepared(y, z.dtype) if y.ndim == 2 else np.ascontiguousarray(y, np.int32)
-    if y.ndim == 1 and name != "cross_entropy":
-        raise ValueError(f"labels need loss='cross_entropy', not {name!r}")
+    info = LOSSES[name]
+    if y.ndim == 1 and not (info.whole_rows and info.targets == "unit"):
+        raise ValueError(f"labels need a loss of whole rows, not {name!r}")
+    given = np.zeros((z.shape[1], FNN_N_PARAMETERS))
+    if parameters is not None:
+        given[:, :info.n_parameters] = parameters
     if sample_weight is not None:
         sample_weight = prepared(sample_weight, z.dtype)
     dz = np.empty_like(z)
     if z.dtype == np.float32:
-        value = _loss[float](chosen(isa), loss_index(name), z, y, sample_weight, ceiling, dz)
+        value = _loss[float](chosen(isa), loss_index(name), z, y, sample_weight, ceiling, given, dz)
     else:
-        value = _loss[double](chosen(isa), loss_index(name), z, y, sample_weight, ceiling, dz)
+        value = _loss[double](chosen(isa), loss_index(name), z, y, sample_weight, ceiling, given,
+                              dz)
     return value, dz
 
 
 cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, weights,
-                  double ceiling, cnp.ndarray dz, real* tag=NULL) except? -1:
+                  double ceiling, cnp.ndarray h, cnp.ndarray dz, real* tag=NULL) except? -1:
     cdef const real* s = NULL
     cdef const real* targets = NULL
     cdef const int32_t* labels = NULL
@@ -134,7 +141,8 @@ cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, 
     else:
         targets = <const real*>cnp.PyArray_DATA(y)
     return loss_rows(k, kind, z.shape[0], z.shape[1], <const real*>cnp.PyArray_DATA(z), targets,
-                     labels, s, ceiling, <real*>cnp.PyArray_DATA(dz))
+                     labels, s, ceiling, <const double*>cnp.PyArray_DATA(h),
+                     <real*>cnp.PyArray_DATA(dz))
 
 
 def column_sums(x, isa=None):

@@ -162,17 +162,6 @@ def per_hidden_layer(name, value, n_hidden, check):
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(values))
 
 
-def check_loss(loss, output, n_out):
-    """Info of the loss; None chooses the one that goes with the output."""
-    if loss is None:
-        linked = [info for info in _kernels.LOSSES.values() if info.link == output]
-        return linked[0] if linked else _kernels.LOSSES["squared_error"]
-    info = _kernels.LOSSES[check_name("loss", loss, tuple(_kernels.LOSSES))]
-    if info.link == output or (info.link == "identity" and output != "softmax"):
-        return info
-    raise ValueError(f"loss={shown(loss)} must go with output={info.link!r}, not {output!r}")
-
-
 def as_array(name, data):
     """Return data as an array, where its rows have one length; tensors of other libraries by
     DLPack."""
@@ -355,19 +344,25 @@ def check_training_rows(name, X, n_in, dtype):
 
 
 def check_targets(name, y, n_samples, n_out, dtype, loss):
-    """y as int32 labels (n_samples,) for cross_entropy, else (n_samples, n_out) of the dtype."""
+    """Return y as int32 labels (n_samples,) where the loss takes them, else (n_samples, n_out) of
+    the dtype; ``loss``: a `BoundLoss`."""
     y = as_array(name, y)
     if y.dtype.kind not in NUMERIC:
         raise TypeError(f"{name} has dtype {y.dtype}, must be numeric (bool, int or float)")
     if y.ndim == 0 or y.shape[0] != n_samples:
         raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples}")
-    if loss.name == "cross_entropy" and (y.ndim == 1 or y.shape[1:] == (1,) and n_out > 1):
-        return _check_labels(name, y.reshape(-1), n_out)
-    if y.ndim == 1 and n_out == 1:
+    column = y.ndim == 1 or y.shape[1:] == (1,)
+    if loss.labels == "rows" and (y.ndim == 1 or column and n_out > 1):
+        return _check_labels(name, y.reshape(-1), n_out, loss.name)
+    if loss.labels == "one_hot" and column and n_out > 1:
+        labels = _check_labels(name, y.reshape(-1), n_out, loss.name)
+        return (labels[:, np.newaxis] == np.arange(n_out)).astype(dtype)
+    width = 1 if loss.repeats and column else loss.n_targets
+    if y.ndim == 1 and width == 1:
         y = y.reshape(-1, 1)
-    if y.shape != (n_samples, n_out):
-        labels = ", or (n_samples,) labels" if loss.name == "cross_entropy" else ""
-        raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {n_out}){labels}")
+    if y.shape != (n_samples, width):
+        labels = ", or (n_samples,) labels" if loss.labels else ""
+        raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {width}){labels}")
     y = require(name, y, dtype)
     check_finite(name, y, dtype)
     low, high = y.min(), y.max()
@@ -375,17 +370,29 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
         raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]")
     if loss.targets == "nonnegative" and not low >= 0:
         raise ValueError(f"{name} has the value {low}, loss={loss.name!r} needs values >= 0")
-    return y
+    if loss.targets == "positive" and not low > 0:
+        raise ValueError(f"{name} has the value {low}, loss={loss.name!r} needs values > 0")
+    return spread_targets(y, n_out)
 
 
-def _check_labels(name, y, n_out):
+def spread_targets(y, n_out):
+    """Return y (n_samples, n) with a column for each of n_out outputs: a single one is repeated,
+    several are followed by zeros, which no loss reads."""
+    if y.shape[1] == n_out:
+        return y
+    wide = np.zeros((len(y), n_out), y.dtype)
+    wide[:, :n_out if y.shape[1] == 1 else y.shape[1]] = y
+    return wide
+
+
+def _check_labels(name, y, n_out, loss):
     """Return labels as int32, in a copy: the loop follows them unchecked, so a callback or another
     thread must not be able to change them."""
     y = np.array(y)
     check_finite(name, y, y.dtype)
     if y.dtype.kind == "f" and not (y == np.floor(y)).all():
         raise ValueError(f"{name} has labels that are not whole numbers; "
-                         f"loss='cross_entropy' needs 0..{n_out - 1}")
+                         f"loss={loss!r} needs 0..{n_out - 1}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:
         raise ValueError(f"{name} has labels in {low}..{high}, must be in 0..{n_out - 1}")

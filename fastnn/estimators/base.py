@@ -300,11 +300,13 @@ class BaseMLP(BaseEstimator):
     def _trainer(self, network, **settings):
         if self.out_activation_ not in LOSSES:
             raise ValueError(f"out_activation_={self.out_activation_!r} must be that of the fit")
+        loss = self._training_loss()
+        plain = loss == LOSSES[self.out_activation_]
         return Trainer(
             network.spec,
-            LOSSES[self.out_activation_],
+            loss,
             n_threads=self.n_threads,
-            ceiling=_highest_loss(self, network.dtype),
+            ceiling=_highest_loss(self, network.dtype) if plain else np.inf,
             **settings,
         )
 
@@ -442,11 +444,8 @@ class BaseMLP(BaseEstimator):
         """Return the fitted model as a `Predictor`."""
         check_is_fitted(self)
         model = self._twin()
-        classes = vars(model).get("classes_")
-        task = "regression" if classes is None else "classification"
-        if classes is not None and model._is_multilabel():
-            task = "multilabel"
-        return Predictor(model._current_network(), task, classes=classes,
+        return Predictor(model._current_network(), model._task(),
+                         classes=vars(model).get("classes_"),
                          feature_names=vars(model).get("feature_names_in_"))
 
     # -- files -------------------------------------------------------------------------------------
@@ -474,7 +473,7 @@ class BaseMLP(BaseEstimator):
     @classmethod
     def _from_file(cls, model, params, fitted):
         """Return the estimator that was saved, from its `Predictor`, parameters and history."""
-        est = cls(**params)
+        est = cls(**saving.read_params(params))
         est._validate_params()
         saving.restore(est, model, fitted)
         return est

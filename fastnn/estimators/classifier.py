@@ -12,19 +12,43 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastnn.estimators.base import BaseMLP, has_partial_fit
+from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.documentation import documented
 from fastnn.prediction import decision
+from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
 
 __all__ = ["MLPClassifier"]
+
+HINGES = Hinge, SquaredHinge
+
+
+def _gives_margins(est):
+    """Whether the model has, or will have, margins in the place of probabilities."""
+    if "out_activation_" in vars(est):
+        return est.out_activation_ == "identity"
+    return est.loss in ("hinge", "squared_hinge") or isinstance(est.loss, HINGES)
+
+
+def _has_margins(est):
+    if not _gives_margins(est):
+        raise AttributeError(f"decision_function needs loss='hinge' or 'squared_hinge', not "
+                             f"{est.loss!r}; predict_proba gives probabilities")
+    return True
+
+
+def _has_probabilities(est):
+    if _gives_margins(est):
+        raise AttributeError(f"predict_proba needs loss='log_loss' or 'focal', not {est.loss!r}: a "
+                             "hinge has margins, which decision_function gives")
+    return True
 
 
 @documented
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multilayer perceptron for classes: scikit-learn's `MLPClassifier` with compiled loops.
 
-    Minimises the cross entropy; softmax output for three classes or more, one logistic output for
-    two, one per label for multilabel targets.
+    Minimises the cross entropy, or another loss; softmax output for three classes or more, one
+    logistic output for two, one per label for multilabel targets.
 
     Parameters
     ----------
@@ -32,6 +56,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     class_weight : "balanced", dict or None, default=None
         Weight of each class, by label; "balanced" is n_samples / (n_classes * count). They act as
         sample weights, also in the scores of early stopping. Not for multilabel targets.
+    loss : {"log_loss", "focal", "hinge", "squared_hinge"} or object, default="log_loss"
+        "log_loss" is the cross entropy. Objects of `fastnn.losses`: ``Focal(gamma=2.0)``;
+        ``CrossEntropy(label_smoothing=0.1)``, which of two classes or of labels smooths zeros and
+        ones towards ½; ``Hinge()``, ``SquaredHinge()``: one class against the rest, with
+        `decision_function` in the place of `predict_proba`, and one label per row.
 
     {attributes}
     classes_ : ndarray of shape (n_classes,)
@@ -49,8 +78,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "loss": [StrOptions({"log_loss", "focal", "hinge", "squared_hinge"}), Loss],
     }
-    loss = "log_loss"
+    loss = "log_loss"  # of pickles of before there was a choice
 
     def __init__(
         self,
@@ -82,6 +112,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dtype=None,
         dropout=0.0,
         class_weight=None,
+        loss="log_loss",
     ):
         self._store(locals())
 
@@ -116,12 +147,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 raise ValueError(f"classes_={model.classes_!r} must be those of the fit") from None
         return sp.csr_matrix(codes) if model._sparse_labels else codes
 
+    @available_if(_has_margins)
+    def decision_function(self, X):
+        """Return the margin of each class, shape (n_samples, n_classes); of two classes that of the
+        second, (n_samples,), which is predicted where it is above 0. For the hinges."""
+        output = self._twin()._output(X)
+        return output.ravel() if output.shape[1] == 1 else output
+
+    @available_if(_has_probabilities)
     def predict_proba(self, X):
         """Return the probability of each class (columns as in `classes_`) or of each label."""
         model = self._twin()
         output = model._output(X)
         return decision.class_probabilities(output) if model.n_outputs_ == 1 else output
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X):
         """Return the logarithm of `predict_proba`."""
         probability = self.predict_proba(X)
@@ -157,6 +197,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self.n_outputs_ = len(self.classes_) if multilabel or len(self.classes_) > 2 else 1
             softmax = self.n_outputs_ > 1 and not multilabel
             self.out_activation_ = "softmax" if softmax else "logistic"
+            if isinstance(self._loss(), HINGES):
+                if multilabel:
+                    raise ValueError(f"loss={self.loss!r} takes one label per row; for several "
+                                     "use 'log_loss' or 'focal'")
+                self.out_activation_ = "identity"
             self._sparse_labels = sp.issparse(y)
 
         if multilabel != self._is_multilabel() or (multilabel and y.shape[1] != self.n_outputs_):
@@ -166,11 +211,43 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 f"{len(self.classes_)} classes"
             )
         if multilabel:
-            return np.ascontiguousarray((y.toarray() if sp.issparse(y) else y) != 0, dtype=dtype)
+            target = (y.toarray() if sp.issparse(y) else y) != 0
+            return self._smoothed(np.ascontiguousarray(target, dtype=dtype))
         codes = np.searchsorted(self.classes_, y)
+        if self.n_outputs_ > 1 and self.out_activation_ == "identity":
+            return (codes[:, np.newaxis] == np.arange(self.n_outputs_)).astype(dtype)
         if self.n_outputs_ > 1:
             return codes.astype(np.int32)
-        return codes.astype(dtype).reshape(-1, 1)
+        return self._smoothed(codes.astype(dtype).reshape(-1, 1))
+
+    def _loss(self):
+        """Return the loss as an object; None is the cross entropy."""
+        if isinstance(self.loss, str):
+            return None if self.loss == "log_loss" else as_loss(self.loss)
+        if not isinstance(self.loss, (CrossEntropy, Focal, *HINGES)):
+            raise ValueError(f"loss={self.loss!r} must be CrossEntropy, Focal, Hinge or "
+                             "SquaredHinge; MLPRegressor takes others")
+        return self.loss
+
+    def _training_loss(self):
+        """Return what the trainer minimises."""
+        loss = self._loss()
+        if loss is None or isinstance(loss, CrossEntropy) and (
+                self.out_activation_ == "logistic" or not loss.label_smoothing):
+            return LOSSES[self.out_activation_]
+        return loss
+
+    def _smoothed(self, target):
+        """Return zeros and ones as label smoothing has them."""
+        loss = self._loss()
+        share = loss.label_smoothing if isinstance(loss, CrossEntropy) else 0
+        return target if not share else (1 - share) * target + target.dtype.type(share / 2)
+
+    def _task(self):
+        """Return the task of the model as a `Predictor`."""
+        if self.out_activation_ == "identity":
+            return "margins"
+        return "multilabel" if self._is_multilabel() else "classification"
 
     def _is_multilabel(self):
         return self.n_outputs_ > 1 and self.out_activation_ == "logistic"
@@ -179,10 +256,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Return class numbers, shape (n_samples,), or the labels that hold, as booleans."""
         if self._is_multilabel():
             return decision.labels(output)
-        return decision.class_numbers(output, len(self.classes_))
+        threshold = 0 if self.out_activation_ == "identity" else decision.THRESHOLD
+        return decision.class_numbers(output, len(self.classes_), threshold)
 
     def _score_output(self, output, target, weight):
         codes = self._codes(output)
+        if target.ndim > 1:  # one row for each, or numbers that may be smoothed
+            rows = self.out_activation_ == "identity" and self.n_outputs_ > 1
+            target = target.argmax(axis=1) if rows else target > decision.THRESHOLD
         right = codes == target.reshape(codes.shape)
         return np.average(right if right.ndim == 1 else right.all(axis=1), weights=weight)
 

@@ -11,6 +11,7 @@ from fastnn.files import model_parts
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.prediction.predictor import Predictor
 from fastnn.prediction.scaler import Scaler
+from fastnn.training.losses import Custom, Loss, describe, from_description
 
 OUTPUTS = ("softmax", "logistic", "identity", "exp")  # of estimators
 # History and what else of the fitted attributes is neither parameter nor shape of the network.
@@ -18,7 +19,10 @@ _SAVED = {
     "n_iter_": "count", "t_": "count", "loss_": "number", "best_loss_": "number",
     "loss_curve_": "numbers", "validation_scores_": "numbers", "best_validation_score_": "number",
     "validation_loss_curve_": "numbers", "_no_improvement_count": "count", "_sparse_labels": "flag",
+    "_levels": "numbers", "_calibration": "numbers", "_normal": "flag",
 }
+# parameters that came later: where they are at their defaults older versions can read the file
+_LATER = {"quantile": None, "calibration_fraction": None}
 _VALID = {
     "count": lambda value: type(value) is int and value >= 0,
     "number": lambda value: value is None or type(value) in (int, float),
@@ -35,12 +39,38 @@ def write(est, path, pipeline, max_bytes):
     params = est.get_params(deep=False)
     if not isinstance(params["random_state"], Integral):
         params["random_state"] = None
+    for name, default in _LATER.items():
+        if params.get(name, ...) is default:
+            del params[name]
+    if isinstance(est, ClassifierMixin) and params["loss"] == "log_loss":
+        del params["loss"]
+    if isinstance(params.get("loss"), Loss):
+        params["loss"] = _described(params["loss"])
     fitted = {name: vars(est)[name] for name in _SAVED if name in vars(est)}
+    for name in ("_levels", "_calibration"):  # the latter's rows one after the other
+        if name in fitted:
+            fitted[name] = np.ravel(fitted[name]).tolist()
     parts = {"class": type(est).__name__, "params": params, "fitted": fitted}
     _check_readable(est, predictor, params, fitted)
     if pipeline is not None:
         predictor = _with_scaler(predictor, pipeline, est)
     model_parts.write(path, predictor, parts, max_bytes)
+
+
+def _described(loss):
+    if isinstance(loss, Custom):
+        raise ValueError(f"loss={loss.name!r} cannot be saved: it is made of Python functions. "
+                         "set_params(loss=...) with a loss of fastnn.losses before saving, or pickle "
+                         "the model")
+    plain = describe(loss)
+    return plain if isinstance(plain, dict) else {"name": plain}
+
+
+def read_params(params):
+    """Return the parameters of a file as the constructor takes them."""
+    if isinstance(params.get("loss"), dict):
+        params = {**params, "loss": from_description(params["loss"])}
+    return params
 
 
 def _check_readable(est, predictor, params, fitted):
@@ -68,10 +98,11 @@ def restore(est, model, fitted):
     if (model.classes_ is None) != isinstance(est, RegressorMixin):
         raise ValueError(f"task {model.task!r} is not that of {type(est).__name__}")
     vars(est).update(fitted)
+    _restore_targets(est)
     if model.classes_ is not None:
         est.classes_ = model.classes_
-        if est._is_multilabel() != (model.task == "multilabel"):
-            raise ValueError(f"task {model.task!r} does not fit output {net.output!r}")
+    if est._task() != model.task:
+        raise ValueError(f"task {model.task!r} does not fit output {net.output!r}")
     if model.feature_names_in_ is not None:
         est.feature_names_in_ = model.feature_names_in_
     network = est._rebuilt_network(net.weights, net.biases)
@@ -79,6 +110,24 @@ def restore(est, model, fitted):
             net.sizes, net.activations, net.output):
         raise ValueError("parameters of the estimator and of its network differ")
     est._publish(network)
+
+
+def _restore_targets(est):
+    """Check and unpack what a regressor knows of its outputs."""
+    levels, calibration = vars(est).get("_levels"), vars(est).get("_calibration")
+    if levels is None and calibration is None:
+        return
+    if isinstance(est, ClassifierMixin):
+        raise ValueError("_levels and _calibration are not those of a classifier")
+    if levels is not None:
+        est._levels = tuple(levels)
+        if not 1 <= len(levels) <= est.n_outputs_ or not all(0 < level < 1 for level in levels):
+            raise ValueError(f"_levels={levels} do not fit {est.n_outputs_} outputs")
+    if calibration is not None:
+        width = est.n_outputs_ + 1
+        if len(calibration) == 0 or len(calibration) % width:
+            raise ValueError(f"_calibration has {len(calibration)} numbers, not rows of {width}")
+        est._calibration = np.array(calibration, float).reshape(-1, width)
 
 
 def _with_scaler(predictor, pipeline, est):

@@ -9,7 +9,7 @@ from fastnn.core.notices import shown
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
-from fastnn.prediction.predictor import as_predictor
+from fastnn.prediction.predictor import as_predictor, check_exported
 
 WIDTH = 100
 N_TEST_ROWS = 5
@@ -114,7 +114,7 @@ KEYWORDS = frozenset("""
 def export(model, path, prefix="model", test_rows=None):
     """See `fastnn.export.c_header`."""
     path = check_place(path)
-    text = header(as_predictor(model), prefix, test_rows, path.name)
+    text = header(check_exported(as_predictor(model), "a C header"), prefix, test_rows, path.name)
     write_atomically(path, text.encode("ascii"))
 
 

@@ -19,7 +19,7 @@ from fastnn.core import validation
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT
-from fastnn.prediction.predictor import as_predictor
+from fastnn.prediction.predictor import as_predictor, check_exported
 
 MIN_OPSET = 13  # Softmax along one axis
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -234,7 +234,8 @@ def class_labels(classes, nocl=False):
 def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
     """See `fastnn.export.onnx`."""
     path = check_place(path)
-    proto = build(as_predictor(model), opset, input_name, zipmap, nocl)
+    predictor = check_exported(as_predictor(model), "an ONNX file")
+    proto = build(predictor, opset, input_name, zipmap, nocl)
     write_atomically(path, proto.SerializeToString())
 
 

@@ -23,7 +23,7 @@ except ImportError as error:
 
 from fastnn.estimators import MLPClassifier, MLPRegressor
 from fastnn.export import _onnx
-from fastnn.prediction.predictor import as_predictor
+from fastnn.prediction.predictor import as_predictor, check_exported
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False],
            "output_class_labels": [False, True]}
@@ -91,7 +91,7 @@ def classifier_shapes(operator):
     """Types of label (n_rows,) and probabilities (n_rows, n_classes)."""
     n_rows, real = _check(operator, 2)
     options = _options(operator.scope_inst, operator.raw_operator)
-    predictor = as_predictor(operator.raw_operator)
+    predictor = check_exported(as_predictor(operator.raw_operator), "an ONNX file")
     labels = _onnx.class_labels(predictor.classes_, options["nocl"])
     shape = [n_rows, len(labels)] if predictor.task == "multilabel" else [n_rows]
     words = labels.dtype == object and predictor.task != "multilabel"
@@ -113,7 +113,7 @@ def regressor_shapes(operator):
 
 def convert(scope, operator, container):
     """Return the nodes of a fitted estimator, in the dtype of its network."""
-    predictor = as_predictor(operator.raw_operator)
+    predictor = check_exported(as_predictor(operator.raw_operator), "an ONNX file")
     g = SklGraph(predictor.net.dtype, scope, container)
     real = _onnx.ONNX_TYPE[g.dtype]
     x = g.cast(operator.inputs[0].full_name, real)

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.interop.chain import Chain
 from fastnn.mlp import MLP
-from fastnn.prediction.predictor import Predictor
+from fastnn.prediction.predictor import Predictor, check_exported
 
 HISTORY = ("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
            "best_validation_score_", "_no_improvement_count")
@@ -91,6 +91,7 @@ def to_sklearn(model):
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"model={type(model).__name__} must be an estimator or an MLP of fastnn")
     _check_fitted(model)
+    check_exported(model._predictor(), "an estimator of scikit-learn")
     names = [model.activation] if isinstance(model.activation, str) else model.activation
     known = ("identity", "logistic", "tanh", "relu")
     names = {"logistic" if name == "sigmoid" else name for name in names} or {"identity"}
@@ -106,6 +107,8 @@ def to_sklearn(model):
             setattr(other, name, params[name])
         elif name in params:
             setattr(other, name, None)
+    if isinstance(model, MLPRegressor):  # it has the loss of the output alone
+        other.loss = "poisson" if model.out_activation_ == "exp" else "squared_error"
     for name in (*HISTORY, "n_features_in_", "feature_names_in_", "n_layers_", "n_outputs_",
                  "out_activation_", "classes_"):
         if name in vars(model):

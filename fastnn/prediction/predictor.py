@@ -15,7 +15,9 @@ from fastnn.prediction.scaler import Scaler
 
 __all__ = ["Predictor", "as_predictor"]
 
-TASKS = ("outputs", "regression", "classification", "multilabel")
+TASKS = ("outputs", "regression", "quantiles", "mean_variance", "classification", "multilabel",
+         "margins")
+LABELS = ("classification", "multilabel", "margins")  # tasks that have classes
 
 
 class Predictor:
@@ -27,9 +29,12 @@ class Predictor:
     Parameters
     ----------
     net : MLP
-    task : {"outputs", "regression", "classification", "multilabel"}, default="outputs"
-        What `predict` returns: outputs (n_samples, n_out) as they are; the same, but (n_samples,)
-        for a single one; the label of each row; zeros and ones (n_samples, n_labels).
+    task : str, default="outputs"
+        What `predict` returns. "outputs": outputs (n_samples, n_out) as they are; "regression": the
+        same, but (n_samples,) for a single one; "quantiles": outputs, each row sorted;
+        "mean_variance": the first half of them, as "regression" does. "classification": the label
+        of each row; "margins": the same from scores, which are no probabilities; "multilabel":
+        zeros and ones (n_samples, n_labels).
     classes : array-like (n_classes,) or None
         Labels in the order of the outputs; two for a single output.
     feature_names : sequence of str or None
@@ -60,18 +65,20 @@ class Predictor:
         self._net = net
         self._task = validation.check_name("task", task, TASKS)
         self._classes = None if classes is None else np.array(classes)
-        if (self.classes_ is None) != (task not in ("classification", "multilabel")):
+        if (self.classes_ is None) != (task not in LABELS):
             raise ValueError(f"classes={shown(classes)} must be given for classification and "
                              f"multilabel, and for nothing else; task={task!r}")
+        if task == "mean_variance" and n_out % 2:
+            raise ValueError(f"task={task!r} needs two outputs for each target, has {n_out}")
         wanted = {"classification": ("sigmoid",) if n_out == 1 else ("softmax",),
-                  "multilabel": ("sigmoid",)}.get(task, (net.output,))
+                  "multilabel": ("sigmoid",), "margins": ("identity",)}.get(task, (net.output,))
         if net.output not in wanted:
             raise ValueError(f"output={net.output!r} gives no probabilities; task={task!r} with "
                              f"{n_out} output(s) needs {wanted[0]!r}: a network of that output, "
                              "and set_weights")
         if self.classes_ is not None:
             expected = (n_out,)
-            if task == "classification" and n_out == 1:
+            if task != "multilabel" and n_out == 1:
                 expected = (2,) if len(self.classes_) != 1 else (1,)
             if self.classes_.shape != expected:
                 raise ValueError(f"classes has shape {self.classes_.shape}, must be {expected}")
@@ -154,14 +161,22 @@ class Predictor:
             When the columns do not fit, or a value is NaN or infinite.
         """
         if self.classes_ is None:
+            if self.task == "mean_variance" and out is not None:
+                raise ValueError("out must be None where means are predicted: outputs are more")
             output = self._outputs(X, out)
-            return output[:, 0] if self.task == "regression" and output.shape[1] == 1 else output
+            if self.task == "quantiles":
+                return decision.quantiles(output, out)
+            if self.task == "mean_variance":
+                output = decision.means(output)
+            single = self.task in ("regression", "mean_variance") and output.shape[1] == 1
+            return output[:, 0] if single else output
         if out is not None:
             raise ValueError("out must be None where labels are predicted; predict_proba takes it")
         output = self._outputs(X)
         if self.task == "multilabel":
             return decision.labels(output).astype(np.intp)
-        return self.classes_[decision.class_numbers(output, len(self.classes_))]
+        threshold = 0 if self.task == "margins" else decision.THRESHOLD
+        return self.classes_[decision.class_numbers(output, len(self.classes_), threshold)]
 
     def predict_proba(self, X, out=None):
         """Return the probability of each class (columns as in ``classes_``) or of each label.
@@ -172,7 +187,7 @@ class Predictor:
         out : array (n_samples, n_classes) of the network's dtype, row-major, or None
             Takes the result.
         """
-        if self.classes_ is None:
+        if self.classes_ is None or self.task == "margins":
             raise AttributeError(f"a model for {self.task} has no predict_proba")
         if self.task == "multilabel" or self.net.sizes[-1] > 1:
             return self._outputs(X, out)
@@ -236,6 +251,23 @@ def _named_columns(frame, names):
         raise ValueError(f"X has no column {shown(missing[0])}" + (
             f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
     return frame.select(list(names)) if hasattr(frame, "column_names") else frame[list(names)]
+
+
+def check_exported(predictor, what):
+    """Return a predictor whose task a file of another kind can hold.
+
+    Raises
+    ------
+    ValueError
+        When what it predicts is not what its network gives.
+    """
+    if predictor.task in ("quantiles", "mean_variance", "margins"):
+        gives = {"quantiles": "sorted quantiles", "mean_variance": "means",
+                 "margins": "labels from margins"}[predictor.task]
+        raise ValueError(f"{what} cannot hold a model that predicts {gives}: export its network, "
+                         "fastnn.load(path, predictor=True).net, whose outputs are unsorted "
+                         "quantiles, means and logarithms of variances, or margins")
+    return predictor
 
 
 def as_predictor(model):

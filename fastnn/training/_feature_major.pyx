@@ -24,6 +24,7 @@ from fastnn.core._kernels cimport (
 )
 from fastnn.training._gather cimport gather_labels, gather_rows, sum_weights
 from fastnn.training._job cimport LOSS, Job, Op
+from fastnn.training._python_loss cimport python_loss
 
 # Up to so many columns of dW that no whole vector takes are sums along the samples instead: most
 # lanes of their vector would be idle (64 inputs, 1 output, 128 samples, Zen 5: 0.2 against 1.4 us).
@@ -131,14 +132,21 @@ cdef void run_shard_feature_major(Job* job, int shard, ptrdiff_t start, ptrdiff_
                                            scratch + job.weights_at)
     cdef const int32_t* labels = gather_labels(job, start, rows,
                                                <int32_t*>(scratch + job.labels_at))
+    cdef const real* y = NULL
     gather_x(job, start, rows, scratch + job.x_at)
     if job.y != NULL:
+        y = scratch + job.y_at
         transpose_rows(job, <const real*>job.y, n_out, start, rows, scratch + job.y_at)
     job.shard_weight[shard] = sum_weights(weights, rows)
     forward(job, rows, scratch)
-    job.shard_loss[shard] = loss_columns(
-        job.k, job.loss, rows, n_out, job.lanes, scratch + (last.a if job.value_loss else last.z),
-        scratch + job.y_at, labels, weights, job.ceiling, scratch + last.dz)
+    cdef const real* z = scratch + (last.a if job.value_loss else last.z)
+    if job.python_loss == NULL:
+        job.shard_loss[shard] = loss_columns(
+            job.k, job.loss, rows, n_out, job.lanes, z, y, labels, weights, job.ceiling,
+            job.loss_parameters, scratch + last.dz)
+    else:
+        job.shard_loss[shard] = python_loss(job, rows, 1, job.lanes, z, y, weights,
+                                            scratch + last.dz)
     if job.mode == LOSS:
         return
     if job.value_loss:

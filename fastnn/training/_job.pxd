@@ -77,6 +77,8 @@ cdef struct Job:
     Op* last                  # whose z are the raw outputs
     ptrdiff_t n_in
     int loss
+    const double* loss_parameters  # (n_out, FNN_N_PARAMETERS) or NULL
+    void* python_loss         # a PythonLoss or NULL
     bint value_loss           # the loss sees the output's activation, not the raw output
     double reduction          # the gradient is divided by it beside the sum of weights
     double loss_reduction

@@ -43,6 +43,7 @@ from fastnn.training._ops_dense cimport (
     dense_forward,
     dense_gradient,
 )
+from fastnn.training._python_loss cimport python_loss
 from fastnn.training._ops_norm cimport norm_backward, norm_forward, norm_gradient
 
 
@@ -147,9 +148,14 @@ cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptr
     gather_x(job, start, rows, row0, scratch)
     job.shard_weight[shard] = sum_weights(weights, rows)
     forward(job, step, start, rows, row0, scratch)
-    job.shard_loss[shard] = loss_rows(
-        job.k, job.loss, rows, n_out, scratch + (last.a if job.value_loss else last.z) + at, y,
-        labels, weights, job.ceiling, scratch + last.dz + at)
+    cdef const real* z = scratch + (last.a if job.value_loss else last.z) + at
+    if job.python_loss == NULL:
+        job.shard_loss[shard] = loss_rows(
+            job.k, job.loss, rows, n_out, z, y, labels, weights, job.ceiling, job.loss_parameters,
+            scratch + last.dz + at)
+    else:
+        job.shard_loss[shard] = python_loss(job, rows, n_out, 1, z, y, weights,
+                                            scratch + last.dz + at)
     if job.mode == LOSS:
         return
     if job.value_loss:

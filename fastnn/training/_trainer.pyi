@@ -7,6 +7,7 @@ from typing_extensions import disjoint_base
 
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
+from fastnn.training.losses import BoundLoss, Loss
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.plan import TrainingPlan
 
@@ -42,7 +43,7 @@ class Trainer:
     def __init__(
         self,
         spec: NetworkSpec,
-        loss: str,
+        loss: str | Loss | BoundLoss,
         *,
         optimizer: Optimizer | None,
         batch_size: int,

@@ -8,6 +8,7 @@ from libc.string cimport memset
 from fastnn.core._kernels cimport (
     FNN_ACT_relu,
     FNN_N_COEFFICIENTS,
+    FNN_N_PARAMETERS,
     FNN_OUTPUT_SOFTMAX,
     activation_needs_z,
     kernels,
@@ -38,6 +39,8 @@ from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, team_size
 from fastnn.network.parameters import ParameterLayout
+from fastnn.training._python_loss import PythonLoss
+from fastnn.training.losses import BoundLoss, check_loss
 from fastnn.training.optimizers import check_optimizer
 from fastnn.training.plan import plan_training
 
@@ -55,7 +58,7 @@ cdef class Trainer:
     Parameters
     ----------
     spec : NetworkSpec
-    loss : str
+    loss : str, Loss or BoundLoss
     optimizer : Optimizer or None
         None: only losses and gradients.
     batch_size : int
@@ -78,6 +81,7 @@ cdef class Trainer:
     cdef list kept               # arrays whose memory the job points to
     cdef object scratch          # (threads, scratch_stride)
     cdef dict data
+    cdef object python_loss      # a PythonLoss or None
     cdef readonly object spec, layout, plan, parameters, dtype, loss
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
@@ -87,11 +91,13 @@ cdef class Trainer:
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
                  n_threads=None, reduction=None, gemm="auto", ceiling=np.inf):
         self.kept, self.data = [], {}
-        self.spec, self.loss = spec, loss
+        bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
+        self.spec, self.loss = spec, bound.name
         self.layout = ParameterLayout(spec)
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64
-        self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops)
+        self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops,
+                                  whole=bound.is_custom)
         self.parameters = self.layout.allocate()
         self.weights, self.biases = self.layout.weights_and_biases(self.parameters)
         self.workspace_nbytes = 0
@@ -110,7 +116,7 @@ cdef class Trainer:
         job.n_shards = self.plan.shards
         job.clock_steps = self.plan.clock_steps
         job.n_in = spec.n_in
-        self.set_loss(loss, reduction)
+        self.set_loss(bound, reduction)
         self.set_ops(drops, seed)
         self.set_buffers()
         self.set_sums()
@@ -127,12 +133,25 @@ cdef class Trainer:
         return self.address(array)
 
     cdef set_loss(self, loss, reduction):
-        info = _kernels.LOSSES[loss]
-        n_out = self.spec.n_out
-        self.job.loss = _kernels.loss_index(loss)
-        self.job.value_loss = info.link == "identity" and self.spec.output != "identity"
-        self.job.loss_reduction = n_out if info.reduction == "mean" else 1
-        self.job.reduction = n_out if (reduction or info.reduction) == "mean" else 1
+        cdef double* parameters
+        n_out, output = self.spec.n_out, self.spec.output
+        terms = {"mean": n_out, "half": n_out // 2, "sum": 1}
+        self.job.value_loss = loss.link == "identity" and output not in ("identity", "softmax")
+        self.job.loss_reduction = terms[loss.reduction]
+        # "mean" of whoever asks for it is the loss's own
+        self.job.reduction = 1 if reduction == "sum" else max(
+            terms[loss.reduction], n_out if reduction == "mean" else 1)
+        if loss.is_custom:
+            self.python_loss = PythonLoss(loss.loss, n_out, output == "softmax")
+            self.job.python_loss = <void*>self.python_loss
+            return
+        self.job.loss = _kernels.loss_index(loss.name)
+        if loss.parameters:
+            parameters = <double*>self.allocate(n_out * FNN_N_PARAMETERS, np.float64)
+            for j, row in enumerate(loss.parameters):
+                for i, value in enumerate(row):
+                    parameters[<int>j * FNN_N_PARAMETERS + <int>i] = value
+            self.job.loss_parameters = parameters
 
     cdef set_ops(self, drops, seed):
         """The operations, but for where their buffers lie."""
@@ -435,8 +454,15 @@ cdef class Trainer:
                 run_job(job, self.is_double, self.team)
         else:
             run_job(job, self.is_double, self.team)
+        self.raise_from_loss()
         raise_if_stopped(&job.watch)
         return job.loss_sum
+
+    cdef raise_from_loss(self):
+        """What a loss in Python has raised, once."""
+        if self.python_loss is not None and self.python_loss.error is not None:
+            error, self.python_loss.error = self.python_loss.error, None
+            raise error
 
     def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
         """Do one optimizer step for each minibatch.
@@ -537,6 +563,7 @@ cdef class Trainer:
                 run_shard[double](job, 0, 0, start, rows, <double*>job.scratch, NULL)
             else:
                 run_shard[float](job, 0, 0, start, rows, <float*>job.scratch, NULL)
+            self.raise_from_loss()
             weight += job.shard_weight[0]
             for i, out in zip(dense, found, strict=True):
                 op = &job.ops[<int>i]

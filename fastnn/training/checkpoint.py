@@ -195,7 +195,8 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
     Parameters
     ----------
     net : MLP
-    loss : str
+    loss : str or dict
+        As `losses.describe` says it.
     optimizer : Optimizer
         A learning rate that is a function is not compared.
     data, validation_data : tuple (X, y, sample_weight), or None

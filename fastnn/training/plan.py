@@ -229,9 +229,9 @@ class TrainingPlan(NamedTuple):
         return "\n".join(lines)
 
 
-def plan_training(layout, batch, n_threads, gemm="auto", drops=True):
+def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False):
     """Return the plan of training a network of this layout with this batch size; ``drops``: with
-    its dropout."""
+    its dropout; ``whole``: in one shard."""
     for size in (*layout.sizes, batch):
         if size > BLAS_LIMIT:
             raise ValueError(f"size {size} is beyond the 32-bit dimensions of BLAS ({BLAS_LIMIT})")
@@ -239,6 +239,7 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=True):
     order = choose_layout(layout, products, drops)
     feature_major = order == "feature-major"
     shards = (choose_shards if feature_major else choose_blocks)(layout, batch)
+    shards = 1 if whole else shards
     shard_rows = lanes = -(-batch // shards)
     if feature_major:
         # whole cache lines between the features, and whole vectors in all shards but the last

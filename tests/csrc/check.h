@@ -41,13 +41,12 @@ extern double (*const reference_activation[FNN_N_ACTIVATIONS])(double z);
 extern double (*const reference_derivative[FNN_N_ACTIVATIONS])(double z, double a);
 extern double (*const reference_vecmath[FNN_N_VECMATH])(double x);
 /* of one row, z, y, dz (n); dz for weight 1; returns the sum of min(value, ceiling), and adds the
- * sizes of its terms to `size` */
+ * sizes of its terms to `size`; h: as the kernels take it */
 extern double (*const reference_loss[FNN_N_LOSSES])(ptrdiff_t n, const double *z, const double *y,
-                                                    double ceiling, double *dz, double *size);
+                                                    double ceiling, const double *h, double *dz,
+                                                    double *size);
 extern void (*const reference_update[FNN_N_OPTIMIZERS])(double g, const double *c, double *w,
                                                         double *s0, double *s1);
-double reference_cross_entropy(ptrdiff_t n, const double *z, const double *y, double ceiling,
-                               double *dz, double *size);
 /* word w of Philox4x32-10 */
 uint32_t reference_philox(uint64_t key, const uint32_t counter[4], int w);
 

@@ -83,7 +83,7 @@ void test_registry(void) {
     }
     for (int i = 0; i < FNN_N_LOSSES; i++) {
         const char *reduction = fnn_losses[i].reduction;
-        CHECK(!strcmp(reduction, "sum") || !strcmp(reduction, "mean"), "%s", fnn_losses[i].name);
+        CHECK(!strcmp(reduction, "sum") || !strcmp(reduction, "mean") || !strcmp(reduction, "half"), "%s", fnn_losses[i].name);
     }
     for (int f = 0; f < FNN_N_OPTIMIZERS; f++) {
         int n_set = 0;

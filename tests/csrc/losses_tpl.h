@@ -6,6 +6,7 @@ typedef struct {
     int has_labels;
     int has_weights;
     double ceiling;
+    const double *h;     /* (n, FNN_N_PARAMETERS) or NULL */
 } S(loss_case);
 
 static ptrdiff_t S(place)(const S(loss_case) *l, ptrdiff_t r, ptrdiff_t j) {
@@ -14,13 +15,9 @@ static ptrdiff_t S(place)(const S(loss_case) *l, ptrdiff_t r, ptrdiff_t j) {
 
 static double S(call_loss)(const TABLE *table, int f, const S(loss_case) *l, const R *z, const R *y,
                            const int32_t *labels, const R *s, R *dz) {
-    if (l->by_columns && labels)
-        return table->cross_entropy_labels_columns(l->rows, l->n, l->ld, z, labels, s, l->ceiling,
-                                                   dz);
     if (l->by_columns)
-        return table->loss_columns[f](l->rows, l->n, l->ld, z, y, s, l->ceiling, dz);
-    if (labels) return table->cross_entropy_labels(l->rows, l->n, z, labels, s, l->ceiling, dz);
-    return table->loss[f](l->rows, l->n, z, y, s, l->ceiling, dz);
+        return table->loss_columns[f](l->rows, l->n, l->ld, z, y, labels, s, l->ceiling, l->h, dz);
+    return table->loss[f](l->rows, l->n, z, y, labels, s, l->ceiling, l->h, dz);
 }
 
 static void S(check_loss)(const TABLE *table, int f, const S(loss_case) *l, int has_nan) {
@@ -48,7 +45,7 @@ static void S(check_loss)(const TABLE *table, int f, const S(loss_case) *l, int 
             ys[j] = labels ? labels[r] == j : (double)y[S(place)(l, r, j)];
         }
         int spoilt = has_nan && r == rows / 2;
-        double row = reference_loss[f](n, zs, ys, l->ceiling, want, &terms);
+        double row = reference_loss[f](n, zs, ys, l->ceiling, l->h, want, &terms);
         total += spoilt ? NAN : weight * row;
         size += weight * terms;
         for (ptrdiff_t j = 0; j < n; j++) {
@@ -69,6 +66,16 @@ static void S(check_loss)(const TABLE *table, int f, const S(loss_case) *l, int 
     release_buffers();
 }
 
+/* parameters that each loss may have, another one for each output; NULL where it has none, and for
+ * cross-entropy without label smoothing */
+static const double *S(parameters)(int f, ptrdiff_t n, int smooth) {
+    if (fnn_losses[f].n_parameters == 0 || (f == FNN_LOSS_cross_entropy && !smooth)) return NULL;
+    double *h = buffer((size_t)(n * FNN_N_PARAMETERS) * sizeof(double));
+    for (ptrdiff_t i = 0; i < n * FNN_N_PARAMETERS; i++)
+        h[i] = (f == FNN_LOSS_tweedie ? 1.1 : 0.2) + 0.07 * (double)(i / FNN_N_PARAMETERS % 10);
+    return h;
+}
+
 static void S(check_losses)(const TABLE *table) {
     static const ptrdiff_t heights[] = {0, 1, 2, 3, 63, 64, 65, 127, 128, 129};
     static const ptrdiff_t widths[] = {1, 2, 3, 8, 17, 31, 32, 33, 65, 511, 512, 513};
@@ -81,10 +88,37 @@ static void S(check_losses)(const TABLE *table) {
                                   .by_columns = flags & 1, .has_weights = flags >> 1,
                                   .ceiling = one % 3 ? INFINITY : 1.5};
                 for (int f = 0; f < FNN_N_LOSSES; f++) {
+                    if (f == FNN_LOSS_gaussian_nll && *n % 2) continue; /* pairs of outputs */
+                    l.h = S(parameters)(f, *n, one % 3 == 0);
                     S(check_loss)(table, f, &l, 0);
-                    if (*rows > 0 && *n < 100) S(check_loss)(table, f, &l, 1);
+                    if (*rows > 0 && *n < 100) {
+                        l.h = S(parameters)(f, *n, one % 3 == 0);
+                        S(check_loss)(table, f, &l, 1);
+                    }
                 }
                 l.has_labels = 1;
-                S(check_loss)(table, FNN_LOSS_cross_entropy, &l, 0);
+                for (int smooth = 0; smooth < 2; smooth++) {
+                    l.h = S(parameters)(FNN_LOSS_cross_entropy, *n, smooth);
+                    S(check_loss)(table, FNN_LOSS_cross_entropy, &l, 0);
+                }
+                l.h = S(parameters)(FNN_LOSS_focal, *n, 0);
+                S(check_loss)(table, FNN_LOSS_focal, &l, 0);
             }
+}
+
+/* a row that no block holds, and what it takes to be transposed in blocks */
+static void S(check_long_rows)(const TABLE *table) {
+    static const ptrdiff_t widths[] = {2048, 2050};
+    FOR_EACH(ptrdiff_t, n, widths)
+        for (int labels = 0; labels < 2; labels++) {
+            S(loss_case) l = {.rows = 3, .n = *n, .ceiling = INFINITY, .has_labels = labels,
+                              .has_weights = labels};
+            l.h = S(parameters)(FNN_LOSS_focal, *n, 0);
+            S(check_loss)(table, FNN_LOSS_focal, &l, 0);
+            l.h = S(parameters)(FNN_LOSS_cross_entropy, *n, 1);
+            S(check_loss)(table, FNN_LOSS_cross_entropy, &l, 0);
+            if (labels) continue;
+            l.h = S(parameters)(FNN_LOSS_quantile, *n, 0);
+            S(check_loss)(table, FNN_LOSS_quantile, &l, 0);
+        }
 }

@@ -7,6 +7,7 @@
 #define C(x) ((double)(x))
 #define EXP(x) exp(x)
 #define EXPM1(x) expm1(x)
+#define EXPM1_WIDE(x) expm1(x)
 #define LOG(x) log(x)
 #define LOG1P(x) log1p(x)
 #define TANH(x) tanh(x)
@@ -50,11 +51,15 @@ static double capped(double value, double ceiling) { return value > ceiling ? ce
 
 #define FNN_ROW_LOSS(name, ...)
 #define FNN_LOSS(name, link, reduction, targets, value, derivative)                                \
+    FNN_LOSS_H(name, link, reduction, targets, 0, value, derivative)
+#define FNN_LOSS_H(name, link, reduction, targets, n_h, value, derivative)                         \
     static double loss_##name(ptrdiff_t n, const double *zs, const double *ys, double ceiling,     \
-                              double *dz, double *size) {                                          \
+                              const double *h, double *dz, double *size) {                         \
         double total = 0;                                                                          \
         for (ptrdiff_t j = 0; j < n; j++) {                                                        \
+            const double *hj = h + j * FNN_N_PARAMETERS, h0 = n_h > 0 ? hj[0] : 0;                 \
             double z = zs[j], y = ys[j], term = capped(value, ceiling);                            \
+            (void)h0;                                                                              \
             dz[j] = derivative;                                                                    \
             total += term;                                                                         \
             *size += fabs(term) + fabs(z);                                                         \
@@ -63,28 +68,68 @@ static double capped(double value, double ceiling) { return value > ceiling ? ce
     }
 #include "losses.def"
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
 
-double reference_cross_entropy(ptrdiff_t n, const double *z, const double *y, double ceiling,
-                               double *dz, double *size) {
-    double top = z[0], sum = 0, mass = 0, total = 0;
+static double reference_cross_entropy(ptrdiff_t n, const double *z, const double *y, double ceiling,
+                                      const double *h, double *dz, double *size) {
+    double top = z[0], sum = 0, mass = 0, total = 0, smooth = h ? h[0] : 0;
     for (ptrdiff_t j = 1; j < n; j++) top = fmax(top, z[j]);
     for (ptrdiff_t j = 0; j < n; j++) sum += exp(z[j] - top), mass += y[j];
     for (ptrdiff_t j = 0; j < n; j++) {
-        double term = y[j] != 0 ? y[j] * capped(log(sum) - (z[j] - top), ceiling) : 0;
-        dz[j] = mass * exp(z[j] - top) / sum - y[j];
+        double target = (1 - smooth) * y[j] + smooth * mass / (double)n;
+        double term = target != 0 ? target * capped(log(sum) - (z[j] - top), ceiling) : 0;
+        dz[j] = mass * exp(z[j] - top) / sum - target;
         total += term;
         *size += fabs(term);
     }
     return total;
 }
 
-double (*const reference_loss[])(ptrdiff_t, const double *, const double *, double, double *,
-                                 double *) = {
+/* by the chain rule: the slope of the value in p_j, then the Jacobian of softmax */
+static double reference_focal(ptrdiff_t n, const double *z, const double *y, double ceiling,
+                              const double *h, double *dz, double *size) {
+    double top = z[0], sum = 0, mixed = 0, total = 0;
+    for (ptrdiff_t j = 1; j < n; j++) top = fmax(top, z[j]);
+    for (ptrdiff_t j = 0; j < n; j++) sum += exp(z[j] - top);
+    for (ptrdiff_t j = 0; j < n; j++) {
+        double p = exp(z[j] - top) / sum, rest = 0, log_p = z[j] - top - log(sum);
+        for (ptrdiff_t k = 0; k < n; k++) rest += k == j ? 0 : exp(z[k] - top) / sum;
+        double term = y[j] != 0 ? y[j] * capped(-pow(rest, h[0]) * log_p, ceiling) : 0;
+        double slope = -pow(rest, h[0]) / p;
+        if (rest > 0) slope += h[0] * pow(rest, h[0] - 1) * log_p;
+        dz[j] = y[j] * p * slope;
+        mixed += dz[j];
+        total += term;
+        *size += fabs(term);
+    }
+    for (ptrdiff_t j = 0; j < n; j++) dz[j] -= exp(z[j] - top) / sum * mixed;
+    return total;
+}
+
+static double reference_gaussian_nll(ptrdiff_t n, const double *z, const double *y, double ceiling,
+                                     const double *h, double *dz, double *size) {
+    double total = 0;
+    (void)h;
+    for (ptrdiff_t j = 0; j < n / 2; j++) {
+        double s = z[n / 2 + j], away = z[j] - y[j];
+        double term = capped(0.5 * (s + away * away * exp(-s)), ceiling);
+        dz[j] = away * exp(-s);
+        dz[n / 2 + j] = 0.5 * (1 - away * away * exp(-s));
+        total += term;
+        *size += fabs(term) + fabs(s);
+    }
+    return total;
+}
+
+double (*const reference_loss[])(ptrdiff_t, const double *, const double *, double, const double *,
+                                 double *, double *) = {
 #define FNN_LOSS(name, ...) loss_##name,
+#define FNN_LOSS_H(name, ...) loss_##name,
 #define FNN_ROW_LOSS(name, ...) reference_##name,
 #include "losses.def"
 #undef FNN_LOSS
+#undef FNN_LOSS_H
 #undef FNN_ROW_LOSS
 };
 

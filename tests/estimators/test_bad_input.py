@@ -77,8 +77,8 @@ def test_class_weight(class_weight):
 
 
 def test_loss():
-    with pytest.raises(ValueError, match="'loss' parameter .*Got 'huber'"):
-        fastnn.MLPRegressor(loss="huber").fit(*load("diabetes"))
+    with pytest.raises(ValueError, match="'loss' parameter .*Got 'hubert'"):
+        fastnn.MLPRegressor(loss="hubert").fit(*load("diabetes"))
 
 
 @each("method", ["fit", "predict"])

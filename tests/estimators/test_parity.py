@@ -282,7 +282,9 @@ def test_same_surface(name):
     mine, truth = ours.get_params(), theirs.get_params()
     extras = {"n_threads": None, "dtype": None, "dropout": 0.0}
     if name == "iris":
-        extras["class_weight"] = None
+        extras |= {"class_weight": None, "loss": "log_loss"}
+    else:
+        extras |= {"quantile": None, "calibration_fraction": None}
     assert mine == {**truth, **extras}
     public = {attribute for attribute in dir(theirs) if not attribute.startswith("_")}
     assert public <= set(dir(ours))

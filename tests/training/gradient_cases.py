@@ -40,6 +40,8 @@ LARGEST = 5.0  # or beyond this, where exp of exp would make the loss too steep 
 def case(activation, end, shape):
     """(name, case). The end is a loss, or ``"output "`` and an output for the squared error."""
     rows, sizes = shape
+    if end == "gaussian_nll":
+        sizes = (*sizes[:-1], sizes[-1] + sizes[-1] % 2)
     name = f"{activation} {end} {rows}x{'-'.join(map(str, sizes))}"
     if end.startswith("output "):
         return name, (activation, end.removeprefix("output "), "squared_error", rows, sizes)
@@ -56,10 +58,11 @@ def cases():
     deep = [shape for shape in SHAPES if len(shape[1]) > 2]
     found = [case(activation, end, deep[(i + j) % len(deep)])
              for i, activation in enumerate(_kernels.ACTIVATIONS) for j, end in enumerate(ends)]
-    assert len({(name.split()[0], case[3:]) for name, case in found}) == (
+    paired = [both for both in found if both[1][2] != "gaussian_nll"]  # it has shapes of its own
+    assert len({(name.split()[0], case[3:]) for name, case in paired}) == (
         len(_kernels.ACTIVATIONS) * len(deep))
-    assert len({(*case[1:3], case[3:]) for _, case in found}) == (
-        len({case[1:3] for _, case in found}) * len(deep))
+    assert len({(*case[1:3], case[3:]) for _, case in paired}) == (
+        len({case[1:3] for _, case in paired}) * len(deep))
     found += [case("tanh", end, shape) for end in ends for shape in SHAPES if shape not in deep]
     for first in _kernels.ACTIVATIONS:
         found.append((f"{first} gelu tanh softmax", (
@@ -84,9 +87,14 @@ def take(path, set_attribute=setattr):
 
 def targets(loss, rows, n_out, rng):
     """Targets of the kind that the loss takes; integer labels for cross_entropy."""
-    if loss == "cross_entropy":
+    info = _kernels.LOSSES[loss]
+    kind = info.targets
+    if kind == "unit" and info.whole_rows:
         return rng.integers(0, n_out, rows)
-    kind = _kernels.LOSSES[loss].targets
+    if kind == "positive":
+        return rng.gamma(2, size=(rows, n_out))
+    if info.reduction == "half":
+        n_out //= 2
     if kind == "nonnegative":
         return rng.poisson(2, (rows, n_out)).astype(float)
     return rng.normal(size=(rows, n_out)) if kind == "real" else rng.integers(

@@ -41,6 +41,8 @@ def trainer_for(net, X, y, loss, sample_weight=None, **more):
     trainer = make_trainer(net.sizes, net.activations, net.output, loss, dtype=net.dtype,
                            optimizer=None, batch_size=len(X), n_threads=1, **more)
     trainer.parameters[:] = net.parameters
+    if loss == "gaussian_nll":
+        y = np.hstack([y, np.zeros_like(y)])  # two outputs for each target
     trainer.set_data(X, y.astype(np.int32) if y.ndim == 1 else y, sample_weight)
     return trainer
 
@@ -206,10 +208,11 @@ def test_every_loss_of_many_rows(name, weighted, path, dtype):
     """Blocks of the losses' kernels, and the rest of the last one."""
     loss = "cross_entropy" if name == "labels" else name
     rng = np.random.default_rng(0)
-    net = fastnn.MLP((4, 6, 5), "tanh", _kernels.LOSSES[loss].link, dtype=dtype, random_state=0)
+    n_out = 6 if loss == "gaussian_nll" else 5
+    net = fastnn.MLP((4, 6, n_out), "tanh", _kernels.LOSSES[loss].link, dtype=dtype, random_state=0)
     net.set_weights([rng.normal(size=a.shape) for a in net.get_weights()])
-    X, y = rng.normal(size=(301, 4)).astype(dtype), targets(loss, 301, 5, rng)
-    if name == "cross_entropy":
+    X, y = rng.normal(size=(301, 4)).astype(dtype), targets(loss, 301, n_out, rng)
+    if name in ("cross_entropy", "focal"):
         y = reference.one_hot(y, 5)
     weights = rng.uniform(0, 2, 301).astype(dtype) if weighted else None
     wanted = reference.Twin.of(net).loss_and_grad(X, y, loss, weights)
