@@ -42,6 +42,18 @@ _HOME = {
     "DivergenceWarning": "training.history",
     "History": "training.history",
     "StopFit": "training.history",
+    "Callback": "training.epochs",
+    "FitState": "training.epochs",
+    "EarlyStopping": "training.stopping",
+    "ReduceOnPlateau": "training.stopping",
+    "TimeLimit": "training.stopping",
+    "CSVLogger": "training.loggers",
+    "TensorBoard": "training.loggers",
+    "MLflowLogger": "training.loggers",
+    "OptunaPruning": "training.loggers",
+    "Snapshots": "training.snapshots",
+    "RecordPath": "training.snapshots",
+    "find_learning_rate": "training.range_test",
     "load": "loading",
     "Predictor": "prediction.predictor",
     "Scaler": "prediction.scaler",
@@ -63,14 +75,15 @@ _HOME = {
     "show_config": "config",
 }
 
-_MODULES = ("export", "losses")
+# modules that are names
+_MODULES = {"export": "export", "losses": "losses", "schedules": "training.schedules"}
 
 __all__ = [*_HOME, "__version__", *_MODULES]
 
 
 def __getattr__(name):
     if name in _MODULES:
-        return imported(f"fastnn.{name}")
+        return imported(f"fastnn.{_MODULES[name]}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     value = getattr(imported(f"fastnn.{_HOME[name]}"), name)

@@ -47,6 +47,13 @@ from fastnn.network.spec import (
 from fastnn.prediction.predictor import Predictor as Predictor
 from fastnn.prediction.scaler import Scaler as Scaler
 from fastnn.tables.encoder import TableEncoder as TableEncoder
+from fastnn.training import schedules as schedules
+from fastnn.training.epochs import (
+    Callback as Callback,
+)
+from fastnn.training.epochs import (
+    FitState as FitState,
+)
 from fastnn.training.history import (
     DivergenceWarning as DivergenceWarning,
 )
@@ -55,6 +62,18 @@ from fastnn.training.history import (
 )
 from fastnn.training.history import (
     StopFit as StopFit,
+)
+from fastnn.training.loggers import (
+    CSVLogger as CSVLogger,
+)
+from fastnn.training.loggers import (
+    MLflowLogger as MLflowLogger,
+)
+from fastnn.training.loggers import (
+    OptunaPruning as OptunaPruning,
+)
+from fastnn.training.loggers import (
+    TensorBoard as TensorBoard,
 )
 from fastnn.training.optimizers import (
     SGD as SGD,
@@ -71,38 +90,69 @@ from fastnn.training.optimizers import (
 from fastnn.training.optimizers import (
     RMSprop as RMSprop,
 )
+from fastnn.training.range_test import (
+    find_learning_rate as find_learning_rate,
+)
+from fastnn.training.snapshots import (
+    RecordPath as RecordPath,
+)
+from fastnn.training.snapshots import (
+    Snapshots as Snapshots,
+)
+from fastnn.training.stopping import (
+    EarlyStopping as EarlyStopping,
+)
+from fastnn.training.stopping import (
+    ReduceOnPlateau as ReduceOnPlateau,
+)
+from fastnn.training.stopping import (
+    TimeLimit as TimeLimit,
+)
 
 __all__ = [
     "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
+    "CSVLogger",
+    "Callback",
     "Dense",
     "DivergenceWarning",
     "Dropout",
+    "EarlyStopping",
+    "FitState",
     "History",
     "LayerNorm",
     "MLP",
     "MLPClassifier",
     "MLPRegressor",
+    "MLflowLogger",
     "ModelFormatError",
     "NetworkSpec",
+    "OptunaPruning",
     "Predictor",
     "RMSprop",
+    "RecordPath",
+    "ReduceOnPlateau",
     "Residual",
     "SGD",
     "SKOPS_TRUSTED",
     "Scaler",
+    "Snapshots",
     "StopFit",
     "TableEncoder",
+    "TensorBoard",
+    "TimeLimit",
     "__version__",
     "export",
+    "find_learning_rate",
     "from_keras",
     "from_onnx",
     "from_sklearn",
     "from_torch",
     "load",
     "losses",
+    "schedules",
     "show_config",
     "to_sklearn",
 ]

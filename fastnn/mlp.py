@@ -8,7 +8,6 @@ from fastnn.core.threads import (
     default_threads,
     resolve_threads,
     single_threaded_blas,
-    sole_fit,
 )
 from fastnn.network.initializers import INITIALIZERS, initialize
 from fastnn.network.parameters import ParameterLayout
@@ -20,10 +19,11 @@ __all__ = ["MLP"]
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 # what the first fit imports; each of them complete before any is used
 TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",
-            "fastnn.training.callbacks", "fastnn.training.checkpoint")
+            "fastnn.training.fitting")
 MAX_EPOCHS = 1 << 48  # of a file, beyond any fit
 # what pickles hold: always, and those of version 0.1.0 beside it
 _STATE = {"_initializer", "_n_threads", "_gemm", "_seed", "_seeded", "_epochs_done", "parameters"}
+_OF_FITS = ("_history", "_origins", "_left")  # what copies do not get
 _CHAIN = {"sizes", "activations", "output", "dtype", "dropout"}
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
@@ -86,6 +86,11 @@ class MLP:
     >>> bool((net.predict(X).argmax(axis=1) == y).mean() > 0.95)
     True
     """
+
+    _history = None
+    # of fits with a checkpoint: digests of the network at their starts; what the last one left
+    _origins: tuple = ()
+    _left = None
 
     def __init__(self, sizes, activation="relu", output="identity", *, norm=None, residual=False,
                  dtype="float32", dropout=0.0, initializer="glorot_uniform", random_state=None,
@@ -164,7 +169,7 @@ class MLP:
     def __getstate__(self):
         snapshot = self._snapshot  # parameters and epochs of one moment, whoever trains meanwhile
         state = {key: value for key, value in self.__dict__.items()
-                 if key not in ("_snapshot", "_layout")}
+                 if key not in ("_snapshot", "_layout", *_OF_FITS)}
         state["spec"] = self.spec.to_plain()
         state["parameters"] = np.array(snapshot.parameters)
         state["_epochs_done"] = snapshot.epochs_done
@@ -356,12 +361,14 @@ class MLP:
                 raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
             validation.check_finite(name, given, self.dtype)
             mine[:] = given
+        self._origins = ()  # another start
         self._publish(parameters, self._epochs_done)
 
     # ---- training ----
 
     def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-            sample_weight=None, alpha=0.0, validation_data=None, callback=None, checkpoint=None,
+            sample_weight=None, alpha=0.0, validation_data=None, metrics=None, callback=None,
+            callbacks=None, max_time=None, max_steps=None, progress=None, checkpoint=None,
             checkpoint_seconds=10.0):
         """Train on minibatches, from the current parameters on.
 
@@ -394,27 +401,43 @@ class MLP:
             left out, as in scikit-learn.
         validation_data : (X, y) or None
             Fills ``history.val_loss``.
+        metrics : sequence of str or callable, or dict, default=None
+            Taken on the validation data after each epoch, into ``history["val_<name>"]``: names of
+            scikit-learn's scorers ("accuracy"), and functions of (y, output), where y is
+            (n_samples,) int32 labels or (n_samples, n_out) targets, and the output
+            (n_samples, n_out). A dict gives names to them.
         callback : callable or None
             Called after each epoch as callback(epoch, net, history), the epoch from 0; training
             ends when it raises `fastnn.StopFit`. What it returns means nothing.
+        callbacks : sequence of `fastnn.Callback`, default=None
+            Called before the first epoch, after each, and at the end, in their order, before
+            ``callback``: `fastnn.EarlyStopping`, `fastnn.ReduceOnPlateau`, ...
+        max_time : float or None, default=None
+            Seconds after which no other epoch begins.
+        max_steps : int or None, default=None
+            Most steps (batches) of the fit; the last epoch may be cut short.
+        progress : bool or None, default=None
+            Whether to show how far the fit is, on standard error, by tqdm where it is installed.
+            None: where that is a terminal or a notebook, once the fit has taken two seconds.
         checkpoint : str, path or None, default=None
             File that keeps where the fit stands after an epoch and at its end. Where it is there
             already, the fit goes on from it, to the same bytes as if it had never stopped; a fit
-            that has come to its end is not run again, unless ``epochs`` is larger now; one that the
-            callback has ended stays so. The callback is not called for epochs of before. The
-            network must be made as for the first call, not be the one that was trained. Each fit
-            needs a file of its own; delete it to start anew.
+            that has come to its end is not run again, unless ``epochs`` is larger now; one that a
+            callback has ended stays so. Callbacks are not called for epochs of before. The
+            network must be made as for the first call, or be the one that this fit has trained.
+            Each fit needs a file of its own; delete it to start anew.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
 
         Returns
         -------
         History
+            Also ``net.history``, which is there after Ctrl-C and errors too.
 
         Raises
         ------
         ValueError, TypeError
-            On a wrong argument.
+            On a wrong argument; on a metric that fails, with its name and the epoch.
         ModelFormatError
             When the checkpoint is damaged, or one of a fit with other arguments or data.
         OSError
@@ -432,52 +455,18 @@ class MLP:
         """
         for module in TRAINING:
             imported(module)
-        from fastnn.core._kernels import OPTIMIZERS
-        from fastnn.training.callbacks import RowOrder, fit_hooks
-        from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
-        from fastnn.training.epochs import FitState, run_epochs
-        from fastnn.training.history import History
-        from fastnn.training.losses import describe
-        from fastnn.training.optimizers import Adam, check_optimizer
+        return imported("fastnn.training.fitting").fit(
+            self, X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+            shuffle=shuffle, sample_weight=sample_weight, alpha=alpha,
+            validation_data=validation_data, metrics=metrics, callback=callback,
+            callbacks=callbacks, max_time=max_time, max_steps=max_steps, progress=progress,
+            checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds)
 
-        info = self._bound(loss)
-        X, y, sample_weight = self._check_data(X, y, sample_weight, info)
-        optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
-        epochs = validation.check_count("epochs", epochs)
-        batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
-        alpha = validation.check_nonnegative("alpha", alpha)
-        shuffle = validation.check_flag("shuffle", shuffle)
-        seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback={callback!r} must be callable")
-        held_out = self._check_validation_data(validation_data, info)
-        evaluate = None if held_out is None else self._evaluator(held_out, info)
-        history = History(validates=evaluate is not None)
-        with sole_fit(self):
-            progress = Progress(self._seed, self._epochs_done, self.parameters)
-            if checkpoint is not None:
-                fit = describe_fit(self, describe(info), optimizer, (X, y, sample_weight), held_out,
-                                   batch_size=batch_size, shuffle=shuffle, alpha=alpha)
-                checkpoint = Checkpoint(checkpoint, seconds, fit, self._layout,
-                                        OPTIMIZERS[optimizer.name].n_state, epochs,
-                                        optimizer.squares)
-                progress = checkpoint.read(history) or progress
-                self._seed = progress.seed
-            trainer = self._trainer((X, y, sample_weight), info, alpha, progress.parameters,
-                                    optimizer=optimizer, batch_size=batch_size,
-                                    seed=self._key(0, progress.epochs_before))
-            if progress.epochs:
-                trainer.set_state(progress.states, progress.step)
-            progress.parameters, progress.states = None, ()  # the trainer has them
-            order = RowOrder(trainer, shuffle, self._key(1), progress.epochs_before)
-            with single_threaded_blas():
-                run_epochs(
-                    FitState(trainer, self, history), progress.epochs if progress.ended else epochs,
-                    order=order.of,
-                    learning_rate=optimizer.learning_rate_at, first=progress.epochs,
-                    hooks=fit_hooks(trainer, self._publish_copy, evaluate, callback, checkpoint,
-                                    progress), stop_if_diverged=True)
-        return history
+    @property
+    def history(self):
+        """The `History` of the last fit of this object, also of one that Ctrl-C or an error has
+        ended; None before. Copies and files do not hold it."""
+        return self._history
 
     def _key(self, *purpose):
         """Return a key for random numbers that is another one for each purpose."""

@@ -122,6 +122,7 @@ cdef struct Job:
     # of the step
     int optimizer
     double learning_rate
+    const double* rates       # (steps of the epoch,) one learning rate each; NULL: the same for all
     double* hyperparameters
     int64_t step              # optimizer steps done
     double* shard_loss        # (n_shards,)

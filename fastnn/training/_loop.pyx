@@ -132,6 +132,8 @@ cdef void open_batch(Job* job) noexcept nogil:
         fnn_close(&job.phases)
         return
     job.rows = min(job.batch, job.n_rows - job.start)
+    if job.rates != NULL:
+        job.learning_rate = job.rates[job.start // job.batch]
     if job.mode == GIVEN:
         job.stage = APPLY
         fnn_open_phase(&job.phases, job.n_groups)

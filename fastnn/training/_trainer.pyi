@@ -65,7 +65,7 @@ class Trainer:
         self,
         order: NDArray[np.intp] | None = None,
         *,
-        learning_rate: float,
+        learning_rate: float | NDArray[np.float64],
         stop_if_diverged: bool = False,
     ) -> float: ...
     def loss_and_grad(

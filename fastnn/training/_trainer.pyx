@@ -464,6 +464,16 @@ cdef class Trainer:
             error, self.python_loss.error = self.python_loss.error, None
             raise error
 
+    cdef set_rates(self, learning_rate, n_rows):
+        """One learning rate for all steps of an epoch, or one for each."""
+        self.job.rates = NULL
+        if not isinstance(learning_rate, np.ndarray):
+            self.job.learning_rate = learning_rate
+            return
+        self.expect(learning_rate, "learning_rate", (-(-n_rows // self.job.batch),),
+                    np.dtype(np.float64))
+        self.job.rates = <const double*>self.borrow("rates", learning_rate)
+
     def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
         """Do one optimizer step for each minibatch.
 
@@ -471,7 +481,8 @@ cdef class Trainer:
         ----------
         order : intp array or None
             The rows, in this order; None: all rows as they lie.
-        learning_rate : float
+        learning_rate : float or float64 array (steps of the epoch,)
+            One for all steps, or one for each batch, the short one at the end included.
         stop_if_diverged : bool
             End at the first batch whose loss is not finite, before its update, and return it.
 
@@ -488,7 +499,7 @@ cdef class Trainer:
         """
         if self.job.hyperparameters == NULL:
             raise ValueError("no optimizer was given")
-        self.job.learning_rate = learning_rate
+        self.set_rates(learning_rate, self.data["n_samples"] if order is None else len(order))
         self.job.stop_if_diverged = stop_if_diverged
         total = self.run(UPDATE, order)
         return total if self.job.diverged else total / self.job.n_rows
@@ -538,7 +549,7 @@ cdef class Trainer:
         self.expect(gradient, "gradient", self.parameters.shape, self.dtype)
         if self.job.hyperparameters == NULL:
             raise ValueError("no optimizer was given")
-        self.job.learning_rate = learning_rate
+        self.set_rates(float(learning_rate), 1)
         self.job.given = cnp.PyArray_DATA(gradient)
         self.run(GIVEN, None)
 

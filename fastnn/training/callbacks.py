@@ -1,13 +1,16 @@
-"""Hooks of `MLP.fit`: what it does between two epochs."""
+"""Hooks of `MLP.fit`: what it does between two epochs, and how it calls users' callbacks."""
 
+import inspect
 import math
 
 import numpy as np
 
+from fastnn.core import validation
 from fastnn.core._arrays import all_finite
-from fastnn.core.notices import warn
-from fastnn.training.epochs import Hook
+from fastnn.core.notices import shown, warn
+from fastnn.training.epochs import Callback, Hook, has_state
 from fastnn.training.history import DivergenceWarning, StopFit
+from fastnn.training.metrics import Metrics, add_missing
 
 
 class KeepFinite(Hook):
@@ -34,9 +37,8 @@ class KeepFinite(Hook):
             self.epochs_done = done  # last: an error before leaves both of the epoch before
             return
         self.epochs_done = done  # to go on with other random numbers
-        if state.history.val_loss is not None:
-            state.history.val_loss.append(math.nan)
-        state.stop("diverged")
+        add_missing(state.history)
+        state.stop("diverged", ended=False)
         warn(f"training diverged in epoch {state.epoch} (loss {state.loss:g}); the weights are "
              "those from before it. A smaller learning rate or scaled inputs help.",
              DivergenceWarning)
@@ -65,33 +67,138 @@ class ValidationLoss(Hook):
         state.history.val_loss.append(self.evaluate(state.trainer.parameters))
 
 
-class CallUser(Hook):
-    """Calls the user's function, who finds the network as it is after the epoch.
+class Publish(Hook):
+    """Lets those who come next find the network as it is after the epoch.
 
     Parameters
     ----------
-    callback : callable
-        Called as callback(epoch, model, history); the fit ends when it raises `StopFit`. What it
-        returns means nothing: other libraries' functions return True for reasons of their own.
     keep : KeepFinite
-        Has what to publish before.
+        Has what to publish.
     """
 
-    def __init__(self, callback, keep):
-        self.callback, self.keep, self.warned = callback, keep, False
+    def __init__(self, keep):
+        self.keep = keep
 
     def on_epoch_end(self, state):
-        """Publish, call, end the fit where it says so."""
+        """Publish."""
         self.keep.publish(self.keep.parameters, self.keep.epochs_done)
-        try:
-            returned = self.callback(state.epoch, state.model, state.history)
-        except StopFit:
-            state.stop("stopped")
-            return
+
+
+class PlainFunction(Callback):
+    """The user's function of (epoch, net, history).
+
+    Parameters
+    ----------
+    function : callable
+        The fit ends when it raises `StopFit`. What it returns means nothing: other libraries'
+        functions return True for reasons of their own.
+    """
+
+    def __init__(self, function):
+        self.function, self.warned = function, False
+
+    def on_epoch_end(self, state):
+        """Call it."""
+        returned = self.function(state.epoch, state.model, state.history)
         if isinstance(returned, (bool, np.bool_)) and returned and not self.warned:
             self.warned = True
             warn("the callback returned True, which does not end the fit (it once did): raise "
                  "fastnn.StopFit to end it, return None to go on without this warning")
+
+
+class CallCallbacks(Hook):
+    """Calls the user's callbacks: each of them, where one has ended the fit too.
+
+    Parameters
+    ----------
+    callbacks : list of Callback
+    states : list or None
+        Those of them that have one, in their order, where the fit goes on from a checkpoint.
+    """
+
+    def __init__(self, callbacks, states=None):
+        self.callbacks, self.states, self.begun = callbacks, states, 0
+
+    def on_fit_begin(self, state):
+        """Begin; go on from their states."""
+        states = list(self.states or ())
+        for i, callback in enumerate(self.callbacks):
+            self.begun = i + 1
+            _call(callback.on_fit_begin, state)
+            if states and has_state(callback):
+                callback.set_state(states.pop(0))
+
+    def on_epoch_end(self, state):
+        """Call them."""
+        for callback in self.callbacks:
+            _call(callback.on_epoch_end, state)
+
+    def on_fit_end(self, state):
+        """Call those that have begun, all of them; the first error counts."""
+        failed = None
+        for callback in self.callbacks[:self.begun]:
+            try:
+                _call(callback.on_fit_end, state)
+            except BaseException as error:
+                failed = failed or error
+        if failed is not None:
+            try:
+                raise failed
+            finally:
+                failed = None  # no circle through the traceback
+
+
+def _call(method, state):
+    """Call a method of a callback, which may end the fit by `StopFit`."""
+    try:
+        method(state)
+    except StopFit as stop:
+        state.stop(str(stop) or "stopped")
+
+
+def check_callbacks(callbacks, callback):
+    """Return the callbacks of a fit as a list, the plain function as the last one.
+
+    Parameters
+    ----------
+    callbacks : sequence of Callback, or None
+    callback : callable or None
+    """
+    if callbacks is None:
+        callbacks = ()
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks={shown(callbacks)} must be a list of fastnn.Callback objects")
+    found = []
+    for i, given in enumerate(callbacks):
+        name = f"callbacks[{i}]={shown(given)}"
+        if isinstance(given, type):
+            raise TypeError(f"{name} is a class, must be an object: {given.__name__}(...)")
+        if not isinstance(given, Callback):
+            hint = ("; a function of (epoch, net, history) goes into callback="
+                    if callable(given) else "")
+            raise TypeError(f"{name} must be a fastnn.Callback{hint}")
+        for method in ("on_fit_begin", "on_epoch_end", "on_fit_end"):
+            _check_method(name, given, method)
+        found.append(given)
+    kind = callback if isinstance(callback, type) else type(callback)
+    if issubclass(kind, Callback):
+        raise TypeError(f"callback={shown(callback)} must be a function of (epoch, net, history); "
+                        "a fastnn.Callback goes into callbacks=[...]")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback={callback!r} must be callable")
+    if callback is not None:
+        found.append(PlainFunction(callback))
+    return found
+
+
+def _check_method(name, callback, method):
+    """Raise unless a method can be called with the state alone."""
+    try:
+        inspect.signature(getattr(callback, method)).bind(None)
+    except ValueError:  # of what has no signature
+        return
+    except TypeError as error:
+        raise TypeError(f"{name}: {method} must take one argument, the state: {error}") from None
 
 
 class WriteCheckpoint(Hook):
@@ -101,27 +208,75 @@ class WriteCheckpoint(Hook):
     ----------
     checkpoint : Checkpoint
     progress : Progress
+    steps : StepLimit
+        An epoch that it cuts short is not written: a call with more steps has to do it whole.
     """
 
-    def __init__(self, checkpoint, progress):
-        self.checkpoint, self.progress = checkpoint, progress
+    def __init__(self, checkpoint, progress, steps):
+        self.checkpoint, self.progress, self.steps = checkpoint, progress, steps
 
     def on_epoch_end(self, state):
         """Write, unless the last time was not long ago."""
-        if self.checkpoint.is_due:
+        whole = state.epoch + 1 - self.steps.whole_epochs
+        if whole == 0 and self.steps.is_cut or whole <= 0 and self.checkpoint.is_due:
             self.write(state)
 
     def on_fit_end(self, state):
         """Write what the epochs since then have done, where the fit has come to its end."""
-        ended = state.reason == "stopped"
-        if (ended or state.reason == "epochs") and self.progress.epochs <= state.epoch:
-            self.progress.ended = ended
+        done = state.ended or state.reason in ("epochs", "steps", "time")
+        if state.epoch >= self.steps.whole_epochs and not state.ended:
+            return
+        if done and self.progress.epochs <= state.epoch:
+            self.progress.ended = state.ended
+            self.progress.stopped = state.reason if state.ended else None
             self.write(state)
 
     def write(self, state):
         """Replace the file."""
         self.progress.epochs = state.epoch + 1
-        self.checkpoint.write(self.progress, state.trainer, state.history)
+        self.checkpoint.write(self.progress, state.trainer, state.history,
+                              state.learning_rate_scale)
+
+
+class StepLimit:
+    """How many epochs there are, and where the last one is cut short.
+
+    Parameters
+    ----------
+    max_steps : int or None
+        Most steps (batches) of the fit.
+    epochs, n_rows, batch_size : int
+
+    Attributes
+    ----------
+    per_epoch, total : int
+        Steps of an epoch, and of the fit.
+    epochs : int
+        Of the fit, one that is cut short included.
+    whole_epochs : int
+    reason : str
+        Why the fit ends where nothing else ends it: "epochs" or "steps".
+    """
+
+    def __init__(self, max_steps, epochs, n_rows, batch_size):
+        self.n_rows, self.batch_size = n_rows, batch_size
+        self.per_epoch = -(-n_rows // batch_size)
+        self.total, self.reason = epochs * self.per_epoch, "epochs"
+        if max_steps is not None:
+            max_steps = validation.check_count("max_steps", max_steps)
+            if max_steps < self.total:
+                self.total, self.reason = max_steps, "steps"
+        self.whole_epochs = self.total // self.per_epoch
+        self.epochs = -(-self.total // self.per_epoch)
+
+    @property
+    def is_cut(self):
+        """Whether the last epoch is cut short."""
+        return self.whole_epochs < self.epochs
+
+    def of(self, epoch):
+        """Return the number of steps of an epoch."""
+        return min(self.per_epoch, self.total - epoch * self.per_epoch)
 
 
 class RowOrder:
@@ -137,37 +292,62 @@ class RowOrder:
         Decides the orders.
     epochs_before : int
         That the network had been trained before this fit.
+    steps : StepLimit or None
+        Where the last epoch is cut short.
     """
 
-    def __init__(self, trainer, shuffle, key, epochs_before):
+    def __init__(self, trainer, shuffle, key, epochs_before, steps=None):
         self.trainer, self.shuffle = trainer, shuffle
-        self.key, self.epochs_before = key, epochs_before
+        self.key, self.epochs_before, self.steps = key, epochs_before, steps
 
     def of(self, epoch):
         """Return the rows of an epoch; None for all as they lie."""
-        if not self.shuffle:
-            return None
-        return self.trainer.shuffle(self.key, self.epochs_before + epoch)
+        order = None
+        if self.shuffle:
+            order = self.trainer.shuffle(self.key, self.epochs_before + epoch)
+        if self.steps is not None and epoch == self.steps.whole_epochs:  # cut short
+            if order is None:
+                order = np.arange(self.steps.n_rows)
+            order = order[:self.steps.of(epoch) * self.steps.batch_size]
+        return order
 
 
-def fit_hooks(trainer, publish, evaluate, callback, checkpoint, progress):
+def fit_hooks(state, publish, evaluate, callbacks, checkpoint, progress, *, steps, metrics=None,
+              held_out=None, others=()):
     """Return the hooks of a fit, in their order.
 
     Parameters
     ----------
-    trainer : Trainer
+    state : FitState
+        With trainer, network and history.
     publish : callable
         See `KeepFinite`.
-    evaluate, callback : callable or None
-        See `ValidationLoss` and `CallUser`.
+    evaluate : callable or None
+        See `ValidationLoss`.
+    callbacks : list of Callback
+        As `check_callbacks` gives them.
     checkpoint : Checkpoint or None
     progress : Progress
+    steps : StepLimit
+    metrics : dict or None
+        As `check_metrics` gives it.
+    held_out : tuple or None
+        Validation data for the metrics.
+    others : sequence of Hook
+        Those that do not look at the network.
     """
-    hooks = [KeepFinite(trainer, publish, progress.epochs_before + progress.epochs)]
+    keep = KeepFinite(state.trainer, publish, progress.epochs_before + progress.epochs)
+    state.keeper = keep
+    hooks = [keep]
     if evaluate is not None:
         hooks.append(ValidationLoss(evaluate))
-    if callback is not None:
-        hooks.append(CallUser(callback, hooks[0]))
+    if metrics or callbacks:
+        hooks.append(Publish(keep))
+    if metrics:
+        hooks.append(Metrics(metrics, held_out, state.net))
+    if callbacks:
+        hooks.append(CallCallbacks(callbacks, progress.callback_states))
+    hooks.extend(others)
     if checkpoint is not None:
-        hooks.append(WriteCheckpoint(checkpoint, progress))
+        hooks.append(WriteCheckpoint(checkpoint, progress, steps))
     return hooks

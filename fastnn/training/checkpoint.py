@@ -6,10 +6,13 @@ as arrays, and in its settings
 ========  =====================================================================================
 progress  epochs, step, ended; seed and epochs_before, from which all random numbers follow
 fit       what decides the result, and digests of the data: a fit that differs is refused
+control   where there are callbacks with a state: their plain values, the shapes of their arrays,
+          the factor of the learning rate; why the fit ended
 ========  =====================================================================================
 """
 
 import json
+import math
 import os
 import time
 from dataclasses import dataclass, fields
@@ -18,14 +21,18 @@ from numbers import Real
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.files import container
+from fastnn.core.notices import shown
+from fastnn.files import container, plain
+from fastnn.training.epochs import has_state
 from fastnn.training.optimizers import Optimizer
+from fastnn.training.schedules import Schedule
 
 COUNTS = ("epochs", "step", "epochs_before", "seed")
 OPTIMIZER = "optimizer"
 DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
 DIGESTS = DATA, HELD_OUT, START
 MAX_COUNT = 1 << 48  # beyond any fit
+LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
 FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
 
 
@@ -47,6 +54,12 @@ class Progress:
         Whether the callback has ended it.
     states : sequence of flat arrays
         Of the optimizer; none: fresh ones.
+    scale : float
+        Factor of the learning rate.
+    stopped : str or None
+        Why it has ended.
+    callback_states : list or None
+        What each callback's ``get_state`` gave; None for a fresh fit.
     """
 
     seed: int
@@ -56,6 +69,9 @@ class Progress:
     step: int = 0
     ended: bool = False
     states: tuple = ()
+    scale: float = 1.0
+    stopped: str | None = None
+    callback_states: list | None = None
 
     def plain(self):
         """Return what of it the settings of a file hold."""
@@ -80,9 +96,15 @@ class Checkpoint:
         Of the fit: a file of more is another one's, and is not read.
     squares : sequence of int
         Which of them are sums of squares.
+    callbacks : sequence of Callback
+        The states of those that have one are in the file, too.
+    origins : sequence of str
+        Digests of the network at the start of the fits with a checkpoint that it comes from: a
+        file of one of them is gone on with, though the network has been trained since.
     """
 
-    def __init__(self, path, seconds, fit, layout, n_states, epochs, squares):
+    def __init__(self, path, seconds, fit, layout, n_states, epochs, squares, callbacks=(),
+                 origins=()):
         self.path = container.check_place(os.path.realpath(path))
         _try_folder(self.path)
         self.seconds, self.epochs = seconds, epochs
@@ -90,6 +112,9 @@ class Checkpoint:
         self.layout, self.needs = layout, layout.spec.needs
         self.n_states, self.squares = n_states, squares
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
+        self.losses += ["val_" + name for name in fit.get("metrics", ())]
+        self.callbacks, self.origins = callbacks, origins
+        self.start, self.goes_back = self.fit[START], False
         self.written = time.monotonic()
 
     @property
@@ -115,11 +140,31 @@ class Checkpoint:
             raise container.ModelFormatError(
                 f"{os.fspath(self.path)!r} cannot be gone on with: {error}") from None
         for name in self.losses:
-            setattr(history, name, arrays[name].tolist())
+            if name in history.metrics:
+                history.metrics[name] = arrays[name].tolist()
+            else:
+                setattr(history, name, arrays[name].tolist())
+        self.start = self.fit[START] = settings["fit"][START]
         # copies: a mapped file cannot be replaced everywhere
         return Progress(**settings["progress"], parameters=np.array(arrays["parameters"]),
                         states=tuple(np.array(arrays[f"optimizer.{i}"])
-                                     for i in range(self.n_states)))
+                                     for i in range(self.n_states)),
+                        **self._control(settings, arrays))
+
+    def _control(self, settings, arrays):
+        """Return what `Progress` holds of the callbacks."""
+        control = settings.get("control")
+        if control is None:
+            return {}
+        states = []
+        for i, saved in enumerate(control["callbacks"]):
+            if saved is not None:
+                saved = {**plain.from_plain(saved["values"], list),
+                         **{key: np.array(arrays[f"callbacks.{i}.{key}"])
+                            for key in saved["arrays"]}}
+            states.append(saved)
+        return {"scale": float(control["learning_rate_scale"]), "stopped": control["stopped"],
+                "callback_states": states}
 
     def _check_numbers(self, arrays):
         """Raise where numbers cannot be those of a fit; a sum of squares may be infinite."""
@@ -142,7 +187,9 @@ class Checkpoint:
         then, today = _named_settings(fit), _named_settings(self.fit)
         for key in sorted(then.keys() | today.keys(), key=lambda key: (key in DIGESTS, key)):
             was, now = then.get(key), today.get(key)
-            if was != now:
+            if key == START and was != now and was in self.origins:
+                self.goes_back = True
+            elif was != now:
                 other = (f"{was!r}, is {now!r} now" if key not in DIGESTS
                          else "another one" if was and now else "given" if was else "not given")
                 remedy = "Make it as for the first fit, or delete" if key == START else "Delete"
@@ -160,12 +207,40 @@ class Checkpoint:
             raise container.ModelFormatError(
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
                 f"epochs={self.epochs}: give at least as many, or delete the file to start anew")
+        control = self._check_control(settings.get("control"), progress["epochs"])
         flat = self.layout.dtype.name, (self.layout.size,)
         return {"parameters": flat,
                 **{f"optimizer.{i}": flat for i in range(self.n_states)},
-                **{name: ("float64", (progress["epochs"],)) for name in self.losses}}
+                **{name: ("float64", (progress["epochs"],)) for name in self.losses},
+                **control}
 
-    def write(self, progress, trainer, history):
+    def _check_control(self, control, epochs):
+        """Return the arrays of the callbacks that a checkpoint of so many epochs holds."""
+        if control is None:
+            if any(map(has_state, self.callbacks)):
+                raise ValueError("control is missing")
+            return {}
+        if control.keys() != {"learning_rate_scale", "stopped", "callbacks"}:
+            raise ValueError(f"control holds {sorted(control)}")
+        validation.check_nonnegative("learning_rate_scale", control["learning_rate_scale"])
+        if not (control["stopped"] is None or isinstance(control["stopped"], str)):
+            raise ValueError("stopped must be a string")
+        # those without a state may be other ones, or at other places
+        stateful = [saved for saved in control["callbacks"] if saved is not None]
+        if len(control["callbacks"]) != len(stateful) or len(stateful) != sum(
+                map(has_state, self.callbacks)):
+            raise ValueError("control must hold the state of each callback")
+        found, most = {}, max(LARGEST_STATE, (epochs + 1) * self.layout.size)
+        for i, saved in enumerate(stateful):
+            for key, (dtype, shape) in saved["arrays"].items():
+                for n in shape:
+                    validation.check_count("shape", n, minimum=0)
+                if dtype not in container.DTYPES or math.prod(shape) > most:
+                    raise ValueError(f"array {key!r} of a callback is {dtype} {shape}")
+                found[f"callbacks.{i}.{key}"] = dtype, tuple(shape)
+        return found
+
+    def write(self, progress, trainer, history, scale=1.0):
         """Replace the file by one of this progress and of what the trainer holds."""
         # No closure, which a comprehension is too: where it fails for lack of memory, CPython 3.11
         # never lets go of the arguments.
@@ -174,18 +249,57 @@ class Checkpoint:
         for i, state in enumerate(trainer.optimizer_state):
             arrays[f"optimizer.{i}"] = state
         for name in self.losses:
-            losses = getattr(history, name)
+            losses = history[name]
             if len(losses) != progress.epochs:
                 raise ValueError(
                     f"history.{name} has {len(losses)} entries after {progress.epochs} epochs; "
                     "with a checkpoint the callback must leave them alone")
             arrays[name] = np.array(losses, float)
-        container.write(self.path, arrays, {"fit": self.fit, "progress": progress.plain()},
-                        needs=self.needs, max_bytes=FILE_BYTES)
+        settings = {"fit": self.fit, "progress": progress.plain()}
+        states = _states(self.callbacks, arrays)
+        if states or scale != 1 or progress.stopped not in (None, "stopped"):
+            settings["control"] = {"learning_rate_scale": scale, "stopped": progress.stopped,
+                                   "callbacks": states}
+        container.write(self.path, arrays, settings, needs=self.needs, max_bytes=FILE_BYTES)
         self.written = time.monotonic()
 
 
-def describe_fit(net, loss, optimizer, data, validation_data, **settings):
+def _states(callbacks, arrays):
+    """Return the plain part of the states of the callbacks that have one; their arrays get into
+    ``arrays``."""
+    states = []
+    for callback in callbacks:
+        if not has_state(callback):
+            continue
+        name = type(callback).__name__
+        state = callback.get_state()
+        if not isinstance(state, dict):
+            raise TypeError(f"{name}.get_state() returned {shown(state)}, must be a dict")
+        values, shapes = {}, {}
+        for key, value in state.items():
+            if isinstance(value, np.ndarray):
+                if value.dtype.name not in container.DTYPES:
+                    raise TypeError(f"{name}.get_state()[{key!r}] is an array of {value.dtype}, "
+                                    "must be float32 or float64")
+                arrays[f"callbacks.{len(states)}.{key}"] = value
+                shapes[key] = [value.dtype.name, list(value.shape)]
+            else:
+                values[key] = value
+        states.append({"values": plain.to_plain(values), "arrays": shapes})
+    return states
+
+
+def _describe_callbacks(callbacks):
+    """Return what decides the result, of those with a state."""
+    found = []
+    for callback in callbacks:
+        if has_state(callback):
+            found.append({"name": type(callback).__name__, **callback.describe()})
+    return found
+
+
+def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps, metrics=(),
+                 callbacks=(), **settings):
     """Return what decides the result of a fit: plain values, and digests of arrays.
 
     Threads and who computes the products are left out, the number of epochs too. A network without
@@ -201,6 +315,11 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
         A learning rate that is a function is not compared.
     data, validation_data : tuple (X, y, sample_weight), or None
         As the fit has them after its checks.
+    total_steps : int
+        Of the whole fit; it decides where a schedule looks ahead.
+    metrics : sequence of str
+    callbacks : sequence of Callback
+        Those without a state decide nothing.
     settings : plain values
     """
     found = {
@@ -214,6 +333,15 @@ def describe_fit(net, loss, optimizer, data, validation_data, **settings):
     }
     if not net.spec.is_chain:
         found["network"] = net.spec.to_plain()
+    # what is not used is not there, as in files of before
+    schedule = optimizer.learning_rate
+    if isinstance(schedule, Schedule) and schedule.looks_ahead:
+        found["steps of the schedule"] = total_steps
+    if metrics:
+        found["metrics"] = list(metrics)
+    described = _describe_callbacks(callbacks)
+    if described:
+        found["callbacks"] = described
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
         found[name] = None if rows is None else _digest(*rows)
     return found
@@ -231,9 +359,19 @@ def _named_settings(fit):
         fit = {**fit, OPTIMIZER: {"name": optimizer, **{
             name: value for name, value in fit.items() if name in own}}}
         fit = {name: value for name, value in fit.items() if name not in own}
-    found = {name: value for name, value in fit.items() if name != OPTIMIZER}
+    found = {name: value for name, value in fit.items() if name not in (OPTIMIZER, "callbacks")}
     for name, value in fit[OPTIMIZER].items():
         found[OPTIMIZER if name == "name" else f"{OPTIMIZER}.{name}"] = value
+    for callback in fit.get("callbacks", ()):
+        name = kind = callback["name"]
+        count = 1
+        while name in found:  # a second one of its kind
+            count += 1
+            name = f"{kind} {count}"
+        found[name] = "there"
+        for key, value in callback.items():
+            if key != "name":
+                found[f"{name}.{key}"] = value
     return found
 
 
@@ -258,6 +396,8 @@ def _plain(value):
     if isinstance(value, Real):
         value = float(value)
         return value if np.isfinite(value) else str(value)
+    if isinstance(value, Schedule):
+        return value.describe()
     return "a function" if callable(value) else f"of type {type(value).__name__}"
 
 

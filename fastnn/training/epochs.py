@@ -2,46 +2,160 @@
 
 from fastnn.training.history import History
 
-__all__ = ["FitState", "Hook", "run_epochs"]
+__all__ = ["Callback", "FitState", "Hook", "run_epochs"]
 
 
 class FitState:
-    """Where a fit stands, as hooks see it.
+    """Where a fit stands, as callbacks see it.
 
     Attributes
     ----------
-    trainer : Trainer
-        Holds parameters and the state of the optimizer.
-    model : MLP or estimator
-        What is being fitted.
-    history : History
+    net : MLP or estimator
+        What is being fitted; of an `MLP` the parameters are those after this epoch.
     epoch : int
-        Number of the epoch, from 0; for L-BFGS of the iteration.
+        Number of the epoch, from 0; before the first one -1. For L-BFGS of the iteration.
+    epochs : int or None
+        How many there are at most.
+    step : int
+        Steps of the optimizer so far.
+    history : History
     loss : float or None
         Of that epoch.
+    parameters : flat array
+        Those that the network has after this epoch; not a copy.
+    learning_rate : float or None
+        That of the last step.
+    learning_rate_scale : float
+        Factor of all learning rates from the next epoch on; 1 at the start. A checkpoint holds it.
     reason : str or None
-        Why the fit ends: "epochs" (all are done), "stopped" (by a callback), "diverged",
-        "patience", "converged", "interrupted" (Ctrl-C), "failed" (another exception); None before.
+        Why the fit ends: "epochs" (all are done), "steps" (``max_steps`` are done), "stopped" (by a
+        callback), "time", "diverged", "patience", "converged", "interrupted" (Ctrl-C), "failed"
+        (another exception), or what `stop` was given; None before.
+    ended : bool
+        Whether a checkpoint takes the fit as ended for good.
+    trainer : Trainer
+        The compiled loop; internal.
     """
 
     def __init__(self, trainer, model, history=None):
         self.trainer, self.model = trainer, model
         self.history = History() if history is None else history
-        self.epoch, self.loss, self.reason = -1, None, None
+        self.epoch, self.epochs, self.loss, self.reason = -1, None, None, None
+        self.learning_rate_scale, self.ended = 1.0, False
+        self.rates = None  # of the last epoch: a number, or an array with one for each step
+        self.all_done = "epochs"  # the reason where no hook ends the fit
+        self.keeper = None  # the `KeepFinite` of `MLP.fit`
 
-    def stop(self, reason):
-        """End the fit after this epoch; hooks that come later do not see the epoch any more."""
-        self.reason = reason
+    @property
+    def net(self):
+        """What is being fitted."""
+        return self.model
+
+    @property
+    def step(self):
+        """Steps of the optimizer so far."""
+        return self.trainer.step
+
+    @property
+    def learning_rate(self):
+        """Learning rate of the last step."""
+        rates = self.rates
+        return None if rates is None else float(rates[-1] if hasattr(rates, "shape") else rates)
+
+    @property
+    def parameters(self):
+        """The flat parameters that the network has after this epoch."""
+        return self.trainer.parameters if self.keeper is None else self.keeper.parameters
+
+    def stop(self, reason="stopped", *, ended=True):
+        """End the fit after this epoch.
+
+        Parameters
+        ----------
+        reason : str, default="stopped"
+            Becomes ``history.stopped``; that of the first call counts.
+        ended : bool, default=True
+            Whether the fit has come to its end; False where only the time is up: with a checkpoint
+            the next call goes on.
+        """
+        if not isinstance(reason, str):
+            raise TypeError(f"reason={reason!r} must be a string: why the fit ends")
+        if self.reason is None:
+            self.reason, self.ended = reason, ended
+
+    def restore(self, parameters):
+        """Give the network these parameters at the end of the fit (`Callback.on_fit_end`).
+
+        Parameters
+        ----------
+        parameters : flat array like ``parameters``
+        """
+        own = self.parameters
+        if parameters.shape != own.shape or parameters.dtype != own.dtype:
+            raise ValueError(f"parameters are {parameters.dtype} {parameters.shape}, must be "
+                             f"{own.dtype} {own.shape}")
+        if self.keeper is None:
+            own[:] = parameters
+        else:
+            self.keeper.publish(parameters, self.keeper.epochs_done)
 
 
-class Hook:
-    """Base of what happens between epochs; each method gets the `FitState`."""
+class Callback:
+    """Base of what happens between epochs; each method gets the `FitState`.
+
+    Derive from it, override what is needed, and give objects to ``MLP.fit(callbacks=[...])``. They
+    are called in their order; where one ends the fit, the others still see that epoch. After an
+    epoch that diverged only `on_fit_end` is called.
+
+    An exception ends the fit and leaves the network at the last whole epoch; `fastnn.StopFit` ends
+    it as `FitState.stop` does.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> class Below(fastnn.Callback):
+    ...     def __init__(self, loss):
+    ...         self.loss = loss
+    ...     def on_epoch_end(self, state):
+    ...         if state.loss < self.loss:
+    ...             state.stop(f"loss below {self.loss}")
+    """
+
+    def on_fit_begin(self, state):
+        """Do something before the first epoch."""
 
     def on_epoch_end(self, state):
         """Do something after an epoch."""
 
     def on_fit_end(self, state):
         """Do something at the end, also after Ctrl-C or an error."""
+
+    def describe(self):
+        """Return what decides the result, a dict of plain values: a checkpoint that says otherwise
+        is refused, and names what differs. Only that of a callback with a state is asked for."""
+        return {}
+
+    def get_state(self):
+        """Return what a checkpoint must hold to go on as if nothing had been: a dict of plain
+        values (numbers, strings, None, lists) and float arrays; None for nothing."""
+        return None
+
+    def set_state(self, state):
+        """Take what `get_state` gave; called after `on_fit_begin`, where a fit goes on."""
+
+
+def has_state(callback):
+    """Return whether a callback says what a checkpoint must hold of it."""
+    return type(callback).get_state is not Callback.get_state
+
+
+Hook = Callback  # what the fits themselves do between two epochs
+
+
+def begin_fit(state, hooks):
+    """Call the hooks before the first epoch."""
+    for hook in hooks:
+        hook.on_fit_begin(state)
 
 
 def end_epoch(state, hooks):
@@ -65,6 +179,8 @@ class Ending:
         if kind is not None:
             interrupted = issubclass(kind, KeyboardInterrupt)
             self.state.reason = "interrupted" if interrupted else "failed"
+            self.state.ended = False
+        self.state.history.stopped = self.state.reason
         for hook in self.hooks:
             hook.on_fit_end(self.state)
 
@@ -80,7 +196,7 @@ def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_d
     order : callable
         From the number of an epoch to its rows, an intp array; None for all as they lie.
     learning_rate : callable
-        From the number of an epoch to its learning rate.
+        From the number of an epoch to its learning rate, or to an array of those of its steps.
     hooks : sequence of Hook
         Called in this order.
     first : int, default=0
@@ -94,15 +210,19 @@ def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_d
         The same; its ``reason`` tells why the fit ended.
     """
     with Ending(state, hooks):
-        for epoch in range(first, epochs):
-            state.epoch = epoch
+        state.epoch, state.epochs = first - 1, epochs
+        begin_fit(state, hooks)
+        while state.reason is None and state.epoch + 1 < epochs:
+            epoch = state.epoch + 1
+            rates = learning_rate(epoch)
+            if state.learning_rate_scale != 1.0:
+                rates = rates * state.learning_rate_scale
+            rows = order(epoch)
+            state.epoch, state.rates = epoch, rates
             state.loss = state.trainer.run_epoch(
-                order(epoch), learning_rate=learning_rate(epoch),
-                stop_if_diverged=stop_if_diverged)
+                rows, learning_rate=rates, stop_if_diverged=stop_if_diverged)
             state.history.loss.append(state.loss)
             end_epoch(state, hooks)
-            if state.reason is not None:
-                break
-        else:
-            state.reason = "epochs"
+        if state.reason is None:
+            state.reason = state.all_done
     return state

@@ -1,6 +1,8 @@
 """What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers; how
 a callback ends it."""
 
+import math
+
 
 class DivergenceWarning(RuntimeWarning):
     """Training left the finite numbers; the last finite weights were kept."""
@@ -8,6 +10,8 @@ class DivergenceWarning(RuntimeWarning):
 
 class StopFit(Exception):
     """Raised by a callback of `MLP.fit`: the fit ends after this epoch and returns its history.
+
+    Its text, where there is one, becomes ``history.stopped``.
 
     Examples
     --------
@@ -21,10 +25,17 @@ class StopFit(Exception):
 class History:
     """What a fit saw, epoch by epoch.
 
+    ``history["val_accuracy"]`` and ``history.val_accuracy`` are a curve; ``history.to_frame()`` is
+    a table of all.
+
     Parameters
     ----------
     validates : bool, default=False
         Whether there is validation data.
+    metrics : sequence of str, default=()
+        Names of the metrics: "val_accuracy".
+    scores : sequence of str, default=()
+        Those of them that scikit-learn's scorers fill: more is better.
 
     Attributes
     ----------
@@ -33,12 +44,73 @@ class History:
     val_loss : list of float or None
         Loss on the validation data after each epoch, without the L2 term; NaN after an epoch that
         diverged.
+    metrics : dict of str to list of float
+        Metrics on the validation data after each epoch; NaN as above.
+    stopped : str or None
+        Why the fit ended, see `FitState`; None while it runs.
     """
 
-    def __init__(self, validates=False):
+    def __init__(self, validates=False, metrics=(), scores=()):
         self.loss = []
         self.val_loss = [] if validates else None
+        self.metrics = {}
+        for name in metrics:
+            self.metrics[name] = []
+        self.scores = tuple(scores)
+        self.stopped = None
 
     def __repr__(self):
         last = f", loss={self.loss[-1]:.6g}" if self.loss else ""
         return f"<History of {len(self.loss)} epochs{last}>"
+
+    @property
+    def names(self):
+        """Names of the curves: "loss", "val_loss", ..."""
+        names = ["loss"]
+        if self.val_loss is not None:
+            names.append("val_loss")
+        names.extend(self.metrics)
+        return names
+
+    def __getitem__(self, name):
+        if name in ("loss", "val_loss"):
+            found = getattr(self, name)
+        else:
+            found = self.metrics.get(name)
+        if found is None:
+            raise KeyError(f"{name!r} is not in the history, which has {', '.join(self.names)}")
+        return found
+
+    def __getattr__(self, name):
+        # only what is no attribute gets here; a copy that is being made has no metrics yet
+        metrics = self.__dict__.get("metrics")
+        if isinstance(metrics, dict) and name in metrics:
+            return metrics[name]
+        if name == "metrics":
+            return {}  # of a pickle of version 0.1.0
+        if name == "stopped":
+            return None
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def to_frame(self):
+        """Return a table: a row for each epoch (its index, from 0), a column for each curve.
+
+        Returns
+        -------
+        pandas.DataFrame
+            NaN where a curve is shorter, as after an error.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("History.to_frame needs pandas: pip install pandas") from error
+        columns, n_epochs = {}, len(self.loss)
+        for name in self.names:
+            curve = self[name][:n_epochs]
+            columns[name] = [*curve, *[math.nan] * (n_epochs - len(curve))]
+        return pandas.DataFrame(columns, index=pandas.RangeIndex(n_epochs, name="epoch"))

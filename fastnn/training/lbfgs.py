@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import minimize
 
-from fastnn.training.epochs import Ending, end_epoch
+from fastnn.training.epochs import Ending, begin_fit, end_epoch
 
 __all__ = ["minimise"]
 
@@ -62,6 +62,8 @@ def minimise(state, *, max_iter, max_fun, gtol, hooks=()):
     """
     trainer, objective = state.trainer, _Objective(state, hooks)
     with Ending(state, hooks):
+        state.epochs = max_iter
+        begin_fit(state, hooks)
         try:
             result = minimize(
                 objective.loss_and_gradient, trainer.parameters.astype(np.float64),

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from fastnn.core import _kernels
 from fastnn.core.validation import check_flag, check_name, check_real
+from fastnn.training.schedules import Schedule
 
 
 def _check(optimizer, name, rule, valid):
@@ -48,12 +49,12 @@ class Optimizer:
 
     name: ClassVar[str]
     squares: ClassVar[tuple[int, ...]] = ()
-    learning_rate: float | Callable[[int], float] = 1e-3
+    learning_rate: float | Callable[[int], float] | Schedule = 1e-3
 
     def __post_init__(self):
         if type(self) is Optimizer:
             raise TypeError("Optimizer is the base of SGD, Adam, ...: use one of them")
-        if not callable(self.learning_rate):
+        if not (callable(self.learning_rate) or isinstance(self.learning_rate, Schedule)):
             _check(self, "learning_rate", "> 0", lambda value: value > 0)
         for field in fields(self):
             if field.name in _RULES:
@@ -85,8 +86,8 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=0.01
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=0.01
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     momentum : float in [0, 1], default=0.9
     nesterov : bool, default=False
     velocity : {"gradient", "step"}, default="gradient"
@@ -95,7 +96,7 @@ class SGD(Optimizer):
     """
 
     name: ClassVar[str] = "sgd"
-    learning_rate: float | Callable[[int], float] = 0.01
+    learning_rate: float | Callable[[int], float] | Schedule = 0.01
     momentum: float = 0.9
     nesterov: bool = False
     velocity: str = "gradient"
@@ -119,8 +120,8 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=1e-3
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=1e-3
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
     eps : float, default=1e-8
     eps_hat : bool, default=False
@@ -148,8 +149,8 @@ class AdamW(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=1e-3
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=1e-3
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
     eps : float, default=1e-8
     weight_decay : float, default=0.01
@@ -175,8 +176,8 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=1e-3
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=1e-3
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     rho : float in [0, 1), default=0.9
     eps : float, default=1e-8
     """
@@ -197,14 +198,14 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=0.01
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=0.01
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     eps : float, default=1e-10
     """
 
     name: ClassVar[str] = "adagrad"
     squares: ClassVar[tuple[int, ...]] = (0,)
-    learning_rate: float | Callable[[int], float] = 0.01
+    learning_rate: float | Callable[[int], float] | Schedule = 0.01
     eps: float = 1e-10
 
     @property

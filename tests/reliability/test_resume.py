@@ -2,10 +2,12 @@
 
 import errno
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
+import warnings
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -187,16 +189,53 @@ def test_networks_without_a_seed(path):
 
 
 @pytest.mark.parametrize("seed", [0, None])
-def test_a_net_that_has_been_trained(seed, path):
-    """Nothing that it has learned since is thrown away for what the file holds."""
+def test_a_cell_of_a_notebook_that_is_run_again(seed, path):
+    """After Ctrl-C the network is beyond the file; the same call goes on from the file."""
+
+    def stop(epoch, *_):
+        if epoch == 7:
+            raise KeyboardInterrupt
+
+    net, straight = made(net={"random_state": seed}), made(net={"random_state": seed})
+    straight.__setstate__(net.__getstate__())
+    wanted = result(straight, fit(straight))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(net, epochs=3, checkpoint=path)
+        with pytest.raises(KeyboardInterrupt):
+            fit(net, checkpoint=path, checkpoint_seconds=10, callback=stop)
+        assert net._epochs_done == 8
+        for _ in range(2):
+            assert result(net, fit(net, checkpoint=path)) == wanted
+
+
+@pytest.mark.parametrize("seed", [0, None])
+def test_a_net_that_has_been_trained_since(seed, path):
+    """It goes back to the file, and says so; a second fit with a file of its own follows."""
+    second = path.with_name("second")
     net = made(net={"random_state": seed})
+    wanted = result(net, fit(net, epochs=3, checkpoint=path))
+    after = result(net, fit(net, epochs=2, checkpoint=second))
+    with warnings.catch_warnings():  # all cells once more: their work is in the files
+        warnings.simplefilter("error")
+        assert result(net, fit(net, epochs=3, checkpoint=path)) == wanted
+        assert result(net, fit(net, epochs=2, checkpoint=second)) == after
+    fit(net, epochs=2)
+    with pytest.warns(UserWarning, match="what was learned since is dropped"):
+        assert result(net, fit(net, epochs=3, checkpoint=path)) == wanted
+
+
+def test_a_net_that_comes_from_elsewhere(path):
+    """A copy, or other weights: refused, with what to do."""
+    net = made()
     fit(net, epochs=3, checkpoint=path)
-    for _ in range(2):
-        before = net.parameters.tobytes()
+    copy = pickle.loads(pickle.dumps(net))
+    net.set_weights(net.get_weights())
+    for other in (copy, net):
+        before = other.parameters.tobytes()
         with pytest.raises(ModelFormatError, match="another one. Make it as for the first fit"):
-            fit(net, epochs=3, checkpoint=path)
-        assert net.parameters.tobytes() == before
-        fit(net, epochs=2)
+            fit(other, epochs=3, checkpoint=path)
+        assert other.parameters.tobytes() == before
 
 
 def test_given_weights_of_a_net_without_a_seed(path):

@@ -384,3 +384,39 @@ assert os.waitpid(child, 0)[1] == 0
 assert net.predict(X).tobytes() == wanted
 """, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_learning_rate_for_each_step(dtype):
+    """The same bytes as steps one by one with these rates; a number is the same for all."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 3)).astype(dtype), rng.normal(size=(50, 1)).astype(dtype)
+    rates = np.array([0.3, 0.0, 0.02, 0.1])
+
+    def trained(n_threads, run):
+        trainer = make_trainer((3, 8, 1), ("tanh",), "identity", "squared_error", dtype=dtype,
+                               optimizer=fastnn.SGD(), batch_size=16, n_threads=n_threads)
+        trainer.parameters[:] = np.linspace(-1, 1, trainer.parameters.size)
+        trainer.set_data(X, y)
+        run(trainer)
+        return trainer.parameters.tobytes()
+
+    def one_by_one(trainer):
+        for i, rate in enumerate(rates):
+            trainer.run_epoch(np.arange(16 * i, min(16 * i + 16, 50)), learning_rate=rate)
+
+    wanted = trained(1, one_by_one)
+    for n_threads in (1, 2):
+        assert trained(n_threads, lambda trainer: trainer.run_epoch(learning_rate=rates)) == wanted
+    assert trained(1, lambda trainer: trainer.run_epoch(learning_rate=np.full(4, 0.1))) == trained(
+        1, lambda trainer: trainer.run_epoch(learning_rate=0.1))
+
+
+def test_learning_rates_of_another_epoch():
+    trainer = make_trainer((3, 1), (), "identity", "squared_error", dtype="float64",
+                           optimizer=fastnn.SGD(), batch_size=16)
+    trainer.set_data(np.ones((50, 3)), np.ones((50, 1)))
+    for rates in (np.ones(3), np.ones(5), np.ones((4, 1)), np.ones(4, np.float32)):
+        with pytest.raises(ValueError, match=r"learning_rate is .*must be float64 \(4,\)"):
+            trainer.run_epoch(learning_rate=rates)
+    with pytest.raises(ValueError, match=r"must be float64 \(1,\)"):
+        trainer.run_epoch(np.arange(16), learning_rate=np.ones(4))

@@ -1,0 +1,89 @@
+"""The body of `MLP.fit`: checks, then epochs with hooks. Its arguments are described there."""
+
+from fastnn.core import validation
+from fastnn.core._kernels import OPTIMIZERS
+from fastnn.core.notices import warn
+from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
+from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
+from fastnn.training.epochs import FitState, run_epochs
+from fastnn.training.losses import describe
+from fastnn.training.metrics import check_metrics, new_history
+from fastnn.training.optimizers import Adam, check_optimizer
+from fastnn.training.progress import progress_hook
+from fastnn.training.schedules import StepRates
+from fastnn.training.stopping import TimeLimit
+
+__all__ = ["fit"]
+
+MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
+
+
+def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha,
+        validation_data, metrics, callback, callbacks, max_time, max_steps, progress, checkpoint,
+        checkpoint_seconds):
+    """Train a network; see `MLP.fit`."""
+    # No closure and no comprehension over arguments: where it fails for lack of memory, CPython
+    # 3.11 never lets go of them.
+    info = net._bound(loss)
+    X, y, sample_weight = net._check_data(X, y, sample_weight, info)
+    optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+    epochs = validation.check_count("epochs", epochs)
+    batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
+    alpha = validation.check_nonnegative("alpha", alpha)
+    shuffle = validation.check_flag("shuffle", shuffle)
+    seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
+    callbacks = check_callbacks(callbacks, callback)
+    others = []
+    if max_time is not None:
+        others.append(TimeLimit(max_time, name="max_time"))
+    line = progress_hook(progress)
+    if line is not None:
+        others.append(line)
+    steps = StepLimit(max_steps, epochs, X.shape[0], batch_size)
+    rates = StepRates(optimizer, steps)
+    metrics = check_metrics(metrics)
+    held_out = net._check_validation_data(validation_data, info)
+    if metrics and held_out is None:
+        raise ValueError(f"metrics={list(metrics)} are taken on validation data: give "
+                         "validation_data=(X, y), too")
+    evaluate = None if held_out is None else net._evaluator(held_out, info)
+    history = new_history(evaluate is not None, metrics)
+    with sole_fit(net):
+        stand = Progress(net._seed, net._epochs_done, net.parameters)
+        if checkpoint is not None:
+            description = describe_fit(
+                net, describe(info), optimizer, (X, y, sample_weight), held_out,
+                total_steps=steps.total, metrics=tuple(metrics), callbacks=callbacks,
+                batch_size=batch_size, shuffle=shuffle, alpha=alpha)
+            checkpoint = Checkpoint(checkpoint, seconds, description, net._layout,
+                                    OPTIMIZERS[optimizer.name].n_state, steps.epochs,
+                                    optimizer.squares, callbacks, net._origins)
+            stand = checkpoint.read(history) or stand
+            if checkpoint.goes_back and net._snapshot is not net._left:
+                warn("the network has been trained since the fit of this checkpoint: the fit goes "
+                     "on from the file, and what was learned since is dropped")
+            net._seed = stand.seed
+            net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
+        trainer = net._trainer((X, y, sample_weight), info, alpha, stand.parameters,
+                               optimizer=optimizer, batch_size=batch_size,
+                               seed=net._key(0, stand.epochs_before))
+        if stand.epochs:
+            trainer.set_state(stand.states, stand.step)
+        stand.parameters, stand.states = None, ()  # the trainer has them
+        order = RowOrder(trainer, shuffle, net._key(1), stand.epochs_before, steps)
+        state = FitState(trainer, net, history)
+        state.all_done = (stand.stopped or "stopped") if stand.ended else steps.reason
+        state.learning_rate_scale = stand.scale
+        net._history = history
+        hooks = fit_hooks(state, net._publish_copy, evaluate, callbacks, checkpoint, stand,
+                          metrics=metrics, held_out=held_out, steps=steps, others=others)
+        try:
+            with single_threaded_blas():
+                run_epochs(state, stand.epochs if stand.ended else steps.epochs, order=order.of,
+                           learning_rate=rates.of, first=stand.epochs, hooks=hooks,
+                           stop_if_diverged=True)
+        finally:
+            if checkpoint is not None:
+                net._left = net._snapshot
+    return history

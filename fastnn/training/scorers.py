@@ -1,0 +1,83 @@
+"""scikit-learn's scorers for outputs of a network; only this module of training imports it."""
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import get_scorer, get_scorer_names
+
+__all__ = ["answers_of", "scorer_of"]
+
+
+def scorer_of(name, scoring):
+    """Return scikit-learn's scorer of a name."""
+    try:
+        return get_scorer(scoring)
+    except ValueError:
+        as_name = "" if name == scoring else f" of {name!r}"
+        raise ValueError(f"metric {scoring!r}{as_name} is no scorer of scikit-learn, must be one "
+                         f"of {', '.join(get_scorer_names())}, or a function of (y, output)"
+                         ) from None
+
+
+class _Classes(ClassifierMixin, BaseEstimator):
+    """A classifier whose X are the outputs of a network."""
+
+    def __init__(self, n_classes=2):
+        self.n_classes = n_classes
+        self.classes_ = np.arange(n_classes)
+
+    def predict(self, X):
+        """Return the most probable class; of one output the second class from 0.5 on."""
+        return X.argmax(axis=1) if X.shape[1] > 1 else (X[:, 0] > 0.5).astype(np.intp)
+
+    def predict_proba(self, X):
+        """Return the probabilities; of one output those of both classes."""
+        return X if X.shape[1] > 1 else np.column_stack([1 - X[:, 0], X[:, 0]])
+
+
+class _Labels(ClassifierMixin, BaseEstimator):
+    """A classifier of several labels, whose X are the outputs of a network."""
+
+    def __init__(self, n_labels=2):
+        self.n_labels = n_labels
+        self.classes_ = np.arange(n_labels)
+
+    def predict(self, X):
+        """Return which labels are more probable than not."""
+        return (X > 0.5).astype(np.intp)
+
+    def predict_proba(self, X):
+        """Return the probabilities."""
+        return X
+
+
+class _Values(RegressorMixin, BaseEstimator):
+    """A regressor whose X are the outputs of a network."""
+
+    def __init__(self, n_outputs=1):
+        self.n_outputs = n_outputs
+
+    def predict(self, X):
+        """Return the values; those of one output as a vector."""
+        return X[:, 0] if X.shape[1] == 1 else X
+
+
+def answers_of(output, n_out, y):
+    """Return an estimator that takes outputs for X, and the targets as scorers want them.
+
+    Softmax and one sigmoid output make a classifier of 0, 1, ...; several sigmoid outputs one of
+    several labels; all else a regressor.
+
+    Parameters
+    ----------
+    output : str
+        Name of the network's output.
+    n_out : int
+    y : array (n_samples,) of labels, or (n_samples, n_out)
+    """
+    if output == "softmax":
+        return _Classes(n_out), y if y.ndim == 1 else y.argmax(axis=1)
+    if output == "sigmoid" and n_out == 1:
+        return _Classes(2), (y[:, 0] > 0.5).astype(np.intp)
+    if output == "sigmoid":
+        return _Labels(n_out), (y > 0.5).astype(np.intp)
+    return _Values(n_out), y[:, 0] if n_out == 1 else y

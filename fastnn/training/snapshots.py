@@ -1,0 +1,113 @@
+"""Callbacks that keep parameters: in files, or as the path that training takes."""
+
+import os
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.training.epochs import Callback
+from fastnn.training.stopping import Monitor
+
+__all__ = ["RecordPath", "Snapshots"]
+
+
+class Snapshots(Callback):
+    """Writes the network to files: the best one and the last one.
+
+    ``best.safetensors`` after each epoch that is the best so far, ``last.safetensors`` after each
+    epoch, both whole at any moment; `fastnn.load` reads them. To go on with a fit see
+    ``checkpoint`` of `MLP.fit`.
+
+    Parameters
+    ----------
+    folder : str or path
+        Is made where it is not there.
+    monitor : str or None, default="val_loss"
+        Name of a curve of the history; None: the last one alone.
+    min_delta : float, default=0.0
+        By how much a value must be better than the best one.
+    mode : {"min", "max"} or None, default=None
+        As in `EarlyStopping`.
+
+    Attributes
+    ----------
+    best_path, last_path : str
+    """
+
+    def __init__(self, folder, monitor="val_loss", min_delta=0.0, *, mode=None):
+        self.folder = os.path.abspath(os.fsdecode(folder))  # a callback may change the folder
+        self.monitor = monitor
+        self._monitor = None if monitor is None else Monitor(monitor, mode, min_delta)
+        self.best_path = os.path.join(self.folder, "best.safetensors")
+        self.last_path = os.path.join(self.folder, "last.safetensors")
+
+    def on_fit_begin(self, state):
+        """Make the folder."""
+        if self._monitor is not None:
+            self._monitor.begin(state.history)
+        os.makedirs(self.folder, exist_ok=True)
+
+    def on_epoch_end(self, state):
+        """Write."""
+        state.net.save(self.last_path)
+        if self._monitor is not None and self._monitor.improves(state):
+            state.net.save(self.best_path)
+
+    def get_state(self):
+        """Return the best value and its epoch."""
+        if self._monitor is None:
+            return {}
+        return {"best": self._monitor.best, "best_epoch": self._monitor.best_epoch}
+
+    def set_state(self, state):
+        """Go on from there."""
+        if self._monitor is not None:
+            self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+
+
+class RecordPath(Callback):
+    """Keeps the parameters at the start and after each epoch: the path over the loss surface.
+
+    Parameters
+    ----------
+    every : int, default=1
+        Epochs from one to the next.
+
+    Attributes
+    ----------
+    path : array (n_kept, n_parameters + gaps)
+        Flat vectors in the layout of ``net.parameters``.
+    epochs : list of int
+        The epoch before each of them; -1 for the start.
+    """
+
+    def __init__(self, every=1):
+        self.every = validation.check_count("every", every)
+        self.epochs, self._kept = [], []
+
+    @property
+    def path(self):
+        """The parameters, a row each."""
+        return np.array(self._kept)
+
+    def on_fit_begin(self, state):
+        """Keep the start."""
+        self.epochs, self._kept = [state.epoch], [state.parameters.copy()]
+
+    def on_epoch_end(self, state):
+        """Keep the parameters."""
+        if (state.epoch + 1) % self.every == 0:
+            self.epochs.append(state.epoch)
+            self._kept.append(state.parameters.copy())
+
+    def describe(self):
+        """Return what decides which are kept."""
+        return {"every": self.every}
+
+    def get_state(self):
+        """Return the path."""
+        return {"epochs": self.epochs, "path": self.path}
+
+    def set_state(self, state):
+        """Go on from there."""
+        self.epochs, self._kept = list(state["epochs"]), list(state["path"])

@@ -1,0 +1,272 @@
+"""Callbacks that end a fit or lower its learning rate."""
+
+import math
+import time
+
+from fastnn.core import validation
+from fastnn.core.notices import shown
+from fastnn.training.epochs import Callback
+from fastnn.training.metrics import falls
+
+__all__ = ["EarlyStopping", "Monitor", "ReduceOnPlateau", "TimeLimit", "check_monitor"]
+
+
+def check_monitor(history, name):
+    """Raise where the history will have no such curve."""
+    if name not in history.names:
+        hint = ""
+        if name.startswith("val_"):
+            hint = "; give validation_data" if history.val_loss is None else "; see metrics="
+        raise ValueError(f"monitor={shown(name)} is not in the history, which has "
+                         f"{', '.join(map(repr, history.names))}{hint}")
+
+
+class Monitor:
+    """Tells whether the last entry of a curve is the best one.
+
+    Parameters
+    ----------
+    name : str
+        Of the curve.
+    mode : {"min", "max"} or None
+        Which direction is better. None: losses and errors fall, scores rise.
+    min_delta : float
+        By how much an entry must be better.
+
+    Attributes
+    ----------
+    best : float or None
+    best_epoch : int or None
+    """
+
+    def __init__(self, name, mode=None, min_delta=0.0):
+        if not isinstance(name, str):
+            raise TypeError(f"monitor={shown(name)} must be the name of a curve, such as "
+                            "'val_loss'")
+        if mode is not None:
+            validation.check_name("mode", mode, ("min", "max"))
+        self.name, self.mode = name, mode
+        self.min_delta = validation.check_nonnegative("min_delta", min_delta)
+        self.falls, self.best, self.best_epoch = True, None, None
+
+    def begin(self, history):
+        """Forget what was; raise where there is no such curve."""
+        check_monitor(history, self.name)
+        self.falls = self.mode == "min" if self.mode else falls(self.name, history.scores)
+        self.best = self.best_epoch = None
+
+    def improves(self, state):
+        """Return whether the epoch is the best so far, and keep its value then; NaN is never."""
+        value = state.history[self.name][-1]
+        if math.isnan(value):
+            return False
+        if self.best is not None:
+            gain = self.best - value if self.falls else value - self.best
+            # infinity - infinity is NaN, and no gain
+            if not (gain > self.min_delta):
+                return False
+        self.best, self.best_epoch = float(value), state.epoch
+        return True
+
+
+class EarlyStopping(Callback):
+    """Ends a fit where a curve has not become better for some epochs (Prechelt 1998).
+
+    Parameters
+    ----------
+    monitor : str, default="val_loss"
+        Name of a curve of the history.
+    patience : int, default=10
+        The fit ends after so many epochs without a better value.
+    min_delta : float, default=0.0
+        By how much a value must be better than the best one.
+    restore_best : bool, default=True
+        Whether the network ends with the parameters of the best epoch, whatever ends the fit;
+        after Ctrl-C and errors it keeps the last ones.
+    start_from : int, default=0
+        Number of the first epoch that counts.
+    mode : {"min", "max"} or None, default=None
+        Whether less or more is better. None: losses and errors fall; scikit-learn's scorers and
+        all other functions rise.
+
+    Attributes
+    ----------
+    best : float or None
+        Best value.
+    best_epoch : int or None
+        Its epoch.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On a wrong argument; when the fit begins, on a monitor that is not in the history.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> rng = np.random.default_rng(0)
+    >>> X, y = rng.normal(size=(80, 3)), rng.normal(size=80)
+    >>> net = fastnn.MLP((3, 16, 1), random_state=0)
+    >>> history = net.fit(X[:60], y[:60], validation_data=(X[60:], y[60:]), epochs=1000,
+    ...                   callbacks=[fastnn.EarlyStopping(patience=5)])
+    >>> len(history.loss) < 1000
+    True
+    """
+
+    def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, restore_best=True,
+                 start_from=0, *, mode=None):
+        self._monitor = Monitor(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
+        self.patience = validation.check_count("patience", patience)
+        self.restore_best = validation.check_flag("restore_best", restore_best)
+        self.start_from = validation.check_count("start_from", start_from, minimum=0)
+        self._waited, self._parameters = 0, None
+
+    @property
+    def best(self):
+        """Best value so far."""
+        return self._monitor.best
+
+    @property
+    def best_epoch(self):
+        """Epoch of the best value."""
+        return self._monitor.best_epoch
+
+    def on_fit_begin(self, state):
+        """Begin anew."""
+        self._monitor.begin(state.history)
+        self._waited, self._parameters = 0, None
+
+    def on_epoch_end(self, state):
+        """Keep the parameters of the best epoch, or end the fit."""
+        if state.epoch < self.start_from:
+            return
+        if self._monitor.improves(state):
+            self._waited = 0
+            if self.restore_best:
+                self._parameters = state.parameters.copy()
+            return
+        self._waited += 1
+        if self._waited >= self.patience:
+            best = "" if self.best is None else (
+                f"; the best was {self.best:.6g} in epoch {self.best_epoch}")
+            state.stop(f"{self.monitor} has not improved for {self._waited} epochs{best}")
+
+    def on_fit_end(self, state):
+        """Give the best parameters to the network."""
+        if self._parameters is not None and state.reason not in ("interrupted", "failed"):
+            state.restore(self._parameters)
+
+    def describe(self):
+        """Return what decides the result: a checkpoint of other settings is refused."""
+        return {"monitor": self.monitor, "patience": self.patience, "min_delta": self.min_delta,
+                "restore_best": self.restore_best, "start_from": self.start_from,
+                "mode": self.mode}
+
+    def get_state(self):
+        """Return the best value, its epoch and parameters, and the epochs since then."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited,
+                "parameters": self._parameters}
+
+    def set_state(self, state):
+        """Go on from there."""
+        self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+        self._waited, self._parameters = state["waited"], state["parameters"]
+
+
+class ReduceOnPlateau(Callback):
+    """Lowers the learning rate where a curve has stopped becoming better.
+
+    The rule is that of PyTorch's ``ReduceLROnPlateau`` with ``threshold_mode="abs"``. The rates of
+    a schedule are lowered by the same factor.
+
+    Parameters
+    ----------
+    monitor : str, default="val_loss"
+        Name of a curve of the history.
+    factor : float in (0, 1), default=0.1
+        The learning rate is multiplied by it.
+    patience : int, default=10
+        Epochs without a better value that are let pass; the next one lowers the rate.
+    min_delta : float, default=0.0
+        By how much a value must be better than the best one.
+    cooldown : int, default=0
+        Epochs after a change that do not count.
+    min_lr : float, default=0.0
+        Learning rate that is not gone below.
+    mode : {"min", "max"} or None, default=None
+        As in `EarlyStopping`.
+    """
+
+    EPS = 1e-8  # PyTorch's: a smaller change of the rate is none
+
+    def __init__(self, monitor="val_loss", factor=0.1, patience=10, min_delta=0.0, cooldown=0,
+                 min_lr=0.0, *, mode=None):
+        self._monitor = Monitor(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
+        self.factor = validation.check_real("factor", factor)
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor={factor} must be > 0 and < 1: the rate is multiplied by it")
+        self.patience = validation.check_count("patience", patience, minimum=0)
+        self.cooldown = validation.check_count("cooldown", cooldown, minimum=0)
+        self.min_lr = validation.check_nonnegative("min_lr", min_lr)
+        self._waited = self._cooling = 0
+
+    def on_fit_begin(self, state):
+        """Begin anew."""
+        self._monitor.begin(state.history)
+        self._waited = self._cooling = 0
+
+    def on_epoch_end(self, state):
+        """Lower the rate where it is time."""
+        self._waited = 0 if self._monitor.improves(state) else self._waited + 1
+        if self._cooling > 0:
+            self._cooling -= 1
+            self._waited = 0
+        if self._waited > self.patience:
+            self._waited, self._cooling = 0, self.cooldown
+            rate = state.learning_rate
+            lower = max(rate * self.factor, self.min_lr)
+            if rate - lower > self.EPS:
+                state.learning_rate_scale *= lower / rate
+
+    def describe(self):
+        """Return what decides the result."""
+        return {"monitor": self.monitor, "factor": self.factor, "patience": self.patience,
+                "min_delta": self.min_delta, "cooldown": self.cooldown, "min_lr": self.min_lr,
+                "mode": self.mode}
+
+    def get_state(self):
+        """Return the best value, and the epochs since then."""
+        return {"best": self._monitor.best, "best_epoch": self._monitor.best_epoch,
+                "waited": self._waited, "cooling": self._cooling}
+
+    def set_state(self, state):
+        """Go on from there."""
+        self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+        self._waited, self._cooling = state["waited"], state["cooling"]
+
+
+class TimeLimit(Callback):
+    """Ends a fit after the epoch in which the time is up; one epoch is done at least.
+
+    With a checkpoint the fit has not ended: the next call goes on, with as much time again.
+
+    Parameters
+    ----------
+    seconds : float
+        From the beginning of the first epoch.
+    """
+
+    def __init__(self, seconds, *, name="seconds"):
+        self.seconds = validation.check_positive(name, seconds)
+        self._end = math.inf
+
+    def on_fit_begin(self, state):
+        """Take the time."""
+        self._end = time.monotonic() + self.seconds
+
+    def on_epoch_end(self, state):
+        """End the fit where the time is up."""
+        if time.monotonic() >= self._end:
+            state.stop("time", ended=False)
