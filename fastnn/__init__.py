@@ -65,6 +65,8 @@ _HOME = {
     "AdamW": "training.optimizers",
     "RMSprop": "training.optimizers",
     "Adagrad": "training.optimizers",
+    "LBFGS": "training.lbfgs",
+    "EvolutionStrategy": "training.evolution",
     "ModelFormatError": "files.container",
     "SKOPS_TRUSTED": "interop",
     "from_keras": "interop",

@@ -54,6 +54,7 @@ from fastnn.training.epochs import (
 from fastnn.training.epochs import (
     FitState as FitState,
 )
+from fastnn.training.evolution import EvolutionStrategy as EvolutionStrategy
 from fastnn.training.history import (
     DivergenceWarning as DivergenceWarning,
 )
@@ -75,6 +76,7 @@ from fastnn.training.loggers import (
 from fastnn.training.loggers import (
     TensorBoard as TensorBoard,
 )
+from fastnn.training.lbfgs import LBFGS as LBFGS
 from fastnn.training.optimizers import (
     SGD as SGD,
 )
@@ -121,7 +123,9 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "FitState",
+    "EvolutionStrategy",
     "History",
+    "LBFGS",
     "LayerNorm",
     "MLP",
     "MLPClassifier",

@@ -388,8 +388,8 @@ class MLP:
             tweedie (output exp); cross_entropy, focal (softmax); binary_cross_entropy, focal
             (sigmoid); hinge, squared_hinge (identity, step); perceptron (step). None: the one that
             goes with the output.
-        optimizer : Optimizer, default=Adam()
-            Starts fresh.
+        optimizer : Optimizer, `fastnn.LBFGS` or `fastnn.EvolutionStrategy`, default=Adam()
+            Starts fresh. With L-BFGS epochs, batch_size and shuffle mean nothing.
         epochs : int, default=10
         batch_size : int, default=128
             Clipped to the number of rows; the last batch may be shorter.
@@ -506,9 +506,9 @@ class MLP:
                  seed=0):
         """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
         optimizer for losses and gradients over all rows."""
-        Trainer = imported("fastnn.training._trainer").Trainer
+        trainer_of = imported("fastnn.training.optimizers").trainer_of
         X, y, sample_weight = data
-        trainer = Trainer(
+        trainer = trainer_of(optimizer)(
             self.spec, info, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
             alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._threads,
             gemm=self.gemm)

@@ -1,7 +1,8 @@
 """The command line: ``python -m fastnn``, or ``fastnn`` where it is installed.
 
-One module per command, each with ``add(commands)`` for its options and ``run(options)``. Results go
-to standard output, notes and progress to standard error.
+One module per command, each with ``add(commands)`` for its options and ``run(options)``, which
+returns the exit code, or None for 0. Results go to standard output, notes and progress to standard
+error.
 
 Exit codes: 0 done; 2 wrong usage or input; 1 any other failure; 130 after Ctrl-C; 141 when the
 reader of the output has gone.
@@ -53,7 +54,7 @@ def main(arguments=None):
     int
         The exit code.
     """
-    parser = _parser()
+    parser, code = _parser(), 0
     try:
         options = parser.parse_args(arguments)
     except SystemExit as end:  # after --help, --version or wrong usage
@@ -62,7 +63,7 @@ def main(arguments=None):
         if options.command is None:
             parser.print_help()
         else:
-            options.run(options)
+            code = options.run(options) or 0
         sys.stdout.flush()
     except BrokenPipeError:
         # whoever read us, such as `head`, has enough; the interpreter must not flush at its end
@@ -77,7 +78,7 @@ def main(arguments=None):
         message, code = _explained(error)
         say(f"{Path(parser.prog).name}: error: {message}", sys.stderr)
         return code
-    return 0
+    return code
 
 
 def _explained(error):

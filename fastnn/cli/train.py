@@ -1,7 +1,9 @@
 """``train``: from a table to a model file, with scores on rows held out."""
 
 import argparse
+import os
 import re
+import sys
 import time
 import warnings
 
@@ -30,6 +32,7 @@ from fastnn.training.epochs import Hook
 EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
 VALIDATION_FRACTION = 0.1
+CHECKPOINT_SECONDS = 1.0
 RARE = 0.1  # share of all classes but one, below which accuracy is best where nothing is learned
 
 EPILOG = """\
@@ -137,19 +140,23 @@ def add(commands):
                             f"no better (default: with {EARLY_STOPPING_ROWS} rows or more)")
     group.add_argument("--dtype", choices=("float32", "float64"),
                        help="precision (default: float32)")
+    group.add_argument("--checkpoint", metavar="FILE",
+                       help="keep where the training stands in this file; where it is there "
+                            "already, go on from it, to the same model as without a break")
     group.add_argument("--threads", type=thread_count, metavar="N",
                        help="threads (default: all that are allowed); does not change the result")
     add_table_options(parser)
 
 
 def run(options):
-    """Trains, prints, saves."""
+    """Trains, prints, saves; the exit code."""
     need(("pandas", "pandas"), ("sklearn", "scikit-learn"))
     started = time.perf_counter()
     if options.seed < 0:
         raise CommandError(f"--seed {options.seed} must be 0 or more")
     _check_activation(options.activation)
     output = check_output(options.output, options.force, options.data)
+    _check_checkpoint(options)
     quiet = options.quiet
     labels = [] if options.task == "regression" else [
         name for text in options.target for name in (text, *names(text))]
@@ -183,10 +190,10 @@ def run(options):
         note(f"trained in {dtype}: {targets[0]!r} varies little beside its size", quiet)
         X_train = X_train.astype(dtype)
     _check_room(options, goal, table, X_train)
-    model, epochs, seconds = _train(options, goal, X_train, train_rows, rng, tell)
+    model, seconds, interrupted = _train(options, goal, X_train, train_rows, rng, tell)
     predictor = _predictor(model, goal, table)
 
-    tell(f"trained {count(epochs, 'epoch')} in {seconds:.1f} s\n")
+    tell(f"trained {count(model.n_iter_, 'epoch')} in {seconds:.1f} s\n")
     test = frame.iloc[test_rows]
     tell(f"scores on {count(len(test), 'held-out row')}:")
     if not print_scores(goal, predictor, test, train_rows, test_rows, tell):
@@ -196,6 +203,9 @@ def run(options):
     tell(f"\nsaved {escaped(output)} ({output.stat().st_size:,} bytes) after "
         f"{time.perf_counter() - started:.1f} s in all")
     tell(f"next: {program()} predict {escaped(_quoted(output))} NEW.csv -o predictions.csv")
+    if interrupted and options.checkpoint:
+        tell("to go on with the training: the same command again, with --force")
+    return 130 if interrupted else 0
 
 
 # ---- the table ----
@@ -210,6 +220,17 @@ def _check_activation(name):
 
     if name not in (known := (*ACTIVATIONS, *ALIASES)):
         raise CommandError(f"--activation {name!r} is not known{near(name, known)}")
+
+
+def _check_checkpoint(options):
+    """Refuse a file that is another one of this command; `fit` refuses what it cannot write."""
+    if options.checkpoint is None:
+        return
+    place = os.path.realpath(options.checkpoint)
+    for name, other in (("the input", options.data), ("--output", options.output)):
+        if place == os.path.realpath(other):
+            raise CommandError(f"--checkpoint {options.checkpoint!r} is {name}; choose another "
+                               "file")
 
 
 def _check_columns(frame, targets, dropped):
@@ -327,7 +348,7 @@ def _check_room(options, goal, table, X):
 
 
 def _train(options, goal, X, rows, rng, tell):
-    """Return the fitted estimator, its epochs and seconds."""
+    """Return the fitted estimator, its seconds, and whether Ctrl-C has ended it."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
     stopping = options.early_stopping
@@ -361,23 +382,38 @@ def _train(options, goal, X, rows, rng, tell):
 
     told = _Told(Progress(options.quiet), options.epochs, by_loss)
     validation = (X[held], y[held]) if stopping else None
+    if options.checkpoint and os.path.exists(options.checkpoint):
+        tell(f"goes on from {escaped(options.checkpoint)}")
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             rows = fit if stopping else slice(None)  # which copies nothing
             model._fit_with_hooks(X[rows], y[rows], [told], validation_data=validation,
-                                  stop_by_loss=by_loss)
+                                  stop_by_loss=by_loss, checkpoint=options.checkpoint,
+                                  checkpoint_seconds=CHECKPOINT_SECONDS)
         except ValueError:
             if told.reason != "diverged":
                 raise
             raise CommandError("training diverged: use a smaller --learning-rate", 1) from None
-    if told.reason == "interrupted":  # the estimator keeps what it has and goes on
+    seconds, interrupted = time.perf_counter() - started, told.reason == "interrupted"
+    if interrupted and not (model.n_iter_ and _is_kept(model.n_iter_, options.quiet)):
         raise KeyboardInterrupt
     for warning in caught:
         if issubclass(warning.category, DivergenceWarning):
             note(str(warning.message), options.quiet)
-    return model, model.n_iter_, time.perf_counter() - started
+    return model, seconds, interrupted
+
+
+def _is_kept(epochs, quiet):
+    """Ask after Ctrl-C whether to save what has been learned; say so where nobody can answer."""
+    text = f"interrupted after {count(epochs, 'epoch')}"
+    if not (sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()):
+        note(f"{text}: the model is saved as it is; Ctrl-C again to save nothing", quiet)
+        return True
+    print(f"{text}. Save the model as it is? [Y/n] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()  # empty at the end of the input
+    return answer != "" and answer.strip().lower() in ("", "y", "yes")
 
 
 def _n_outputs(goal):

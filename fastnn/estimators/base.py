@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_co
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
@@ -24,9 +25,10 @@ from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.core.validation import as_csr, check_total_weight, from_tensor
 from fastnn.estimators import rules, saving
+from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of
 from fastnn.mlp import FULL_BATCH_ROWS, MLP
 from fastnn.prediction.predictor import Predictor
-from fastnn.training._trainer import Trainer
+from fastnn.training.optimizers import trainer_of
 
 __all__ = ["BaseMLP", "has_partial_fit"]
 
@@ -52,7 +54,7 @@ _SHARE = Interval(Real, 0, 1, closed="left")
 def has_partial_fit(est):
     """Return whether an estimator has `partial_fit`; say why not."""
     if est.solver == "lbfgs":
-        raise AttributeError("partial_fit needs solver='sgd' or 'adam', not 'lbfgs'")
+        raise AttributeError("partial_fit needs solver='sgd', 'adam' or 'es', not 'lbfgs'")
     return True
 
 
@@ -62,7 +64,7 @@ class BaseMLP(BaseEstimator):
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", _COUNT],
         "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam", "es"})],
         "alpha": [_non_negative(Real)],
         "batch_size": [StrOptions({"auto"}), _COUNT],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -92,6 +94,9 @@ class BaseMLP(BaseEstimator):
         "dropout": [_SHARE, list, tuple],
     }
 
+    # where a fit is kept is nothing that a search hands to each of its fits
+    __metadata_request__fit = {"checkpoint": UNUSED, "checkpoint_seconds": UNUSED}  # noqa: RUF012
+
     def _store(self, parameters):
         """Set the constructor's ``locals()`` as attributes."""
         for name, value in parameters.items():
@@ -99,7 +104,8 @@ class BaseMLP(BaseEstimator):
                 setattr(self, name, value)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, validation_data=None):
+    def fit(self, X, y, sample_weight=None, *, validation_data=None, checkpoint=None,
+            checkpoint_seconds=10.0):
         """Train the network.
 
         Parameters
@@ -110,25 +116,43 @@ class BaseMLP(BaseEstimator):
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
             Rows whose loss goes to `validation_loss_curve_`. With ``early_stopping=True`` they
             are the validation set, and no rows are split off.
+        checkpoint : str, path or None, default=None
+            File that keeps where the fit stands after an epoch and at its end; not with
+            ``solver="lbfgs"``. Where it is there already, the fit goes on from it, to the same
+            bytes as if it had never stopped; `max_iter` may be larger then. A fit that has come to
+            its end is not run again. Without a number as `random_state` the file also keeps the
+            random numbers of the first call. Each fit needs a file of its own; delete it to start
+            anew. It is no metadata: meta-estimators do not hand it on.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least; 0: after every epoch.
 
         Returns
         -------
         self
-        """
-        return self._fit(X, y, sample_weight, validation_data)
 
-    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None, stop_by_loss=False):
+        Raises
+        ------
+        ModelFormatError
+            When the checkpoint is damaged, or one of a fit with other parameters or data.
+        OSError
+            When the checkpoint cannot be written.
+        """
+        return self._fit(X, y, sample_weight, validation_data, checkpoint=checkpoint,
+                         checkpoint_seconds=checkpoint_seconds)
+
+    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None, **settings):
         """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
 
         For the command line; arguments and result are otherwise those of `fit`.
 
         Parameters
         ----------
-        stop_by_loss : bool, default=False
-            Whether the score of early stopping is the negative loss.
+        settings
+            Arguments of `fit`, and ``stop_by_loss``: whether the score of early stopping is the
+            negative loss.
         """
         self._validate_params()
-        return self._fit(X, y, None, validation_data, hooks=hooks, stop_by_loss=stop_by_loss)
+        return self._fit(X, y, None, validation_data, hooks=hooks, **settings)
 
     # -- training ------------------------------------------------------------------------------
 
@@ -154,12 +178,13 @@ class BaseMLP(BaseEstimator):
         return twin
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
-                      stop_by_loss=False):
+                      stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0):
         if one_epoch:
             self._check_settings()
         if one_epoch and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
-        fresh = not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
+        fresh = (not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
+                 or goes_on_afresh(self, checkpoint))
         X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
         target = self._encode(y, X.dtype, fresh, subset=one_epoch)
         weight = self._check_weight(sample_weight, X, y, one_epoch)
@@ -170,10 +195,21 @@ class BaseMLP(BaseEstimator):
         if fresh:
             sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
             network = self._new_network(sizes, X.dtype)
-            self._draw_parameters(network, rng)
             self.n_layers_ = len(network.sizes)
         else:
             network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
+        optimizer = rules.make_optimizer(self)
+        if checkpoint is not None:
+            watched = None if validation_data is None else self._check_validation_data(
+                validation_data, X.dtype)
+            checkpoint = opened(self, checkpoint, checkpoint_seconds, network, optimizer, rng,
+                                (X, target, weight), watched, start_of(self, fresh),
+                                stop_by_loss=stop_by_loss)
+            rng = checkpoint.random_numbers(rng, self.random_state)
+        if fresh:
+            self._draw_parameters(network, rng)
+        if "_interrupted_from" in vars(self):
+            self._interrupted_from = None
 
         rows, held_out = self._hold_out(network, X, target, weight, validation_data, rng, fresh)
         if stop_by_loss and held_out is not None:
@@ -182,10 +218,10 @@ class BaseMLP(BaseEstimator):
         stochastic = self.solver != "lbfgs"
         trainer = self._trainer(
             network,
-            optimizer=rules.make_optimizer(self),
+            optimizer=optimizer,
             batch_size=self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows),
             alpha=self.alpha,
-            seed=rng.randint(2**31 - 1) if any(network.dropout) else 0,
+            seed=rng.randint(2**31 - 1) if any(network.dropout) or self.solver == "es" else 0,
             # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
             reduction="sum" if stochastic else None,
         )
@@ -195,7 +231,7 @@ class BaseMLP(BaseEstimator):
             if stochastic:
                 rules.fit_stochastic(
                     self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch,
-                    hooks=hooks,
+                    hooks=hooks, checkpoint=checkpoint,
                 )
             else:
                 rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks)
@@ -302,7 +338,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError(f"out_activation_={self.out_activation_!r} must be that of the fit")
         loss = self._training_loss()
         plain = loss == LOSSES[self.out_activation_]
-        return Trainer(
+        return trainer_of(settings["optimizer"])(
             network.spec,
             loss,
             n_threads=self.n_threads,

@@ -6,8 +6,11 @@ _PARAMETERS = """\
     activation : str or sequence of str, default="relu"
         Activation of the hidden layers, or one name per hidden layer: "identity", "logistic"
         (or "sigmoid"), "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", ...
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        Minibatches with Adam or with momentum, or L-BFGS over all data (good for small data).
+    solver : {"adam", "sgd", "lbfgs", "es"}, default="adam"
+        Minibatches with Adam or with momentum, or L-BFGS over all data (good for small data); "es":
+        an evolution strategy, which needs no derivatives (`fastnn.EvolutionStrategy`, 50 members,
+        its Adam by `beta_1`, `beta_2`, `epsilon`), each minibatch a generation. It wants a larger
+        `learning_rate_init`, about 0.02 to 0.2, and is for small networks.
     alpha : float, default=1e-4
         L2 penalty ``alpha / 2 * |W|**2``, divided by the rows (or sum of weights) of the batch.
     batch_size : int or "auto", default="auto"
@@ -16,11 +19,11 @@ _PARAMETERS = """\
         sgd only. "invscaling": ``learning_rate_init / (t_ + 1) ** power_t``, renewed after each
         epoch. "adaptive": divided by 5 whenever patience runs out, until 1e-6.
     learning_rate_init : float, default=1e-3
-        Step size of sgd and adam.
+        Step size of sgd, adam and es.
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Most epochs (sgd, adam) or iterations (lbfgs).
+        Most epochs (sgd, adam, es) or iterations (lbfgs).
     shuffle : bool, default=True
         Whether to draw a new order of the rows for each epoch.
     random_state : int, RandomState or None, default=None
@@ -55,7 +58,7 @@ _PARAMETERS = """\
         Precision; None for that of X (float64 for anything but float32).
     dropout : float or sequence of float, default=0.0
         Share of hidden activations set to zero in training (inverted dropout), for all hidden
-        layers or one per hidden layer. Not used by lbfgs.
+        layers or one per hidden layer. Not used by lbfgs and es.
 """
 
 _ATTRIBUTES = """\

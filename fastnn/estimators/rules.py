@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.core.notices import warn
 from fastnn.training.epochs import FitState, Hook, run_epochs
+from fastnn.training.evolution import EvolutionStrategy
 from fastnn.training.history import DivergenceWarning
 from fastnn.training.lbfgs import minimise
 from fastnn.training.optimizers import SGD, Adam
@@ -47,6 +48,9 @@ def make_optimizer(est):
         return SGD(est.learning_rate_init, est.momentum, nesterov, velocity="step")
     if est.solver == "adam":
         return Adam(est.learning_rate_init, est.beta_1, est.beta_2, est.epsilon, eps_hat=True)
+    if est.solver == "es":
+        return EvolutionStrategy(est.learning_rate_init, beta1=est.beta_1, beta2=est.beta_2,
+                                 eps=est.epsilon)
     return None
 
 
@@ -170,7 +174,8 @@ class Patience(Hook):
 
 # ---- fits ----
 
-def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, hooks=()):
+def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, hooks=(),
+                   checkpoint=None):
     """Run epochs of minibatches until a stopping rule holds.
 
     Parameters
@@ -191,6 +196,8 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
         ``partial_fit``: one epoch, with the optimizer as the last call left it.
     hooks : sequence of Hook
         Called after each epoch, too.
+    checkpoint : Checkpoint or None
+        From where the fit goes on, and what writes the file.
     """
     _start_history(est, fresh)
     patience = Patience(est, _resume(est, trainer) if one_epoch else float(est.learning_rate_init))
@@ -199,11 +206,14 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
     own = [Record(n_rows), *([] if held_out is None else [WatchLoss(held_out)]), improvement,
            *hooks, NonFinite(), patience]
     order = _Order(est, rows, n_rows, rng)
-    state = FitState(trainer, est)
+    state, first, ended = FitState(trainer, est), 0, False
+    if checkpoint is not None:
+        first, ended = checkpoint.restore(est, trainer, patience, improvement, order)
+        own.append(checkpoint)  # last: it writes what the others have decided
     try:
-        run_epochs(state, 1 if one_epoch else est.max_iter, order=order.next,
-                   learning_rate=patience.rate_of, hooks=own)
-        if state.reason == "epochs" and not one_epoch:
+        run_epochs(state, 1 if one_epoch else first if ended else est.max_iter, first=first,
+                   order=order.next, learning_rate=patience.rate_of, hooks=own)
+        if state.reason == "epochs" and not (one_epoch or ended):
             warn(f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the "
                  "optimization hasn't converged yet.", ConvergenceWarning)
     except KeyboardInterrupt:
@@ -281,6 +291,8 @@ def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=()):
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
         est.loss_ = state.loss
+        return
+    if result is None:  # a hook has ended it, and `Record` has counted
         return
     est.loss_ = float(result.fun)
     est.n_iter_ = min(result.nit, est.max_iter)

@@ -9,13 +9,14 @@ from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
 from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
-from fastnn.training.optimizers import Adam, check_optimizer
+from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
 from fastnn.training.progress import progress_hook
 from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
 
 __all__ = ["fit"]
 
+FULL_BATCH_ROWS = 1024  # rows per pass through the workspace where all rows are a batch
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
 
@@ -28,6 +29,9 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
     info = net._bound(loss)
     X, y, sample_weight = net._check_data(X, y, sample_weight, info)
     optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+    whole = optimizer if isinstance(optimizer, WholeFit) else None
+    if whole is not None:
+        _check_whole_fit(whole, checkpoint, max_steps)
     epochs = validation.check_count("epochs", epochs)
     batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
     alpha = validation.check_nonnegative("alpha", alpha)
@@ -41,7 +45,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
     if line is not None:
         others.append(line)
     steps = StepLimit(max_steps, epochs, X.shape[0], batch_size)
-    rates = StepRates(optimizer, steps)
+    rates = None if whole is not None else StepRates(optimizer, steps)
     metrics = check_metrics(metrics)
     held_out = net._check_validation_data(validation_data, info)
     if metrics and held_out is None:
@@ -66,7 +70,8 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
             net._seed = stand.seed
             net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
         trainer = net._trainer((X, y, sample_weight), info, alpha, stand.parameters,
-                               optimizer=optimizer, batch_size=batch_size,
+                               optimizer=None if whole is not None else optimizer,
+                               batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
                                seed=net._key(0, stand.epochs_before))
         if stand.epochs:
             trainer.set_state(stand.states, stand.step)
@@ -80,10 +85,24 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
                           metrics=metrics, held_out=held_out, steps=steps, others=others)
         try:
             with single_threaded_blas():
-                run_epochs(state, stand.epochs if stand.ended else steps.epochs, order=order.of,
-                           learning_rate=rates.of, first=stand.epochs, hooks=hooks,
-                           stop_if_diverged=True)
+                if whole is not None:
+                    whole.run(state, hooks)
+                else:
+                    run_epochs(state, stand.epochs if stand.ended else steps.epochs,
+                               order=order.of, learning_rate=rates.of, first=stand.epochs,
+                               hooks=hooks, stop_if_diverged=True)
         finally:
             if checkpoint is not None:
                 net._left = net._snapshot
     return history
+
+
+def _check_whole_fit(optimizer, checkpoint, max_steps):
+    """Refuse what belongs to steps with an optimizer that has none."""
+    name = type(optimizer).__name__
+    if checkpoint is not None:
+        raise ValueError(f"checkpoint={checkpoint!r} must be None with optimizer={name}, whose "
+                         "state cannot be kept")
+    if max_steps is not None:
+        raise ValueError(f"max_steps={max_steps} must be None with optimizer={name}, which has "
+                         "iterations instead: see its max_iter")

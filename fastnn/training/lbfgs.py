@@ -1,11 +1,82 @@
 """L-BFGS over all data, by SciPy; its iterations have the hooks that epochs have."""
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import minimize
 
+from fastnn.core import validation
+from fastnn.core.notices import warn
 from fastnn.training.epochs import Ending, begin_fit, end_epoch
+from fastnn.training.history import DivergenceWarning
+from fastnn.training.optimizers import WholeFit
 
-__all__ = ["minimise"]
+__all__ = ["LBFGS", "minimise"]
+
+
+@dataclass(frozen=True)
+class LBFGS(WholeFit):
+    """L-BFGS-B of SciPy (Byrd, Lu, Nocedal & Zhu 1995; Zhu et al. 1997), for `MLP.fit`.
+
+    Each iteration sees all rows: w += t d, where d is the gradient times an estimate of the inverse
+    Hessian from the last ``memory`` steps, and t comes from a line search. So ``batch_size``,
+    ``shuffle`` and ``epochs`` of the fit mean nothing to it, dropout is not applied, and there is
+    no checkpoint. Vectors are float64, losses and gradients are computed in the network's dtype.
+    ``history.loss`` has the loss after each iteration.
+
+    Parameters
+    ----------
+    max_iter : int, default=200
+        Most iterations.
+    tol : float, default=1e-5
+        The fit ends where no element of the gradient is larger.
+    ftol : float, default=2.2e-9
+        It ends, too, where an iteration lowers the loss by less than ftol · max(loss before, loss
+        after, 1), sizes taken.
+    max_fun : int, default=15000
+        Most evaluations of loss and gradient.
+    memory : int, default=10
+        Steps from which the Hessian is estimated; each keeps two vectors of the parameters' size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        On a wrong argument.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> X = np.linspace(-2, 2, 50).reshape(-1, 1)
+    >>> net = fastnn.MLP((1, 8, 1), "tanh", dtype="float64", random_state=0)
+    >>> history = net.fit(X, np.sin(2 * X), optimizer=fastnn.LBFGS(max_iter=300))
+    >>> bool(history.loss[-1] < 1e-4)
+    True
+    """
+
+    max_iter: int = 200
+    tol: float = 1e-5
+    ftol: float = 2.2e-9
+    max_fun: int = 15000
+    memory: int = 10
+
+    def __post_init__(self):
+        for name in ("max_iter", "max_fun", "memory"):
+            validation.check_count(name, getattr(self, name))
+        for name in ("tol", "ftol"):
+            validation.check_nonnegative(name, getattr(self, name))
+
+    def run(self, state, hooks):
+        """Run the fit; see `WholeFit`."""
+        result = minimise(state, max_iter=self.max_iter, max_fun=self.max_fun, gtol=self.tol,
+                          ftol=self.ftol, memory=self.memory, hooks=hooks)
+        if result is not None and not math.isfinite(result.fun):
+            warn(f"L-BFGS ended after {result.nit} iterations at a loss of {result.fun:g}; the "
+                 "weights are those from before. Scaled inputs help.", DivergenceWarning)
+
+
+class _Stop(Exception):
+    """A hook ends the fit. (SciPy knows StopIteration since 1.11.)"""
 
 
 class _Objective:
@@ -39,9 +110,11 @@ class _Objective:
         self.state.epoch += 1
         self.state.history.loss.append(loss)
         end_epoch(self.state, self.hooks)
+        if self.state.reason is not None:
+            raise _Stop
 
 
-def minimise(state, *, max_iter, max_fun, gtol, hooks=()):
+def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memory=10, hooks=()):
     """Run L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) from the trainer's parameters on.
 
     Parameters
@@ -52,13 +125,17 @@ def minimise(state, *, max_iter, max_fun, gtol, hooks=()):
         Most iterations, and most evaluations of the loss.
     gtol : float
         End where no element of the gradient is larger.
+    ftol : float
+        End where an iteration lowers the loss by less, as a part of it; by default SciPy's own.
+    memory : int
+        Steps from which the Hessian is estimated.
     hooks : sequence of Hook
-        Called after each iteration.
+        Called after each iteration; one of them may end the fit.
 
     Returns
     -------
-    scipy.optimize.OptimizeResult
-        The trainer holds its parameters.
+    scipy.optimize.OptimizeResult or None
+        The trainer holds its parameters; None where a hook has ended the fit.
     """
     trainer, objective = state.trainer, _Objective(state, hooks)
     with Ending(state, hooks):
@@ -68,7 +145,10 @@ def minimise(state, *, max_iter, max_fun, gtol, hooks=()):
             result = minimize(
                 objective.loss_and_gradient, trainer.parameters.astype(np.float64),
                 method="L-BFGS-B", jac=True, callback=objective.end_iteration,
-                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": gtol})
+                options={"maxfun": max_fun, "maxiter": max_iter, "gtol": gtol, "ftol": ftol,
+                         "maxcor": memory})
+        except _Stop:
+            return None  # after an iteration: the trainer holds it, unless a hook has changed it
         except BaseException:
             trainer.parameters[:] = objective.iterate
             raise

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from fastnn.core import _kernels
+from fastnn.core.imports import imported
 from fastnn.core.validation import check_flag, check_name, check_real
 from fastnn.training.schedules import Schedule
 
@@ -22,11 +23,19 @@ def _check(optimizer, name, rule, valid):
 def check_optimizer(optimizer):
     """Return an optimizer whose update there is; what it says in ``hyperparameters`` is checked
     where it is read."""
+    if isinstance(optimizer, WholeFit):
+        return optimizer
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam()")
     check_name(f"{type(optimizer).__name__}.name", getattr(optimizer, "name", None),
                tuple(_kernels.OPTIMIZERS))
     return optimizer
+
+
+def trainer_of(optimizer):
+    """Return the class that trains with an optimizer; None: that of losses and gradients."""
+    module, name = (Optimizer if optimizer is None else optimizer).trained_by
+    return getattr(imported(module), name)
 
 
 _RULES = {
@@ -44,11 +53,12 @@ class Optimizer:
     """Base of all optimizers: checks the values that a subclass declares as fields.
 
     ``squares`` says which of the optimizer's state vectors are sums of squares: those are never
-    negative.
+    negative. ``trained_by`` names the class whose `run_epoch` takes its steps, and the module.
     """
 
     name: ClassVar[str]
     squares: ClassVar[tuple[int, ...]] = ()
+    trained_by: ClassVar[tuple[str, str]] = ("fastnn.training._trainer", "Trainer")
     learning_rate: float | Callable[[int], float] | Schedule = 1e-3
 
     def __post_init__(self):
@@ -72,8 +82,29 @@ class Optimizer:
         return rate
 
     @property
+    def n_states(self):
+        """Flat vectors that it keeps."""
+        return _kernels.OPTIMIZERS[self.name].n_state
+
+    @property
     def hyperparameters(self):
         """The numbers h[] of the optimizer's row."""
+        raise NotImplementedError
+
+
+class WholeFit:
+    """Base of what runs a whole fit by itself, over all rows, instead of step by step."""
+
+    def run(self, state, hooks):
+        """Run the fit from the trainer's parameters on, and leave the result there.
+
+        Parameters
+        ----------
+        state : FitState
+            Its trainer has no optimizer; its ``reason`` tells afterwards why the fit has ended.
+        hooks : sequence of Hook
+            Called after each iteration.
+        """
         raise NotImplementedError
 
 

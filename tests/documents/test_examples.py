@@ -84,7 +84,8 @@ def test_missing_data_is_explained(name, tmp_path):
     assert "FASTNN_DATA" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/model_files.md"])
+@pytest.mark.parametrize("page", [
+    "README.md", "docs/model_files.md", "docs/lbfgs_and_evolution.md"])
 def test_code_of_a_page_runs(page, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

@@ -37,6 +37,7 @@ chosen = {
     "Predictor": fastnn.Predictor(net, "classification", classes=["a", "b"], scaler=scaler),
     "Adam": fastnn.Adam(), "AdamW": fastnn.AdamW(), "SGD": fastnn.SGD(),
     "RMSprop": fastnn.RMSprop(), "Adagrad": fastnn.Adagrad(), "History": fastnn.History(),
+    "LBFGS": fastnn.LBFGS(max_iter=3), "EvolutionStrategy": fastnn.EvolutionStrategy(population=4),
     "MLPClassifier": fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(ROWS, LABELS),
     "MLPRegressor": fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2,
                                         random_state=0).fit(ROWS, LABELS),
@@ -64,7 +65,7 @@ def use(name, model):
     elif name == "Predictor":
         yield lambda: model.predict(ROWS)
         yield lambda: model.predict_proba(ROWS)
-    elif isinstance(model, fastnn.training.optimizers.Optimizer):
+    elif isinstance(model, (fastnn.training.optimizers.Optimizer, fastnn.LBFGS)):
         yield lambda: net.fit(ROWS, LABELS, epochs=1, optimizer=model)
     elif name == "NetworkSpec":
         yield lambda: fastnn.MLP.of(model.layers, n_in=model.n_in).predict(ROWS)
@@ -158,7 +159,8 @@ def check(done, least):
 
 
 @pytest.mark.parametrize("names, least", [
-    ("MLP,Scaler,Predictor,NetworkSpec,Adam,AdamW,SGD,RMSprop,Adagrad,History,Dense", 2000),
+    ("MLP,Scaler,Predictor,NetworkSpec,Adam,AdamW,SGD,RMSprop,Adagrad,LBFGS,EvolutionStrategy,"
+     "History,Dense", 2000),
     pytest.param("MLPClassifier,MLPRegressor", 4000, marks=pytest.mark.slow)])
 def test_attributes(run_python, names, least):
     pytest.importorskip("sklearn")

@@ -1,0 +1,299 @@
+"""Checkpoints of the estimators: files from which `fit` goes on in another process.
+
+A file (files/container.py) holds the parameters, those of the best epoch, the state of the
+optimizer and the curves as arrays, and in its settings
+
+========  =====================================================================================
+progress  epochs of this fit, counts and scores of scikit-learn's rules, why it has ended
+fit       what decides the result, and digests of the data: a fit that differs is refused
+========  =====================================================================================
+
+Orders of rows are not kept: they are drawn again, from the state of the random numbers before the
+fit, which is `random_state` where that is a number, else part of the file.
+"""
+
+import json
+import os
+import time
+from dataclasses import is_dataclass
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.core.notices import shorten
+from fastnn.files import container
+from fastnn.files.plain import from_plain, to_plain
+from fastnn.training.checkpoint import FILE_BYTES, MAX_COUNT, _digest, _try_folder
+from fastnn.training.epochs import Hook
+
+__all__ = ["Checkpoint", "opened"]
+
+DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the model at the start"
+DIGESTS = DATA, HELD_OUT, START
+DRAWN = "drawn"  # a start at random weights
+# which decide nothing, or are looked at by themselves
+FREE = {"n_threads", "verbose", "max_iter", "max_fun", "warm_start", "random_state", "max_time",
+        "progress", "callbacks"}
+CURVES = "loss_curve_", "validation_scores_", "validation_loss_curve_"
+COUNTS = "epochs", "step", "t_", "_no_improvement_count"
+NUMBERS = "loss_", "best_loss_", "best_validation_score_", "rate"
+ENDS = None, "patience", "stopped"
+STATE_WORDS = 624  # of the Mersenne Twister
+
+
+class Checkpoint(Hook):
+    """The file of one fit of an estimator; as a hook it writes.
+
+    Parameters
+    ----------
+    path : str or path
+    seconds : float
+        Time between two writes at least.
+    fit : dict
+        What decides the result, see `describe`.
+    est : estimator
+    layout : ParameterLayout
+    optimizer : Optimizer
+    rng : RandomState
+        Before the fit has drawn from it.
+    """
+
+    def __init__(self, path, seconds, fit, est, layout, optimizer, rng):
+        self.path = container.check_place(os.path.realpath(path))
+        _try_folder(self.path)
+        self.seconds, self.layout = seconds, layout
+        self.fit = json.loads(container.canonical(fit))
+        self.n_states = optimizer.n_states
+        self.squares = optimizer.squares
+        self.max_iter, self.early_stopping = est.max_iter, est.early_stopping
+        self.random, self.patience, self.improvement = None, None, None
+        self.epochs, self.written = 0, time.monotonic()
+        self.saved = self._read() if self.path.exists() else None
+        if self.fit["random_state"] is None:
+            self.random = self.saved[2] if self.saved else rng.get_state(legacy=False)
+            if self.random["bit_generator"] != "MT19937":
+                raise ValueError(f"random_state={self.random['bit_generator']} must be a number, "
+                                 "None or a RandomState of MT19937 with a checkpoint")
+
+    # ---- reading ----
+
+    def random_numbers(self, rng, given):
+        """Return the random numbers of the fit as they were before it.
+
+        Parameters
+        ----------
+        rng : RandomState
+        given : int, RandomState or None
+            The estimator's `random_state`. None: those of NumPy, shared by all, stay as they are.
+        """
+        if self.saved is None or self.random is None:
+            return rng
+        if given is None:
+            rng = np.random.RandomState()
+        rng.set_state(self.random)
+        return rng
+
+    def restore(self, est, trainer, patience, improvement, order):
+        """Bring a fit to where the file says that it stands.
+
+        Returns
+        -------
+        epochs : int
+            That are done.
+        ended : bool
+            Whether there are no more.
+        """
+        self.patience, self.improvement = patience, improvement
+        if self.saved is None:
+            return 0, False
+        arrays, progress, _ = self.saved
+        self.saved = None
+        trainer.parameters[:] = arrays["parameters"]
+        trainer.set_state([arrays[f"optimizer.{i}"] for i in range(self.n_states)],
+                          progress["step"])
+        if "best" in arrays:
+            improvement.best = np.array(arrays["best"])
+        for name in CURVES:
+            if name in arrays:
+                setattr(est, name, arrays[name].tolist())
+        for name in (*COUNTS[2:], *NUMBERS[:3]):
+            setattr(est, name, progress[name])
+        self.epochs = est.n_iter_ = progress["epochs"]
+        patience.rate = progress["rate"]
+        for epoch in range(self.epochs):
+            order.next(epoch)
+        return self.epochs, progress["ended"] is not None
+
+    def _read(self):
+        """Return arrays, progress, and the state of the random numbers (None: not of the file)."""
+        arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
+        progress = from_plain(settings["progress"], list)
+        try:
+            for name, array in arrays.items():
+                if name in ("parameters", "best"):
+                    validation.check_finite(name, array, self.layout.dtype)
+                elif name.startswith("optimizer.") and np.isnan(array).any():
+                    raise ValueError(f"{name} contains NaN")
+            for i in self.squares:
+                if (arrays[f"optimizer.{i}"] < 0).any():
+                    raise ValueError(f"optimizer.{i} holds sums of squares, one is below 0")
+            random = None
+            if "random" in arrays:
+                key = arrays["random"]
+                if not ((key >= 0) & (key < 2**32) & (key == np.floor(key))).all():
+                    raise ValueError("random holds no words of 32 bits")
+                pos, has_gauss, gauss = progress["random"]
+                random = {"bit_generator": "MT19937", "has_gauss": int(has_gauss),
+                          "gauss": float(gauss),
+                          "state": {"key": key.astype(np.uint32),
+                                    "pos": validation.check_count("pos", pos, minimum=0)}}
+                np.random.RandomState(0).set_state(random)
+        except (TypeError, ValueError) as error:
+            raise container.ModelFormatError(
+                f"{os.fspath(self.path)!r} cannot be gone on with: {error}") from None
+        return arrays, progress, random
+
+    def _expected(self, settings):
+        """Return the arrays of a checkpoint with these settings."""
+        if "progress" not in settings:
+            raise container.ModelFormatError("is a model, not a checkpoint")
+        fit, progress = settings["fit"], from_plain(settings["progress"], list)
+        if not isinstance(fit, dict) or not isinstance(progress, dict):
+            raise ValueError("fit and progress must be dictionaries")
+        self._compare(fit)
+        if progress.keys() != {*COUNTS, *NUMBERS, *CURVES, "ended", "random"}:
+            raise ValueError(f"progress holds {sorted(map(str, progress))}")
+        for name in COUNTS:
+            if validation.check_count(name, progress[name], minimum=0) > MAX_COUNT:
+                raise ValueError(f"{name}={progress[name]} must be <= {MAX_COUNT}")
+        for name in NUMBERS:
+            if progress[name] is not None:
+                validation.check_real(name, progress[name])
+        if progress["ended"] not in ENDS:
+            raise ValueError(f"ended={progress['ended']!r}")
+        if progress["epochs"] > self.max_iter:
+            raise container.ModelFormatError(
+                f"is the checkpoint of {progress['epochs']} epochs, this fit has "
+                f"max_iter={self.max_iter}: give at least as many, or delete the file to start "
+                "anew")
+        flat = self.layout.dtype.name, (self.layout.size,)
+        found = {"parameters": flat, **{f"optimizer.{i}": flat for i in range(self.n_states)}}
+        if self.early_stopping:
+            found["best"] = flat
+        for name in CURVES:
+            if progress[name] is not None:
+                found[name] = "float64", (validation.check_count(name, progress[name], minimum=0),)
+        if progress["random"] is not None:
+            found["random"] = "float64", (STATE_WORDS,)
+        if (progress["random"] is None) != (fit["random_state"] is not None):
+            raise ValueError("random must be there where random_state is no number")
+        return found
+
+    def _compare(self, then):
+        """Raise where the file is that of another fit."""
+        for key in sorted(then.keys() | self.fit.keys(), key=lambda key: (key in DIGESTS, key)):
+            was, now = then.get(key), self.fit.get(key)
+            if was == now:
+                continue
+            other = f"{shorten(repr(was))}, is {shorten(repr(now))} now"
+            if key in DIGESTS:
+                other = "another one" if was and now else "given" if was else "not given"
+            raise container.ModelFormatError(
+                f"is the checkpoint of another fit: {key} was {other}. Delete the file to start "
+                "anew")
+
+    # ---- writing ----
+
+    def on_epoch_end(self, state):
+        """Write, unless the last time was not long ago."""
+        if time.monotonic() - self.written >= self.seconds:
+            self._write(state, None)
+
+    def on_fit_end(self, state):
+        """Write what the epochs since then have done, where the fit has come to its end; after
+        Ctrl-C note where it began: it can go on from the file, though the weights are others."""
+        if state.reason in ("epochs", *ENDS) and self.epochs <= state.epoch:
+            self._write(state, None if state.reason == "epochs" else state.reason)
+        if state.reason == "interrupted":
+            state.model._interrupted_from = self.fit[START]
+
+    def _write(self, state, ended):
+        est, trainer = state.model, state.trainer
+        self.epochs = state.epoch + 1
+        arrays = {"parameters": trainer.parameters}
+        for i, moment in enumerate(trainer.optimizer_state):
+            arrays[f"optimizer.{i}"] = moment
+        if self.early_stopping:
+            arrays["best"] = self.improvement.best
+        progress = {"epochs": self.epochs, "step": trainer.step, "rate": self.patience.rate,
+                    "ended": ended, "random": None}
+        for name in (*COUNTS[2:], *NUMBERS[:3]):
+            progress[name] = getattr(est, name)
+        for name in CURVES:
+            curve = getattr(est, name)
+            progress[name] = None if curve is None else len(curve)
+            if curve is not None:
+                arrays[name] = np.array(curve, float)
+        if self.random is not None:
+            words = self.random["state"]
+            arrays["random"] = words["key"].astype(float)
+            progress["random"] = [words["pos"], self.random["has_gauss"], self.random["gauss"]]
+        container.write(self.path, arrays, {"fit": self.fit, "progress": to_plain(progress)},
+                        needs=self.layout.spec.needs, max_bytes=FILE_BYTES)
+        self.written = time.monotonic()
+
+
+def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, **settings):
+    """Return the `Checkpoint` of a fit.
+
+    Parameters
+    ----------
+    est : estimator
+    path : str or path
+    seconds : float
+    network : MLP
+        Of the fit; its weights are not looked at.
+    optimizer : Optimizer or None
+    rng : RandomState
+    data, held_out : tuple (X, target, weight), or None
+        After their checks.
+    start : str
+        `DRAWN`, or the digest of the parameters of a warm start.
+    settings : plain values
+        What else decides the result.
+    """
+    if optimizer is None:
+        raise ValueError(f"checkpoint={os.fspath(path)!r} must be None with solver="
+                         f"{est.solver!r}, whose state cannot be kept")
+    seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
+    number = est.random_state
+    fit = {name: _plain(value) for name, value in est.get_params(deep=False).items()
+           if name not in FREE}
+    fit |= {
+        **settings, "estimator": type(est).__name__, "sizes": list(network.sizes),
+        "dtype": network.dtype.name, START: start, DATA: _digest(*data),
+        HELD_OUT: None if held_out is None else _digest(*held_out),
+        "random_state": int(number) if isinstance(number, (int, np.integer)) else None}
+    return Checkpoint(path, seconds, fit, est, network._layout, optimizer, rng)
+
+
+def start_of(est, fresh):
+    """Return where a fit begins, for `opened`."""
+    if fresh:
+        return DRAWN
+    return vars(est).get("_interrupted_from") or container.digest(
+        [], {f"{name}{i}": np.asarray(array) for name in ("coefs_", "intercepts_")
+             for i, array in enumerate(getattr(est, name))})
+
+
+def goes_on_afresh(est, path):
+    """Return whether a warm start is the same fit again, interrupted before, that began afresh."""
+    return (path is not None and vars(est).get("_interrupted_from") == DRAWN
+            and os.path.exists(path))
+
+
+def _plain(value):
+    try:
+        return to_plain(value)
+    except TypeError:
+        return repr(value) if is_dataclass(value) else f"of type {type(value).__name__}"
