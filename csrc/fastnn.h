@@ -47,6 +47,13 @@ enum { FNN_EXP, FNN_LOG, FNN_LOG1P, FNN_TANH, FNN_SIGMOID, FNN_NORMCDF, FNN_N_VE
 
 enum { FNN_N_COEFFICIENTS = 8 };
 
+/* types of numbers that X may hold; float16 as its bits, bool as bytes */
+enum {
+    FNN_NUMBER_bool, FNN_NUMBER_int8, FNN_NUMBER_uint8, FNN_NUMBER_int16, FNN_NUMBER_uint16,
+    FNN_NUMBER_int32, FNN_NUMBER_uint32, FNN_NUMBER_int64, FNN_NUMBER_uint64, FNN_NUMBER_float16,
+    FNN_NUMBER_float32, FNN_NUMBER_float64, FNN_N_NUMBERS
+};
+
 typedef struct {
     uint64_t seed;
     uint64_t step;       /* of the training run */
@@ -114,6 +121,11 @@ typedef struct {
         /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \
+        /* x (rows, n) += d->scale times a standard normal number for each element */              \
+        void (*add_noise)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,       \
+                          R *x);                                                                   \
+        /* out (n) = x (n), numbers of type FNN_NUMBER_*, aligned */                               \
+        void (*convert)(int number, ptrdiff_t n, const void *x, R *out);                           \
         ptrdiff_t vector; /* elements of a vector register */                                      \
         ptrdiff_t panel;  /* columns of a panel: the width of the widest tile of a product */      \
         /* c = bias + a b, see fnn_product */                                                      \

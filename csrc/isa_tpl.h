@@ -28,6 +28,7 @@
 #include "row_losses_tpl.h"
 #include "updates_tpl.h"
 #include "dropout_tpl.h"
+#include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
 #undef REAL_IS_FLOAT
@@ -48,6 +49,7 @@
 #include "row_losses_tpl.h"
 #include "updates_tpl.h"
 #include "dropout_tpl.h"
+#include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
 #undef REAL_IS_FLOAT

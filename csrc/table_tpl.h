@@ -37,6 +37,8 @@
 #undef FNN_OPTIMIZER
     },
     .dropout = S(dropout),
+    .add_noise = S(add_noise),
+    .convert = S(convert),
     .vector = S(VECTOR),
     .panel = S(PANEL),
     .product = S(product),

@@ -77,15 +77,14 @@ _HOME = {
     "show_config": "config",
 }
 
-# modules that are names
-_MODULES = {"export": "export", "losses": "losses", "schedules": "training.schedules"}
+_MODULES = ("export", "losses", "schedules", "sources")
 
 __all__ = [*_HOME, "__version__", *_MODULES]
 
 
 def __getattr__(name):
     if name in _MODULES:
-        return imported(f"fastnn.{_MODULES[name]}")
+        return imported(f"fastnn.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     value = getattr(imported(f"fastnn.{_HOME[name]}"), name)

@@ -1,6 +1,8 @@
 # The public names, for editors and type checkers. At run time each is imported when first used.
 from fastnn import export as export
 from fastnn import losses as losses
+from fastnn import schedules as schedules
+from fastnn import sources as sources
 from fastnn.config import show_config as show_config
 from fastnn.core.version import __version__ as __version__
 from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -47,7 +49,6 @@ from fastnn.network.spec import (
 from fastnn.prediction.predictor import Predictor as Predictor
 from fastnn.prediction.scaler import Scaler as Scaler
 from fastnn.tables.encoder import TableEncoder as TableEncoder
-from fastnn.training import schedules as schedules
 from fastnn.training.epochs import (
     Callback as Callback,
 )
@@ -64,6 +65,7 @@ from fastnn.training.history import (
 from fastnn.training.history import (
     StopFit as StopFit,
 )
+from fastnn.training.lbfgs import LBFGS as LBFGS
 from fastnn.training.loggers import (
     CSVLogger as CSVLogger,
 )
@@ -76,7 +78,6 @@ from fastnn.training.loggers import (
 from fastnn.training.loggers import (
     TensorBoard as TensorBoard,
 )
-from fastnn.training.lbfgs import LBFGS as LBFGS
 from fastnn.training.optimizers import (
     SGD as SGD,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "__version__",
     "export",
     "find_learning_rate",
+    "sources",
     "from_keras",
     "from_onnx",
     "from_sklearn",

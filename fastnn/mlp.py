@@ -69,8 +69,8 @@ class MLP:
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None, default=None
         Decides initial weights, the order of rows and dropout. None: another one each time.
     n_threads : int or None, default=None
-        None: as many as CPU affinity, container quota and OMP_NUM_THREADS allow. The results do not
-        depend on it, to the bit.
+        None: as many as CPU affinity, container quota and OMP_NUM_THREADS allow; several fits at a
+        time in one process share them. The results do not depend on it, to the bit.
     gemm : {"auto", "blas", "native"}, default="auto"
         Who computes the matrix products of training: SciPy's BLAS, our own kernels, or whichever
         was measured faster for the processor.
@@ -367,17 +367,19 @@ class MLP:
     # ---- training ----
 
     def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-            sample_weight=None, alpha=0.0, validation_data=None, metrics=None, callback=None,
-            callbacks=None, max_time=None, max_steps=None, progress=None, checkpoint=None,
-            checkpoint_seconds=10.0):
+            sample_weight=None, alpha=0.0, input_dropout=0.0, input_noise=0.0, mixup=0.0,
+            validation_data=None, metrics=None, callback=None, callbacks=None, max_time=None,
+            max_steps=None, progress=None, checkpoint=None, checkpoint_seconds=10.0):
         """Train on minibatches, from the current parameters on.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
-            Used as it is when it is a row-major array of the network's dtype, else copied: values
-            that change meanwhile change the fit. Labels, and the indices of a sparse matrix, are
-            copied in any case.
+            Used as it is when it is a row-major array of the network's dtype: values that change
+            meanwhile change the fit. So is an array of another type of number, or with other
+            strides, that is mapped from a file (`numpy.memmap`) or whose copy would take more than
+            64 MiB: its rows are converted batch by batch, to the same result. Else it is copied.
+            Labels, and the indices of a sparse matrix, are copied in any case.
         y : array-like (n_samples, n_out), or (n_samples,)
             Targets; for cross_entropy and focal integer labels (n_samples,) or one row of
             probabilities each, for the hinges of several outputs labels or zeros and ones. Several
@@ -399,6 +401,16 @@ class MLP:
         alpha : float, default=0.0
             L2 penalty alpha / 2 · |W|² divided by the sum of the batch's sample weights, biases
             left out, as in scikit-learn.
+        input_dropout : float in [0, 1), default=0.0
+            Rate at which inputs are set to 0 in training, the rest being scaled by 1 / (1 - rate)
+            (Srivastava et al. 2014). As for the next two: what is fed is changed in the steps of
+            training alone, on its way into the batch, and anew in each step.
+        input_noise : float >= 0, default=0.0
+            Standard deviation of the Gaussian noise that is added to each input (Bishop 1995).
+        mixup : float >= 0, default=0.0
+            Alpha of mixup (Zhang et al. 2018); 0: none. Each step draws a share s from
+            Beta(alpha, alpha) and a permutation of its batch, and trains on s x + (1 - s) x' with
+            targets s y + (1 - s) y', and so sample weights; labels become probabilities.
         validation_data : (X, y) or None
             Fills ``history.val_loss``.
         metrics : sequence of str or callable, or dict, default=None
@@ -458,6 +470,7 @@ class MLP:
         return imported("fastnn.training.fitting").fit(
             self, X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
             shuffle=shuffle, sample_weight=sample_weight, alpha=alpha,
+            inputs=(input_dropout, input_noise, mixup),
             validation_data=validation_data, metrics=metrics, callback=callback,
             callbacks=callbacks, max_time=max_time, max_steps=max_steps, progress=progress,
             checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds)
@@ -468,6 +481,87 @@ class MLP:
         ended; None before. Copies and files do not hold it."""
         return self._history
 
+    def fit_batches(self, source, *, loss=None, optimizer=None, epochs=1, batch_size=None,
+                    shuffle=False, alpha=0.0, input_dropout=0.0, input_noise=0.0, mixup=0.0,
+                    validation_data=None, callback=None):
+        """Train on batches that come one after the other, from the current parameters on.
+
+        The next batches are read and checked in another thread while one trains: the source runs
+        there. `fastnn.sources` reads Parquet files and folders of ``.npy`` files.
+
+        Parameters
+        ----------
+        source : iterable or callable
+            Gives the batches of an epoch, each (X, y) or (X, y, sample_weight) as `fit` takes them.
+            A list, or another object that can be iterated over again, serves all epochs; an
+            iterator or a generator one. A function is called for each epoch, with its number from 0
+            where it takes an argument, and returns an iterable.
+        loss, optimizer, alpha, input_dropout, input_noise, mixup, validation_data, callback
+            As for `fit`.
+        epochs : int, default=1
+            How often to go through the source.
+        batch_size : int or None, default=None
+            None: each batch of the source is one step. Else it is cut into batches of so many rows,
+            of which the last one may be shorter.
+        shuffle : bool, default=False
+            Whether the rows of each batch of the source get a random order.
+
+        Returns
+        -------
+        History
+            One entry for each epoch: the mean over its rows of the loss of their step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            On a wrong argument; when a batch is none or does not fit, with its number, from 0; when
+            the source gives no batch at all.
+        Exception
+            What the source raises. As after a wrong batch, the parameters are those after the last
+            whole epoch.
+        RuntimeError
+            While the network is being fitted in another thread, or in a callback of its own fit.
+        KeyboardInterrupt
+            On Ctrl-C; the parameters are then those of the last whole step.
+
+        Warns
+        -----
+        DivergenceWarning
+            As for `fit`.
+        """
+        for module in TRAINING:
+            imported(module)
+        imported("fastnn.training.batches")
+        from fastnn.training.batches import Source, fit_batches
+        from fastnn.training.inputs import check_inputs
+        from fastnn.training.optimizers import Adam, check_optimizer
+
+        info = self._bound(loss)
+        optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+        epochs = validation.check_count("epochs", epochs)
+        if batch_size is not None:
+            batch_size = validation.check_count("batch_size", batch_size)
+        shuffle = validation.check_flag("shuffle", shuffle)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback={callback!r} must be callable")
+        held_out = self._check_validation_data(validation_data, info)
+        settings = {"optimizer": optimizer, "seed": self._key(0, self._epochs_done),
+                    "inputs": check_inputs(input_dropout, input_noise, mixup)}
+        alpha = validation.check_nonnegative("alpha", alpha)
+
+        def check(X, y, sample_weight):
+            return self._check_data(X, y, sample_weight, info, in_place=False)
+
+        def make(data, rows, parameters):
+            return self._trainer(data, info, alpha, parameters, batch_size=rows, **settings)
+
+        return fit_batches(
+            self, Source(source, epochs), check, make, epochs=epochs, batch_size=batch_size,
+            shuffle_key=self._key(1) if shuffle else None,
+            learning_rate=optimizer.learning_rate_at,
+            evaluate=None if held_out is None else self._evaluator(held_out, info),
+            callback=callback)
+
     def _key(self, *purpose):
         """Return a key for random numbers that is another one for each purpose."""
         words = np.random.SeedSequence([self._seed, *purpose]).generate_state(1, np.uint64)
@@ -477,8 +571,8 @@ class MLP:
         """Return the `BoundLoss` of a loss that a user gives."""
         return imported("fastnn.training.losses").check_loss(loss, self.output, self.sizes[-1])
 
-    def _check_data(self, X, y, sample_weight, info):
-        X = validation.check_training_rows("X", X, self.sizes[0], self.dtype)
+    def _check_data(self, X, y, sample_weight, info, in_place=True):
+        X = validation.check_training_rows("X", X, self.sizes[0], self.dtype, in_place)
         y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
         return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
 
@@ -503,17 +597,17 @@ class MLP:
         return evaluate
 
     def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=FULL_BATCH_ROWS,
-                 seed=0):
+                 seed=0, **settings):
         """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
         optimizer for losses and gradients over all rows."""
         trainer_of = imported("fastnn.training.optimizers").trainer_of
         X, y, sample_weight = data
         trainer = trainer_of(optimizer)(
             self.spec, info, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
-            alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._threads,
-            gemm=self.gemm)
+            alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._n_threads,
+            gemm=self.gemm, **settings)
         trainer.parameters[:] = parameters
-        trainer.set_data(X, y, sample_weight)
+        trainer.set_data(X, y, sample_weight, converts=True)
         return trainer
 
     def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):

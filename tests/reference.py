@@ -10,7 +10,7 @@ import functools
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from fastnn.core import _kernels, _probes
 
@@ -251,6 +251,48 @@ def dropout_mask(rows, n, rate, seed, step, layer, row0=0):
     )
     random = np.choose(within // 16, [w.astype(np.int64) for w in words])
     return np.where(random >= int(rate * 2**32), 1 / (1 - rate), 0.0)
+
+
+# ---- changes of the inputs ----
+
+
+def input_words(rows, n, seed, step, layer):
+    """The random words of a batch's inputs (rows, n), found as those of a dropout mask."""
+    r, j = np.meshgrid(np.arange(rows), np.arange(n), indexing="ij")
+    words = philox4x32((16 * (j // 64) + j % 16, r, np.full_like(r, step), np.full_like(r, layer)),
+                       (seed & 0xFFFFFFFF, seed >> 32))
+    return np.choose(j % 64 // 16, [w.astype(np.int64) for w in words])
+
+
+def input_noise(rows, n, seed, step):
+    """Standard normal numbers (rows, n): the highest bit is the sign, the rest a share of a side.
+    """
+    words = input_words(rows, n, seed, step, 0xFFFE)
+    tail = special.ndtri(((words & 0x7FFFFFFF) + 0.5) / 2**32)
+    return np.where(words >> 31 == 1, tail, -tail)
+
+
+def mix(rows, seed, step, alpha):
+    """The share of a step (Zhang et al. 2018), and the row that each is mixed with."""
+    word = np.random.Philox(key=np.array([seed, 0xFFFD], np.uint64), counter=step).random_raw()
+    share = stats.beta.ppf(((word >> 11) + 0.5) / 2**53, alpha, alpha)
+    return share, _probes.permutation(rows, seed, (0xFFFC << 32) + step)
+
+
+def changed_inputs(X, y, weight, seed, step, dropout=0.0, noise=0.0, mixup=0.0):
+    """X, y and sample weights as a step of training sees them."""
+    rows, n = X.shape
+    if mixup:
+        share, partner = mix(rows, seed, step, mixup)
+        if np.ndim(y) == 1:
+            raise ValueError("labels must be one-hot")
+        X, y = (share * a + (1 - share) * a[partner] for a in (X, y))
+        weight = None if weight is None else share * weight + (1 - share) * weight[partner]
+    if noise:
+        X = X + noise * input_noise(rows, n, seed, step)
+    if dropout:
+        X = X * dropout_mask(rows, n, dropout, seed, step, 0xFFFF)
+    return X, y, weight
 
 
 # ---- layers ----
@@ -550,10 +592,11 @@ class Adagrad(_Optimizer):
 
 
 def train(twin, X, y, *, loss_name, optimizer, orders, batch_size, learning_rates,
-          sample_weight=None, alpha=0.0, seed=0, reduction=None):
+          sample_weight=None, alpha=0.0, seed=0, reduction=None, inputs=None):
     """Train ``twin`` in place, one epoch per order of rows; returns the loss of each epoch.
 
-    The masks of its dropout are those of (seed, step, operation).
+    The masks of its dropout are those of (seed, step, operation). ``inputs``: settings of
+    `changed_inputs`.
     """
     X, y = _dense_array(X), np.asarray(y)
     losses = []
@@ -565,10 +608,10 @@ def train(twin, X, y, *, loss_name, optimizer, orders, batch_size, learning_rate
         total = 0.0
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
+            weight = None if sample_weight is None else np.asarray(sample_weight)[rows]
+            fed = changed_inputs(X[rows], y[rows], weight, seed, optimizer.step, **inputs or {})
             value, gradients = twin.loss_and_grad(
-                X[rows], y[rows], loss_name,
-                None if sample_weight is None else np.asarray(sample_weight)[rows],
-                alpha, drop, reduction)
+                *fed[:2], loss_name, fed[2], alpha, drop, reduction)
             total += value * len(rows)
             optimizer.update(twin.parameters(), gradients, lr)
         losses.append(total / len(order))

@@ -19,6 +19,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_N_OPTIMIZERS
         FNN_N_VECMATH
         FNN_N_COEFFICIENTS
+        FNN_N_NUMBERS
         FNN_OUTPUT_SOFTMAX
         FNN_ACT_identity
         FNN_ACT_relu
@@ -61,6 +62,9 @@ cdef extern from "fastnn.h" nogil:
                           float*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
                         float*) noexcept nogil
+        void (*add_noise)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*,
+                          float*) noexcept nogil
+        void (*convert)(int, ptrdiff_t, const void*, float*) noexcept nogil
         ptrdiff_t vector
         ptrdiff_t panel
         void (*product)(const fnn_product*) noexcept nogil
@@ -95,6 +99,9 @@ cdef extern from "fastnn.h" nogil:
                           double*, double*, const double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
                         double*) noexcept nogil
+        void (*add_noise)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*,
+                          double*) noexcept nogil
+        void (*convert)(int, ptrdiff_t, const void*, double*) noexcept nogil
         ptrdiff_t vector
         ptrdiff_t panel
         void (*product)(const fnn_product*) noexcept nogil
@@ -224,6 +231,22 @@ cdef inline void dropout_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
         k.f32.dropout(rows, n, row0, d, x, out)
     else:
         k.f64.dropout(rows, n, row0, d, x, out)
+
+
+cdef inline void add_noise(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0,
+                           const fnn_dropout* d, real* x) noexcept nogil:
+    if real is float:
+        k.f32.add_noise(rows, n, row0, d, x)
+    else:
+        k.f64.add_noise(rows, n, row0, d, x)
+
+
+cdef inline void convert_numbers(const fnn_kernels* k, int number, ptrdiff_t n, const void* x,
+                                 real* out) noexcept nogil:
+    if real is float:
+        k.f32.convert(number, n, x, out)
+    else:
+        k.f64.convert(number, n, x, out)
 
 
 cdef inline ptrdiff_t panel_columns(const fnn_kernels* k, const real* tag) noexcept nogil:

@@ -191,6 +191,17 @@ def _end_fit(model, call):
         del _fitting[id(model)]
 
 
+def shared_threads(threads):
+    """Return how many of so many threads a fit may use that was given no number of its own.
+
+    The cores are used once: while several threads of this process fit (joblib's threading backend,
+    a server), each has its part. It is asked before each epoch, as fits come and go. What other
+    processes do is told by OMP_NUM_THREADS, which joblib sets for its workers.
+    """
+    fits = len({call[0] for call in tuple(_fitting.values())})
+    return threads if fits < 2 else min(threads, max(1, default_threads() // fits))
+
+
 MAX_BLAS_CALLERS = 32
 
 # Locks are those that C makes: in Condition and Event, which are Python, Ctrl-C can come between

@@ -16,6 +16,8 @@ from fastnn.core.notices import shorten, shown
 
 NUMERIC = "biuf"
 SLICE = 2**20  # elements, some 2 ms of a pass over them
+COPIED_BYTES = 2**26  # rows to train on are copied to the network's dtype up to this size
+CONVERTED = ("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8").split()  # that the loops convert row by row
 
 
 def is_sparse(X):
@@ -233,6 +235,7 @@ def check_finite(name, array, dtype):
     for start, rows in slices(array):  # noqa: B007, used after the loop
         # A sum is finite only where all elements are: a pass without temporaries in the usual case.
         with np.errstate(all="ignore"):
+            rows = rows.astype(dtype, copy=False)  # noqa: PLW2901, it may hold less
             if np.isfinite(rows.sum()):
                 continue
         bad = ~np.isfinite(rows)
@@ -324,23 +327,59 @@ def check_rows(name, X, n_in, dtype, finite=True):
         if finite:
             check_finite(f"{name}.data", X.data, dtype)
         return X
-    X = require(name, X, dtype)
-    if X.ndim != 2:
-        hint = f"; for one row: {name}.reshape(1, -1)" if X.ndim == 1 else ""
-        raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in}){hint}")
-    if X.shape[1] != n_in:
-        raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}")
+    X = _check_shape(name, require(name, X, dtype), n_in)
     if finite:
         check_finite(name, X, dtype)
     return X
 
 
-def check_training_rows(name, X, n_in, dtype):
-    """Return the same, of at least one row."""
-    X = check_rows(name, X, n_in, dtype)
+def _check_shape(name, X, n_in):
+    if X.ndim != 2:
+        hint = f"; for one row: {name}.reshape(1, -1)" if X.ndim == 1 else ""
+        raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in}){hint}")
+    if X.shape[1] != n_in:
+        raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}")
+    return X
+
+
+def check_training_rows(name, X, n_in, dtype, in_place=True):
+    """Return the same, of at least one row; large arrays of other numbers as they are.
+
+    What is not row-major of the dtype is copied to it where that takes at most `COPIED_BYTES` and X
+    is not mapped from a file: an epoch over a copy is a little faster. Otherwise, unless
+    ``in_place`` is False, it comes back as it is, and the loops convert its rows batch by batch
+    (see `Trainer.set_data`); its values are checked as the dtype has them, some at a time.
+    """
+    array = None if is_sparse(X) or not in_place else as_array(name, X)
+    if array is not None and is_converted(array, dtype):
+        X = _check_shape(name, array, n_in)
+        if array.dtype.kind == "f":
+            check_finite(name, array, dtype)
+    else:
+        X = check_rows(name, X if array is None else array, n_in, dtype)
     if X.shape[0] == 0:
         raise ValueError(f"{name} has 0 rows, must have at least 1")
     return X
+
+
+def is_converted(array, dtype):
+    """Whether rows of an array are made batch by batch: it is not as the loops read it, and too
+    large to be copied, or mapped from a file."""
+    if array.dtype.str[1:] not in CONVERTED or array.ndim != 2:
+        return False
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
+        return False
+    return array.size * np.dtype(dtype).itemsize > COPIED_BYTES or is_mapped(array)
+
+
+def is_mapped(array):
+    """Whether the memory of an array is a mapped file, as far as its bases tell."""
+    mmap = sys.modules.get("mmap")
+    while mmap is not None and array is not None:
+        if isinstance(array, mmap.mmap):
+            return True
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return False
 
 
 def check_targets(name, y, n_samples, n_out, dtype, loss):

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import (
 )
 
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
+from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.documentation import documented
 from fastnn.prediction import decision
 from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
@@ -135,6 +136,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, one_epoch=True)
+
+    @available_if(has_partial_fit)
+    def fit_batches(self, source, *, classes=None, epochs=1):
+        """Train on batches that come one after the other, each as `partial_fit` does.
+
+        It starts anew unless ``warm_start``. The next batches are read in another thread while one
+        trains. An error leaves the model as it was; Ctrl-C ends the training.
+
+        Parameters
+        ----------
+        source : iterable or callable
+            Gives the batches (X, y) or (X, y, sample_weight) of an epoch, as for
+            `fastnn.MLP.fit_batches`.
+        classes : array of shape (n_classes,), default=None
+            All labels; None: found in a first pass over the source.
+        epochs : int, default=1
+            How often to go through the source.
+
+        Returns
+        -------
+        self
+        """
+        return fit_batches(self, source, epochs, classes)
 
     def predict(self, X):
         """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""

@@ -16,6 +16,7 @@ from sklearn.utils.validation import _num_samples
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, from_tensor, spread_targets
 from fastnn.estimators.base import BaseMLP, has_partial_fit
+from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.documentation import documented
 from fastnn.prediction import decision
 from fastnn.training.losses import Custom, GaussianNLL, Loss, Quantile, as_loss, check_loss
@@ -125,6 +126,27 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self
         """
         return self._fit(X, y, sample_weight, one_epoch=True)
+
+    @available_if(has_partial_fit)
+    def fit_batches(self, source, *, epochs=1):
+        """Train on batches that come one after the other, each as `partial_fit` does.
+
+        It starts anew unless ``warm_start``. The next batches are read in another thread while one
+        trains. An error leaves the model as it was; Ctrl-C ends the training.
+
+        Parameters
+        ----------
+        source : iterable or callable
+            Gives the batches (X, y) or (X, y, sample_weight) of an epoch, as for
+            `fastnn.MLP.fit_batches`.
+        epochs : int, default=1
+            How often to go through the source.
+
+        Returns
+        -------
+        self
+        """
+        return fit_batches(self, source, epochs)
 
     def predict(self, X):
         """Return the value of each row, shape (n_samples,) or (n_samples, n_outputs).

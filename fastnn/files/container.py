@@ -187,9 +187,13 @@ def digest(metadata, arrays):
     tensors = [[name, array.dtype.name, list(array.shape)] for name, array in named]
     found = sha256(canonical([metadata, tensors]).encode())
     for _, array in named:
-        data = _little_endian(array)
-        for start in range(0, data.size, SLICE):
-            found.update(data[start:start + SLICE])
+        array = np.atleast_1d(array)  # noqa: PLW2901
+        # some rows at a time: what is mapped from a file may be larger than the memory
+        step = max(1, SLICE * len(array) // max(array.nbytes, 1))
+        for start in range(0, len(array), step):
+            data = _little_endian(array[start:start + step])
+            for at in range(0, data.size, SLICE):
+                found.update(data[at:at + SLICE])
     return found.hexdigest()
 
 

@@ -22,7 +22,14 @@ from fastnn.core._kernels cimport (
     transpose,
     vector_lanes,
 )
-from fastnn.training._gather cimport gather_labels, gather_rows, sum_weights
+from fastnn.training._gather cimport (
+    gather_labels,
+    gather_rows,
+    make_x,
+    mix_targets,
+    mix_weights,
+    sum_weights,
+)
 from fastnn.training._job cimport LOSS, Job, Op
 from fastnn.training._python_loss cimport python_loss
 
@@ -43,12 +50,19 @@ cdef void transpose_rows(const Job* job, const real* source, ptrdiff_t width, pt
                   job.lanes)
 
 
-cdef void gather_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, real* x) noexcept nogil:
+cdef void gather_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
+                   real* x) noexcept nogil:
     """x (n_in, lanes) = the samples as columns; the row of ones below it stays."""
     cdef ptrdiff_t r, row, i, n_in = job.n_in
     cdef const real* values = <const real*>job.x
-    if job.csr_start == NULL:
+    cdef real* staged
+    if not job.x_gathered:
         transpose_rows(job, values, n_in, start, rows, x)
+        return
+    if job.inputs.staged != NULL and (job.inputs.changed or job.csr_start == NULL):
+        staged = (<real*>job.inputs.staged) + row0 * n_in
+        make_x(job, start, rows, row0, staged)
+        transpose(job.k, rows, n_in, staged, n_in, <const ptrdiff_t*>NULL, x, job.lanes)
         return
     memset(x, 0, n_in * job.lanes * sizeof(real))
     for r in range(rows):
@@ -127,14 +141,21 @@ cdef void run_shard_feature_major(Job* job, int shard, ptrdiff_t start, ptrdiff_
                                   real* scratch, real* gradient) noexcept nogil:
     """Forward, loss and backward of one shard: rows start.. of the epoch's order."""
     cdef Op* last = job.last
-    cdef ptrdiff_t n_out = last.n_out
+    cdef ptrdiff_t n_out = last.n_out, row0 = shard * job.shard_rows
     cdef const real* weights = gather_rows(job, <const real*>job.weights, 1, start, rows,
                                            scratch + job.weights_at)
     cdef const int32_t* labels = gather_labels(job, start, rows,
                                                <int32_t*>(scratch + job.labels_at))
-    cdef const real* y = NULL
-    gather_x(job, start, rows, scratch + job.x_at)
-    if job.y != NULL:
+    cdef real* y = NULL
+    gather_x(job, start, rows, row0, scratch + job.x_at)
+    if job.inputs.mixed:
+        y = (<real*>job.inputs.staged_y) + row0 * n_out
+        mix_targets(job, start, rows, row0, y)
+        transpose(job.k, rows, n_out, y, n_out, <const ptrdiff_t*>NULL, scratch + job.y_at,
+                  job.lanes)
+        y = scratch + job.y_at
+        weights, labels = mix_weights(job, start, rows, row0, scratch + job.weights_at), NULL
+    elif job.y != NULL:
         y = scratch + job.y_at
         transpose_rows(job, <const real*>job.y, n_out, start, rows, scratch + job.y_at)
     job.shard_weight[shard] = sum_weights(weights, rows)

@@ -1,6 +1,6 @@
 """The job that `_trainer.Trainer` fills in, and that the loop and both layouts' steps read."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cimport numpy as cnp
 
@@ -68,6 +68,28 @@ cdef struct Chunk:
     int op
     ptrdiff_t row                # the first one of W
 
+# X where a batch of it has to be made: of numbers of other types, or changed in training.
+cdef struct Inputs:
+    int number                # type of the numbers of X, FNN_NUMBER_*; -1: the dtype, row by row
+    ptrdiff_t row             # bytes from row to row
+    ptrdiff_t column          # ... from number to number
+    ptrdiff_t itemsize
+    bint direct               # one behind the other, aligned, native: converted where they lie
+    bint swapped              # of the other byte order
+    bint changed              # in this run, by what follows
+    bint drops
+    bint noisy
+    bint mixed                # with another row of the batch, in this run
+    fnn_dropout dropout
+    fnn_dropout noise         # its scale: the standard deviation
+    uint64_t mix_seed, mix_stream    # of the partners
+    const double* shares      # (steps of the epoch,): of each row's own in its mixture
+    int64_t first_step        # of the epoch
+    ptrdiff_t* partners       # (batch,): the row of the batch that each is mixed with
+    void* partner             # (batch, n_in): room for these
+    void* staged              # feature-major: (batch, n_in) before it is transposed
+    void* staged_y            # ... and targets (batch, n_out)
+
 # Everything an epoch needs. `void*` is of the dtype.
 cdef struct Job:
     const fnn_kernels* k
@@ -93,6 +115,7 @@ cdef struct Job:
     const void* y             # (n_samples, n_out)
     const int32_t* labels     # (n_samples,)
     const void* weights       # (n_samples,) or NULL
+    bint x_gathered           # a batch of X is made in the scratch: CSR, or see Inputs
     # plan
     ptrdiff_t batch
     ptrdiff_t shard_rows
@@ -141,3 +164,4 @@ cdef struct Job:
     bint stop_if_diverged
     bint diverged
     Watch watch               # thread 0 looks
+    Inputs inputs

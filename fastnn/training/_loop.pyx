@@ -138,6 +138,9 @@ cdef void open_batch(Job* job) noexcept nogil:
         job.stage = APPLY
         fnn_open_phase(&job.phases, job.n_groups)
         return
+    if job.inputs.mixed:
+        job.k.shuffle(job.rows, job.inputs.mix_seed, job.inputs.mix_stream + <uint64_t>job.step,
+                      job.inputs.partners)
     job.n_partial = <int>((job.rows + job.shard_rows - 1) // job.shard_rows)
     job.stage = SHARDS
     fnn_open_phase(&job.phases, job.n_partial)

@@ -22,6 +22,8 @@ from fastnn.training._gather cimport (
     gather_labels,
     gather_rows,
     gather_x,
+    mix_targets,
+    mix_weights,
     sum_weights,
 )
 from fastnn.training._job cimport (
@@ -145,6 +147,10 @@ cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptr
                                            scratch + job.weights_at + row0)
     cdef const int32_t* labels = gather_labels(job, start, rows,
                                                (<int32_t*>(scratch + job.labels_at)) + row0)
+    if job.inputs.mixed:
+        mix_targets(job, start, rows, row0, scratch + job.y_at + at)
+        weights = mix_weights(job, start, rows, row0, scratch + job.weights_at + row0)
+        y, labels = scratch + job.y_at + at, NULL
     gather_x(job, start, rows, row0, scratch)
     job.shard_weight[shard] = sum_weights(weights, rows)
     forward(job, step, start, rows, row0, scratch)

@@ -7,12 +7,15 @@ from typing_extensions import disjoint_base
 
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
+from fastnn.training.inputs import InputChanges
 from fastnn.training.losses import BoundLoss, Loss
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.plan import TrainingPlan
 
 OP_KINDS: dict[str, int]
+UNCHANGED: InputChanges
 BLOCK_KINDS: dict[str, int]
+NUMBERS: dict[str, int]
 
 @disjoint_base
 class Trainer:
@@ -30,6 +33,8 @@ class Trainer:
     def biases(self) -> tuple[NDArray[Any], ...]: ...
     @property
     def dtype(self) -> np.dtype[Any]: ...
+    @property
+    def inputs(self) -> InputChanges: ...
     @property
     def loss(self) -> str: ...
     @property
@@ -54,11 +59,16 @@ class Trainer:
         reduction: Literal["mean", "sum"] | None = None,
         gemm: Literal["auto", "blas", "native"] = "auto",
         ceiling: float = ...,
+        inputs: InputChanges = ...,
     ) -> None: ...
     def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
     # X: array, or a SciPy CSR matrix
     def set_data(
-        self, X: Any, y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+        self,
+        X: Any,
+        y: NDArray[Any],
+        sample_weight: NDArray[Any] | None = None,
+        converts: bool = False,
     ) -> None: ...
     def shuffle(self, seed: int, stream: int) -> NDArray[np.intp]: ...
     def run_epoch(

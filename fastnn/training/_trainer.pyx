@@ -9,6 +9,7 @@ from fastnn.core._kernels cimport (
     FNN_ACT_relu,
     FNN_N_COEFFICIENTS,
     FNN_N_PARAMETERS,
+    FNN_N_NUMBERS,
     FNN_OUTPUT_SOFTMAX,
     activation_needs_z,
     kernels,
@@ -27,6 +28,7 @@ from fastnn.training._job cimport (
     UPDATE,
     WEIGHT,
     Chunk,
+    Inputs,
     Job,
     Mode,
     Op,
@@ -37,16 +39,22 @@ import numpy as np
 
 from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
-from fastnn.core.threads import blas_callers, resolve_threads, team_size
+from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
 from fastnn.network.parameters import ParameterLayout
 from fastnn.training._python_loss import PythonLoss
+from fastnn.training.inputs import DROPOUT, NOISE, PARTNERS, InputChanges, mixing_shares
 from fastnn.training.losses import BoundLoss, check_loss
 from fastnn.training.optimizers import check_optimizer
 from fastnn.training.plan import plan_training
 
 cnp.import_array()
 
+UNCHANGED = InputChanges()
 OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
+# what X may hold, by the number of each in the kernels' table
+NUMBERS = dict(zip(
+    ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
+     "float32", "float64"), range(FNN_N_NUMBERS), strict=True))
 BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN}
 
 
@@ -69,12 +77,15 @@ cdef class Trainer:
     seed : int
         Key of the dropout masks.
     n_threads : int or None
+        None: as many as allowed, less while other threads of this process fit.
     reduction : {None, "mean", "sum"}
         Over the outputs, for the gradient; None is the loss's own.
     gemm : {"auto", "blas", "native"}
         Who computes the products.
     ceiling : float
         No element counts for more in the reported loss; the gradient does not know of it.
+    inputs : InputChanges
+        What the steps of the optimizer do to the inputs.
     """
 
     cdef Job job
@@ -82,17 +93,19 @@ cdef class Trainer:
     cdef object scratch          # (threads, scratch_stride)
     cdef dict data
     cdef object python_loss      # a PythonLoss or None
-    cdef readonly object spec, layout, plan, parameters, dtype, loss
+    cdef readonly object spec, layout, plan, parameters, dtype, loss, inputs
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
     cdef readonly int team       # threads of the last run
     cdef bint is_double
+    cdef bint shares             # the threads with other fits of this process
 
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
-                 n_threads=None, reduction=None, gemm="auto", ceiling=np.inf):
+                 n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED):
         self.kept, self.data = [], {}
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
-        self.spec, self.loss = spec, bound.name
+        self.shares = n_threads is None
+        self.spec, self.loss, self.inputs = spec, bound.name, inputs
         self.layout = ParameterLayout(spec)
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64
@@ -121,6 +134,7 @@ cdef class Trainer:
         self.set_buffers()
         self.set_sums()
         self.set_workspace()
+        self.set_inputs(seed)
         self.set_optimizer(optimizer)
 
     cdef void* address(self, cnp.ndarray array):
@@ -258,6 +272,39 @@ cdef class Trainer:
         job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
         job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
 
+    cdef set_inputs(self, seed):
+        """What the steps do to the inputs, and the room that it takes."""
+        cdef Inputs* inputs = &self.job.inputs
+        inputs.number = -1
+        inputs.drops, inputs.noisy = self.inputs.dropout > 0, self.inputs.noise > 0
+        inputs.dropout.seed = inputs.noise.seed = inputs.mix_seed = seed
+        inputs.dropout.layer, inputs.noise.layer = DROPOUT, NOISE
+        inputs.dropout.threshold = <uint32_t>(<double>self.inputs.dropout * 4294967296.0)
+        inputs.dropout.scale = 1.0 / (1.0 - self.inputs.dropout)
+        inputs.noise.scale = self.inputs.noise
+        inputs.mix_stream = (<uint64_t>PARTNERS) << 32
+        if self.inputs.any:
+            self.stage_rows()
+        if self.inputs.mixup > 0:
+            batch = self.job.batch
+            inputs.partners = <ptrdiff_t*>self.allocate(batch, np.intp)
+            inputs.partner = self.allocate(batch * self.job.n_in, self.dtype)
+            if self.job.feature_major:
+                inputs.staged_y = self.allocate(batch * self.job.last.n_out, self.dtype)
+
+    cdef change_inputs(self):
+        """What this run does to its inputs, and the shares of its mixtures."""
+        cdef Job* job = &self.job
+        job.inputs.changed = job.mode == UPDATE and self.inputs.any
+        job.inputs.mixed = job.inputs.changed and self.inputs.mixup > 0
+        job.x_gathered = (job.csr_start != NULL or job.inputs.number >= 0
+                          or job.inputs.changed)
+        if job.inputs.mixed:
+            job.inputs.first_step = job.step
+            shares = mixing_shares(self.inputs.mixup, job.inputs.mix_seed, job.step,
+                                   -(-job.n_rows // job.batch))
+            job.inputs.shares = <const double*>self.borrow("shares", shares)
+
     cdef set_chunks(self, pieces):
         """The chunks, in groups of about the same size."""
         cdef Job* job = &self.job
@@ -345,7 +392,7 @@ cdef class Trainer:
             own[:] = saved
         self.job.step = step
 
-    def set_data(self, X, y, sample_weight=None):
+    def set_data(self, X, y, sample_weight=None, converts=False):
         """Take the rows to work on; no copy is made.
 
         Values may change meanwhile, and change the result. Labels and what says where the values
@@ -357,16 +404,23 @@ cdef class Trainer:
         X : C-contiguous array (n_samples, n_in) of the dtype, or a SciPy CSR matrix of the dtype
         y : int32 labels (n_samples,) for cross_entropy, else C-contiguous (n_samples, n_out)
         sample_weight : array (n_samples,) of the dtype, or None
+        converts : bool
+            Whether X may be an array of any type in `NUMBERS`, with any strides: its rows are
+            converted batch by batch.
         """
         cdef Job* job = &self.job
         self.data = {}
         n_samples = X.shape[0]
-        self.expect(X, "X", (n_samples, job.n_in), self.dtype)
         job.csr_start = NULL
         job.csr_column = NULL
-        if isinstance(X, np.ndarray):
+        job.inputs.number = -1
+        if converts and isinstance(X, np.ndarray) and not self.is_plain(X):
+            self.read_converted(X)
+        elif isinstance(X, np.ndarray):
+            self.expect(X, "X", (n_samples, job.n_in), self.dtype)
             job.x = self.borrow("X", X)
         else:
+            self.expect(X, "X", (n_samples, job.n_in), self.dtype)
             job.x = self.borrow("X", np.ascontiguousarray(X.data))
             start, column = X.indptr, X.indices
             self.expect(start, "X.indptr", (n_samples + 1,), start.dtype)
@@ -391,6 +445,31 @@ cdef class Trainer:
             self.expect(sample_weight, "sample_weight", (n_samples,), self.dtype)
             job.weights = self.borrow("sample_weight", sample_weight)
         self.data["n_samples"] = n_samples
+
+    cdef bint is_plain(self, cnp.ndarray X):
+        return X.dtype == self.dtype and X.flags.c_contiguous and X.flags.aligned
+
+    cdef read_converted(self, cnp.ndarray X):
+        """X of other numbers, or that lie otherwise: rows of it are made batch by batch."""
+        cdef Job* job = &self.job
+        if X.dtype.name not in NUMBERS or X.ndim != 2 or X.shape[1] != job.n_in:
+            raise ValueError(f"X is {X.dtype} {np.shape(X)}, must be of {job.n_in} columns and one "
+                             f"of {', '.join(NUMBERS)}")
+        job.inputs.number = NUMBERS[X.dtype.name]
+        job.inputs.itemsize = X.dtype.itemsize
+        job.inputs.row, job.inputs.column = X.strides[0], X.strides[1]
+        job.inputs.swapped = not X.dtype.isnative
+        job.inputs.direct = (job.inputs.column == job.inputs.itemsize and not job.inputs.swapped
+                             and X.flags.aligned)
+        job.x = self.borrow("X", X)
+        self.stage_rows()
+
+    cdef stage_rows(self):
+        """Room for rows of a batch that feature-major steps cannot transpose from where they are.
+        """
+        cdef Job* job = &self.job
+        if job.feature_major and job.inputs.staged == NULL:
+            job.inputs.staged = self.allocate(job.batch * job.n_in, self.dtype)
 
     cdef expect(self, array, name, shape, dtype):
         if array.shape != shape or array.dtype != dtype:
@@ -445,9 +524,11 @@ cdef class Trainer:
         if job.n_rows == 0:
             raise ValueError("no rows to work on")
         job.mode = mode
+        self.change_inputs()
         job.loss_sum = job.weight_sum = 0
         job.diverged = False
-        self.team = team_size(self.plan.threads_for(job.n_rows))
+        threads = self.plan.threads_for(job.n_rows)
+        self.team = team_size(shared_threads(threads) if self.shares else threads)
         start_watch(&job.watch, True)
         if "blas" in self.plan.products:
             with blas_callers(self.team):

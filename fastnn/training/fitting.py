@@ -7,6 +7,7 @@ from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
 from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
+from fastnn.training.inputs import check_inputs
 from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
 from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
@@ -20,7 +21,7 @@ FULL_BATCH_ROWS = 1024  # rows per pass through the workspace where all rows are
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
 
-def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha,
+def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha, inputs,
         validation_data, metrics, callback, callbacks, max_time, max_steps, progress, checkpoint,
         checkpoint_seconds):
     """Train a network; see `MLP.fit`."""
@@ -35,6 +36,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
     epochs = validation.check_count("epochs", epochs)
     batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
     alpha = validation.check_nonnegative("alpha", alpha)
+    inputs = check_inputs(*inputs)
     shuffle = validation.check_flag("shuffle", shuffle)
     seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     callbacks = check_callbacks(callbacks, callback)
@@ -59,7 +61,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
             description = describe_fit(
                 net, describe(info), optimizer, (X, y, sample_weight), held_out,
                 total_steps=steps.total, metrics=tuple(metrics), callbacks=callbacks,
-                batch_size=batch_size, shuffle=shuffle, alpha=alpha)
+                batch_size=batch_size, shuffle=shuffle, alpha=alpha, **inputs.plain())
             checkpoint = Checkpoint(checkpoint, seconds, description, net._layout,
                                     OPTIMIZERS[optimizer.name].n_state, steps.epochs,
                                     optimizer.squares, callbacks, net._origins)
@@ -72,7 +74,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
         trainer = net._trainer((X, y, sample_weight), info, alpha, stand.parameters,
                                optimizer=None if whole is not None else optimizer,
                                batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
-                               seed=net._key(0, stand.epochs_before))
+                               seed=net._key(0, stand.epochs_before), inputs=inputs)
         if stand.epochs:
             trainer.set_state(stand.states, stand.step)
         stand.parameters, stand.states = None, ()  # the trainer has them

@@ -19,7 +19,7 @@ FLOORS = [  # from the top; modules and packages of one floor do not know each o
     {"cli", "playground", "config"},
     {"loading", "interop", "export"},
     {"estimators", "ensemble", "display"},
-    {"mlp", "tables", "encoders"},
+    {"mlp", "tables", "encoders", "sources"},
     {"training", "prediction"},
     {"files"},
     {"network"},

@@ -69,6 +69,71 @@ static void S(check_dropout)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n) {
     release_buffers();
 }
 
+/* the inverse of the normal distribution by bisection of erfc: slow, and all its digits */
+static double S(upper_quantile)(double share) {
+    double low = 0, high = 10;
+    for (int i = 0; i < 80; i++) {
+        double z = (low + high) / 2;
+        *(0.5 * erfc(z / sqrt(2)) > share ? &low : &high) = z;
+    }
+    return low;
+}
+
+static void S(check_noise)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n) {
+    fnn_dropout d = {0x123456789abcdefu, ((uint64_t)3 << 32) + 17, 2, 0, 1.5};
+    const ptrdiff_t row0 = 1000;
+    R *x = S(reals)(rows * n, 1, 2), *before = S(copy)(x, rows * n);
+    table->add_noise(rows, n, row0, &d, x);
+    for (ptrdiff_t i = 0; i < rows * n; i++) {
+        ptrdiff_t r = i / n, j = i % n;
+        uint32_t counter[4] = {(uint32_t)(j / 64 * 16 + j % 16), (uint32_t)(row0 + r),
+                               (uint32_t)d.step, d.layer ^ (uint32_t)(d.step >> 32) << 16};
+        uint32_t word = reference_philox(d.seed, counter, (int)(j % 64 / 16));
+        double z = S(upper_quantile)(((word & 0x7fffffff) + 0.5) / 4294967296.0);
+        double want = (double)before[i] + d.scale * (word >> 31 ? -z : z);
+        CHECK(is_near((double)x[i], want, 6, 8 * EPSILON), "noise at %td, %td of (%td, %td): %g, %g",
+              r, j, rows, n, (double)x[i], want);
+    }
+    release_buffers();
+}
+
+#define CHECK_CONVERT(number, T, value)                                                            \
+    {                                                                                              \
+        T *x = buffer((size_t)count * sizeof(T));                                                  \
+        for (ptrdiff_t i = 0; i < count; i++) x[i] = value;                                        \
+        R *out = S(blank)(count);                                                                  \
+        table->convert(FNN_NUMBER_##number, count, x, out);                                        \
+        for (ptrdiff_t i = 0; i < count; i++)                                                      \
+            CHECK(out[i] == (R)x[i], #number " %g: %g", (double)x[i], (double)out[i]);             \
+        release_buffers();                                                                         \
+    }
+
+static void S(check_convert)(const TABLE *table, ptrdiff_t count) {
+    CHECK_CONVERT(bool, uint8_t, random_word() & 1)
+    CHECK_CONVERT(int8, int8_t, (int8_t)random_word())
+    CHECK_CONVERT(uint8, uint8_t, (uint8_t)random_word())
+    CHECK_CONVERT(int16, int16_t, (int16_t)random_word())
+    CHECK_CONVERT(uint16, uint16_t, (uint16_t)random_word())
+    CHECK_CONVERT(int32, int32_t, (int32_t)random_word())
+    CHECK_CONVERT(uint32, uint32_t, random_word())
+    CHECK_CONVERT(int64, int64_t, (int64_t)((uint64_t)random_word() << 32 | random_word()))
+    CHECK_CONVERT(uint64, uint64_t, (uint64_t)random_word() << 32 | random_word())
+    CHECK_CONVERT(float32, float, (float)random_real(-6, 6))
+    CHECK_CONVERT(float64, double, random_real(-6, 6))
+    uint16_t *x = buffer((size_t)count * sizeof(uint16_t));
+    for (ptrdiff_t i = 0; i < count; i++) x[i] = (uint16_t)random_word();
+    R *out = S(blank)(count);
+    table->convert(FNN_NUMBER_float16, count, x, out);
+    for (ptrdiff_t i = 0; i < count; i++) { /* sign, exponent, fraction: IEEE 754-2008 */
+        int exponent = x[i] >> 10 & 31, fraction = x[i] & 1023;
+        double size = exponent ? ldexp(1024 + fraction, exponent - 25) : ldexp(fraction, -24);
+        double want = exponent < 31 ? size : fraction ? (double)NAN : (double)INFINITY;
+        want = x[i] >> 15 ? -want : want;
+        CHECK(is_near((double)out[i], want, 0, 0), "half %x: %g", x[i], (double)out[i]);
+    }
+    release_buffers();
+}
+
 static void S(check_vecmath)(const TABLE *table, int f, ptrdiff_t count) {
     R *x = S(specials)(count), *out = S(blank)(count);
     for (ptrdiff_t i = 0; f == FNN_LOG1P && i < count; i++) x[i] = (R)random_real(0, 1);
@@ -94,6 +159,8 @@ static void S(check_elementwise)(const TABLE *table) {
         }
         for (int f = 0; f < FNN_N_VECMATH; f++) S(check_vecmath)(table, f, *n);
         for (ptrdiff_t rows = 0; rows < 4; rows++) S(check_dropout)(table, rows, *n);
+        for (ptrdiff_t rows = 0; rows < 4; rows++) S(check_noise)(table, rows, *n);
+        S(check_convert)(table, *n);
     }
     FOR_EACH(ptrdiff_t, rows, heights)
         FOR_EACH(ptrdiff_t, n, classes)

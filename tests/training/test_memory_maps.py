@@ -1,0 +1,195 @@
+"""X that is mapped from a file, or large and of another dtype: converted batch by batch."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from each import each
+from planning import use_rules
+
+import fastnn
+from fastnn.core import validation
+from fastnn.training._trainer import NUMBERS
+
+ROWS = 70
+SIZES = {"feature-major": (7, 12, 3), "row-major": (300, 12, 3)}  # 300: more than one piece
+
+
+def numbers(dtype, shape):
+    """All that a dtype holds, within what float32 can: least and largest, subnormal, -0."""
+    rng = np.random.default_rng(0)
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        X = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        X.flat[:3] = info.min, info.max, 1
+        return X
+    X = rng.normal(size=shape).astype(dtype)
+    info = np.finfo(dtype)
+    X.flat[:6] = -0.0, info.smallest_subnormal, info.smallest_subnormal * 37, -info.tiny, 1e-4, 9
+    return X
+
+
+def mapped(X, path, form="plain"):
+    """The same numbers in a file."""
+    def new(shape, dtype=X.dtype, **settings):
+        return np.memmap(path, dtype, "w+", shape=shape, **settings)
+
+    if form == "plain":
+        map_ = new(X.shape)
+    elif form == "columns first":
+        map_ = new(X.shape, order="F")
+    elif form == "swapped":
+        map_ = new(X.shape, X.dtype.newbyteorder())
+    elif form == "misaligned":
+        map_ = new(X.shape, offset=1)
+    elif form == "every other row":
+        map_ = new((2 * len(X), X.shape[1]))[::2]
+    elif form == "some columns":
+        map_ = new((len(X), 3 * X.shape[1]))[:, 1::3]
+    else:
+        map_ = new(X.shape)[::-1]
+    map_[:] = X
+    assert validation.is_mapped(map_)
+    return map_
+
+
+FORMS = ["plain", "columns first", "swapped", "misaligned", "every other row", "some columns",
+         "reversed"]
+
+
+def fit(X, y, layout, dtype="float32", n_threads=1, **settings):
+    """A net after some epochs on X, small enough that no number overflows."""
+    net = fastnn.MLP(SIZES[layout], "tanh", "softmax", dtype=dtype, random_state=0,
+                     n_threads=n_threads)
+    assert net.plan().layout == layout
+    settings = {"epochs": 2, "batch_size": 16, "optimizer": fastnn.Adam(0.01), **settings}
+    history = net.fit(X, y, **settings)
+    return net.parameters.tobytes(), history.loss
+
+
+def labels():
+    return np.random.default_rng(1).integers(0, 3, ROWS)
+
+
+@each("number", NUMBERS)
+@each("layout", SIZES)
+def test_every_type_of_number(number, layout, dtype, tmp_path):
+    X = numbers(number, (ROWS, SIZES[layout][0]))
+    map_ = mapped(X, tmp_path / "X")
+    for shuffle in (True, False):
+        assert (fit(map_, labels(), layout, dtype, shuffle=shuffle)
+                == fit(X.astype(dtype), labels(), layout, dtype, shuffle=shuffle))
+
+
+@each("form", FORMS)
+@each("number", ["uint8", "int16", "float16", "float32", "float64"])
+@each("layout", SIZES)
+def test_every_way_to_lie(form, number, layout, tmp_path):
+    X = numbers(number, (ROWS, SIZES[layout][0]))
+    map_ = mapped(X, tmp_path / "X", form)
+    assert fit(map_, labels(), layout) == fit(X.astype("float32"), labels(), layout)
+
+
+@each("layout", SIZES)
+def test_threads_change_nothing(layout, tmp_path, monkeypatch):
+    use_rules(monkeypatch.setattr, epoch_flops=0, min_shard_flops=0, shard_rows=1, block_rows=2)
+    map_ = mapped(numbers("uint8", (ROWS, SIZES[layout][0])), tmp_path / "X")
+    found = {fit(map_, labels(), layout, n_threads=n)[0] for n in (1, 2, 3, 8)}
+    assert len(found) == 1
+
+
+@each("layout", SIZES)
+def test_loss_gradient_and_validation(layout, tmp_path):
+    X = numbers("uint8", (ROWS, SIZES[layout][0]))
+    found = []
+    for data in (mapped(X, tmp_path / "X"), X):
+        net = fastnn.MLP(SIZES[layout], "tanh", "softmax", random_state=0)
+        loss, grad = net.loss_and_grad(data, labels())
+        deltas = b"".join(delta.tobytes() for delta in net.deltas(data, labels()))
+        history = net.fit(X, labels(), epochs=1, validation_data=(data, labels()))
+        found.append((loss, grad.tobytes(), deltas, history.val_loss))
+    assert found[0] == found[1]
+
+
+def test_large_arrays_in_memory_are_not_copied(monkeypatch):
+    X = numbers("uint8", (ROWS, 300))
+    expected = fit(X, labels(), "row-major")
+    assert validation.check_training_rows("X", X, 300, np.dtype("float32")).dtype == "float32"
+    monkeypatch.setattr(validation, "COPIED_BYTES", X.size)
+    assert validation.check_training_rows("X", X, 300, np.dtype("float32")) is X
+    assert fit(X, labels(), "row-major") == expected
+    columns_first = np.asfortranarray(X.astype("float32"))
+    assert fit(columns_first, labels(), "row-major") == expected
+
+
+@each("number", ["uint8", "float16", "float64", "float32"])
+def test_no_copy_is_made(number, tmp_path):
+    """Not of the file, nor of its numbers in the network's dtype: what is taken is a few batches,
+    and the blocks in which floats are looked through for NaN."""
+    X = np.memmap(tmp_path / "X", number, "w+", shape=(20_000, 784))
+    X[::7] = 1
+    y = np.zeros(len(X), np.int32)
+    net = fastnn.MLP((784, 4, 2), output="softmax", random_state=0, n_threads=1)
+    net.fit(X[:10], y[:10], epochs=1)
+    tracemalloc.start()
+    try:
+        net.fit(X, y, epochs=1, batch_size=100)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 2**23 < X.size / 1.8
+
+
+@each("number", ["float16", "float32", "float64"])
+@each("value", [np.nan, np.inf, -np.inf])
+def test_a_number_that_is_none_is_named(number, value, tmp_path):
+    X = numbers(number, (ROWS, 7))
+    X[41, 5] = value
+    for form in FORMS:
+        with pytest.raises(ValueError, match=r"X contains (NaN|inf.*) in column 5 \(.*row 41\)"):
+            fit(mapped(X, tmp_path / "X", form), labels(), "feature-major")
+
+
+def test_beyond_the_dtype_of_the_network(tmp_path):
+    X = numbers("float64", (ROWS, 7))
+    X[3, 2] = 1e300
+    map_ = mapped(X, tmp_path / "X")
+    fit(map_, labels(), "feature-major", "float64")
+    with pytest.raises(ValueError, match=r"infinity \(as float32\) in column 2 \(first in row 3\)"):
+        fit(map_, labels(), "feature-major")
+
+
+def test_what_np_load_maps(tmp_path):
+    X = numbers("int16", (ROWS, 7))
+    np.save(tmp_path / "X.npy", X)
+    map_ = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert validation.check_training_rows("X", map_, 7, np.dtype("float32")).dtype == np.int16
+    assert fit(map_, labels(), "feature-major") == fit(X, labels(), "feature-major")
+
+
+def test_wrong_shapes_are_named(tmp_path):
+    map_ = mapped(numbers("uint8", (ROWS, 6)), tmp_path / "X")
+    with pytest.raises(ValueError, match="X has 6 columns, must have 7"):
+        fit(map_, labels(), "feature-major")
+    empty = mapped(numbers("uint8", (ROWS, 7)), tmp_path / "X")[:0]
+    with pytest.raises(ValueError, match="X has 0 rows"):
+        fit(empty, labels()[:0], "feature-major")
+    complex_ = np.memmap(tmp_path / "C", "complex64", "w+", shape=(ROWS, 7))
+    with pytest.raises(TypeError, match="complex64"):
+        fit(complex_, labels(), "feature-major")
+
+
+@pytest.mark.parametrize("layout", SIZES)
+def test_checkpoint_of_a_map(layout, tmp_path):
+    X = numbers("uint8", (ROWS, SIZES[layout][0]))
+    path = tmp_path / "fit.checkpoint"
+    whole = fit(mapped(X, tmp_path / "X"), labels(), layout, epochs=4)
+    fit(mapped(X, tmp_path / "X"), labels(), layout, epochs=2, checkpoint=path)
+    map_ = mapped(X, tmp_path / "X")
+    assert fit(map_, labels(), layout, epochs=4, checkpoint=path) == whole
+    map_[0, 0] ^= 1
+    with pytest.raises(fastnn.ModelFormatError, match="X, y or sample_weight"):
+        fit(map_, labels(), layout, epochs=4, checkpoint=path)
