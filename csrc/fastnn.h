@@ -113,11 +113,30 @@ typedef struct {
         void (*add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,              \
                           int accumulate, R *out);                                                 \
         /* g = (sum of the partial gradients + decay w) scale, then one step of the optimizer on   \
-         * w, s0, s1 (n); s0, s1 that the optimizer does not have may be NULL; returns the sum of  \
-         * the squares of w before the step where decay is not 0, else 0 */                        \
+         * w, s0, s1, s2 (n); those that the optimizer does not have may be NULL; returns the sum  \
+         * of the squares of w before the step where decay is not 0, else 0 */                     \
         double (*update[FNN_N_OPTIMIZERS])(ptrdiff_t n, int n_parts, const R *parts,               \
                                            ptrdiff_t stride, double decay, double scale, R *w,     \
-                                           R *s0, R *s1, const double *c);                         \
+                                           R *s0, R *s1, R *s2, const double *c);                  \
+        /* g (n) = (sum of the partial gradients + l2 w + l1 sign(w)) scale, no further from 0     \
+         * than limit; sums (3) = the sums of the squares of w where l2 is not 0, of |w| where l1  \
+         * is not 0, and of the squares of g */                                                    \
+        void (*collect)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride, double l2,     \
+                        double l1, double scale, double limit, const R *w, R *g, double *sums);    \
+        /* mean (n) += rate (w (n) - mean) */                                                      \
+        void (*average)(ptrdiff_t n, double rate, const R *w, R *mean);                            \
+        void (*multiply)(ptrdiff_t n, double factor, R *x);                                        \
+        /* each column of w (rows, n; ld) that is longer than limit is brought to that length */   \
+        void (*limit_columns)(ptrdiff_t rows, ptrdiff_t n, R *w, ptrdiff_t ld, double limit);      \
+        /* s (n) = momentum s + (1 - momentum) scale g, then g (n) = s, or with nesterov           \
+         * momentum s + (1 - momentum) scale g; returns the sum of the squares of the new g */     \
+        double (*muon_momentum)(ptrdiff_t n, double momentum, int nesterov, double scale, R *g,    \
+                                R *s);                                                             \
+        /* rows row0.. of c0 I + c1 gram + c2 square, in the place of those of square (rows, n) */ \
+        void (*muon_polynomial)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const double *c,      \
+                                const R *gram, R *square);                                         \
+        /* w (n) = keep w - rate u (n) */                                                          \
+        void (*muon_step)(ptrdiff_t n, double keep, double rate, const R *u, R *w);                \
         /* out (rows, n) = x (rows, n) masked and scaled; row0: index of the first row */          \
         void (*dropout)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_dropout *d,         \
                         const R *x, R *out);                                                       \

@@ -36,6 +36,13 @@
 #include "optimizers.def"
 #undef FNN_OPTIMIZER
     },
+    .collect = S(collect),
+    .average = S(average),
+    .multiply = S(multiply),
+    .limit_columns = S(limit_columns),
+    .muon_momentum = S(muon_momentum),
+    .muon_polynomial = S(muon_polynomial),
+    .muon_step = S(muon_step),
     .dropout = S(dropout),
     .add_noise = S(add_noise),
     .convert = S(convert),

@@ -33,13 +33,13 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
 #define FNN_OPTIMIZER(name, n_state, coefficients, ...)                                            \
     static double S(update_##name)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t stride,     \
                                    double decay, double scale, R *ws, R *s0s, R *s1s,              \
-                                   const double *c) {                                              \
+                                   R *s2s, const double *c) {                                      \
         const R c0 = (R)c[0], c1 = (R)c[1], c2 = (R)c[2], c3 = (R)c[3], c4 = (R)c[4],              \
                 c5 = (R)c[5], c6 = (R)c[6], c7 = (R)c[7];                                          \
         const R shrink = (R)decay, factor = (R)scale;                                              \
         double squares = 0;                                                                        \
         (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
-        (void)s0s, (void)s1s;                                                                      \
+        (void)s0s, (void)s1s, (void)s2s;                                                           \
         for (ptrdiff_t start = 0; start < n; start += BLOCK) {                                     \
             R sums[BLOCK];                                                                         \
             const R *gs = n_parts > 1 || decay != 0 ? sums : parts + start;                        \
@@ -60,11 +60,13 @@ static void S(add_parts)(ptrdiff_t n, int n_parts, const R *parts, ptrdiff_t str
                 R w = ws[start + i], g = gs[i] * factor;                                           \
                 R s0 = n_state > 0 ? s0s[start + i] : C(0);                                        \
                 R s1 = n_state > 1 ? s1s[start + i] : C(0);                                        \
+                R s2 = n_state > 2 ? s2s[start + i] : C(0);                                        \
                 __VA_ARGS__                                                                        \
                 ws[start + i] = w;                                                                 \
-                (void)s0, (void)s1;                                                                \
+                (void)s0, (void)s1, (void)s2;                                                      \
                 if (n_state > 0) s0s[start + i] = s0;                                              \
                 if (n_state > 1) s1s[start + i] = s1;                                              \
+                if (n_state > 2) s2s[start + i] = s2;                                              \
             }                                                                                      \
         }                                                                                          \
         return squares;                                                                            \

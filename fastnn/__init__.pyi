@@ -79,7 +79,13 @@ from fastnn.training.loggers import (
     TensorBoard as TensorBoard,
 )
 from fastnn.training.optimizers import (
+    EMA as EMA,
+)
+from fastnn.training.optimizers import (
     SGD as SGD,
+)
+from fastnn.training.optimizers import (
+    Adadelta as Adadelta,
 )
 from fastnn.training.optimizers import (
     Adagrad as Adagrad,
@@ -88,10 +94,25 @@ from fastnn.training.optimizers import (
     Adam as Adam,
 )
 from fastnn.training.optimizers import (
+    AdaMax as AdaMax,
+)
+from fastnn.training.optimizers import (
     AdamW as AdamW,
 )
 from fastnn.training.optimizers import (
+    Lion as Lion,
+)
+from fastnn.training.optimizers import (
+    Muon as Muon,
+)
+from fastnn.training.optimizers import (
+    Nadam as Nadam,
+)
+from fastnn.training.optimizers import (
     RMSprop as RMSprop,
+)
+from fastnn.training.optimizers import (
+    Rprop as Rprop,
 )
 from fastnn.training.range_test import (
     find_learning_rate as find_learning_rate,
@@ -114,6 +135,8 @@ from fastnn.training.stopping import (
 
 __all__ = [
     "Activation",
+    "AdaMax",
+    "Adadelta",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -122,17 +145,21 @@ __all__ = [
     "Dense",
     "DivergenceWarning",
     "Dropout",
+    "EMA",
     "EarlyStopping",
     "FitState",
     "EvolutionStrategy",
     "History",
     "LBFGS",
     "LayerNorm",
+    "Lion",
     "MLP",
     "MLPClassifier",
     "MLPRegressor",
     "MLflowLogger",
     "ModelFormatError",
+    "Muon",
+    "Nadam",
     "NetworkSpec",
     "OptunaPruning",
     "Predictor",
@@ -140,6 +167,7 @@ __all__ = [
     "RecordPath",
     "ReduceOnPlateau",
     "Residual",
+    "Rprop",
     "SGD",
     "SKOPS_TRUSTED",
     "Scaler",

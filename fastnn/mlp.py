@@ -22,6 +22,7 @@ TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer"
             "fastnn.training.fitting")
 MAX_EPOCHS = 1 << 48  # of a file, beyond any fit
 # what pickles hold: always, and those of version 0.1.0 beside it
+# ("_frozen" only where layers are)
 _STATE = {"_initializer", "_n_threads", "_gemm", "_seed", "_seeded", "_epochs_done", "parameters"}
 _OF_FITS = ("_history", "_origins", "_left")  # what copies do not get
 _CHAIN = {"sizes", "activations", "output", "dtype", "dropout"}
@@ -142,6 +143,7 @@ class MLP:
         self.gemm = gemm
         self._seed, self._seeded = validation.check_seed(random_state), random_state is not None
         self._layout = ParameterLayout(spec)
+        self._frozen = ()
         self._publish(self._drawn(), 0)
 
     def _drawn(self):
@@ -170,6 +172,8 @@ class MLP:
         snapshot = self._snapshot  # parameters and epochs of one moment, whoever trains meanwhile
         state = {key: value for key, value in self.__dict__.items()
                  if key not in ("_snapshot", "_layout", *_OF_FITS)}
+        if not self._frozen:
+            del state["_frozen"]  # as before there was any
         state["spec"] = self.spec.to_plain()
         state["parameters"] = np.array(snapshot.parameters)
         state["_epochs_done"] = snapshot.epochs_done
@@ -180,6 +184,7 @@ class MLP:
         if "spec" not in state:  # of version 0.1.0
             for name in ("initializer", "n_threads", "gemm"):
                 state[f"_{name}"] = state.pop(name, None)
+        frozen = state.pop("_frozen", ())
         keys = _STATE | ({"spec"} if "spec" in state else _CHAIN)
         missing = sorted(keys - state.keys())
         if missing:
@@ -197,6 +202,7 @@ class MLP:
             spec = NetworkSpec.chain(state["sizes"], state["activations"], state["output"],
                                      dtype=state["dtype"], dropout=state["dropout"])
         self._layout = ParameterLayout(spec)
+        self._frozen = self._check_layers(frozen)
         self.initializer, self.gemm = state["_initializer"], state["_gemm"]
         self.n_threads = state["_n_threads"]
         self._seed = validation.check_count("_seed", state["_seed"], minimum=0)
@@ -296,6 +302,43 @@ class MLP:
     def _threads(self):
         return default_threads() if self._n_threads is None else self._n_threads
 
+    @property
+    def frozen(self):
+        """Numbers of the layers that training leaves as they are, a sorted tuple."""
+        return self._frozen
+
+    def freeze(self, *layers):
+        """Leave the parameters of layers as they are in all fits to come.
+
+        Parameters
+        ----------
+        layers : int
+            Their numbers, as the names of parameters have them: ``layers.0.weight`` is of layer 0.
+        """
+        self._frozen = tuple(sorted({*self._frozen, *self._check_layers(layers)}))
+
+    def unfreeze(self, *layers):
+        """Train layers again; without arguments all of them.
+
+        Parameters
+        ----------
+        layers : int
+            Their numbers, see `freeze`.
+        """
+        gone = set(self._check_layers(layers)) if layers else set(self._frozen)
+        self._frozen = tuple(sorted(set(self._frozen) - gone))
+
+    def _check_layers(self, numbers):
+        """Return numbers of layers that there are, sorted, once each."""
+        found = set()
+        for number in numbers:
+            number = validation.check_count("layer", number, minimum=0)
+            if number >= self._layout.n_layers:
+                raise ValueError(f"layer={number}: there are layers 0..."
+                                 f"{self._layout.n_layers - 1}")
+            found.add(number)
+        return tuple(sorted(found))
+
     # ---- parameters ----
 
     @property
@@ -367,9 +410,10 @@ class MLP:
     # ---- training ----
 
     def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-            sample_weight=None, alpha=0.0, input_dropout=0.0, input_noise=0.0, mixup=0.0,
-            validation_data=None, metrics=None, callback=None, callbacks=None, max_time=None,
-            max_steps=None, progress=None, checkpoint=None, checkpoint_seconds=10.0):
+            sample_weight=None, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None, clip_value=None,
+            input_dropout=0.0, input_noise=0.0, mixup=0.0, validation_data=None, metrics=None,
+            callback=None, callbacks=None, max_time=None, max_steps=None, progress=None,
+            checkpoint=None, checkpoint_seconds=10.0):
         """Train on minibatches, from the current parameters on.
 
         Parameters
@@ -390,8 +434,10 @@ class MLP:
             tweedie (output exp); cross_entropy, focal (softmax); binary_cross_entropy, focal
             (sigmoid); hinge, squared_hinge (identity, step); perceptron (step). None: the one that
             goes with the output.
-        optimizer : Optimizer, `fastnn.LBFGS` or `fastnn.EvolutionStrategy`, default=Adam()
-            Starts fresh. With L-BFGS epochs, batch_size and shuffle mean nothing.
+        optimizer : Optimizer, `fastnn.LBFGS` or str, default=Adam()
+            Starts fresh. With L-BFGS epochs, batch_size and shuffle mean nothing. A name is that of
+            an optimizer with its defaults: sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax,
+            nadam, rprop, lion, muon.
         epochs : int, default=10
         batch_size : int, default=128
             Clipped to the number of rows; the last batch may be shorter.
@@ -440,6 +486,19 @@ class MLP:
             Each fit needs a file of its own; delete it to start anew.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
+        l1 : float, default=0.0
+            L1 penalty l1 · |W|₁, divided by the same as that of alpha, biases left out; its
+            subgradient is sign(w), 0 at 0. ``alpha``, ``l1`` and ``max_norm`` of a layer may be
+            given as ``layers`` of the optimizer.
+        clip_norm : float or None, default=None
+            The gradient of a step, penalties included, is scaled down to this norm over all
+            parameters where it is longer: g · min(1, clip_norm / (|g| + 1e-6)) (Pascanu, Mikolov &
+            Bengio 2013; PyTorch's ``clip_grad_norm_``).
+        clip_value : float or None, default=None
+            Each element of the gradient is cut off at ±clip_value, before clip_norm.
+        max_norm : float or None, default=None
+            After each step the incoming weights of a unit, a column of W, are scaled down to this
+            norm where they are longer (Srivastava et al. 2014).
 
         Returns
         -------
@@ -470,6 +529,7 @@ class MLP:
         return imported("fastnn.training.fitting").fit(
             self, X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
             shuffle=shuffle, sample_weight=sample_weight, alpha=alpha,
+            penalties=(l1, clip_norm, clip_value, max_norm),
             inputs=(input_dropout, input_noise, mixup),
             validation_data=validation_data, metrics=metrics, callback=callback,
             callbacks=callbacks, max_time=max_time, max_steps=max_steps, progress=progress,

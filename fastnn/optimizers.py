@@ -1,5 +1,20 @@
 """The public names of `fastnn.training.optimizers`, as they have always been called."""
 
-from fastnn.training.optimizers import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from fastnn.training.optimizers import (
+    EMA,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdaMax,
+    AdamW,
+    Lion,
+    Muon,
+    Nadam,
+    Optimizer,
+    RMSprop,
+    Rprop,
+)
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = ["EMA", "SGD", "AdaMax", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Muon", "Nadam",
+           "Optimizer", "RMSprop", "Rprop"]

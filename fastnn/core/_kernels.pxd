@@ -59,7 +59,16 @@ cdef extern from "fastnn.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const float*, ptrdiff_t, int, float*) noexcept nogil
         double (**update)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, float*, float*,
-                          float*, const double*) noexcept nogil
+                          float*, float*, const double*) noexcept nogil
+        void (*collect)(ptrdiff_t, int, const float*, ptrdiff_t, double, double, double, double,
+                        const float*, float*, double*) noexcept nogil
+        void (*average)(ptrdiff_t, double, const float*, float*) noexcept nogil
+        void (*multiply)(ptrdiff_t, double, float*) noexcept nogil
+        void (*limit_columns)(ptrdiff_t, ptrdiff_t, float*, ptrdiff_t, double) noexcept nogil
+        double (*muon_momentum)(ptrdiff_t, double, int, double, float*, float*) noexcept nogil
+        void (*muon_polynomial)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const float*,
+                                float*) noexcept nogil
+        void (*muon_step)(ptrdiff_t, double, double, const float*, float*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const float*,
                         float*) noexcept nogil
         void (*add_noise)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*,
@@ -96,7 +105,16 @@ cdef extern from "fastnn.h" nogil:
         void (*column_sums)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
         void (*add_parts)(ptrdiff_t, int, const double*, ptrdiff_t, int, double*) noexcept nogil
         double (**update)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double*,
-                          double*, double*, const double*) noexcept nogil
+                          double*, double*, double*, const double*) noexcept nogil
+        void (*collect)(ptrdiff_t, int, const double*, ptrdiff_t, double, double, double, double,
+                        const double*, double*, double*) noexcept nogil
+        void (*average)(ptrdiff_t, double, const double*, double*) noexcept nogil
+        void (*multiply)(ptrdiff_t, double, double*) noexcept nogil
+        void (*limit_columns)(ptrdiff_t, ptrdiff_t, double*, ptrdiff_t, double) noexcept nogil
+        double (*muon_momentum)(ptrdiff_t, double, int, double, double*, double*) noexcept nogil
+        void (*muon_polynomial)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, const double*,
+                                double*) noexcept nogil
+        void (*muon_step)(ptrdiff_t, double, double, const double*, double*) noexcept nogil
         void (*dropout)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*, const double*,
                         double*) noexcept nogil
         void (*add_noise)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const fnn_dropout*,
@@ -218,11 +236,69 @@ cdef inline void add_parts(const fnn_kernels* k, ptrdiff_t n, int n_parts, const
 
 cdef inline double update_weights(const fnn_kernels* k, int optimizer, ptrdiff_t n, int n_parts,
                                   const real* parts, ptrdiff_t stride, double decay, double scale,
-                                  real* w, real* s0, real* s1, const double* c) noexcept nogil:
+                                  real* w, real* s0, real* s1, real* s2,
+                                  const double* c) noexcept nogil:
     if real is float:
-        return k.f32.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, c)
+        return k.f32.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, s2, c)
     else:
-        return k.f64.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, c)
+        return k.f64.update[optimizer](n, n_parts, parts, stride, decay, scale, w, s0, s1, s2, c)
+
+
+cdef inline void collect(const fnn_kernels* k, ptrdiff_t n, int n_parts, const real* parts,
+                         ptrdiff_t stride, double l2, double l1, double scale, double limit,
+                         const real* w, real* g, double* sums) noexcept nogil:
+    if real is float:
+        k.f32.collect(n, n_parts, parts, stride, l2, l1, scale, limit, w, g, sums)
+    else:
+        k.f64.collect(n, n_parts, parts, stride, l2, l1, scale, limit, w, g, sums)
+
+
+cdef inline void average(const fnn_kernels* k, ptrdiff_t n, double rate, const real* w,
+                         real* mean) noexcept nogil:
+    if real is float:
+        k.f32.average(n, rate, w, mean)
+    else:
+        k.f64.average(n, rate, w, mean)
+
+
+cdef inline void multiply(const fnn_kernels* k, ptrdiff_t n, double factor,
+                          real* x) noexcept nogil:
+    if real is float:
+        k.f32.multiply(n, factor, x)
+    else:
+        k.f64.multiply(n, factor, x)
+
+
+cdef inline void limit_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, real* w,
+                               ptrdiff_t ld, double limit) noexcept nogil:
+    if real is float:
+        k.f32.limit_columns(rows, n, w, ld, limit)
+    else:
+        k.f64.limit_columns(rows, n, w, ld, limit)
+
+
+cdef inline double muon_momentum(const fnn_kernels* k, ptrdiff_t n, double momentum, int nesterov,
+                                 double scale, real* g, real* s) noexcept nogil:
+    if real is float:
+        return k.f32.muon_momentum(n, momentum, nesterov, scale, g, s)
+    else:
+        return k.f64.muon_momentum(n, momentum, nesterov, scale, g, s)
+
+
+cdef inline void muon_polynomial(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0,
+                                 const double* c, const real* gram, real* square) noexcept nogil:
+    if real is float:
+        k.f32.muon_polynomial(rows, n, row0, c, gram, square)
+    else:
+        k.f64.muon_polynomial(rows, n, row0, c, gram, square)
+
+
+cdef inline void muon_step(const fnn_kernels* k, ptrdiff_t n, double keep, double rate,
+                           const real* u, real* w) noexcept nogil:
+    if real is float:
+        k.f32.muon_step(n, keep, rate, u, w)
+    else:
+        k.f64.muon_step(n, keep, rate, u, w)
 
 
 cdef inline void dropout_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0,

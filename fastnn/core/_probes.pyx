@@ -179,21 +179,23 @@ def update(name, w, g, states, coefficients, isa=None, decay=0.0, scale=1.0):
     (n_partial, n)."""
     parts = np.atleast_2d(prepared(g, w.dtype))
     coefficients = np.ascontiguousarray(coefficients, np.float64)
-    second = states[1] if len(states) > 1 else w
+    vectors = (*states, w, w, w)[:3]  # those that the optimizer does not have are not touched
     if w.dtype == np.float32:
-        return _update[float](chosen(isa), optimizer_index(name), w, parts, states[0], second,
+        return _update[float](chosen(isa), optimizer_index(name), w, parts, vectors,
                               coefficients, decay, scale)
-    return _update[double](chosen(isa), optimizer_index(name), w, parts, states[0], second,
+    return _update[double](chosen(isa), optimizer_index(name), w, parts, vectors,
                            coefficients, decay, scale)
 
 
 cdef double _update(const fnn_kernels* k, int kind, cnp.ndarray w, cnp.ndarray parts,
-                    cnp.ndarray s0, cnp.ndarray s1, cnp.ndarray c, double decay, double scale,
+                    tuple vectors, cnp.ndarray c, double decay, double scale,
                     real* tag=NULL) except? -1:
+    cdef cnp.ndarray s0 = vectors[0], s1 = vectors[1], s2 = vectors[2]
     return update_weights(
         k, kind, w.size, <int>parts.shape[0], <const real*>cnp.PyArray_DATA(parts), parts.shape[1],
         decay, scale, <real*>cnp.PyArray_DATA(w), <real*>cnp.PyArray_DATA(s0),
-        <real*>cnp.PyArray_DATA(s1), <const double*>cnp.PyArray_DATA(c))
+        <real*>cnp.PyArray_DATA(s1), <real*>cnp.PyArray_DATA(s2),
+        <const double*>cnp.PyArray_DATA(c))
 
 
 def dropout(x, rate, key, counter=(0, 0, 0), isa=None):

@@ -19,8 +19,7 @@ class Block(NamedTuple):
     shape: tuple
     at: int                # place of the first one
     decay: bool            # whether L2 acts on it
-    group: int = 0         # of parameters with settings of their own
-    trainable: bool = True
+    layer: int             # number of its layer among those with parameters, as in the name
 
     @property
     def size(self):
@@ -62,7 +61,8 @@ class ParameterLayout:
             end = -(-end // per_line) * per_line if rows else end
             self._offsets.append([])
             for kind, shape, decay in rows:
-                blocks.append(Block(f"layers.{number}.{kind}", i, kind, shape, end, decay))
+                blocks.append(Block(f"layers.{number}.{kind}", i, kind, shape, end, decay,
+                                    number))
                 self._offsets[i].append(end)
                 end += blocks[-1].size
             number += bool(rows)
@@ -101,6 +101,11 @@ class ParameterLayout:
     def offsets(self, op):
         """Return where the blocks of an operation begin, in their order."""
         return self._offsets[op]
+
+    @property
+    def n_layers(self):
+        """Number of layers that have parameters."""
+        return self.blocks[-1].layer + 1
 
     @property
     def n_parameters(self):

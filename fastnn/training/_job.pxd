@@ -18,6 +18,16 @@ cdef enum Stage:
     PREPARE     # bring the copies of W up to date
     SHARDS      # forward and backward, each shard of the batch by itself
     APPLY       # chunk by chunk: the gradient of the batch, then update, or sum up
+    # the phases of `_phases`, in the place of APPLY; most steps have two of them at most
+    COLLECT     # chunk by chunk: the whole gradient of the batch
+    MOMENTUM    # Muon, as the four that follow; by rows of W: momentum
+    NORMALISE   # by rows of X: X / |X|
+    GRAM        # by rows of X' X
+    POLYNOMIAL  # by rows of a I + b X' X + c (X' X)^2
+    PRODUCT     # by rows of X times that
+    STEP        # chunk by chunk: the update
+    LIMIT       # by columns of W: no unit's incoming weights longer than max_norm
+    FINISH      # chunk by chunk: averages and copies of what LIMIT has changed
 
 # see network/lowering.py
 cdef enum OpKind:
@@ -56,6 +66,7 @@ cdef struct Op:
     ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'
     ptrdiff_t stats              # LAYER_NORM (batch, 2)
     double eps                   # LAYER_NORM
+    double limit                 # of the norms of the columns of W
     fnn_dropout dropout
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
@@ -67,6 +78,60 @@ cdef struct Chunk:
     bint decay                   # whether L2 acts on it
     int op
     ptrdiff_t row                # the first one of W
+    int group
+    int matrix                   # of Muon; -1: none
+
+# Parameters with settings of their own: as a rule those of a layer.
+cdef struct Group:
+    double rate_factor           # of the step's learning rate
+    double l2                    # of weights, as alpha
+    double l1
+    double decay                 # apart from the gradient, where the optimizer's row has none
+    bint frozen
+    double[8] hyperparameters    # h[] of the optimizer's row
+
+# A weight matrix whose momentum Muon makes orthogonal. X has no fewer rows than columns: it is W as
+# it lies, or W' where that is wider than tall.
+cdef struct Matrix:
+    ptrdiff_t at                 # of W in the flat vector
+    ptrdiff_t n_in, n_out
+    ptrdiff_t rows, columns      # of X
+    ptrdiff_t x, y               # X and the next X; offsets into `muon`, as the following ones
+    ptrdiff_t gram, square       # (columns, columns)
+    double rate_factor, decay
+    double norm                  # of the momentum
+
+# Rows of one matrix, or columns of one W, that one thread works on in one go.
+cdef struct Strip:
+    int number                   # of the matrix, or of the operation
+    ptrdiff_t first, stop
+
+cdef struct Strips:
+    int n_tasks                  # task t has strips t, t + n_tasks, ...
+    int n
+    Strip* strip
+
+# What a step has beside a plain one; see _phases.pyx.
+cdef struct Extras:
+    bint on                      # whether there is anything of the following
+    bint whole                   # whether the update needs the whole gradient
+    Group* groups
+    void* summed                 # gradient of the batch, like parameters
+    double clip_norm, clip_value  # infinity: none
+    double scale                 # of the gradient, as clip_norm wants it
+    double* norms                # (n_chunks,) squares
+    void* mean                   # of the weights, like parameters; NULL: none
+    double mean_rate             # 1 - decay of the mean
+    Strips limits                # columns of W
+    int n_matrices
+    Matrix* matrices
+    void* muon
+    double momentum
+    bint nesterov
+    int rounds                   # of Newton and Schulz
+    int round                    # the one that is done
+    Strips inputs, rows, columns  # strips of W, X and X' X, by rows
+    double* squares              # (inputs.n,)
 
 # X where a batch of it has to be made: of numbers of other types, or changed in training.
 cdef struct Inputs:
@@ -129,6 +194,7 @@ cdef struct Job:
     void* copies              # of W, see Op
     void* state0
     void* state1
+    void* state2
     void* gradient            # like parameters, in GRADIENT mode
     const void* given         # like parameters, in GIVEN mode
     void* partial             # partial gradients: feature-major (n_shards, partial_stride), each
@@ -150,7 +216,8 @@ cdef struct Job:
     int64_t step              # optimizer steps done
     double* shard_loss        # (n_shards,)
     double* shard_weight
-    double* chunk_squares     # (n_chunks,)
+    double* chunk_squares     # (n_chunks,); with `extras` the penalty
+    Extras extras
     # of the epoch; written between two phases by the thread that ended the first one
     fnn_phases phases
     Stage stage

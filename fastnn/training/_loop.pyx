@@ -3,7 +3,8 @@
 A batch is cut into shards by its shape alone (plan.py). A step has two phases: in the first the
 rows of each shard run forward and backward; in the second the parameters are updated, chunk by
 chunk. Threads claim shards and groups of chunks as they come (csrc/team.h), and who does what
-changes no bit. Nothing is allocated and no Python object is touched inside an epoch.
+changes no bit. Nothing is allocated and no Python object is touched inside an epoch. What few fits
+need, such as clipping, has phases of its own in the place of the second one (_phases.pyx).
 
 The two halves of a step also run by themselves: GRADIENT stops before the update, GIVEN begins
 with it.
@@ -46,6 +47,7 @@ from fastnn.training._job cimport (
     Chunk,
     Job,
 )
+from fastnn.training._phases cimport next_phase, run_phase
 from fastnn.training._row_major cimport chunk_gradient, copy_chunk, run_shard_rows
 
 HAS_OPENMP = bool(FNN_HAS_OPENMP)
@@ -69,6 +71,7 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
     cdef real* w = <real*>job.parameters
     cdef real* s0
     cdef real* s1
+    cdef real* s2
     cdef const real* partial = own
     cdef int i, n_partial = job.n_partial if job.feature_major and job.mode != GIVEN else 1
     cdef double decay = job.alpha * job.reduction, scale = 1
@@ -91,12 +94,13 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
             add_parts(job.k, chunk.size, n_partial, partial, job.partial_stride, job.start > 0,
                       (<real*>job.gradient) + chunk.at)
             continue
-        # an optimizer without state has neither
+        # an optimizer without state has none
         s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
         s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
+        s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
         job.chunk_squares[i] = update_weights(
             job.k, job.optimizer, chunk.size, n_partial, partial, job.partial_stride,
-            decay if chunk.decay else 0.0, scale, w + chunk.at, s0, s1, c)
+            decay if chunk.decay else 0.0, scale, w + chunk.at, s0, s1, s2, c)
         if not job.feature_major:
             copy_chunk(job, chunk, own)
 
@@ -121,9 +125,20 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
     elif job.stage == APPLY:
         apply_chunks(job, job.groups[task], job.groups[task + 1], scratch,
                      partial + rank * job.partial_stride)
+    elif job.stage != PREPARE:
+        run_phase(job, task, scratch, partial + rank * job.partial_stride)
     elif not job.feature_major:
         for i in range(job.groups[task], job.groups[task + 1]):
             copy_chunk(job, &job.chunks[i], tag)
+
+
+cdef void open_update(Job* job) noexcept nogil:
+    """Opens the update, or the first of the phases that it is made of."""
+    if job.extras.on and job.mode != GRADIENT:
+        fnn_open_phase(&job.phases, next_phase(job))
+        return
+    job.stage = APPLY
+    fnn_open_phase(&job.phases, job.n_groups)
 
 
 cdef void open_batch(Job* job) noexcept nogil:
@@ -135,8 +150,7 @@ cdef void open_batch(Job* job) noexcept nogil:
     if job.rates != NULL:
         job.learning_rate = job.rates[job.start // job.batch]
     if job.mode == GIVEN:
-        job.stage = APPLY
-        fnn_open_phase(&job.phases, job.n_groups)
+        open_update(job)
         return
     if job.inputs.mixed:
         job.k.shuffle(job.rows, job.inputs.mix_seed, job.inputs.mix_stream + <uint64_t>job.step,
@@ -163,13 +177,12 @@ cdef void end_shards(Job* job) noexcept nogil:
     elif job.mode == LOSS or job.mode == UPDATE and job.batch_weight == 0:
         end_batch(job)  # nothing to apply: a batch without weight has no gradient
     else:
-        job.stage = APPLY
-        fnn_open_phase(&job.phases, job.n_groups)
+        open_update(job)
 
 
 cdef void end_batch(Job* job) noexcept nogil:
     """Keeps the books of the batch and goes on to the next one."""
-    cdef double squares = 0
+    cdef double squares = 0, penalty
     cdef int i
     if job.mode == GIVEN:
         job.step += 1
@@ -177,11 +190,12 @@ cdef void end_batch(Job* job) noexcept nogil:
         job.loss_sum += job.batch_loss
         job.weight_sum += job.batch_weight
     elif job.batch_weight != 0:
-        if job.alpha != 0:
+        if job.alpha != 0 or job.extras.on:
             for i in range(job.n_chunks):
                 squares += job.chunk_squares[i]
+        penalty = squares if job.extras.on else 0.5 * job.alpha * squares
         job.loss_sum += job.rows * (
-            job.batch_loss / job.loss_reduction + 0.5 * job.alpha * squares) / job.batch_weight
+            job.batch_loss / job.loss_reduction + penalty) / job.batch_weight
         job.step += 1
     job.start += job.rows
     open_batch(job)
@@ -189,12 +203,19 @@ cdef void end_batch(Job* job) noexcept nogil:
 
 cdef void end_phase(Job* job) noexcept nogil:
     """What one thread does while the others wait."""
+    cdef int tasks
     if job.stage == PREPARE:
         open_batch(job)
     elif job.stage == SHARDS:
         end_shards(job)
-    else:
+    elif job.stage == APPLY:
         end_batch(job)
+    else:
+        tasks = next_phase(job)
+        if tasks > 0:
+            fnn_open_phase(&job.phases, tasks)
+        else:
+            end_batch(job)
 
 
 cdef int64_t wait_and_look(Job* job, int64_t seen) noexcept nogil:

@@ -45,6 +45,8 @@ class Trainer:
     def team(self) -> int: ...
     @property
     def step(self) -> int: ...
+    @property
+    def published(self) -> NDArray[Any]: ...
     def __init__(
         self,
         spec: NetworkSpec,
@@ -60,6 +62,11 @@ class Trainer:
         gemm: Literal["auto", "blas", "native"] = "auto",
         ceiling: float = ...,
         inputs: InputChanges = ...,
+        l1: float = 0.0,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+        frozen: Sequence[int] = (),
     ) -> None: ...
     def set_state(self, states: Sequence[NDArray[Any]], step: int) -> None: ...
     # X: array, or a SciPy CSR matrix

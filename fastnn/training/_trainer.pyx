@@ -15,6 +15,7 @@ from fastnn.core._kernels cimport (
     kernels,
 )
 from fastnn.core._signals cimport raise_if_stopped, start_watch
+from fastnn.training._extras cimport set_extras
 from fastnn.training._job cimport (
     ADD,
     BIAS,
@@ -42,6 +43,7 @@ from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
 from fastnn.network.parameters import ParameterLayout
 from fastnn.training._python_loss import PythonLoss
+from fastnn.training.groups import Wishes
 from fastnn.training.inputs import DROPOUT, NOISE, PARTNERS, InputChanges, mixing_shares
 from fastnn.training.losses import BoundLoss, check_loss
 from fastnn.training.optimizers import check_optimizer
@@ -86,6 +88,12 @@ cdef class Trainer:
         No element counts for more in the reported loss; the gradient does not know of it.
     inputs : InputChanges
         What the steps of the optimizer do to the inputs.
+    l1 : float
+        L1 penalty l1 · |W|₁, divided as that of alpha.
+    clip_norm, clip_value, max_norm : float or None
+        See `MLP.fit`.
+    frozen : sequence of int
+        Numbers of the layers whose parameters stay as they are.
     """
 
     cdef Job job
@@ -99,9 +107,12 @@ cdef class Trainer:
     cdef readonly int team       # threads of the last run
     cdef bint is_double
     cdef bint shares             # the threads with other fits of this process
+    cdef object mean             # of the weights, flat; None where there is none
+    cdef object wishes
 
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
-                 n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED):
+                 n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED,
+                 l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=()):
         self.kept, self.data = [], {}
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
         self.shares = n_threads is None
@@ -133,9 +144,15 @@ cdef class Trainer:
         self.set_ops(drops, seed)
         self.set_buffers()
         self.set_sums()
-        self.set_workspace()
+        pieces = self.set_workspace()
         self.set_inputs(seed)
+        self.wishes = Wishes(self.layout, optimizer, alpha=alpha, l1=l1, clip_norm=clip_norm,
+                             clip_value=clip_value, max_norm=max_norm, frozen=frozen)
         self.set_optimizer(optimizer)
+        if not self.wishes.plain:
+            arrays = set_extras(job, self.layout, pieces, self.wishes, self.mean)
+            self.kept += arrays
+            self.workspace_nbytes += sum(array.nbytes for array in arrays)
 
     cdef void* address(self, cnp.ndarray array):
         self.kept.append(array)
@@ -271,6 +288,7 @@ cdef class Trainer:
         job.shard_loss = <double*>self.allocate(job.n_shards, np.float64)
         job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
         job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
+        return pieces
 
     cdef set_inputs(self, seed):
         """What the steps do to the inputs, and the room that it takes."""
@@ -361,25 +379,33 @@ cdef class Trainer:
         if optimizer is None:
             return
         check_optimizer(optimizer)
-        values = tuple(optimizer.hyperparameters)  # asked once: it is foreign code
+        values = tuple(self.wishes.hyperparameters)
         cdef Py_ssize_t i, count = len(values)
         if count > FNN_N_COEFFICIENTS:
             raise ValueError(f"{type(optimizer).__name__}.hyperparameters has {count} entries, "
                              f"must have at most {FNN_N_COEFFICIENTS}")
-        self.job.optimizer = _kernels.optimizer_index(optimizer.name)
+        self.job.optimizer = _kernels.optimizer_index(optimizer.row)
         hyperparameters = <double*>self.allocate(FNN_N_COEFFICIENTS, np.float64)
         for i in range(count):
             hyperparameters[i] = float(values[i])
         self.job.hyperparameters = hyperparameters
-        n_state = _kernels.OPTIMIZERS[optimizer.name].n_state
+        n_state = _kernels.OPTIMIZERS[optimizer.row].n_state
         states = []
-        for _ in range(n_state):
+        for _ in range(optimizer.n_states):
             states.append(self.layout.allocate())
         self.optimizer_state = tuple(states)
         if n_state > 0:
             self.job.state0 = self.address(states[0])
         if n_state > 1:
             self.job.state1 = self.address(states[1])
+        if n_state > 2:
+            self.job.state2 = self.address(states[2])
+        self.mean = states[-1] if self.wishes.mean_decay is not None else None
+
+    @property
+    def published(self):
+        """What to predict with: the parameters, or their average where the optimizer takes one."""
+        return self.parameters if self.mean is None or self.job.step == 0 else self.mean
 
     @property
     def step(self):
@@ -607,17 +633,27 @@ cdef class Trainer:
             job.gradient = cnp.PyArray_DATA(grad)
         total = self.run(LOSS if grad is None else GRADIENT, rows)
         weight = job.weight_sum
-        penalty = 0.0
-        for w in self.weights:
-            # no np.dot: that is a BLAS with threads of its own, see csrc/blas_gate.h
-            penalty += float(np.square(w, dtype=np.float64).sum()) if job.alpha else 0.0
         if grad is not None:
             grad /= self.dtype.type(job.reduction * weight)
-            if job.alpha:
-                slopes, _ = self.layout.weights_and_biases(grad)
-                for slope, w in zip(slopes, self.weights, strict=True):
-                    slope += self.dtype.type(job.alpha / weight) * w
-        return (total / job.loss_reduction + 0.5 * job.alpha * penalty) / weight
+        return (total / job.loss_reduction + self.penalty(grad, weight)) / weight
+
+    cdef penalty(self, grad, weight):
+        """The penalties of all weights; their gradient is added to ``grad``, unless None."""
+        total = 0.0
+        slopes = (None,) * len(self.weights)
+        if grad is not None:
+            slopes, _ = self.layout.weights_and_biases(grad)
+        for (l2, l1), w, slope in zip(self.wishes.penalties, self.weights, slopes, strict=True):
+            if l2:
+                # no np.dot: that is a BLAS with threads of its own, see csrc/blas_gate.h
+                total += 0.5 * l2 * float(np.square(w, dtype=np.float64).sum())
+                if slope is not None:
+                    slope += self.dtype.type(l2 / weight) * w
+            if l1:
+                total += l1 * float(np.abs(w).sum(dtype=np.float64))
+                if slope is not None:
+                    slope += self.dtype.type(l1 / weight) * np.sign(w)
+        return total
 
     def apply(self, gradient, *, learning_rate):
         """Do one step of the optimizer with a gradient, such as `loss_and_grad` gives it.

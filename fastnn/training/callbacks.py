@@ -26,14 +26,15 @@ class KeepFinite(Hook):
     """
 
     def __init__(self, trainer, publish, epochs_done):
-        self.parameters = trainer.parameters.copy()
+        self.parameters = trainer.published.copy()
         self.publish, self.epochs_done = publish, epochs_done
 
     def on_epoch_end(self, state):
         """Keep the parameters, or end the fit."""
         done = self.epochs_done + 1
-        if math.isfinite(state.loss) and all_finite(state.trainer.parameters):
-            self.parameters[:] = state.trainer.parameters
+        published = state.trainer.published
+        if math.isfinite(state.loss) and all_finite(published):
+            self.parameters[:] = published
             self.epochs_done = done  # last: an error before leaves both of the epoch before
             return
         self.epochs_done = done  # to go on with other random numbers
@@ -45,8 +46,9 @@ class KeepFinite(Hook):
 
     def on_fit_end(self, state):
         """Publish: after Ctrl-C the parameters of the last whole step, where they are finite."""
-        if state.reason == "interrupted" and all_finite(state.trainer.parameters):
-            self.parameters[:] = state.trainer.parameters
+        published = state.trainer.published
+        if state.reason == "interrupted" and all_finite(published):
+            self.parameters[:] = published
         self.publish(self.parameters, self.epochs_done)
 
 
@@ -64,7 +66,7 @@ class ValidationLoss(Hook):
 
     def on_epoch_end(self, state):
         """Add the loss of this epoch."""
-        state.history.val_loss.append(self.evaluate(state.trainer.parameters))
+        state.history.val_loss.append(self.evaluate(state.trainer.published))
 
 
 class Publish(Hook):

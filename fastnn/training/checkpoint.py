@@ -31,6 +31,9 @@ COUNTS = ("epochs", "step", "epochs_before", "seed")
 OPTIMIZER = "optimizer"
 DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
 DIGESTS = DATA, HELD_OUT, START
+# what version 0.1.0 did not know; at these defaults a fit is what it was
+ADDED = {"layers": None, "amsgrad": False, "l1": 0.0, "clip_norm": None, "clip_value": None,
+         "max_norm": None}
 MAX_COUNT = 1 << 48  # beyond any fit
 LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
 FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
@@ -321,14 +324,17 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps, me
     callbacks : sequence of Callback
         Those without a state decide nothing.
     settings : plain values
+        Those at the defaults of `ADDED` are left out.
     """
+    for name, default in ADDED.items():
+        if settings.get(name) == default:
+            settings.pop(name, None)
     found = {
         **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
         "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
         "random_state": net._seed if net._seeded else None,
         # by itself: a field of an optimizer may have the name of another setting
-        OPTIMIZER: {"name": optimizer.name, **{
-            field.name: _plain(getattr(optimizer, field.name)) for field in fields(optimizer)}},
+        OPTIMIZER: _plain(optimizer),
         START: _start(net),
     }
     if not net.spec.is_chain:
@@ -391,6 +397,15 @@ def _try_folder(path):
 
 
 def _plain(value):
+    if isinstance(value, Optimizer):
+        found = {"name": value.name}
+        for field in fields(value):
+            own = getattr(value, field.name)
+            if field.init and (field.name not in ADDED or own != ADDED[field.name]):
+                found[field.name] = _plain(own)
+        return found
+    if isinstance(value, dict):
+        return {str(key): _plain(own) for key, own in value.items()}
     if value is None or isinstance(value, (str, bool, np.bool_)):
         return bool(value) if isinstance(value, np.bool_) else value
     if isinstance(value, Real):

@@ -300,11 +300,11 @@ class Population(Trainer):
             return 1
         return max(1, min(allowed, self.n_pairs + 1, int(2 * self.n_pairs * flops / THREAD_FLOPS)))
 
-    def set_data(self, X, y, sample_weight=None):
+    def set_data(self, X, y, sample_weight=None, **settings):
         """Take the rows to work on; see `Trainer.set_data`."""
-        super().set_data(X, y, sample_weight)
+        super().set_data(X, y, sample_weight, **settings)
         for member, _ in self.members:
-            member.set_data(X, y, sample_weight)
+            member.set_data(X, y, sample_weight, **settings)
         self.n_samples = X.shape[0]
 
     def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):

@@ -1,7 +1,6 @@
 """The body of `MLP.fit`: checks, then epochs with hooks. Its arguments are described there."""
 
 from fastnn.core import validation
-from fastnn.core._kernels import OPTIMIZERS
 from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
@@ -10,7 +9,7 @@ from fastnn.training.epochs import FitState, run_epochs
 from fastnn.training.inputs import check_inputs
 from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
-from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
+from fastnn.training.optimizers import Adam, Optimizer, WholeFit, check_optimizer
 from fastnn.training.progress import progress_hook
 from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
@@ -21,8 +20,8 @@ FULL_BATCH_ROWS = 1024  # rows per pass through the workspace where all rows are
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
 
-def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha, inputs,
-        validation_data, metrics, callback, callbacks, max_time, max_steps, progress, checkpoint,
+def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha,
+        penalties, inputs, validation_data, metrics, callback, callbacks, max_time, max_steps, progress, checkpoint,
         checkpoint_seconds):
     """Train a network; see `MLP.fit`."""
     # No closure and no comprehension over arguments: where it fails for lack of memory, CPython
@@ -31,12 +30,17 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
     X, y, sample_weight = net._check_data(X, y, sample_weight, info)
     optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
     whole = optimizer if isinstance(optimizer, WholeFit) else None
-    if whole is not None:
-        _check_whole_fit(whole, checkpoint, max_steps)
     epochs = validation.check_count("epochs", epochs)
     batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
     alpha = validation.check_nonnegative("alpha", alpha)
+    penalties = _check_penalties(*penalties)
+    if net.frozen:
+        penalties["frozen"] = net.frozen
     inputs = check_inputs(*inputs)
+    if whole is not None:
+        _check_whole_fit(whole, checkpoint, max_steps)
+    if whole is not None or optimizer.trained_by != Optimizer.trained_by:
+        _check_no_steps(optimizer, penalties, inputs)
     shuffle = validation.check_flag("shuffle", shuffle)
     seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     callbacks = check_callbacks(callbacks, callback)
@@ -61,9 +65,9 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
             description = describe_fit(
                 net, describe(info), optimizer, (X, y, sample_weight), held_out,
                 total_steps=steps.total, metrics=tuple(metrics), callbacks=callbacks,
-                batch_size=batch_size, shuffle=shuffle, alpha=alpha, **inputs.plain())
+                batch_size=batch_size, shuffle=shuffle, alpha=alpha, **penalties, **inputs.plain())
             checkpoint = Checkpoint(checkpoint, seconds, description, net._layout,
-                                    OPTIMIZERS[optimizer.name].n_state, steps.epochs,
+                                    optimizer.n_states, steps.epochs,
                                     optimizer.squares, callbacks, net._origins)
             stand = checkpoint.read(history) or stand
             if checkpoint.goes_back and net._snapshot is not net._left:
@@ -74,7 +78,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
         trainer = net._trainer((X, y, sample_weight), info, alpha, stand.parameters,
                                optimizer=None if whole is not None else optimizer,
                                batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
-                               seed=net._key(0, stand.epochs_before), inputs=inputs)
+                               seed=net._key(0, stand.epochs_before), inputs=inputs, **penalties)
         if stand.epochs:
             trainer.set_state(stand.states, stand.step)
         stand.parameters, stand.states = None, ()  # the trainer has them
@@ -108,3 +112,21 @@ def _check_whole_fit(optimizer, checkpoint, max_steps):
     if max_steps is not None:
         raise ValueError(f"max_steps={max_steps} must be None with optimizer={name}, which has "
                          "iterations instead: see its max_iter")
+
+
+def _check_penalties(l1, clip_norm, clip_value, max_norm):
+    """Return what steps do beside the optimizer's update, by name."""
+    found = {"l1": validation.check_nonnegative("l1", l1)}
+    for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value),
+                        ("max_norm", max_norm)):
+        found[name] = None if value is None else validation.check_positive(name, value)
+    return found
+
+
+def _check_no_steps(optimizer, penalties, inputs):
+    """Refuse what acts on steps along a gradient, with an optimizer that takes none."""
+    for name, value in {**penalties, **inputs.plain()}.items():
+        if value:
+            what = "frozen layers" if name == "frozen" else f"{name}={value}"
+            raise ValueError(f"{what} cannot be had with optimizer={type(optimizer).__name__}: "
+                             "only optimizers that step along a gradient know it")

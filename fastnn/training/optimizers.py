@@ -3,31 +3,28 @@
 A hyperparameter's place in ``hyperparameters`` is its place in ``h[]`` of that row.
 """
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from fastnn.core import _kernels
 from fastnn.core.imports import imported
-from fastnn.core.validation import check_flag, check_name, check_real
+from fastnn.core.validation import check_count, check_name
+from fastnn.training.optimizer_base import LAYER_KEYS, Optimizer, WholeFit
 from fastnn.training.schedules import Schedule
 
 
-def _check(optimizer, name, rule, valid):
-    value = check_real(name, getattr(optimizer, name))
-    if not (math.isfinite(value) and valid(value)):
-        raise ValueError(f"{name}={value} must be finite and {rule}")
-
-
 def check_optimizer(optimizer):
-    """Return an optimizer whose update there is; what it says in ``hyperparameters`` is checked
-    where it is read."""
+    """Return an optimizer whose update there is, of a name the one with its defaults; what it says
+    in ``hyperparameters`` is checked where it is read."""
     if isinstance(optimizer, WholeFit):
         return optimizer
+    if isinstance(optimizer, str):
+        return BY_NAME[check_name("optimizer", optimizer, tuple(BY_NAME))]()
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam()")
-    check_name(f"{type(optimizer).__name__}.name", getattr(optimizer, "name", None),
+        raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam(), or "
+                        "the name of one")
+    check_name(f"{type(optimizer).__name__}.name", getattr(optimizer, "row", None),
                tuple(_kernels.OPTIMIZERS))
     return optimizer
 
@@ -36,76 +33,6 @@ def trainer_of(optimizer):
     """Return the class that trains with an optimizer; None: that of losses and gradients."""
     module, name = (Optimizer if optimizer is None else optimizer).trained_by
     return getattr(imported(module), name)
-
-
-_RULES = {
-    "momentum": ("in [0, 1]", lambda value: 0 <= value <= 1),
-    "beta1": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "beta2": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "rho": ("in [0, 1)", lambda value: 0 <= value < 1),
-    "eps": ("> 0", lambda value: value > 0),
-    "weight_decay": (">= 0", lambda value: value >= 0),
-}
-
-
-@dataclass(frozen=True)
-class Optimizer:
-    """Base of all optimizers: checks the values that a subclass declares as fields.
-
-    ``squares`` says which of the optimizer's state vectors are sums of squares: those are never
-    negative. ``trained_by`` names the class whose `run_epoch` takes its steps, and the module.
-    """
-
-    name: ClassVar[str]
-    squares: ClassVar[tuple[int, ...]] = ()
-    trained_by: ClassVar[tuple[str, str]] = ("fastnn.training._trainer", "Trainer")
-    learning_rate: float | Callable[[int], float] | Schedule = 1e-3
-
-    def __post_init__(self):
-        if type(self) is Optimizer:
-            raise TypeError("Optimizer is the base of SGD, Adam, ...: use one of them")
-        if not (callable(self.learning_rate) or isinstance(self.learning_rate, Schedule)):
-            _check(self, "learning_rate", "> 0", lambda value: value > 0)
-        for field in fields(self):
-            if field.name in _RULES:
-                _check(self, field.name, *_RULES[field.name])
-            elif field.type is bool:
-                check_flag(field.name, getattr(self, field.name))
-
-    def learning_rate_at(self, epoch):
-        """Learning rate of an epoch (from 0): the number itself, or what the callable says."""
-        if not callable(self.learning_rate):
-            return float(self.learning_rate)
-        rate = check_real(f"learning_rate({epoch})", self.learning_rate(epoch))
-        if not (math.isfinite(rate) and rate >= 0):
-            raise ValueError(f"learning_rate({epoch}) = {rate} must be finite and >= 0")
-        return rate
-
-    @property
-    def n_states(self):
-        """Flat vectors that it keeps."""
-        return _kernels.OPTIMIZERS[self.name].n_state
-
-    @property
-    def hyperparameters(self):
-        """The numbers h[] of the optimizer's row."""
-        raise NotImplementedError
-
-
-class WholeFit:
-    """Base of what runs a whole fit by itself, over all rows, instead of step by step."""
-
-    def run(self, state, hooks):
-        """Run the fit from the trainer's parameters on, and leave the result there.
-
-        Parameters
-        ----------
-        state : FitState
-            Its trainer has no optimizer; its ``reason`` tells afterwards why the fit has ended.
-        hooks : sequence of Hook
-            Called after each iteration.
-        """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -124,6 +51,8 @@ class SGD(Optimizer):
     velocity : {"gradient", "step"}, default="gradient"
         "step" keeps the learning rate inside the velocity, v = momentum v - learning_rate g,
         w += v (Sutskever et al. 2013; scikit-learn). The same while the learning rate is constant.
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
     """
 
     name: ClassVar[str] = "sgd"
@@ -158,14 +87,29 @@ class Adam(Optimizer):
     eps_hat : bool, default=False
         Add eps before the bias correction, as in the paper's section 2 and in scikit-learn:
         w -= learning_rate √(1 - beta2^t) / (1 - beta1^t) m / (√v + eps).
+    amsgrad : bool, default=False
+        Divide by the largest v so far in the place of the last one (Reddi, Kale & Kumar 2018; its
+        bias correction is that of v, as in PyTorch).
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
     """
 
     name: ClassVar[str] = "adam"
-    squares: ClassVar[tuple[int, ...]] = (1,)
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
     eps_hat: bool = False
+    amsgrad: bool = False
+
+    @property
+    def row(self):
+        """Name of the row of csrc/optimizers.def that has the update."""
+        return "amsgrad" if self.amsgrad else "adam"
+
+    @property
+    def squares(self):
+        """Numbers of the state vectors that are sums of squares."""
+        return (1, 2) if self.amsgrad else (1,)
 
     @property
     def hyperparameters(self):
@@ -185,10 +129,12 @@ class AdamW(Optimizer):
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
     eps : float, default=1e-8
     weight_decay : float, default=0.01
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
     """
 
     name: ClassVar[str] = "adamw"
-    squares: ClassVar[tuple[int, ...]] = (1,)
+    squares = (1,)
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -211,10 +157,12 @@ class RMSprop(Optimizer):
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     rho : float in [0, 1), default=0.9
     eps : float, default=1e-8
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
     """
 
     name: ClassVar[str] = "rmsprop"
-    squares: ClassVar[tuple[int, ...]] = (0,)
+    squares = (0,)
     rho: float = 0.9
     eps: float = 1e-8
 
@@ -232,13 +180,295 @@ class Adagrad(Optimizer):
     learning_rate : float, callable or schedule, default=0.01
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     eps : float, default=1e-10
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
     """
 
     name: ClassVar[str] = "adagrad"
-    squares: ClassVar[tuple[int, ...]] = (0,)
+    squares = (0,)
     learning_rate: float | Callable[[int], float] | Schedule = 0.01
     eps: float = 1e-10
 
     @property
     def hyperparameters(self):
         return (self.eps,)
+
+
+@dataclass(frozen=True)
+class Adadelta(Optimizer):
+    """Adadelta (Zeiler 2012).
+
+    v = rho v + (1 - rho) g², Δ = √(u + eps) / √(v + eps) g, u = rho u + (1 - rho) Δ²,
+    w -= learning_rate Δ.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=1.0
+        The paper has none, which is 1; a callable gets the epoch (from 0) and returns it.
+    rho : float in [0, 1), default=0.9
+    eps : float, default=1e-6
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
+    """
+
+    name: ClassVar[str] = "adadelta"
+    squares = (0, 1)
+    learning_rate: float | Callable[[int], float] | Schedule = 1.0
+    rho: float = 0.9
+    eps: float = 1e-6
+
+    @property
+    def hyperparameters(self):
+        return self.rho, self.eps
+
+
+@dataclass(frozen=True)
+class AdaMax(Optimizer):
+    """AdaMax, Adam in the maximum norm (Kingma & Ba 2015, algorithm 2).
+
+    m = beta1 m + (1 - beta1) g, u = max(beta2 u, |g| + eps),
+    w -= learning_rate / (1 - beta1^t) m / u. The paper has no eps; this is PyTorch's form.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=2e-3
+        Step size; a callable gets the epoch (from 0) and returns it.
+    beta1, beta2 : float in [0, 1), default=0.9, 0.999
+    eps : float, default=1e-8
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
+    """
+
+    name: ClassVar[str] = "adamax"
+    squares = (1,)
+    learning_rate: float | Callable[[int], float] | Schedule = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    @property
+    def hyperparameters(self):
+        return self.beta1, self.beta2, self.eps
+
+
+@dataclass(frozen=True)
+class Nadam(Optimizer):
+    """Nadam, Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form.
+
+    m and v̂ as in `Adam`; with μ_t = beta1 (1 - 0.96^(t momentum_decay) / 2) and Π_t = μ_1 ... μ_t:
+    w -= learning_rate ((1 - μ_t) / (1 - Π_t) g + μ_{t+1} / (1 - Π_{t+1}) m) / (√v̂ + eps).
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=2e-3
+        Step size; a callable gets the epoch (from 0) and returns it.
+    beta1, beta2 : float in [0, 1), default=0.9, 0.999
+    eps : float, default=1e-8
+    momentum_decay : float, default=4e-3
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
+    """
+
+    name: ClassVar[str] = "nadam"
+    squares = (1,)
+    learning_rate: float | Callable[[int], float] | Schedule = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    momentum_decay: float = 4e-3
+
+    @property
+    def hyperparameters(self):
+        return self.beta1, self.beta2, self.eps, self.momentum_decay
+
+
+@dataclass(frozen=True)
+class Rprop(Optimizer):
+    """Resilient backpropagation (Riedmiller & Braun 1993): signs of gradients alone; for batches of
+    all rows.
+
+    Each parameter has a step size of its own. Where the gradient keeps its sign it grows by
+    ``eta_plus``, where the sign changes it shrinks by ``eta_minus``, and there no step is taken
+    (Igel & Hüsken 2000, iRprop-, and PyTorch); w -= sign(g) step.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=0.01
+        Step size at the first step; later ones have no influence.
+    eta_minus : float in (0, 1), default=0.5
+    eta_plus : float > 1, default=1.2
+    step_min, step_max : float, default=1e-6, 50
+        Least and greatest step size.
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
+    """
+
+    name: ClassVar[str] = "rprop"
+    squares = (1,)
+    learning_rate: float | Callable[[int], float] | Schedule = 0.01
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    step_min: float = 1e-6
+    step_max: float = 50.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.step_min > self.step_max:
+            raise ValueError(f"step_min={self.step_min} must be <= step_max={self.step_max}")
+
+    @property
+    def hyperparameters(self):
+        return self.eta_minus, self.eta_plus, self.step_min, self.step_max
+
+
+@dataclass(frozen=True)
+class Lion(Optimizer):
+    """Lion (Chen et al. 2023): the sign of an average of gradients.
+
+    w -= learning_rate (sign(beta1 m + (1 - beta1) g) + weight_decay w),
+    m = beta2 m + (1 - beta2) g; biases decay too.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=1e-4
+        Step size; a callable gets the epoch (from 0) and returns it.
+    beta1, beta2 : float in [0, 1), default=0.9, 0.99
+    weight_decay : float, default=0.0
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`.
+    """
+
+    name: ClassVar[str] = "lion"
+    learning_rate: float | Callable[[int], float] | Schedule = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+
+    @property
+    def hyperparameters(self):
+        return self.beta1, self.beta2, self.weight_decay
+
+
+@dataclass(frozen=True)
+class Muon(Optimizer):
+    """Muon (Jordan 2024): orthogonal steps for hidden matrices, Adam for all other parameters.
+
+    Of a matrix W (n_in, n_out) with gradient G: M = momentum M + (1 - momentum) G,
+    U = (1 - momentum) G + momentum M with ``nesterov``, else M; X = U / |U|, then ``steps`` times
+    X = a X + b X X'X + c X X'X X'X with (a, b, c) = (3.4445, -4.7750, 2.0315), in the dtype of the
+    network; w -= learning_rate (√max(1, n_out / n_in) X + weight_decay W).
+
+    Hidden matrices are the W of all dense layers but the first and the last one; those, biases,
+    gains get the update of ``adam``.
+
+    Parameters
+    ----------
+    learning_rate : float or callable, default=0.02
+        Step size of the matrices; a callable gets the epoch (from 0) and returns it.
+    momentum : float in [0, 1), default=0.95
+    nesterov : bool, default=True
+    steps : int, default=5
+        Steps of Newton and Schulz.
+    weight_decay : float, default=0.0
+        Of the matrices.
+    adam : Adam or AdamW, default=Adam()
+        For the rest. Where the learning rate of Muon changes, its one changes in proportion.
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`. Beside those ``muon=True`` or ``False``: whether the
+        layer's W is one of the matrices.
+    """
+
+    name: ClassVar[str] = "muon"
+    layer_keys: ClassVar[tuple[str, ...]] = (*LAYER_KEYS, "muon")
+    learning_rate: float | Callable[[int], float] | Schedule = 0.02
+    momentum: float = 0.95
+    nesterov: bool = True
+    steps: int = 5
+    weight_decay: float = 0.0
+    adam: Adam | AdamW = Adam()
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.momentum == 1:
+            raise ValueError("momentum=1 must be in [0, 1)")
+        object.__setattr__(self, "steps", check_count("steps", self.steps))
+        if not isinstance(self.adam, (Adam, AdamW)):
+            raise TypeError(f"adam={self.adam!r} must be an Adam or AdamW")
+        if self.adam.layers is not None:
+            raise ValueError("adam.layers must be None: give layers to Muon")
+
+    @property
+    def row(self):
+        """Name of the row of csrc/optimizers.def for all but the matrices."""
+        return self.adam.row
+
+    @property
+    def squares(self):
+        """Numbers of the state vectors that are sums of squares."""
+        return self.adam.squares
+
+    @property
+    def hyperparameters(self):
+        return self.adam.hyperparameters
+
+
+@dataclass(frozen=True)
+class EMA(Optimizer):
+    """An exponential moving average of the weights around any optimizer (Polyak & Juditsky 1992).
+
+    After each step mean += (1 - decay) (w - mean), after the first one mean = w, as PyTorch's
+    ``AveragedModel`` does. The optimizer goes on from w; predictions, validation and whatever else
+    happens between two epochs see the mean, which is what the network has after the fit.
+
+    Parameters
+    ----------
+    optimizer : Optimizer or str
+    decay : float in [0, 1), default=0.999
+        Of one step: about the last 1 / (1 - decay) steps count.
+    """
+
+    name: ClassVar[str] = "ema"
+    learning_rate: float | Callable[[int], float] | Schedule = field(init=False, repr=False)
+    layers: dict[int, dict[str, Any]] | None = field(init=False, repr=False, hash=False)
+    optimizer: Optimizer
+    decay: float = 0.999
+
+    def __post_init__(self):
+        inner = check_optimizer(self.optimizer)
+        if isinstance(inner, EMA):
+            raise ValueError("optimizer is an EMA: there can be only one")
+        if isinstance(inner, WholeFit) or inner.trained_by != Optimizer.trained_by:
+            raise ValueError(f"optimizer={type(inner).__name__} takes no steps along a gradient, "
+                             "whose weights could be averaged")
+        for name, value in (("optimizer", inner), ("learning_rate", inner.learning_rate),
+                            ("layers", None)):
+            object.__setattr__(self, name, value)
+        super().__post_init__()
+        object.__setattr__(self, "layers", inner.layers)
+
+    def learning_rate_at(self, epoch):
+        """Learning rate of an epoch, as the optimizer says it."""
+        return self.optimizer.learning_rate_at(epoch)
+
+    @property
+    def row(self):
+        """Name of the row of csrc/optimizers.def that has the update."""
+        return self.optimizer.row
+
+    @property
+    def squares(self):
+        """Numbers of the state vectors that are sums of squares."""
+        return self.optimizer.squares
+
+    @property
+    def n_states(self):
+        """Number of state vectors; the mean is the last one."""
+        return self.optimizer.n_states + 1
+
+    @property
+    def hyperparameters(self):
+        return self.optimizer.hyperparameters
+
+
+BY_NAME = {cls.name: cls for cls in (
+    SGD, Adam, AdamW, RMSprop, Adagrad, Adadelta, AdaMax, Nadam, Rprop, Lion, Muon)}

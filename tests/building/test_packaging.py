@@ -347,8 +347,8 @@ def test_worked_examples_of_contributing(editable, tmp_path):
         file.write("\nFNN_OPTIMIZER(plain, 0, { c[0] = lr; }, { w -= c0 * g; })\n")
     run(python, "setup.py", "build_ext", "--inplace", cwd=tree)
 
-    use, lion = blocks("python")
-    code = use + lion + """
+    use, signum = blocks("python")
+    code = use + signum + """
 from fastnn.core import _kernels
 from fastnn.core import _probes
 z = np.linspace(-3, 3, 101)
@@ -359,7 +359,7 @@ for isa in _kernels.available_isas():
 loss, dz = _probes.loss("log_cosh", z[:, None], np.zeros((101, 1)))
 assert np.isclose(loss, np.log(np.cosh(z)).sum()) and np.allclose(dz[:, 0], np.tanh(z))
 before = net.loss(X, np.sin(X), loss="log_cosh")
-net.fit(X, np.sin(X), loss="log_cosh", optimizer=Lion(1e-3), epochs=50)
+net.fit(X, np.sin(X), loss="log_cosh", optimizer=Signum(1e-3), epochs=50)
 assert net.loss(X, np.sin(X), loss="log_cosh") < before
 """
     run(python, "-c", code, cwd=tmp_path)

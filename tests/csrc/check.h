@@ -46,7 +46,7 @@ extern double (*const reference_loss[FNN_N_LOSSES])(ptrdiff_t n, const double *z
                                                     double ceiling, const double *h, double *dz,
                                                     double *size);
 extern void (*const reference_update[FNN_N_OPTIMIZERS])(double g, const double *c, double *w,
-                                                        double *s0, double *s1);
+                                                        double *s0, double *s1, double *s2);
 /* word w of Philox4x32-10 */
 uint32_t reference_philox(uint64_t key, const uint32_t counter[4], int w);
 

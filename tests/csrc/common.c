@@ -90,7 +90,7 @@ void test_registry(void) {
         fnn_step_coefficients(f, 1, 0.1, h, c);
         for (int i = 0; i < FNN_N_COEFFICIENTS; i++) n_set += c[i] != 0 && isfinite(c[i]);
         CHECK(n_set > 0, "%s: no coefficients", fnn_optimizers[f].name);
-        CHECK(fnn_optimizers[f].n_state >= 0 && fnn_optimizers[f].n_state <= 2, "states");
+        CHECK(fnn_optimizers[f].n_state >= 0 && fnn_optimizers[f].n_state <= 3, "states");
     }
     fnn_step_coefficients(FNN_N_OPTIMIZERS, 1, 0.1, h, c);
     for (int i = 0; i < FNN_N_COEFFICIENTS; i++) CHECK(c[i] == 0, "an unknown optimizer");

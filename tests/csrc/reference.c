@@ -135,19 +135,20 @@ double (*const reference_loss[])(ptrdiff_t, const double *, const double *, doub
 
 #define FNN_OPTIMIZER(name, n_state, coefficients, ...)                                            \
     static void update_##name(double g, const double *c, double *w_at, double *s0_at,              \
-                              double *s1_at) {                                                     \
+                              double *s1_at, double *s2_at) {                                      \
         const double c0 = c[0], c1 = c[1], c2 = c[2], c3 = c[3], c4 = c[4], c5 = c[5], c6 = c[6],  \
                      c7 = c[7];                                                                    \
-        double w = *w_at, s0 = *s0_at, s1 = *s1_at;                                                \
+        double w = *w_at, s0 = *s0_at, s1 = *s1_at, s2 = *s2_at;                                   \
         (void)c0, (void)c1, (void)c2, (void)c3, (void)c4, (void)c5, (void)c6, (void)c7;            \
-        (void)s0, (void)s1;                                                                        \
+        (void)s0, (void)s1, (void)s2;                                                              \
         __VA_ARGS__                                                                                \
-        *w_at = w, *s0_at = s0, *s1_at = s1;                                                       \
+        *w_at = w, *s0_at = s0, *s1_at = s1, *s2_at = s2;                                          \
     }
 #include "optimizers.def"
 #undef FNN_OPTIMIZER
 
-void (*const reference_update[])(double, const double *, double *, double *, double *) = {
+void (*const reference_update[])(double, const double *, double *, double *, double *,
+                                 double *) = {
 #define FNN_OPTIMIZER(name, ...) update_##name,
 #include "optimizers.def"
 #undef FNN_OPTIMIZER

@@ -278,7 +278,7 @@ def test_bad_sample_weight(weights, error, words):
     ({"alpha": np.nan}, ValueError, ["alpha=nan", ">= 0"]),
     ({"alpha": np.inf}, ValueError, ["alpha=inf", "finite"]),
     ({"alpha": "small"}, TypeError, ["alpha='small'", "number"]),
-    ({"optimizer": "adam"}, TypeError, ["optimizer='adam'", "Optimizer"]),
+    ({"optimizer": "adamm"}, ValueError, ["optimizer='adamm'", "adam"]),
     ({"optimizer": fastnn.Adam}, TypeError, ["optimizer=", "Optimizer"]),
     ({"optimizer": fastnn.SGD(lambda epoch: -1.0)}, ValueError, ["learning_rate", "-1", ">= 0"]),
     ({"optimizer": fastnn.SGD(lambda epoch: np.nan)}, ValueError, ["learning_rate", "nan"]),

@@ -6,9 +6,11 @@ from itertools import pairwise
 import numpy as np
 from trainers import make_trainer
 
-from fastnn.training.optimizers import Optimizer
+from fastnn.training.optimizers import BY_NAME, Adam
 
-OPTIMIZERS = {cls.name: cls for cls in Optimizer.__subclasses__()}
+# one for each row of csrc/optimizers.def
+OPTIMIZERS = {made.row: made for made in (*(cls() for name, cls in BY_NAME.items()
+                                            if name != "muon"), Adam(amsgrad=True))}
 GEMMS = ("native", "blas", "auto")
 
 
@@ -35,7 +37,7 @@ class Cell:
     def trainer(self, dtype, gemm, optimizer, n_threads):
         return make_trainer(
             self.sizes, (self.activation,) * (len(self.sizes) - 2), self.output, self.loss,
-            dtype=dtype, optimizer=OPTIMIZERS[optimizer](), batch_size=self.batch, alpha=0.1,
+            dtype=dtype, optimizer=OPTIMIZERS[optimizer], batch_size=self.batch, alpha=0.1,
             n_threads=n_threads, gemm=gemm)
 
 

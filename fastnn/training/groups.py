@@ -1,0 +1,131 @@
+"""What a fit wishes of each block of parameters: its learning rate, penalties and decay, whether it
+is frozen. `Wishes` says whether any of it differs from a plain fit, which pays nothing then."""
+
+import math
+from dataclasses import fields, replace
+from typing import NamedTuple
+
+from fastnn.training.optimizer_base import start_rate
+from fastnn.training.optimizers import EMA, Muon
+
+
+class Settings(NamedTuple):
+    """Those of one block; blocks with equal ones are a group."""
+
+    hyperparameters: tuple
+    rate_factor: float = 1.0     # of the learning rate of the step
+    l2: float = 0.0
+    l1: float = 0.0
+    decay: float = 0.0           # apart from the gradient, where the optimizer's row has none
+    frozen: bool = False
+    limit: float = math.inf      # of the norm of a unit's incoming weights
+    muon_decay: float | None = None  # of a matrix that Muon makes orthogonal
+
+
+class Wishes:
+    """What is to be done with the parameters at each step.
+
+    Parameters
+    ----------
+    layout : ParameterLayout
+    optimizer : Optimizer or None
+        None: only losses and gradients.
+    alpha, l1 : float
+        Penalties of the weights, where ``optimizer.layers`` does not say otherwise.
+    clip_norm, clip_value, max_norm : float or None
+    frozen : sequence of int
+        Numbers of layers.
+
+    Attributes
+    ----------
+    settings : list of Settings
+        One for each block.
+    penalties : list of (float, float)
+        alpha and l1 of each W.
+    mean_decay : float or None
+        That of `EMA`.
+    muon : Muon or None
+    plain : bool
+        Whether the update can be the plain one.
+    whole : bool
+        Whether the update needs the whole gradient.
+    """
+
+    def __init__(self, layout, optimizer, *, alpha=0.0, l1=0.0, clip_norm=None, clip_value=None,
+                 max_norm=None, frozen=()):
+        self.clip_norm = math.inf if clip_norm is None else clip_norm
+        self.clip_value = math.inf if clip_value is None else clip_value
+        self.mean_decay = self.muon = None
+        if isinstance(optimizer, EMA):
+            self.mean_decay, optimizer = optimizer.decay, optimizer.optimizer
+        if isinstance(optimizer, Muon):
+            self.muon = optimizer
+        layers = (optimizer.layers if optimizer is not None else None) or {}
+        _check_numbers(layers, layout)
+        self.hyperparameters = () if optimizer is None else tuple(optimizer.hyperparameters)
+        base = Settings(self.hyperparameters, l2=alpha, l1=l1,
+                        limit=math.inf if max_norm is None else max_norm)
+        self.settings = []
+        hidden = _hidden_matrices(layout)
+        for block in layout.blocks:
+            own = layers.get(block.layer, {})
+            found = base._replace(frozen=block.layer in frozen)
+            if own or self.muon:
+                found = self._of_layer(found, optimizer, own, block, hidden)
+            if not block.decay:
+                found = found._replace(l2=0.0, l1=0.0)
+            if block.kind != "weight":
+                found = found._replace(limit=math.inf)
+            self.settings.append(found)
+        if self.muon and all(one.muon_decay is None for one in self.settings):
+            raise ValueError(
+                f"Muon finds no hidden matrix in {layout.spec}: between the first and the last "
+                "Dense layer there must be another one, or layers={number: dict(muon=True)} must "
+                "name one; use Adam")
+        self.penalties = []
+        plain = self.mean_decay is None and math.isinf(self.clip_norm) and math.isinf(
+            self.clip_value)
+        for block, one in zip(layout.blocks, self.settings, strict=True):
+            plain = plain and one == Settings(self.hyperparameters, l2=alpha * block.decay)
+            if block.kind == "weight":
+                self.penalties.append((one.l2, one.l1))
+        self.plain = plain
+        self.whole = self.muon is not None or not math.isinf(self.clip_norm)
+
+    def _of_layer(self, found, optimizer, own, block, hidden):
+        """Return the settings of a block whose layer has own ones, or of Muon."""
+        start = start_rate(optimizer)
+        factor = own.get("learning_rate_factor", 1.0)
+        if "learning_rate" in own:
+            factor = own["learning_rate"] / start
+        if "max_norm" in own:
+            limit = own["max_norm"]
+            found = found._replace(limit=math.inf if limit is None else limit)
+        found = found._replace(l2=own.get("alpha", found.l2), l1=own.get("l1", found.l1))
+        inner, decay = optimizer, own.get("weight_decay")
+        if self.muon is not None:
+            if block.kind == "weight" and own.get("muon", block in hidden):
+                return found._replace(
+                    rate_factor=factor,
+                    muon_decay=optimizer.weight_decay if decay is None else decay)
+            inner = optimizer.adam
+            factor *= start_rate(inner) / start
+        found = found._replace(rate_factor=factor)
+        if decay is None:
+            return found
+        if any(field.name == "weight_decay" for field in fields(inner)):
+            return found._replace(
+                hyperparameters=tuple(replace(inner, weight_decay=decay).hyperparameters))
+        return found._replace(decay=decay)
+
+
+def _check_numbers(layers, layout):
+    for number in layers:
+        if number >= layout.n_layers:
+            raise ValueError(f"layers names layer {number}; {layout.spec} has 0..."
+                             f"{layout.n_layers - 1}")
+
+
+def _hidden_matrices(layout):
+    """Return the W of all dense operations but the first and the last."""
+    return [block for block in layout.blocks if block.kind == "weight"][1:-1]
