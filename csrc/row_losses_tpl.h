@@ -156,7 +156,8 @@ static double S(smoothed_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, con
     double total = 0;
     for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {
         R top[S(LANE_ROWS)], inverse[S(LANE_ROWS)], logs[S(LANE_ROWS)], target[S(LANE_ROWS)];
-        R values[S(LANE_ROWS)], mass[S(LANE_ROWS)];
+        R mass[S(LANE_ROWS)];
+        double values[S(LANE_ROWS)]; /* no term is 0 */
         ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);
         const R *zs = z + start, *ys = y ? y + start : NULL, *s = weights ? weights + start : NULL;
         R *ds = dz + start;
@@ -170,12 +171,12 @@ static double S(smoothed_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, con
             for (ptrdiff_t r = 0; r < count; r++) {
                 R t = kept * target[r] + share * mass[r];
                 R value = logs[r] - (zs[j * ld + r] - top[r]);
-                values[r] += t * (value > highest ? highest : value);
+                values[r] += (double)(t * (value > highest ? highest : value));
                 R d = mass[r] * (dj[r] * inverse[r]) - t;
                 dj[r] = s ? d * s[r] : d;
             }
         }
-        total += S(weighted)(count, values, s);
+        for (ptrdiff_t r = 0; r < count; r++) total += (s ? (double)s[r] : 1) * values[r];
     }
     return total;
 }
@@ -183,7 +184,7 @@ static double S(smoothed_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, con
 static double S(loss_columns_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
                                             const R *y, const int32_t *labels, const R *weights,
                                             double ceiling, const double *h, R *dz) {
-    if (h && h[0] > 0)
+    if (h)
         return S(smoothed_columns)(rows, n, ld, z, y, labels, weights, ceiling, h, dz);
     return S(softmax_columns)(rows, n, ld, z, y, y ? NULL : labels, weights, ceiling, dz);
 }
@@ -192,7 +193,7 @@ static double S(loss_columns_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, ptrdiff
 static double S(loss_cross_entropy)(ptrdiff_t rows, ptrdiff_t n, const R *z, const R *y,
                                     const int32_t *labels, const R *weights, double ceiling,
                                     const double *h, R *dz) {
-    if (n <= S(FEW) || (h && h[0] > 0))
+    if (n <= S(FEW) || h)
         return S(loss_by_columns)(S(loss_columns_cross_entropy), rows, n, z, y, labels, weights,
                                   ceiling, h, dz);
     if (y) return S(cross_entropy_rows)(rows, n, z, y, weights, ceiling, dz);

@@ -61,8 +61,8 @@
 /* the names the .def files use */
 #define EXP(x) S(v_exp)(x)
 #define EXPM1(x) S(v_expm1)(x)
-/* beyond 16 the 1 is less than an ulp of what is off in e^x, or is taken off without loss */
-#define EXPM1_WIDE(x) ((x) > 16 ? EXP(x) - 1 : EXPM1(x))
+/* of any x: beyond 4 taking the 1 off loses no digits */
+#define EXPM1_WIDE(x) ((x) > 4 ? EXP(x) - 1 : EXPM1(x))
 #define LOG(x) S(v_log)(x)
 #define LOG1P(x) S(v_log1p)(x)
 #define TANH(x) S(v_tanh)(x)

@@ -730,6 +730,7 @@ class MLP:
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
+            Maps of files, and large arrays, of another dtype are converted some rows at a time.
         out : array (n_samples, n_out) of the network's dtype, row-major, or None
             Takes the result.
 
@@ -740,9 +741,9 @@ class MLP:
         """
         snapshot = self._snapshot
         if not snapshot.accepts(X) or X.shape[1] != self.sizes[0]:
-            X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
-            if validation.is_sparse(X):
-                return self._predict_sparse(X, out)
+            X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)
+            if validation.is_sparse(X) or X.dtype != self.dtype:
+                return self._predict_blocks(X, out)
         if out is None:
             return snapshot.predict(X, None, self._threads)
         validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
@@ -750,7 +751,8 @@ class MLP:
             X = X.copy()
         return snapshot.predict(X, out, self._threads)
 
-    def _predict_sparse(self, X, out):
+    def _predict_blocks(self, X, out):
+        """Return the same of rows that are made some at a time: sparse, or converted."""
         if out is None:
             out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
         snapshot, threads = self._snapshot, self._threads
@@ -759,7 +761,8 @@ class MLP:
         for start in range(0, X.shape[0], block):
             rows = slice(start, start + block)
             part = X if X.shape[0] <= block else X[rows]
-            snapshot.predict(np.ascontiguousarray(part.toarray()), out[rows], threads)
+            part = part.toarray() if validation.is_sparse(part) else part
+            snapshot.predict(np.ascontiguousarray(part, self.dtype), out[rows], threads)
         return out
 
     def activations_of(self, X):

@@ -186,8 +186,9 @@ def _kernel_loss(name, z, y):
 def loss(name, z, y, output=None, reduction=None):
     """Loss of each row (n,) and its derivative dz (n, n_out).
 
-    ``name`` may also be an object of `fastnn.losses`, of which the parameters are taken. ``output``, where it is not the one that the loss is linked to, is applied to z first;
-    ``reduction`` of the derivative over outputs: "mean", "sum", or None for the loss's own.
+    ``name`` may also be an object of `fastnn.losses`, whose parameters are taken. ``output``, where
+    it is not the one that the loss is linked to, is applied to z first; ``reduction`` of the
+    derivative over outputs: "mean", "sum", or None for the loss's own.
     """
     settings = {}
     if not isinstance(name, str):

@@ -115,9 +115,12 @@ def loss(name, z, y, sample_weight=None, isa=None, ceiling=np.inf, parameters=No
     info = LOSSES[name]
     if y.ndim == 1 and not (info.whole_rows and info.targets == "unit"):
         raise ValueError(f"labels need a loss of whole rows, not {name!r}")
-    given = np.zeros((z.shape[1], FNN_N_PARAMETERS))
+    given = None
     if parameters is not None:
+        given = np.zeros((z.shape[1], FNN_N_PARAMETERS))
         given[:, :info.n_parameters] = parameters
+    elif info.n_parameters and name != "cross_entropy":
+        raise ValueError(f"loss={name!r} needs parameters")
     if sample_weight is not None:
         sample_weight = prepared(sample_weight, z.dtype)
     dz = np.empty_like(z)
@@ -130,9 +133,12 @@ def loss(name, z, y, sample_weight=None, isa=None, ceiling=np.inf, parameters=No
 
 
 cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, weights,
-                  double ceiling, cnp.ndarray h, cnp.ndarray dz, real* tag=NULL) except? -1:
+                  double ceiling, parameters, cnp.ndarray dz, real* tag=NULL) except? -1:
+    cdef const double* h = NULL
     cdef const real* s = NULL
     cdef const real* targets = NULL
+    if parameters is not None:
+        h = <const double*>cnp.PyArray_DATA(<cnp.ndarray>parameters)
     cdef const int32_t* labels = NULL
     if weights is not None:
         s = <const real*>cnp.PyArray_DATA(<cnp.ndarray>weights)
@@ -141,8 +147,7 @@ cdef double _loss(const fnn_kernels* k, int kind, cnp.ndarray z, cnp.ndarray y, 
     else:
         targets = <const real*>cnp.PyArray_DATA(y)
     return loss_rows(k, kind, z.shape[0], z.shape[1], <const real*>cnp.PyArray_DATA(z), targets,
-                     labels, s, ceiling, <const double*>cnp.PyArray_DATA(h),
-                     <real*>cnp.PyArray_DATA(dz))
+                     labels, s, ceiling, h, <real*>cnp.PyArray_DATA(dz))
 
 
 def column_sums(x, isa=None):

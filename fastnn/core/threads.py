@@ -266,10 +266,14 @@ def _reserve_buffers(callers):
     _reserved = max(_reserved, callers)
 
 
-def _try_to_map(size, callers):
+def _map_nothing(size):
     mmap = imported("mmap")
+    mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+
+
+def _try_to_map(size, callers):
     try:
-        mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        _map_nothing(size)
     except OSError:
         raise MemoryError(
             f"no memory for BLAS, which takes {size >> 20} MiB of address space for each of "

@@ -362,6 +362,15 @@ def check_training_rows(name, X, n_in, dtype, in_place=True):
     return X
 
 
+def check_prediction_rows(name, X, n_in, dtype):
+    """Return X of any number of rows, values unchecked; an array of another dtype that is mapped or
+    large as it is, see `check_training_rows`."""
+    if isinstance(X, np.ndarray) and X.dtype != dtype and is_converted(X, dtype):
+        refuse_masked(name, X)
+        return _check_shape(name, np.asarray(X), n_in)
+    return check_rows(name, X, n_in, dtype, finite=False)
+
+
 def is_converted(array, dtype):
     """Whether rows of an array are made batch by batch: it is not as the loops read it, and too
     large to be copied, or mapped from a file."""

@@ -122,7 +122,7 @@ class BaseMLP(BaseEstimator):
             bytes as if it had never stopped; `max_iter` may be larger then. A fit that has come to
             its end is not run again. Without a number as `random_state` the file also keeps the
             random numbers of the first call. Each fit needs a file of its own; delete it to start
-            anew. It is no metadata: meta-estimators do not hand it on.
+            anew. It is no metadata that could be routed.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
 

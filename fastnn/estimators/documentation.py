@@ -40,7 +40,8 @@ _PARAMETERS = """\
         Whether sgd uses Nesterov's form.
     early_stopping : bool, default=False
         Whether to stop when the score of held-out rows (accuracy, R^2) stops to improve, and to
-        keep the weights of the best epoch.
+        keep the weights of the best epoch. With quantiles the score is the share of the pinball
+        loss that they explain.
     validation_fraction : float, default=0.1
         Share of the rows held out by `early_stopping`.
     beta_1, beta_2 : float, default=0.9, 0.999

@@ -74,6 +74,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         "calibration_fraction": [None, _SHARE],
     }
     quantile = calibration_fraction = None  # of pickles of before there was a choice
+    # levels of a fit with quantiles; True of one with gaussian_nll; what `calibrate` keeps
+    _levels = _normal = _calibration = None
 
     def __init__(
         self,
@@ -226,8 +228,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Split-conformal prediction around the quantiles (Romano, Patterson & Candes 2019): the two
         fitted quantiles next to (1 ± coverage) / 2 are moved apart, or together, by as much as it
         takes on the rows of `calibrate`, or on those that ``calibration_fraction`` held out. With
-        ``loss="gaussian_nll"`` the quantiles are those of the normal distribution; with other losses
-        both are the prediction, which gives intervals of one width.
+        ``loss="gaussian_nll"`` the quantiles are those of the normal distribution; with other
+        losses both are the prediction, which gives intervals of one width.
 
         The guarantee: when the calibrating rows and the new one are exchangeable (drawn from one
         distribution independently, say) and none was trained on, the new value lies in its interval
@@ -256,7 +258,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(f"coverage={coverage!r} must be in (0, 1)")
         model = self._twin()
         output = model._output(X)
-        held = vars(model).get("_calibration")
+        held = model._calibration
         if held is None:
             raise ValueError("predict_interval needs held-out rows: fit with "
                              "calibration_fraction=0.2, or call calibrate(X, y) with rows that "
@@ -288,7 +290,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         -------
         float
         """
-        if vars(self).get("_levels") is None:
+        if self._levels is None:
             return super().score(X, y, sample_weight)
         prediction = self.predict(X)
         prediction = prediction.reshape(len(prediction), -1)
@@ -319,10 +321,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _task(self):
         """Return the task of the model as a `Predictor`."""
-        levels = vars(self).get("_levels")
+        levels = self._levels
         if levels is not None and len(levels) > 1:
             return "quantiles"
-        return "mean_variance" if vars(self).get("_normal") else "regression"
+        return "mean_variance" if self._normal else "regression"
 
     def _encode(self, y, dtype, fresh, subset):
         """Return y with one column per output."""
@@ -331,8 +333,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         loss = self._loss()
         n_targets = target.shape[1]
         if fresh:
-            for name in ("_levels", "_normal"):  # of the last fit; without them older versions read
-                vars(self).pop(name, None)       # files of the losses that they know
+            # set where they have been before, too: a twin's attributes are added to the model's
+            self._levels = self._normal = None
             self.n_outputs_ = n_targets
             if isinstance(loss, Quantile):
                 self._levels = loss.levels
@@ -369,7 +371,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_output(self, output, target, weight):
         if not np.isfinite(output).all():
             return np.nan
-        if vars(self).get("_levels") is not None:
+        if self._levels is not None:
             return _pinball_score(self._levels, output, target, weight)
         if self._task() == "mean_variance":
             output, target = decision.means(output), decision.means(target)
@@ -378,7 +380,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     # -- intervals ---------------------------------------------------------------------------------
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, **more):
-        vars(self).pop("_calibration", None)  # of another network
+        self._calibration = None  # it is of another network
         held = None
         if self.calibration_fraction is not None and not one_epoch:
             X, y = from_tensor("X", X), from_tensor("y", y)
@@ -410,7 +412,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if self._task() == "mean_variance":
             return _normal_quantiles(output, [below, 1 - below]).T
         output = decision.quantiles(output)
-        levels = np.array(vars(self).get("_levels") or (0.5,))
+        levels = np.array(self._levels or (0.5,))
         at = [np.abs(levels - level).argmin() for level in (below, 1 - below)]
         return output[:, at].T
 

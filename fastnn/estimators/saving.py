@@ -21,6 +21,7 @@ _SAVED = {
     "validation_loss_curve_": "numbers", "_no_improvement_count": "count", "_sparse_labels": "flag",
     "_levels": "numbers", "_calibration": "numbers", "_normal": "flag",
 }
+_OF_TARGETS = "_levels", "_normal", "_calibration"
 # parameters that came later: where they are at their defaults older versions can read the file
 _LATER = {"quantile": None, "calibration_fraction": None}
 _VALID = {
@@ -47,9 +48,11 @@ def write(est, path, pipeline, max_bytes):
     if isinstance(params.get("loss"), Loss):
         params["loss"] = _described(params["loss"])
     fitted = {name: vars(est)[name] for name in _SAVED if name in vars(est)}
-    for name in ("_levels", "_calibration"):  # the latter's rows one after the other
-        if name in fitted:
-            fitted[name] = np.ravel(fitted[name]).tolist()
+    for name in _OF_TARGETS:
+        if fitted.get(name, ...) is None:
+            del fitted[name]  # then versions that do not know of it can read the file
+        elif name in fitted and name != "_normal":
+            fitted[name] = np.ravel(fitted[name]).tolist()  # rows one after the other
     parts = {"class": type(est).__name__, "params": params, "fitted": fitted}
     _check_readable(est, predictor, params, fitted)
     if pipeline is not None:
@@ -60,8 +63,8 @@ def write(est, path, pipeline, max_bytes):
 def _described(loss):
     if isinstance(loss, Custom):
         raise ValueError(f"loss={loss.name!r} cannot be saved: it is made of Python functions. "
-                         "set_params(loss=...) with a loss of fastnn.losses before saving, or pickle "
-                         "the model")
+                         "set_params(loss=...) with another loss before saving, or pickle the "
+                         "model")
     plain = describe(loss)
     return plain if isinstance(plain, dict) else {"name": plain}
 
@@ -114,11 +117,12 @@ def restore(est, model, fitted):
 
 def _restore_targets(est):
     """Check and unpack what a regressor knows of its outputs."""
-    levels, calibration = vars(est).get("_levels"), vars(est).get("_calibration")
-    if levels is None and calibration is None:
+    found = [vars(est).get(name) for name in _OF_TARGETS]
+    if found == [None] * len(found):
         return
     if isinstance(est, ClassifierMixin):
-        raise ValueError("_levels and _calibration are not those of a classifier")
+        raise ValueError(f"{' and '.join(_OF_TARGETS)} are not those of a classifier")
+    levels, _, calibration = found
     if levels is not None:
         est._levels = tuple(levels)
         if not 1 <= len(levels) <= est.n_outputs_ or not all(0 < level < 1 for level in levels):

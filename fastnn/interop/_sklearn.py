@@ -11,6 +11,7 @@ from fastnn.prediction.predictor import Predictor, check_exported
 
 HISTORY = ("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
            "best_validation_score_", "_no_improvement_count")
+SOLVERS = ("lbfgs", "sgd", "adam")  # that scikit-learn has
 
 
 def from_sklearn(model):
@@ -68,8 +69,8 @@ def to_sklearn(model):
     Returns
     -------
     sklearn.neural_network.MLPClassifier or MLPRegressor
-        What only fastnn has (`n_threads`, `dtype`, `dropout`, `class_weight`) is left out: it says
-        how to train. Training goes on with a fresh optimizer.
+        What only fastnn has (`n_threads`, `dtype`, `dropout`, `class_weight`, solvers of its own)
+        is left out: it says how to train. Training goes on with a fresh optimizer.
 
     Raises
     ------
@@ -101,6 +102,8 @@ def to_sklearn(model):
     other = getattr(neural_network, type(model).__name__)()
     params = model.get_params()
     params["activation"], = names
+    if params["solver"] not in SOLVERS:
+        params["solver"] = "adam"
     unset = object()
     for name in other.get_params():
         if params.get(name, unset) is not unset:

@@ -3,7 +3,7 @@
 cimport numpy as cnp
 
 from fastnn.core._kernels cimport FNN_N_COEFFICIENTS
-from fastnn.training._job cimport DENSE, Chunk, Group, Job, Matrix, Strip, Strips
+from fastnn.training._job cimport DENSE, Chunk, Extras, Group, Job, Matrix, Strip, Strips
 
 import math
 
@@ -29,8 +29,10 @@ cdef void* keep(list kept, array):
 
 cdef set_strips(Strips* strips, list kept, spans, size):
     """Cut (number, length) of each into strips of so much."""
-    pieces = [(number, first, min(first + size, length))
-              for number, length in spans for first in range(0, length, size)]
+    pieces = []
+    for number, length in spans:
+        for first in range(0, length, size):
+            pieces.append((number, first, min(first + size, length)))
     strips.n = len(pieces)
     strips.n_tasks = min(strips.n, MAX_TASKS)
     strips.strip = <Strip*>keep(kept, aligned_zeros(max(1, strips.n) * sizeof(Strip), np.uint8))
@@ -40,7 +42,10 @@ cdef set_strips(Strips* strips, list kept, spans, size):
 
 cdef rows_of_strips(spans):
     """Rows of a strip, so that there are about `STRIPS` of all matrices."""
-    rows = -(-sum(length for _, length in spans) // STRIPS)
+    rows = 0
+    for _, length in spans:
+        rows += length
+    rows = -(-rows // STRIPS)
     return -(-max(rows, STRIP_ROWS) // 8) * 8
 
 
@@ -70,9 +75,11 @@ cdef set_matrices(Job* job, list kept, layout, blocks, wishes):
         matrix.rate_factor = math.sqrt(max(1, n_out / n_in))
         matrix.decay = settings.muon_decay
     job.extras.muon = keep(kept, aligned_zeros(end, layout.dtype))
-    inputs = [(i, block.shape[0]) for i, (block, _) in enumerate(blocks)]
-    rows = [(i, max(block.shape)) for i, (block, _) in enumerate(blocks)]
-    columns = [(i, min(block.shape)) for i, (block, _) in enumerate(blocks)]
+    inputs, rows, columns = [], [], []
+    for i, (block, _) in enumerate(blocks):
+        inputs.append((i, block.shape[0]))
+        rows.append((i, max(block.shape)))
+        columns.append((i, min(block.shape)))
     set_strips(&job.extras.inputs, kept, inputs, rows_of_strips(inputs))
     set_strips(&job.extras.rows, kept, rows, rows_of_strips(rows))
     set_strips(&job.extras.columns, kept, columns, rows_of_strips(columns))
@@ -91,7 +98,7 @@ cdef list set_extras(Job* job, layout, pieces, wishes, mean):
     cdef Group* group
     cdef int i
     settings = list(dict.fromkeys(wishes.settings))
-    job.extras.on = True
+    job.extras = <Extras*>keep(kept, aligned_zeros(sizeof(Extras), np.uint8))
     job.extras.whole = wishes.whole
     job.extras.scale = 1
     job.extras.clip_norm, job.extras.clip_value = wishes.clip_norm, wishes.clip_value
@@ -104,10 +111,12 @@ cdef list set_extras(Job* job, layout, pieces, wishes, mean):
             raise ValueError(f"hyperparameters has {len(one.hyperparameters)} entries")
         for j, value in enumerate(one.hyperparameters):
             group.hyperparameters[<int>j] = value
-    blocks = {block: one for block, one in zip(layout.blocks, wishes.settings, strict=True)}
-    matrices = [(block, one) for block, one in blocks.items()
-                if one.muon_decay is not None and not one.frozen]
-    numbers = {block: i for i, (block, _) in enumerate(matrices)}
+    blocks = dict(zip(layout.blocks, wishes.settings, strict=True))
+    matrices, numbers = [], {}
+    for block, one in blocks.items():
+        if one.muon_decay is not None and not one.frozen:
+            numbers[block] = len(matrices)
+            matrices.append((block, one))
     for i, piece in enumerate(pieces):
         chunks[i].group = settings.index(blocks[piece.block])
         chunks[i].matrix = numbers.get(piece.block, -1)

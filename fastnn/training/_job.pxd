@@ -113,7 +113,6 @@ cdef struct Strips:
 
 # What a step has beside a plain one; see _phases.pyx.
 cdef struct Extras:
-    bint on                      # whether there is anything of the following
     bint whole                   # whether the update needs the whole gradient
     Group* groups
     void* summed                 # gradient of the batch, like parameters
@@ -217,7 +216,7 @@ cdef struct Job:
     double* shard_loss        # (n_shards,)
     double* shard_weight
     double* chunk_squares     # (n_chunks,); with `extras` the penalty
-    Extras extras
+    Extras* extras            # NULL: none
     # of the epoch; written between two phases by the thread that ended the first one
     fnn_phases phases
     Stage stage

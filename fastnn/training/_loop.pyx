@@ -134,7 +134,7 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
 
 cdef void open_update(Job* job) noexcept nogil:
     """Opens the update, or the first of the phases that it is made of."""
-    if job.extras.on and job.mode != GRADIENT:
+    if job.extras != NULL and job.mode != GRADIENT:
         fnn_open_phase(&job.phases, next_phase(job))
         return
     job.stage = APPLY
@@ -190,10 +190,10 @@ cdef void end_batch(Job* job) noexcept nogil:
         job.loss_sum += job.batch_loss
         job.weight_sum += job.batch_weight
     elif job.batch_weight != 0:
-        if job.alpha != 0 or job.extras.on:
+        if job.alpha != 0 or job.extras != NULL:
             for i in range(job.n_chunks):
                 squares += job.chunk_squares[i]
-        penalty = squares if job.extras.on else 0.5 * job.alpha * squares
+        penalty = squares if job.extras != NULL else 0.5 * job.alpha * squares
         job.loss_sum += job.rows * (
             job.batch_loss / job.loss_reduction + penalty) / job.batch_weight
         job.step += 1

@@ -101,7 +101,7 @@ cdef class Trainer:
     cdef object scratch          # (threads, scratch_stride)
     cdef dict data
     cdef object python_loss      # a PythonLoss or None
-    cdef readonly object spec, layout, plan, parameters, dtype, loss, inputs
+    cdef readonly object spec, layout, plan, parameters, dtype, loss, inputs, frozen
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
     cdef readonly int team       # threads of the last run
@@ -115,7 +115,7 @@ cdef class Trainer:
                  l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=()):
         self.kept, self.data = [], {}
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
-        self.shares = n_threads is None
+        self.shares, self.frozen = n_threads is None, tuple(frozen)
         self.spec, self.loss, self.inputs = spec, bound.name, inputs
         self.layout = ParameterLayout(spec)
         self.dtype = self.layout.dtype
@@ -144,13 +144,15 @@ cdef class Trainer:
         self.set_ops(drops, seed)
         self.set_buffers()
         self.set_sums()
-        pieces = self.set_workspace()
-        self.set_inputs(seed)
+        if optimizer is not None:
+            check_optimizer(optimizer)
         self.wishes = Wishes(self.layout, optimizer, alpha=alpha, l1=l1, clip_norm=clip_norm,
                              clip_value=clip_value, max_norm=max_norm, frozen=frozen)
+        self.set_workspace()
+        self.set_inputs(seed)
         self.set_optimizer(optimizer)
         if not self.wishes.plain:
-            arrays = set_extras(job, self.layout, pieces, self.wishes, self.mean)
+            arrays = set_extras(job, self.layout, self.chunks(), self.wishes, self.mean)
             self.kept += arrays
             self.workspace_nbytes += sum(array.nbytes for array in arrays)
 
@@ -263,21 +265,26 @@ cdef class Trainer:
             mine = readers.get(i, ())
             op.gated = op.relu and len(mine) == 1 and job.ops[<int>mine[0]].native
 
+    cdef chunks(self):
+        """The pieces of the parameters that one thread updates in one go."""
+        rules = self.plan.rules
+        if self.job.feature_major:
+            return self.layout.chunks(rules.chunk, ALIGNMENT // self.dtype.itemsize)
+        return self.layout.chunks(rules.chunk_size, rules.chunk_rows)
+
     cdef set_workspace(self):
         cdef Job* job = &self.job
         line = ALIGNMENT // self.dtype.itemsize
         threads = self.plan.threads
+        pieces = self.chunks()
         # feature-major each thread has a scratch of its own
         copies = threads if job.feature_major else 1
         job.scratch = self.allocate(copies * job.scratch_stride, self.dtype)
         self.scratch = self.kept[-1].reshape(copies, -1)
-        rules = self.plan.rules
         if job.feature_major:
             self.set_ones()
-            pieces = self.layout.chunks(rules.chunk, line)
             size, number = self.layout.size, job.n_shards
         else:
-            pieces = self.layout.chunks(rules.chunk_size, rules.chunk_rows)
             size, number = max(piece.size for piece in pieces), threads
         job.partial_stride = -(-size // line) * line
         job.partial = self.allocate(number * job.partial_stride, self.dtype)
@@ -288,7 +295,6 @@ cdef class Trainer:
         job.shard_loss = <double*>self.allocate(job.n_shards, np.float64)
         job.shard_weight = <double*>self.allocate(job.n_shards, np.float64)
         job.chunk_squares = <double*>self.allocate(job.n_chunks, np.float64)
-        return pieces
 
     cdef set_inputs(self, seed):
         """What the steps do to the inputs, and the room that it takes."""
@@ -320,7 +326,7 @@ cdef class Trainer:
         if job.inputs.mixed:
             job.inputs.first_step = job.step
             shares = mixing_shares(self.inputs.mixup, job.inputs.mix_seed, job.step,
-                                   -(-job.n_rows // job.batch))
+                                   (job.n_rows + job.batch - 1) // job.batch)
             job.inputs.shares = <const double*>self.borrow("shares", shares)
 
     cdef set_chunks(self, pieces):
@@ -378,7 +384,6 @@ cdef class Trainer:
         self.optimizer_state = ()
         if optimizer is None:
             return
-        check_optimizer(optimizer)
         values = tuple(self.wishes.hyperparameters)
         cdef Py_ssize_t i, count = len(values)
         if count > FNN_N_COEFFICIENTS:

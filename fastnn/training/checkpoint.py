@@ -31,9 +31,8 @@ COUNTS = ("epochs", "step", "epochs_before", "seed")
 OPTIMIZER = "optimizer"
 DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
 DIGESTS = DATA, HELD_OUT, START
-# what version 0.1.0 did not know; at these defaults a fit is what it was
-ADDED = {"layers": None, "amsgrad": False, "l1": 0.0, "clip_norm": None, "clip_value": None,
-         "max_norm": None}
+# fields of optimizers that version 0.1.0 did not know: not written at these defaults
+ADDED = {"layers": None, "amsgrad": False}
 MAX_COUNT = 1 << 48  # beyond any fit
 LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
 FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
@@ -161,11 +160,9 @@ class Checkpoint:
             return {}
         states = []
         for i, saved in enumerate(control["callbacks"]):
-            if saved is not None:
-                saved = {**plain.from_plain(saved["values"], list),
-                         **{key: np.array(arrays[f"callbacks.{i}.{key}"])
-                            for key in saved["arrays"]}}
-            states.append(saved)
+            states.append({**plain.from_plain(saved["values"], list),
+                           **{key: np.array(arrays[f"callbacks.{i}.{key}"])
+                              for key in saved["arrays"]}})
         return {"scale": float(control["learning_rate_scale"]), "stopped": control["stopped"],
                 "callback_states": states}
 
@@ -223,18 +220,21 @@ class Checkpoint:
             if any(map(has_state, self.callbacks)):
                 raise ValueError("control is missing")
             return {}
-        if control.keys() != {"learning_rate_scale", "stopped", "callbacks"}:
-            raise ValueError(f"control holds {sorted(control)}")
+        if not isinstance(control, dict) or control.keys() != {
+                "learning_rate_scale", "stopped", "callbacks"}:
+            raise ValueError("control must hold learning_rate_scale, stopped and callbacks")
         validation.check_nonnegative("learning_rate_scale", control["learning_rate_scale"])
         if not (control["stopped"] is None or isinstance(control["stopped"], str)):
             raise ValueError("stopped must be a string")
-        # those without a state may be other ones, or at other places
-        stateful = [saved for saved in control["callbacks"] if saved is not None]
-        if len(control["callbacks"]) != len(stateful) or len(stateful) != sum(
+        saved_states = control["callbacks"]
+        if not isinstance(saved_states, list) or len(saved_states) != sum(
                 map(has_state, self.callbacks)):
-            raise ValueError("control must hold the state of each callback")
+            raise ValueError("control must hold the state of each callback that has one")
         found, most = {}, max(LARGEST_STATE, (epochs + 1) * self.layout.size)
-        for i, saved in enumerate(stateful):
+        for i, saved in enumerate(saved_states):
+            if not (isinstance(saved, dict) and isinstance(saved["arrays"], dict)
+                    and isinstance(plain.from_plain(saved["values"], list), dict)):
+                raise ValueError("the state of a callback must hold values and arrays")
             for key, (dtype, shape) in saved["arrays"].items():
                 for n in shape:
                     validation.check_count("shape", n, minimum=0)
@@ -301,7 +301,7 @@ def _describe_callbacks(callbacks):
     return found
 
 
-def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps, metrics=(),
+def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=None, metrics=(),
                  callbacks=(), **settings):
     """Return what decides the result of a fit: plain values, and digests of arrays.
 
@@ -318,17 +318,13 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps, me
         A learning rate that is a function is not compared.
     data, validation_data : tuple (X, y, sample_weight), or None
         As the fit has them after its checks.
-    total_steps : int
+    total_steps : int or None
         Of the whole fit; it decides where a schedule looks ahead.
     metrics : sequence of str
     callbacks : sequence of Callback
         Those without a state decide nothing.
     settings : plain values
-        Those at the defaults of `ADDED` are left out.
     """
-    for name, default in ADDED.items():
-        if settings.get(name) == default:
-            settings.pop(name, None)
     found = {
         **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
         "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
@@ -368,7 +364,12 @@ def _named_settings(fit):
     found = {name: value for name, value in fit.items() if name not in (OPTIMIZER, "callbacks")}
     for name, value in fit[OPTIMIZER].items():
         found[OPTIMIZER if name == "name" else f"{OPTIMIZER}.{name}"] = value
-    for callback in fit.get("callbacks", ()):
+    callbacks = fit.get("callbacks", [])
+    if not (isinstance(callbacks, list) and all(
+            isinstance(callback, dict) and isinstance(callback.get("name"), str)
+            for callback in callbacks)):
+        raise ValueError("callbacks must be a list of settings")
+    for callback in callbacks:
         name = kind = callback["name"]
         count = 1
         while name in found:  # a second one of its kind

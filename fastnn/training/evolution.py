@@ -111,7 +111,7 @@ class EvolutionStrategy(Optimizer):
         function : callable
             From a member to a number: ``function(vector)`` where ``start`` is an array, a new one
             each time; ``function(net)`` where it is an `MLP`, with a copy of it, the same one each
-            time, that holds the member's parameters. NaN counts as the worst.
+            time, that holds the member's parameters. What is not finite counts as the worst.
         start : array-like (n,) or MLP
             The network gets the parameters of the last generation; an array is left as it is.
         generations : int, default=100
@@ -164,7 +164,8 @@ class EvolutionStrategy(Optimizer):
 
     def _climb(self, values_of, vector, net, seed, generations, callback):
         """Run the generations of `maximize`."""
-        mask = np.ones_like(vector) if net is None else trainable_mask(net._layout)
+        mask = np.ones_like(vector) if net is None else trainable_mask(net._layout,
+                                                                               net.frozen)
         source = Noise(seed, mask)
         noise = np.empty((self.population // 2, vector.size), vector.dtype)
         moments, means = (np.zeros_like(vector), np.zeros_like(vector)), []
@@ -263,11 +264,12 @@ class Noise:
         row *= self.mask
 
 
-def trainable_mask(layout):
-    """Return a flat vector of 1 where there is a parameter to be trained, 0 elsewhere."""
+def trainable_mask(layout, frozen=()):
+    """Return a flat vector of 1 where there is a parameter to be trained, 0 elsewhere: in gaps, and
+    in frozen layers, whose numbers are given."""
     mask = layout.allocate()
     for block, view in zip(layout.blocks, layout.views(mask), strict=True):
-        view[:] = block.trainable
+        view[:] = block.layer not in frozen
     return mask
 
 
@@ -286,7 +288,7 @@ class Population(Trainer):
         self.noise = aligned_zeros(self.n_pairs * self.layout.size, self.dtype).reshape(
             self.n_pairs, -1)
         self.estimate = self.layout.allocate()
-        mask = trainable_mask(self.layout)
+        mask = trainable_mask(self.layout, self.frozen)
         self.members = []  # for each thread a trainer, and a source of noise
         for _ in range(self.useful_threads(resolve_threads(n_threads))):
             self.members.append((Trainer(

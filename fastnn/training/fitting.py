@@ -21,8 +21,8 @@ MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come fro
 
 
 def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha,
-        penalties, inputs, validation_data, metrics, callback, callbacks, max_time, max_steps, progress, checkpoint,
-        checkpoint_seconds):
+        penalties, inputs, validation_data, metrics, callback, callbacks, max_time, max_steps,
+        progress, checkpoint, checkpoint_seconds):
     """Train a network; see `MLP.fit`."""
     # No closure and no comprehension over arguments: where it fails for lack of memory, CPython
     # 3.11 never lets go of them.
@@ -79,6 +79,7 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
                                optimizer=None if whole is not None else optimizer,
                                batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
                                seed=net._key(0, stand.epochs_before), inputs=inputs, **penalties)
+        penalties = None  # the trainer has them
         if stand.epochs:
             trainer.set_state(stand.states, stand.step)
         stand.parameters, stand.states = None, ()  # the trainer has them
@@ -115,18 +116,21 @@ def _check_whole_fit(optimizer, checkpoint, max_steps):
 
 
 def _check_penalties(l1, clip_norm, clip_value, max_norm):
-    """Return what steps do beside the optimizer's update, by name."""
-    found = {"l1": validation.check_nonnegative("l1", l1)}
+    """Return what steps do beside the optimizer's update, by name; nothing for a plain fit."""
+    found = {}
+    if validation.check_nonnegative("l1", l1):
+        found["l1"] = float(l1)
     for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value),
                         ("max_norm", max_norm)):
-        found[name] = None if value is None else validation.check_positive(name, value)
+        if value is not None:
+            found[name] = validation.check_positive(name, value)
     return found
 
 
 def _check_no_steps(optimizer, penalties, inputs):
     """Refuse what acts on steps along a gradient, with an optimizer that takes none."""
     for name, value in {**penalties, **inputs.plain()}.items():
-        if value:
-            what = "frozen layers" if name == "frozen" else f"{name}={value}"
-            raise ValueError(f"{what} cannot be had with optimizer={type(optimizer).__name__}: "
-                             "only optimizers that step along a gradient know it")
+        if name != "frozen":
+            raise ValueError(f"{name}={value} cannot be had with optimizer="
+                             f"{type(optimizer).__name__}: only optimizers that step along a "
+                             "gradient know it")

@@ -39,9 +39,7 @@ class Wishes:
     Attributes
     ----------
     settings : list of Settings
-        One for each block.
-    penalties : list of (float, float)
-        alpha and l1 of each W.
+        One for each block; empty where ``plain``.
     mean_decay : float or None
         That of `EMA`.
     muon : Muon or None
@@ -50,6 +48,9 @@ class Wishes:
     whole : bool
         Whether the update needs the whole gradient.
     """
+
+    __slots__ = ("clip_norm", "clip_value", "hyperparameters", "mean_decay", "muon", "n_weights",
+                 "of_weights", "plain", "settings", "whole")
 
     def __init__(self, layout, optimizer, *, alpha=0.0, l1=0.0, clip_norm=None, clip_value=None,
                  max_norm=None, frozen=()):
@@ -82,15 +83,24 @@ class Wishes:
                 f"Muon finds no hidden matrix in {layout.spec}: between the first and the last "
                 "Dense layer there must be another one, or layers={number: dict(muon=True)} must "
                 "name one; use Adam")
-        self.penalties = []
+        penalties = []
         plain = self.mean_decay is None and math.isinf(self.clip_norm) and math.isinf(
             self.clip_value)
         for block, one in zip(layout.blocks, self.settings, strict=True):
             plain = plain and one == Settings(self.hyperparameters, l2=alpha * block.decay)
             if block.kind == "weight":
-                self.penalties.append((one.l2, one.l1))
+                penalties.append((one.l2, one.l1))
         self.plain = plain
+        self.of_weights = penalties
+        if plain:  # nothing is kept that says the same of each block
+            self.settings, self.of_weights = (), alpha
+        self.n_weights = len(penalties)
         self.whole = self.muon is not None or not math.isinf(self.clip_norm)
+
+    @property
+    def penalties(self):
+        """Pairs (alpha, l1), one for each W; those of a plain fit are all the same."""
+        return [(self.of_weights, 0.0)] * self.n_weights if self.plain else self.of_weights
 
     def _of_layer(self, found, optimizer, own, block, hidden):
         """Return the settings of a block whose layer has own ones, or of Muon."""

@@ -86,10 +86,8 @@ class History:
         metrics = self.__dict__.get("metrics")
         if isinstance(metrics, dict) and name in metrics:
             return metrics[name]
-        if name == "metrics":
-            return {}  # of a pickle of version 0.1.0
-        if name == "stopped":
-            return None
+        if name in ("metrics", "scores", "stopped"):  # of a pickle from before there were any
+            return {"metrics": {}, "scores": (), "stopped": None}[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def to_frame(self):

@@ -40,7 +40,7 @@ class CSVLogger(Callback):
         """Open the file; write its head."""
         history = state.history
         self._close()
-        self._file = open(self.path, "w", newline="", encoding="utf-8")
+        self._file = open(os.fsdecode(self.path), "w", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, delimiter=self.separator, lineterminator="\n")
         self._writer.writerow(["epoch", *history.names])
         for epoch in range(state.epoch + 1):
@@ -183,6 +183,7 @@ class OptunaPruning(Callback):
 
     def on_fit_begin(self, state):
         """Look for the curve."""
+        validation.check_count("every", self.every)  # it may have been set since
         check_monitor(state.history, self.monitor)
 
     def on_epoch_end(self, state):

@@ -6,7 +6,7 @@ A parameter's place in ``parameters`` is its place in h0..h3 of that row.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Loss:
     estimators, as an object or by its name, which stands for its defaults.
     """
 
-    name = ""  # an annotation would put it before the fields of `Custom`
+    name = ""  # without annotation: it is no field, but of `Custom`
 
     def __post_init__(self):
         if type(self) is Loss:
@@ -68,7 +68,7 @@ class Loss:
 class SquaredError(Loss):
     """½ (z - y)², the mean over the outputs."""
 
-    name: ClassVar[str] = "squared_error"
+    name = "squared_error"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class AbsoluteError(Loss):
     At z = y, where it has none, the slope is taken as 0.
     """
 
-    name: ClassVar[str] = "absolute_error"
+    name = "absolute_error"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Huber(Loss):
         From where on it is straight, > 0.
     """
 
-    name: ClassVar[str] = "huber"
+    name = "huber"
     delta: float = 1.0
 
     def _check(self):
@@ -107,7 +107,7 @@ class Huber(Loss):
 class LogCosh(Loss):
     """log cosh(z - y), the mean over the outputs: ½ d² near 0, |d| - log 2 far away."""
 
-    name: ClassVar[str] = "log_cosh"
+    name = "log_cosh"
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Quantile(Loss):
         single column of y are quantiles of that one value.
     """
 
-    name: ClassVar[str] = "quantile"
+    name = "quantile"
     level: float | tuple[float, ...] = 0.5
 
     def _check(self):
@@ -164,7 +164,7 @@ class Poisson(Loss):
     For output "exp" and y >= 0.
     """
 
-    name: ClassVar[str] = "poisson"
+    name = "poisson"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Gamma(Loss):
     For output "exp" and y > 0.
     """
 
-    name: ClassVar[str] = "gamma"
+    name = "gamma"
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Tweedie(Loss):
         distribution has a mass at 0, as sums of claims do.
     """
 
-    name: ClassVar[str] = "tweedie"
+    name = "tweedie"
     power: float = 1.5
 
     def _check(self):
@@ -215,7 +215,7 @@ class GaussianNLL(Loss):
     logarithms of all variances.
     """
 
-    name: ClassVar[str] = "gaussian_nll"
+    name = "gaussian_nll"
 
     def n_targets(self, n_out):
         """Return half the number of outputs."""
@@ -236,7 +236,7 @@ class CrossEntropy(Loss):
         et al. 2016).
     """
 
-    name: ClassVar[str] = "cross_entropy"
+    name = "cross_entropy"
     label_smoothing: float = 0.0
 
     def _check(self):
@@ -252,7 +252,7 @@ class CrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """-y log p - (1 - y) log(1 - p), p = sigmoid(z); the sum over the outputs."""
 
-    name: ClassVar[str] = "binary_cross_entropy"
+    name = "binary_cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -269,7 +269,7 @@ class Focal(Loss):
         >= 0; 0 is the cross-entropy.
     """
 
-    name: ClassVar[str] = "focal"
+    name = "focal"
     gamma: float = 2.0
 
     def _check(self):
@@ -290,7 +290,7 @@ class Focal(Loss):
 class Perceptron(Loss):
     """max(0, -(2y - 1) z) for y in {0, 1} (Rosenblatt 1958); the sum over the outputs."""
 
-    name: ClassVar[str] = "perceptron"
+    name = "perceptron"
 
 
 @dataclass(frozen=True)
@@ -302,14 +302,14 @@ class Hinge(Loss):
     all classes together (Rifkin & Klautau 2004).
     """
 
-    name: ClassVar[str] = "hinge"
+    name = "hinge"
 
 
 @dataclass(frozen=True)
 class SquaredHinge(Loss):
     """max(0, 1 - (2y - 1) z)² for y in {0, 1}; the sum over the outputs. Otherwise as `Hinge`."""
 
-    name: ClassVar[str] = "squared_hinge"
+    name = "squared_hinge"
 
 
 @dataclass(frozen=True)
@@ -345,7 +345,7 @@ class Custom(Loss):
 
     value: Callable
     derivative: Callable
-    name: str = "custom"  # type: ignore[misc]
+    name: str = "custom"
     reduction: str = "mean"
 
     def _check(self):
@@ -354,8 +354,8 @@ class Custom(Loss):
                 raise TypeError(f"{field}={shown(getattr(self, field))} of Custom must be callable "
                                 "as f(y, output)")
         if not isinstance(self.name, str) or self.name in _BY_NAME or self.name in _kernels.LOSSES:
-            raise ValueError(f"name={shown(self.name)} of Custom must be a string, and not the name "
-                             "of another loss")
+            raise ValueError(f"name={shown(self.name)} of Custom must be a string, and not the "
+                             "name of another loss")
         check_name("reduction", self.reduction, ("mean", "sum"))
 
 
@@ -406,7 +406,7 @@ class BoundLoss(NamedTuple):
 class _Row(Loss):
     """A row of csrc/losses.def that has no class here: by its name, without parameters."""
 
-    name: str = ""  # type: ignore[misc]
+    name: str = ""
 
     def parameters(self, n_out):
         """Return its parameters, which it must not have."""

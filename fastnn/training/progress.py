@@ -91,7 +91,8 @@ class ProgressLine(Hook):
                 done = min(done, len(state.history.loss))
             self.writer.show(done, _values(state.history), now - self.start, last)
             self.next = time.monotonic() + self.writer.interval
-        except (OSError, ValueError):  # a closed stream, a terminal that is gone, an odd encoding
+        except (AttributeError, OSError, ValueError):
+            # no stream, a closed one, a terminal that is gone, an odd encoding
             self.stream = None
 
 

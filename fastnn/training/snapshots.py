@@ -92,6 +92,7 @@ class RecordPath(Callback):
 
     def on_fit_begin(self, state):
         """Keep the start."""
+        validation.check_count("every", self.every)  # it may have been set since
         self.epochs, self._kept = [state.epoch], [state.parameters.copy()]
 
     def on_epoch_end(self, state):

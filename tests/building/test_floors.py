@@ -26,7 +26,7 @@ FLOORS = [  # from the top; modules and packages of one floor do not know each o
     {"core"},
 ]
 ABOVE_ALL = {"fastnn", "fastnn.__main__"}
-DOORS = {"optimizers", "predictor", "table", "model_file", "io", "losses", "schedules"}  # old places of public names
+DOORS = {"optimizers", "losses", "schedules", "predictor", "table", "model_file", "io"}  # to names
 SUFFIXES = (".py", ".pyx", ".pxd", ".pyi")
 
 TEXTS = re.compile(

@@ -120,7 +120,19 @@ def adamax(g1, g2):
     return -0.1 * np.sign(g1), -0.1 / (1 - 0.9**2) * (0.09 * g1 + 0.1 * g2) / u2
 
 
+def nadam(g1, g2):
+    """Dozat 2016, with a momentum that grows: 0.9 (1 - 0.96^(t / 250) / 2)."""
+    mu1, mu2, mu3 = (0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2, 3))
+    m1, m2 = 0.1 * g1, 0.09 * g1 + 0.1 * g2
+    v1, v2 = 0.001 * g1**2, 0.000999 * g1**2 + 0.001 * g2**2
+    first = (mu2 * m1 / (1 - mu1 * mu2) + (1 - mu1) * g1 / (1 - mu1)) / np.sqrt(v1 / 0.001)
+    second = (mu3 * m2 / (1 - mu1 * mu2 * mu3) + (1 - mu2) * g2 / (1 - mu1 * mu2)) / np.sqrt(
+        v2 / (1 - 0.999**2))
+    return -0.1 * first, -0.1 * second
+
+
 @pytest.mark.parametrize("name, settings, update", [
+    ("Nadam", {"learning_rate": 0.1}, nadam),
     ("Adadelta", {"learning_rate": 1.0, "rho": 0.95, "eps": 1e-6}, adadelta),
     ("AdaMax", {"learning_rate": 0.1}, adamax)])
 def test_two_steps_by_hand(name, settings, update):

@@ -89,3 +89,13 @@ def test_labels_come_back_as_sparse_as_they_were_given():
                     wanted = expected
                 np.testing.assert_array_equal(found, wanted)
                 assert other.score(X, dense) == pytest.approx(model.score(X, dense))
+
+
+def test_solvers_that_scikit_learn_has_not_become_adam():
+    for y in (TARGETS["one"], TARGETS["classes"]):
+        model = fitted(fastnn, y, solver="es")
+        other = fastnn.to_sklearn(model)
+        assert other.solver == "adam" and model.solver == "es"
+        np.testing.assert_array_equal(other.coefs_[0], model.coefs_[0])
+        with warnings.catch_warnings(action="ignore"):
+            other.fit(X, y)

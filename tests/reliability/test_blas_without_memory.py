@@ -74,8 +74,6 @@ def test_every_limit(limits, step, run_python):
 
 
 def test_message(monkeypatch):
-    import mmap
-
     import numpy as np
 
     import fastnn
@@ -90,7 +88,7 @@ def test_message(monkeypatch):
     net = fastnn.MLP((3, 2), gemm="blas", n_threads=1, random_state=0)
     monkeypatch.setattr(threads, "_reserved", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(mmap, "mmap", none)
+        patch.setattr(threads, "_map_nothing", none)
         with pytest.raises(MemoryError, match="no memory for BLAS.* fewer n_threads, or gemm"):
             net.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=1)
     assert not threads._calling  # nobody stays registered

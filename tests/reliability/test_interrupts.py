@@ -277,7 +277,8 @@ def fit_estimator(model, X, y):
 @pytest.mark.parametrize("n", MOMENTS)
 @pytest.mark.parametrize("settings", [
     {"solver": "adam"}, {"solver": "sgd", "early_stopping": True, "n_threads": 2},
-    {"solver": "lbfgs"}], ids=lambda settings: settings["solver"])
+    {"solver": "lbfgs"}, {"solver": "es", "n_threads": 2}],
+    ids=lambda settings: settings["solver"])
 def test_fit_of_an_estimator(n, settings, sender):
     """A warning and the trained model, or KeyboardInterrupt and the model as it was."""
     X, y = problem(3000, 40, 4)

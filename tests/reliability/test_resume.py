@@ -41,6 +41,11 @@ CASES = {
     "sparse": {"X": scipy.sparse.csr_array(np.where(X > 1, X, 0))},
     "row-major": {"net": {"sizes": (30, 300, 4)}, "epochs": 10},
     "blas": {"net": {"sizes": (30, 300, 4), "gemm": "blas"}, "epochs": 10},
+    "control": {
+        "validation_data": (X[:500], y[:500]), "metrics": ["accuracy"],
+        "optimizer": fastnn.Adam(fastnn.schedules.Cosine(0.02, warmup=0.1, restarts=2)),
+        "callbacks": [fastnn.EarlyStopping("val_accuracy", patience=25),
+                      fastnn.ReduceOnPlateau(patience=2, factor=0.5), fastnn.RecordPath()]},
 }
 
 
@@ -56,7 +61,8 @@ def fit(trained, /, **case):
 
 
 def result(net, history):
-    return net.parameters.tobytes(), net._epochs_done, history.loss, history.val_loss
+    return (net.parameters.tobytes(), net._epochs_done, history.loss, history.val_loss,
+            history.metrics, history.stopped)
 
 
 @pytest.fixture

@@ -77,9 +77,9 @@ def test_the_estimate_points_along_the_gradient():
     X, y = rng.normal(size=(50, 4)), rng.normal(size=(50, 1))
     net = fastnn.MLP((4, 5, 1), "tanh", dtype="float64", random_state=0)
     _, grad = net.loss_and_grad(X, y)
-    strategy = EvolutionStrategy(population=2000, sigma=1e-3)
+    strategy = EvolutionStrategy(population=1000, sigma=1e-3)
     mask = evolution.trainable_mask(net._layout)
-    noise, losses = np.empty((1000, grad.size)), []
+    noise, losses = np.empty((500, grad.size)), []
     source, start = evolution.Noise(3, mask), net.parameters.copy()
     for pair, row in enumerate(noise):
         source.fill(row, 0, pair)
@@ -89,7 +89,7 @@ def test_the_estimate_points_along_the_gradient():
             losses.append(net.loss(X, y))
     found = strategy.gradient(np.array(losses), noise, np.empty_like(grad))
     cosine = found @ grad / np.linalg.norm(found) / np.linalg.norm(grad)
-    assert cosine > 0.97
+    assert cosine > 0.95
     assert (found[mask == 0] == 0).all()
 
 
@@ -114,8 +114,8 @@ def test_same_bytes_for_any_number_of_threads(dtype, many_threads):
     for n_threads in (1, 2, 3, 8):
         net = fastnn.MLP((12, 20, 3), "gelu", "softmax", dtype=dtype, random_state=0,
                          n_threads=n_threads)
-        trainer = net._trainer(net._check_data(X, y, None, fastnn.core._kernels.LOSSES[
-            "cross_entropy"]), fastnn.core._kernels.LOSSES["cross_entropy"], 0.0, net.parameters,
+        loss = net._bound("cross_entropy")
+        trainer = net._trainer(net._check_data(X, y, None, loss), loss, 0.0, net.parameters,
             optimizer=EvolutionStrategy())
         assert len(trainer.members) == n_threads
         history = net.fit(X, y, optimizer=EvolutionStrategy(population=10), epochs=4,
@@ -245,7 +245,7 @@ def test_minibatches_and_schedules():
 def test_rates_of_each_generation():
     """An array of rates: no step where it is 0."""
     net = fastnn.MLP((2, 1), random_state=0)
-    info = fastnn.core._kernels.LOSSES["squared_error"]
+    info = net._bound("squared_error")
     data = net._check_data(BITS, XOR, None, info)
     trainer = net._trainer(data, info, 0.0, net.parameters, optimizer=EvolutionStrategy(),
                            batch_size=2)

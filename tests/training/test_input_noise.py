@@ -151,7 +151,7 @@ def test_statistics_of_noise():
     assert abs((seen * other).mean()) < 5 / np.sqrt(n)
 
 
-@each("alpha", [0.05, 0.2, 1.0, 5.0])
+@each("alpha", [0.2, 0.5, 1.0, 5.0])  # below, many of them round to 1
 def test_shares_of_mixup(alpha):
     from scipy import stats
 

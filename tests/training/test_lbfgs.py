@@ -127,6 +127,19 @@ def test_hooks_end_the_fit_of_an_estimator():
     assert model.loss_ == short.loss_
 
 
+def test_frozen_blocks_stay():
+    """Here, and in evolution, which draws no noise for them."""
+    for optimizer in (fastnn.LBFGS(max_iter=20), fastnn.EvolutionStrategy(0.1)):
+        net = made()
+        start = net.get_weights()
+        net.freeze(0)
+        net.fit(X, y, optimizer=optimizer, epochs=10)
+        trained = net.get_weights()
+        for i in (0, 1):
+            np.testing.assert_array_equal(trained[i], start[i])
+        assert all((a != b).any() for a, b in zip(trained[2:], start[2:], strict=True))
+
+
 @pytest.mark.parametrize("settings, error, message", [
     ({"max_iter": 0}, ValueError, "max_iter=0 must be >= 1"),
     ({"memory": 1.5}, TypeError, "memory=1.5 must be an integer"),

@@ -1,5 +1,6 @@
 """X that is mapped from a file, or large and of another dtype: converted batch by batch."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -170,6 +171,20 @@ def test_what_np_load_maps(tmp_path):
     assert fit(map_, labels(), "feature-major") == fit(X, labels(), "feature-major")
 
 
+@each("form", FORMS)
+def test_predictions_of_a_map(form, tmp_path, monkeypatch):
+    X = numbers("uint8", (ROWS, 7))
+    net = fastnn.MLP(SIZES["feature-major"], "tanh", "softmax", random_state=0)
+    expected = net.predict(X)
+    monkeypatch.setattr("fastnn.mlp.SPARSE_BLOCK", 7 * 16)  # blocks of 16 rows
+    map_ = mapped(X, tmp_path / "X", form)
+    np.testing.assert_array_equal(net.predict(map_), expected)
+    out = np.empty_like(expected)
+    assert net.predict(map_, out=out) is out and (out == expected).all()
+    with pytest.raises(ValueError, match="X has 6 columns, must have 7"):
+        net.predict(map_[:, :6])
+
+
 def test_wrong_shapes_are_named(tmp_path):
     map_ = mapped(numbers("uint8", (ROWS, 6)), tmp_path / "X")
     with pytest.raises(ValueError, match="X has 6 columns, must have 7"):
@@ -193,3 +208,56 @@ def test_checkpoint_of_a_map(layout, tmp_path):
     map_[0, 0] ^= 1
     with pytest.raises(fastnn.ModelFormatError, match="X, y or sample_weight"):
         fit(map_, labels(), layout, epochs=4, checkpoint=path)
+
+
+LARGE = """
+import resource
+import sys
+
+import numpy as np
+from timing import seconds
+
+import fastnn
+
+ROWS, COLUMNS, PART = 2**20, 4096, 2**15
+X = np.memmap(sys.argv[1], np.uint8, "w+", shape=(ROWS, COLUMNS))
+block = np.random.default_rng(0).integers(0, 256, (PART // 4, COLUMNS), np.uint8)
+for start in range(0, ROWS, len(block)):
+    X[start:start + len(block)] = block
+del block
+y = (X[:, 0] > 127).astype(np.int32)
+net = fastnn.MLP((COLUMNS, 32, 2), output="softmax", random_state=0, n_threads=1)
+net.fit(X[:100], y[:100], epochs=1)
+
+resource.setrlimit(resource.RLIMIT_DATA, (2**30, 2**30))
+try:
+    np.empty(2**30, np.uint8)
+except MemoryError:
+    pass
+else:
+    sys.exit("there is no limit")
+net.fit(X, y, epochs=1, batch_size=256, optimizer=fastnn.Adam(1e-5))  # 4 GiB, shuffled
+
+part, labels = X[:PART], y[:PART]
+rows = {"mapped": part, "in memory": np.array(part), "float32": part.astype("float32")}
+assert rows["in memory"].base is None
+least = dict.fromkeys(rows, float("inf"))
+for _ in range(5):
+    for name, data in rows.items():
+        least[name] = min(least[name], seconds(
+            lambda: net.fit(data, labels, epochs=1, batch_size=256), tries=1))
+print(least)
+assert least["in memory"] >= 0.9 * least["mapped"], least
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux counts RLIMIT_DATA so")
+def test_four_gibibytes_under_a_limit_of_one(run_python, tmp_path):
+    """The limit is that of the data of the process: heap and anonymous memory, all that a copy
+    could lie in. A map of a file does not count, nor does the system's cache of that file, which
+    shrinks where memory is short; a limit of address space would forbid the map itself. Time is
+    that of the CPU, the system's work on pages included."""
+    done = run_python(LARGE, tmp_path / "X", timeout=900, OMP_NUM_THREADS=1)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)

@@ -1,4 +1,4 @@
-"""Losses as objects and by name: against other libraries, through whole fits, and what is refused."""
+"""Losses as objects and by name: beside other libraries, in whole fits, and what is refused."""
 
 import numpy as np
 import pytest
