@@ -740,7 +740,7 @@ class MLP:
             Probabilities for output sigmoid or softmax, else values.
         """
         snapshot = self._snapshot
-        if not snapshot.accepts(X) or X.shape[1] != self.sizes[0]:
+        if not snapshot.accepts(X):
             X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)
             if validation.is_sparse(X) or X.dtype != self.dtype:
                 return self._predict_blocks(X, out)

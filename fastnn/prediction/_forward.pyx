@@ -159,8 +159,8 @@ cdef class Snapshot:
         free(self.ops)
 
     cpdef bint accepts(self, X, bint writes=False):
-        """Return whether the compiled loop can read (or write) this array as it is: dtype, 2-D,
-        row-major, aligned, native byte order."""
+        """Return whether the compiled loop can read this array as it is (or write it): dtype, 2-D,
+        as many columns as inputs, row-major, aligned, native byte order."""
         if type(X) is not np.ndarray:
             return False
         cdef cnp.ndarray x = X
@@ -168,7 +168,7 @@ cdef class Snapshot:
             return False
         if writes:
             return cnp.PyArray_ISCARRAY(x)
-        return cnp.PyArray_ISCARRAY_RO(x)
+        return x.shape[1] == self.n_in and cnp.PyArray_ISCARRAY_RO(x)
 
     def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
         """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
