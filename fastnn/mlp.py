@@ -9,23 +9,17 @@ from fastnn.core.threads import (
     resolve_threads,
     single_threaded_blas,
 )
-from fastnn.network.initializers import INITIALIZERS, initialize
+from fastnn.network.initializers import INITIALIZERS, drawn
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
 from fastnn.prediction._forward import Snapshot
 
 __all__ = ["MLP"]
 
-SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
 # what the first fit imports; each of them complete before any is used
 TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",
             "fastnn.training.fitting")
-MAX_EPOCHS = 1 << 48  # of a file, beyond any fit
-# what pickles hold: always, and those of version 0.1.0 beside it
-# ("_frozen" only where layers are)
-_STATE = {"_initializer", "_n_threads", "_gemm", "_seed", "_seeded", "_epochs_done", "parameters"}
 _OF_FITS = ("_history", "_origins", "_left")  # what copies do not get
-_CHAIN = {"sizes", "activations", "output", "dtype", "dropout"}
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
 
@@ -148,15 +142,7 @@ class MLP:
 
     def _drawn(self):
         """Return the parameters that this seed starts with."""
-        parameters = self._layout.allocate()
-        for block, view in zip(self._layout.blocks, self._layout.views(parameters), strict=True):
-            if block.kind == "gain":
-                view[:] = 1
-        if self.initializer != "zeros":  # numpy.random is a fifth of the start-up
-            imported("numpy.random")
-            initialize(self.initializer, self._layout.weights_and_biases(parameters)[0],
-                       np.random.Generator(np.random.Philox(self._seed)))
-        return parameters
+        return drawn(self._layout, self.initializer, self._seed)
 
     def __repr__(self):
         if not self.spec.is_chain:
@@ -180,52 +166,13 @@ class MLP:
         return state
 
     def __setstate__(self, state):
-        state = dict(state)
-        if "spec" not in state:  # of version 0.1.0
-            for name in ("initializer", "n_threads", "gemm"):
-                state[f"_{name}"] = state.pop(name, None)
-        frozen = state.pop("_frozen", ())
-        keys = _STATE | ({"spec"} if "spec" in state else _CHAIN)
-        missing = sorted(keys - state.keys())
-        if missing:
-            raise ValueError(f"the state of an MLP lacks {missing[0]!r}")
-        # what users have added stays, but nothing gets into the place of what MLP reads and calls
-        added = {name: value for name, value in state.items() if name not in keys}
-        for name in added:
-            if not isinstance(name, str) or name in ("_layout", "_snapshot") or hasattr(MLP, name):
-                raise ValueError(f"the state of an MLP must not hold {name!r}")
-        self.__dict__.update(added)
-        # as in the constructor: a file may say anything
-        if "spec" in state:
-            spec = NetworkSpec.from_plain(state["spec"])
-        else:
-            spec = NetworkSpec.chain(state["sizes"], state["activations"], state["output"],
-                                     dtype=state["dtype"], dropout=state["dropout"])
-        self._layout = ParameterLayout(spec)
-        self._frozen = self._check_layers(frozen)
-        self.initializer, self.gemm = state["_initializer"], state["_gemm"]
-        self.n_threads = state["_n_threads"]
-        self._seed = validation.check_count("_seed", state["_seed"], minimum=0)
-        self._seeded = validation.check_flag("_seeded", state["_seeded"])
-        epochs_done = validation.check_count("_epochs_done", state["_epochs_done"], minimum=0)
-        if epochs_done > MAX_EPOCHS:
-            raise ValueError(f"_epochs_done={epochs_done} must be <= {MAX_EPOCHS}")
-        self._publish(self._checked_parameters(state["parameters"]), epochs_done)
-
-    def _checked_parameters(self, flat):
-        """Return a copy of a flat vector of somebody else's; its gaps hold zeros."""
-        if not (isinstance(flat, np.ndarray) and flat.dtype.newbyteorder("=") == self.dtype
-                and flat.shape == (self._layout.size,)):
-            found = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat)
-            raise ValueError(f"parameters are {found}, must be {self.dtype} "
-                             f"({self._layout.size},)")
-        flat = validation.require("parameters", flat, self.dtype)
-        validation.check_finite("parameters", flat, self.dtype)
-        parameters = self._layout.allocate()
-        for mine, given in zip(self._layout.views(parameters), self._layout.views(flat),
-                               strict=True):
-            mine[:] = given
-        return parameters
+        state = imported("fastnn.network.pickles").read_state(state, MLP)
+        self.__dict__.update(state.added)
+        self._layout, self._frozen = state.layout, state.frozen
+        for name, value in state.settings.items():
+            setattr(self, name, value)
+        self._seed, self._seeded = state.seed, state.seeded
+        self._publish(state.parameters, state.epochs_done)
 
     def _publish(self, parameters, epochs_done):
         """Make a vector of parameters the network's own, in one step: who predicts or pickles
@@ -315,7 +262,7 @@ class MLP:
         layers : int
             Their numbers, as the names of parameters have them: ``layers.0.weight`` is of layer 0.
         """
-        self._frozen = tuple(sorted({*self._frozen, *self._check_layers(layers)}))
+        self._frozen = tuple(sorted({*self._frozen, *self._layout.check_layers(layers)}))
 
     def unfreeze(self, *layers):
         """Train layers again; without arguments all of them.
@@ -325,19 +272,8 @@ class MLP:
         layers : int
             Their numbers, see `freeze`.
         """
-        gone = set(self._check_layers(layers)) if layers else set(self._frozen)
+        gone = set(self._layout.check_layers(layers)) if layers else set(self._frozen)
         self._frozen = tuple(sorted(set(self._frozen) - gone))
-
-    def _check_layers(self, numbers):
-        """Return numbers of layers that there are, sorted, once each."""
-        found = set()
-        for number in numbers:
-            number = validation.check_count("layer", number, minimum=0)
-            if number >= self._layout.n_layers:
-                raise ValueError(f"layer={number}: there are layers 0..."
-                                 f"{self._layout.n_layers - 1}")
-            found.add(number)
-        return tuple(sorted(found))
 
     # ---- parameters ----
 
@@ -391,19 +327,7 @@ class MLP:
         ValueError
             When the number or a shape does not fit, or a value is not finite.
         """
-        parameters = self._layout.allocate()
-        own = self._layout.views(parameters)
-        arrays = list(arrays)
-        if len(arrays) != len(own):
-            raise ValueError(f"arrays has {len(arrays)} entries, must have {len(own)}: "
-                             "[W0, b0, W1, b1, ...]")
-        for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
-            name = f"arrays[{i}]"
-            given = validation.require(name, given, self.dtype)
-            if given.shape != mine.shape:
-                raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
-            validation.check_finite(name, given, self.dtype)
-            mine[:] = given
+        parameters = self._layout.filled(arrays)
         self._origins = ()  # another start
         self._publish(parameters, self._epochs_done)
 
@@ -542,8 +466,10 @@ class MLP:
         return self._history
 
     def fit_batches(self, source, *, loss=None, optimizer=None, epochs=1, batch_size=None,
-                    shuffle=False, alpha=0.0, input_dropout=0.0, input_noise=0.0, mixup=0.0,
-                    validation_data=None, callback=None):
+                    shuffle=False, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None,
+                    clip_value=None, input_dropout=0.0, input_noise=0.0, mixup=0.0,
+                    validation_data=None, metrics=None, callback=None, callbacks=None,
+                    max_time=None, max_steps=None, steps_per_epoch=None, progress=None):
         """Train on batches that come one after the other, from the current parameters on.
 
         The next batches are read and checked in another thread while one trains: the source runs
@@ -556,8 +482,12 @@ class MLP:
             A list, or another object that can be iterated over again, serves all epochs; an
             iterator or a generator one. A function is called for each epoch, with its number from 0
             where it takes an argument, and returns an iterable.
-        loss, optimizer, alpha, input_dropout, input_noise, mixup, validation_data, callback
+        loss, alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup
             As for `fit`.
+        optimizer : Optimizer or str, default=Adam()
+            As for `fit`; not `fastnn.LBFGS`, which needs all rows. A schedule by step needs
+            ``steps_per_epoch``, unless the number of the step says all, as for
+            `fastnn.schedules.ByStep`.
         epochs : int, default=1
             How often to go through the source.
         batch_size : int or None, default=None
@@ -565,11 +495,19 @@ class MLP:
             of which the last one may be shorter.
         shuffle : bool, default=False
             Whether the rows of each batch of the source get a random order.
+        validation_data, metrics, callback, callbacks, max_time, progress
+            As for `fit`.
+        max_steps : int or None, default=None
+            Most steps of the fit; the last epoch may be cut short.
+        steps_per_epoch : int or None, default=None
+            Most steps of an epoch: it ends after so many, though the source has more. Schedules
+            take it for the number of steps that all epochs have.
 
         Returns
         -------
         History
-            One entry for each epoch: the mean over its rows of the loss of their step.
+            One entry for each epoch: the mean over its rows of the loss of their step. Also
+            ``net.history``.
 
         Raises
         ------
@@ -591,36 +529,12 @@ class MLP:
         """
         for module in TRAINING:
             imported(module)
-        imported("fastnn.training.batches")
-        from fastnn.training.batches import Source, fit_batches
-        from fastnn.training.inputs import check_inputs
-        from fastnn.training.optimizers import Adam, check_optimizer
-
-        info = self._bound(loss)
-        optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
-        epochs = validation.check_count("epochs", epochs)
-        if batch_size is not None:
-            batch_size = validation.check_count("batch_size", batch_size)
-        shuffle = validation.check_flag("shuffle", shuffle)
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback={callback!r} must be callable")
-        held_out = self._check_validation_data(validation_data, info)
-        settings = {"optimizer": optimizer, "seed": self._key(0, self._epochs_done),
-                    "inputs": check_inputs(input_dropout, input_noise, mixup)}
-        alpha = validation.check_nonnegative("alpha", alpha)
-
-        def check(X, y, sample_weight):
-            return self._check_data(X, y, sample_weight, info, in_place=False)
-
-        def make(data, rows, parameters):
-            return self._trainer(data, info, alpha, parameters, batch_size=rows, **settings)
-
-        return fit_batches(
-            self, Source(source, epochs), check, make, epochs=epochs, batch_size=batch_size,
-            shuffle_key=self._key(1) if shuffle else None,
-            learning_rate=optimizer.learning_rate_at,
-            evaluate=None if held_out is None else self._evaluator(held_out, info),
-            callback=callback)
+        return imported("fastnn.training.batches").fit_batches(
+            self, source, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
+            shuffle=shuffle, alpha=alpha, penalties=(l1, clip_norm, clip_value, max_norm),
+            inputs=(input_dropout, input_noise, mixup), validation_data=validation_data,
+            metrics=metrics, callback=callback, callbacks=callbacks, max_time=max_time,
+            max_steps=max_steps, steps_per_epoch=steps_per_epoch, progress=progress)
 
     def _key(self, *purpose):
         """Return a key for random numbers that is another one for each purpose."""
@@ -635,26 +549,6 @@ class MLP:
         X = validation.check_training_rows("X", X, self.sizes[0], self.dtype, in_place)
         y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
         return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
-
-    def _check_validation_data(self, data, info):
-        if data is None:
-            return None
-        try:
-            X, y = data
-        except (TypeError, ValueError):
-            raise ValueError("validation_data must be a pair (X, y)") from None
-        return self._check_data(X, y, None, info)
-
-    def _evaluator(self, data, info):
-        """Return a function from parameters to the loss on other data, as `_check_data` gives
-        them."""
-        trainer = self._trainer(data, info, 0.0, self.parameters)
-
-        def evaluate(parameters):
-            trainer.parameters[:] = parameters
-            return trainer.loss_and_grad()
-
-        return evaluate
 
     def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=FULL_BATCH_ROWS,
                  seed=0, **settings):
@@ -743,27 +637,14 @@ class MLP:
         if not snapshot.accepts(X):
             X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)
             if validation.is_sparse(X) or X.dtype != self.dtype:
-                return self._predict_blocks(X, out)
+                return imported("fastnn.prediction.blocks").predict_blocks(
+                    self._snapshot, X, out, self._threads)
         if out is None:
             return snapshot.predict(X, None, self._threads)
         validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
         if np.may_share_memory(X, out):
             X = X.copy()
         return snapshot.predict(X, out, self._threads)
-
-    def _predict_blocks(self, X, out):
-        """Return the same of rows that are made some at a time: sparse, or converted."""
-        if out is None:
-            out = np.empty((X.shape[0], self.sizes[-1]), self.dtype)
-        snapshot, threads = self._snapshot, self._threads
-        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
-        block = max(1, SPARSE_BLOCK // self.sizes[0])
-        for start in range(0, X.shape[0], block):
-            rows = slice(start, start + block)
-            part = X if X.shape[0] <= block else X[rows]
-            part = part.toarray() if validation.is_sparse(part) else part
-            snapshot.predict(np.ascontiguousarray(part, self.dtype), out[rows], threads)
-        return out
 
     def activations_of(self, X):
         """Return the activations of every layer: list of arrays (n_samples, n_units), the output
@@ -772,15 +653,8 @@ class MLP:
         A layer is a dense one with all that comes after it, up to the next one; the first one also
         has what comes before it.
         """
-        X = validation.check_rows("X", X, self.sizes[0], self.dtype, finite=False)
-        if validation.is_sparse(X):
-            X = X.toarray()
-        parameters, ops, found = self.parameters, self._layout.ops, []
-        dense = [i for i, op in enumerate(ops) if op.kind == "dense"]
-        for end in (*dense[1:], len(ops)):
-            found.append(Snapshot(self._layout, parameters, n_ops=end).predict(
-                X, None, self._threads))
-        return found
+        return imported("fastnn.prediction.blocks").activations_of(
+            self._layout, self.parameters, X, self._threads)
 
     # ---- files ----
 
@@ -809,19 +683,8 @@ class MLP:
         ValueError
             When the file would be larger.
         """
-        Predictor = imported("fastnn.prediction.predictor").Predictor
-        Scaler = imported("fastnn.prediction.scaler").Scaler
-        if scaler is not None and not isinstance(scaler, Scaler):
-            if not isinstance(scaler, (tuple, list)):
-                raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
-                                "(mean, scale)")
-            scaler = Scaler(*scaler)
-        task = "outputs"
-        if classes is not None:
-            several = self.output == "sigmoid" and self.sizes[-1] > 1
-            task = "multilabel" if several else "classification"
-        Predictor(self, task, classes=classes, scaler=scaler, feature_names=feature_names).save(
-            path, max_bytes=max_bytes)
+        imported("fastnn.prediction.predictor").save_network(
+            self, path, scaler, classes, feature_names, max_bytes)
 
     def _predictor(self):
         return imported("fastnn.prediction.predictor").Predictor(self)

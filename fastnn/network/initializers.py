@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from fastnn.core.imports import imported
+
 # name -> (distribution, variance of a weight, from fan_in and fan_out)
 INITIALIZERS = {
     # Glorot & Bengio 2010
@@ -35,3 +37,24 @@ def initialize(name, weights, rng):
         else:
             bound = math.sqrt(3.0) * spread
             w[:] = rng.uniform(-bound, bound, w.shape) if bound else np.zeros(w.shape)
+
+
+def drawn(layout, name, seed):
+    """Return the flat parameters that a network starts with.
+
+    Parameters
+    ----------
+    layout : ParameterLayout
+    name : str
+        A key of `INITIALIZERS`.
+    seed : int
+    """
+    parameters = layout.allocate()
+    for block, view in zip(layout.blocks, layout.views(parameters), strict=True):
+        if block.kind == "gain":
+            view[:] = 1
+    if name != "zeros":  # numpy.random is a fifth of the start-up
+        imported("numpy.random")
+        initialize(name, layout.weights_and_biases(parameters)[0],
+                   np.random.Generator(np.random.Philox(seed)))
+    return parameters

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.core import validation
 from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
 from fastnn.network.lowering import PARAMETERS, lower
 
@@ -88,6 +89,58 @@ class ParameterLayout:
         for block in self.blocks:
             found.append(flat[block.at:block.at + block.size].reshape(block.shape))
         return found
+
+    def adopted(self, flat):
+        """Return a copy of a flat vector of somebody else's; its gaps hold zeros.
+
+        Raises
+        ------
+        ValueError
+            When it has another size or dtype, or a value is not finite.
+        """
+        if not (isinstance(flat, np.ndarray) and flat.dtype.newbyteorder("=") == self.dtype
+                and flat.shape == (self.size,)):
+            found = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat)
+            raise ValueError(f"parameters are {found}, must be {self.dtype} ({self.size},)")
+        flat = validation.require("parameters", flat, self.dtype)
+        validation.check_finite("parameters", flat, self.dtype)
+        parameters = self.allocate()
+        for mine, given in zip(self.views(parameters), self.views(flat), strict=True):
+            mine[:] = given
+        return parameters
+
+    def filled(self, arrays):
+        """Return a flat vector of copies of arrays, one for each block, in their order.
+
+        Raises
+        ------
+        ValueError
+            When the number or a shape does not fit, or a value is not finite.
+        """
+        parameters = self.allocate()
+        own = self.views(parameters)
+        arrays = list(arrays)
+        if len(arrays) != len(own):
+            raise ValueError(f"arrays has {len(arrays)} entries, must have {len(own)}: "
+                             "[W0, b0, W1, b1, ...]")
+        for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
+            name = f"arrays[{i}]"
+            given = validation.require(name, given, self.dtype)
+            if given.shape != mine.shape:
+                raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
+            validation.check_finite(name, given, self.dtype)
+            mine[:] = given
+        return parameters
+
+    def check_layers(self, numbers):
+        """Return numbers of layers that there are, sorted, once each."""
+        found = set()
+        for number in numbers:
+            number = validation.check_count("layer", number, minimum=0)
+            if number >= self.n_layers:
+                raise ValueError(f"layer={number}: there are layers 0...{self.n_layers - 1}")
+            found.add(number)
+        return tuple(sorted(found))
 
     def weights_and_biases(self, flat):
         """Return two tuples of views: weights (n_in, n_out) and biases (n_out,) of the dense

@@ -13,7 +13,7 @@ from fastnn.prediction import decision
 from fastnn.prediction._forward import Snapshot
 from fastnn.prediction.scaler import Scaler
 
-__all__ = ["Predictor", "as_predictor"]
+__all__ = ["Predictor", "as_predictor", "save_network"]
 
 TASKS = ("outputs", "regression", "quantiles", "mean_variance", "classification", "multilabel",
          "margins")
@@ -284,3 +284,18 @@ def as_predictor(model):
         return model._predictor()
     raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
                     "Predictor")
+
+
+def save_network(net, path, scaler, classes, feature_names, max_bytes):
+    """Write a network to a file; see `MLP.save`."""
+    if scaler is not None and not isinstance(scaler, Scaler):
+        if not isinstance(scaler, (tuple, list)):
+            raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
+                            "(mean, scale)")
+        scaler = Scaler(*scaler)
+    task = "outputs"
+    if classes is not None:
+        several = net.output == "sigmoid" and net.sizes[-1] > 1
+        task = "multilabel" if several else "classification"
+    Predictor(net, task, classes=classes, scaler=scaler, feature_names=feature_names).save(
+        path, max_bytes=max_bytes)

@@ -3,16 +3,19 @@
 import inspect
 import queue
 import threading
+from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.core import validation
 from fastnn.core._signals import Guarded
 from fastnn.core.notices import shown
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.callbacks import fit_hooks
 from fastnn.training.checkpoint import Progress
-from fastnn.training.epochs import FitState, run_epochs
-from fastnn.training.history import History
+from fastnn.training.epochs import FitState, Hook, run_epochs
+from fastnn.training.fitting import Settings
+from fastnn.training.schedules import Schedule, StepRates
 
 AHEAD = 2  # batches that are prepared while one trains
 PATIENCE = 5.0  # seconds that the end of a fit waits for a source that does not answer
@@ -169,36 +172,125 @@ def _own(given, checked):
     return None if checked is None else checked.copy()
 
 
+class SourceRates:
+    """The learning rates of a fit whose steps a source decides, epoch by epoch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    epochs : int
+    per_epoch, max_steps : int or None
+        Most steps of an epoch, and of the fit.
+
+    Attributes
+    ----------
+    total : int or None
+        Steps of the fit, as far as a schedule knows.
+    """
+
+    def __init__(self, optimizer, epochs, per_epoch, max_steps):
+        self.per_epoch, self.total = per_epoch, None
+        schedule = optimizer.learning_rate
+        self.counts = None
+        if isinstance(schedule, Schedule) and per_epoch is None:
+            self.counts = schedule.counts
+            if self.counts is None:
+                raise ValueError(
+                    f"learning_rate={schedule.describe()} needs the number of steps of an epoch: "
+                    "give steps_per_epoch, or a schedule by epoch such as "
+                    "fastnn.schedules.Step")
+            self.per_epoch = 1  # what is not looked at
+        elif per_epoch is not None:
+            self.total = epochs * per_epoch
+            if max_steps is not None:
+                self.total = min(self.total, max_steps)
+        self.by_step = isinstance(schedule, Schedule) and self.counts != "epochs"
+        self.rates = StepRates(optimizer, _Steps(self.per_epoch, self.total))
+
+    def of(self, epoch):
+        """Return the rate of an epoch, or its `EpochRates`."""
+        if self.by_step:
+            first = None if self.counts else epoch * self.per_epoch
+            return EpochRates(self.rates, first)
+        rates = self.rates.of(epoch)
+        return float(rates[0]) if isinstance(rates, np.ndarray) else rates
+
+
+class _Steps(NamedTuple):
+    """What `StepRates` asks a `StepLimit` for."""
+
+    per_epoch: int | None
+    total: int | None
+
+    def of(self, epoch):
+        """Return the number of steps of an epoch."""
+        return self.per_epoch
+
+
+class EpochRates:
+    """The learning rates of an epoch, for each batch when it comes.
+
+    Parameters
+    ----------
+    rates : StepRates
+    first : int or None
+        Number of the first step for the schedule; None: as many as there have been.
+    """
+
+    def __init__(self, rates, first):
+        self.rates, self.first, self.scale, self.last = rates, first, 1.0, None
+
+    def __mul__(self, scale):
+        self.scale *= scale
+        return self
+
+    def __float__(self):
+        return self.last
+
+    def take(self, done_in_epoch, done, n_steps):
+        """Return the rates of the next steps."""
+        first = done if self.first is None else self.first + done_in_epoch
+        rates = self.rates.between(first, n_steps) * self.scale
+        self.last = float(rates[-1])
+        return rates
+
+
 class BatchTrainer:
     """As `Trainer`, for `run_epochs`: an epoch goes through a source once.
 
     Parameters
     ----------
-    make : callable
-        From data (X, y, sample_weight) and a batch size to a `Trainer`.
+    net : MLP
+        Whose checks, parameters and trainers are taken.
     source : Source
-    check : callable
-        From X, y, sample_weight to what a trainer takes.
-    parameters : flat array
-        To begin with.
+    info : BoundLoss
+    settings : dict
+        Of the trainers, `alpha` included.
     batch_size : int or None
         None: each batch of the source is one step.
     shuffle_key : int or None
         Decides the order of the rows in each batch of the source; None: as they lie.
-    epochs_before : int
-        That the network had been trained before.
+    per_epoch, max_steps : int or None
+        Most steps of an epoch, and of the fit.
     """
 
-    def __init__(self, make, source, check, parameters, batch_size, shuffle_key, epochs_before):
-        self.make, self.source, self.check = make, source, check
+    def __init__(self, net, source, info, settings, *, batch_size=None, shuffle_key=None,
+                 per_epoch=None, max_steps=None):
+        self.net, self.source, self.info, self.settings = net, source, info, settings
         self.batch_size, self.shuffle_key = batch_size, shuffle_key
-        self.epochs_before, self.epoch = epochs_before, 0
-        self.trainer, self.first = None, parameters
+        self.per_epoch, self.max_steps = per_epoch, max_steps
+        self.epochs_before, self.epoch = net._epochs_done, 0
+        self.trainer, self.first, self.is_cut = None, net.parameters, False
 
     @property
     def parameters(self):
         """As they are now."""
         return self.first if self.trainer is None else self.trainer.parameters
+
+    @property
+    def published(self):
+        """What to predict with, see `Trainer`."""
+        return self.first if self.trainer is None else self.trainer.published
 
     @property
     def optimizer_state(self):
@@ -210,6 +302,10 @@ class BatchTrainer:
         """Optimizer steps done so far."""
         return 0 if self.trainer is None else self.trainer.step
 
+    def check(self, X, y, sample_weight):
+        """Return what a trainer takes of a batch."""
+        return self.net._check_data(X, y, sample_weight, self.info, in_place=False)
+
     def take(self, data):
         """Make the rows those to train on; a larger batch than any before needs a new trainer,
         which goes on from the old one's state."""
@@ -218,26 +314,49 @@ class BatchTrainer:
         if self.trainer is not None and needed <= self.trainer.plan.batch:
             self.trainer.set_data(*data)
             return
-        old, self.trainer = self.trainer, self.make(data, needed, self.parameters)
+        old = self.trainer
+        self.trainer = self.net._trainer(data, self.info, parameters=self.parameters,
+                                         batch_size=needed, **self.settings)
         self.first = None
         if old is not None:
             self.trainer.set_state(old.optimizer_state, old.step)
 
-    def run_epoch(self, order=None, *, stop_if_diverged=False, **settings):
+    def room(self, done):
+        """Return how many steps may follow after those of this epoch; None for any number."""
+        found = None if self.per_epoch is None else self.per_epoch - done
+        if self.max_steps is not None:
+            left = self.max_steps - self.step
+            found = left if found is None else min(found, left)
+        return found
+
+    def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
         """Do one pass over the source; arguments and result are those of `Trainer.run_epoch`,
-        ``order`` is not used."""
-        total, rows, number = 0.0, 0, 0
+        ``order`` is not used, and ``learning_rate`` may be an `EpochRates`."""
+        total, rows, number, done = 0.0, 0, 0, 0
         ready = Prefetch(self.source.batches(self.epoch), self.prepare)
         with Guarded(ready.begin, ready.end):
             for data in ready:
+                room = self.room(done)
+                if room == 0:
+                    self.is_cut = True
+                    break
                 self.take(data)
-                n_rows = data[0].shape[0]
-                loss = self.trainer.run_epoch(self.order(number),
-                                              stop_if_diverged=stop_if_diverged, **settings)
+                n_rows, batch = data[0].shape[0], self.trainer.plan.batch
+                taken, n_steps = self.order(number), -(-n_rows // batch)
+                if room is not None and room < n_steps:
+                    n_steps, n_rows, self.is_cut = room, room * batch, True
+                    taken = np.arange(n_rows) if taken is None else taken[:n_rows]
+                rates = learning_rate
+                if isinstance(rates, EpochRates):
+                    rates = rates.take(done, self.step, n_steps)
+                loss = self.trainer.run_epoch(taken, learning_rate=rates,
+                                              stop_if_diverged=stop_if_diverged)
                 total += loss * n_rows
-                rows, number = rows + n_rows, number + 1
+                rows, number, done = rows + n_rows, number + 1, done + n_steps
                 if stop_if_diverged and not abs(loss) < float("inf"):
                     return loss
+                if done == self.per_epoch:  # without waiting for another batch
+                    break
         if number == 0:
             raise ValueError(f"source gave no batch in epoch {self.epoch}, must give one at least")
         self.epoch += 1
@@ -255,38 +374,57 @@ class BatchTrainer:
         return self.trainer.shuffle(self.shuffle_key, (epoch << 32) + number)
 
 
-def fit_batches(net, source, check, make, *, epochs, batch_size, shuffle_key, learning_rate,
-                evaluate, callback):
-    """Train a network on the batches of a source; arguments are checked.
+class EndAfterSteps(Hook):
+    """Ends a fit of so many steps.
 
     Parameters
     ----------
-    net : MLP
-    source : Source
-    check, make
-        See `BatchTrainer`.
-    epochs : int
-    batch_size, shuffle_key
-        See `BatchTrainer`.
-    learning_rate : callable
-        From the number of an epoch to its learning rate.
-    evaluate, callback : callable or None
-        See `fit_hooks`.
-
-    Returns
-    -------
-    History
+    max_steps : int
     """
-    history = History(validates=evaluate is not None)
+
+    def __init__(self, max_steps):
+        self.max_steps = max_steps
+
+    def on_epoch_end(self, state):
+        """End it, where there would have been more."""
+        more = state.epoch + 1 < state.epochs or state.trainer.is_cut
+        if more and state.step >= self.max_steps:
+            state.stop("steps")
+
+
+def fit_batches(net, source, *, loss, batch_size, shuffle, steps_per_epoch, max_steps, **settings):
+    """Train a network on the batches of a source; see `MLP.fit_batches`."""
+    info = net._bound(loss)
+    fit = Settings(net, info, **settings)
+    if fit.whole is not None:
+        raise ValueError(f"optimizer={type(fit.whole).__name__} runs a whole fit over all rows: "
+                         "batches need one that steps along a gradient, such as fastnn.Adam")
+    source = Source(source, fit.epochs)
+    if batch_size is not None:
+        batch_size = validation.check_count("batch_size", batch_size)
+    shuffle = validation.check_flag("shuffle", shuffle)
+    if steps_per_epoch is not None:
+        steps_per_epoch = validation.check_count("steps_per_epoch", steps_per_epoch)
+    if max_steps is not None:
+        max_steps = validation.check_count("max_steps", max_steps)
+        fit.others.insert(0, EndAfterSteps(max_steps))
+    rates = SourceRates(fit.optimizer, fit.epochs, steps_per_epoch, max_steps)
     with sole_fit(net), single_threaded_blas():
-        progress = Progress(net._seed, net._epochs_done, None)
-        trainer = BatchTrainer(make, source, check, net.parameters, batch_size, shuffle_key,
-                               progress.epochs_before)
-        run_epochs(FitState(trainer, net, history), epochs, order=_no_order,
-                   learning_rate=learning_rate,
-                   hooks=fit_hooks(trainer, net._publish_copy, evaluate, callback, None, progress),
+        stand = Progress(net._seed, net._epochs_done, None)
+        trainer = BatchTrainer(
+            net, source, info,
+            {"optimizer": fit.optimizer, "alpha": fit.alpha, "inputs": fit.inputs,
+             "seed": net._key(0, net._epochs_done), **fit.penalties},
+            batch_size=batch_size, shuffle_key=net._key(1) if shuffle else None,
+            per_epoch=steps_per_epoch, max_steps=max_steps)
+        state = FitState(trainer, net, fit.history)
+        net._history = fit.history
+        hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, None, stand,
+                          metrics=fit.metrics, held_out=fit.held_out, steps=None,
+                          others=fit.others)
+        run_epochs(state, fit.epochs, order=_no_order, learning_rate=rates.of, hooks=hooks,
                    stop_if_diverged=True)
-    return history
+    return fit.history
 
 
 def _no_order(epoch):

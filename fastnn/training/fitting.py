@@ -1,4 +1,7 @@
-"""The body of `MLP.fit`: checks, then epochs with hooks. Its arguments are described there."""
+"""The body of `MLP.fit`: checks, then epochs with hooks. Its arguments are described there.
+
+`Settings` are the checks that `MLP.fit_batches` shares.
+"""
 
 from fastnn.core import validation
 from fastnn.core.notices import warn
@@ -14,72 +17,133 @@ from fastnn.training.progress import progress_hook
 from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
 
-__all__ = ["fit"]
+__all__ = ["Settings", "fit"]
 
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace where all rows are a batch
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
 
-def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weight, alpha,
-        penalties, inputs, validation_data, metrics, callback, callbacks, max_time, max_steps,
-        progress, checkpoint, checkpoint_seconds):
+class Settings:
+    """What `MLP.fit` and `MLP.fit_batches` have in common, checked. Arguments are theirs.
+
+    Attributes
+    ----------
+    info : BoundLoss
+    optimizer : Optimizer or WholeFit
+    whole : WholeFit or None
+        The optimizer, where it is one.
+    epochs : int
+    alpha : float
+    penalties : dict
+        What steps do beside the optimizer's update, by name; empty for a plain fit.
+    inputs : InputChanges
+    callbacks : list of Callback
+    others : list of Hook
+        Those that do not look at the network.
+    metrics : dict
+    held_out : tuple (X, y, sample_weight) or None
+        Validation data.
+    evaluate : callable or None
+        From parameters to the loss on them.
+    history : History
+        Empty.
+    """
+
+    __slots__ = ("alpha", "callbacks", "epochs", "evaluate", "held_out", "history", "info",
+                 "inputs", "metrics", "optimizer", "others", "penalties", "whole")
+
+    def __init__(self, net, info, *, optimizer, epochs, alpha, penalties, inputs, validation_data,
+                 metrics, callback, callbacks, max_time, progress):
+        self.info = info
+        self.optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+        self.whole = self.optimizer if isinstance(self.optimizer, WholeFit) else None
+        self.epochs = validation.check_count("epochs", epochs)
+        self.alpha = validation.check_nonnegative("alpha", alpha)
+        self.penalties = _check_penalties(*penalties)
+        if net.frozen:
+            self.penalties["frozen"] = net.frozen
+        self.inputs = check_inputs(*inputs)
+        if self.whole is not None or self.optimizer.trained_by != Optimizer.trained_by:
+            _check_no_steps(self.optimizer, self.penalties, self.inputs)
+        self.callbacks = check_callbacks(callbacks, callback)
+        self.others = []
+        if max_time is not None:
+            self.others.append(TimeLimit(max_time, name="max_time"))
+        line = progress_hook(progress)
+        if line is not None:
+            self.others.append(line)
+        self.metrics = check_metrics(metrics)
+        self.held_out = _check_validation_data(net, validation_data, info)
+        if self.metrics and self.held_out is None:
+            raise ValueError(f"metrics={list(self.metrics)} are taken on validation data: give "
+                             "validation_data=(X, y), too")
+        self.evaluate = None
+        if self.held_out is not None:
+            self.evaluate = _Evaluate(net, info, self.held_out)
+        self.history = new_history(self.evaluate is not None, self.metrics)
+
+
+class _Evaluate:
+    """From parameters to the loss on validation data."""
+
+    def __init__(self, net, info, data):
+        self.trainer = net._trainer(data, info, 0.0, net.parameters)
+
+    def __call__(self, parameters):
+        self.trainer.parameters[:] = parameters
+        return self.trainer.loss_and_grad()
+
+
+def _check_validation_data(net, data, info):
+    if data is None:
+        return None
+    try:
+        X, y = data
+    except (TypeError, ValueError):
+        raise ValueError("validation_data must be a pair (X, y)") from None
+    return net._check_data(X, y, None, info)
+
+
+def fit(net, X, y, *, loss, batch_size, shuffle, sample_weight, max_steps, checkpoint,
+        checkpoint_seconds, **settings):
     """Train a network; see `MLP.fit`."""
     # No closure and no comprehension over arguments: where it fails for lack of memory, CPython
     # 3.11 never lets go of them.
     info = net._bound(loss)
     X, y, sample_weight = net._check_data(X, y, sample_weight, info)
-    optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
-    whole = optimizer if isinstance(optimizer, WholeFit) else None
-    epochs = validation.check_count("epochs", epochs)
+    fit = Settings(net, info, **settings)
+    settings = None  # penalties are the trainer's alone
+    whole, history = fit.whole, fit.history
     batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
-    alpha = validation.check_nonnegative("alpha", alpha)
-    penalties = _check_penalties(*penalties)
-    if net.frozen:
-        penalties["frozen"] = net.frozen
-    inputs = check_inputs(*inputs)
     if whole is not None:
         _check_whole_fit(whole, checkpoint, max_steps)
-    if whole is not None or optimizer.trained_by != Optimizer.trained_by:
-        _check_no_steps(optimizer, penalties, inputs)
     shuffle = validation.check_flag("shuffle", shuffle)
     seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
-    callbacks = check_callbacks(callbacks, callback)
-    others = []
-    if max_time is not None:
-        others.append(TimeLimit(max_time, name="max_time"))
-    line = progress_hook(progress)
-    if line is not None:
-        others.append(line)
-    steps = StepLimit(max_steps, epochs, X.shape[0], batch_size)
-    rates = None if whole is not None else StepRates(optimizer, steps)
-    metrics = check_metrics(metrics)
-    held_out = net._check_validation_data(validation_data, info)
-    if metrics and held_out is None:
-        raise ValueError(f"metrics={list(metrics)} are taken on validation data: give "
-                         "validation_data=(X, y), too")
-    evaluate = None if held_out is None else net._evaluator(held_out, info)
-    history = new_history(evaluate is not None, metrics)
+    steps = StepLimit(max_steps, fit.epochs, X.shape[0], batch_size)
+    rates = None if whole is not None else StepRates(fit.optimizer, steps)
     with sole_fit(net):
         stand = Progress(net._seed, net._epochs_done, net.parameters)
         if checkpoint is not None:
             description = describe_fit(
-                net, describe(info), optimizer, (X, y, sample_weight), held_out,
-                total_steps=steps.total, metrics=tuple(metrics), callbacks=callbacks,
-                batch_size=batch_size, shuffle=shuffle, alpha=alpha, **penalties, **inputs.plain())
+                net, describe(info), fit.optimizer, (X, y, sample_weight), fit.held_out,
+                total_steps=steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
+                batch_size=batch_size, shuffle=shuffle, alpha=fit.alpha,
+                **fit.penalties, **fit.inputs.plain())
             checkpoint = Checkpoint(checkpoint, seconds, description, net._layout,
-                                    optimizer.n_states, steps.epochs,
-                                    optimizer.squares, callbacks, net._origins)
+                                    fit.optimizer.n_states, steps.epochs,
+                                    fit.optimizer.squares, fit.callbacks, net._origins)
             stand = checkpoint.read(history) or stand
             if checkpoint.goes_back and net._snapshot is not net._left:
                 warn("the network has been trained since the fit of this checkpoint: the fit goes "
                      "on from the file, and what was learned since is dropped")
             net._seed = stand.seed
             net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
-        trainer = net._trainer((X, y, sample_weight), info, alpha, stand.parameters,
-                               optimizer=None if whole is not None else optimizer,
+        trainer = net._trainer((X, y, sample_weight), info, fit.alpha, stand.parameters,
+                               optimizer=None if whole is not None else fit.optimizer,
                                batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
-                               seed=net._key(0, stand.epochs_before), inputs=inputs, **penalties)
-        penalties = None  # the trainer has them
+                               seed=net._key(0, stand.epochs_before), inputs=fit.inputs,
+                               **fit.penalties)
+        fit.penalties = None  # the trainer has them
         if stand.epochs:
             trainer.set_state(stand.states, stand.step)
         stand.parameters, stand.states = None, ()  # the trainer has them
@@ -88,8 +152,9 @@ def fit(net, X, y, *, loss, optimizer, epochs, batch_size, shuffle, sample_weigh
         state.all_done = (stand.stopped or "stopped") if stand.ended else steps.reason
         state.learning_rate_scale = stand.scale
         net._history = history
-        hooks = fit_hooks(state, net._publish_copy, evaluate, callbacks, checkpoint, stand,
-                          metrics=metrics, held_out=held_out, steps=steps, others=others)
+        hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, checkpoint, stand,
+                          metrics=fit.metrics, held_out=fit.held_out, steps=steps,
+                          others=fit.others)
         try:
             with single_threaded_blas():
                 if whole is not None:

@@ -7,6 +7,7 @@ The rates of an epoch are an array that is made before it. Throughout, s is the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,7 +33,8 @@ _RULES = {
 class Schedule:
     """Base of all schedules: a factor of the learning rate for each step.
 
-    A subclass has `factors`, and is a frozen dataclass: its fields are its settings.
+    A subclass has `factors`, and is a frozen dataclass: its fields are its settings. ``counts``
+    says what alone decides the rate of a step: "epochs", "steps", or None for more than that.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ class Schedule:
         Rate that the factors refer to. None: the ``learning_rate_init`` of an estimator; an `MLP`
         needs a number.
     """
+
+    counts: ClassVar[str | None] = None
 
     learning_rate: float | None = None
 
@@ -127,6 +131,8 @@ class Constant(Schedule):
     learning_rate : float or None, default=None
     """
 
+    counts = "epochs"
+
     @property
     def looks_ahead(self):
         return False
@@ -147,6 +153,8 @@ class Step(Schedule):
         Epochs of the same rate.
     gamma : float > 0, default=0.1
     """
+
+    counts = "epochs"
 
     step_size: int = 10
     gamma: float = 0.1
@@ -197,6 +205,8 @@ class InverseScaling(Schedule):
     learning_rate : float or None, default=None
     power : float >= 0, default=0.5
     """
+
+    counts = "steps"
 
     power: float = 0.5
 
@@ -355,6 +365,8 @@ class ByStep(Schedule):
         it.
     """
 
+    counts = "steps"
+
     function: Callable[[int], float] | None = None
 
     def __init__(self, function):
@@ -385,6 +397,8 @@ class ByEpoch(ByStep):
     function : callable
         From the number of the epoch, from 0, to its rate.
     """
+
+    counts = "epochs"
 
     def __init__(self, function):
         super().__init__(function)
@@ -426,8 +440,11 @@ class StepRates:
         """Return the rate of an epoch, or an array with that of each step."""
         if not isinstance(self.schedule, Schedule):
             return self.optimizer.learning_rate_at(epoch)
-        per_epoch, n_steps = self.steps.per_epoch, self.steps.of(epoch)
-        rates = self.schedule.rates(epoch * per_epoch, n_steps, self.steps.total, per_epoch)
+        return self.between(epoch * self.steps.per_epoch, self.steps.of(epoch))
+
+    def between(self, first_step, n_steps):
+        """Return the rates that a schedule gives for some steps."""
+        rates = self.schedule.rates(first_step, n_steps, self.steps.total, self.steps.per_epoch)
         rates = np.ascontiguousarray(rates, np.float64)
         if rates.shape != (n_steps,):
             raise ValueError(f"{self.schedule.describe()} gives rates of shape {rates.shape}, "
@@ -436,5 +453,5 @@ class StepRates:
         if not valid.all():
             at = int(np.flatnonzero(~valid)[0])
             raise ValueError(f"{self.schedule.describe()}: the learning rate of step "
-                             f"{epoch * per_epoch + at} is {rates[at]}, must be finite and >= 0")
+                             f"{first_step + at} is {rates[at]}, must be finite and >= 0")
         return rates

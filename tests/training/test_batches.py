@@ -95,7 +95,7 @@ def test_batches_that_grow():
     # by hand: one trainer that is large enough from the start
     large = net(dtype="float64")
     trainer = large._trainer((X.astype(float), Y.astype(np.int32), None),
-                             fastnn.core.validation.check_loss(None, "softmax", 3), 0.0,
+                             large._bound(None), 0.0,
                              large.parameters, optimizer=fastnn.Adam(), batch_size=96)
     for part in parts:
         trainer.set_data(part[0].astype(float), part[1].astype(np.int32))
@@ -184,6 +184,129 @@ def test_the_next_batch_is_read_while_one_trains():
     finally:
         batches.BatchTrainer = original
     assert max(ahead) == ahead[0] == batches.AHEAD
+
+
+# ---- what `fit` has, too ----
+
+SAME = [
+    {"l1": 0.01}, {"clip_norm": 0.05}, {"clip_value": 0.001}, {"max_norm": 0.3}, {"mixup": 0.4},
+    {"optimizer": fastnn.EMA(fastnn.Adam(0.01), decay=0.9)}, {"optimizer": "lion"},
+    {"optimizer": fastnn.Adam(layers={0: {"learning_rate": 1e-4}})},
+    {"optimizer": fastnn.EvolutionStrategy(population=6)},
+    {"optimizer": fastnn.Adam(fastnn.schedules.Constant(0.01))},
+    {"optimizer": fastnn.Adam(fastnn.schedules.Step(0.01, step_size=1))},
+    {"optimizer": fastnn.Adam(fastnn.schedules.InverseScaling(0.1))},
+    {"optimizer": fastnn.Adam(fastnn.schedules.ByStep(lambda step: 0.1 / (1 + step)))},
+    {"optimizer": fastnn.Adam(fastnn.schedules.ByEpoch(lambda epoch: 0.1 / (1 + epoch)))},
+    {"metrics": ["accuracy"]}, {"max_steps": 7}, {"max_steps": 9}, {"max_steps": 1},
+    {"max_steps": 12}, {"progress": False}, {"max_time": 1000.0},
+]
+
+
+@each("settings", SAME)
+def test_settings_of_a_fit(settings):
+    pytest.importorskip("sklearn")
+    settings = {"epochs": 4, "validation_data": (X[:20], Y[:20]), **settings}
+    plain, found = net(), net()
+    expected = plain.fit(X, Y, batch_size=32, shuffle=False, **settings)
+    history = found.fit_batches(PAIRS, **settings)
+    assert found.parameters.tobytes() == plain.parameters.tobytes()
+    assert vars(history) == vars(expected)
+    assert found.history is history
+
+
+@each("schedule", [fastnn.schedules.Cosine(0.1, warmup=0.2), fastnn.schedules.OneCycle(0.1),
+                   fastnn.schedules.Exponential(0.1, gamma=0.5), fastnn.schedules.CosLog4(0.1)])
+@each("batch, max_steps", [(32, None), (16, None), (16, 20)])
+def test_schedules_by_step(schedule, batch, max_steps):
+    """With the number of steps of an epoch they are as in `fit`; without it they are refused."""
+    settings = {"epochs": 4, "batch_size": batch, "optimizer": fastnn.SGD(schedule),
+                "max_steps": max_steps}
+    with pytest.raises(ValueError, match=f"{type(schedule).__name__}.*give steps_per_epoch"):
+        net().fit_batches(PAIRS, **settings)
+    plain, found = net(), net()
+    expected = plain.fit(X, Y, shuffle=False, **settings)
+    history = found.fit_batches(PAIRS, steps_per_epoch=96 // batch, **settings)
+    assert found.parameters.tobytes() == plain.parameters.tobytes()
+    assert (history.loss, history.stopped) == (expected.loss, expected.stopped)
+
+
+def test_callbacks_of_a_fit():
+    """The same epochs, steps, rates and scores; the best weights come back."""
+    def seen(fit):
+        found = []
+
+        class Note(fastnn.Callback):
+            def on_epoch_end(self, state):
+                found.append((state.epoch, state.step, state.learning_rate, state.loss,
+                              state.net.parameters.tobytes()))
+
+        one = net()
+        stopping = fastnn.EarlyStopping(patience=2)
+        history = fit(one, optimizer=fastnn.SGD(fastnn.schedules.InverseScaling(20.0)), epochs=30,
+                      validation_data=(X[:20], Y[:20]), callbacks=[
+                          fastnn.ReduceOnPlateau(patience=1), stopping, Note()])
+        return found, one.parameters.tobytes(), history.val_loss, history.stopped
+
+    found = seen(lambda one, **settings: one.fit_batches(PAIRS, **settings))
+    expected = seen(lambda one, **settings: one.fit(X, Y, batch_size=32, shuffle=False, **settings))
+    assert found == expected
+    assert found[3].startswith("val_loss has not improved") and len(found[0]) < 30
+
+
+def test_frozen_layers_stay():
+    one = net()
+    one.freeze(0)
+    before = [w.copy() for w in one.weights]
+    one.fit_batches(PAIRS, epochs=2)
+    assert (one.weights[0] == before[0]).all() and (one.weights[1] != before[1]).any()
+
+
+def test_an_epoch_ends_after_so_many_steps():
+    """An endless source is closed then; each epoch takes the first ones of its own."""
+    closed = []
+
+    def source():
+        try:
+            while True:
+                yield from PAIRS
+        finally:
+            closed.append(True)
+
+    found, other = net(), net()
+    history = found.fit_batches(source, epochs=2, steps_per_epoch=4)
+    assert closed == [True, True] and not endless_threads()
+    expected = other.fit_batches([*PAIRS, PAIRS[0]], epochs=2)
+    assert found.parameters.tobytes() == other.parameters.tobytes()
+    assert history.loss == expected.loss and history.stopped == "epochs"
+    # a batch of the source that is cut in between
+    found, other = net(), net()
+    found.fit_batches([(X, Y)], batch_size=16, steps_per_epoch=4, epochs=3)
+    other.fit_batches([(X[:64], Y[:64])], batch_size=16, epochs=3)
+    assert found.parameters.tobytes() == other.parameters.tobytes()
+
+
+def test_history_lives_through_errors():
+    def source(epoch):
+        yield from PAIRS
+        if epoch == 2:
+            raise OSError("the disk is gone")
+
+    one = net()
+    with pytest.raises(OSError, match="the disk is gone"):
+        one.fit_batches(source, epochs=5)
+    assert len(one.history.loss) == 2 and one.history.stopped == "failed"
+
+
+@each("name, value", [("max_steps", 0), ("steps_per_epoch", 0), ("steps_per_epoch", 1.5),
+                      ("max_time", 0), ("clip_norm", 0), ("l1", -1), ("metrics", ["accuracy"]),
+                      ("callbacks", [3]), ("progress", 2), ("optimizer", "none")])
+def test_wrong_settings_are_named(name, value):
+    pytest.importorskip("sklearn")
+    with pytest.raises((TypeError, ValueError), match=name):
+        net().fit_batches(PAIRS, **{name: value})
+    with pytest.raises(ValueError, match="optimizer=LBFGS runs a whole fit"):
+        net().fit_batches(PAIRS, optimizer=fastnn.LBFGS())
 
 
 # ---- errors ----

@@ -176,7 +176,7 @@ def test_predictions_of_a_map(form, tmp_path, monkeypatch):
     X = numbers("uint8", (ROWS, 7))
     net = fastnn.MLP(SIZES["feature-major"], "tanh", "softmax", random_state=0)
     expected = net.predict(X)
-    monkeypatch.setattr("fastnn.mlp.SPARSE_BLOCK", 7 * 16)  # blocks of 16 rows
+    monkeypatch.setattr("fastnn.prediction.blocks.SPARSE_BLOCK", 7 * 16)  # blocks of 16 rows
     map_ = mapped(X, tmp_path / "X", form)
     np.testing.assert_array_equal(net.predict(map_), expected)
     out = np.empty_like(expected)

@@ -1,0 +1,50 @@
+"""Predictions for rows that are made some at a time, and of all layers."""
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.prediction._forward import Snapshot
+
+__all__ = ["activations_of", "predict_blocks"]
+
+SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
+
+
+def predict_blocks(snapshot, X, out, n_threads):
+    """Return the outputs for rows that are sparse, or of another dtype than the network's.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    X : array or sparse matrix (n_samples, n_in)
+        Checked.
+    out : array (n_samples, n_out) or None
+    n_threads : int
+
+    Returns
+    -------
+    array (n_samples, n_out)
+    """
+    n_in, n_out, dtype = snapshot.layout.sizes[0], snapshot.layout.sizes[-1], snapshot.layout.dtype
+    if out is None:
+        out = np.empty((X.shape[0], n_out), dtype)
+    validation.check_out(out, (X.shape[0], n_out), dtype)
+    block = max(1, SPARSE_BLOCK // n_in)
+    for start in range(0, X.shape[0], block):
+        rows = slice(start, start + block)
+        part = X if X.shape[0] <= block else X[rows]
+        part = part.toarray() if validation.is_sparse(part) else part
+        snapshot.predict(np.ascontiguousarray(part, dtype), out[rows], n_threads)
+    return out
+
+
+def activations_of(layout, parameters, X, n_threads):
+    """Return the activations of every layer, see `MLP.activations_of`."""
+    X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
+    if validation.is_sparse(X):
+        X = X.toarray()
+    ops, found = layout.ops, []
+    dense = [i for i, op in enumerate(ops) if op.kind == "dense"]
+    for end in (*dense[1:], len(ops)):
+        found.append(Snapshot(layout, parameters, n_ops=end).predict(X, None, n_threads))
+    return found
