@@ -376,15 +376,19 @@ def single_threaded_blas():
 
 
 def _begin(user):
+    # A handler of this thread may begin and end a use of its own between any two lines: this one
+    # is known from the start, so that it restores nothing, and sets what the other may not have.
     global _found
     with _lock:
-        if _found is None:
-            _found = [(blas, blas.num_threads) for blas in _scipy_blas().lib_controllers]
-        if not _users:
-            _take_control()
-            for blas, _ in _found:
-                blas.set_num_threads(1)
         _users[user] = threading.get_ident()
+        found = _found
+        if found is None:
+            found = [(blas, blas.num_threads) for blas in _scipy_blas().lib_controllers]
+        if _found is None:
+            _found = found
+        _take_control()
+        for blas, _ in found:
+            blas.set_num_threads(1)
 
 
 def _end(user):
@@ -396,8 +400,11 @@ def _end(user):
 
 def _restore_blas():
     global _found
+    found = _found
+    if found is None:  # a handler has restored it meanwhile
+        return
     _take_control()
-    for blas, n_threads in _found:
+    for blas, n_threads in found:
         if n_threads is not None:
             blas.set_num_threads(n_threads)
     _take_control()

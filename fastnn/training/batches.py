@@ -87,8 +87,8 @@ class Prefetch:
 
     def __init__(self, batches, prepare):
         # queues in C: where Ctrl-C comes in between, no lock stays taken (see core/threads.py)
-        self.ready: queue.SimpleQueue = queue.SimpleQueue()
-        self.room: queue.SimpleQueue = queue.SimpleQueue()
+        self.ready = queue.SimpleQueue()
+        self.room = queue.SimpleQueue()
         self.over = False
         self.batches, self.prepare = batches, prepare
         self.thread = threading.Thread(target=self._work, name="fastnn batches", daemon=True)
