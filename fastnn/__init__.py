@@ -36,6 +36,7 @@ _HOME = {
     "NetworkSpec": "network.spec",
     "Dense": "network.spec",
     "Activation": "network.spec",
+    "CustomActivation": "network.spec",
     "LayerNorm": "network.spec",
     "Dropout": "network.spec",
     "Residual": "network.spec",

@@ -32,6 +32,9 @@ from fastnn.network.spec import (
     Activation as Activation,
 )
 from fastnn.network.spec import (
+    CustomActivation as CustomActivation,
+)
+from fastnn.network.spec import (
     Dense as Dense,
 )
 from fastnn.network.spec import (
@@ -141,6 +144,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "CSVLogger",
+    "CustomActivation",
     "Callback",
     "Dense",
     "DivergenceWarning",

@@ -43,9 +43,10 @@ class MLP:
     sizes : sequence of int
         Units of the input, the hidden layers and the output: (n_in, ..., n_out). Two entries make a
         network without hidden layer.
-    activation : str or sequence of str, default="relu"
+    activation : str, CustomActivation or sequence of them, default="relu"
         Of the hidden layers, one for all or one each: identity, sigmoid (= logistic), tanh, relu,
-        leaky_relu, elu, gelu, silu, softplus, exp, step.
+        leaky_relu, elu, gelu, silu, softplus, exp, step; `fastnn.CustomActivation` for functions of
+        your own.
     output : str, default="identity"
         identity, sigmoid, softmax, exp, step, or another elementwise activation.
     norm : {None, "layer"}, default=None
@@ -200,7 +201,7 @@ class MLP:
 
     @property
     def activations(self):
-        """Names of the activations of the hidden layers, a tuple."""
+        """Activations of the hidden layers, names or `CustomActivation`: a tuple."""
         return self.spec.activations
 
     @property

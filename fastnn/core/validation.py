@@ -110,6 +110,11 @@ def check_name(name, value, known):
     return value
 
 
+def is_activation(name):
+    """Whether a string names an elementwise activation, or softmax."""
+    return name == "softmax" or name in _kernels.ACTIVATIONS or name in _kernels.ALIASES
+
+
 def check_activation(name, value):
     """Name of an elementwise activation, an alias replaced by what it stands for."""
     check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES))

@@ -1,11 +1,10 @@
 """What the estimators share: the flow of a fit, the checks of its input, the cached network."""
 
 import operator
-from numbers import Integral, Real
+from numbers import Real
 from types import SimpleNamespace
 
 import numpy as np
-import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -18,17 +17,34 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
 from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
-from fastnn.core.validation import as_csr, check_total_weight, from_tensor
+from fastnn.core.validation import check_total_weight, from_tensor
 from fastnn.estimators import rules, saving
+from fastnn.estimators.arrays import aligned, first_non_finite, numbers, sound
 from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of
-from fastnn.mlp import FULL_BATCH_ROWS, MLP
+from fastnn.estimators.networks import WithNetwork
+from fastnn.estimators.settings import (
+    CONSTRAINTS,
+    COUNT,
+    SHARE,
+    SOLVERS,
+    between_epochs,
+    check_solver,
+    epoch_rates,
+    make_optimizer,
+    non_negative,
+    positive,
+    step_settings,
+)
+from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
+from fastnn.estimators.watching import HeldOut, Scorer, validation_set
+from fastnn.mlp import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
-from fastnn.training.optimizers import trainer_of
+from fastnn.training.callbacks import CallCallbacks
+from fastnn.training.optimizers import Optimizer, trainer_of
 
 __all__ = ["BaseMLP", "has_partial_fit"]
 
@@ -41,58 +57,54 @@ LOSSES = {
 }
 
 
-def _positive(kind):
-    return Interval(kind, 0, None, closed="neither")
-
-
-def _non_negative(kind):
-    return Interval(kind, 0, None, closed="left")
-
-
-_COUNT = Interval(Integral, 1, None, closed="left")
-_SHARE = Interval(Real, 0, 1, closed="left")
 def has_partial_fit(est):
     """Return whether an estimator has `partial_fit`; say why not."""
     if est.solver == "lbfgs":
-        raise AttributeError("partial_fit needs solver='sgd', 'adam' or 'es', not 'lbfgs'")
+        raise AttributeError("partial_fit needs solver='sgd', 'adam' or another that takes steps, "
+                             "not 'lbfgs'")
     return True
 
 
-class BaseMLP(BaseEstimator):
+class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
     """What classifier and regressor share."""
 
     _parameter_constraints: dict = {
-        "hidden_layer_sizes": ["array-like", _COUNT],
+        "hidden_layer_sizes": ["array-like", COUNT],
         "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam", "es"})],
-        "alpha": [_non_negative(Real)],
-        "batch_size": [StrOptions({"auto"}), _COUNT],
+        "solver": [StrOptions(SOLVERS), Optimizer],
+        "alpha": [non_negative(Real)],
+        "batch_size": [StrOptions({"auto"}), COUNT],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [_positive(Real)],
-        "power_t": [_non_negative(Real)],
-        "max_iter": [_COUNT],
+        "learning_rate_init": [positive(Real)],
+        "power_t": [non_negative(Real)],
+        "max_iter": [COUNT],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
-        "tol": [_non_negative(Real)],
+        "tol": [non_negative(Real)],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
         "early_stopping": ["boolean"],
-        "validation_fraction": [_SHARE],
-        "beta_1": [_SHARE],
-        "beta_2": [_SHARE],
-        "epsilon": [_positive(Real)],
-        "n_iter_no_change": [_COUNT, Options(Real, {np.inf})],
-        "max_fun": [_COUNT],
-        "n_threads": [None, _COUNT],
+        "validation_fraction": [SHARE],
+        "beta_1": [SHARE],
+        "beta_2": [SHARE],
+        "epsilon": [positive(Real)],
+        "n_iter_no_change": [COUNT, Options(Real, {np.inf})],
+        "max_fun": [COUNT],
+        "n_threads": [None, COUNT],
         "dtype": [
             None,
             StrOptions({"float32", "float64"}),
             Options(type, {np.float32, np.float64}),
         ],
-        "dropout": [_SHARE, list, tuple],
+        "dropout": [SHARE, list, tuple],
+        **CONSTRAINTS,
     }
+    # of pickles of before there was a choice
+    scoring = schedule = clip_norm = norm = callbacks = max_time = None
+    l1 = input_dropout = input_noise = mixup = 0.0
+    residual = progress = False
 
     # where a fit is kept is nothing that a search hands to each of its fits
     __metadata_request__fit = {"checkpoint": UNUSED, "checkpoint_seconds": UNUSED}  # noqa: RUF012
@@ -104,8 +116,8 @@ class BaseMLP(BaseEstimator):
                 setattr(self, name, value)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, validation_data=None, checkpoint=None,
-            checkpoint_seconds=10.0):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
+            validation_data=None, checkpoint=None, checkpoint_seconds=10.0):
         """Train the network.
 
         Parameters
@@ -113,9 +125,15 @@ class BaseMLP(BaseEstimator):
         X : array or sparse matrix of shape (n_samples, n_features)
         y : array of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array of shape (n_samples,), default=None
-        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+        X_val : array or sparse matrix of shape (n_val, n_features), default=None
             Rows whose loss goes to `validation_loss_curve_`. With ``early_stopping=True`` they
-            are the validation set, and no rows are split off.
+            are the validation set, and no rows are split off. A pipeline treats them as it does X
+            with ``Pipeline(..., transform_input=["X_val"])``.
+        y_val : array of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets.
+        sample_weight_val : array of shape (n_val,), default=None
+        validation_data : tuple (X, y) or (X, y, sample_weight), default=None
+            The same in one argument, whose rows no pipeline can transform.
         checkpoint : str, path or None, default=None
             File that keeps where the fit stands after an epoch and at its end; not with
             ``solver="lbfgs"``. Where it is there already, the fit goes on from it, to the same
@@ -132,13 +150,22 @@ class BaseMLP(BaseEstimator):
 
         Raises
         ------
+        ValueError, TypeError
+            On a wrong argument or parameter.
         ModelFormatError
             When the checkpoint is damaged, or one of a fit with other parameters or data.
         OSError
             When the checkpoint cannot be written.
         """
-        return self._fit(X, y, sample_weight, validation_data, checkpoint=checkpoint,
-                         checkpoint_seconds=checkpoint_seconds)
+        validation_data = validation_set(validation_data, X_val, y_val, sample_weight_val)
+        tasks = None
+        if "_skl_callbacks" in vars(self):
+            tasks = FitTasks(self, X, y, sample_weight)
+        self._fit(X, y, sample_weight, validation_data, checkpoint=checkpoint,
+                  checkpoint_seconds=checkpoint_seconds, tasks=tasks)
+        if tasks is not None:
+            tasks.done()
+        return self
 
     def _fit_with_hooks(self, X, y, hooks, *, validation_data=None, **settings):
         """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
@@ -178,13 +205,14 @@ class BaseMLP(BaseEstimator):
         return twin
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
-                      stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0):
+                      stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0, tasks=None):
         if one_epoch:
             self._check_settings()
         if one_epoch and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         fresh = (not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
                  or goes_on_afresh(self, checkpoint))
+        given = X, y, sample_weight
         X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
         target = self._encode(y, X.dtype, fresh, subset=one_epoch)
         weight = self._check_weight(sample_weight, X, y, one_epoch)
@@ -198,12 +226,15 @@ class BaseMLP(BaseEstimator):
             self.n_layers_ = len(network.sizes)
         else:
             network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
-        optimizer = rules.make_optimizer(self)
+        optimizer = make_optimizer(self)
+        callbacks = check_solver(self, optimizer, one_epoch=one_epoch, checkpoint=checkpoint)
+        beside = step_settings(self, optimizer)
         if checkpoint is not None:
             watched = None if validation_data is None else self._check_validation_data(
                 validation_data, X.dtype)
             checkpoint = opened(self, checkpoint, checkpoint_seconds, network, optimizer, rng,
-                                (X, target, weight), watched, start_of(self, fresh),
+                                (X, target, weight), watched and watched[:3],
+                                start_of(self, fresh),
                                 stop_by_loss=stop_by_loss)
             rng = checkpoint.random_numbers(rng, self.random_state)
         if fresh:
@@ -211,39 +242,61 @@ class BaseMLP(BaseEstimator):
         if "_interrupted_from" in vars(self):
             self._interrupted_from = None
 
-        rows, held_out = self._hold_out(network, X, target, weight, validation_data, rng, fresh)
-        if stop_by_loss and held_out is not None:
-            held_out.score = lambda parameters: -held_out.loss(parameters)
+        rows, held_out = self._hold_out(network, (X, target, weight, y), validation_data, rng,
+                                        fresh, stop_by_loss)
         n_rows = X.shape[0] if rows is None else len(rows)
-        stochastic = self.solver != "lbfgs"
+        stochastic = optimizer is not None
+        batch_rows = self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows)
+        draws = (any(network.dropout) or "inputs" in beside
+                 or stochastic and optimizer.trained_by != Optimizer.trained_by)
         trainer = self._trainer(
             network,
             optimizer=optimizer,
-            batch_size=self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows),
+            batch_size=batch_rows,
             alpha=self.alpha,
-            seed=rng.randint(2**31 - 1) if any(network.dropout) or self.solver == "es" else 0,
+            seed=rng.randint(2**31 - 1) if draws else 0,
             # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
             reduction="sum" if stochastic else None,
+            **beside,
         )
         trainer.parameters[:] = network.parameters
         trainer.set_data(X, target, weight)
+        others = () if one_epoch else self._between_epochs(network, callbacks, tasks, given, rows)
         with single_threaded_blas():
             if stochastic:
-                rules.fit_stochastic(
+                rates = epoch_rates(self, optimizer, n_rows, batch_rows)
+                rate = 0.0 if rates is not None else float(optimizer.learning_rate)
+                parameters = rules.fit_stochastic(
                     self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch,
-                    hooks=hooks, checkpoint=checkpoint,
+                    rate=rate, rates=rates, hooks=hooks, callbacks=others, checkpoint=checkpoint,
                 )
             else:
-                rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks)
+                parameters = rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks,
+                                             callbacks=others)
 
-        if not np.isfinite(trainer.parameters).all():
+        if not np.isfinite(parameters).all():
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may contain large "
                 "values and need to be preprocessed."
             )
-        network.parameters[:] = trainer.parameters
+        network.parameters[:] = parameters
         self._publish(network)
+        if held_out is not None and stochastic and self.early_stopping:
+            held_out.check_learned(self, network)
         return self
+
+    def _between_epochs(self, network, callbacks, tasks, given, rows):
+        """Return the hooks that the user has asked for."""
+        def publish(parameters):
+            network.parameters[:] = parameters
+            self._publish(network)
+
+        others = [rules.Publish(publish), CallCallbacks(callbacks)] if callbacks else []
+        others += between_epochs(self)
+        if tasks is not None:
+            tasks.take(*given, rows, publish)
+            others.append(tasks)
+        return others
 
     def _check_settings(self):
         """Check the parameters, unless they are those of the last call: scikit-learn looks at them
@@ -260,7 +313,7 @@ class BaseMLP(BaseEstimator):
             return np.dtype(self.dtype)
         if fresh:
             return np.float64, np.float32
-        return np.result_type(_numbers("coefs_", self.coefs_, 2)[0], np.float32)
+        return np.result_type(numbers("coefs_", self.coefs_, 2)[0], np.float32)
 
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
@@ -283,27 +336,15 @@ class BaseMLP(BaseEstimator):
                  "is clipped")
         return min(self.batch_size, n_rows)
 
-    def _draw_parameters(self, network, rng):
-        """Draw weights and biases from U(-b, b), b = sqrt(6 / (n_in + n_out)).
-
-        With logistic units b = sqrt(2 / (n_in + n_out)) (Glorot and Bengio 2010); the output layer
-        goes with the last hidden one.
-        """
-        hidden = network.activations
-        names = (*hidden, hidden[-1] if hidden else self.activation)
-        for name, w, b in zip(names, network.weights, network.biases, strict=True):
-            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
-            w[:] = rng.uniform(-bound, bound, w.shape)
-            b[:] = rng.uniform(-bound, bound, b.shape)
-
-    def _hold_out(self, network, X, target, weight, validation_data, rng, fresh):
+    def _hold_out(self, network, data, validation_data, rng, fresh, stop_by_loss):
         """Return the rows to train on (None: all) and those to watch (None: no rows)."""
+        target, weight = data[1:3]
         rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
         if validation_data is not None:
-            held = self._check_validation_data(validation_data, X.dtype)
+            held = self._check_validation_data(validation_data, network.dtype)
         elif stopping:
-            rows, held_rows = self._split(X.shape[0], target, rng)
-            held = [None if a is None else a[held_rows] for a in (X, target, weight)]
+            rows, held_rows = self._split(data[0].shape[0], target, rng)
+            held = [None if a is None else a[held_rows] for a in data]
             if weight is not None:
                 check_total_weight("sample_weight of the rows to train on", weight[rows])
         else:
@@ -318,7 +359,7 @@ class BaseMLP(BaseEstimator):
             check_total_weight("sample_weight of the held-out rows", held[2])
         past = None if fresh else vars(self).get("validation_loss_curve_")
         self.validation_loss_curve_ = past or []
-        return rows, self._watch(network, *held)
+        return rows, self._watch(network, stop_by_loss, *held)
 
     def _split(self, n_samples, target, rng):
         """Draw the rows to train on and those held out by early stopping."""
@@ -346,17 +387,19 @@ class BaseMLP(BaseEstimator):
             **settings,
         )
 
-    def _watch(self, network, X, target, weight):
+    def _watch(self, network, stop_by_loss, X, target, weight, y):
         """Return the held-out rows in the form the solvers watch."""
         trainer = self._trainer(network, optimizer=None, drops=False,
                                 batch_size=min(FULL_BATCH_ROWS, X.shape[0]))
         trainer.set_data(X, target, weight)
-
-        def score(parameters):
-            network.parameters[:] = parameters
-            return float(self._score_output(network.predict(X), target, weight))
-
-        return rules.HeldOut(trainer, score)
+        held_out = HeldOut(trainer, X, target, weight)
+        if stop_by_loss or self.scoring == "loss":
+            held_out.score = held_out.negative_loss
+        elif self.scoring is not None and self.early_stopping and self.solver != "lbfgs":
+            held_out.score = Scorer(self, network, X, y, weight)
+        else:
+            held_out.score = held_out.own_score(self, network)
+        return held_out
 
     # -- checks --------------------------------------------------------------------------------
 
@@ -365,7 +408,7 @@ class BaseMLP(BaseEstimator):
         settings |= {"accept_sparse": "csr", "order": "C"}
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
-        X, y = _sound("X", X), [_sound("y", values) for values in y]
+        X, y = sound("X", X), [sound("y", values) for values in y]
         try:
             checked = validate_data(self, X, *y, **settings)
         except OverflowError as error:
@@ -374,25 +417,25 @@ class BaseMLP(BaseEstimator):
         except ValueError as error:
             place = None
             if "Input X contains" in str(error):
-                place = _first_non_finite(X, settings["dtype"])
+                place = first_non_finite(X, settings["dtype"])
             elif "Input y contains" in str(error):
-                place = _first_non_finite(*y, None)
+                place = first_non_finite(*y, None)
             if place is None:
                 raise
             raise ValueError(f"{error}\nThe first such value is in {place}.") from None
         if not y:
-            return _aligned(checked)
+            return aligned(checked)
         X, y = checked
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        return _aligned(X), y
+        return aligned(X), y
 
     def _check_weight(self, sample_weight, X, y, one_epoch=False):
         if sample_weight is None:
             return None
         sample_weight = from_tensor("sample_weight", sample_weight)
         try:
-            return _aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
+            return aligned(_check_sample_weight(sample_weight, X, dtype=X.dtype))
         except OverflowError as error:
             raise ValueError(f"sample_weight holds an integer beyond the range of float64: "
                              f"{error}") from None
@@ -404,58 +447,14 @@ class BaseMLP(BaseEstimator):
                 "(X, y, sample_weight)"
             )
         X, y, *sample_weight = validation_data
-        X, y = self._check_data(X, y, dtype=dtype, reset=False)
-        target = self._encode(y, dtype, fresh=False, subset=True)
-        return X, target, self._check_weight(*sample_weight or [None], X, y)
+        try:
+            X, y = self._check_data(X, y, dtype=dtype, reset=False)
+            target = self._encode(y, dtype, fresh=False, subset=True)
+            return X, target, self._check_weight(*sample_weight or [None], X, y), y
+        except ValueError as error:
+            raise ValueError(f"in the validation rows: {error}") from error
 
-    # -- the network ---------------------------------------------------------------------------
-
-    def _new_network(self, sizes, dtype):
-        return MLP(
-            sizes,
-            self.activation,
-            self.out_activation_,
-            dtype=dtype,
-            dropout=self.dropout,
-            initializer="zeros",
-            random_state=0,
-            n_threads=self.n_threads,
-        )
-
-    def _rebuilt_network(self, coefs, intercepts, dtype=None):
-        """Return a network with copies of these weights and biases; by default of their dtype."""
-        coefs = _numbers("coefs_", coefs, 2)
-        intercepts = _numbers("intercepts_", intercepts, 1)
-        dtype = dtype or np.result_type(coefs[0], np.float32)
-        network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
-        for name, own, arrays in (("coefs_", network.weights, coefs),
-                                  ("intercepts_", network.biases, intercepts)):
-            if len(own) != len(arrays):
-                raise ValueError(f"{name} has {len(arrays)} arrays, must have {len(own)}: one for "
-                                 "each layer")
-            for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
-                if mine.shape != given.shape:
-                    raise ValueError(f"{name}[{i}] has shape {given.shape}, must be {mine.shape}")
-                mine[:] = given
-        return network
-
-    def _publish(self, network):
-        """Make ``network`` the fitted model, at once for predictions in other threads."""
-        coefs, intercepts = list(network.weights), list(network.biases)
-        key = self._network_key(coefs, intercepts)
-        vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
-
-    def _network_key(self, coefs, intercepts):
-        """Return the objects a network is made from, to be compared by identity."""
-        return [self.activation, self.n_threads, *coefs, *intercepts]
-
-    def _current_network(self):
-        """Return the cached network, or a new one where a user has assigned other arrays."""
-        key = self._network_key(self.coefs_, self.intercepts_)
-        network, cached = vars(self).get("_network", (None, ()))
-        if len(key) == len(cached) and all(map(operator.is_, key, cached)):
-            return network
-        return self._rebuilt_network(self.coefs_, self.intercepts_)
+    # -- prediction ------------------------------------------------------------------------------
 
     def _output(self, X):
         """Return the output of the network, shape (n_samples, n_outputs).
@@ -531,8 +530,9 @@ class BaseMLP(BaseEstimator):
                     name in ("_network", "_checked_settings")):
                 raise ValueError(f"the state of {type(self).__name__} must not hold {name!r}")
         super().__setstate__(state)
-        for name in ("coefs_", "intercepts_"):  # their memory may be a file, mapped read-only
-            if name in vars(self):
+        # their memory may be a file, mapped read-only
+        for name in ("coefs_", "intercepts_", "norm_parameters_"):
+            if vars(self).get(name) is not None:
                 setattr(self, name, [np.array(a) for a in getattr(self, name)])
         if hasattr(self, "coefs_"):
             try:
@@ -549,49 +549,3 @@ class BaseMLP(BaseEstimator):
 def _highest_loss(est, dtype):
     """scikit-learn's log loss clips probabilities to [eps, 1 - eps]."""
     return -np.log(np.finfo(dtype).eps) if isinstance(est, ClassifierMixin) else np.inf
-
-
-def _aligned(a):
-    """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
-    return a if sp.issparse(a) else np.require(a, requirements="CA")
-
-
-def _sound(name, data):
-    """Return tensors of other libraries as arrays, and sparse matrices such as SciPy's compiled
-    code can follow."""
-    data = from_tensor(name, data)
-    return as_csr(name, data) if sp.issparse(data) and data.ndim == 2 else data
-
-
-def _numbers(name, arrays, ndim):
-    """Return what a user may have assigned as arrays of numbers."""
-    if not isinstance(arrays, (list, tuple)) or len(arrays) == 0:
-        raise TypeError(f"{name}={type(arrays).__name__} must be a list of arrays, one for each "
-                        "layer")
-    found = []
-    for i, array in enumerate(arrays):
-        array = validation.as_array(f"{name}[{i}]", array)
-        if array.dtype.kind not in validation.NUMERIC or array.ndim != ndim:
-            raise ValueError(f"{name}[{i}] is {array.dtype} of shape {array.shape}, must be "
-                             f"numbers of {ndim} dimension(s)")
-        found.append(array)
-    return found
-
-
-def _first_non_finite(data, dtype):
-    """Say where the first NaN or infinity of ``data`` is; None where that cannot be told."""
-    names = getattr(data, "columns", None)
-    dtype = np.float64 if isinstance(dtype, tuple) else dtype
-    try:
-        with np.errstate(over="ignore"):
-            if sp.issparse(data):
-                data = data.tocoo()
-                first = np.flatnonzero(~np.isfinite(data.data.astype(dtype)))[0]
-                row, *column = data.row[first], data.col[first]
-            else:
-                row, *column = np.argwhere(~np.isfinite(np.asarray(data, dtype=dtype)))[0]
-    except (TypeError, ValueError, IndexError):
-        return None
-    if not column:
-        return f"row {row}"
-    return f"column {int(column[0]) if names is None else names[column[0]]!r}, row {row}"

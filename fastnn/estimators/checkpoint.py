@@ -21,10 +21,14 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.notices import shorten
+from fastnn.estimators.settings import LATER, is_at_default
 from fastnn.files import container
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.training.checkpoint import FILE_BYTES, MAX_COUNT, _digest, _try_folder
+from fastnn.training.checkpoint import _plain as plain_optimizer
 from fastnn.training.epochs import Hook
+from fastnn.training.optimizer_base import Optimizer
+from fastnn.training.schedules import Schedule
 
 __all__ = ["Checkpoint", "opened"]
 
@@ -212,8 +216,11 @@ class Checkpoint(Hook):
     def on_fit_end(self, state):
         """Write what the epochs since then have done, where the fit has come to its end; after
         Ctrl-C note where it began: it can go on from the file, though the weights are others."""
-        if state.reason in ("epochs", *ENDS) and self.epochs <= state.epoch:
-            self._write(state, None if state.reason == "epochs" else state.reason)
+        ended = state.ended and state.reason != "diverged"
+        if (ended or state.reason in ("epochs", "time")) and self.epochs <= state.epoch:
+            # whatever words a callback has for it
+            self._write(state, (state.reason if state.reason in ENDS else "stopped") if ended
+                        else None)
         if state.reason == "interrupted":
             state.model._interrupted_from = self.fit[START]
 
@@ -268,7 +275,10 @@ def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, *
     seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
     number = est.random_state
     fit = {name: _plain(value) for name, value in est.get_params(deep=False).items()
-           if name not in FREE}
+           if name not in FREE and not (name in LATER and is_at_default(name, value))}
+    schedule = optimizer.learning_rate
+    if isinstance(schedule, Schedule) and schedule.looks_ahead:
+        fit["max_iter of the schedule"] = est.max_iter
     fit |= {
         **settings, "estimator": type(est).__name__, "sizes": list(network.sizes),
         "dtype": network.dtype.name, START: start, DATA: _digest(*data),
@@ -293,6 +303,8 @@ def goes_on_afresh(est, path):
 
 
 def _plain(value):
+    if isinstance(value, (Optimizer, Schedule)):  # a function has another address each time
+        return plain_optimizer(value)
     try:
         return to_plain(value)
     except TypeError:

@@ -12,6 +12,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from fastnn.core.notices import warn
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.documentation import documented
@@ -114,6 +115,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dropout=0.0,
         class_weight=None,
         loss="log_loss",
+        scoring=None,
+        schedule=None,
+        clip_norm=None,
+        l1=0.0,
+        norm=None,
+        residual=False,
+        input_dropout=0.0,
+        input_noise=0.0,
+        mixup=0.0,
+        callbacks=None,
+        max_time=None,
+        progress=False,
     ):
         self._store(locals())
 
@@ -290,6 +303,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             target = target.argmax(axis=1) if rows else target > decision.THRESHOLD
         right = codes == target.reshape(codes.shape)
         return np.average(right if right.ndim == 1 else right.all(axis=1), weights=weight)
+
+    def _check_learned(self, output, target, weight):
+        """Warn where the best score is that of the most frequent class, and each row got the same
+        class."""
+        if self._is_multilabel() or len(self.classes_) < 2:
+            return
+        right = self._true_codes(target)
+        share = np.bincount(right, weights=weight).max() / (
+            len(right) if weight is None else weight.sum())
+        if not np.isclose(self.best_validation_score_, share, rtol=0, atol=1e-6):
+            return
+        codes = self._codes(output)
+        if (codes == codes[0]).all():
+            label = self.classes_[[int(codes[0])]].tolist()[0]
+            warn(f"early stopping has kept a model that gives every held-out row the class "
+                 f"{label!r}: in none of {self.n_iter_} epochs was the accuracy above {share:.4g}, "
+                 "the share of the most frequent class, so accuracy cannot tell when to stop. Set "
+                 "scoring='loss', 'average_precision' or 'balanced_accuracy', or "
+                 "early_stopping=False")
+
+    def _true_codes(self, target):
+        """Return the class numbers of targets, of which there is one per row."""
+        if target.ndim == 1:
+            return target
+        if target.shape[1] > 1:
+            return target.argmax(axis=1)
+        return (target[:, 0] > decision.THRESHOLD).astype(np.intp)
 
     def _check_weight(self, sample_weight, X, y, one_epoch=False):
         weight = super()._check_weight(sample_weight, X, y)

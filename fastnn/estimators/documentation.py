@@ -6,11 +6,16 @@ _PARAMETERS = """\
     activation : str or sequence of str, default="relu"
         Activation of the hidden layers, or one name per hidden layer: "identity", "logistic"
         (or "sigmoid"), "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", ...
-    solver : {"adam", "sgd", "lbfgs", "es"}, default="adam"
-        Minibatches with Adam or with momentum, or L-BFGS over all data (good for small data); "es":
-        an evolution strategy, which needs no derivatives (`fastnn.EvolutionStrategy`, 50 members,
-        its Adam by `beta_1`, `beta_2`, `epsilon`), each minibatch a generation. It wants a larger
-        `learning_rate_init`, about 0.02 to 0.2, and is for small networks.
+    solver : str or optimizer, default="adam"
+        "adam", "sgd": minibatches with Adam or with momentum; "lbfgs": L-BFGS over all data (good
+        for small data); "es": an evolution strategy, which needs no derivatives
+        (`fastnn.EvolutionStrategy`, 50 members, its Adam by `beta_1`, `beta_2`, `epsilon`), each
+        minibatch a generation. It wants a larger `learning_rate_init`, about 0.02 to 0.2, and is
+        for small networks. "adamw", "adamax", "nadam" (with `beta_1`, `beta_2`, `epsilon`),
+        "rmsprop", "adagrad", "adadelta", "rprop", "lion", "muon": of the estimator's settings
+        `learning_rate_init` alone acts, whose default suits few of them (about 1 for adadelta, 0.02
+        for muon, 1e-4 for lion). An object such as ``fastnn.AdamW(3e-3)`` or
+        ``fastnn.EMA(fastnn.Adam())`` has all its settings itself, the learning rate too.
     alpha : float, default=1e-4
         L2 penalty ``alpha / 2 * |W|**2``, divided by the rows (or sum of weights) of the batch.
     batch_size : int or "auto", default="auto"
@@ -19,11 +24,11 @@ _PARAMETERS = """\
         sgd only. "invscaling": ``learning_rate_init / (t_ + 1) ** power_t``, renewed after each
         epoch. "adaptive": divided by 5 whenever patience runs out, until 1e-6.
     learning_rate_init : float, default=1e-3
-        Step size of sgd, adam and es.
+        Step size of all solvers given by name but lbfgs, and of `schedule`.
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=200
-        Most epochs (sgd, adam, es) or iterations (lbfgs).
+        Most epochs, or iterations of lbfgs.
     shuffle : bool, default=True
         Whether to draw a new order of the rows for each epoch.
     random_state : int, RandomState or None, default=None
@@ -39,9 +44,8 @@ _PARAMETERS = """\
     nesterovs_momentum : bool, default=True
         Whether sgd uses Nesterov's form.
     early_stopping : bool, default=False
-        Whether to stop when the score of held-out rows (accuracy, R^2) stops to improve, and to
-        keep the weights of the best epoch. With quantiles the score is the share of the pinball
-        loss that they explain.
+        Whether to stop when the score of held-out rows stops to improve, and to keep the weights of
+        the best epoch; see `scoring`. Not by lbfgs.
     validation_fraction : float, default=0.1
         Share of the rows held out by `early_stopping`.
     beta_1, beta_2 : float, default=0.9, 0.999
@@ -60,6 +64,45 @@ _PARAMETERS = """\
     dropout : float or sequence of float, default=0.0
         Share of hidden activations set to zero in training (inverted dropout), for all hidden
         layers or one per hidden layer. Not used by lbfgs and es.
+    scoring : str, callable or None, default=None
+        What early stopping looks at: name of a scorer of scikit-learn's, a function
+        ``(estimator, X, y)`` that returns a number, more being better, or "loss" for the negative
+        loss. None is scikit-learn's choice: accuracy, R^2, with quantiles the share of the pinball
+        loss that they explain. Where a class is rare, accuracy is best while the network says "no"
+        to all rows: take "loss", "average_precision" or "balanced_accuracy" there; a warning tells.
+    schedule : str, schedule, callable or None, default=None
+        Of the learning rate, by step: "cosine", "one_cycle", "coslog4", "flat_then_cosine",
+        "polynomial", "exponential", "step", "inverse_scaling", "constant", or an object of
+        `fastnn.schedules`, whose rate is `learning_rate_init` (or that of a solver that is an
+        object) where it has none; or a function from the epoch, from 0, to the rate. Those that
+        look ahead count on `max_iter` epochs. Not for lbfgs and `partial_fit`.
+    clip_norm : float or None, default=None
+        Longest gradient of a step: a longer one is scaled down to this norm. The gradient of the
+        estimators is that of the sum over the outputs.
+    l1 : float, default=0.0
+        L1 penalty ``l1 * |W|``, divided as that of `alpha`.
+    norm : {None, "layer"}, default=None
+        "layer" normalises the weighted inputs of each hidden layer, see `fastnn.LayerNorm`.
+    residual : bool, default=False
+        Whether to add the input of a hidden layer to its output where both are as wide.
+    input_dropout : float, default=0.0
+        Share of the inputs set to zero in training, in [0, 1).
+    input_noise : float, default=0.0
+        Standard deviation of the Gaussian noise added to the inputs in training.
+    mixup : float, default=0.0
+        Alpha of mixup (Zhang et al. 2018): rows are trained on in mixtures, whose shares are drawn
+        from Beta(alpha, alpha). 0: none. As `clip_norm`, `l1`, `input_dropout` and `input_noise`
+        not for lbfgs and es.
+    callbacks : list of fastnn.Callback or None, default=None
+        Called by `fit` after each epoch or iteration; ``state.net`` is the estimator as it is then,
+        the curves of ``state.history`` are "loss", "val_loss" and, with early stopping,
+        "val_score". For scikit-learn's own callbacks use `set_callbacks` (version 1.9). Neither is
+        called by `partial_fit`.
+    max_time : float or None, default=None
+        Seconds: `fit` ends after the epoch in which they are over.
+    progress : bool or None, default=False
+        Whether `fit` shows its progress on standard error; None: where that is a terminal or a
+        notebook, after two seconds.
 """
 
 _ATTRIBUTES = """\
@@ -72,6 +115,8 @@ _ATTRIBUTES = """\
         stopping).
     loss_curve_ : list of float
         Training loss of each epoch.
+    norm_parameters_ : list of ndarray
+        With ``norm="layer"`` gain and bias of each hidden layer, one after the other.
     validation_scores_, best_validation_score_ : list of float, float
         Score of the held-out rows after each epoch; None without early stopping.
     validation_loss_curve_ : list of float

@@ -109,6 +109,18 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         dropout=0.0,
         quantile=None,
         calibration_fraction=None,
+        scoring=None,
+        schedule=None,
+        clip_norm=None,
+        l1=0.0,
+        norm=None,
+        residual=False,
+        input_dropout=0.0,
+        input_noise=0.0,
+        mixup=0.0,
+        callbacks=None,
+        max_time=None,
+        progress=False,
     ):
         self._store(locals())
 

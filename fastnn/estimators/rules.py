@@ -10,48 +10,13 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastnn.core.notices import warn
 from fastnn.training.epochs import FitState, Hook, run_epochs
-from fastnn.training.evolution import EvolutionStrategy
-from fastnn.training.history import DivergenceWarning
+from fastnn.training.history import DivergenceWarning, History
 from fastnn.training.lbfgs import minimise
-from fastnn.training.optimizers import SGD, Adam
 
-__all__ = ["HeldOut", "fit_lbfgs", "fit_stochastic", "make_optimizer"]
+__all__ = ["fit_lbfgs", "fit_stochastic"]
 
+SCORE = "val_score"  # name of the score of early stopping in the history that callbacks see
 _SMALLEST_RATE = 1e-6  # where learning_rate="adaptive" gives up
-
-
-class HeldOut:
-    """The rows that are not trained on, watched between epochs.
-
-    Parameters
-    ----------
-    trainer : Trainer
-        Without optimizer, holding the rows as its data.
-    score : callable
-        Maps flat network parameters to the score of the rows.
-    """
-
-    def __init__(self, trainer, score):
-        self._trainer = trainer
-        self.score = score
-
-    def loss(self, parameters):
-        """Return the mean loss of the rows, without the L2 term."""
-        self._trainer.parameters[:] = parameters
-        return self._trainer.loss_and_grad()
-
-
-def make_optimizer(est):
-    """Return the optimizer of ``est.solver`` in scikit-learn's form; None for L-BFGS."""
-    if est.solver == "sgd":
-        nesterov = est.nesterovs_momentum and est.momentum > 0
-        return SGD(est.learning_rate_init, est.momentum, nesterov, velocity="step")
-    if est.solver == "adam":
-        return Adam(est.learning_rate_init, est.beta_1, est.beta_2, est.epsilon, eps_hat=True)
-    if est.solver == "es":
-        return EvolutionStrategy(est.learning_rate_init, beta1=est.beta_1, beta2=est.beta_2,
-                                 eps=est.epsilon)
-    return None
 
 
 # ---- hooks ----
@@ -92,7 +57,9 @@ class WatchLoss(Hook):
 
     def on_epoch_end(self, state):
         """Add the loss of the held-out rows."""
-        state.model.validation_loss_curve_.append(self.held_out.loss(state.trainer.parameters))
+        loss = self.held_out.loss(state.trainer.published)
+        state.model.validation_loss_curve_.append(loss)
+        state.history.val_loss.append(loss)
 
 
 class Improvement(Hook):
@@ -113,13 +80,16 @@ class Improvement(Hook):
         """Compare the epoch with the best one."""
         est = state.model
         if est.early_stopping:
-            score = self.held_out.score(state.trainer.parameters)
+            score = self.held_out.score(state.trainer.published)
             est.validation_scores_.append(score)
+            state.history.metrics[SCORE].append(score)
             _report(est, f"Validation score: {score:f}")
             stalled = score < est.best_validation_score_ + est.tol
+            if est.scoring is not None and math.isnan(score):  # scikit-learn's own goes on for ever
+                stalled = True
             if score > est.best_validation_score_:
                 est.best_validation_score_ = score
-                self.best = state.trainer.parameters.copy()
+                self.best = state.trainer.published.copy()
         else:
             stalled = est.loss_ > est.best_loss_ - est.tol
             est.best_loss_ = min(est.best_loss_, est.loss_)
@@ -143,15 +113,17 @@ class Patience(Hook):
     est : estimator
     rate : float
         Of the first epoch.
+    rates : StepRates or None
+        In its place: those of a schedule.
     """
 
-    def __init__(self, est, rate):
+    def __init__(self, est, rate, rates=None):
         self.schedule = est.learning_rate if est.solver == "sgd" else "constant"
-        self.rate = rate
+        self.rate, self.rates = rate, rates
 
     def rate_of(self, epoch):
-        """Return the learning rate of the epoch that comes."""
-        return self.rate
+        """Return the learning rate of the epoch that comes, or those of its steps."""
+        return self.rate if self.rates is None else self.rates.of(epoch)
 
     def on_epoch_end(self, state):
         """Choose the next learning rate, or end the fit."""
@@ -172,10 +144,54 @@ class Patience(Hook):
         _report(est, f"{message} Setting learning rate to {self.rate:f}")
 
 
+class Publish(Hook):
+    """Makes the estimator the model of this epoch, for the callbacks that come next.
+
+    Parameters
+    ----------
+    publish : callable
+        From parameters.
+    """
+
+    def __init__(self, publish):
+        self.publish = publish
+
+    def on_epoch_end(self, state):
+        """Publish."""
+        self.publish(state.trainer.published)
+
+
+class Together(Hook):
+    """Hooks that all see an epoch, where one of them ends the fit too.
+
+    Parameters
+    ----------
+    hooks : sequence of Hook
+    """
+
+    def __init__(self, hooks):
+        self.hooks = hooks
+
+    def on_fit_begin(self, state):
+        """Begin."""
+        for hook in self.hooks:
+            hook.on_fit_begin(state)
+
+    def on_epoch_end(self, state):
+        """Call them."""
+        for hook in self.hooks:
+            hook.on_epoch_end(state)
+
+    def on_fit_end(self, state):
+        """End."""
+        for hook in self.hooks:
+            hook.on_fit_end(state)
+
+
 # ---- fits ----
 
-def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, hooks=(),
-                   checkpoint=None):
+def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, rate,
+                   rates=None, hooks=(), callbacks=(), checkpoint=None):
     """Run epochs of minibatches until a stopping rule holds.
 
     Parameters
@@ -194,21 +210,33 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
         Whether the history starts anew (False for warm starts).
     one_epoch : bool
         ``partial_fit``: one epoch, with the optimizer as the last call left it.
+    rate : float
+        The learning rate.
+    rates : StepRates or None
+        Those of a schedule, in its place.
     hooks : sequence of Hook
-        Called after each epoch, too.
+        Called after each epoch, too, before scikit-learn's rules may end the fit.
+    callbacks : sequence of Hook
+        Called after those, and when they end the fit, too; not where it has diverged.
     checkpoint : Checkpoint or None
         From where the fit goes on, and what writes the file.
+
+    Returns
+    -------
+    flat array
+        The parameters of the model.
     """
     _start_history(est, fresh)
-    patience = Patience(est, _resume(est, trainer) if one_epoch else float(est.learning_rate_init))
-    improvement = Improvement(trainer.parameters, held_out)
+    patience = Patience(est, _resume(est, trainer, rate) if one_epoch else rate, rates)
+    improvement = Improvement(trainer.published, held_out)
     est.n_iter_ = 0
     own = [Record(n_rows), *([] if held_out is None else [WatchLoss(held_out)]), improvement,
-           *hooks, NonFinite(), patience]
+           *hooks, NonFinite(), Together([patience, *callbacks]) if callbacks else patience]
     order = _Order(est, rows, n_rows, rng)
-    state, first, ended = FitState(trainer, est), 0, False
+    state, first, ended = FitState(trainer, est, _history(est, held_out)), 0, False
     if checkpoint is not None:
         first, ended = checkpoint.restore(est, trainer, patience, improvement, order)
+        _fill_history(est, state.history, first)
         own.append(checkpoint)  # last: it writes what the others have decided
     try:
         run_epochs(state, 1 if one_epoch else first if ended else est.max_iter, first=first,
@@ -225,11 +253,14 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
         "step": trainer.step,
         "moments": list(trainer.optimizer_state),
     }
+    if trainer.published is not trainer.parameters:  # the model is the mean, training goes on here
+        est._optimizer_state["weights"] = trainer.parameters.copy()
     if est.early_stopping:
-        if not np.isfinite(trainer.parameters).all():
+        if not np.isfinite(trainer.published).all():
             warn(f"Training diverged in epoch {est.n_iter_}; the weights of the best epoch are "
                  "kept. Scale the data or lower learning_rate_init.", DivergenceWarning)
-        trainer.parameters[:] = improvement.best
+        return improvement.best
+    return trainer.published
 
 
 class _Order:
@@ -263,43 +294,70 @@ def _start_history(est, fresh):
         est.best_validation_score_ = est.validation_scores_ = None
 
 
-def _resume(est, trainer):
-    """Give the optimizer of the last call to ``trainer``; return its learning rate."""
+def _history(est, held_out):
+    """Return the history that callbacks see."""
+    scored = est.early_stopping and est.solver != "lbfgs"
+    names = [SCORE] if scored and held_out is not None else []
+    return History(held_out is not None, names, names)
+
+
+def _fill_history(est, history, epochs):
+    """Give a history the epochs of this fit that were before it went on from a checkpoint."""
+    for name, curve in (("loss_curve_", history.loss), ("validation_loss_curve_", history.val_loss),
+                        ("validation_scores_", history.metrics.get(SCORE))):
+        known = getattr(est, name)
+        if epochs and known and curve is not None:
+            curve[:] = known[-epochs:]
+
+
+def _resume(est, trainer, rate):
+    """Give the optimizer of the last call to ``trainer``; return its learning rate, or the one that
+    is given where there was none."""
     state = vars(est).get("_optimizer_state")
     if state is None or state["solver"] != est.solver:
-        return float(est.learning_rate_init)
-    if any(moment.dtype != trainer.dtype or moment.shape != trainer.parameters.shape
-           for moment in state["moments"]):
-        return float(est.learning_rate_init)  # of another dtype: its flat layout is another
-    trainer.set_state(state["moments"], state["step"])
+        return rate
+    moments = state["moments"]
+    if len(moments) != len(trainer.optimizer_state) or any(
+            moment.dtype != trainer.dtype or moment.shape != trainer.parameters.shape
+            for moment in moments):
+        return rate  # of another dtype: its flat layout is another
+    start = trainer.parameters.copy()
+    trainer.set_state(moments, state["step"])
+    if "weights" in state:
+        if np.array_equal(trainer.published, start):
+            trainer.parameters[:] = state["weights"]
+        else:  # weights were set meanwhile: the mean begins with them
+            trainer.published[:] = start
     return state["learning_rate"]
 
 
-def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=()):
+def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=(), callbacks=()):
     """Minimise the loss over all data with L-BFGS, in float64 over the flat parameter vector.
 
-    An interrupt keeps the last iterate. Parameters are those of `fit_stochastic`.
+    An interrupt keeps the last iterate. Parameters and result are those of `fit_stochastic`.
     """
     est.n_iter_ = 0
     if fresh:
         est.t_ = 0
-    own = [Record(0), *([] if held_out is None else [WatchLoss(held_out)]), *hooks]
-    state = FitState(trainer, est)
+    own = [Record(0), *([] if held_out is None else [WatchLoss(held_out)]), *hooks,
+           *([Together(callbacks)] if callbacks else ())]
+    state = FitState(trainer, est, _history(est, held_out))
     try:
         result = minimise(state, max_iter=est.max_iter, max_fun=est.max_fun, gtol=est.tol,
                           hooks=own)
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
         est.loss_ = state.loss
-        return
+        return trainer.parameters
     if result is None:  # a hook has ended it, and `Record` has counted
-        return
+        return trainer.parameters
     est.loss_ = float(result.fun)
     est.n_iter_ = min(result.nit, est.max_iter)
     if result.status != 0:
         warn(f"lbfgs failed to converge after {est.n_iter_} iteration(s) "
              f"(status={result.status}): {result.message}. Increase max_iter={est.max_iter} or "
              f"max_fun={est.max_fun}, or scale the data.", ConvergenceWarning)
+    return trainer.parameters
 
 
 def _report(est, message):

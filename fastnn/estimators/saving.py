@@ -1,17 +1,27 @@
 """Fitted estimators to files and back: parameters, history, and the scaler of a pipeline."""
 
 import json
+from dataclasses import fields
 from numbers import Integral
 
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.core.notices import shown
+from fastnn.estimators import settings
+from fastnn.estimators.networks import norm_parameters
 from fastnn.files import model_parts
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.prediction.predictor import Predictor
 from fastnn.prediction.scaler import Scaler
+from fastnn.training.evolution import EvolutionStrategy
 from fastnn.training.losses import Custom, Loss, describe, from_description
+from fastnn.training.optimizer_base import Optimizer
+from fastnn.training.optimizers import BY_NAME as OPTIMIZERS
+from fastnn.training.optimizers import EMA
+from fastnn.training.schedules import BY_NAME as SCHEDULES
+from fastnn.training.schedules import Schedule
 
 OUTPUTS = ("softmax", "logistic", "identity", "exp")  # of estimators
 # History and what else of the fitted attributes is neither parameter nor shape of the network.
@@ -24,6 +34,8 @@ _SAVED = {
 _OF_TARGETS = "_levels", "_normal", "_calibration"
 # parameters that came later: where they are at their defaults older versions can read the file
 _LATER = {"quantile": None, "calibration_fraction": None}
+_OBJECTS = {cls.__name__: cls for cls in (*OPTIMIZERS.values(), EMA, EvolutionStrategy,
+                                          *SCHEDULES.values())}
 _VALID = {
     "count": lambda value: type(value) is int and value >= 0,
     "number": lambda value: value is None or type(value) in (int, float),
@@ -40,9 +52,18 @@ def write(est, path, pipeline, max_bytes):
     params = est.get_params(deep=False)
     if not isinstance(params["random_state"], Integral):
         params["random_state"] = None
+    params["callbacks"] = None
+    if callable(params["scoring"]):
+        params["scoring"] = None
     for name, default in _LATER.items():
         if params.get(name, ...) is default:
             del params[name]
+    for name in settings.LATER:
+        if settings.is_at_default(name, params[name]):
+            del params[name]
+    for name in ("solver", "schedule"):
+        if name in params:
+            params[name] = _object_to_plain(name, params[name])
     if isinstance(est, ClassifierMixin) and params["loss"] == "log_loss":
         del params["loss"]
     if isinstance(params.get("loss"), Loss):
@@ -69,8 +90,36 @@ def _described(loss):
     return plain if isinstance(plain, dict) else {"name": plain}
 
 
+def _object_to_plain(name, value):
+    """Return an optimizer or a schedule as its class and its settings."""
+    if isinstance(value, (Optimizer, Schedule)) and type(value).__name__ in _OBJECTS:
+        found = {"class": type(value).__name__}
+        for field in fields(value):
+            own = getattr(value, field.name)
+            if field.init and own is not None:
+                found[field.name] = _object_to_plain(name, own)
+        return found
+    if callable(value) or isinstance(value, (Optimizer, Schedule)):
+        raise ValueError(f"{name}={shown(value)} cannot be saved: it holds a function, or a class "
+                         f"of your own. set_params({name}=...) with another one before saving, or "
+                         "pickle the model")
+    return value
+
+
+def _object_of(plain):
+    """Return the object that `_object_to_plain` was given."""
+    if not isinstance(plain, dict) or "class" not in plain:
+        return plain
+    if plain["class"] not in _OBJECTS:
+        raise ValueError(f"{plain['class']!r} is no optimizer or schedule")
+    found = {name: _object_of(value) for name, value in plain.items() if name != "class"}
+    return _OBJECTS[plain["class"]](**found)
+
+
 def read_params(params):
     """Return the parameters of a file as the constructor takes them."""
+    params = {name: _object_of(value) if name in ("solver", "schedule") else value
+              for name, value in params.items()}
     if isinstance(params.get("loss"), dict):
         params = {**params, "loss": from_description(params["loss"])}
     return params
@@ -108,11 +157,18 @@ def restore(est, model, fitted):
         raise ValueError(f"task {model.task!r} does not fit output {net.output!r}")
     if model.feature_names_in_ is not None:
         est.feature_names_in_ = model.feature_names_in_
+    norm = norm_parameters(net)
+    if norm:
+        est.norm_parameters_ = norm
     network = est._rebuilt_network(net.weights, net.biases)
-    if (network.sizes, network.activations, network.output) != (
-            net.sizes, net.activations, net.output):
+    if _what_it_computes(network) != _what_it_computes(net):
         raise ValueError("parameters of the estimator and of its network differ")
     est._publish(network)
+
+
+def _what_it_computes(net):
+    kinds = [op.kind for op in net._layout.ops if op.kind != "dropout"]
+    return net.sizes, net.activations, net.output, kinds
 
 
 def _restore_targets(est):

@@ -122,6 +122,7 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
     """Return the header of a Predictor, ASCII text."""
     check_prefix(prefix)
     net = predictor.net
+    net.spec.refuse_functions("a C header")
     for op in net._layout.ops:
         if op.kind not in OPS:
             raise ValueError(f"operation {op.kind!r} cannot be exported: it has no row in "

@@ -177,6 +177,7 @@ def add_scaler(g, x, scaler):
 def add_network(g, x, net):
     """Add the operations of a network, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
     layout = net._layout
+    net.spec.refuse_functions("an ONNX file")
     views = layout.views(net.parameters)
     values = {INPUT: x}
     for i, op in enumerate(layout.ops):

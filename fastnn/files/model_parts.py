@@ -111,6 +111,7 @@ def net_settings(net):
     """Return what the settings of a file say of a network; of a chain of dense layers as they
     always have."""
     spec = net.spec
+    spec.refuse_functions("a model file")
     if not spec.is_chain:
         return {"spec": spec.to_plain(), "initializer": net.initializer}
     return {"sizes": spec.sizes, "activations": spec.activations, "output": spec.output,

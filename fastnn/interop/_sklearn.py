@@ -92,7 +92,10 @@ def to_sklearn(model):
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
         raise TypeError(f"model={type(model).__name__} must be an estimator or an MLP of fastnn")
     _check_fitted(model)
-    check_exported(model._predictor(), "an estimator of scikit-learn")
+    net = check_exported(model._predictor(), "an estimator of scikit-learn").net
+    if not net.spec.is_chain:
+        raise ValueError(f"the model has norm={model.norm!r}, residual={model.residual}; "
+                         "scikit-learn has neither")
     names = [model.activation] if isinstance(model.activation, str) else model.activation
     known = ("identity", "logistic", "tanh", "relu")
     names = {"logistic" if name == "sigmoid" else name for name in names} or {"identity"}
@@ -102,7 +105,7 @@ def to_sklearn(model):
     other = getattr(neural_network, type(model).__name__)()
     params = model.get_params()
     params["activation"], = names
-    if params["solver"] not in SOLVERS:
+    if not isinstance(params["solver"], str) or params["solver"] not in SOLVERS:
         params["solver"] = "adam"
     unset = object()
     for name in other.get_params():
@@ -134,6 +137,7 @@ def _estimator_of(net):
     """Return an estimator with the weights of an `MLP`."""
     from fastnn.estimators import MLPClassifier, MLPRegressor
 
+    net.spec.refuse_functions("an estimator of scikit-learn")
     n_out = net.sizes[-1]
     params = {"hidden_layer_sizes": net.sizes[1:-1], "activation": list(net.activations)}
     if net.output in ("softmax", "sigmoid"):

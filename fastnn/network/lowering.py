@@ -8,7 +8,7 @@ compiled loop, and one writer in each exporter.
 
 from typing import NamedTuple
 
-from fastnn.network.spec import Activation, Dense, Dropout, LayerNorm, Residual
+from fastnn.network.spec import Activation, CustomActivation, Dense, Dropout, LayerNorm, Residual
 
 INPUT = -1  # as a source: the inputs of the network
 
@@ -23,6 +23,7 @@ PARAMETERS = {
     "layer_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False)),
     "copy": lambda op: (),
     "add": lambda op: (),
+    "python": lambda op: (),
 }
 
 
@@ -36,6 +37,7 @@ class Op(NamedTuple):
     layer_norm  gain (x - mean) / sqrt(variance + eps) + bias
     copy        x: activation or dropout on its own
     add         x + the value of ``other``
+    python      f(x), see `CustomActivation`
     ==========  ===========================================
     """
 
@@ -47,6 +49,7 @@ class Op(NamedTuple):
     activation: str = "identity"
     dropout: float = 0.0
     eps: float = 0.0
+    function: CustomActivation | None = None  # of a python
 
 
 def lower(spec):
@@ -69,8 +72,12 @@ def _lower_layers(ops, layers, source, width, joint):
     """
     for layer in layers:
         if isinstance(layer, Dense):
-            ops.append(Op("dense", width, layer.units, source, activation=layer.activation))
+            custom = isinstance(layer.activation, CustomActivation)
+            ops.append(Op("dense", width, layer.units, source,
+                          activation="identity" if custom else layer.activation))
             width = layer.units
+            if custom:
+                ops.append(Op("python", width, width, len(ops) - 1, function=layer.activation))
         elif isinstance(layer, LayerNorm):
             ops.append(Op("layer_norm", width, width, source, eps=layer.eps))
         elif isinstance(layer, Residual):
@@ -85,7 +92,9 @@ def _lower_layers(ops, layers, source, width, joint):
 def _append_tail(ops, layer, source, width, joint):
     """Fuse an activation or dropout into the operation before it, where that has room for it."""
     fits = joint and source != INPUT
-    if isinstance(layer, Activation):
+    if isinstance(layer, Activation) and isinstance(layer.name, CustomActivation):
+        ops.append(Op("python", width, width, source, function=layer.name))
+    elif isinstance(layer, Activation):
         if layer.name == "identity" and fits:
             return
         if fits and ops[-1].activation == "identity" and not ops[-1].dropout:

@@ -7,7 +7,8 @@ A layer is one frozen class with its ``kind``, the name that files have for it. 
 from fastnn.core import validation
 from fastnn.core.notices import shown
 
-__all__ = ["Activation", "Dense", "Dropout", "LayerNorm", "NetworkSpec", "Residual"]
+__all__ = ["Activation", "CustomActivation", "Dense", "Dropout", "LayerNorm", "NetworkSpec",
+           "Residual"]
 
 MAX_DEPTH = 16  # residual layers inside of each other
 NORMS = (None, "layer")
@@ -49,6 +50,67 @@ class Frozen:
         return type(self), self._values()
 
 
+class CustomActivation(Frozen):
+    """An activation of the user's own, as Python functions of arrays.
+
+    It goes where names of activations of hidden layers go: `MLP`, `Dense`, `Activation`. In
+    training both functions are called once for each batch and layer, without threads: slower than
+    a row of the table, with the same results within rounding. Predictions call ``value`` for some
+    hundred rows at a time.
+
+    Parameters
+    ----------
+    value : callable
+        value(z) gives f(z), of the same shape as z (n_samples, n_units), which is an array of the
+        network's dtype, a copy. Elementwise: what one row gives must not depend on the others.
+    derivative : callable
+        derivative(z) gives f'(z), in the same shape.
+    name : str, default="custom"
+        Stands for the functions in messages, and in a checkpoint, where they are not compared.
+
+    Notes
+    -----
+    A network with such an activation is pickled where its functions are. Model files and exports
+    cannot hold it.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> sine = fastnn.CustomActivation(np.sin, np.cos, name="sine")
+    >>> net = fastnn.MLP((1, 20, 1), activation=sine, random_state=0)
+    >>> net.predict(np.zeros((3, 1), "float32")).shape
+    (3, 1)
+    """
+
+    __slots__ = ("value", "derivative", "name")
+
+    def __init__(self, value, derivative, name="custom"):
+        for field, function in (("value", value), ("derivative", derivative)):
+            if not callable(function):
+                raise TypeError(f"{field}={shown(function)} of CustomActivation must be callable "
+                                "as f(z)")
+        if not isinstance(name, str) or not name or validation.is_activation(name):
+            raise ValueError(f"name={shown(name)} of CustomActivation must be a string, and not "
+                             "the name of another activation")
+        self._set(value=value, derivative=derivative, name=name)
+
+    def __repr__(self):
+        return f"CustomActivation({self.name!r})"
+
+
+def check_activation(name, value):
+    """Return an activation of a hidden layer: its name, no alias, or a `CustomActivation`."""
+    if isinstance(value, CustomActivation):
+        return value
+    if isinstance(value, type) and issubclass(value, CustomActivation):
+        raise TypeError(f"{name}={value.__name__} is a class, must be an object: "
+                        "CustomActivation(value, derivative)")
+    if callable(value):
+        raise TypeError(f"{name}={shown(value)} is a function, whose derivative is not known: give "
+                        "fastnn.CustomActivation(value, derivative)")
+    return validation.check_activation(name, value)
+
+
 class Layer(Frozen):
     """Base of all layers."""
 
@@ -70,7 +132,7 @@ class Dense(Layer):
     ----------
     units : int
         Number of outputs.
-    activation : str, default="identity"
+    activation : str or CustomActivation, default="identity"
         Elementwise f, such as "relu".
     """
 
@@ -79,7 +141,7 @@ class Dense(Layer):
 
     def __init__(self, units, activation="identity"):
         self._set(units=validation.check_units("units", units),
-                  activation=validation.check_activation("activation", activation))
+                  activation=check_activation("activation", activation))
 
 
 class Activation(Layer):
@@ -87,7 +149,7 @@ class Activation(Layer):
 
     Parameters
     ----------
-    name : str
+    name : str or CustomActivation
         Such as "relu".
     """
 
@@ -95,7 +157,7 @@ class Activation(Layer):
     kind = "activation"
 
     def __init__(self, name):
-        self._set(name=validation.check_activation("name", name))
+        self._set(name=check_activation("name", name))
 
 
 class LayerNorm(Layer):
@@ -188,7 +250,7 @@ class NetworkSpec(Frozen):
         ----------
         sizes : sequence of int
             Units of the input, the hidden layers and the output.
-        activation : str or sequence of str, default="relu"
+        activation : str, CustomActivation or sequence of them, default="relu"
             Of the hidden layers, one for all or one each.
         output : str, default="identity"
         dtype : {"float32", "float64"}, default="float32"
@@ -202,7 +264,7 @@ class NetworkSpec(Frozen):
         sizes = validation.check_sizes(sizes)
         n_hidden = len(sizes) - 2
         names = validation.per_hidden_layer(
-            "activation", activation, n_hidden, validation.check_activation)
+            "activation", activation, n_hidden, check_activation)
         rates = validation.per_hidden_layer("dropout", dropout, n_hidden, validation.check_fraction)
         if norm not in NORMS:
             raise ValueError(f"norm={shown(norm)} must be None or 'layer'")
@@ -233,7 +295,7 @@ class NetworkSpec(Frozen):
 
     @property
     def activations(self):
-        """Names of the activations of the hidden layers: what each `Dense` layer but the last
+        """Activations of the hidden layers, as a rule names: what each `Dense` layer but the last
         has, or what comes between it and the next one."""
         found = []
         for layer in flat(self.layers):
@@ -274,6 +336,28 @@ class NetworkSpec(Frozen):
                                          dtype=self.dtype, dropout=self.dropout)
 
     @property
+    def custom_activations(self):
+        """The `CustomActivation` objects of all layers, a tuple."""
+        found = []
+        for layer in flat(self.layers):
+            activation = getattr(layer, "activation", getattr(layer, "name", None))
+            if isinstance(activation, CustomActivation):
+                found.append(activation)
+        return tuple(found)
+
+    def refuse_functions(self, place):
+        """Raise ValueError where the network has Python functions, which a file cannot hold.
+
+        Parameters
+        ----------
+        place : str
+            Such as "a model file".
+        """
+        for activation in self.custom_activations:
+            raise ValueError(f"activation {activation.name!r} is made of Python functions, which "
+                             f"{place} cannot hold: pickle the network, or keep its get_weights()")
+
+    @property
     def needs(self):
         """Names of what a reader of files must know beside chains of `Dense` layers."""
         if self.is_chain:
@@ -287,7 +371,8 @@ class NetworkSpec(Frozen):
     # ---- plain values ----
 
     def to_plain(self):
-        """Return strings, numbers and lists from which `from_plain` makes the same."""
+        """Return strings, numbers and lists from which `from_plain` makes the same; a
+        `CustomActivation` as it is."""
         return {"n_in": self.n_in, "layers": [layer.to_plain() for layer in self.layers],
                 "output": self.output, "dtype": self.dtype}
 

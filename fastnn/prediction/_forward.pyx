@@ -30,8 +30,10 @@ from fastnn.core._kernels cimport (
     softmax_rows,
     transpose,
 )
+from fastnn.core._python_rows cimport apply_rows
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
+    FNN_STORE,
     fnn_after_keeping_subnormals,
     fnn_keep_subnormals,
     fnn_team_rank,
@@ -47,6 +49,7 @@ cnp.import_array()
 
 cdef enum:
     BLOCK_ROWS = 96            # a multiple of the tile heights
+    PYTHON_ROWS = 960          # so many for a call of a function in Python
     LANE_ROWS = 64             # rows of a block in the lanes: whole tiles
     FEWEST_LANES = 16          # below, transposing costs more than idle lanes
     PACKING_ROWS = 480         # below, packing W costs more than it brings
@@ -59,8 +62,10 @@ cdef enum OpKind:
     LAYER_NORM
     COPY
     ADD
+    PYTHON
 
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
+            "python": PYTHON}
 
 # see network/lowering.py
 cdef struct Op:
@@ -74,6 +79,7 @@ cdef struct Op:
     int source                 # number of the op that is read, -1: X
     int other                  # ADD: of the other one
     int slot                   # buffer of its value
+    void* function             # PYTHON: a CustomActivation
 
 
 @cython.final
@@ -102,6 +108,7 @@ cdef class Snapshot:
     cdef ptrdiff_t n_out
     cdef ptrdiff_t widest
     cdef int n_slots
+    cdef bint is_python          # has functions in Python
     cdef bint narrow             # feature-major where there are rows enough
     cdef ptrdiff_t block_rows
     cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
@@ -146,6 +153,8 @@ cdef class Snapshot:
             op.eps = description.eps
             op.source, op.other = description.source, description.other
             op.slot = numbers[i]
+            op.function = <void*>description.function  # the layout keeps it
+            self.is_python = self.is_python or op.kind == PYTHON
             self.n_slots = max(self.n_slots, op.slot + 1)
             self.widest = max(self.widest, op.n_out)
             if op.kind == DENSE and op.n_out >= self.packed_from:
@@ -154,6 +163,8 @@ cdef class Snapshot:
         self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
                        and is_dense_chain(descriptions))
         self.block_rows = LANE_ROWS if self.narrow else BLOCK_ROWS
+        if self.is_python:
+            self.block_rows = PYTHON_ROWS
 
     def __dealloc__(self):
         free(self.ops)
@@ -187,6 +198,9 @@ cdef class Snapshot:
         cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
+        failures = [] if self.is_python else None
+        if self.is_python:
+            team = 1
         if team > 1:
             team = team_size(team)
         cdef Watch watch
@@ -194,17 +208,21 @@ cdef class Snapshot:
         cdef bint failed
         if self.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),
-                                          <double*>cnp.PyArray_DATA(out), team, &watch)
+                                          <double*>cnp.PyArray_DATA(out), team, &watch,
+                                          <void*>failures)
         else:
             failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x),
-                                         <float*>cnp.PyArray_DATA(out), team, &watch)
+                                         <float*>cnp.PyArray_DATA(out), team, &watch,
+                                         <void*>failures)
         if failed:
             raise MemoryError
+        if failures:
+            raise failures[0]
         raise_if_stopped(&watch)
         return out
 
     cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team,
-                      Watch* watch) noexcept:
+                      Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.block_rows)
         cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
                                      ) * max(block_rows, LANE_ROWS * self.narrow)
@@ -228,11 +246,12 @@ cdef class Snapshot:
                 self.pack(packed)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, out, packed, scratch, watch)
+                    self.forward_block(block, rows, x, out, packed, scratch, watch, failures)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
                     self.forward_block(block, rows, x, out, packed,
-                                       scratch + fnn_team_rank() * per_thread, watch)
+                                       scratch + fnn_team_rank() * per_thread, watch,
+                                       failures)
         free(packed)
         free(scratch)
         return False
@@ -251,8 +270,10 @@ cdef class Snapshot:
                 packed += (op.n_out + width - 1) // width * width * op.n_in
 
     cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
-                            const real* packed, real* scratch, Watch* watch) noexcept nogil:
-        """The rows of one block through all operations."""
+                            const real* packed, real* scratch, Watch* watch,
+                            void* failures) noexcept nogil:
+        """The rows of one block through all operations; what functions in Python raise comes into
+        the list ``failures``."""
         if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
@@ -263,7 +284,8 @@ cdef class Snapshot:
         if self.narrow and rows >= FEWEST_LANES:
             self.feature_major(rows, x, out, scratch)
         else:
-            self.row_major(rows, min(all_rows, self.block_rows), x, out, packed, scratch)
+            self.row_major(rows, min(all_rows, self.block_rows), x, out, packed, scratch, watch,
+                           failures)
         if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX:
             softmax_rows(kernels, rows, self.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
@@ -278,7 +300,8 @@ cdef class Snapshot:
         return scratch + self.ops[number].slot * capacity * self.widest
 
     cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, real* out,
-                        const real* packed, real* scratch) noexcept nogil:
+                        const real* packed, real* scratch, Watch* watch,
+                        void* failures) noexcept nogil:
         """Row-major, the values in a few buffers by turns."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef ptrdiff_t width
@@ -309,6 +332,8 @@ cdef class Snapshot:
             elif op.kind == ADD:
                 add_rows(kernels, rows, op.n_out, a, op.n_out,
                          self.value_of(op.other, capacity, x, scratch), op.n_out, z, op.n_out)
+            elif op.kind == PYTHON:
+                call_function(op, rows, a, z, watch, failures)
             else:
                 memcpy(z, a, rows * op.n_out * sizeof(real))
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
@@ -344,6 +369,18 @@ cdef class Snapshot:
         run_product(kernels, p, z)
         if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
             bias_activate(kernels, op.activation, 1, count, z, <const real*>NULL, z)
+
+
+cdef void call_function(const Op* op, ptrdiff_t rows, const real* x, real* out, Watch* watch,
+                        void* failures) noexcept with gil:
+    """out = f(x), both (rows, n_out)"""
+    activation = <object>op.function
+    try:
+        apply_rows(activation.value, f"value of activation {activation.name!r}", rows, op.n_out, x,
+                   op.n_out, <const real*>NULL, 0, out, op.n_out)
+    except BaseException as error:
+        (<list>failures).append(error)
+        FNN_STORE(&watch.stopped, 1)
 
 
 cdef bint overlap(cnp.ndarray a, cnp.ndarray b):

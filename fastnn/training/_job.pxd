@@ -35,6 +35,7 @@ cdef enum OpKind:
     LAYER_NORM
     COPY
     ADD
+    PYTHON
 
 cdef enum BlockKind:
     WEIGHT
@@ -68,6 +69,7 @@ cdef struct Op:
     double eps                   # LAYER_NORM
     double limit                 # of the norms of the columns of W
     fnn_dropout dropout
+    void* python                 # PYTHON: a PythonActivation
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
 cdef struct Chunk:

@@ -32,6 +32,7 @@ from fastnn.training._job cimport (
     DENSE,
     LAYER_NORM,
     LOSS,
+    PYTHON,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -45,6 +46,7 @@ from fastnn.training._ops_dense cimport (
     dense_forward,
     dense_gradient,
 )
+from fastnn.training._ops_python cimport python_backward, python_forward
 from fastnn.training._python_loss cimport python_loss
 from fastnn.training._ops_norm cimport norm_backward, norm_forward, norm_gradient
 
@@ -91,6 +93,8 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
             norm_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == COPY:
             copy_rows(rows, op.n_out, x, ldx, scratch + op.z + at, op.ld)
+        elif op.kind == PYTHON:
+            python_forward(<Job*>job, op, rows, row0, x, ldx, scratch)
         else:
             y = value_of(job, op.other, start, row0, scratch, &ldy)
             add_forward(job, op, rows, row0, x, ldx, y, ldy, scratch)
@@ -130,6 +134,9 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
         elif op.kind == LAYER_NORM:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             norm_backward(job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == PYTHON:
+            x = value_of(job, op.source, start, row0, scratch, &ldx)
+            python_backward(<Job*>job, op, below, rows, row0, x, ldx, scratch)
         else:
             copy_rows(rows, op.n_out, dz, op.ld, scratch + below.dz + row0 * below.ld, below.ld)
         add_gradients(job, op.sums, rows, row0, scratch)

@@ -26,6 +26,7 @@ from fastnn.training._job cimport (
     GRADIENT,
     LAYER_NORM,
     LOSS,
+    PYTHON,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -42,6 +43,7 @@ from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
 from fastnn.network.parameters import ParameterLayout
+from fastnn.training._ops_python import PythonActivation
 from fastnn.training._python_loss import PythonLoss
 from fastnn.training.groups import Wishes
 from fastnn.training.inputs import DROPOUT, NOISE, PARTNERS, InputChanges, mixing_shares
@@ -52,7 +54,8 @@ from fastnn.training.plan import plan_training
 cnp.import_array()
 
 UNCHANGED = InputChanges()
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
+            "python": PYTHON}
 # what X may hold, by the number of each in the kernels' table
 NUMBERS = dict(zip(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
@@ -100,7 +103,7 @@ cdef class Trainer:
     cdef list kept               # arrays whose memory the job points to
     cdef object scratch          # (threads, scratch_stride)
     cdef dict data
-    cdef object python_loss      # a PythonLoss or None
+    cdef list python             # PythonLoss and PythonActivation, what there is of them
     cdef readonly object spec, layout, plan, parameters, dtype, loss, inputs, frozen
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
@@ -113,7 +116,7 @@ cdef class Trainer:
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
                  n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED,
                  l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=()):
-        self.kept, self.data = [], {}
+        self.kept, self.data, self.python = [], {}, []
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
         self.shares, self.frozen = n_threads is None, tuple(frozen)
         self.spec, self.loss, self.inputs = spec, bound.name, inputs
@@ -121,7 +124,7 @@ cdef class Trainer:
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64
         self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops,
-                                  whole=bound.is_custom)
+                                  whole=bound.is_custom or bool(spec.custom_activations))
         self.parameters = self.layout.allocate()
         self.weights, self.biases = self.layout.weights_and_biases(self.parameters)
         self.workspace_nbytes = 0
@@ -175,8 +178,9 @@ cdef class Trainer:
         self.job.reduction = 1 if reduction == "sum" else max(
             terms[loss.reduction], n_out if reduction == "mean" else 1)
         if loss.is_custom:
-            self.python_loss = PythonLoss(loss.loss, n_out, output == "softmax")
-            self.job.python_loss = <void*>self.python_loss
+            python = PythonLoss(loss.loss, n_out, output == "softmax")
+            self.python.append(python)
+            self.job.python_loss = <void*>python
             return
         self.job.loss = _kernels.loss_index(loss.name)
         if loss.parameters:
@@ -200,6 +204,10 @@ cdef class Trainer:
             op.source, op.other = description.source, description.other
             op.sums = op.next_sum = -1
             op.eps = description.eps
+            if op.kind == PYTHON:
+                python = PythonActivation(description.function)
+                self.python.append(python)
+                op.python = <void*>python
             offsets = self.layout.offsets(i)
             if offsets:
                 op.w, op.b = offsets
@@ -566,15 +574,18 @@ cdef class Trainer:
                 run_job(job, self.is_double, self.team)
         else:
             run_job(job, self.is_double, self.team)
-        self.raise_from_loss()
+        self.raise_from_python()
         raise_if_stopped(&job.watch)
         return job.loss_sum
 
-    cdef raise_from_loss(self):
-        """What a loss in Python has raised, once."""
-        if self.python_loss is not None and self.python_loss.error is not None:
-            error, self.python_loss.error = self.python_loss.error, None
-            raise error
+    cdef raise_from_python(self):
+        """What functions of the user have raised, once: the first of it."""
+        first = None
+        for python in self.python:
+            if python.error is not None:
+                first, python.error = first or python.error, None
+        if first is not None:
+            raise first
 
     cdef set_rates(self, learning_rate, n_rows):
         """One learning rate for all steps of an epoch, or one for each."""
@@ -696,7 +707,7 @@ cdef class Trainer:
                 run_shard[double](job, 0, 0, start, rows, <double*>job.scratch, NULL)
             else:
                 run_shard[float](job, 0, 0, start, rows, <float*>job.scratch, NULL)
-            self.raise_from_loss()
+            self.raise_from_python()
             weight += job.shard_weight[0]
             for i, out in zip(dense, found, strict=True):
                 op = &job.ops[<int>i]

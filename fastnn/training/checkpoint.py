@@ -23,6 +23,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.files import container, plain
+from fastnn.network.spec import CustomActivation
 from fastnn.training.epochs import has_state
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.schedules import Schedule
@@ -326,7 +327,8 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     settings : plain values
     """
     found = {
-        **settings, "sizes": net.sizes, "activation": net.activations, "output": net.output,
+        **settings, "sizes": net.sizes,
+        "activation": _without_functions(net.activations), "output": net.output,
         "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
         "random_state": net._seed if net._seeded else None,
         # by itself: a field of an optimizer may have the name of another setting
@@ -334,7 +336,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
         START: _start(net),
     }
     if not net.spec.is_chain:
-        found["network"] = net.spec.to_plain()
+        found["network"] = _without_functions(net.spec.to_plain())
     # what is not used is not there, as in files of before
     schedule = optimizer.learning_rate
     if isinstance(schedule, Schedule) and schedule.looks_ahead:
@@ -347,6 +349,17 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
         found[name] = None if rows is None else _digest(*rows)
     return found
+
+
+def _without_functions(value):
+    """Return plain values with names in the place of Python functions."""
+    if isinstance(value, CustomActivation):
+        return {"custom": value.name}
+    if isinstance(value, dict):
+        return {key: _without_functions(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_functions(own) for own in value]
+    return value
 
 
 def _named_settings(fit):

@@ -65,7 +65,7 @@ class FitState:
     @property
     def parameters(self):
         """The flat parameters that the network has after this epoch."""
-        return self.trainer.parameters if self.keeper is None else self.keeper.parameters
+        return self.trainer.published if self.keeper is None else self.keeper.parameters
 
     def stop(self, reason="stopped", *, ended=True):
         """End the fit after this epoch.

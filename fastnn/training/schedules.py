@@ -417,6 +417,14 @@ def _called(function, numbers):
     return found
 
 
+# for those who have a learning rate of their own: estimators
+BY_NAME = {
+    "constant": Constant, "step": Step, "exponential": Exponential,
+    "inverse_scaling": InverseScaling, "cosine": Cosine, "coslog4": CosLog4,
+    "one_cycle": OneCycle, "polynomial": Polynomial, "flat_then_cosine": FlatThenCosine,
+}
+
+
 class StepRates:
     """The learning rates of a fit, epoch by epoch.
 

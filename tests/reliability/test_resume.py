@@ -3,10 +3,8 @@
 import errno
 import os
 import pickle
-import signal
 import sys
 import threading
-import time
 import warnings
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse
+from killing import kill_again_and_again, version
 
 import fastnn
 from fastnn import ModelFormatError
@@ -84,48 +83,10 @@ def test_killed_fits_go_on(name, kills, path):
         net.n_threads = n_threads
         fit(net, **case, checkpoint=path, checkpoint_seconds=0)
 
-    versions, random = [version(path)], np.random.default_rng(kills)
-    epochs = case.get("epochs", EPOCHS)
-    for i in range(kills):
-        pid = os.fork()
-        if pid == 0:
-            try:
-                child(1 + i % 2)
-                os._exit(0)
-            finally:
-                os._exit(1)
-        # after so many epochs, and at any moment of the next one
-        status = killed(pid, path, random.integers(0, max(2, epochs // kills + 1)),
-                        random.uniform(0, 0.01))
-        assert status in (0, signal.SIGKILL)
-        versions.append(version(path))
+    found = kill_again_and_again(child, path, kills, case.get("epochs", EPOCHS))
     net = made(**case)
     assert result(net, fit(net, **case, checkpoint=path)) == wanted
-    assert len(set(versions)) > 2, "the kills do fall into the work"
-
-
-def version(path):
-    """Another one for each file that has been at a place."""
-    if not path.exists():
-        return None
-    status = path.stat()
-    return status.st_ino, status.st_mtime_ns
-
-
-def killed(pid, path, writes, seconds):
-    """Kills a process some seconds after it has written the file so many times; its status."""
-    before = version(path)
-    while True:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        if found:
-            return status
-        now = version(path)
-        writes, before = writes - (now != before), now
-        if writes <= 0:
-            time.sleep(seconds)
-            os.kill(pid, signal.SIGKILL)
-            return os.waitpid(pid, 0)[1]
-        time.sleep(0.0002)
+    assert found > 2, "the kills do fall into the work"
 
 
 def test_a_fit_that_has_ended_is_not_run_again(path):

@@ -1,0 +1,7 @@
+"""Elementwise functions of arrays in Python, for compiled code."""
+
+from fastnn.core._kernels cimport real
+
+cdef int apply_rows(object function, str what, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                    ptrdiff_t ldx, const real* factor, ptrdiff_t ldf, real* out,
+                    ptrdiff_t ldout) except -1

@@ -1,0 +1,55 @@
+"""Arrays of users as the compiled loops want them, and what is wrong with them."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from fastnn.core import validation
+from fastnn.core.validation import as_csr, from_tensor
+
+__all__ = ["aligned", "first_non_finite", "numbers", "sound"]
+
+
+def aligned(a):
+    """Return ``a`` as the compiled loops want it: C order, aligned (sparse matrices unchanged)."""
+    return a if sp.issparse(a) else np.require(a, requirements="CA")
+
+
+def sound(name, data):
+    """Return tensors of other libraries as arrays, and sparse matrices such as SciPy's compiled
+    code can follow."""
+    data = from_tensor(name, data)
+    return as_csr(name, data) if sp.issparse(data) and data.ndim == 2 else data
+
+
+def numbers(name, arrays, ndim):
+    """Return what a user may have assigned as arrays of numbers."""
+    if not isinstance(arrays, (list, tuple)) or len(arrays) == 0:
+        raise TypeError(f"{name}={type(arrays).__name__} must be a list of arrays, one for each "
+                        "layer")
+    found = []
+    for i, array in enumerate(arrays):
+        array = validation.as_array(f"{name}[{i}]", array)
+        if array.dtype.kind not in validation.NUMERIC or array.ndim != ndim:
+            raise ValueError(f"{name}[{i}] is {array.dtype} of shape {array.shape}, must be "
+                             f"numbers of {ndim} dimension(s)")
+        found.append(array)
+    return found
+
+
+def first_non_finite(data, dtype):
+    """Say where the first NaN or infinity of ``data`` is; None where that cannot be told."""
+    names = getattr(data, "columns", None)
+    dtype = np.float64 if isinstance(dtype, tuple) else dtype
+    try:
+        with np.errstate(over="ignore"):
+            if sp.issparse(data):
+                data = data.tocoo()
+                first = np.flatnonzero(~np.isfinite(data.data.astype(dtype)))[0]
+                row, *column = data.row[first], data.col[first]
+            else:
+                row, *column = np.argwhere(~np.isfinite(np.asarray(data, dtype=dtype)))[0]
+    except (TypeError, ValueError, IndexError):
+        return None
+    if not column:
+        return f"row {row}"
+    return f"column {int(column[0]) if names is None else names[column[0]]!r}, row {row}"

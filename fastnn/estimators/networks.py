@@ -1,0 +1,98 @@
+"""The network of an estimator: made for a fit, or from the arrays of a fitted one, and cached."""
+
+import operator
+
+import numpy as np
+
+from fastnn.estimators.arrays import numbers
+from fastnn.mlp import MLP
+
+__all__ = ["WithNetwork", "norm_parameters"]
+
+
+class WithNetwork:
+    """What an estimator does with its network."""
+
+    norm_parameters_ = None
+
+    def _new_network(self, sizes, dtype):
+        return MLP(
+            sizes,
+            self.activation,
+            self.out_activation_,
+            dtype=dtype,
+            dropout=self.dropout,
+            norm=self.norm,
+            residual=self.residual,
+            initializer="zeros",
+            random_state=0,
+            n_threads=self.n_threads,
+        )
+
+    def _rebuilt_network(self, coefs, intercepts, dtype=None):
+        """Return a network with copies of these weights and biases; by default of their dtype."""
+        coefs = numbers("coefs_", coefs, 2)
+        intercepts = numbers("intercepts_", intercepts, 1)
+        dtype = dtype or np.result_type(coefs[0], np.float32)
+        network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
+        for name, own, arrays in (("coefs_", network.weights, coefs),
+                                  ("intercepts_", network.biases, intercepts)):
+            if len(own) != len(arrays):
+                raise ValueError(f"{name} has {len(arrays)} arrays, must have {len(own)}: one for "
+                                 "each layer")
+            for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
+                if mine.shape != given.shape:
+                    raise ValueError(f"{name}[{i}] has shape {given.shape}, must be {mine.shape}")
+                mine[:] = given
+        own = norm_parameters(network)
+        given = self.norm_parameters_ or []
+        if [array.shape for array in own] != [np.shape(array) for array in given]:
+            raise ValueError(f"norm={self.norm!r} needs {len(own)} arrays in norm_parameters_, a "
+                             f"gain and a bias for each hidden layer, there are {len(given)}: fit "
+                             "again")
+        for mine, array in zip(own, given, strict=True):
+            mine[:] = array
+        return network
+
+    def _publish(self, network):
+        """Make ``network`` the fitted model, at once for predictions in other threads."""
+        coefs, intercepts = list(network.weights), list(network.biases)
+        norm = norm_parameters(network) or None
+        if norm is not None or "norm_parameters_" in vars(self):
+            self.norm_parameters_ = norm
+        key = self._network_key(coefs, intercepts)
+        vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
+
+    def _network_key(self, coefs, intercepts):
+        """Return the objects a network is made from, to be compared by identity."""
+        return [self.activation, self.n_threads, self.norm, self.residual, *coefs, *intercepts,
+                *(self.norm_parameters_ or ())]
+
+    def _current_network(self):
+        """Return the cached network, or a new one where a user has assigned other arrays."""
+        key = self._network_key(self.coefs_, self.intercepts_)
+        network, cached = vars(self).get("_network", (None, ()))
+        if len(key) == len(cached) and all(map(operator.is_, key, cached)):
+            return network
+        return self._rebuilt_network(self.coefs_, self.intercepts_)
+
+    def _draw_parameters(self, network, rng):
+        """Draw weights and biases from U(-b, b), b = sqrt(6 / (n_in + n_out)).
+
+        With logistic units b = sqrt(2 / (n_in + n_out)) (Glorot and Bengio 2010); the output layer
+        goes with the last hidden one.
+        """
+        hidden = network.activations
+        names = (*hidden, hidden[-1] if hidden else self.activation)
+        for name, w, b in zip(names, network.weights, network.biases, strict=True):
+            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
+            w[:] = rng.uniform(-bound, bound, w.shape)
+            b[:] = rng.uniform(-bound, bound, b.shape)
+
+
+def norm_parameters(network):
+    """Return views of what is neither weight nor bias of a dense layer: gains and biases of layer
+    norms."""
+    layout = network._layout
+    return [view for block, view in zip(layout.blocks, layout.views(network.parameters),
+                                        strict=True) if layout.ops[block.op].kind != "dense"]

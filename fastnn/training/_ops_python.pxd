@@ -1,0 +1,9 @@
+"""Activations that Python functions compute, row-major."""
+
+from fastnn.core._kernels cimport real
+from fastnn.training._job cimport Job, Op
+
+cdef void python_forward(Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0, const real* x,
+                         ptrdiff_t ldx, real* scratch) noexcept nogil
+cdef void python_backward(Job* job, const Op* op, const Op* below, ptrdiff_t rows, ptrdiff_t row0,
+                          const real* x, ptrdiff_t ldx, real* scratch) noexcept nogil
