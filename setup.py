@@ -19,9 +19,9 @@ from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
 MODULES = (
-    "core._signals", "core._kernels", "core._probes", "core._arrays", "core._python_rows",
-    "prediction._forward", "training._gather", "training._ops_dense", "training._ops_norm",
-    "training._ops_add", "training._ops_python", "training._python_loss", "training._row_major",
+    "core._signals", "core._kernels", "core._probes", "core._arrays", "prediction._forward",
+    "training._gather", "training._ops_dense", "training._ops_norm", "training._ops_add",
+    "training._ops_python", "training._python_loss", "training._row_major",
     "training._feature_major", "training._phases", "training._extras", "training._loop",
     "training._trainer")
 OPENMP_MODULES = ("core._kernels", "prediction._forward", "training._loop")
@@ -68,6 +68,11 @@ if sys.platform == "darwin" and "ARCHFLAGS" not in os.environ:
 
 class BuildExt(build_ext):
     """Add the kernels, each compiled with the flags of its instruction set, to `core._kernels`."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        if self.parallel is None:  # the modules side by side; `-j 1` builds one after the other
+            self.parallel = os.cpu_count() or 1
 
     def build_extensions(self):
         self.msvc = self.compiler.compiler_type == "msvc"

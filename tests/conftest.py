@@ -19,6 +19,10 @@ from fastnn.training import plan
 
 TESTS = Path(__file__).parent
 
+# A job in the background of a shell ignores Ctrl-C, and so would all interpreters that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(params=_kernels.available_isas())
 def isa(request):

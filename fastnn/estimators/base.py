@@ -159,7 +159,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         """
         validation_data = validation_set(validation_data, X_val, y_val, sample_weight_val)
         tasks = None
-        if "_skl_callbacks" in vars(self):
+        if "_skl_callbacks" in vars(self) and hasattr(self, "set_callbacks"):
             tasks = FitTasks(self, X, y, sample_weight)
         self._fit(X, y, sample_weight, validation_data, checkpoint=checkpoint,
                   checkpoint_seconds=checkpoint_seconds, tasks=tasks)

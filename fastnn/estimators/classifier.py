@@ -269,6 +269,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _training_loss(self):
         """Return what the trainer minimises."""
         loss = self._loss()
+        if self.out_activation_ == "identity" and not isinstance(loss, HINGES):
+            raise ValueError(f"loss={self.loss!r} needs probabilities, the fitted network gives "
+                             "margins: set warm_start=False, or fit another estimator")
         if loss is None or isinstance(loss, CrossEntropy) and (
                 self.out_activation_ == "logistic" or not loss.label_smoothing):
             return LOSSES[self.out_activation_]

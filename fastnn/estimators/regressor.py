@@ -357,6 +357,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             if isinstance(loss, GaussianNLL):
                 self._normal, self.n_outputs_ = True, 2 * n_targets
             self.out_activation_ = "exp" if loss.name in EXPONENTIAL else "identity"
+        else:
+            self._go_on_with(loss)
         if n_targets != self._n_targets():
             raise ValueError(
                 f"y has {n_targets} output(s), the model was fitted with {self._n_targets()}"
@@ -368,6 +370,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if kind == "positive" and not (target > 0).all():
             raise ValueError(f"y must be > 0 with loss={loss.name!r}, its least value is {y.min()}")
         return spread_targets(target, self.n_outputs_)
+
+    def _go_on_with(self, loss):
+        """Take the levels of a loss that has been set since the network was made."""
+        levels = loss.levels if isinstance(loss, Quantile) else None
+        several = len(self._levels or ()), len(levels or ())
+        if max(several) > 1 and several[0] != several[1] or (
+                isinstance(loss, GaussianNLL) != bool(self._normal)):
+            raise ValueError(f"loss={loss!r} needs other outputs than those of the fitted network: "
+                             "set warm_start=False, or fit another estimator")
+        self._levels = levels
 
     def _n_targets(self):
         """Return the number of columns of y."""
@@ -397,6 +409,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if self.calibration_fraction is not None and not one_epoch:
             X, y = from_tensor("X", X), from_tensor("y", y)
             check_consistent_length(X, y)
+            if not sp.issparse(y) and np.ndim(y) == 2 and np.shape(y)[1] > 1:
+                raise ValueError(f"calibration_fraction={self.calibration_fraction} needs a single "
+                                 f"target, y has {np.shape(y)[1]}")
             rows, held_rows = train_test_split(
                 np.arange(_num_samples(X)), test_size=self.calibration_fraction,
                 random_state=self.random_state)

@@ -13,6 +13,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from fastnn.core._arrays cimport apply_rows
 from fastnn.core._kernels cimport (
     FNN_ACT_identity,
     FNN_ACT_relu,
@@ -30,7 +31,6 @@ from fastnn.core._kernels cimport (
     softmax_rows,
     transpose,
 )
-from fastnn.core._python_rows cimport apply_rows
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
     FNN_STORE,

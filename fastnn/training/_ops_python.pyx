@@ -1,8 +1,8 @@
 """Activations that Python functions compute, row-major: each is called once for each shard, which
 then is a batch. What they raise is kept until the loop has ended."""
 
+from fastnn.core._arrays cimport apply_rows
 from fastnn.core._kernels cimport real
-from fastnn.core._python_rows cimport apply_rows
 from fastnn.core._team cimport FNN_STORE
 from fastnn.training._job cimport Job, Op
 

@@ -40,8 +40,9 @@ class PythonLoss:
         if self.softmax:
             output = np.exp(z - z.max(axis=1, keepdims=True))
             output /= output.sum(axis=1, keepdims=True)
-        values = np.asarray(self.loss.value(y, output))
-        slopes = np.asarray(self.loss.derivative(y, output))
+        # copies: what one function does to them is not what the other one gets
+        values = np.array(self.loss.value(y.copy(), output.copy()))
+        slopes = np.asarray(self.loss.derivative(y.copy(), output.copy()))
         if values.shape == z.shape:
             values = values.sum(axis=1, dtype=np.float64)
         elif values.shape != (len(z),) or (self.loss.reduction == "mean" and self.n_out > 1):

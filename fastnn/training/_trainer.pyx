@@ -105,6 +105,7 @@ cdef class Trainer:
     cdef dict data
     cdef list python             # PythonLoss and PythonActivation, what there is of them
     cdef readonly object spec, layout, plan, parameters, dtype, loss, inputs, frozen
+    cdef readonly object info    # the BoundLoss
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
     cdef readonly int team       # threads of the last run
@@ -120,6 +121,7 @@ cdef class Trainer:
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
         self.shares, self.frozen = n_threads is None, tuple(frozen)
         self.spec, self.loss, self.inputs = spec, bound.name, inputs
+        self.info = bound
         self.layout = ParameterLayout(spec)
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64

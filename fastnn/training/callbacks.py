@@ -346,7 +346,7 @@ def fit_hooks(state, publish, evaluate, callbacks, checkpoint, progress, *, step
     if metrics or callbacks:
         hooks.append(Publish(keep))
     if metrics:
-        hooks.append(Metrics(metrics, held_out, state.net))
+        hooks.append(Metrics(metrics, held_out, state.net, state.trainer.info))
     if callbacks:
         hooks.append(CallCallbacks(callbacks, progress.callback_states))
     hooks.extend(others)

@@ -277,10 +277,14 @@ def _states(callbacks, arrays):
             continue
         name = type(callback).__name__
         state = callback.get_state()
+        if state is None:
+            state = {}
         if not isinstance(state, dict):
-            raise TypeError(f"{name}.get_state() returned {shown(state)}, must be a dict")
+            raise TypeError(f"{name}.get_state() returned {shown(state)}, must be a dict or None")
         values, shapes = {}, {}
         for key, value in state.items():
+            if isinstance(value, np.ndarray) and value.ndim == 0:
+                value = value[()]  # files hold no arrays without axes
             if isinstance(value, np.ndarray):
                 if value.dtype.name not in container.DTYPES:
                     raise TypeError(f"{name}.get_state()[{key!r}] is an array of {value.dtype}, "

@@ -1,5 +1,6 @@
 """The one driver of epochs. Whatever happens between two epochs is a hook."""
 
+from fastnn.core import validation
 from fastnn.training.history import History
 
 __all__ = ["Callback", "FitState", "Hook", "run_epochs"]
@@ -41,7 +42,7 @@ class FitState:
         self.trainer, self.model = trainer, model
         self.history = History() if history is None else history
         self.epoch, self.epochs, self.loss, self.reason = -1, None, None, None
-        self.learning_rate_scale, self.ended = 1.0, False
+        self._scale, self.ended = 1.0, False
         self.rates = None  # of the last epoch: a number, or an array with one for each step
         self.all_done = "epochs"  # the reason where no hook ends the fit
         self.keeper = None  # the `KeepFinite` of `MLP.fit`
@@ -61,6 +62,15 @@ class FitState:
         """Learning rate of the last step."""
         rates = self.rates
         return None if rates is None else float(rates[-1] if hasattr(rates, "shape") else rates)
+
+    @property
+    def learning_rate_scale(self):
+        """Factor of all learning rates from the next epoch on."""
+        return self._scale
+
+    @learning_rate_scale.setter
+    def learning_rate_scale(self, scale):
+        self._scale = validation.check_nonnegative("learning_rate_scale", scale)
 
     @property
     def parameters(self):
@@ -94,6 +104,7 @@ class FitState:
         if parameters.shape != own.shape or parameters.dtype != own.dtype:
             raise ValueError(f"parameters are {parameters.dtype} {parameters.shape}, must be "
                              f"{own.dtype} {own.shape}")
+        validation.check_finite("parameters", parameters, own.dtype)
         if self.keeper is None:
             own[:] = parameters
         else:
@@ -137,7 +148,8 @@ class Callback:
 
     def get_state(self):
         """Return what a checkpoint must hold to go on as if nothing had been: a dict of plain
-        values (numbers, strings, None, lists) and float arrays; None for nothing."""
+        values (numbers, strings, None, lists) and float arrays; None for nothing, which comes back
+        as an empty dict. An array without axes comes back as a number."""
         return None
 
     def set_state(self, state):

@@ -18,8 +18,11 @@ from fastnn.core.memory import aligned_zeros
 from fastnn.core.notices import shown
 from fastnn.core.threads import resolve_threads, sole_fit
 from fastnn.training._trainer import Trainer
+from fastnn.training.callbacks import StepLimit
 from fastnn.training.history import StopFit
+from fastnn.training.optimizer_base import LAYER_KEYS
 from fastnn.training.optimizers import Optimizer
+from fastnn.training.schedules import Schedule, StepRates
 
 __all__ = ["EvolutionStrategy", "Population"]
 
@@ -53,8 +56,8 @@ class EvolutionStrategy(Optimizer):
 
     Parameters
     ----------
-    learning_rate : float or callable, default=0.02
-        Step size; a callable gets the epoch (from 0) and returns it.
+    learning_rate : float, callable or schedule, default=0.02
+        Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     population : int, default=50
         Members of a generation, an even number.
     sigma : float, default=0.05
@@ -63,6 +66,8 @@ class EvolutionStrategy(Optimizer):
         Of Adam.
     eps : float, default=1e-8
         Of Adam.
+    layers : dict or None, default=None
+        Settings of layers, see `Optimizer`; without alpha and l1, which losses know nothing of.
 
     Raises
     ------
@@ -82,7 +87,9 @@ class EvolutionStrategy(Optimizer):
     name: ClassVar[str] = "adam"  # whose row takes the step
     squares: ClassVar[tuple[int, ...]] = (1,)
     trained_by: ClassVar[tuple[str, str]] = ("fastnn.training.evolution", "Population")
-    learning_rate: float | Callable[[int], float] = 0.02
+    layer_keys: ClassVar[tuple[str, ...]] = tuple(
+        key for key in LAYER_KEYS if key not in ("alpha", "l1"))
+    learning_rate: float | Callable[[int], float] | Schedule = 0.02
     population: int = 50
     sigma: float = 0.05
     beta1: float = 0.9
@@ -149,6 +156,8 @@ class EvolutionStrategy(Optimizer):
         if callback is not None and not callable(callback):
             raise TypeError(f"callback={shown(callback)} must be callable")
         generations = validation.check_count("generations", generations)
+        if self.layers:
+            raise ValueError(f"layers={self.layers} must be None here: only MLP.fit knows layers")
         seed = validation.check_seed(random_state)
         imported("numpy.random")
         net = start if hasattr(start, "_publish_copy") else None
@@ -169,6 +178,7 @@ class EvolutionStrategy(Optimizer):
         source = Noise(seed, mask)
         noise = np.empty((self.population // 2, vector.size), vector.dtype)
         moments, means = (np.zeros_like(vector), np.zeros_like(vector)), []
+        rates = StepRates(self, StepLimit(None, generations, 1, 1))  # a generation is an epoch
         for generation in range(generations):
             for pair, row in enumerate(noise):
                 source.fill(row, generation, pair)
@@ -177,7 +187,7 @@ class EvolutionStrategy(Optimizer):
                 for sign in (1, -1)])
             gradient = self.gradient(-values, noise, np.empty_like(vector))
             self._adam(vector, gradient, moments, generation + 1,
-                       self.learning_rate_at(generation))
+                       float(np.ravel(rates.of(generation))[0]))
             means.append(float(values.mean()))
             if net is not None:
                 net._publish_copy(vector, net._epochs_done)

@@ -104,10 +104,9 @@ class Wishes:
 
     def _of_layer(self, found, optimizer, own, block, hidden):
         """Return the settings of a block whose layer has own ones, or of Muon."""
-        start = start_rate(optimizer)
         factor = own.get("learning_rate_factor", 1.0)
         if "learning_rate" in own:
-            factor = own["learning_rate"] / start
+            factor = own["learning_rate"] / start_rate(optimizer)
         if "max_norm" in own:
             limit = own["max_norm"]
             found = found._replace(limit=math.inf if limit is None else limit)
@@ -119,7 +118,7 @@ class Wishes:
                     rate_factor=factor,
                     muon_decay=optimizer.weight_decay if decay is None else decay)
             inner = optimizer.adam
-            factor *= start_rate(inner) / start
+            factor *= start_rate(inner) / start_rate(optimizer)
         found = found._replace(rate_factor=factor)
         if decay is None:
             return found
@@ -130,10 +129,14 @@ class Wishes:
 
 
 def _check_numbers(layers, layout):
-    for number in layers:
+    for number, own in layers.items():
         if number >= layout.n_layers:
             raise ValueError(f"layers names layer {number}; {layout.spec} has 0..."
                              f"{layout.n_layers - 1}")
+        if own.get("muon") and all(block.kind != "weight" for block in layout.blocks
+                                   if block.layer == number):
+            raise ValueError(f"layers[{number}]['muon']=True: layer {number} has no W, which Muon "
+                             "could make orthogonal")
 
 
 def _hidden_matrices(layout):

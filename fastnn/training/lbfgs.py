@@ -147,6 +147,8 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
     with Ending(state, hooks):
         state.epochs = max_iter
         begin_fit(state, hooks)
+        if state.reason is not None:
+            return None
         try:
             result = minimize(
                 objective.loss_and_gradient, trainer.parameters.astype(np.float64),
@@ -159,5 +161,14 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
             trainer.parameters[:] = objective.iterate
             raise
         trainer.parameters[:] = result.x
-        state.reason = "converged" if result.status == 0 else "epochs"
+        state.reason = _reason(result)
     return result
+
+
+def _reason(result):
+    """Return why SciPy has ended, in the words of `FitState`."""
+    if not math.isfinite(result.fun):
+        return "diverged"
+    if result.status == 0:
+        return "converged"
+    return "epochs" if result.status == 1 else "the line search found no lower loss"

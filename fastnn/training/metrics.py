@@ -99,18 +99,22 @@ class Metrics(Hook):
     data : tuple (X, y, sample_weight)
         Validation data, checked.
     net : MLP
+    info : BoundLoss
+        Of the fit: targets may be fewer than outputs, outputs may be margins.
     """
 
-    def __init__(self, metrics, data, net):
+    def __init__(self, metrics, data, net, info):
         self.metrics = metrics
         self.X, self.y, _ = data
+        if self.y.ndim > 1 and not info.repeats:
+            self.y = self.y[:, :info.n_targets]  # the rest are zeros that no loss reads
         self.scorers, self.answers = {}, None
         for name, metric in metrics.items():
             if isinstance(metric, str):
                 self.scorers[name] = imported("fastnn.training.scorers").scorer_of(name, metric)
         if self.scorers:
             self.answers = imported("fastnn.training.scorers").answers_of(
-                net.output, net.sizes[-1], self.y)
+                net.output, net.sizes[-1], self.y, margins=info.labels == "one_hot")
 
     def on_epoch_end(self, state):
         """Add the metrics of this epoch."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar
 
 from fastnn.core import _kernels
@@ -18,15 +18,17 @@ def _check(optimizer, name, rule, valid):
 
 
 def start_rate(optimizer):
-    """Return the learning rate that those of layers are in proportion to: the number itself, that
-    of a schedule, or what a function says of epoch 0."""
+    """Return the learning rate that those of layers, and that of Muon's Adam, are in proportion to:
+    the number itself, that of a schedule, or what a function says at the start."""
     rate = optimizer.learning_rate
-    if callable(rate) or not isinstance(rate, Real):
-        known = getattr(rate, "learning_rate", None)
-        rate = known if isinstance(known, Real) else optimizer.learning_rate_at(0)
+    if isinstance(rate, Schedule):
+        rate = rate.start()
+    elif callable(rate):
+        rate = optimizer.learning_rate_at(0)
     if not rate > 0:
-        raise ValueError(f"the learning rate of epoch 0 is {rate}: learning rates of layers are in "
-                         "proportion to it; give learning_rate_factor instead")
+        raise ValueError(f"the learning rate at the start is {rate}: rates of layers, and that of "
+                         "Muon's adam, are in proportion to it; give learning_rate_factor of "
+                         "layers, or a function that starts above 0")
     return float(rate)
 
 

@@ -1,13 +1,13 @@
 """The learning rate range test (Smith 2017)."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.threads import single_threaded_blas, sole_fit
-from fastnn.training.optimizers import Adam, check_optimizer
+from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
 
 __all__ = ["LearningRateCurve", "find_learning_rate"]
 
@@ -70,8 +70,8 @@ def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, 
     net : MLP
     X, y, loss, sample_weight, alpha
         As in `MLP.fit`.
-    optimizer : Optimizer, default=Adam()
-        Its learning rate does not matter.
+    optimizer : Optimizer or str, default=Adam()
+        Its learning rate does not matter; those of layers are in proportion to it.
     batch_size : int, default=128
     lowest, highest : float, default=1e-7, 10.0
     n_steps : int, default=100
@@ -101,8 +101,9 @@ def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, 
         raise TypeError(f"net={type(net).__name__} must be a fastnn.MLP")
     info = net._bound(loss)
     X, y, sample_weight = net._check_data(X, y, sample_weight, info)
-    optimizer = replace(Adam() if optimizer is None else check_optimizer(optimizer),
-                        learning_rate=1.0)
+    optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
+    if isinstance(optimizer, WholeFit):
+        raise ValueError(f"optimizer={type(optimizer).__name__} has no learning rate to look for")
     batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
     alpha = validation.check_nonnegative("alpha", alpha)
     lowest = validation.check_positive("lowest", lowest)
@@ -115,7 +116,8 @@ def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, 
     rates = np.geomspace(lowest, highest, n_steps)
     with sole_fit(net):
         trainer = net._trainer((X, y, sample_weight), info, alpha, net.parameters,
-                               optimizer=optimizer, batch_size=batch_size, seed=net._key(2))
+                               optimizer=optimizer, batch_size=batch_size, seed=net._key(2),
+                               frozen=net.frozen)
         with single_threaded_blas():
             losses = _rising(trainer, rates, batch_size, X.shape[0], net._key(3))
     rates = rates[:len(losses)]

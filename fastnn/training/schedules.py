@@ -62,6 +62,11 @@ class Schedule:
         """Whether the rates depend on the number of all steps: then a checkpoint compares it."""
         return True
 
+    def start(self):
+        """Return the rate that those of layers are in proportion to."""
+        self._check_rate()
+        return self.learning_rate
+
     def with_rate(self, learning_rate):
         """Return this schedule with a learning rate, where it has none of its own."""
         return self if self.learning_rate is not None else replace(
@@ -100,11 +105,14 @@ class Schedule:
         -------
         float64 array (n_steps,)
         """
+        self._check_rate()
+        step = np.arange(first_step, first_step + n_steps, dtype=float)
+        return self.learning_rate * self.factors(step, total_steps, steps_per_epoch)
+
+    def _check_rate(self):
         if self.learning_rate is None:
             raise ValueError(f"{type(self).__name__} has no learning_rate: give one, such as "
                              f"fastnn.schedules.{type(self).__name__}(1e-3)")
-        step = np.arange(first_step, first_step + n_steps, dtype=float)
-        return self.learning_rate * self.factors(step, total_steps, steps_per_epoch)
 
     def describe(self):
         """Return what a checkpoint compares, as text."""
@@ -378,6 +386,10 @@ class ByStep(Schedule):
     @property
     def looks_ahead(self):
         return False
+
+    def start(self):
+        """Return what the function says first."""
+        return float(self.rates(0, 1, 1, 1)[0])
 
     def with_rate(self, learning_rate):
         """Return itself: the function says the rates."""

@@ -50,34 +50,75 @@ class _Labels(ClassifierMixin, BaseEstimator):
         return X
 
 
-class _Values(RegressorMixin, BaseEstimator):
-    """A regressor whose X are the outputs of a network."""
+class _Margins(ClassifierMixin, BaseEstimator):
+    """A classifier whose X are margins, of each class or of the second one."""
 
-    def __init__(self, n_outputs=1):
-        self.n_outputs = n_outputs
+    def __init__(self, n_classes=2):
+        self.n_classes = n_classes
+        self.classes_ = np.arange(n_classes)
 
     def predict(self, X):
-        """Return the values; those of one output as a vector."""
-        return X[:, 0] if X.shape[1] == 1 else X
+        """Return the class of the largest margin; of one output the second class above 0."""
+        return X.argmax(axis=1) if X.shape[1] > 1 else (X[:, 0] > 0).astype(np.intp)
+
+    def decision_function(self, X):
+        """Return the margins; those of one output as a vector."""
+        return X if X.shape[1] > 1 else X[:, 0]
 
 
-def answers_of(output, n_out, y):
+class _MarginsOfLabels(ClassifierMixin, BaseEstimator):
+    """A classifier of several labels, whose X are their margins."""
+
+    def __init__(self, n_labels=2):
+        self.n_labels = n_labels
+        self.classes_ = np.arange(n_labels)
+
+    def predict(self, X):
+        """Return which labels have a margin above 0."""
+        return (X > 0).astype(np.intp)
+
+    def decision_function(self, X):
+        """Return the margins."""
+        return X
+
+
+class _Values(RegressorMixin, BaseEstimator):
+    """A regressor whose X are the outputs of a network; those beyond the targets are left out."""
+
+    def __init__(self, n_targets=1):
+        self.n_targets = n_targets
+
+    def predict(self, X):
+        """Return the values; those of one target as a vector."""
+        return X[:, 0] if self.n_targets == 1 else X[:, :self.n_targets]
+
+
+def answers_of(output, n_out, y, margins=False):
     """Return an estimator that takes outputs for X, and the targets as scorers want them.
 
     Softmax and one sigmoid output make a classifier of 0, 1, ...; several sigmoid outputs one of
-    several labels; all else a regressor.
+    several labels; all else a regressor. So do margins: several with a single one in each row of y
+    are classes.
 
     Parameters
     ----------
     output : str
         Name of the network's output.
     n_out : int
-    y : array (n_samples,) of labels, or (n_samples, n_out)
+    y : array (n_samples,) of labels, or (n_samples, n_targets)
+    margins : bool, default=False
+        Whether the loss is one of margins.
     """
+    if margins:
+        if n_out == 1:
+            return _Margins(2), (y[:, 0] > 0.5).astype(np.intp)
+        if ((y > 0.5).sum(axis=1) == 1).all():
+            return _Margins(n_out), y.argmax(axis=1)
+        return _MarginsOfLabels(n_out), (y > 0.5).astype(np.intp)
     if output == "softmax":
         return _Classes(n_out), y if y.ndim == 1 else y.argmax(axis=1)
     if output == "sigmoid" and n_out == 1:
         return _Classes(2), (y[:, 0] > 0.5).astype(np.intp)
     if output == "sigmoid":
         return _Labels(n_out), (y > 0.5).astype(np.intp)
-    return _Values(n_out), y[:, 0] if n_out == 1 else y
+    return _Values(y.shape[1]), y[:, 0] if y.shape[1] == 1 else y

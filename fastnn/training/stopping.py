@@ -219,13 +219,16 @@ class ReduceOnPlateau(Callback):
 
     def on_epoch_end(self, state):
         """Lower the rate where it is time."""
+        rate = state.learning_rate
+        if rate is None:
+            raise ValueError("ReduceOnPlateau in callbacks has no learning rate to lower: L-BFGS "
+                             "has none; take it away")
         self._waited = 0 if self._monitor.improves(state) else self._waited + 1
         if self._cooling > 0:
             self._cooling -= 1
             self._waited = 0
         if self._waited > self.patience:
             self._waited, self._cooling = 0, self.cooldown
-            rate = state.learning_rate
             lower = max(rate * self.factor, self.min_lr)
             if rate - lower > self.EPS:
                 state.learning_rate_scale *= lower / rate

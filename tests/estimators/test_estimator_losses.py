@@ -120,6 +120,39 @@ def test_early_stopping_watches_its_own_score(loss):
 # ---- intervals ----
 
 
+def test_a_warm_start_takes_the_levels_that_are_set():
+    X, y = diabetes()
+    model = regressor(loss="quantile", quantile=[0.1, 0.9], warm_start=True, max_iter=2).fit(X, y)
+    model.set_params(quantile=[0.2, 0.8]).fit(X, y)
+    np.testing.assert_array_equal(model.predict_quantiles(X, [0.2, 0.8]), model.predict(X))
+    for more in ({"quantile": [0.2, 0.5, 0.8]}, {"quantile": 0.5},
+                 {"quantile": None, "loss": "squared_error"},
+                 {"quantile": None, "loss": "gaussian_nll"}):
+        with pytest.raises(ValueError, match="needs other outputs"):
+            clone_of(model).set_params(**more).fit(X, y)
+    one = regressor(loss="quantile", quantile=0.9, warm_start=True, max_iter=2).fit(X, y)
+    one.set_params(loss="squared_error", quantile=None).fit(X, y)
+    assert not hasattr(one, "predict_quantiles")
+
+
+def test_a_warm_start_does_not_make_probabilities_of_margins():
+    X, y = load_iris(return_X_y=True)
+    model = classifier(loss="hinge", warm_start=True, max_iter=2).fit(X, y)
+    model.set_params(loss="squared_hinge").fit(X, y)
+    with pytest.raises(ValueError, match=r"loss='log_loss' .* margins"):
+        model.set_params(loss="log_loss").fit(X, y)
+
+
+def clone_of(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_calibrating_rows_of_several_targets_are_refused_before_the_fit():
+    X, y = diabetes()
+    with pytest.raises(ValueError, match="calibration_fraction=0.2 needs a single target"):
+        regressor(calibration_fraction=0.2).fit(X, np.column_stack([y, y]))
+
+
 def line(n, seed):
     """A line with noise that grows along it."""
     rng = np.random.default_rng(seed)

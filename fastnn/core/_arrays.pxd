@@ -1,4 +1,4 @@
-"""Elementwise functions of arrays in Python, for compiled code."""
+"""Elementwise functions of arrays in Python, called by compiled loops."""
 
 from fastnn.core._kernels cimport real
 

@@ -1,1 +1,0 @@
-# cdef functions only: nothing that Python sees
