@@ -551,14 +551,15 @@ class MLP:
         y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
         return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
 
-    def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=FULL_BATCH_ROWS,
+    def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=None,
                  seed=0, **settings):
         """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
-        optimizer for losses and gradients over all rows."""
+        optimizer for losses and gradients over all rows, in passes of `FULL_BATCH_ROWS`."""
         trainer_of = imported("fastnn.training.optimizers").trainer_of
         X, y, sample_weight = data
         trainer = trainer_of(optimizer)(
-            self.spec, info, optimizer=optimizer, batch_size=min(X.shape[0], batch_size),
+            self.spec, info, optimizer=optimizer,
+            batch_size=min(X.shape[0], FULL_BATCH_ROWS if batch_size is None else batch_size),
             alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._n_threads,
             gemm=self.gemm, **settings)
         trainer.parameters[:] = parameters

@@ -31,7 +31,6 @@ from fastnn.estimators.settings import (
     COUNT,
     SHARE,
     SOLVERS,
-    between_epochs,
     check_solver,
     epoch_rates,
     make_optimizer,
@@ -44,7 +43,8 @@ from fastnn.estimators.watching import HeldOut, Scorer, validation_set
 from fastnn.mlp import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
 from fastnn.training.callbacks import CallCallbacks
-from fastnn.training.optimizers import Optimizer, trainer_of
+from fastnn.training.fitting import limit_and_progress
+from fastnn.training.optimizers import Optimizer, takes_steps, trainer_of
 
 __all__ = ["BaseMLP", "has_partial_fit"]
 
@@ -248,7 +248,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         stochastic = optimizer is not None
         batch_rows = self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows)
         draws = (any(network.dropout) or "inputs" in beside
-                 or stochastic and optimizer.trained_by != Optimizer.trained_by)
+                 or stochastic and not takes_steps(optimizer))
         trainer = self._trainer(
             network,
             optimizer=optimizer,
@@ -292,7 +292,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             self._publish(network)
 
         others = [rules.Publish(publish), CallCallbacks(callbacks)] if callbacks else []
-        others += between_epochs(self)
+        others += limit_and_progress(self.max_time, self.progress)
         if tasks is not None:
             tasks.take(*given, rows, publish)
             others.append(tasks)

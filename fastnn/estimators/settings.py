@@ -9,15 +9,14 @@ from fastnn.core.notices import shown
 from fastnn.training.callbacks import StepLimit, check_callbacks
 from fastnn.training.epochs import has_state
 from fastnn.training.evolution import EvolutionStrategy
+from fastnn.training.fitting import check_penalties
 from fastnn.training.inputs import check_inputs
 from fastnn.training.optimizer_base import Optimizer
-from fastnn.training.optimizers import BY_NAME, EMA, SGD, Adam, check_optimizer
-from fastnn.training.progress import progress_hook
+from fastnn.training.optimizers import BY_NAME, EMA, SGD, Adam, check_optimizer, check_steps
 from fastnn.training.schedules import BY_NAME as SCHEDULES
 from fastnn.training.schedules import Schedule, StepRates
-from fastnn.training.stopping import TimeLimit
 
-__all__ = ["CONSTRAINTS", "COUNT", "LATER", "SHARE", "SOLVERS", "between_epochs", "check_solver",
+__all__ = ["CONSTRAINTS", "COUNT", "LATER", "SHARE", "SOLVERS", "check_solver",
            "epoch_rates", "is_at_default", "make_optimizer", "non_negative", "positive",
            "step_settings"]
 
@@ -125,15 +124,8 @@ def step_settings(est, optimizer):
     """Return what steps do beside the optimizer's update, as a `Trainer` takes it: nothing for what
     scikit-learn has."""
     inputs = check_inputs(est.input_dropout, est.input_noise, est.mixup)
-    found = {}
-    if est.l1:
-        found["l1"] = float(est.l1)
-    if est.clip_norm is not None:
-        found["clip_norm"] = float(est.clip_norm)
-    if optimizer is None or optimizer.trained_by != Optimizer.trained_by:
-        for name, value in {**found, **inputs.plain()}.items():
-            raise ValueError(f"{name}={value} cannot be had with solver={est.solver!r}: only "
-                             "solvers that step along a gradient know it")
+    found = check_penalties(est.l1, est.clip_norm)
+    check_steps(optimizer, "solver", repr(est.solver), {**found, **inputs.plain()})
     if inputs.any:
         found["inputs"] = inputs
     return found
@@ -159,14 +151,3 @@ def epoch_rates(est, optimizer, n_rows, batch_rows):
     if isinstance(optimizer.learning_rate, Real):
         return None
     return StepRates(optimizer, StepLimit(None, est.max_iter, n_rows, batch_rows))
-
-
-def between_epochs(est):
-    """Return the hooks of `max_time` and `progress`."""
-    hooks = []
-    if est.max_time is not None:
-        hooks.append(TimeLimit(est.max_time, name="max_time"))
-    line = progress_hook(est.progress)
-    if line is not None:
-        hooks.append(line)
-    return hooks

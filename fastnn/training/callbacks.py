@@ -330,7 +330,8 @@ def fit_hooks(state, publish, evaluate, callbacks, checkpoint, progress, *, step
         As `check_callbacks` gives them.
     checkpoint : Checkpoint or None
     progress : Progress
-    steps : StepLimit
+    steps : StepLimit or None
+        None: without a checkpoint.
     metrics : dict or None
         As `check_metrics` gives it.
     held_out : tuple or None

@@ -12,14 +12,13 @@ from fastnn.training.epochs import FitState, run_epochs
 from fastnn.training.inputs import check_inputs
 from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
-from fastnn.training.optimizers import Adam, Optimizer, WholeFit, check_optimizer
+from fastnn.training.optimizers import Adam, WholeFit, check_optimizer, check_steps
 from fastnn.training.progress import progress_hook
 from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
 
-__all__ = ["Settings", "fit"]
+__all__ = ["Settings", "check_penalties", "fit", "limit_and_progress"]
 
-FULL_BATCH_ROWS = 1024  # rows per pass through the workspace where all rows are a batch
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
 
@@ -59,19 +58,13 @@ class Settings:
         self.whole = self.optimizer if isinstance(self.optimizer, WholeFit) else None
         self.epochs = validation.check_count("epochs", epochs)
         self.alpha = validation.check_nonnegative("alpha", alpha)
-        self.penalties = _check_penalties(*penalties)
+        self.penalties, self.inputs = check_penalties(*penalties), check_inputs(*inputs)
+        check_steps(self.optimizer, "optimizer", type(self.optimizer).__name__,
+                    {**self.penalties, **self.inputs.plain()})
         if net.frozen:
             self.penalties["frozen"] = net.frozen
-        self.inputs = check_inputs(*inputs)
-        if self.whole is not None or self.optimizer.trained_by != Optimizer.trained_by:
-            _check_no_steps(self.optimizer, self.penalties, self.inputs)
         self.callbacks = check_callbacks(callbacks, callback)
-        self.others = []
-        if max_time is not None:
-            self.others.append(TimeLimit(max_time, name="max_time"))
-        line = progress_hook(progress)
-        if line is not None:
-            self.others.append(line)
+        self.others = limit_and_progress(max_time, progress)
         self.metrics = check_metrics(metrics)
         self.held_out = _check_validation_data(net, validation_data, info)
         if self.metrics and self.held_out is None:
@@ -140,7 +133,7 @@ def fit(net, X, y, *, loss, batch_size, shuffle, sample_weight, max_steps, check
             net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
         trainer = net._trainer((X, y, sample_weight), info, fit.alpha, stand.parameters,
                                optimizer=None if whole is not None else fit.optimizer,
-                               batch_size=FULL_BATCH_ROWS if whole is not None else batch_size,
+                               batch_size=None if whole is not None else batch_size,
                                seed=net._key(0, stand.epochs_before), inputs=fit.inputs,
                                **fit.penalties)
         fit.penalties = None  # the trainer has them
@@ -180,7 +173,18 @@ def _check_whole_fit(optimizer, checkpoint, max_steps):
                          "iterations instead: see its max_iter")
 
 
-def _check_penalties(l1, clip_norm, clip_value, max_norm):
+def limit_and_progress(max_time, progress):
+    """Return the hooks of these arguments of `MLP.fit`: those that do not look at the network."""
+    hooks = []
+    if max_time is not None:
+        hooks.append(TimeLimit(max_time, name="max_time"))
+    line = progress_hook(progress)
+    if line is not None:
+        hooks.append(line)
+    return hooks
+
+
+def check_penalties(l1, clip_norm, clip_value=None, max_norm=None):
     """Return what steps do beside the optimizer's update, by name; nothing for a plain fit."""
     found = {}
     if validation.check_nonnegative("l1", l1):
@@ -190,12 +194,3 @@ def _check_penalties(l1, clip_norm, clip_value, max_norm):
         if value is not None:
             found[name] = validation.check_positive(name, value)
     return found
-
-
-def _check_no_steps(optimizer, penalties, inputs):
-    """Refuse what acts on steps along a gradient, with an optimizer that takes none."""
-    for name, value in {**penalties, **inputs.plain()}.items():
-        if name != "frozen":
-            raise ValueError(f"{name}={value} cannot be had with optimizer="
-                             f"{type(optimizer).__name__}: only optimizers that step along a "
-                             "gradient know it")

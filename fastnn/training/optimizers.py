@@ -29,6 +29,29 @@ def check_optimizer(optimizer):
     return optimizer
 
 
+def takes_steps(optimizer):
+    """Return whether an optimizer steps along a gradient; None, for L-BFGS, does not."""
+    return isinstance(optimizer, Optimizer) and optimizer.trained_by == Optimizer.trained_by
+
+
+def check_steps(optimizer, kind, name, settings):
+    """Refuse settings of steps along a gradient with an optimizer that takes none.
+
+    Parameters
+    ----------
+    optimizer : Optimizer, WholeFit or None
+    kind, name : str
+        How the user has said it: "optimizer", "LBFGS".
+    settings : dict
+        Those that are not their defaults, by name.
+    """
+    if takes_steps(optimizer):
+        return
+    for setting, value in settings.items():
+        raise ValueError(f"{setting}={value} cannot be had with {kind}={name}: only {kind}s that "
+                         "step along a gradient know it")
+
+
 def trainer_of(optimizer):
     """Return the class that trains with an optimizer; None: that of losses and gradients."""
     module, name = (Optimizer if optimizer is None else optimizer).trained_by
@@ -437,7 +460,7 @@ class EMA(Optimizer):
         inner = check_optimizer(self.optimizer)
         if isinstance(inner, EMA):
             raise ValueError("optimizer is an EMA: there can be only one")
-        if isinstance(inner, WholeFit) or inner.trained_by != Optimizer.trained_by:
+        if not takes_steps(inner):
             raise ValueError(f"optimizer={type(inner).__name__} takes no steps along a gradient, "
                              "whose weights could be averaged")
         for name, value in (("optimizer", inner), ("learning_rate", inner.learning_rate),

@@ -18,64 +18,58 @@ def scorer_of(name, scoring):
                          ) from None
 
 
-class _Classes(ClassifierMixin, BaseEstimator):
-    """A classifier whose X are the outputs of a network."""
+class _Answers(ClassifierMixin, BaseEstimator):
+    """Base of classifiers whose X are the outputs of a network."""
+
+    threshold = 0.5  # above which a single output, or that of a label, says yes
 
     def __init__(self, n_classes=2):
         self.n_classes = n_classes
         self.classes_ = np.arange(n_classes)
 
     def predict(self, X):
-        """Return the most probable class; of one output the second class from 0.5 on."""
-        return X.argmax(axis=1) if X.shape[1] > 1 else (X[:, 0] > 0.5).astype(np.intp)
+        """Return the class of the largest output; of one output whether it says yes."""
+        return X.argmax(axis=1) if X.shape[1] > 1 else (X[:, 0] > self.threshold).astype(np.intp)
+
+
+class _AnswersOfLabels(_Answers):
+    """Base of those for several labels."""
+
+    def predict(self, X):
+        """Return which labels are there."""
+        return (X > self.threshold).astype(np.intp)
+
+
+class _Classes(_Answers):
+    """A classifier whose X are probabilities."""
 
     def predict_proba(self, X):
         """Return the probabilities; of one output those of both classes."""
         return X if X.shape[1] > 1 else np.column_stack([1 - X[:, 0], X[:, 0]])
 
 
-class _Labels(ClassifierMixin, BaseEstimator):
-    """A classifier of several labels, whose X are the outputs of a network."""
-
-    def __init__(self, n_labels=2):
-        self.n_labels = n_labels
-        self.classes_ = np.arange(n_labels)
-
-    def predict(self, X):
-        """Return which labels are more probable than not."""
-        return (X > 0.5).astype(np.intp)
+class _Labels(_AnswersOfLabels):
+    """A classifier of several labels, whose X are their probabilities."""
 
     def predict_proba(self, X):
         """Return the probabilities."""
         return X
 
 
-class _Margins(ClassifierMixin, BaseEstimator):
+class _Margins(_Answers):
     """A classifier whose X are margins, of each class or of the second one."""
 
-    def __init__(self, n_classes=2):
-        self.n_classes = n_classes
-        self.classes_ = np.arange(n_classes)
-
-    def predict(self, X):
-        """Return the class of the largest margin; of one output the second class above 0."""
-        return X.argmax(axis=1) if X.shape[1] > 1 else (X[:, 0] > 0).astype(np.intp)
+    threshold = 0
 
     def decision_function(self, X):
         """Return the margins; those of one output as a vector."""
         return X if X.shape[1] > 1 else X[:, 0]
 
 
-class _MarginsOfLabels(ClassifierMixin, BaseEstimator):
+class _MarginsOfLabels(_AnswersOfLabels):
     """A classifier of several labels, whose X are their margins."""
 
-    def __init__(self, n_labels=2):
-        self.n_labels = n_labels
-        self.classes_ = np.arange(n_labels)
-
-    def predict(self, X):
-        """Return which labels have a margin above 0."""
-        return (X > 0).astype(np.intp)
+    threshold = 0
 
     def decision_function(self, X):
         """Return the margins."""

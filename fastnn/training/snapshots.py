@@ -55,14 +55,12 @@ class Snapshots(Callback):
 
     def get_state(self):
         """Return the best value and its epoch."""
-        if self._monitor is None:
-            return {}
-        return {"best": self._monitor.best, "best_epoch": self._monitor.best_epoch}
+        return {} if self._monitor is None else self._monitor.get_state()
 
     def set_state(self, state):
         """Go on from there."""
         if self._monitor is not None:
-            self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+            self._monitor.set_state(state)
 
 
 class RecordPath(Callback):

@@ -68,6 +68,14 @@ class Monitor:
         self.best, self.best_epoch = float(value), state.epoch
         return True
 
+    def get_state(self):
+        """Return what a checkpoint must hold of it."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def set_state(self, state):
+        """Go on from there."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
 
 class EarlyStopping(Callback):
     """Ends a fit where a curve has not become better for some epochs (Prechelt 1998).
@@ -165,12 +173,12 @@ class EarlyStopping(Callback):
 
     def get_state(self):
         """Return the best value, its epoch and parameters, and the epochs since then."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "waited": self._waited,
+        return {**self._monitor.get_state(), "waited": self._waited,
                 "parameters": self._parameters}
 
     def set_state(self, state):
         """Go on from there."""
-        self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+        self._monitor.set_state(state)
         self._waited, self._parameters = state["waited"], state["parameters"]
 
 
@@ -241,12 +249,11 @@ class ReduceOnPlateau(Callback):
 
     def get_state(self):
         """Return the best value, and the epochs since then."""
-        return {"best": self._monitor.best, "best_epoch": self._monitor.best_epoch,
-                "waited": self._waited, "cooling": self._cooling}
+        return {**self._monitor.get_state(), "waited": self._waited, "cooling": self._cooling}
 
     def set_state(self, state):
         """Go on from there."""
-        self._monitor.best, self._monitor.best_epoch = state["best"], state["best_epoch"]
+        self._monitor.set_state(state)
         self._waited, self._cooling = state["waited"], state["cooling"]
 
 
