@@ -12,28 +12,30 @@ Orders of rows are not kept: they are drawn again, from the state of the random 
 fit, which is `random_state` where that is a number, else part of the file.
 """
 
-import json
 import os
-import time
 from dataclasses import is_dataclass
 
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.notices import shorten
 from fastnn.estimators.settings import LATER, is_at_default
 from fastnn.files import container
 from fastnn.files.plain import from_plain, to_plain
-from fastnn.training.checkpoint import FILE_BYTES, MAX_COUNT, _digest, _try_folder
-from fastnn.training.checkpoint import _plain as plain_optimizer
 from fastnn.training.epochs import Hook
+from fastnn.training.fit_file import (
+    DATA,
+    HELD_OUT,
+    MAX_COUNT,
+    FitFile,
+    plain_setting,
+    rows_digest,
+)
 from fastnn.training.optimizer_base import Optimizer
 from fastnn.training.schedules import Schedule
 
 __all__ = ["Checkpoint", "opened"]
 
-DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the model at the start"
-DIGESTS = DATA, HELD_OUT, START
+START = "the model at the start"
 DRAWN = "drawn"  # a start at random weights
 # which decide nothing, or are looked at by themselves
 FREE = {"n_threads", "verbose", "max_iter", "max_fun", "warm_start", "random_state", "max_time",
@@ -45,33 +47,26 @@ ENDS = None, "patience", "stopped"
 STATE_WORDS = 624  # of the Mersenne Twister
 
 
-class Checkpoint(Hook):
+class Checkpoint(FitFile, Hook):
     """The file of one fit of an estimator; as a hook it writes.
 
     Parameters
     ----------
-    path : str or path
-    seconds : float
-        Time between two writes at least.
-    fit : dict
-        What decides the result, see `describe`.
+    path, seconds, fit, layout
+        See `FitFile`.
     est : estimator
-    layout : ParameterLayout
     optimizer : Optimizer
     rng : RandomState
         Before the fit has drawn from it.
     """
 
+    digests = (*FitFile.digests, START)
+
     def __init__(self, path, seconds, fit, est, layout, optimizer, rng):
-        self.path = container.check_place(os.path.realpath(path))
-        _try_folder(self.path)
-        self.seconds, self.layout = seconds, layout
-        self.fit = json.loads(container.canonical(fit))
-        self.n_states = optimizer.n_states
-        self.squares = optimizer.squares
+        super().__init__(path, seconds, fit, layout, optimizer.n_states, optimizer.squares)
         self.max_iter, self.early_stopping = est.max_iter, est.early_stopping
         self.random, self.patience, self.improvement = None, None, None
-        self.epochs, self.written = 0, time.monotonic()
+        self.epochs = 0
         self.saved = self._read() if self.path.exists() else None
         if self.fit["random_state"] is None:
             self.random = self.saved[2] if self.saved else rng.get_state(legacy=False)
@@ -130,18 +125,10 @@ class Checkpoint(Hook):
 
     def _read(self):
         """Return arrays, progress, and the state of the random numbers (None: not of the file)."""
-        arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
+        arrays, settings = self.load(("parameters", "best"))
         progress = from_plain(settings["progress"], list)
+        random = None
         try:
-            for name, array in arrays.items():
-                if name in ("parameters", "best"):
-                    validation.check_finite(name, array, self.layout.dtype)
-                elif name.startswith("optimizer.") and np.isnan(array).any():
-                    raise ValueError(f"{name} contains NaN")
-            for i in self.squares:
-                if (arrays[f"optimizer.{i}"] < 0).any():
-                    raise ValueError(f"optimizer.{i} holds sums of squares, one is below 0")
-            random = None
             if "random" in arrays:
                 key = arrays["random"]
                 if not ((key >= 0) & (key < 2**32) & (key == np.floor(key))).all():
@@ -153,18 +140,17 @@ class Checkpoint(Hook):
                                     "pos": validation.check_count("pos", pos, minimum=0)}}
                 np.random.RandomState(0).set_state(random)
         except (TypeError, ValueError) as error:
-            raise container.ModelFormatError(
-                f"{os.fspath(self.path)!r} cannot be gone on with: {error}") from None
+            self.refuse(error)
         return arrays, progress, random
 
     def _expected(self, settings):
         """Return the arrays of a checkpoint with these settings."""
         if "progress" not in settings:
             raise container.ModelFormatError("is a model, not a checkpoint")
-        fit, progress = settings["fit"], from_plain(settings["progress"], list)
-        if not isinstance(fit, dict) or not isinstance(progress, dict):
-            raise ValueError("fit and progress must be dictionaries")
-        self._compare(fit)
+        progress = from_plain(settings["progress"], list)
+        fit = self.checked_fit(settings, progress)
+        for key, was, now in self.differences(fit, self.fit):
+            self.refuse_other(key, was, now)
         if progress.keys() != {*COUNTS, *NUMBERS, *CURVES, "ended", "random"}:
             raise ValueError(f"progress holds {sorted(map(str, progress))}")
         for name in COUNTS:
@@ -180,10 +166,9 @@ class Checkpoint(Hook):
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
                 f"max_iter={self.max_iter}: give at least as many, or delete the file to start "
                 "anew")
-        flat = self.layout.dtype.name, (self.layout.size,)
-        found = {"parameters": flat, **{f"optimizer.{i}": flat for i in range(self.n_states)}}
+        found = self.flat_arrays()
         if self.early_stopping:
-            found["best"] = flat
+            found["best"] = found["parameters"]
         for name in CURVES:
             if progress[name] is not None:
                 found[name] = "float64", (validation.check_count(name, progress[name], minimum=0),)
@@ -193,24 +178,11 @@ class Checkpoint(Hook):
             raise ValueError("random must be there where random_state is no number")
         return found
 
-    def _compare(self, then):
-        """Raise where the file is that of another fit."""
-        for key in sorted(then.keys() | self.fit.keys(), key=lambda key: (key in DIGESTS, key)):
-            was, now = then.get(key), self.fit.get(key)
-            if was == now:
-                continue
-            other = f"{shorten(repr(was))}, is {shorten(repr(now))} now"
-            if key in DIGESTS:
-                other = "another one" if was and now else "given" if was else "not given"
-            raise container.ModelFormatError(
-                f"is the checkpoint of another fit: {key} was {other}. Delete the file to start "
-                "anew")
-
     # ---- writing ----
 
     def on_epoch_end(self, state):
         """Write, unless the last time was not long ago."""
-        if time.monotonic() - self.written >= self.seconds:
+        if self.is_due:
             self._write(state, None)
 
     def on_fit_end(self, state):
@@ -227,9 +199,7 @@ class Checkpoint(Hook):
     def _write(self, state, ended):
         est, trainer = state.model, state.trainer
         self.epochs = state.epoch + 1
-        arrays = {"parameters": trainer.parameters}
-        for i, moment in enumerate(trainer.optimizer_state):
-            arrays[f"optimizer.{i}"] = moment
+        arrays = self.arrays_of(trainer)
         if self.early_stopping:
             arrays["best"] = self.improvement.best
         progress = {"epochs": self.epochs, "step": trainer.step, "rate": self.patience.rate,
@@ -245,9 +215,7 @@ class Checkpoint(Hook):
             words = self.random["state"]
             arrays["random"] = words["key"].astype(float)
             progress["random"] = [words["pos"], self.random["has_gauss"], self.random["gauss"]]
-        container.write(self.path, arrays, {"fit": self.fit, "progress": to_plain(progress)},
-                        needs=self.layout.spec.needs, max_bytes=FILE_BYTES)
-        self.written = time.monotonic()
+        self.replace(arrays, {"fit": self.fit, "progress": to_plain(progress)})
 
 
 def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, **settings):
@@ -281,8 +249,8 @@ def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, *
         fit["max_iter of the schedule"] = est.max_iter
     fit |= {
         **settings, "estimator": type(est).__name__, "sizes": list(network.sizes),
-        "dtype": network.dtype.name, START: start, DATA: _digest(*data),
-        HELD_OUT: None if held_out is None else _digest(*held_out),
+        "dtype": network.dtype.name, START: start, DATA: rows_digest(*data),
+        HELD_OUT: None if held_out is None else rows_digest(*held_out),
         "random_state": int(number) if isinstance(number, (int, np.integer)) else None}
     return Checkpoint(path, seconds, fit, est, network._layout, optimizer, rng)
 
@@ -304,7 +272,7 @@ def goes_on_afresh(est, path):
 
 def _plain(value):
     if isinstance(value, (Optimizer, Schedule)):  # a function has another address each time
-        return plain_optimizer(value)
+        return plain_setting(value)
     try:
         return to_plain(value)
     except TypeError:

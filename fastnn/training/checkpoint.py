@@ -11,12 +11,8 @@ control   where there are callbacks with a state: their plain values, the shapes
 ========  =====================================================================================
 """
 
-import json
 import math
-import os
-import time
 from dataclasses import dataclass, fields
-from numbers import Real
 
 import numpy as np
 
@@ -25,18 +21,21 @@ from fastnn.core.notices import shown
 from fastnn.files import container, plain
 from fastnn.network.spec import CustomActivation
 from fastnn.training.epochs import has_state
+from fastnn.training.fit_file import (
+    DATA,
+    HELD_OUT,
+    MAX_COUNT,
+    FitFile,
+    plain_setting,
+    rows_digest,
+)
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.schedules import Schedule
 
 COUNTS = ("epochs", "step", "epochs_before", "seed")
 OPTIMIZER = "optimizer"
-DATA, HELD_OUT, START = "X, y or sample_weight", "validation_data", "the network at the start"
-DIGESTS = DATA, HELD_OUT, START
-# fields of optimizers that version 0.1.0 did not know: not written at these defaults
-ADDED = {"layers": None, "amsgrad": False}
-MAX_COUNT = 1 << 48  # beyond any fit
+START = "the network at the start"
 LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
-FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked against it
 
 
 @dataclass
@@ -81,24 +80,17 @@ class Progress:
         return {name: getattr(self, name) for name in (*COUNTS, "ended")}
 
 
-class Checkpoint:
-    """The file of one fit.
+class Checkpoint(FitFile):
+    """The file of one fit of an `MLP`.
 
     Parameters
     ----------
-    path : str or path
-        Where it is now: a callback may change the folder, or where a link leads.
-    seconds : float
-        Time between two writes at least.
+    path, seconds, layout, n_states, squares
+        See `FitFile`.
     fit : dict
         What decides the result, as `describe_fit` says it.
-    layout : ParameterLayout
-    n_states : int
-        Flat vectors of the optimizer.
     epochs : int
         Of the fit: a file of more is another one's, and is not read.
-    squares : sequence of int
-        Which of them are sums of squares.
     callbacks : sequence of Callback
         The states of those that have one are in the file, too.
     origins : sequence of str
@@ -106,24 +98,16 @@ class Checkpoint:
         file of one of them is gone on with, though the network has been trained since.
     """
 
+    digests = (*FitFile.digests, START)
+
     def __init__(self, path, seconds, fit, layout, n_states, epochs, squares, callbacks=(),
                  origins=()):
-        self.path = container.check_place(os.path.realpath(path))
-        _try_folder(self.path)
-        self.seconds, self.epochs = seconds, epochs
-        self.fit = json.loads(container.canonical(fit))
-        self.layout, self.needs = layout, layout.spec.needs
-        self.n_states, self.squares = n_states, squares
+        super().__init__(path, seconds, fit, layout, n_states, squares)
+        self.epochs = epochs
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
         self.losses += ["val_" + name for name in fit.get("metrics", ())]
         self.callbacks, self.origins = callbacks, origins
         self.start, self.goes_back = self.fit[START], False
-        self.written = time.monotonic()
-
-    @property
-    def is_due(self):
-        """Whether the last write was long enough ago."""
-        return time.monotonic() - self.written >= self.seconds
 
     def read(self, history):
         """Return the `Progress` of the file, its losses in ``history``; None where there is no
@@ -136,12 +120,7 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
-        arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
-        try:
-            self._check_numbers(arrays)
-        except ValueError as error:
-            raise container.ModelFormatError(
-                f"{os.fspath(self.path)!r} cannot be gone on with: {error}") from None
+        arrays, settings = self.load()
         for name in self.losses:
             if name in history.metrics:
                 history.metrics[name] = arrays[name].tolist()
@@ -167,36 +146,18 @@ class Checkpoint:
         return {"scale": float(control["learning_rate_scale"]), "stopped": control["stopped"],
                 "callback_states": states}
 
-    def _check_numbers(self, arrays):
-        """Raise where numbers cannot be those of a fit; a sum of squares may be infinite."""
-        validation.check_finite("parameters", arrays["parameters"], self.layout.dtype)
-        for i in range(self.n_states):
-            name = f"optimizer.{i}"
-            if np.isnan(arrays[name]).any():
-                raise ValueError(f"{name} contains NaN")
-            if i in self.squares and (arrays[name] < 0).any():
-                raise ValueError(f"{name} holds sums of squares, the least is "
-                                 f"{arrays[name].min():g}")
-
     def _expected(self, settings):
         """Return the arrays of a checkpoint with these settings."""
         if "progress" not in settings:
             raise container.ModelFormatError("is a model, not a checkpoint")
-        fit, progress = settings["fit"], settings["progress"]
-        if not isinstance(fit, dict) or not isinstance(progress, dict):
-            raise ValueError("fit and progress must be dictionaries")
-        then, today = _named_settings(fit), _named_settings(self.fit)
-        for key in sorted(then.keys() | today.keys(), key=lambda key: (key in DIGESTS, key)):
-            was, now = then.get(key), today.get(key)
-            if key == START and was != now and was in self.origins:
+        progress = settings["progress"]
+        fit = self.checked_fit(settings, progress)
+        for key, was, now in self.differences(_named_settings(fit), _named_settings(self.fit)):
+            if key == START and was in self.origins:
                 self.goes_back = True
-            elif was != now:
-                other = (f"{was!r}, is {now!r} now" if key not in DIGESTS
-                         else "another one" if was and now else "given" if was else "not given")
-                remedy = "Make it as for the first fit, or delete" if key == START else "Delete"
-                raise container.ModelFormatError(
-                    f"is the checkpoint of another fit: {key} was {other}. {remedy} the file to "
-                    "start anew")
+                continue
+            self.refuse_other(key, was, now, "Make it as for the first fit, or delete"
+                              if key == START else "Delete")
         if progress.keys() != {*COUNTS, "ended"}:
             raise ValueError(f"progress holds {sorted(progress)}")
         for name in COUNTS:
@@ -209,9 +170,7 @@ class Checkpoint:
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
                 f"epochs={self.epochs}: give at least as many, or delete the file to start anew")
         control = self._check_control(settings.get("control"), progress["epochs"])
-        flat = self.layout.dtype.name, (self.layout.size,)
-        return {"parameters": flat,
-                **{f"optimizer.{i}": flat for i in range(self.n_states)},
+        return {**self.flat_arrays(),
                 **{name: ("float64", (progress["epochs"],)) for name in self.losses},
                 **control}
 
@@ -246,12 +205,8 @@ class Checkpoint:
 
     def write(self, progress, trainer, history, scale=1.0):
         """Replace the file by one of this progress and of what the trainer holds."""
-        # No closure, which a comprehension is too: where it fails for lack of memory, CPython 3.11
-        # never lets go of the arguments.
         progress.step = trainer.step
-        arrays = {"parameters": trainer.parameters}
-        for i, state in enumerate(trainer.optimizer_state):
-            arrays[f"optimizer.{i}"] = state
+        arrays = self.arrays_of(trainer)
         for name in self.losses:
             losses = history[name]
             if len(losses) != progress.epochs:
@@ -264,8 +219,7 @@ class Checkpoint:
         if states or scale != 1 or progress.stopped not in (None, "stopped"):
             settings["control"] = {"learning_rate_scale": scale, "stopped": progress.stopped,
                                    "callbacks": states}
-        container.write(self.path, arrays, settings, needs=self.needs, max_bytes=FILE_BYTES)
-        self.written = time.monotonic()
+        self.replace(arrays, settings)
 
 
 def _states(callbacks, arrays):
@@ -336,7 +290,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
         "dtype": net.dtype.name, "dropout": net.dropout, "loss": loss,
         "random_state": net._seed if net._seeded else None,
         # by itself: a field of an optimizer may have the name of another setting
-        OPTIMIZER: _plain(optimizer),
+        OPTIMIZER: plain_setting(optimizer),
         START: _start(net),
     }
     if not net.spec.is_chain:
@@ -351,7 +305,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     if described:
         found["callbacks"] = described
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
-        found[name] = None if rows is None else _digest(*rows)
+        found[name] = None if rows is None else rows_digest(*rows)
     return found
 
 
@@ -399,54 +353,8 @@ def _named_settings(fit):
     return found
 
 
-def _try_folder(path):
-    """Raise now what a write would raise after an epoch: that it is not allowed, or read-only."""
-    temporary = container.temporary_beside(path)
-    try:
-        try:
-            # not by tempfile: Ctrl-C between its opening and its file object loses a descriptor
-            open(temporary, "xb").close()
-            temporary.unlink()
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-
-
-def _plain(value):
-    if isinstance(value, Optimizer):
-        found = {"name": value.name}
-        for field in fields(value):
-            own = getattr(value, field.name)
-            if field.init and (field.name not in ADDED or own != ADDED[field.name]):
-                found[field.name] = _plain(own)
-        return found
-    if isinstance(value, dict):
-        return {str(key): _plain(own) for key, own in value.items()}
-    if value is None or isinstance(value, (str, bool, np.bool_)):
-        return bool(value) if isinstance(value, np.bool_) else value
-    if isinstance(value, Real):
-        value = float(value)
-        return value if np.isfinite(value) else str(value)
-    if isinstance(value, Schedule):
-        return value.describe()
-    return "a function" if callable(value) else f"of type {type(value).__name__}"
-
-
 def _start(net):
     arrays = {"parameters": net.parameters}
     if not net._seeded and (net._epochs_done or np.array_equal(net.parameters, net._drawn())):
         arrays = {}  # drawn at random, or trained from there
     return container.digest([net._epochs_done], arrays)
-
-
-def _digest(X, y, sample_weight):
-    arrays = {"y": y}
-    if isinstance(X, np.ndarray):
-        arrays["X"] = X
-    else:
-        arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
-    if sample_weight is not None:
-        arrays["sample_weight"] = sample_weight
-    return container.digest([], arrays)

@@ -238,10 +238,10 @@ def test_ctrl_c(path):
 
 def test_seconds_between_writes(path, monkeypatch):
     """The first after that many, and one at the end."""
-    from fastnn.training import checkpoint
+    from fastnn.training import fit_file
 
     clock, written = [0.0], []
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(fit_file.time, "monotonic", lambda: clock[0])
 
     def tick(epoch, *_):
         clock[0] += 1
