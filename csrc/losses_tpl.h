@@ -56,44 +56,13 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
     return total;
 }
 
-#define FNN_LOSS_H(name, ...)
-#define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
-    static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
-                                         const R *ys, const int32_t *labels, const R *weights,     \
-                                         double ceiling, const double *h, R *dz) {                 \
-        const R highest = (R)ceiling;                                                              \
-        double total = 0;                                                                          \
-        (void)labels, (void)h;                                                                     \
-        for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {                           \
-            R values[S(LANE_ROWS)] = {0};                                                          \
-            ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);           \
-            const R *s = weights ? weights + start : NULL;                                         \
-            for (ptrdiff_t j = 0; j < n; j++) {                                                    \
-                const R *zj = zs + j * ld + start, *yj = ys + j * ld + start;                      \
-                R *dj = dz + j * ld + start;                                                       \
-                INDEPENDENT                                                                        \
-                for (ptrdiff_t r = 0; r < count; r++) {                                            \
-                    R z = zj[r], y = yj[r];                                                        \
-                    R value = (loss);                                                              \
-                    values[r] += value > highest ? highest : value;                                \
-                    dj[r] = (derivative);                                                          \
-                }                                                                                  \
-                if (s) {                                                                           \
-                    INDEPENDENT                                                                    \
-                    for (ptrdiff_t r = 0; r < count; r++) dj[r] *= s[r];                           \
-                }                                                                                  \
-            }                                                                                      \
-            total += S(weighted)(count, values, s);                                                \
-        }                                                                                          \
-        return total;                                                                              \
-    }
-#include "losses.def"
-#undef FNN_LOSS
-#undef FNN_LOSS_H
-
-/* With parameters of each output: by columns, so that they are constants of the inner loop. */
-#define FNN_LOSS(name, ...)
-#define FNN_LOSS_H(name, link, reduction, targets, count_h, loss, derivative)                      \
+/* Parameters of an output are constants of the inner loop. */
+#define NO_PARAMETERS (void)h;
+#define PARAMETERS                                                                                 \
+    const double *hj = h + j * FNN_N_PARAMETERS;                                                   \
+    const R h0 = (R)hj[0], h1 = (R)hj[1], h2 = (R)hj[2], h3 = (R)hj[3];                            \
+    (void)h0, (void)h1, (void)h2, (void)h3;
+#define LOSS_BY_COLUMNS(name, parameters, loss, derivative)                                        \
     static double S(loss_columns_##name)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *zs,   \
                                          const R *ys, const int32_t *labels, const R *weights,     \
                                          double ceiling, const double *h, R *dz) {                 \
@@ -105,11 +74,9 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
             ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);           \
             const R *s = weights ? weights + start : NULL;                                         \
             for (ptrdiff_t j = 0; j < n; j++) {                                                    \
-                const double *hj = h + j * FNN_N_PARAMETERS;                                       \
-                const R h0 = (R)hj[0], h1 = (R)hj[1], h2 = (R)hj[2], h3 = (R)hj[3];                \
+                parameters                                                                         \
                 const R *zj = zs + j * ld + start, *yj = ys + j * ld + start;                      \
                 R *dj = dz + j * ld + start;                                                       \
-                (void)h0, (void)h1, (void)h2, (void)h3;                                            \
                 INDEPENDENT                                                                        \
                 for (ptrdiff_t r = 0; r < count; r++) {                                            \
                     R z = zj[r], y = yj[r];                                                        \
@@ -126,9 +93,16 @@ static double S(weighted)(ptrdiff_t count, const R *values, const R *weights) {
         }                                                                                          \
         return total;                                                                              \
     }
+#define FNN_LOSS(name, link, reduction, targets, loss, derivative)                                 \
+    LOSS_BY_COLUMNS(name, NO_PARAMETERS, loss, derivative)
+#define FNN_LOSS_H(name, link, reduction, targets, count_h, loss, derivative)                      \
+    LOSS_BY_COLUMNS(name, PARAMETERS, loss, derivative)
 #include "losses.def"
 #undef FNN_LOSS
 #undef FNN_LOSS_H
+#undef LOSS_BY_COLUMNS
+#undef PARAMETERS
+#undef NO_PARAMETERS
 
 /* ---- a sample in each row, by columns ---- */
 

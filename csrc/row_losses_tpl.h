@@ -58,69 +58,6 @@ static double S(cross_entropy_labels_rows)(ptrdiff_t rows, ptrdiff_t n, const R 
     return total;
 }
 
-/* ---- cross-entropy, a sample in each column ---- */
-
-/* Cross-entropy: targets y, or labels where y is NULL. */
-static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
-                                 const int32_t *labels, const R *weights, double ceiling, R *dz) {
-    const R highest = (R)ceiling;
-    double total = 0;
-    for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {
-        R top[S(LANE_ROWS)], sum[S(LANE_ROWS)], values[S(LANE_ROWS)], mass[S(LANE_ROWS)];
-        ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);
-        const R *zs = z + start, *ys = y ? y + start : NULL, *s = weights ? weights + start : NULL;
-        R *ds = dz + start;
-        for (ptrdiff_t r = 0; r < count; r++) top[r] = zs[r], sum[r] = 0;
-        for (ptrdiff_t j = 1; j < n; j++)
-            for (ptrdiff_t r = 0; r < count; r++)
-                top[r] = zs[j * ld + r] > top[r] ? zs[j * ld + r] : top[r];
-        for (ptrdiff_t j = 0; j < n; j++) {
-            INDEPENDENT
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R e = EXP(zs[j * ld + r] - top[r]);
-                ds[j * ld + r] = e;
-                sum[r] += e;
-            }
-        }
-        INDEPENDENT
-        for (ptrdiff_t r = 0; r < count; r++) {
-            values[r] = LOG(sum[r]);
-            sum[r] = 1 / sum[r];
-            mass[r] = 1;
-        }
-        if (y) {
-            R logs[S(LANE_ROWS)];
-            for (ptrdiff_t r = 0; r < count; r++) logs[r] = values[r], values[r] = mass[r] = 0;
-            for (ptrdiff_t j = 0; j < n; j++)
-                for (ptrdiff_t r = 0; r < count; r++) {
-                    R target = ys[j * ld + r], behind = logs[r] - (zs[j * ld + r] - top[r]);
-                    behind = behind > highest ? highest : behind;
-                    mass[r] += target;
-                    values[r] += target != 0 ? target * behind : C(0);
-                }
-        } else {
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R value = values[r] - (zs[labels[start + r] * ld + r] - top[r]);
-                values[r] = value > highest ? highest : value;
-            }
-        }
-        for (ptrdiff_t j = 0; j < n; j++) {
-            INDEPENDENT
-            for (ptrdiff_t r = 0; r < count; r++) {
-                R d = mass[r] * (ds[j * ld + r] * sum[r]);
-                ds[j * ld + r] = y ? d - ys[j * ld + r] : d;
-            }
-        }
-        if (!y)
-            for (ptrdiff_t r = 0; r < count; r++) ds[labels[start + r] * ld + r] -= 1;
-        if (s)
-            for (ptrdiff_t j = 0; j < n; j++)
-                for (ptrdiff_t r = 0; r < count; r++) ds[j * ld + r] *= s[r];
-        total += S(weighted)(count, values, s);
-    }
-    return total;
-}
-
 /* What softmax and its logarithm are made of, for up to LANE_ROWS samples: e (n, count; ld) =
  * exp(z - top), and of each sample top, 1 / sum of e, log of that sum. */
 static void S(softmax_scales)(ptrdiff_t count, ptrdiff_t n, ptrdiff_t ld, const R *z, R *e, R *top,
@@ -141,6 +78,53 @@ static void S(softmax_scales)(ptrdiff_t count, ptrdiff_t n, ptrdiff_t ld, const 
         logs[r] = LOG(inverse[r]);
         inverse[r] = 1 / inverse[r];
     }
+}
+
+/* ---- cross-entropy, a sample in each column ---- */
+
+/* Cross-entropy: targets y, or labels where y is NULL. */
+static double S(softmax_columns)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z, const R *y,
+                                 const int32_t *labels, const R *weights, double ceiling, R *dz) {
+    const R highest = (R)ceiling;
+    double total = 0;
+    for (ptrdiff_t start = 0; start < rows; start += S(LANE_ROWS)) {
+        R top[S(LANE_ROWS)], inverse[S(LANE_ROWS)], values[S(LANE_ROWS)], mass[S(LANE_ROWS)];
+        ptrdiff_t count = rows - start < S(LANE_ROWS) ? rows - start : S(LANE_ROWS);
+        const R *zs = z + start, *ys = y ? y + start : NULL, *s = weights ? weights + start : NULL;
+        R *ds = dz + start;
+        S(softmax_scales)(count, n, ld, zs, ds, top, inverse, values);
+        for (ptrdiff_t r = 0; r < count; r++) mass[r] = 1;
+        if (y) {
+            R logs[S(LANE_ROWS)];
+            for (ptrdiff_t r = 0; r < count; r++) logs[r] = values[r], values[r] = mass[r] = 0;
+            for (ptrdiff_t j = 0; j < n; j++)
+                for (ptrdiff_t r = 0; r < count; r++) {
+                    R target = ys[j * ld + r], behind = logs[r] - (zs[j * ld + r] - top[r]);
+                    behind = behind > highest ? highest : behind;
+                    mass[r] += target;
+                    values[r] += target != 0 ? target * behind : C(0);
+                }
+        } else {
+            for (ptrdiff_t r = 0; r < count; r++) {
+                R value = values[r] - (zs[labels[start + r] * ld + r] - top[r]);
+                values[r] = value > highest ? highest : value;
+            }
+        }
+        for (ptrdiff_t j = 0; j < n; j++) {
+            INDEPENDENT
+            for (ptrdiff_t r = 0; r < count; r++) {
+                R d = mass[r] * (ds[j * ld + r] * inverse[r]);
+                ds[j * ld + r] = y ? d - ys[j * ld + r] : d;
+            }
+        }
+        if (!y)
+            for (ptrdiff_t r = 0; r < count; r++) ds[labels[start + r] * ld + r] -= 1;
+        if (s)
+            for (ptrdiff_t j = 0; j < n; j++)
+                for (ptrdiff_t r = 0; r < count; r++) ds[j * ld + r] *= s[r];
+        total += S(weighted)(count, values, s);
+    }
+    return total;
 }
 
 /* out (count) = the targets of output j */
