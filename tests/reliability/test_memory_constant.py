@@ -131,6 +131,7 @@ mallinfo.restype = Info
 
 def state():
     gc.collect()
+    sys._clear_type_cache()  # names of attributes that are made at run time: some hundred
     info = mallinfo()
     return info.uordblks + info.hblkhd, sys.getallocatedblocks()
 """
