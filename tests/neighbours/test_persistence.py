@@ -62,7 +62,8 @@ def test_skops(model):
 
 
 @pytest.mark.parametrize("settings", [
-    {"skops_trusted_types": fastnn.SKOPS_TRUSTED}, {"serialization_format": "cloudpickle"}])
+    {"skops_trusted_types": fastnn.SKOPS_TRUSTED},
+    pytest.param({"serialization_format": "cloudpickle"}, marks=pytest.mark.slow)])
 def test_mlflow(settings, tmp_path):
     """The flavour of scikit-learn; its default format asks for what skops may trust."""
     pytest.importorskip("mlflow")

@@ -126,6 +126,13 @@ def build(name, dtype="float64"):
     return net, X, y, loss
 
 
+@cache
+def of_twin(name):
+    """(loss, gradients, error terms) of a case by the twin; what tests have in common."""
+    net, X, y, loss = build(name)
+    return reference.Twin.of(net).loss_and_grad(X, y, loss, with_deltas=True)
+
+
 def compute(name, dtype="float64"):
     """Loss and gradient of a case by fastnn, the loss in front."""
     net, X, y, loss = build(name, dtype)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 from each import each
-from gradient_cases import CASES, PATHS, SOME, build, targets
+from gradient_cases import CASES, PATHS, SOME, build, of_twin, targets
 from trainers import make_layout, make_trainer
 
 import fastnn
@@ -69,14 +69,14 @@ def test_gradient_is_the_slope_and_the_twins(name):
     assert net.loss(X, y, loss=loss) == value
     with single_threaded_blas():
         assert_is_slope(grad, finite_differences(trainer_for(net, X, y, loss)))
-    assert_is_twins(net, (value, grad), reference.Twin.of(net).loss_and_grad(X, y, loss))
+    assert_is_twins(net, (value, grad), of_twin(name)[:2])
 
 
 @each("name", CASES)
 def test_every_path(name, path):
     """Feature-major, row-major and by BLAS: the twin's gradient and error terms."""
     net, X, y, loss = build(name)
-    *wanted, wanted_deltas = reference.Twin.of(net).loss_and_grad(X, y, loss, with_deltas=True)
+    *wanted, wanted_deltas = of_twin(name)
     assert_is_twins(net, net.loss_and_grad(X, y, loss=loss), wanted)
     for got, delta in zip(net.deltas(X, y, loss=loss), wanted_deltas, strict=True):
         np.testing.assert_allclose(got, delta, rtol=0, atol=1e-13 * max(1, np.abs(delta).max()))
@@ -91,11 +91,10 @@ def test_every_instruction_set(other, run_python, tmp_path):
     with np.load(tmp_path / "gradients.npz") as found:
         assert str(found["isa"]) == other
         for name in CASES:
-            net, X, y, loss = build(name)
-            wanted = reference.Twin.of(net).loss_and_grad(X, y, loss)
+            net = build(name)[0]
             for path in PATHS:
                 got = found[f"{path} {name}"]
-                assert_is_twins(net, (got[0], got[1:]), wanted)
+                assert_is_twins(net, (got[0], got[1:]), of_twin(name)[:2])
 
 
 # ---- what is added to the plain mean loss ----

@@ -79,8 +79,9 @@ def test_bytes_of_mixed_products(name, dtype, teams, monkeypatch):
     check_all_threads(name, dtype, "auto", "adam", teams)
 
 
-@pytest.mark.parametrize("name, dtype", [("f", "float32"), ("f", "float64"), ("g", "float32"),
-                                         ("j", "float32")])
+@pytest.mark.parametrize("name, dtype", [
+    ("f", "float32"), ("f", "float64"), ("g", "float32"),
+    pytest.param("j", "float32", marks=pytest.mark.slow)])
 @each("gemm", ["native", "blas"])
 def test_bytes_of_large_networks(name, dtype, gemm, teams):
     check_all_threads(name, dtype, gemm, "adam", teams, (1, 2, 7), batches=1)

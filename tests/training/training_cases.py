@@ -32,6 +32,7 @@ class Case:
     sparse: bool = False
     order: str = "shuffled"
     reduction: str | None = None
+    twins: dict = field(default_factory=dict)
 
     def data(self):
         """X, y, sample_weight of a seed."""
@@ -86,7 +87,12 @@ class Case:
                 for epoch, order in list(enumerate(self.orders()))[epochs]]
 
     def run_twin(self, seed=2**40 + 3):
-        """(twin, losses)"""
+        """(twin, losses); run once, as every path is compared with it."""
+        if seed not in self.twins:
+            self.twins[seed] = self._run_twin(seed)
+        return self.twins[seed]
+
+    def _run_twin(self, seed):
         twin = reference.Twin.of(self.trainer())
         X, y, weights = self.data()
         losses = reference.train(
