@@ -55,6 +55,7 @@ void test_losses(const fnn_kernels *kernels);
 void test_products(const fnn_kernels *kernels);
 void test_updates(const fnn_kernels *kernels);
 void test_norm(const fnn_kernels *kernels);
+void test_steps(const fnn_kernels *kernels);
 void test_random(const fnn_kernels *kernels);
 void test_registry(void);
 void test_dispatch(void);
