@@ -31,7 +31,7 @@ from fastnn.estimators.settings import (
     COUNT,
     SHARE,
     SOLVERS,
-    check_solver,
+    checked_callbacks,
     epoch_rates,
     make_optimizer,
     non_negative,
@@ -102,7 +102,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         **CONSTRAINTS,
     }
     # of pickles of before there was a choice
-    scoring = schedule = clip_norm = norm = callbacks = max_time = None
+    scoring = schedule = clip_norm = clip_value = max_norm = norm = callbacks = max_time = None
     l1 = input_dropout = input_noise = mixup = 0.0
     residual = progress = False
 
@@ -227,7 +227,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         else:
             network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
         optimizer = make_optimizer(self)
-        callbacks = check_solver(self, optimizer, one_epoch=one_epoch, checkpoint=checkpoint)
+        callbacks = checked_callbacks(self, optimizer, one_epoch=one_epoch, checkpoint=checkpoint)
         beside = step_settings(self, optimizer)
         if checkpoint is not None:
             watched = None if validation_data is None else self._check_validation_data(

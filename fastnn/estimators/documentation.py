@@ -79,6 +79,11 @@ _PARAMETERS = """\
     clip_norm : float or None, default=None
         Longest gradient of a step: a longer one is scaled down to this norm. The gradient of the
         estimators is that of the sum over the outputs.
+    clip_value : float or None, default=None
+        Each element of the gradient is cut off at this size, before `clip_norm`.
+    max_norm : float or None, default=None
+        Longest vector of the incoming weights of a unit: after each step a longer one is scaled
+        down to this norm (Srebro, Rennie & Jaakkola 2004).
     l1 : float, default=0.0
         L1 penalty ``l1 * |W|``, divided as that of `alpha`.
     norm : {None, "layer"}, default=None
@@ -91,8 +96,8 @@ _PARAMETERS = """\
         Standard deviation of the Gaussian noise added to the inputs in training.
     mixup : float, default=0.0
         Alpha of mixup (Zhang et al. 2018): rows are trained on in mixtures, whose shares are drawn
-        from Beta(alpha, alpha). 0: none. As `clip_norm`, `l1`, `input_dropout` and `input_noise`
-        not for lbfgs and es.
+        from Beta(alpha, alpha). 0: none. As `clip_norm`, `clip_value`, `max_norm`, `l1`,
+        `input_dropout` and `input_noise` not for lbfgs and es.
     callbacks : list of fastnn.Callback or None, default=None
         Called by `fit` after each epoch or iteration; ``state.net`` is the estimator as it is then,
         the curves of ``state.history`` are "loss", "val_loss" and, with early stopping,

@@ -112,6 +112,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         scoring=None,
         schedule=None,
         clip_norm=None,
+        clip_value=None,
+        max_norm=None,
         l1=0.0,
         norm=None,
         residual=False,

@@ -16,7 +16,7 @@ from fastnn.training.optimizers import BY_NAME, EMA, SGD, Adam, check_optimizer,
 from fastnn.training.schedules import BY_NAME as SCHEDULES
 from fastnn.training.schedules import Schedule, StepRates
 
-__all__ = ["CONSTRAINTS", "COUNT", "LATER", "SHARE", "SOLVERS", "check_solver",
+__all__ = ["CONSTRAINTS", "COUNT", "LATER", "SHARE", "SOLVERS", "checked_callbacks",
            "epoch_rates", "is_at_default", "make_optimizer", "non_negative", "positive",
            "step_settings"]
 
@@ -40,14 +40,16 @@ SHARE = Interval(Real, 0, 1, closed="left")
 
 # that came after the first files, pickles and checkpoints, with their defaults
 LATER = {
-    "scoring": None, "schedule": None, "clip_norm": None, "l1": 0.0, "norm": None,
-    "residual": False, "input_dropout": 0.0, "input_noise": 0.0, "mixup": 0.0, "callbacks": None,
-    "max_time": None, "progress": False,
+    "scoring": None, "schedule": None, "clip_norm": None, "clip_value": None, "max_norm": None,
+    "l1": 0.0, "norm": None, "residual": False, "input_dropout": 0.0, "input_noise": 0.0,
+    "mixup": 0.0, "callbacks": None, "max_time": None, "progress": False,
 }
 CONSTRAINTS = {
     "scoring": [None, str, callable],
     "schedule": [None, StrOptions(set(SCHEDULES)), Schedule, callable],
     "clip_norm": [None, positive(Real)],
+    "clip_value": [None, positive(Real)],
+    "max_norm": [None, positive(Real)],
     "l1": [non_negative(Real)],
     "norm": [None, StrOptions({"layer"})],
     "residual": ["boolean"],
@@ -124,15 +126,16 @@ def step_settings(est, optimizer):
     """Return what steps do beside the optimizer's update, as a `Trainer` takes it: nothing for what
     scikit-learn has."""
     inputs = check_inputs(est.input_dropout, est.input_noise, est.mixup)
-    found = check_penalties(est.l1, est.clip_norm)
+    found = check_penalties(est.l1, est.clip_norm, est.clip_value, est.max_norm)
     check_steps(optimizer, "solver", repr(est.solver), {**found, **inputs.plain()})
     if inputs.any:
         found["inputs"] = inputs
     return found
 
 
-def check_solver(est, optimizer, *, one_epoch, checkpoint):
-    """Refuse what cannot go together."""
+def checked_callbacks(est, optimizer, *, one_epoch, checkpoint):
+    """Return the callbacks of an estimator, where they, its solver and the kind of fit can go
+    together."""
     if one_epoch and optimizer is not None and not isinstance(optimizer.learning_rate, Real):
         raise ValueError("partial_fit and fit_batches do not know how many epochs come: schedule "
                          "must be None, and the learning rate of the solver a number")

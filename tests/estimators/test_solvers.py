@@ -23,6 +23,7 @@ OBJECTS = (fastnn.AdamW(0.01), fastnn.EMA(fastnn.Adam(0.01), 0.9), fastnn.Muon(0
            fastnn.Adam(schedules.Cosine(0.01)), fastnn.EvolutionStrategy(0.05, 10))
 SETTINGS = (
     {"schedule": "cosine"}, {"schedule": schedules.OneCycle()}, {"clip_norm": 0.1}, {"l1": 0.1},
+    {"clip_value": 0.01}, {"max_norm": 0.5},
     {"norm": "layer"}, {"residual": True}, {"norm": "layer", "residual": True},
     {"input_dropout": 0.2}, {"input_noise": 0.3}, {"mixup": 0.4},
 )
@@ -101,6 +102,21 @@ def test_settings_of_regressors(settings):
     X, y = load_diabetes(return_X_y=True)
     est = fastnn.MLPRegressor(**{**QUICK, "max_iter": 40}, **settings).fit(scale(X), y / 100)
     assert est.score(scale(X), y / 100) > 0.3
+
+
+def test_max_norm_and_clip_value_bound_columns_and_elements():
+    X, y = cancer()
+    est = model(max_norm=0.5).fit(X, y)
+    lengths = np.concatenate([np.linalg.norm(w, axis=0) for w in est.coefs_])
+    assert lengths.max() <= 0.5 * (1 + 1e-12)
+    assert (lengths > 0.4999).any()
+    steps = {}
+    for limit in (None, 1e-3):
+        one, no = (model(solver="sgd", momentum=0, learning_rate_init=rate, alpha=0, max_iter=1,
+                         batch_size=len(X), clip_value=limit).fit(X, y) for rate in (1.0, 1e-300))
+        steps[limit] = (no.coefs_[0] - one.coefs_[0]).ravel()
+    assert np.abs(steps[None]).max() > 0.01
+    np.testing.assert_allclose(steps[1e-3], np.clip(steps[None], -1e-3, 1e-3), atol=1e-15)
 
 
 def test_a_constant_schedule_is_none():
@@ -249,7 +265,8 @@ def test_what_files_leave_out(tmp_path):
 @each("settings", [
     {"solver": fastnn.EMA(fastnn.Adam(0.01), 0.9)}, {"solver": "muon"}, {"schedule": "cosine"},
     {"solver": fastnn.Adam(schedules.Cosine(0.01))}, {"norm": "layer"}, {"mixup": 0.4},
-    {"clip_norm": 0.1, "l1": 0.01}, {"scoring": "neg_log_loss", "early_stopping": True},
+    {"clip_norm": 0.1, "clip_value": 0.02, "max_norm": 0.7, "l1": 0.01},
+    {"scoring": "neg_log_loss", "early_stopping": True},
 ])
 def test_checkpoints(settings, tmp_path):
     X, y = cancer()
@@ -310,6 +327,10 @@ def test_to_sklearn():
     ({"schedule": lambda epoch: -1.0}, ValueError, r"learning_rate\(0\) = -1.0 must be"),
     ({"clip_norm": 0.0}, ValueError, "'clip_norm' parameter"),
     ({"clip_norm": 1.0, "solver": "lbfgs"}, ValueError, "clip_norm=1.0 cannot be had with solver"),
+    ({"clip_value": -1.0}, ValueError, "'clip_value' parameter"),
+    ({"clip_value": 1.0, "solver": "es"}, ValueError, "clip_value=1.0 cannot be had with solver"),
+    ({"max_norm": 0}, ValueError, "'max_norm' parameter"),
+    ({"max_norm": 2.0, "solver": "lbfgs"}, ValueError, "max_norm=2.0 cannot be had with solver"),
     ({"l1": -1.0}, ValueError, "'l1' parameter"),
     ({"l1": 1.0, "solver": "es"}, ValueError, "l1=1.0 cannot be had with solver='es'"),
     ({"mixup": 0.2, "solver": "lbfgs"}, ValueError, "mixup=0.2 cannot be had with solver='lbfgs'"),
