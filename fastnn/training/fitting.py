@@ -94,7 +94,12 @@ def _check_validation_data(net, data, info):
         X, y = data
     except (TypeError, ValueError):
         raise ValueError("validation_data must be a pair (X, y)") from None
-    return net._check_data(X, y, None, info)
+    try:
+        return net._check_data(X, y, None, info)
+    except TypeError as error:
+        raise TypeError(f"in validation_data: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"in validation_data: {error}") from None
 
 
 def fit(net, X, y, *, loss, batch_size, shuffle, sample_weight, max_steps, checkpoint,

@@ -287,8 +287,11 @@ def test_bad_sample_weight(weights, error, words):
     ({"loss": "squared_error"}, ValueError, ["squared_error", "softmax"]),
     ({"validation_data": X}, ValueError, ["validation_data", r"\(X, y\)"]),
     ({"validation_data": 3}, ValueError, ["validation_data", r"\(X, y\)"]),
-    ({"validation_data": (X[:, :2], LABELS)}, ValueError, ["columns"]),
-    ({"validation_data": (X, [0, 1, 5, 0])}, ValueError, ["0..5", "0..1"]),
+    ({"validation_data": (X[:, :2], LABELS)}, ValueError, ["in validation_data: X", "columns"]),
+    ({"validation_data": (X, [0, 1, 5, 0])}, ValueError, ["in validation_data: y", "0..5", "0..1"]),
+    ({"validation_data": (X[:0], LABELS[:0])}, ValueError, ["in validation_data: X has 0 rows"]),
+    ({"validation_data": (X, LABELS[:0])}, ValueError, ["in validation_data: y"]),
+    ({"validation_data": ([["a"] * 3], [0])}, TypeError, ["in validation_data: X"]),
     ({"callback": 5}, TypeError, ["callback=5", "callable"]),
 ])
 def test_bad_arguments_of_fit(arguments, error, words):
