@@ -33,6 +33,7 @@ EARLY_STOPPING_ROWS = 1000
 FEWEST_ROWS = 10
 VALIDATION_FRACTION = 0.1
 CHECKPOINT_SECONDS = 1.0
+MANY_COLUMNS = 10_000  # what they take in a file is counted before they are looked at
 RARE = 0.1  # share of all classes but one, below which accuracy is best where nothing is learned
 
 EPILOG = """\
@@ -179,6 +180,7 @@ def run(options):
 
     rng = np.random.default_rng(options.seed)
     train_rows, test_rows = _split_rows(len(frame), goal.codes, options.test_fraction, rng)
+    _check_width(options, goal, frame.iloc[train_rows], features)
     table, X_train = _encode(features, frame, train_rows, targets, options.dtype or "float32",
                              quiet)
     kinds = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
@@ -189,7 +191,7 @@ def run(options):
     if X_train.dtype != dtype:
         note(f"trained in {dtype}: {targets[0]!r} varies little beside its size", quiet)
         X_train = X_train.astype(dtype)
-    _check_room(options, goal, table, X_train)
+    _check_room(options, goal, table, X_train.dtype)
     model, seconds, interrupted = _train(options, goal, X_train, train_rows, rng, tell)
     predictor = _predictor(model, goal, table)
 
@@ -268,10 +270,10 @@ def _features(frame, targets, dropped, quiet):
                            f"learn from; at least {FEWEST_ROWS} are needed")
     others = {*targets, *dropped}
     features = dict.fromkeys(name for name in frame.columns if name not in others)
-    for name in list(features):
-        values = frame[name]
-        if values.dtype.kind in "iu" and len(values) > FEWEST_ROWS and bool(
-                (np.diff(values.to_numpy()) == 1).all()):
+    whole = {name for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
+             if dtype.kind in "iu" and len(frame) > FEWEST_ROWS}
+    for name in [name for name in features if name in whole]:
+        if bool((np.diff(frame[name].to_numpy()) == 1).all()):
             if name.startswith("Unnamed:"):
                 del features[name]
                 note(f"column {name!r} is left out: it has no name and counts the rows", quiet)
@@ -328,7 +330,29 @@ def _split_rows(n_rows, codes, fraction, rng):
 
 # ---- training ----
 
-def _check_room(options, goal, table, X):
+def _check_width(options, goal, known, features):
+    """Refuse what could not be saved for its numbers alone, before time is spent on each column.
+
+    They are taken with the least that a file says of a column, so that nothing is refused here that
+    `_check_room` would let pass.
+    """
+    from fastnn.prediction.scaler import Scaler
+    from fastnn.tables.encoder import Column, TableEncoder
+
+    if len(features) < MANY_COLUMNS:
+        return
+    numbers = known.select_dtypes("number").drop(columns=goal.names, errors="ignore")
+    varies = (numbers.min() < numbers.max()).fillna(False).to_numpy(bool)
+    used = {*numbers.columns[varies]}
+    table = TableEncoder(targets=goal.names)
+    table.columns = [Column(name, "number") for name in features if name in used]
+    if not used:
+        return
+    table.scaler = Scaler(np.zeros(table.n_inputs), np.ones(table.n_inputs))
+    _check_room(options, goal, table, np.dtype(options.dtype or "float32"))
+
+
+def _check_room(options, goal, table, dtype):
     """Refuse now what could not be saved after the training."""
     from fastnn.files import model_parts
     from fastnn.mlp import MLP
@@ -336,8 +360,8 @@ def _check_room(options, goal, table, X):
 
     n_out = _n_outputs(goal)
     output = "identity" if goal.classes is None else "sigmoid" if n_out == 1 else "softmax"
-    net = MLP((X.shape[1], *options.hidden, n_out), activation=options.activation, output=output,
-              dtype=X.dtype.name, initializer="zeros")
+    net = MLP((table.n_inputs, *options.hidden, n_out), activation=options.activation,
+              output=output, dtype=dtype.name, initializer="zeros")
     try:
         model_parts.check_room(Predictor(
             net, "regression" if goal.classes is None else "classification", classes=goal.classes,

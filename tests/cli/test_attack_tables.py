@@ -15,29 +15,16 @@ import pytest
 from timing import check_in_proportion
 
 import fastnn
-from fastnn.cli import main
+from fastnn.cli import train
 from fastnn.cli.common import escaped
 from fastnn.cli.predict import _guarded
 from fastnn.cli.tables import read_table
+from fastnn.tables.encoder import TableEncoder
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 
 ROOT = Path(fastnn.__file__).parents[1]
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
 
 
 def numbers(n=60, **columns):
@@ -160,6 +147,37 @@ def test_what_cannot_be_saved_is_not_trained(run):
         assert found == code, err
         assert ("trained" in out) == (code == 0)
     assert "could not be saved: names and settings take" in err
+
+
+def test_too_many_numbers_are_refused_before_they_are_learned(run, monkeypatch):
+    """By what a file would say of them at least; each column by itself takes a millisecond."""
+    monkeypatch.setattr(train, "MANY_COLUMNS", 100)
+    monkeypatch.setattr(TableEncoder, "fit", lambda self, frame: pytest.fail("columns are learned"))
+    values = np.random.default_rng(0).integers(0, 9, (2, 12, 750))
+    parts = [pd.DataFrame({"y": [0, 1] * 6, "text": "a"})]
+    parts += [pd.DataFrame(part, columns=[f"{name}{i:0900}" for i in range(750)])
+              for name, part in (("whole", values[0]), ("real", values[1] / 2))]
+    pd.concat(parts, axis=1).to_csv("t.csv", index=False)
+    for task in ("regression", "classification"):
+        code, _, err = run("train", "t.csv", "-t", "y", "--hidden", 2, "--task", task)
+        assert code == 2
+        assert "could not be saved: names and settings take" in err
+
+
+def test_columns_that_are_not_learned_from_do_not_count(run, monkeypatch):
+    """Those of one value, of text, and those left out; missing values or none."""
+    monkeypatch.setattr(train, "MANY_COLUMNS", 100)
+    table = numbers().assign(words=[f"w{i}" for i in range(60)], gaps=[None, 1.5] * 30)
+    same = pd.DataFrame(7, range(60), [f"{i:0900}" for i in range(1500)])
+    pd.concat([table, same], axis=1).to_csv("t.csv", index=False)
+    code, out, err = run("train", "t.csv", "-t", "y", "--hidden", 2, "--epochs", 1)
+    assert code == 0, err
+    assert "; 1 input of the network" in out
+    varied = same + np.arange(60).reshape(-1, 1) ** 2
+    pd.concat([table, varied], axis=1).to_csv("t.csv", index=False)
+    names = ",".join(same.columns)
+    code, _, err = run("train", "t.csv", "-t", "y", "--epochs", 1, "-f", "--drop", names)
+    assert code == 0, err
 
 
 def test_separators_of_several_bytes_are_refused(run):

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main
 from fastnn.cli.tables import find_separator
 
 pd = pytest.importorskip("pandas")
@@ -43,18 +42,10 @@ def people(n=300, seed=0):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with people.csv: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
+def run(run):
+    """The same, in a folder with people.csv."""
     people().to_csv("people.csv", index=False)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        return code, out, err
-
-    return call
+    return run
 
 
 def fails(run, code, message, *arguments):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main, train
+from fastnn.cli import train
 from fastnn.estimators import rules
 
 pd = pytest.importorskip("pandas")
@@ -22,19 +22,13 @@ TRAIN = ("train", "table.csv", "-t", "z", "--epochs", "12", "--no-early-stopping
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command in a folder with table.csv: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
+def run(run, monkeypatch):
+    """The same, in a folder with table.csv."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 400))
     pd.DataFrame({"x": x, "y": y, "z": np.sin(x) + y}).to_csv("table.csv", index=False)
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return call
+    return run
 
 
 def interrupt(patch, epoch, error=KeyboardInterrupt):

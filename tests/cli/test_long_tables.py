@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -18,13 +17,10 @@ MANY = 66_000
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    """Run a command that has to succeed, in an empty folder; gives its standard output."""
-    monkeypatch.chdir(tmp_path)
-
+def run(run):
+    """The same, of commands that have to succeed; gives standard output alone."""
     def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        out, err = capsys.readouterr()
+        code, out, err = run(*arguments)
         assert code == 0, err
         return out
 

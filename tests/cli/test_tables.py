@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import main
 from fastnn.cli.common import CommandError
 from fastnn.cli.hints import why_text
 from fastnn.cli.tables import read_table
@@ -31,17 +30,6 @@ def read(tmp_path, monkeypatch):
     def call(text, **options):
         Path("t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
         return read_table("t.csv", **options)
-
-    return call
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
 
     return call
 
