@@ -4,6 +4,7 @@
     python benchmarks/compare.py --quick               # below one minute
     python benchmarks/compare.py --cells d,e --threads 1,2 --peers fastnn,jax --rounds 7
     python benchmarks/compare.py --cells all --markdown --json figures.json
+    python benchmarks/compare.py --many --threads 1,2  # many networks at once, see many.py
 
 Each library with each number of threads has a process of its own, whose environment limits its
 threads; only one works at a time. Rounds are interleaved: a matrix product of BLAS as yardstick,
@@ -24,6 +25,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import many
 import measure
 import tables
 from benchmarks.grid import GRID, OPTIMIZERS
@@ -207,6 +209,8 @@ def parse_arguments():
     add("--seconds", type=positive(float),
         help="of each library in a round of training, if an epoch is not longer; predictions get "
         f"{INFERENCE} of it (default {DEFAULTS['seconds']})")
+    add("--many", action="store_true",
+        help="only: eight small networks in turn, by fit_many, and by JAX's vmap")
     add("--markdown", action="store_true",
         help="print ratios as Markdown; everything else goes to standard error")
     add("--json", type=Path, metavar="FILE", help="write all rounds of all slices")
@@ -262,6 +266,9 @@ def main():
 
     for warning in run["warnings"]:
         note(f"warning: {warning}")
+    if settings.many:
+        show("\n".join(many.compare(Worker, settings, note)))
+        return
     for n_threads in settings.threads:
         comparison = Comparison(settings, n_threads, run)
         try:

@@ -55,6 +55,7 @@ _HOME = {
     "Snapshots": "training.snapshots",
     "RecordPath": "training.snapshots",
     "find_learning_rate": "training.range_test",
+    "fit_many": "ensemble",
     "load": "loading",
     "Predictor": "prediction.predictor",
     "Scaler": "prediction.scaler",

@@ -5,6 +5,7 @@ from fastnn import schedules as schedules
 from fastnn import sources as sources
 from fastnn.config import show_config as show_config
 from fastnn.core.version import __version__ as __version__
+from fastnn.ensemble import fit_many as fit_many
 from fastnn.estimators import MLPClassifier as MLPClassifier
 from fastnn.estimators import MLPRegressor as MLPRegressor
 from fastnn.files.container import ModelFormatError as ModelFormatError
@@ -183,6 +184,7 @@ __all__ = [
     "__version__",
     "export",
     "find_learning_rate",
+    "fit_many",
     "sources",
     "from_keras",
     "from_onnx",

@@ -552,18 +552,22 @@ class MLP:
         return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
 
     def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=None,
-                 seed=0, **settings):
-        """Return a `Trainer` at these parameters, on data as `_check_data` gives them; without
-        optimizer for losses and gradients over all rows, in passes of `FULL_BATCH_ROWS`."""
+                 seed=0, rows=None, **settings):
+        """Return a `Trainer` at these parameters, on data as `_check_data` gives them, or on some
+        of their rows; without optimizer for losses and gradients over all rows, in passes of
+        `FULL_BATCH_ROWS`."""
         trainer_of = imported("fastnn.training.optimizers").trainer_of
         X, y, sample_weight = data
+        n_rows = X.shape[0] if rows is None else len(rows)
+        settings.setdefault("n_threads", self._n_threads)
         trainer = trainer_of(optimizer)(
             self.spec, info, optimizer=optimizer,
-            batch_size=min(X.shape[0], FULL_BATCH_ROWS if batch_size is None else batch_size),
-            alpha=alpha, drops=optimizer is not None, seed=seed, n_threads=self._n_threads,
-            gemm=self.gemm, **settings)
+            batch_size=min(n_rows, FULL_BATCH_ROWS if batch_size is None else batch_size),
+            alpha=alpha, drops=optimizer is not None, seed=seed, gemm=self.gemm, **settings)
         trainer.parameters[:] = parameters
         trainer.set_data(X, y, sample_weight, converts=True)
+        if rows is not None:
+            trainer.set_rows(rows)
         return trainer
 
     def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):

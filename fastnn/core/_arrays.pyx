@@ -50,17 +50,17 @@ cdef bint _slice_is_finite(bint is_double, const void* x, ptrdiff_t start, ptrdi
     cdef bint finite
     if count < FREE_SIZE:
         if is_double:
-            return _all_finite[double](<const double*>x + start, count)
-        return _all_finite[float](<const float*>x + start, count)
+            return are_finite[double](<const double*>x + start, count)
+        return are_finite[float](<const float*>x + start, count)
     with nogil:
         if is_double:
-            finite = _all_finite[double](<const double*>x + start, count)
+            finite = are_finite[double](<const double*>x + start, count)
         else:
-            finite = _all_finite[float](<const float*>x + start, count)
+            finite = are_finite[float](<const float*>x + start, count)
     return finite
 
 
-cdef bint _all_finite(const real* x, ptrdiff_t count) noexcept nogil:
+cdef bint are_finite(const real* x, ptrdiff_t count) noexcept nogil:
     # 0 x is 0, or NaN for NaN and infinity; four sums, so that additions do not wait for each other
     cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0
     cdef ptrdiff_t i

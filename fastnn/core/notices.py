@@ -2,13 +2,32 @@
 and values in messages, which are bounded in length."""
 
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 
 OWN = ("fastnn", "sklearn")  # scikit-learn's wrappers lie between the caller and an estimator
+
+_kept = threading.local()
+
+
+@contextmanager
+def kept(told):
+    """While it lasts warnings of this thread go into a list, as (message, category): who started
+    the thread gives them, at the line of its caller."""
+    _kept.told = told
+    try:
+        yield
+    finally:
+        _kept.told = None
 
 
 def warn(message, category=UserWarning):
     """Warn with the place of the first caller outside of fastnn and scikit-learn."""
+    told = getattr(_kept, "told", None)
+    if told is not None:
+        told.append((message, category))
+        return
     level, frame = 1, sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OWN:
         level, frame = level + 1, frame.f_back

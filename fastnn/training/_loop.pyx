@@ -263,22 +263,27 @@ cdef void work(Job* job, real* tag) noexcept nogil:
     fnn_restore_float_mode(float_mode)
 
 
-cdef int run_job(Job* job, bint is_double, int threads) noexcept:
-    """One epoch by a team of threads, without the GIL."""
+cdef void run_team(Job* job, bint is_double, int threads) noexcept nogil:
+    """One epoch by a team of threads."""
     job.stage = PREPARE
     job.start = 0
     memset(&job.phases, 0, sizeof(fnn_phases))
     fnn_open_phase(&job.phases, job.n_groups)
     if threads == 1:  # without OpenMP, which ends the process where it gets no memory
-        with nogil:
-            if is_double:
-                work[double](job, NULL)
-            else:
-                work[float](job, NULL)
-        return 0
-    with nogil, parallel(num_threads=threads):
         if is_double:
             work[double](job, NULL)
         else:
             work[float](job, NULL)
+        return
+    with parallel(num_threads=threads):
+        if is_double:
+            work[double](job, NULL)
+        else:
+            work[float](job, NULL)
+
+
+cdef int run_job(Job* job, bint is_double, int threads) noexcept:
+    """The same for who holds the GIL."""
+    with nogil:
+        run_team(job, is_double, threads)
     return 0

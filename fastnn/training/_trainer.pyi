@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
 from fastnn.network.parameters import ParameterLayout
@@ -16,6 +16,8 @@ OP_KINDS: dict[str, int]
 UNCHANGED: InputChanges
 BLOCK_KINDS: dict[str, int]
 NUMBERS: dict[str, int]
+
+class Cancelled(Exception): ...
 
 @disjoint_base
 class Trainer:
@@ -45,6 +47,10 @@ class Trainer:
     def team(self) -> int: ...
     @property
     def step(self) -> int: ...
+    @property
+    def epochs_run(self) -> int: ...
+    @property
+    def runs_ahead(self) -> bool: ...
     @property
     def published(self) -> NDArray[Any]: ...
     def __init__(
@@ -77,6 +83,8 @@ class Trainer:
         sample_weight: NDArray[Any] | None = None,
         converts: bool = False,
     ) -> None: ...
+    def set_rows(self, rows: ArrayLike) -> None: ...
+    def cancel(self) -> None: ...
     def shuffle(self, seed: int, stream: int) -> NDArray[np.intp]: ...
     def run_epoch(
         self,
@@ -85,6 +93,13 @@ class Trainer:
         learning_rate: float | NDArray[np.float64],
         stop_if_diverged: bool = False,
     ) -> float: ...
+    def run_epochs(
+        self,
+        losses: NDArray[np.float64],
+        rates: NDArray[np.float64],
+        kept: NDArray[Any],
+        shuffle: tuple[int, int] | None = None,
+    ) -> None: ...
     def loss_and_grad(
         self, grad: NDArray[Any] | None = None, rows: NDArray[np.intp] | None = None
     ) -> float: ...

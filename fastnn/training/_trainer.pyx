@@ -15,6 +15,8 @@ from fastnn.core._kernels cimport (
     kernels,
 )
 from fastnn.core._signals cimport raise_if_stopped, start_watch
+from fastnn.core._team cimport FNN_STORE
+from fastnn.training._bursts cimport Burst, compose, run_burst
 from fastnn.training._extras cimport set_extras
 from fastnn.training._job cimport (
     ADD,
@@ -63,6 +65,10 @@ NUMBERS = dict(zip(
 BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN}
 
 
+class Cancelled(Exception):
+    """A fit is given up because another one, or who waits for it, has raised."""
+
+
 cdef class Trainer:
     """A network in training: parameters, optimizer state, workspace, and the epoch loop.
 
@@ -109,6 +115,8 @@ cdef class Trainer:
     cdef readonly tuple weights, biases, optimizer_state
     cdef readonly Py_ssize_t workspace_nbytes
     cdef readonly int team       # threads of the last run
+    cdef readonly int epochs_run  # epochs of the last `run_epochs` that came to their end
+    cdef bint cancelled
     cdef bint is_double
     cdef bint shares             # the threads with other fits of this process
     cdef object mean             # of the weights, flat; None where there is none
@@ -487,6 +495,20 @@ cdef class Trainer:
             job.weights = self.borrow("sample_weight", sample_weight)
         self.data["n_samples"] = n_samples
 
+    def set_rows(self, rows):
+        """Work on some rows of the data, in this order, as if they were all that there are. To be
+        called after `set_data`, which ends it.
+
+        Parameters
+        ----------
+        rows : array-like of int (n,)
+            May name a row several times.
+        """
+        rows = np.array(rows, np.intp)
+        self.expect_range(rows, "rows", self.data["n_samples"])
+        self.data["rows"], self.data["n_samples"] = rows, rows.size
+        self.data.pop("shuffled", None)
+
     cdef bint is_plain(self, cnp.ndarray X):
         return X.dtype == self.dtype and X.flags.c_contiguous and X.flags.aligned
 
@@ -530,38 +552,59 @@ cdef class Trainer:
 
     cdef const cnp.npy_intp* borrow_order(self, order) except? NULL:
         """Row numbers of an epoch; they are used unchecked afterwards, so they are checked here."""
+        cdef cnp.ndarray rows
         if order is self.data.get("shuffled"):
-            self.data["order"] = order
-            return <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>order)
-        cdef cnp.ndarray rows = np.ascontiguousarray(order, np.intp)
-        self.expect_range(rows, "order", self.data["n_samples"])
+            rows = order
+        else:
+            rows = np.ascontiguousarray(order, np.intp)
+            self.expect_range(rows, "order", self.data["n_samples"])
+        if "rows" in self.data:
+            return <const cnp.npy_intp*>self.borrow("order", self.composed(rows))
         return <const cnp.npy_intp*>self.borrow("order", rows)
+
+    cdef cnp.ndarray composed(self, order):
+        """What the numbers of an order mean where the data are some rows of X."""
+        cdef cnp.ndarray found = order.copy(), rows = self.data["rows"]
+        cdef const cnp.npy_intp* numbers = <const cnp.npy_intp*>cnp.PyArray_DATA(rows)
+        cdef cnp.npy_intp* out = <cnp.npy_intp*>cnp.PyArray_DATA(found)
+        cdef ptrdiff_t n = found.size
+        with nogil:
+            compose(numbers, n, out)
+        return found
+
+    cdef cnp.ndarray room_for_order(self):
+        """An array for an order of all rows."""
+        n_samples = self.data["n_samples"]
+        if n_samples >= 2**32:
+            raise ValueError(f"{n_samples} rows: at most {2**32 - 1} can be shuffled")
+        if "shuffled" not in self.data:
+            self.data["shuffled"] = np.empty(n_samples, np.intp)
+            self.data["shuffled"].flags.writeable = False  # it is used unchecked
+        return self.data["shuffled"]
 
     def shuffle(self, seed, stream):
         """Return a random order of all rows, for `run_epoch`; another one for each stream (epoch).
 
         Read-only; the next call writes into the same array. Fewer than 2**32 rows.
         """
-        cdef ptrdiff_t n_samples = self.data["n_samples"]
+        cdef cnp.ndarray order = self.room_for_order()
+        cdef ptrdiff_t n_samples = order.size
         cdef uint64_t key = seed, number = stream
-        if n_samples >= 2**32:
-            raise ValueError(f"{n_samples} rows: at most {2**32 - 1} can be shuffled")
-        if "shuffled" not in self.data:
-            self.data["shuffled"] = np.empty(n_samples, np.intp)
-            self.data["shuffled"].flags.writeable = False  # it is used unchecked
-        cdef cnp.ndarray order = self.data["shuffled"]
         cdef ptrdiff_t* rows = <ptrdiff_t*>cnp.PyArray_DATA(order)
         with nogil:
             self.job.k.shuffle(n_samples, key, number, rows)
         return order
 
-    cdef double run(self, Mode mode, order) except? -1:
+    cdef open_run(self, Mode mode, order):
+        """All but the loop itself: rows, threads, signals."""
         cdef Job* job = &self.job
         job.order = NULL
         job.n_rows = 1 if mode == GIVEN else self.data["n_samples"]
         if order is not None:
             job.order = self.borrow_order(order)
             job.n_rows = self.data["order"].size
+        elif "rows" in self.data and mode != GIVEN:
+            job.order = <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>self.data["rows"])
         if job.n_rows == 0:
             raise ValueError("no rows to work on")
         job.mode = mode
@@ -571,14 +614,32 @@ cdef class Trainer:
         threads = self.plan.threads_for(job.n_rows)
         self.team = team_size(shared_threads(threads) if self.shares else threads)
         start_watch(&job.watch, True)
+        if self.cancelled:
+            FNN_STORE(&job.watch.stopped, 1)
+
+    cdef close_run(self):
+        """Raise what has ended the loop early."""
+        self.raise_from_python()
+        if self.cancelled:
+            raise Cancelled("the fit was given up")
+        raise_if_stopped(&self.job.watch)
+
+    cdef double run(self, Mode mode, order) except? -1:
+        cdef Job* job = &self.job
+        self.open_run(mode, order)
         if "blas" in self.plan.products:
             with blas_callers(self.team):
                 run_job(job, self.is_double, self.team)
         else:
             run_job(job, self.is_double, self.team)
-        self.raise_from_python()
-        raise_if_stopped(&job.watch)
+        self.close_run()
         return job.loss_sum
+
+    def cancel(self):
+        """Give up what this trainer is doing in another thread, soon, and all that it is asked for
+        later: `Cancelled` is raised there."""
+        self.cancelled = True
+        FNN_STORE(&self.job.watch.stopped, 1)
 
     cdef raise_from_python(self):
         """What functions of the user have raised, once: the first of it."""
@@ -628,6 +689,66 @@ cdef class Trainer:
         self.job.stop_if_diverged = stop_if_diverged
         total = self.run(UPDATE, order)
         return total if self.job.diverged else total / self.job.n_rows
+
+    @property
+    def runs_ahead(self):
+        """Whether `run_epochs` can do its epochs: nothing of them needs Python."""
+        return not self.python and self.inputs.mixup == 0
+
+    def run_epochs(self, cnp.ndarray losses, cnp.ndarray rates, cnp.ndarray kept, shuffle=None):
+        """Do several epochs in one call, as `run_epoch` with ``stop_if_diverged`` does each.
+
+        They end early behind one whose loss is not finite, or after which what is published is
+        not. ``epochs_run`` is their number, also where Ctrl-C or `cancel` has ended them.
+
+        Parameters
+        ----------
+        losses : float64 array (n_epochs,)
+            Takes what `run_epoch` returns.
+        rates : float64 array (n_epochs,) or (n_epochs, steps of an epoch)
+            Learning rates.
+        kept : flat array like ``parameters``
+            Takes what is published after each epoch but the last one.
+        shuffle : (int, int) or None
+            Seed, and stream of the first epoch, as `shuffle` takes them; None: the rows as they
+            lie.
+        """
+        cdef Burst burst
+        cdef cnp.ndarray order
+        cdef bint is_double = self.is_double
+        memset(&burst, 0, sizeof(Burst))
+        self.epochs_run = 0
+        n_epochs = len(losses)
+        per_epoch = -(-self.data["n_samples"] // self.job.batch)
+        self.expect(losses, "losses", (n_epochs,), np.dtype(np.float64))
+        self.expect(rates, "rates", (n_epochs, per_epoch) if rates.ndim == 2 else (n_epochs,),
+                    np.dtype(np.float64))
+        self.expect(kept, "kept", self.parameters.shape, self.dtype)
+        if self.job.hyperparameters == NULL:
+            raise ValueError("no optimizer was given")
+        self.job.stop_if_diverged = True
+        self.open_run(UPDATE, None)
+        burst.n_epochs, burst.size = n_epochs, self.layout.size
+        burst.losses = <double*>cnp.PyArray_DATA(losses)
+        burst.rates = <const double*>cnp.PyArray_DATA(rates)
+        burst.per_epoch = per_epoch if rates.ndim == 2 else 0
+        burst.kept = cnp.PyArray_DATA(kept)
+        if self.mean is not None:
+            burst.mean = cnp.PyArray_DATA(<cnp.ndarray>self.mean)
+        if shuffle is not None:
+            order = self.room_for_order()
+            burst.key, burst.stream = shuffle
+            burst.order = <cnp.npy_intp*>cnp.PyArray_DATA(order)
+            burst.rows, self.job.order = self.job.order, burst.order
+        if "blas" in self.plan.products:
+            with blas_callers(self.team):
+                with nogil:
+                    self.epochs_run = run_burst(&self.job, &burst, is_double, self.team)
+        else:
+            with nogil:
+                self.epochs_run = run_burst(&self.job, &burst, is_double, self.team)
+        self.job.rates = NULL
+        self.close_run()
 
     def loss_and_grad(self, grad=None, rows=None):
         """Return the loss at the current parameters, L2 included, without dropout.

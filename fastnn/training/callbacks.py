@@ -25,6 +25,8 @@ class KeepFinite(Hook):
         That number before the first epoch.
     """
 
+    quiet = True  # `Bursts` does what it does
+
     def __init__(self, trainer, publish, epochs_done):
         self.parameters = trainer.published.copy()
         self.publish, self.epochs_done = publish, epochs_done
@@ -301,6 +303,10 @@ class RowOrder:
     def __init__(self, trainer, shuffle, key, epochs_before, steps=None):
         self.trainer, self.shuffle = trainer, shuffle
         self.key, self.epochs_before, self.steps = key, epochs_before, steps
+
+    def key_of(self, epoch):
+        """Return what shuffles the rows of an epoch, for `Trainer.run_epochs`; None: nothing."""
+        return (self.key, self.epochs_before + epoch) if self.shuffle else None
 
     def of(self, epoch):
         """Return the rows of an epoch; None for all as they lie."""

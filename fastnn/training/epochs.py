@@ -197,7 +197,20 @@ class Ending:
             hook.on_fit_end(self.state)
 
 
-def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_diverged=False):
+def run_epoch(state, order, learning_rate, stop_if_diverged):
+    """Run the next epoch; its loss becomes that of the state."""
+    epoch = state.epoch + 1
+    rates = learning_rate(epoch)
+    if state.learning_rate_scale != 1.0:
+        rates = rates * state.learning_rate_scale
+    rows = order(epoch)
+    state.epoch, state.rates = epoch, rates
+    state.loss = state.trainer.run_epoch(
+        rows, learning_rate=rates, stop_if_diverged=stop_if_diverged)
+
+
+def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_diverged=False,
+               bursts=None):
     """Run epochs until all are done or a hook ends the fit.
 
     Parameters
@@ -215,6 +228,8 @@ def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_d
         Number of the first epoch.
     stop_if_diverged : bool, default=False
         Whether an epoch ends at the first batch whose loss is not finite.
+    bursts : Bursts or None
+        Runs several epochs in one call, where it can.
 
     Returns
     -------
@@ -225,14 +240,8 @@ def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_d
         state.epoch, state.epochs = first - 1, epochs
         begin_fit(state, hooks)
         while state.reason is None and state.epoch + 1 < epochs:
-            epoch = state.epoch + 1
-            rates = learning_rate(epoch)
-            if state.learning_rate_scale != 1.0:
-                rates = rates * state.learning_rate_scale
-            rows = order(epoch)
-            state.epoch, state.rates = epoch, rates
-            state.loss = state.trainer.run_epoch(
-                rows, learning_rate=rates, stop_if_diverged=stop_if_diverged)
+            if bursts is None or not bursts.run(state, epochs):
+                run_epoch(state, order, learning_rate, stop_if_diverged)
             state.history.loss.append(state.loss)
             end_epoch(state, hooks)
         if state.reason is None:

@@ -289,6 +289,8 @@ class Population(Trainer):
     Parameters are those of `Trainer`; ``seed`` is the key of the noise.
     """
 
+    runs_ahead = False  # generations are made in Python
+
     def __init__(self, spec, loss, *, optimizer, batch_size, seed=0, n_threads=None, drops=True,
                  **settings):
         super().__init__(spec, loss, optimizer=optimizer, batch_size=batch_size, drops=False,
@@ -318,6 +320,19 @@ class Population(Trainer):
         for member, _ in self.members:
             member.set_data(X, y, sample_weight, **settings)
         self.n_samples = X.shape[0]
+
+    def set_rows(self, rows):
+        """Work on some rows of the data; see `Trainer.set_rows`."""
+        super().set_rows(rows)
+        for member, _ in self.members:
+            member.set_rows(rows)
+        self.n_samples = len(rows)
+
+    def cancel(self):
+        """Give up; see `Trainer.cancel`."""
+        super().cancel()
+        for member, _ in self.members:
+            member.cancel()
 
     def run_epoch(self, order=None, *, learning_rate, stop_if_diverged=False):
         """Do one generation for each minibatch; see `Trainer.run_epoch`.

@@ -3,9 +3,14 @@
 `Settings` are the checks that `MLP.fit_batches` shares.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
 from fastnn.core import validation
 from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.training.bursts import bursts_of
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
 from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
@@ -17,7 +22,8 @@ from fastnn.training.progress import progress_hook
 from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
 
-__all__ = ["Settings", "check_penalties", "fit", "limit_and_progress"]
+__all__ = ["Fit", "HeldOut", "Settings", "check_penalties", "check_validation_data", "fit",
+           "limit_and_progress"]
 
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
@@ -66,30 +72,59 @@ class Settings:
         self.callbacks = check_callbacks(callbacks, callback)
         self.others = limit_and_progress(max_time, progress)
         self.metrics = check_metrics(metrics)
-        self.held_out = _check_validation_data(net, validation_data, info)
-        if self.metrics and self.held_out is None:
+        held = validation_data
+        if held is not None and not isinstance(held, HeldOut):
+            held = HeldOut(check_validation_data(net, held, info))
+        if self.metrics and held is None:
             raise ValueError(f"metrics={list(self.metrics)} are taken on validation data: give "
                              "validation_data=(X, y), too")
-        self.evaluate = None
-        if self.held_out is not None:
-            self.evaluate = _Evaluate(net, info, self.held_out)
+        self.evaluate = self.held_out = None
+        if held is not None:
+            self.evaluate = _Evaluate(net, info, held)
+            self.held_out = held.taken() if self.metrics or held.rows is None else held.data
         self.history = new_history(self.evaluate is not None, self.metrics)
+
+
+class HeldOut(NamedTuple):
+    """Validation data that have been checked.
+
+    Attributes
+    ----------
+    data : tuple (X, y, sample_weight)
+    rows : intp array (n,) or None
+        Those of their rows that count; None: all.
+    threads : dict
+        See `Fit`.
+    """
+
+    data: tuple[Any, Any, None]
+    rows: Any = None
+    threads: Mapping[str, int | None] = MappingProxyType({})
+
+    def taken(self):
+        """Return the data of these rows alone."""
+        if self.rows is None:
+            return self.data
+        X, y, _ = self.data
+        return X[self.rows], y[self.rows], None
 
 
 class _Evaluate:
     """From parameters to the loss on validation data."""
 
-    def __init__(self, net, info, data):
-        self.trainer = net._trainer(data, info, 0.0, net.parameters)
+    def __init__(self, net, info, held):
+        self.net, self.info, self.held, self.trainer = net, info, held, None
 
     def __call__(self, parameters):
+        if self.trainer is None:
+            self.trainer = self.net._trainer(self.held.data, self.info, 0.0, parameters,
+                                             rows=self.held.rows, **self.held.threads)
         self.trainer.parameters[:] = parameters
         return self.trainer.loss_and_grad()
 
 
-def _check_validation_data(net, data, info):
-    if data is None:
-        return None
+def check_validation_data(net, data, info):
+    """Return validation data as `Trainer` takes them."""
     try:
         X, y = data
     except (TypeError, ValueError):
@@ -102,69 +137,121 @@ def _check_validation_data(net, data, info):
         raise ValueError(f"in validation_data: {error}") from None
 
 
-def fit(net, X, y, *, loss, batch_size, shuffle, sample_weight, max_steps, checkpoint,
-        checkpoint_seconds, **settings):
+def fit(net, X, y, *, loss, sample_weight, **arguments):
     """Train a network; see `MLP.fit`."""
+    info = net._bound(loss)
+    return Fit(net, net._check_data(X, y, sample_weight, info), info, **arguments).run()
+
+
+class Fit:
+    """A fit whose arguments have been checked.
+
+    Parameters
+    ----------
+    net : MLP
+    data : tuple (X, y, sample_weight)
+        As ``net._check_data`` gives them.
+    info : BoundLoss
+    batch_size, shuffle, max_steps, checkpoint, checkpoint_seconds
+        As for `MLP.fit`.
+    rows : intp array (n,) or None
+        The rows of the data to train on; None: all.
+    threads : dict
+        May hold ``n_threads``, in the place of the network's own.
+    **settings
+        Of `Settings`.
+
+    Attributes
+    ----------
+    cost : float
+        Of its epochs, about, in floating-point operations.
+    """
+
     # No closure and no comprehension over arguments: where it fails for lack of memory, CPython
     # 3.11 never lets go of them.
-    info = net._bound(loss)
-    X, y, sample_weight = net._check_data(X, y, sample_weight, info)
-    fit = Settings(net, info, **settings)
-    settings = None  # penalties are the trainer's alone
-    whole, history = fit.whole, fit.history
-    batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
-    if whole is not None:
-        _check_whole_fit(whole, checkpoint, max_steps)
-    shuffle = validation.check_flag("shuffle", shuffle)
-    seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
-    steps = StepLimit(max_steps, fit.epochs, X.shape[0], batch_size)
-    rates = None if whole is not None else StepRates(fit.optimizer, steps)
-    with sole_fit(net):
-        stand = Progress(net._seed, net._epochs_done, net.parameters)
-        if checkpoint is not None:
-            description = describe_fit(
-                net, describe(info), fit.optimizer, (X, y, sample_weight), fit.held_out,
-                total_steps=steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
-                batch_size=batch_size, shuffle=shuffle, alpha=fit.alpha,
-                **fit.penalties, **fit.inputs.plain())
-            checkpoint = Checkpoint(checkpoint, seconds, description, net._layout,
-                                    fit.optimizer.n_states, steps.epochs,
-                                    fit.optimizer.squares, fit.callbacks, net._origins)
-            stand = checkpoint.read(history) or stand
-            if checkpoint.goes_back and net._snapshot is not net._left:
-                warn("the network has been trained since the fit of this checkpoint: the fit goes "
-                     "on from the file, and what was learned since is dropped")
-            net._seed = stand.seed
-            net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
-        trainer = net._trainer((X, y, sample_weight), info, fit.alpha, stand.parameters,
-                               optimizer=None if whole is not None else fit.optimizer,
-                               batch_size=None if whole is not None else batch_size,
-                               seed=net._key(0, stand.epochs_before), inputs=fit.inputs,
-                               **fit.penalties)
-        fit.penalties = None  # the trainer has them
-        if stand.epochs:
-            trainer.set_state(stand.states, stand.step)
-        stand.parameters, stand.states = None, ()  # the trainer has them
-        order = RowOrder(trainer, shuffle, net._key(1), stand.epochs_before, steps)
-        state = FitState(trainer, net, history)
-        state.all_done = (stand.stopped or "stopped") if stand.ended else steps.reason
-        state.learning_rate_scale = stand.scale
-        net._history = history
-        hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, checkpoint, stand,
-                          metrics=fit.metrics, held_out=fit.held_out, steps=steps,
-                          others=fit.others)
-        try:
-            with single_threaded_blas():
-                if whole is not None:
-                    whole.run(state, hooks)
-                else:
-                    run_epochs(state, stand.epochs if stand.ended else steps.epochs,
-                               order=order.of, learning_rate=rates.of, first=stand.epochs,
-                               hooks=hooks, stop_if_diverged=True)
-        finally:
+    def __init__(self, net, data, info, *, batch_size, shuffle, max_steps, checkpoint=None,
+                 checkpoint_seconds=10.0, rows=None, threads=MappingProxyType({}), **settings):
+        self.net, self.data, self.info = net, data, info
+        self.rows, self.threads = rows, threads
+        self.settings = fit = Settings(net, info, **settings)
+        n_rows = data[0].shape[0] if rows is None else len(rows)
+        self.batch_size = min(validation.check_count("batch_size", batch_size), n_rows)
+        if fit.whole is not None:
+            _check_whole_fit(fit.whole, checkpoint, max_steps)
+        self.shuffle = validation.check_flag("shuffle", shuffle)
+        self.checkpoint = checkpoint
+        self.seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
+        self.steps = StepLimit(max_steps, fit.epochs, n_rows, self.batch_size)
+        self.rates = None if fit.whole is not None else StepRates(fit.optimizer, self.steps)
+        self.cost = float(self.steps.total * self.batch_size * net._layout.training_flops)
+        self.trainer, self.cancelled = None, False
+
+    def cancel(self):
+        """End it soon, from another thread: `Cancelled` is raised where it runs."""
+        self.cancelled = True
+        if self.trainer is not None:
+            self.trainer.cancel()
+
+    def run(self):
+        """Train; return the history."""
+        net, fit, steps = self.net, self.settings, self.steps
+        whole, history, checkpoint = fit.whole, fit.history, self.checkpoint
+        with sole_fit(net):
+            stand = Progress(net._seed, net._epochs_done, net.parameters)
             if checkpoint is not None:
-                net._left = net._snapshot
-    return history
+                checkpoint = self.open_checkpoint(checkpoint)
+                stand = checkpoint.read(history) or stand
+                if checkpoint.goes_back and net._snapshot is not net._left:
+                    warn("the network has been trained since the fit of this checkpoint: the fit "
+                         "goes on from the file, and what was learned since is dropped")
+                net._seed = stand.seed
+                net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
+            self.trainer = trainer = net._trainer(
+                self.data, self.info, fit.alpha, stand.parameters,
+                optimizer=None if whole is not None else fit.optimizer,
+                batch_size=None if whole is not None else self.batch_size,
+                seed=net._key(0, stand.epochs_before), rows=self.rows, inputs=fit.inputs,
+                **self.threads, **fit.penalties)
+            if self.cancelled:
+                trainer.cancel()
+            fit.penalties = None  # the trainer has them
+            if stand.epochs:
+                trainer.set_state(stand.states, stand.step)
+            stand.parameters, stand.states = None, ()  # the trainer has them
+            order = RowOrder(trainer, self.shuffle, net._key(1), stand.epochs_before, steps)
+            state = FitState(trainer, net, history)
+            state.all_done = (stand.stopped or "stopped") if stand.ended else steps.reason
+            state.learning_rate_scale = stand.scale
+            net._history = history
+            hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, checkpoint,
+                              stand, metrics=fit.metrics, held_out=fit.held_out, steps=steps,
+                              others=fit.others)
+            try:
+                with single_threaded_blas():
+                    if whole is not None:
+                        whole.run(state, hooks)
+                    else:
+                        run_epochs(state, stand.epochs if stand.ended else steps.epochs,
+                                   order=order.of, learning_rate=self.rates.of,
+                                   first=stand.epochs, hooks=hooks, stop_if_diverged=True,
+                                   bursts=bursts_of(trainer, order, self.rates, state.keeper,
+                                                    hooks))
+            finally:
+                self.trainer = None
+                if checkpoint is not None:
+                    net._left = net._snapshot
+        return history
+
+    def open_checkpoint(self, path):
+        """Return the `Checkpoint` of this fit."""
+        net, fit, steps = self.net, self.settings, self.steps
+        description = describe_fit(
+            net, describe(self.info), fit.optimizer, self.data, fit.held_out,
+            total_steps=steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
+            batch_size=self.batch_size, shuffle=self.shuffle, alpha=fit.alpha, **fit.penalties,
+            **fit.inputs.plain())
+        return Checkpoint(path, self.seconds, description, net._layout, fit.optimizer.n_states,
+                          steps.epochs, fit.optimizer.squares, fit.callbacks, net._origins)
 
 
 def _check_whole_fit(optimizer, checkpoint, max_steps):

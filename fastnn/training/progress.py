@@ -63,6 +63,11 @@ class ProgressLine(Hook):
         self.stream, self.delay = stream, delay
         self.writer, self.start, self.next, self.first = None, 0.0, 0.0, 0
 
+    @property
+    def quiet(self):
+        """Whether it need not be told of each epoch: it is not, where it shows by itself."""
+        return self.delay > 0
+
     def on_fit_begin(self, state):
         """Take the time."""
         self.start = time.monotonic()

@@ -85,7 +85,8 @@ def test_missing_data_is_explained(name, tmp_path):
 
 
 @pytest.mark.parametrize("page", [
-    "README.md", "docs/model_files.md", "docs/lbfgs_and_evolution.md", "docs/training_control.md"])
+    "README.md", "docs/model_files.md", "docs/lbfgs_and_evolution.md", "docs/training_control.md",
+    "docs/many_networks.md"])
 def test_code_of_a_page_runs(page, tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     assert blocks

@@ -1,0 +1,318 @@
+"""Many networks in one pass: `fit_many`."""
+
+import contextvars
+import functools
+import queue
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastnn.core import notices, validation
+from fastnn.core._signals import Guarded
+from fastnn.core.imports import imported
+from fastnn.core.notices import shown
+from fastnn.core.threads import resolve_threads, single_threaded_blas
+from fastnn.mlp import MLP, TRAINING
+
+__all__ = ["fit_many"]
+
+
+def fit_many(networks, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
+             rows=None, sample_weight=None, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None,
+             clip_value=None, input_dropout=0.0, input_noise=0.0, mixup=0.0, validation_data=None,
+             validation_rows=None, metrics=None, callbacks=None, max_steps=None, n_threads=None):
+    """Train many networks on the same data, several at a time; each ends with the bytes of a fit of
+    its own, ``net.fit(X[rows], y[rows], ...)``.
+
+    Folds, seeds, settings and architectures may differ; X and y are there once. As many networks as
+    there are threads are trained side by side, each by one thread, those with the most work first:
+    whole fits of their own scale better than the threads of one step do. Where fewer are left than
+    threads, those share the threads.
+
+    Parameters
+    ----------
+    networks : sequence of MLP
+        Each an object of its own. Their ``n_threads`` are not looked at.
+    X : array-like or sparse matrix (n_samples, n_in)
+    y : array-like (n_samples, n_out), or (n_samples,)
+        Both as `MLP.fit` takes them; they must suit all networks. Networks of one dtype read the
+        same memory.
+    rows : int or bool array, or list, default=None
+        The rows to train on: row numbers (n,), each as often as it is named, or a mask
+        (n_samples,). A list holds one of them, or None for all rows, for each network; an array
+        holds for all networks.
+    validation_data : (X, y), or list, default=None
+        Fills ``history.val_loss``: a pair for all networks, or a list of a pair or None for each.
+    validation_rows : int or bool array, or list, default=None
+        In its place: rows of X and y, given as ``rows`` are.
+    sample_weight : array (n_samples,), or list, default=None
+        An array for all networks, or a list of an array or None for each.
+    metrics : default=None
+        As for `MLP.fit`, for all networks; or a list with a list, a dict or None for each.
+    callbacks : list, default=None
+        For each network None or a list of `fastnn.Callback` objects, which are that network's
+        alone: `fastnn.EarlyStopping`, ... They are called in the threads that train.
+    loss, optimizer, epochs, batch_size, shuffle, alpha, l1, max_norm, clip_norm, clip_value, \
+input_dropout, input_noise, mixup, max_steps
+        As for `MLP.fit`: one value for all networks, or a list with one for each.
+    n_threads : int or None, default=None
+        None: as many as allowed. The results do not depend on it, to the bit.
+
+    Returns
+    -------
+    list of History
+        One for each network, also its ``history``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On a wrong argument, with the number of the network: ``networks[3]: ...``. All are checked
+        before any network is trained.
+    RuntimeError
+        While one of them is being fitted elsewhere.
+    KeyboardInterrupt
+        On Ctrl-C. Each network then is as it was after its last whole epoch, as where one of them
+        raises an error.
+
+    Warns
+    -----
+    DivergenceWarning
+        As for `MLP.fit`, with the number of the network. The others go on.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(200, 4)).astype("float32")
+    >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    >>> nets = [fastnn.MLP((4, width, 2), output="softmax", random_state=0) for width in (8, 16)]
+    >>> histories = fastnn.fit_many(
+    ...     nets, X, y, optimizer=[fastnn.Adam(0.02), fastnn.Adam(0.01)], epochs=30)
+    >>> [len(history.loss) for history in histories]
+    [30, 30]
+    """
+    networks = _check_networks(networks)
+    for module in TRAINING:
+        imported(module)
+    one_each = {
+        "loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size,
+        "shuffle": shuffle, "rows": rows, "sample_weight": sample_weight, "alpha": alpha, "l1": l1,
+        "max_norm": max_norm, "clip_norm": clip_norm, "clip_value": clip_value,
+        "input_dropout": input_dropout, "input_noise": input_noise, "mixup": mixup,
+        "validation_data": validation_data, "validation_rows": validation_rows,
+        "metrics": metrics, "callbacks": callbacks, "max_steps": max_steps}
+    columns = {}
+    for name, value in one_each.items():
+        columns[name] = _spread(name, value, len(networks))
+    threads = resolve_threads(n_threads)
+    workers = min(threads, len(networks))
+    shared = {"n_threads": None if n_threads is None else max(1, threads // workers)}
+    data, fits = _Data(X, y), []
+    for i, net in enumerate(networks):
+        own = {name: column[i] for name, column in columns.items()}
+        try:
+            fits.append(_check_fit(net, data, shared, **own))
+        except Exception as error:
+            name_network(error, i)
+            raise
+    return _Pool(fits, workers).run()
+
+
+def _check_networks(networks):
+    if isinstance(networks, MLP) or not isinstance(networks, Sequence):
+        raise TypeError(f"networks={shown(networks)} must be a list of fastnn.MLP objects")
+    if not networks:
+        raise ValueError("networks is empty, must hold at least one fastnn.MLP")
+    first = {}
+    for i, net in enumerate(networks):
+        if not isinstance(net, MLP):
+            raise TypeError(f"networks[{i}]={shown(net)} must be a fastnn.MLP")
+        if id(net) in first:
+            raise ValueError(f"networks[{i}] is networks[{first[id(net)]}]: each must be an object "
+                             "of its own; copy.deepcopy makes one")
+        first[id(net)] = i
+    return list(networks)
+
+
+def _spread(name, value, n):
+    """Return the values of an argument, one for each network."""
+    if not isinstance(value, list):
+        if name == "callbacks" and value is not None:
+            raise TypeError(f"callbacks={shown(value)} must be a list with a list of "
+                            "fastnn.Callback objects, or None, for each network")
+        return [value] * n
+    if name == "metrics" and all(isinstance(one, str) or callable(one) for one in value):
+        return [value] * n
+    if len(value) != n:
+        raise ValueError(f"{name} has {len(value)} entries for {n} networks: a list must have one "
+                         "for each")
+    return value
+
+
+def name_network(error, number):
+    """Put the number of a network before the message of an error."""
+    where = f"networks[{number}]"
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    elif hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"This is of {where}.")
+
+
+class _Data:
+    """X, y and what else the networks share, checked once for each dtype, number of inputs, and
+    kind of targets."""
+
+    def __init__(self, X, y):
+        self.X, self.y, self.checked, self.weights = X, y, {}, {}
+
+    def of(self, net, info, sample_weight=None):
+        """Return (X, y, sample_weight) as ``net._check_data`` does."""
+        key = net.dtype, net.sizes[0]
+        if key not in self.checked:
+            self.checked[key] = validation.check_training_rows("X", self.X, net.sizes[0], net.dtype)
+        X = self.checked[key]
+        key = net.dtype, net.sizes[-1], info.name, info.labels, info.targets, info.n_targets
+        if key not in self.checked:
+            self.checked[key] = validation.check_targets(
+                "y", self.y, X.shape[0], net.sizes[-1], net.dtype, info)
+        y, key = self.checked[key], (net.dtype, id(sample_weight))
+        if key not in self.weights:  # with the object itself, so that no other one gets its id
+            self.weights[key] = sample_weight, validation.check_weights(
+                sample_weight, X.shape[0], net.dtype)
+        return X, y, self.weights[key][1]
+
+
+def _check_fit(net, data, threads, *, loss, rows, sample_weight, l1, max_norm, clip_norm,
+               clip_value, input_dropout, input_noise, mixup, validation_data, validation_rows,
+               **settings):
+    """Return the `Fit` of one network; arguments are those of `fit_many` for it."""
+    fitting = imported("fastnn.training.fitting")
+    info = net._bound(loss)
+    own = data.of(net, info, sample_weight)
+    n_samples = own[0].shape[0]
+    rows = _check_rows("rows", rows, n_samples)
+    if rows is not None and own[2] is not None:
+        validation.check_weights(own[2][rows], len(rows), net.dtype)
+    if validation_rows is not None:
+        if validation_data is not None:
+            raise ValueError("validation_data and validation_rows are both given: give one of them")
+        validation_data = fitting.HeldOut(
+            data.of(net, info), _check_rows("validation_rows", validation_rows, n_samples), threads)
+    elif validation_data is not None:
+        validation_data = fitting.HeldOut(
+            fitting.check_validation_data(net, validation_data, info), None, threads)
+    return fitting.Fit(
+        net, own, info, rows=rows, threads=threads, penalties=(l1, clip_norm, clip_value, max_norm),
+        inputs=(input_dropout, input_noise, mixup), validation_data=validation_data, callback=None,
+        max_time=None, progress=False, **settings)
+
+
+def _check_rows(name, rows, n_samples):
+    """Return row numbers as an array of its own, or None for all."""
+    if rows is None:
+        return None
+    rows = validation.as_array(name, rows)
+    if rows.dtype == bool:
+        if rows.shape != (n_samples,):
+            raise ValueError(f"{name} is a mask of shape {rows.shape}, must be ({n_samples},)")
+        rows = np.flatnonzero(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" and rows.size:
+        raise TypeError(f"{name} is {rows.dtype} {rows.shape}, must be row numbers (n,) or a mask "
+                        f"({n_samples},)")
+    if rows.size == 0:
+        raise ValueError(f"{name} is empty, must name at least one row")
+    low, high = rows.min(), rows.max()
+    if low < 0 or high >= n_samples:
+        raise ValueError(f"{name} has row numbers in {low}..{high}, must be in 0..{n_samples - 1}")
+    return np.array(rows, np.intp)
+
+
+class _Pool:
+    """Threads that take one fit after the other, those with the most work first.
+
+    Who calls waits meanwhile, so that Ctrl-C finds it at once.
+
+    Parameters
+    ----------
+    fits : list of Fit
+    workers : int
+    """
+
+    def __init__(self, fits, workers):
+        self.fits, self.workers = fits, workers
+        self.tasks = iter(sorted(range(len(fits)), key=lambda i: -fits[i].cost))
+        self.histories, self.warnings = [None] * len(fits), []
+        self.threads, self.running, self.error, self.ends = [], {}, None, False
+        self.words = queue.SimpleQueue()  # one of each thread that has come to its end
+
+    def run(self):
+        """Run all fits; return their histories."""
+        with single_threaded_blas(), Guarded(self.start, self.join):
+            self.wait()
+        for number, message, category in sorted(self.warnings, key=lambda told: told[0]):
+            notices.warn(f"networks[{number}]: {message}", category)
+        if self.error is not None:
+            raise self.error
+        return self.histories
+
+    def start(self):
+        """Start the threads."""
+        for _ in range(self.workers):
+            run = functools.partial(contextvars.copy_context().run, self.work)
+            thread = threading.Thread(target=run, name="fastnn.fit_many", daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def wait(self):
+        """Wait until each thread has come to its end."""
+        for _ in range(self.workers):
+            self.words.get()
+
+    def join(self):
+        """Wait for the threads; where the caller has not waited for all, they end early."""
+        self.ends = True
+        while self.threads:
+            thread = self.threads[-1]
+            while thread.ident is not None and thread.is_alive():
+                self.cancel()
+                thread.join(0.05)
+            self.threads.pop()
+
+    def cancel(self):
+        """Let all fits that are running end soon."""
+        for fit in tuple(self.running.values()):
+            fit.cancel()
+
+    def work(self):
+        """Run fits until none is left, in a thread of its own."""
+        try:
+            for i in self.tasks:
+                if self.ends:
+                    return
+                self.run_one(i)
+        except BaseException as error:
+            if self.error is None:
+                self.error = error
+            self.ends = True
+            self.cancel()
+        finally:
+            self.words.put(None)
+
+    def run_one(self, i):
+        """Run a fit."""
+        self.running[i], self.fits[i] = self.fits[i], None
+        told = []
+        try:
+            with notices.kept(told):
+                self.histories[i] = self.running[i].run()
+        except imported("fastnn.training._trainer").Cancelled:
+            self.running[i].net.history.stopped = "interrupted"
+            raise
+        except BaseException as error:
+            name_network(error, i)
+            raise
+        finally:
+            del self.running[i]
+            for message, category in told:
+                self.warnings.append((i, message, category))
