@@ -180,10 +180,20 @@ def sole_fit(model):
                    functools.partial(_end_fit, model, call))
 
 
+def refuse_in_fit(model):
+    """Raise RuntimeError while there is a fit of this model."""
+    if _fitting and id(model) in _fitting:
+        raise _is_fitted(model)
+
+
+def _is_fitted(model):
+    return RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
+                        "thread or around this call; fit a copy, or wait")
+
+
 def _begin_fit(model, call):
     if _fitting.setdefault(id(model), call) is not call:
-        raise RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
-                           "thread or around this call; fit a copy, or wait")
+        raise _is_fitted(model)
 
 
 def _end_fit(model, call):

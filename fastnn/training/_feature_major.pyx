@@ -31,6 +31,7 @@ from fastnn.training._gather cimport (
     sum_weights,
 )
 from fastnn.training._job cimport LOSS, Job, Op
+from fastnn.training._one_row cimport run_one_row
 from fastnn.training._python_loss cimport python_loss
 
 # Up to so many columns of dW that no whole vector takes are sums along the samples instead: most
@@ -147,6 +148,9 @@ cdef void run_shard_feature_major(Job* job, int shard, ptrdiff_t start, ptrdiff_
     cdef const int32_t* labels = gather_labels(job, start, rows,
                                                <int32_t*>(scratch + job.labels_at))
     cdef real* y = NULL
+    if rows == 1:
+        run_one_row(job, shard, start, row0, weights, labels, scratch, gradient)
+        return
     gather_x(job, start, rows, row0, scratch + job.x_at)
     if job.inputs.mixed:
         y = (<real*>job.inputs.staged_y) + row0 * n_out

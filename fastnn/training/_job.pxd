@@ -193,6 +193,7 @@ cdef struct Job:
     # parameters, gradients, scratch
     void* parameters
     void* copies              # of W, see Op
+    bint renews_copies        # with each update; an epoch begins by it in any case
     void* state0
     void* state1
     void* state2

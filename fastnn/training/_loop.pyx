@@ -101,7 +101,7 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
         job.chunk_squares[i] = update_weights(
             job.k, job.optimizer, chunk.size, n_partial, partial, job.partial_stride,
             decay if chunk.decay else 0.0, scale, w + chunk.at, s0, s1, s2, c)
-        if not job.feature_major:
+        if job.renews_copies:
             copy_chunk(job, chunk, own)
 
 
@@ -263,23 +263,33 @@ cdef void work(Job* job, real* tag) noexcept nogil:
     fnn_restore_float_mode(float_mode)
 
 
+cdef void run_alone(Job* job, bint is_double) noexcept nogil:
+    """One epoch by this thread, without OpenMP."""
+    begin(job)
+    if is_double:
+        work[double](job, NULL)
+    else:
+        work[float](job, NULL)
+
+
 cdef void run_team(Job* job, bint is_double, int threads) noexcept nogil:
     """One epoch by a team of threads."""
-    job.stage = PREPARE
-    job.start = 0
-    memset(&job.phases, 0, sizeof(fnn_phases))
-    fnn_open_phase(&job.phases, job.n_groups)
-    if threads == 1:  # without OpenMP, which ends the process where it gets no memory
-        if is_double:
-            work[double](job, NULL)
-        else:
-            work[float](job, NULL)
+    if threads == 1:  # OpenMP ends the process where it gets no memory
+        run_alone(job, is_double)
         return
+    begin(job)
     with parallel(num_threads=threads):
         if is_double:
             work[double](job, NULL)
         else:
             work[float](job, NULL)
+
+
+cdef void begin(Job* job) noexcept nogil:
+    job.stage = PREPARE
+    job.start = 0
+    memset(&job.phases, 0, sizeof(fnn_phases))
+    fnn_open_phase(&job.phases, job.n_groups)
 
 
 cdef int run_job(Job* job, bint is_double, int threads) noexcept:

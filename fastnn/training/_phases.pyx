@@ -162,7 +162,7 @@ cdef void finish_chunk(Job* job, int i, real* tag) noexcept nogil:
             memcpy(mean, w, chunk.size * sizeof(real))
         else:
             average(job.k, chunk.size, job.extras.mean_rate, w, mean)
-    if not job.feature_major:
+    if job.renews_copies:
         copy_chunk(job, chunk, tag)
 
 

@@ -2,6 +2,7 @@
 
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -386,6 +387,7 @@ cdef class Trainer:
                 op.transposed = end
                 end += (op.n_in + width - 1) // width * width * op.n_out
         job.copies = self.allocate(end, self.dtype)
+        job.renews_copies = not job.feature_major
 
     cdef set_ones(self):
         """The row of ones below the inputs of each operation."""
@@ -424,6 +426,11 @@ cdef class Trainer:
         if n_state > 2:
             self.job.state2 = self.address(states[2])
         self.mean = states[-1] if self.wishes.mean_decay is not None else None
+
+    def job_pointer(self):
+        """Return a capsule of the address of the job, for `_steps`; it is there as long as the
+        trainer."""
+        return PyCapsule_New(&self.job, "fastnn.Job", NULL)
 
     @property
     def published(self):
@@ -836,7 +843,8 @@ cdef class Trainer:
                 op = &job.ops[<int>i]
                 dz = scratch[op.dz:]
                 if job.feature_major:
-                    dz = dz[:op.n_out * job.lanes].reshape(op.n_out, job.lanes)[:, :rows].T
+                    lanes = 1 if rows == 1 else job.lanes  # see _one_row
+                    dz = dz[:op.n_out * lanes].reshape(op.n_out, lanes)[:, :rows].T
                 else:
                     dz = dz[:rows * op.ld].reshape(rows, -1)[:, :op.n_out]
                 out[start:start + rows] = dz
