@@ -210,7 +210,8 @@ static double S(loss_columns_focal)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, c
                 R value = -power * log_p;
                 value = value > highest ? highest : value;
                 values[r] += target[r] != 0 ? target[r] * value : C(0);
-                dj[r] = target[r] * (power * (gamma * p * (q <= 0 ? C(-1) : log_p / q) - 1));
+                R ratio = q <= 0 ? C(-1) : p > 0 ? log_p / q : C(0); /* p log p is 0 at p = 0 */
+                dj[r] = target[r] * (power * (gamma * p * ratio - 1));
                 sum[r] += dj[r];
             }
         }
@@ -229,7 +230,8 @@ static double S(loss_columns_focal)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, c
 
 /* ---- the normal distribution's negative log-likelihood ---- */
 
-/* m = n / 2 means, then m logarithms of variances; y beyond the first m is not read */
+/* m = n / 2 means, then m logarithms of variances; y beyond the first m is not read.  What is beyond
+ * the numbers of R counts as the largest of them: a mean that is right gives 0, and not 0 * inf. */
 static double S(loss_columns_gaussian_nll)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
                                            const R *y, const int32_t *labels, const R *weights,
                                            double ceiling, const double *h, R *dz) {
@@ -248,6 +250,7 @@ static double S(loss_columns_gaussian_nll)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_
             INDEPENDENT
             for (ptrdiff_t r = 0; r < count; r++) {
                 R weight = s ? s[r] : C(1), precision = EXP(-log_variance[r]);
+                precision = precision > LARGEST ? LARGEST : precision;
                 R away = mean[r] - target[r], square = away * away * precision;
                 R value = C(0.5) * (log_variance[r] + square);
                 values[r] += value > highest ? highest : value;

@@ -85,6 +85,7 @@
 #undef LN2_LOW
 #undef SQRT_HALF_BITS
 #undef TINY
+#undef LARGEST
 #undef EXP_HIGH
 #undef EXP_LOW
 #undef EXP_POLY
@@ -106,6 +107,7 @@
 #define LN2_LOW (-2.12194440e-4f)
 #define SQRT_HALF_BITS 0x3f3504f3u
 #define TINY 1.17549435e-38f
+#define LARGEST 3.40282347e+38f
 #define EXP_HIGH 89.0f /* e^89 overflows, e^-104 is 0 */
 #define EXP_LOW (-104.0f)
 #define EXP_POLY(x) POLYNOMIAL(P5, x, EXP_F32)
@@ -126,6 +128,7 @@
 #define LN2_LOW 1.90821492927058770002e-10
 #define SQRT_HALF_BITS 0x3fe6a09e667f3bcdull
 #define TINY 2.2250738585072014e-308
+#define LARGEST 1.7976931348623157e+308
 #define EXP_HIGH 710.0
 #define EXP_LOW (-746.0)
 #define EXP_POLY(x) POLYNOMIAL(P11, x, EXP_F64)

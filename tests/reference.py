@@ -674,7 +674,9 @@ class Rprop(_Optimizer):
 
     def element(self, w, g, lr, before, size):
         """New w; the gradient before and the sizes are updated in place."""
-        if self.step == 1:
+        if not size.any():  # no step yet
+            if lr == 0:
+                return w
             size[...] = lr
         turn = np.sign(g) * np.sign(before)
         size *= np.choose(turn.astype(int) + 1, [self.eta_minus, 1.0, self.eta_plus])

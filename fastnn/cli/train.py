@@ -341,12 +341,15 @@ def _check_width(options, goal, known, features):
 
     if len(features) < MANY_COLUMNS:
         return
-    numbers = known.select_dtypes("number").drop(columns=goal.names, errors="ignore")
-    varies = (numbers.min() < numbers.max()).fillna(False).to_numpy(bool)
-    used = {*numbers.columns[varies]}
+    kinds = dict(zip(known.columns, (dtype.kind for dtype in known.dtypes), strict=True))
+    numbers = [name for name in features if kinds[name] in "iuf"]
+    # as one array: pandas holds what it has read column by column, and would go through them so
+    values = known[numbers].to_numpy(np.float64, na_value=np.nan)
+    varies = np.fmin.reduce(values, axis=0) < np.fmax.reduce(values, axis=0)
     table = TableEncoder(targets=goal.names)
-    table.columns = [Column(name, "number") for name in features if name in used]
-    if not used:
+    table.columns = [Column(name, "number")
+                     for name, some in zip(numbers, varies, strict=True) if some]
+    if not table.columns:
         return
     table.scaler = Scaler(np.zeros(table.n_inputs), np.ones(table.n_inputs))
     _check_room(options, goal, table, np.dtype(options.dtype or "float32"))

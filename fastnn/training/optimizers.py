@@ -317,7 +317,8 @@ class Rprop(Optimizer):
     Parameters
     ----------
     learning_rate : float or callable, default=0.01
-        Step size at the first step; later ones have no influence.
+        Step size at the first step; later ones have no influence. Where a function or a schedule
+        starts with 0, no step is taken before it is above 0, which is then the first.
     eta_minus : float in (0, 1), default=0.5
     eta_plus : float > 1, default=1.2
     step_min, step_max : float, default=1e-6, 50

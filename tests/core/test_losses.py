@@ -247,3 +247,33 @@ def test_log_cosh_keeps_its_digits(d, dtype, isa):
     tiny = float(np.finfo(dtype).tiny)
     assert got == pytest.approx(wanted, rel=10 * float(np.finfo(dtype).eps), abs=tiny)
     assert dz[0, 0] == pytest.approx(np.tanh(d), rel=4 * float(np.finfo(dtype).eps))
+
+
+@each("label", [0, 1])
+@each("weighted", [False, True])
+def test_focal_at_the_ends_of_the_dtype(label, weighted, dtype, isa):
+    """Right costs nothing; wrong has the slope of cross-entropy, as p log p is 0 at p = 0."""
+    far = np.finfo(dtype).max
+    z, weights = np.array([[far, -far]], dtype), np.array([0.5], dtype) if weighted else None
+    value, dz = compute("focal", z, np.array([label], np.int32), weights, isa)
+    assert value == (0 if label == 0 else np.inf)
+    half = 0.5 if weighted else 1
+    np.testing.assert_array_equal(dz, [[half * label, -half * label]])
+    value, dz = compute("binary_focal", z, np.array([[1 - label, label]], dtype), weights, isa)
+    assert (value == 0) if label == 0 else value > far * half
+    np.testing.assert_allclose(dz, [[half * label, -half * label]])
+
+
+def test_gaussian_nll_of_a_variance_below_the_dtype(dtype, isa):
+    """A mean that is right is no 0 * inf: the value is s / 2, and s is to fall further."""
+    low = -100.0 if dtype == "float32" else -720.0
+    for away, weight in ((0.0, 1.0), (-0.0, 2.0)):
+        value, dz = _probes.loss("gaussian_nll", np.array([[away, low]], dtype),
+                                 np.zeros((1, 2), dtype), np.array([weight], dtype), isa)
+        assert value == weight * low / 2
+        np.testing.assert_array_equal(dz, [[0, weight / 2]])
+    value, dz = _probes.loss("gaussian_nll", np.array([[1.0, low]], dtype), np.zeros((1, 2), dtype),
+                             isa=isa)
+    largest = float(np.finfo(dtype).max)
+    assert value == pytest.approx(largest / 2, rel=1e-6)
+    np.testing.assert_allclose(dz, [[largest, -largest / 2]], rtol=1e-6)

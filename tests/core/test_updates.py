@@ -111,6 +111,43 @@ def test_nan_in_the_gradient_reaches_only_its_weight(dtype, isa):
         assert np.flatnonzero(np.isnan(w)).tolist() == [5], name
 
 
+def test_adamax_with_an_eps_that_the_dtype_has_not(dtype, isa):
+    """It is 0 there: where no gradient was, no step is taken; a NaN is kept."""
+    eps = 1e-60 if dtype == "float32" else 1e-323
+    w, g = np.ones(33, dtype), np.zeros(33, dtype)
+    g[3], g[4] = 2, np.nan
+    states = [np.zeros_like(w), np.zeros_like(w)]
+    for step in (1, 2):
+        c = _probes.coefficients("adamax", step, 0.25, fastnn.AdaMax(eps=eps).hyperparameters)
+        if dtype == "float64":
+            c[3] = 0  # as it is where subnormal numbers are flushed
+        _probes.update("adamax", w, g, states, c, isa)
+    np.testing.assert_allclose(w[[3, 4]], [0.5, np.nan])
+    np.testing.assert_array_equal(np.delete(w, [3, 4]), 1)
+
+
+def test_rprop_starts_with_the_first_rate_above_zero(dtype, isa):
+    """Before it nothing moves, and no gradient is remembered; later rates have no influence."""
+    rng = np.random.default_rng(0)
+    g = rng.normal(size=(5, 33)).astype(dtype)
+    found = []
+    for rates in ((0, 0, 0.25, 0.1, 0.3), (0.25, 7, 8)):
+        w, states = np.ones(33, dtype), [np.zeros(33, dtype), np.zeros(33, dtype)]
+        for step, rate in enumerate(rates):
+            c = _probes.coefficients("rprop", step + 1, rate, fastnn.Rprop().hyperparameters)
+            _probes.update("rprop", w, g[step - len(rates)], states, c, isa)
+            if rate == 0:
+                assert (w == 1).all()
+        found.append([array.tobytes() for array in (w, *states)])
+    assert found[0] == found[1]
+    assert np.abs(w - 1).min() > 0.1
+    w, states = np.ones(33, dtype), [np.zeros(33, dtype), np.zeros(33, dtype)]
+    c = _probes.coefficients("rprop", 1, 0.0, fastnn.Rprop().hyperparameters)
+    _probes.update("rprop", w, np.where(np.arange(33) == 5, np.nan, g[0]).astype(dtype), states, c,
+                   isa)
+    assert np.flatnonzero(np.isnan(w)).tolist() == [5]
+
+
 def test_first_step_of_adam_by_hand():
     """With both corrections the first step is lr sign(g), whatever the size of g."""
     w, g = np.zeros(3), np.array([1e-3, -5.0, 40.0])

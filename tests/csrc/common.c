@@ -70,6 +70,24 @@ void test_random(const fnn_kernels *kernels) {
 
 /* ---- registry.c ---- */
 
+/* all factors of Dozat's product, however small it is by then */
+static void test_nadam(int t) {
+    static const double h[4] = {0.9, 0.99, 1e-3, 0.5};
+    double c[FNN_N_COEFFICIENTS], product = 1, mu = 0, next = h[0] * (1 - 0.5 * pow(0.96, h[3]));
+    for (int i = 1; i <= t; i++) {
+        mu = next;
+        product *= mu;
+        next = h[0] * (1 - 0.5 * pow(0.96, (i + 1) * h[3]));
+    }
+    double root = sqrt(1 - pow(h[1], t));
+    double want[] = {h[0], 1 - h[0], h[1], 1 - h[1], 0.1 * root * (1 - mu) / (1 - product),
+                     0.1 * root * next / (1 - product * next), h[2] * root};
+    fnn_step_coefficients(FNN_OPT_nadam, t, 0.1, h, c);
+    for (int i = 0; i < LENGTH(want); i++)
+        CHECK(is_near(c[i], want[i], 0, 1e-14), "nadam, step %d: c[%d] is %.17g, want %.17g", t, i,
+              c[i], want[i]);
+}
+
 void test_registry(void) {
     static const double h[4] = {0.5, 0.5, 0.5, 0.5};
     double c[FNN_N_COEFFICIENTS];
@@ -83,7 +101,8 @@ void test_registry(void) {
     }
     for (int i = 0; i < FNN_N_LOSSES; i++) {
         const char *reduction = fnn_losses[i].reduction;
-        CHECK(!strcmp(reduction, "sum") || !strcmp(reduction, "mean") || !strcmp(reduction, "half"), "%s", fnn_losses[i].name);
+        CHECK(!strcmp(reduction, "sum") || !strcmp(reduction, "mean") || !strcmp(reduction, "half"),
+              "%s", fnn_losses[i].name);
     }
     for (int f = 0; f < FNN_N_OPTIMIZERS; f++) {
         int n_set = 0;
@@ -100,6 +119,7 @@ void test_registry(void) {
         {FNN_OPT_sgd, {{0.9, 0, 0}, {0.9, 0, 1}}},
         {FNN_OPT_sgd, {{0.9, 0, 1}, {0.9, 1, 1}}},
         {FNN_OPT_adam, {{0.9, 0.99, 1e-3, 0}, {0.9, 0.99, 1e-3, 1}}},
+        {FNN_OPT_amsgrad, {{0.9, 0.99, 1e-3, 0}, {0.9, 0.99, 1e-3, 1}}},
     };
     for (int i = 0; i < LENGTH(switches); i++) {
         double other[FNN_N_COEFFICIENTS];
@@ -107,4 +127,5 @@ void test_registry(void) {
         fnn_step_coefficients(switches[i].optimizer, 1, 0.1, switches[i].h[1], other);
         CHECK(memcmp(c, other, sizeof c), "switch %d changes nothing", i);
     }
+    for (int t = 1; t < 2000; t += t) test_nadam(t);
 }

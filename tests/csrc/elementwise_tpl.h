@@ -91,8 +91,8 @@ static void S(check_noise)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n) {
         uint32_t word = reference_philox(d.seed, counter, (int)(j % 64 / 16));
         double z = S(upper_quantile)(((word & 0x7fffffff) + 0.5) / 4294967296.0);
         double want = (double)before[i] + d.scale * (word >> 31 ? -z : z);
-        CHECK(is_near((double)x[i], want, 6, 8 * EPSILON), "noise at %td, %td of (%td, %td): %g, %g",
-              r, j, rows, n, (double)x[i], want);
+        CHECK(is_near((double)x[i], want, 6, 8 * EPSILON),
+              "noise at %td, %td of (%td, %td): %g, %g", r, j, rows, n, (double)x[i], want);
     }
     release_buffers();
 }

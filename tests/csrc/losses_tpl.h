@@ -79,7 +79,7 @@ static const double *S(parameters)(int f, ptrdiff_t n, int smooth) {
 static void S(check_losses)(const TABLE *table) {
     static const ptrdiff_t heights[] = {0, 1, 2, 3, 63, 64, 65, 127, 128, 129};
     static const ptrdiff_t widths[] = {1, 2, 3, 8, 17, 31, 32, 33, 65, 511, 512, 513};
-    int one = 0;
+    int one = 0; /* 3 and 5 have nothing in common with the four flags: all come together */
     FOR_EACH(ptrdiff_t, rows, heights)
         FOR_EACH(ptrdiff_t, n, widths)
             for (int flags = 0; flags < 4; flags++, one++) {
@@ -89,10 +89,10 @@ static void S(check_losses)(const TABLE *table) {
                                   .ceiling = one % 3 ? INFINITY : 1.5};
                 for (int f = 0; f < FNN_N_LOSSES; f++) {
                     if (f == FNN_LOSS_gaussian_nll && *n % 2) continue; /* pairs of outputs */
-                    l.h = S(parameters)(f, *n, one % 3 == 0);
+                    l.h = S(parameters)(f, *n, one % 5 == 0);
                     S(check_loss)(table, f, &l, 0);
                     if (*rows > 0 && *n < 100) {
-                        l.h = S(parameters)(f, *n, one % 3 == 0);
+                        l.h = S(parameters)(f, *n, one % 5 == 0);
                         S(check_loss)(table, f, &l, 1);
                     }
                 }
@@ -104,6 +104,35 @@ static void S(check_losses)(const TABLE *table) {
                 l.h = S(parameters)(FNN_LOSS_focal, *n, 0);
                 S(check_loss)(table, FNN_LOSS_focal, &l, 0);
             }
+}
+
+/* At the ends of the type: what is right costs nothing and pulls nowhere, what is as wrong as can
+ * be costs infinitely, or the ceiling, and has the slope of what is wrong. */
+static void S(check_far_losses)(const TABLE *table) {
+    static const double gamma[] = {2, 0, 0, 0, 2, 0, 0, 0};
+    const double far = sizeof(R) == sizeof(float) ? 3e38 : 1.5e308, deep = far > 1e300 ? 720 : 100;
+    for (int turn = 0; turn < 4; turn++) { /* by rows or by columns, right or wrong */
+        const int by_columns = turn & 1, wrong = turn >> 1;
+        S(loss_case) l = {.rows = 1, .n = 2, .ld = 1, .by_columns = by_columns, .h = gamma,
+                          .ceiling = turn ? 1000 : INFINITY};
+        R *z = S(blank)(2), *y = S(blank)(2), *dz = S(blank)(2);
+        z[0] = (R)far, z[1] = (R)-far, y[0] = (R)!wrong, y[1] = (R)wrong;
+        double value = S(call_loss)(table, FNN_LOSS_focal, &l, z, y, NULL, NULL, dz);
+        CHECK(value == (wrong ? l.ceiling : 0), "focal far out: %g", value);
+        CHECK(dz[0] == wrong && dz[1] == -wrong, "focal far out: dz %g, %g", (double)dz[0],
+              (double)dz[1]);
+        z[0] = wrong ? (R)1.5 : 1, z[1] = (R)-deep, y[0] = 1, y[1] = (R)NAN;
+        l.h = NULL;
+        value = S(call_loss)(table, FNN_LOSS_gaussian_nll, &l, z, y, NULL, NULL, dz);
+        if (wrong) {
+            CHECK(value == l.ceiling && dz[0] > 1e38 && (double)dz[1] < -1e36,
+                  "gaussian_nll, wrong and sure: %g, %g, %g", value, (double)dz[0], (double)dz[1]);
+        } else {
+            CHECK(value == -deep / 2 && dz[0] == 0 && dz[1] == 0.5,
+                  "gaussian_nll, right and sure: %g, %g, %g", value, (double)dz[0], (double)dz[1]);
+        }
+        release_buffers();
+    }
 }
 
 /* a row that no block holds, and what it takes to be transposed in blocks */

@@ -76,7 +76,8 @@ static void S(check_multiply)(const TABLE *table, ptrdiff_t n, double factor) {
     release_buffers();
 }
 
-/* Every third column is some ten times as long as the others.  What is not too long keeps its bits. */
+/* Every third column is some ten times as long as the others; one that is not too long keeps its
+ * bits. */
 static void S(check_limit_columns)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, double limit) {
     const ptrdiff_t ld = n + 2, extent = S(extent)(rows, n, ld);
     R *w = S(blank)(extent);
