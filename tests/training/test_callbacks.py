@@ -243,11 +243,12 @@ def test_an_object_serves_several_fits():
         assert len(history.loss) == 3
 
 
-def test_ctrl_c_keeps_the_last_epoch_though_another_one_was_better():
+@each("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_what_breaks_off_keeps_the_last_epoch_though_another_one_was_better(error):
     net = make()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(error):
         fit(net, validation_data=HELD_OUT, callbacks=[
-            Scripted([1, 2, 3, 4]), fastnn.EarlyStopping(), Watch(2, raise_(KeyboardInterrupt))])
+            Scripted([1, 2, 3, 4]), fastnn.EarlyStopping(), Watch(2, raise_(error))])
     assert net.parameters.tobytes() == fit(epochs=3)[0].parameters.tobytes()
 
 

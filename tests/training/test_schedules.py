@@ -61,6 +61,9 @@ def test_warm_up_and_cosine():
     np.testing.assert_allclose(found[:10], 0.01 * np.arange(1, 11), rtol=1e-13)
     wanted = [0.1 * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * i / 30))) for i in range(30)]
     np.testing.assert_allclose(found[10:], wanted, rtol=1e-12)
+    part = rates(schedules.Cosine(0.1, warmup=0.3), 9)  # of a step that is not whole: left out
+    np.testing.assert_allclose(part[:3], [0.05, 0.1, 0.1], rtol=1e-13)
+    assert part[3] < 0.1
 
 
 def test_coslog4():
