@@ -12,6 +12,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import scipy.sparse
+from each import each
 from killing import kill_again_and_again, version
 
 import fastnn
@@ -407,13 +408,15 @@ def test_other_files(path, tmp_path):
             fit(made(), checkpoint=place, checkpoint_seconds=-1)
 
 
-def test_a_callback_that_changes_the_history(path):
+@each("change, count", [(lambda losses: losses.clear(), 0), (lambda losses: losses.pop(), 2),
+                        (lambda losses: losses.append(0.5), 4)])
+def test_a_callback_that_changes_the_history(change, count, path):
     """Refused, rather than written to a file that cannot be read."""
     fit(made(), epochs=2, checkpoint=path)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"history\.loss has 0 entries after 3 epochs"):
+    with pytest.raises(ValueError, match=rf"history\.loss has {count} entries after 3"):
         fit(made(), checkpoint=path, checkpoint_seconds=0,
-            callback=lambda epoch, net, history: history.loss.clear())
+            callback=lambda epoch, net, history: change(history.loss))
     assert path.read_bytes() == before
 
 

@@ -9,6 +9,7 @@ from small_nets import data, make
 import fastnn
 from fastnn import ModelFormatError, schedules
 from fastnn.files import container
+from fastnn.training import checkpoint
 
 X, Y = data(90)
 TRAIN, HELD_OUT = (X[:60], Y[:60]), (X[60:], Y[60:])
@@ -213,6 +214,27 @@ def test_states_that_no_file_holds(state, message, path):
         fit(make(), checkpoint=path, checkpoint_seconds=0, callbacks=[Bad()])
     assert not path.exists()
     fit(make(), callbacks=[Bad()])
+
+
+def test_a_state_of_as_many_numbers_as_a_file_may_hold(path, monkeypatch):
+    """A flat vector for each epoch, and one more."""
+    monkeypatch.setattr(checkpoint, "LARGEST_STATE", 1)
+
+    class Holds(fastnn.Callback):
+        def __init__(self, count):
+            self.count = count
+
+        def get_state(self):
+            return {"all": np.zeros(self.count)}
+
+    most = (2 + 1) * make().parameters.size
+    for count in (most, most + 1):
+        path.unlink(missing_ok=True)
+        fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(count)])
+        if count == most:
+            assert fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(count)]).stopped
+    with pytest.raises(ModelFormatError, match="array 'all' of a callback is float64"):
+        fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(most)])
 
 
 @pytest.mark.parametrize("change", [

@@ -135,6 +135,19 @@ def test_shuffle():
     assert a == b != c
 
 
+def test_each_batch_of_each_epoch_has_an_order_of_its_own():
+    one = net()
+    info = one._bound(None)
+    trainer = batches.BatchTrainer(one, None, info, {"alpha": 0.0}, shuffle_key=3)
+    trainer.take(one._check_data(X, Y, None, info))
+    orders = []
+    for epoch in range(3):
+        trainer.epoch = epoch
+        orders += [trainer.order(number).tolist() for number in range(3)]
+    assert all(sorted(order) == list(range(len(X))) for order in orders)
+    assert len(set(map(tuple, orders))) == 9
+
+
 def test_other_kinds_of_rows(tmp_path):
     map_ = np.memmap(tmp_path / "X", "int8", "w+", shape=X.shape)
     map_[:] = np.rint(X * 3)
@@ -217,7 +230,7 @@ def test_settings_of_a_fit(settings):
 
 @each("schedule", [fastnn.schedules.Cosine(0.1, warmup=0.2), fastnn.schedules.OneCycle(0.1),
                    fastnn.schedules.Exponential(0.1, gamma=0.5), fastnn.schedules.CosLog4(0.1)])
-@each("batch, max_steps", [(32, None), (16, None), (16, 20)])
+@each("batch, max_steps", [(32, None), (16, None), (16, 20), (16, 100)])
 def test_schedules_by_step(schedule, batch, max_steps):
     """With the number of steps of an epoch they are as in `fit`; without it they are refused."""
     settings = {"epochs": 4, "batch_size": batch, "optimizer": fastnn.SGD(schedule),

@@ -94,6 +94,12 @@ def test_max_norm_holds(dtype):
         norms = np.linalg.norm(w.astype(float), axis=0)
         assert norms.max() == pytest.approx(0.2, rel=1e-5)
     assert np.linalg.norm(net.weights[0].astype(float), axis=0).min() < 0.19
+    free = fastnn.SGD(0.1, layers={1: {"max_norm": None}})  # the others keep that of the fit
+    net.fit(rng.normal(size=(200, 4)), rng.normal(size=(200, 2)), optimizer=free, max_norm=0.1,
+            epochs=3, batch_size=50)
+    first, last = (np.linalg.norm(w.astype(float), axis=0).max() for w in net.weights)
+    assert first == pytest.approx(0.1, rel=1e-5)
+    assert last > 0.2
 
 
 def test_gradient_and_apply_are_the_two_halves():
