@@ -24,6 +24,7 @@ class Bursts:
     def __init__(self, trainer, order, rates, keeper):
         self.trainer, self.order, self.rates, self.keeper = trainer, order, rates, keeper
         self.most = LOOKS * trainer.plan.clock_steps // order.steps.per_epoch
+        self.kept = np.empty_like(keeper.parameters) if self.most > 1 else None
 
     def run(self, state, epochs):
         """Run the next epochs, up to so many in all; the loss and the hooks of the last one are
@@ -39,19 +40,25 @@ class Bursts:
         if n_epochs < 2:
             return False
         rates = self.rates_from(first, n_epochs) * state.learning_rate_scale
-        losses, whole = np.empty(len(rates)), 0
+        losses = np.empty(len(rates))
         try:
-            self.trainer.run_epochs(losses, rates, self.keeper.parameters, self.order.key_of(first))
-            whole = self.trainer.epochs_run - 1
+            self.trainer.run_epochs(losses, rates, self.kept, self.order.key_of(first))
         except BaseException:
-            whole = min(self.trainer.epochs_run, len(rates) - 1)
+            self.book(state, first, losses, rates, min(self.trainer.epochs_run, len(rates) - 1))
             raise
-        finally:
-            state.history.loss.extend(losses[:whole].tolist())
-            self.keeper.epochs_done += whole
-            state.epoch, state.rates = first + whole, rates[whole]
+        whole = self.trainer.epochs_run - 1
+        self.book(state, first, losses, rates, whole)
         state.loss = float(losses[whole])
         return True
+
+    def book(self, state, first, losses, rates, whole):
+        """Keep what so many whole epochs have left."""
+        keeper, done = self.keeper, self.keeper.epochs_done + whole
+        found, state.rates, state.epoch = losses[:whole].tolist(), rates[whole], first + whole
+        state.history.loss.extend(found)
+        if whole:  # from here on nothing can fail: parameters and their number go together
+            keeper.parameters, self.kept = self.kept, keeper.parameters
+            keeper.epochs_done = done
 
     def rates_from(self, first, n_epochs):
         """Return the learning rates of some epochs, (n,) or (n, steps): of fewer where a schedule
