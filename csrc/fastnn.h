@@ -180,6 +180,17 @@ typedef struct {
         /* out (rows, n; ldout) = x (rows, n; ldx) + y (rows, n; ldy); out may be x or y */        \
         void (*add_rows)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *y,       \
                          ptrdiff_t ldy, R *out, ptrdiff_t ldout);                                  \
+        /* an ensemble, row r * members + m of its values being row r of member m:                 \
+         * out (rows * members, n; ldout) = row r of x (rows, n; ldx) times scale (members, n) */  \
+        void (*repeat_rows)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *x,            \
+                            ptrdiff_t ldx, const R *scale, R *out, ptrdiff_t ldout);               \
+        /* dscale (count) = elements first.. of the gradient of scale (members, n), from x and     \
+         * dz (rows * members, n; lddz) */                                                         \
+        void (*repeat_scale)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, ptrdiff_t first,      \
+                             ptrdiff_t count, const R *dz, ptrdiff_t lddz, const R *x,             \
+                             ptrdiff_t ldx, R *dscale);                                            \
+        /* out (rows, n) = the mean over the members of x (rows * members, n); out is not x */     \
+        void (*mean_members)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *x, R *out);  \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

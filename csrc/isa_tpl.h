@@ -32,6 +32,7 @@
 #include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
+#include "members_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S
@@ -54,6 +55,7 @@
 #include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
+#include "members_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S

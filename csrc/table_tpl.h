@@ -56,4 +56,7 @@
     .layer_norm_backward = S(layer_norm_backward),
     .layer_norm_gain = S(layer_norm_gain),
     .add_rows = S(add_rows),
+    .repeat_rows = S(repeat_rows),
+    .repeat_scale = S(repeat_scale),
+    .mean_members = S(mean_members),
 #undef FNN_ACTIVATION_ALIAS

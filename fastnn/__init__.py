@@ -40,6 +40,8 @@ _HOME = {
     "LayerNorm": "network.spec",
     "Dropout": "network.spec",
     "Residual": "network.spec",
+    "Repeat": "network.spec",
+    "Heads": "network.spec",
     "DivergenceWarning": "training.history",
     "History": "training.history",
     "StopFit": "training.history",

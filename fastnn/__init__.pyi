@@ -42,10 +42,16 @@ from fastnn.network.spec import (
     Dropout as Dropout,
 )
 from fastnn.network.spec import (
+    Heads as Heads,
+)
+from fastnn.network.spec import (
     LayerNorm as LayerNorm,
 )
 from fastnn.network.spec import (
     NetworkSpec as NetworkSpec,
+)
+from fastnn.network.spec import (
+    Repeat as Repeat,
 )
 from fastnn.network.spec import (
     Residual as Residual,
@@ -171,6 +177,8 @@ __all__ = [
     "RMSprop",
     "RecordPath",
     "ReduceOnPlateau",
+    "Heads",
+    "Repeat",
     "Residual",
     "Rprop",
     "SGD",

@@ -55,6 +55,12 @@ class MLP:
     residual : bool, default=False
         Whether to add the input of a hidden layer to its output where both are as wide (He et al.
         2016).
+    members : int or None, default=None
+        Of an ensemble that shares its hidden layers (TabM-mini; Gorishniy et al. 2025), such as 16:
+        each member has a scale of the inputs and an output layer of its own; the loss is the mean
+        over the members, a prediction the mean of theirs (of probabilities, where the output has
+        them). A step costs about as much as one of a batch so many times larger. None: a single
+        network. See `Repeat` and `Heads`.
     dtype : {"float32", "float64"}, default="float32"
     dropout : float in [0, 1) or sequence of float, default=0.0
         Rate at which units of the hidden layers are dropped in training, the rest being scaled by
@@ -89,10 +95,10 @@ class MLP:
     _left = None
 
     def __init__(self, sizes, activation="relu", output="identity", *, norm=None, residual=False,
-                 dtype="float32", dropout=0.0, initializer="glorot_uniform", random_state=None,
-                 n_threads=None, gemm="auto"):
+                 members=None, dtype="float32", dropout=0.0, initializer="glorot_uniform",
+                 random_state=None, n_threads=None, gemm="auto"):
         spec = NetworkSpec.chain(sizes, activation, output, dtype=dtype, dropout=dropout,
-                                 norm=norm, residual=residual)
+                                 norm=norm, residual=residual, members=members)
         self._set_up(spec, initializer, random_state, n_threads, gemm)
 
     @classmethod
@@ -104,7 +110,7 @@ class MLP:
         ----------
         layers : sequence of layers
             `fastnn.Dense`, `fastnn.Activation`, `fastnn.LayerNorm`, `fastnn.Dropout`,
-            `fastnn.Residual`.
+            `fastnn.Residual`; `fastnn.Repeat` first and `fastnn.Heads` last, for an ensemble.
         n_in : int
             Number of inputs.
         output : str, default="identity"
@@ -698,7 +704,8 @@ class MLP:
         last.
 
         A layer is a dense one with all that comes after it, up to the next one; the first one also
-        has what comes before it.
+        has what comes before it. Those of an ensemble are (n_samples, members, n_units), but for
+        the output, which is the mean.
         """
         return imported("fastnn.prediction.blocks").activations_of(
             self._layout, self.parameters, X, self._threads)

@@ -3,7 +3,16 @@
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.network.spec import Activation, Dense, Dropout, LayerNorm, NetworkSpec, Residual
+from fastnn.network.spec import (
+    Activation,
+    Dense,
+    Dropout,
+    Heads,
+    LayerNorm,
+    NetworkSpec,
+    Repeat,
+    Residual,
+)
 
 SMOOTH = ("tanh", "gelu", "silu", "sigmoid", "softplus", "identity")
 ENDS = [  # output, loss, whether labels
@@ -54,6 +63,10 @@ def orders(rng, names, rate):
                                    Residual([Dense(out, names()), Dense(n)]),
                                    Activation(names())]),
         "residual last": (n, [Residual([Dense(m, names()), LayerNorm(), Dropout(rate), Dense(n)])]),
+        "members": chain(rng, names, members=int(rng.integers(1, 6)), dropout=rate),
+        "members of blocks": (m, [Repeat(3), Activation(names()), Dropout(rate), LayerNorm(),
+                                  Dense(n), Residual(block), Heads(out, 3)]),
+        "members alone": (m, [Repeat(2), Heads(out, 2)]),
         "dropout last": (m, [Dense(n, names()), LayerNorm(), Dense(out, names()), Dropout(rate)]),
     }
 

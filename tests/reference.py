@@ -413,7 +413,39 @@ def _residual_layer(layer, x, run):
     return x + value
 
 
-LAYERS = {"dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
+def _repeat_layer(layer, x, run):
+    """Gorishniy et al. 2025: a row for each member of each row, times the member's scale."""
+    run.begin_operation()
+    (scale,), place = run.take(1)
+
+    def back(dz):
+        dz = dz.reshape(len(x), layer.members, -1)
+        run.gradients[place] = np.einsum("rj,rmj->mj", x, dz)
+        return np.einsum("rmj,mj->rj", dz, scale)
+
+    run.tape.append(back)
+    return np.einsum("rj,mj->rmj", x, scale).reshape(-1, x.shape[1])
+
+
+def _heads_layer(layer, x, run):
+    """A dense layer of each member."""
+    run.begin_operation()
+    (w, b), place = run.take(2)
+    run.inputs.append(x)
+    w, x = w.reshape(layer.members, -1, layer.units), x.reshape(-1, layer.members, x.shape[1])
+
+    def back(dz):
+        dz = dz.reshape(-1, layer.members, layer.units)
+        run.gradients[place] = np.einsum("rmi,rmo->mio", x, dz).reshape(-1, layer.units)
+        run.gradients[place + 1] = dz.sum(axis=0)
+        return np.einsum("rmo,mio->rmi", dz, w).reshape(-1, x.shape[2])
+
+    run.tape.append(back)
+    return (np.einsum("rmi,mio->rmo", x, w) + b).reshape(-1, layer.units)
+
+
+LAYERS = {"repeat": _repeat_layer, "heads": _heads_layer,
+          "dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
           "dropout": _dropout_layer, "residual": _residual_layer}
 
 
@@ -425,8 +457,9 @@ class Twin:
 
     def __init__(self, spec, arrays):
         self.spec, self.arrays = spec, [np.array(array, float) for array in arrays]
-        owners = [layer.kind for layer in _flat(spec.layers) if layer.kind in ARRAYS]
-        dense = [2 * i for i, kind in enumerate(owners) if kind == "dense"]
+        owners = [layer.kind for layer in _flat(spec.layers)]
+        starts = np.cumsum([0, *(ARRAYS.get(kind, 0) for kind in owners)])
+        dense = [at for at, kind in zip(starts, owners, strict=False) if kind in ("dense", "heads")]
         self.weights = [self.arrays[at] for at in dense]
         self.biases = [self.arrays[at + 1] for at in dense]
 
@@ -451,11 +484,19 @@ class Twin:
     def forward(self, X):
         """Inputs of every dense layer, the prediction last; and weighted inputs z of each."""
         run, raw = self.run(X)
-        return [*run.inputs, output_value(self.spec.output, raw)], run.zs
+        inputs = run.inputs
+        if self.spec.members > 1:  # (n, members, n_units)
+            inputs = [x.reshape(-1, self.spec.members, x.shape[1]) for x in inputs]
+        return [*inputs, self.mean(output_value(self.spec.output, raw))], run.zs
 
     def predict(self, X):
         """Predicted values or probabilities (n, n_out)."""
-        return output_value(self.spec.output, self.run(X)[1])
+        return self.mean(output_value(self.spec.output, self.run(X)[1]))
+
+    def mean(self, value):
+        """The mean over the members of an ensemble."""
+        members = self.spec.members
+        return value.reshape(-1, members, value.shape[1]).mean(axis=1) if members > 1 else value
 
     def loss_and_grad(self, X, y, loss_name, sample_weight=None, alpha=0.0, drop=None,
                       reduction=None, with_deltas=False):
@@ -464,7 +505,11 @@ class Twin:
         ``drop``: a function of operation, shape and rate to a mask of dropout.
         """
         run, raw = self.run(X, drop)
-        s = np.ones(len(raw)) if sample_weight is None else np.asarray(sample_weight, float)
+        members = self.spec.members
+        s = (np.ones(len(raw) // members) if sample_weight is None
+             else np.asarray(sample_weight, float))
+        if members > 1:  # the mean over the members
+            y, s = np.repeat(y, members, axis=0), np.repeat(s, members) / members
         rows, dz = loss(loss_name, raw, y, self.spec.output, reduction)
         penalty = 0.5 * alpha * sum((w * w).sum() for w in self.weights)
         value = ((s * rows).sum() + penalty) / s.sum()
@@ -477,7 +522,7 @@ class Twin:
         return (value, gradients, deltas) if with_deltas else (value, gradients)
 
 
-ARRAYS = ("dense", "layer_norm")  # kinds of layers that have two arrays
+ARRAYS = {"dense": 2, "layer_norm": 2, "repeat": 1, "heads": 2}  # of each kind of layer
 
 
 def _flat(layers):

@@ -94,6 +94,11 @@ cdef extern from "fastnn.h" nogil:
                                 ptrdiff_t, const float*, float*) noexcept nogil
         void (*add_rows)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*, ptrdiff_t,
                          float*, ptrdiff_t) noexcept nogil
+        void (*repeat_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                            float*, ptrdiff_t) noexcept nogil
+        void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
+                             ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
+        void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
@@ -140,6 +145,11 @@ cdef extern from "fastnn.h" nogil:
                                 ptrdiff_t, const double*, double*) noexcept nogil
         void (*add_rows)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*, ptrdiff_t,
                          double*, ptrdiff_t) noexcept nogil
+        void (*repeat_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t,
+                            const double*, double*, ptrdiff_t) noexcept nogil
+        void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
+                             ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
+        void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char* name
@@ -443,3 +453,29 @@ cdef inline void add_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, con
         k.f32.add_rows(rows, n, x, ldx, y, ldy, out, ldout)
     else:
         k.f64.add_rows(rows, n, x, ldx, y, ldy, out, ldout)
+
+
+cdef inline void repeat_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n,
+                             const real* x, ptrdiff_t ldx, const real* scale, real* out,
+                             ptrdiff_t ldout) noexcept nogil:
+    if real is float:
+        k.f32.repeat_rows(rows, members, n, x, ldx, scale, out, ldout)
+    else:
+        k.f64.repeat_rows(rows, members, n, x, ldx, scale, out, ldout)
+
+
+cdef inline void repeat_scale(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n,
+                              ptrdiff_t first, ptrdiff_t count, const real* dz, ptrdiff_t lddz,
+                              const real* x, ptrdiff_t ldx, real* dscale) noexcept nogil:
+    if real is float:
+        k.f32.repeat_scale(rows, members, n, first, count, dz, lddz, x, ldx, dscale)
+    else:
+        k.f64.repeat_scale(rows, members, n, first, count, dz, lddz, x, ldx, dscale)
+
+
+cdef inline void mean_members(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n,
+                              const real* x, real* out) noexcept nogil:
+    if real is float:
+        k.f32.mean_members(rows, members, n, x, out)
+    else:
+        k.f64.mean_members(rows, members, n, x, out)

@@ -85,8 +85,21 @@ OPS = {
         z[i] = x[i] + y[i];
 }}
 """, "{n_out}, {x}, {y}, {z}"),
+    "repeat": (
+        """\
+/* z = scale x, the inputs of one member;  all (n) */
+{head}int n, const {real} *scale, const {real} *x, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = scale[i] * x[i];
+}}
+""", "{n_out}, {scale} + m * {n_out}, {x}, {z}"),
 }
-NAMES = {"weight": "W", "bias": "b", "gain": "gain"}  # of parameters, before a layer's number
+OPS["heads"] = (  # the dense one of a member
+    OPS["dense"][0],
+    "{n_in}, {n_out}, {weight} + m * {size}, {bias} + m * {n_out}, {x}, {z}")
+# of parameters, before a layer's number
+NAMES = {"weight": "W", "bias": "b", "gain": "gain", "scale": "scale"}
 
 # Outputs that are no function of one z, as the body of f(int n, real *z), in place.
 ROW_OUTPUTS = {
@@ -230,7 +243,8 @@ class _Writer:
         self.p, self.P = prefix, prefix.upper()
         self.real, self.f = ("float", "f") if net.dtype == np.float32 else ("double", "")
         self.ops = net._layout.ops
-        self.n_in, self.n_out = net.sizes[0], self.ops[-1].n_out
+        self.n_in, self.n_out, self.members = net.sizes[0], self.ops[-1].n_out, net.spec.members
+        self.loops = self.ops[0].kind == "repeat"  # over the members of an ensemble
         self.places, self.scratch = self._places()
         self.labels = self._labels()
 
@@ -238,6 +252,8 @@ class _Writer:
         """Where the value of each operation stands, that of INPUT too, and the length of the
         scratch."""
         ops, before = self.ops, self.predictor.scaler is not None
+        if self.loops:
+            return self._places_of_a_member()
         if before:  # the scaled inputs are a value, too
             ops = (Op("copy", self.n_in, self.n_in, INPUT),
                    *(op._replace(source=op.source + 1, other=op.other + 1) for op in ops))
@@ -250,6 +266,18 @@ class _Writer:
         places.setdefault(INPUT, "x")
         places[len(self.ops) - 1] = "out"
         return places, max(1, sum(widths))
+
+    def _places_of_a_member(self):
+        """Return the same of an ensemble: scaled inputs stay, and out is a sum over the members."""
+        found = slots(self.ops)
+        widths = [0] * (max(found) + 1)
+        for slot, op in zip(found, self.ops, strict=True):
+            widths[slot] = max(widths[slot], op.n_out)
+        places = {i: f"scratch + {sum(widths[:slot])}" for i, slot in enumerate(found)}
+        places[INPUT], end = "x", sum(widths)
+        if self.predictor.scaler is not None:
+            places[INPUT], end = f"scratch + {end}", end + self.n_in
+        return places, end
 
     def text(self, parameters, rows, answers):
         parts = [self.top(), self.size_macros()]
@@ -322,11 +350,13 @@ class _Writer:
     def what_it_does(self):
         """Lines on the operations of a network."""
         names = [op.activation for op in self.ops]
+        members = [f"  members      {self.members}, whose outputs are averaged"] * self.loops
         if not is_dense_chain(self.ops):
             names = [op.kind if name == "identity" else f"{op.kind} {name}"
                      for op, name in zip(self.ops, names, strict=True)]
             lines = _wrapped(names, " " * 17).rstrip(",").split("\n")
-            return ["  operations   " + lines[0].strip(), *(line[2:] for line in lines[1:])]
+            return [*members, "  operations   " + lines[0].strip(),
+                    *(line[2:] for line in lines[1:])]
         return [f"  activations  {', '.join(names)}"]
 
     def meaning(self):
@@ -393,7 +423,8 @@ class _Writer:
         op, place = self.ops[i], self.places
         names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
         arguments = OPS[op.kind][1].format(
-            x=place[op.source], y=place[op.other], z=place[i], **names, **op._asdict())
+            x=place[op.source], y=place[op.other], z=place[i], size=op.n_in * op.n_out, **names,
+            **op._asdict())
         return f"    {self.p}_{op.kind}({arguments});"
 
     def activation(self, name):
@@ -413,13 +444,23 @@ class _Writer:
     def predict(self):
         p, P, real = self.p, self.P, self.real
         body = self.scaling() if self.predictor.scaler is not None else []
+        indent, end = "", []
+        if self.loops:
+            body.insert(0, "    int j, m;")
+            body += [f"    for (j = 0; j < {self.n_out}; ++j)", f"        out[j] = 0.0{self.f};",
+                     f"    for (m = 0; m < {self.members}; ++m) {{"]
+            indent, value = "    ", self.places[len(self.ops) - 1]
+            end = [f"        for (j = 0; j < {self.n_out}; ++j)",
+                   f"            out[j] += ({value})[j];", "    }",
+                   f"    for (j = 0; j < {self.n_out}; ++j)",
+                   f"        out[j] /= {self.members}.0{self.f};"]
         if not any("scratch" in place for place in self.places.values()):
             body.append("    (void)scratch;")
         for i, op in enumerate(self.ops):
-            body.append(self.call(i))
+            body.append(indent + self.call(i))
             if op.activation != "identity":
-                body.append(f"    {p}_{op.activation}({op.n_out}, {self.places[i]});")
-        lines = "\n".join(body)
+                body.append(f"{indent}    {p}_{op.activation}({op.n_out}, {self.places[i]});")
+        lines = "\n".join(body + end)
         return f"""\
 /* The outputs of one row.  x, out and scratch are the caller's and must not overlap:
  * {P}_N_INPUTS, {P}_N_OUTPUTS and {P}_SCRATCH {real}s. */
@@ -436,7 +477,8 @@ static inline void {p}_predict(const {real} *x, {real} *out, {real} *scratch) {{
         for sign, limit in zip("<>", self.predictor.scaler.limits or (), strict=False):
             if np.isfinite(limit):
                 lines.append(f"        z = z {sign} {limit!r} ? {limit!r} : z;")
-        lines += [f"        scratch[i] = ({self.real})z;", "    }"]
+        place = f"({self.places[INPUT]})" if self.loops else "scratch"
+        lines += [f"        {place}[i] = ({self.real})z;", "    }"]
         return lines
 
     def decision(self):

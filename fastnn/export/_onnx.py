@@ -143,14 +143,43 @@ def _row_mean(g, x):
     return g.op("ReduceMean", x, g.constant(np.array([-1]), "axes"), keepdims=1)
 
 
+def _repeat(g, op, x, scale):
+    """Give each row one row for each member, times the member's scale."""
+    rows = g.op("Mul", g.op("Unsqueeze", x, g.constant(np.array([1]), "axes")), scale)
+    return g.op("Reshape", rows, _shape(g, -1, op.n_out))
+
+
+def _heads(g, op, x, w, b):
+    """Multiply for each member, whose rows come together for it."""
+    w = g.op("Reshape", w, _shape(g, op.members, op.n_in, op.n_out))
+    b = g.op("Unsqueeze", b, g.constant(np.array([1]), "axes"))
+    x = g.op("Reshape", x, _shape(g, -1, op.members, op.n_in))
+    z = g.op("Add", g.op("MatMul", g.op("Transpose", x, perm=[1, 0, 2]), w), b)
+    return g.op("Reshape", g.op("Transpose", z, perm=[1, 0, 2]), _shape(g, -1, op.n_out))
+
+
+def _mean_members(g, x, members, n_out):
+    x = g.op("Reshape", x, _shape(g, -1, members, n_out))
+    if g.opset < 18:
+        return g.op("ReduceMean", x, axes=[1], keepdims=0)
+    return g.op("ReduceMean", x, g.constant(np.array([1]), "axes"), keepdims=0)
+
+
+def _shape(g, *shape):
+    return g.constant(np.array(shape, np.int64), "shape")
+
+
 # kind -> the name of z, from an `Op`, the value that it reads, and its parameters or other value
 OPS = {
     "dense": lambda g, op, x, w, b: g.op("Gemm", x, w, b),
     "layer_norm": _layer_norm,
     "copy": lambda g, op, x: x,
     "add": lambda g, op, x, y: g.op("Add", x, y),
+    "repeat": _repeat,
+    "heads": _heads,
 }
-NAMES = {"weight": "W", "bias": "b", "gain": "gain"}  # of parameters, before a layer's number
+# of parameters, before a layer's number
+NAMES = {"weight": "W", "bias": "b", "gain": "gain", "scale": "scale"}
 
 
 # ---- the graph of a model ----
@@ -194,7 +223,8 @@ def add_network(g, x, net):
         if op.kind == "add":
             inputs.append(values[op.other])
         values[i] = ACTIVATIONS[op.activation](g, OPS[op.kind](g, op, *inputs))
-    return values[len(layout.ops) - 1]
+    output, members = values[len(layout.ops) - 1], net.spec.members
+    return output if members == 1 else _mean_members(g, output, members, net.spec.n_out)
 
 
 def add_classes(g, predictor, output, labels):

@@ -53,8 +53,16 @@ def drawn(layout, name, seed):
     for block, view in zip(layout.blocks, layout.views(parameters), strict=True):
         if block.kind == "gain":
             view[:] = 1
-    if name != "zeros":  # numpy.random is a fifth of the start-up
-        imported("numpy.random")
-        initialize(name, layout.weights_and_biases(parameters)[0],
-                   np.random.Generator(np.random.Philox(seed)))
+    members = layout.spec.members
+    if name != "zeros" or layout.ops[0].kind == "repeat":
+        imported("numpy.random")  # a fifth of the start-up
+        rng = np.random.Generator(np.random.Philox(seed))
+        weights = list(layout.weights_and_biases(parameters)[0])
+        if layout.ops[0].kind == "repeat":
+            heads = weights.pop()
+            weights += [*heads.reshape(members, -1, heads.shape[1])]
+            # Gorishniy et al. 2025: random signs, so that members differ from the start
+            scale = layout.views(parameters)[0]
+            scale[:] = rng.choice([-1.0, 1.0], scale.shape)
+        initialize(name, weights, rng)
     return parameters

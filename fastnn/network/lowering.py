@@ -8,7 +8,16 @@ compiled loop, and one writer in each exporter.
 
 from typing import NamedTuple
 
-from fastnn.network.spec import Activation, CustomActivation, Dense, Dropout, LayerNorm, Residual
+from fastnn.network.spec import (
+    Activation,
+    CustomActivation,
+    Dense,
+    Dropout,
+    Heads,
+    LayerNorm,
+    Repeat,
+    Residual,
+)
 
 INPUT = -1  # as a source: the inputs of the network
 
@@ -24,6 +33,9 @@ PARAMETERS = {
     "copy": lambda op: (),
     "add": lambda op: (),
     "python": lambda op: (),
+    "repeat": lambda op: (("scale", (op.members, op.n_out), False),),
+    "heads": lambda op: (("weight", (op.members * op.n_in, op.n_out), True),
+                         ("bias", (op.members, op.n_out), False)),
 }
 
 
@@ -38,6 +50,8 @@ class Op(NamedTuple):
     copy        x: activation or dropout on its own
     add         x + the value of ``other``
     python      f(x), see `CustomActivation`
+    repeat      for each row of x one row for each member, times the member's scale
+    heads       x W + b, with W and b of the row's member
     ==========  ===========================================
     """
 
@@ -50,6 +64,7 @@ class Op(NamedTuple):
     dropout: float = 0.0
     eps: float = 0.0
     function: CustomActivation | None = None  # of a python
+    members: int = 1        # of a repeat or heads
 
 
 def lower(spec):
@@ -78,6 +93,11 @@ def _lower_layers(ops, layers, source, width, joint):
             width = layer.units
             if custom:
                 ops.append(Op("python", width, width, len(ops) - 1, function=layer.activation))
+        elif isinstance(layer, Repeat):
+            ops.append(Op("repeat", width, width, source, members=layer.members))
+        elif isinstance(layer, Heads):
+            ops.append(Op("heads", width, layer.units, source, members=layer.members))
+            width = layer.units
         elif isinstance(layer, LayerNorm):
             ops.append(Op("layer_norm", width, width, source, eps=layer.eps))
         elif isinstance(layer, Residual):

@@ -16,7 +16,7 @@ class Block(NamedTuple):
 
     name: str              # such as "layers.0.weight"
     op: int                # number of the operation
-    kind: str              # weight, bias or gain
+    kind: str              # weight, bias, gain or scale
     shape: tuple
     at: int                # place of the first one
     decay: bool            # whether L2 acts on it
@@ -144,10 +144,10 @@ class ParameterLayout:
 
     def weights_and_biases(self, flat):
         """Return two tuples of views: weights (n_in, n_out) and biases (n_out,) of the dense
-        operations."""
+        operations; of heads (members n_in, n_out) and (members, n_out)."""
         weights, biases = [], []
         for block, view in zip(self.blocks, self.views(flat), strict=True):
-            if self.ops[block.op].kind == "dense":
+            if self.ops[block.op].kind in ("dense", "heads"):
                 (weights if block.kind == "weight" else biases).append(view)
         return tuple(weights), tuple(biases)
 
@@ -170,6 +170,8 @@ class ParameterLayout:
         """Floating-point operations of one row's training step: the gradient with respect to the
         input of the network is not needed."""
         products = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
+        if self.ops[0].kind == "repeat":  # whose scales need that gradient
+            return 6 * self.spec.members * sum(products)
         return 4 * products[0] + 6 * sum(products[1:])
 
     def chunks(self, size, rows):

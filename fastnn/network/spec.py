@@ -7,8 +7,8 @@ A layer is one frozen class with its ``kind``, the name that files have for it. 
 from fastnn.core import validation
 from fastnn.core.notices import shown
 
-__all__ = ["Activation", "CustomActivation", "Dense", "Dropout", "LayerNorm", "NetworkSpec",
-           "Residual"]
+__all__ = ["Activation", "CustomActivation", "Dense", "Dropout", "Heads", "LayerNorm",
+           "NetworkSpec", "Repeat", "Residual"]
 
 MAX_DEPTH = 16  # residual layers inside of each other
 NORMS = (None, "layer")
@@ -213,7 +213,49 @@ class Residual(Layer):
             raise ValueError(f"Residual layers lie deeper in each other than {MAX_DEPTH}")
 
 
-LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, Dropout, Residual)}
+class Repeat(Layer):
+    """The first layer of an ensemble whose members share all layers but this one and `Heads`: each
+    member gets the inputs times a scale of its own (TabM-mini; Gorishniy et al. 2025).
+
+    x_m = r_m x, with r (members, n_in) learned; it starts at 1 and -1 at random.
+
+    Parameters
+    ----------
+    members : int
+        At least 1; the last layer is a `Heads` of as many.
+    """
+
+    __slots__ = ("members",)
+    kind = "repeat"
+
+    def __init__(self, members):
+        self._set(members=validation.check_units("members", members))
+
+
+class Heads(Layer):
+    """The last layer of such an ensemble: each member has a dense layer of its own.
+
+    z_m = x_m W_m + b_m. W (members n_in, units) holds those of the members one below the other, b
+    is (members, units). Behind the output's activation the members are averaged.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    members : int
+        As many as `Repeat` makes.
+    """
+
+    __slots__ = ("units", "members")
+    kind = "heads"
+
+    def __init__(self, units, members):
+        self._set(units=validation.check_units("units", units),
+                  members=validation.check_units("members", members))
+
+
+LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, Dropout, Residual, Repeat,
+                                          Heads)}
 
 
 class NetworkSpec(Frozen):
@@ -237,13 +279,14 @@ class NetworkSpec(Frozen):
                   layers=_check_layers("layers", layers), output=validation.check_output(output),
                   dtype=validation.check_dtype(dtype).name)
         _width_after(self.layers, self.n_in)
-        if not any(isinstance(layer, Dense) for layer in flat(self.layers)):
+        if not any(isinstance(layer, (Dense, Heads)) for layer in flat(self.layers)):
             raise ValueError("layers must hold a Dense layer")
+        _check_members(self.layers)
         validation.check_n_parameters(self.n_parameters, self)
 
     @classmethod
     def chain(cls, sizes, activation="relu", output="identity", *, dtype="float32", dropout=0.0,
-              norm=None, residual=False):
+              norm=None, residual=False, members=None):
         """Return the description of hidden layers one after the other.
 
         Parameters
@@ -260,6 +303,8 @@ class NetworkSpec(Frozen):
             "layer" normalises x W + b of each hidden layer, before its activation.
         residual : bool, default=False
             Whether the input of a hidden layer is added to its output where both are as wide.
+        members : int or None, default=None
+            Of an ensemble, see `Repeat`; None: a single network.
         """
         sizes = validation.check_sizes(sizes)
         n_hidden = len(sizes) - 2
@@ -278,15 +323,23 @@ class NetworkSpec(Frozen):
                 hidden.append(Dropout(rate))
             layers += [Residual(hidden)] if residual and units == n_in else hidden
             n_in = units
-        return cls(sizes[0], (*layers, Dense(sizes[-1])), output, dtype)
+        if members is None:
+            return cls(sizes[0], (*layers, Dense(sizes[-1])), output, dtype)
+        return cls(sizes[0], (Repeat(members), *layers, Heads(sizes[-1], members)), output, dtype)
 
     # ---- what it says ----
 
     @property
     def sizes(self):
-        """Units of the input and of each `Dense` layer."""
+        """Units of the input and of each `Dense` layer, `Heads` too."""
         return (self.n_in, *(layer.units for layer in flat(self.layers)
-                             if isinstance(layer, Dense)))
+                             if isinstance(layer, (Dense, Heads))))
+
+    @property
+    def members(self):
+        """Members of an ensemble, see `Repeat`; 1 of a single network."""
+        first = self.layers[0]
+        return first.members if isinstance(first, Repeat) else 1
 
     @property
     def n_out(self):
@@ -299,8 +352,8 @@ class NetworkSpec(Frozen):
         has, or what comes between it and the next one."""
         found = []
         for layer in flat(self.layers):
-            if isinstance(layer, Dense):
-                found.append(layer.activation)
+            if isinstance(layer, (Dense, Heads)):
+                found.append(getattr(layer, "activation", "identity"))
             elif isinstance(layer, Activation) and found:
                 found[-1] = layer.name
         return tuple(found[:-1])
@@ -310,7 +363,7 @@ class NetworkSpec(Frozen):
         """Rates of the hidden layers: what comes after each `Dense` layer but the last."""
         found = []
         for layer in flat(self.layers):
-            if isinstance(layer, Dense):
+            if isinstance(layer, (Dense, Heads)):
                 found.append(0.0)
             elif isinstance(layer, Dropout) and found:
                 found[-1] = layer.rate
@@ -318,12 +371,14 @@ class NetworkSpec(Frozen):
 
     @property
     def n_parameters(self):
-        """Number of weights, biases and gains."""
+        """Number of weights, biases, gains and scales."""
         total, width = 0, self.n_in
         for layer in flat(self.layers):
-            if isinstance(layer, Dense):
-                total += (width + 1) * layer.units
+            if isinstance(layer, (Dense, Heads)):
+                total += (width + 1) * layer.units * getattr(layer, "members", 1)
                 width = layer.units
+            elif isinstance(layer, Repeat):
+                total += layer.members * width
             elif isinstance(layer, LayerNorm):
                 total += 2 * width
         return total
@@ -412,7 +467,7 @@ def depth(layers):
 def _width_after(layers, width):
     """Return the number of outputs; raise where a `Residual` changes the width."""
     for layer in layers:
-        if isinstance(layer, Dense):
+        if isinstance(layer, (Dense, Heads)):
             width = layer.units
         elif isinstance(layer, Residual):
             inner = _width_after(layer.layers, width)
@@ -420,6 +475,20 @@ def _width_after(layers, width):
                 raise ValueError(f"a Residual of {width} inputs has {inner} outputs, must have "
                                  f"{width}")
     return width
+
+
+def _check_members(layers):
+    """Raise unless `Repeat` and `Heads` are the first and the last layer, of as many members, or
+    there is neither."""
+    found = [layer for layer in flat(layers) if isinstance(layer, (Repeat, Heads))]
+    if not found:
+        return
+    first, last = layers[0], layers[-1]
+    if len(found) != 2 or not (isinstance(first, Repeat) and isinstance(last, Heads)):
+        raise ValueError("an ensemble has Repeat as its first layer, Heads as its last one, and no "
+                         "other of them")
+    if first.members != last.members:
+        raise ValueError(f"members={last.members} of Heads must be {first.members}, as of Repeat")
 
 
 def _check_layers(name, layers):

@@ -23,9 +23,11 @@ from fastnn.core._kernels cimport (
     fnn_product,
     kernels,
     layer_norm_rows,
+    mean_members,
     pack_rows,
     panel_columns,
     real,
+    repeat_rows,
     row_major_product,
     run_product,
     softmax_rows,
@@ -63,9 +65,11 @@ cdef enum OpKind:
     COPY
     ADD
     PYTHON
+    REPEAT
+    HEADS
 
 OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
-            "python": PYTHON}
+            "python": PYTHON, "repeat": REPEAT, "heads": HEADS}
 
 # see network/lowering.py
 cdef struct Op:
@@ -110,6 +114,8 @@ cdef class Snapshot:
     cdef int n_slots
     cdef bint is_python          # has functions in Python
     cdef bint narrow             # feature-major where there are rows enough
+    cdef ptrdiff_t members       # of an ensemble: rows inside for each row of X
+    cdef bint averages           # the members' outputs
     cdef ptrdiff_t block_rows
     cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
     cdef ptrdiff_t packed_size   # into so many elements
@@ -135,7 +141,11 @@ cdef class Snapshot:
         self.type_num = (<cnp.dtype>layout.dtype).type_num
         self.is_double = layout.dtype == np.float64
         self.n_in = layout.spec.n_in
+        self.members = layout.spec.members
+        self.averages = self.members > 1 and self.n_ops == len(layout.ops)
         self.flops_per_row = 2.0 * layout.n_parameters
+        if self.members > 1:
+            self.flops_per_row = layout.training_flops / 3.0
         panel = kernels.f64.panel if self.is_double else kernels.f32.panel
         self.packed_from = PACKED_BYTES // layout.dtype.itemsize
         self.n_slots = 2
@@ -148,7 +158,8 @@ cdef class Snapshot:
             op = &self.ops[i]
             op.kind = OP_KINDS[description.kind]
             op.n_in, op.n_out = description.n_in, description.n_out
-            op.w, op.b = offsets.get(i, (0, 0))
+            found = offsets.get(i, (0,))
+            op.w, op.b = found[0], found[-1]
             op.activation = _kernels.output_index(description.activation)
             op.eps = description.eps
             op.source, op.other = description.source, description.other
@@ -159,12 +170,13 @@ cdef class Snapshot:
             self.widest = max(self.widest, op.n_out)
             if op.kind == DENSE and op.n_out >= self.packed_from:
                 self.packed_size += op.n_in * ((op.n_out + panel - 1) // panel * panel)
-        self.n_out = self.ops[self.n_ops - 1].n_out
+        self.n_out = self.ops[self.n_ops - 1].n_out * (1 if self.averages else self.members)
         self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
                        and is_dense_chain(descriptions))
         self.block_rows = LANE_ROWS if self.narrow else BLOCK_ROWS
         if self.is_python:
             self.block_rows = PYTHON_ROWS
+        self.block_rows = max(1, self.block_rows // self.members)
 
     def __dealloc__(self):
         free(self.ops)
@@ -225,7 +237,7 @@ cdef class Snapshot:
                       Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.block_rows)
         cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
-                                     ) * max(block_rows, LANE_ROWS * self.narrow)
+                                     ) * max(block_rows * self.members, LANE_ROWS * self.narrow)
         cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
@@ -236,7 +248,7 @@ cdef class Snapshot:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
-        if self.packed_size and rows >= PACKING_ROWS:
+        if self.packed_size and rows * self.members >= PACKING_ROWS:
             packed = <real*>malloc(self.packed_size * sizeof(real))
             if packed == NULL:
                 free(scratch)
@@ -286,7 +298,7 @@ cdef class Snapshot:
         else:
             self.row_major(rows, min(all_rows, self.block_rows), x, out, packed, scratch, watch,
                            failures)
-        if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX:
+        if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX and not self.averages:
             softmax_rows(kernels, rows, self.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
         if watch.on and fnn_team_rank() == 0:
@@ -297,7 +309,7 @@ cdef class Snapshot:
         """Value (rows, n) of an operation; of number -1 the inputs."""
         if number < 0:
             return x
-        return scratch + self.ops[number].slot * capacity * self.widest
+        return scratch + self.ops[number].slot * capacity * self.members * self.widest
 
     cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, real* out,
                         const real* packed, real* scratch, Watch* watch,
@@ -307,14 +319,16 @@ cdef class Snapshot:
         cdef ptrdiff_t width
         cdef const real* a = x
         cdef real* z = NULL
-        cdef Op* op
+        cdef Op* op = &self.ops[0]
         cdef fnn_product p
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.source != i - 1:
                 a = self.value_of(op.source, capacity, x, scratch)
-            z = out if i == self.n_ops - 1 else scratch + op.slot * capacity * self.widest
+            z = scratch + op.slot * capacity * self.members * self.widest
+            if i == self.n_ops - 1 and not self.averages:
+                z = out
             if op.kind == DENSE:
                 p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in,
                                       parameters + op.w, op.n_out, z, op.n_out)
@@ -334,11 +348,33 @@ cdef class Snapshot:
                          self.value_of(op.other, capacity, x, scratch), op.n_out, z, op.n_out)
             elif op.kind == PYTHON:
                 call_function(op, rows, a, z, watch, failures)
+            elif op.kind == REPEAT:
+                repeat_rows(kernels, rows, self.members, op.n_out, a, op.n_in, parameters + op.w, z,
+                            op.n_out)
+                rows *= self.members
+            elif op.kind == HEADS:
+                self.heads(op, rows, a, z)
             else:
                 memcpy(z, a, rows * op.n_out * sizeof(real))
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
                 bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
             a = z
+        if self.averages:
+            if op.activation == FNN_OUTPUT_SOFTMAX:
+                softmax_rows(kernels, rows, op.n_out, z, z)
+            mean_members(kernels, rows // self.members, self.members, op.n_out, z, out)
+
+    cdef void heads(self, const Op* op, ptrdiff_t rows, const real* x, real* z) noexcept nogil:
+        """z (rows, n_out) = x W + b of each row's member, whose rows are `members` rows apart."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef ptrdiff_t m, members = self.members
+        cdef fnn_product p
+        for m in range(members):
+            p = row_major_product(kernels, rows // members, op.n_out, op.n_in, x + m * op.n_in,
+                                  members * op.n_in, parameters + op.w + m * op.n_in * op.n_out,
+                                  op.n_out, z + m * op.n_out, members * op.n_out)
+            p.bias = parameters + op.b + m * op.n_out
+            run_product(kernels, &p, z)
 
     cdef void feature_major(self, ptrdiff_t rows, const real* x, real* out,
                             real* scratch) noexcept nogil:

@@ -44,7 +44,11 @@ def activations_of(layout, parameters, X, n_threads):
     if validation.is_sparse(X):
         X = X.toarray()
     ops, found = layout.ops, []
-    dense = [i for i, op in enumerate(ops) if op.kind == "dense"]
+    dense = [i for i, op in enumerate(ops) if op.kind in ("dense", "heads")]
+    members = layout.spec.members
     for end in (*dense[1:], len(ops)):
-        found.append(Snapshot(layout, parameters, n_ops=end).predict(X, None, n_threads))
+        value = Snapshot(layout, parameters, n_ops=end).predict(X, None, n_threads)
+        if members > 1 and end < len(ops):
+            value = value.reshape(len(value), members, -1)
+        found.append(value)
     return found

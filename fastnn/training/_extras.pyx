@@ -3,7 +3,17 @@
 cimport numpy as cnp
 
 from fastnn.core._kernels cimport FNN_N_COEFFICIENTS
-from fastnn.training._job cimport DENSE, Chunk, Extras, Group, Job, Matrix, Strip, Strips
+from fastnn.training._job cimport (
+    DENSE,
+    HEADS,
+    Chunk,
+    Extras,
+    Group,
+    Job,
+    Matrix,
+    Strip,
+    Strips,
+)
 
 import math
 
@@ -129,7 +139,7 @@ cdef list set_extras(Job* job, layout, pieces, wishes, mean):
         job.extras.mean_rate = 1 - wishes.mean_decay
     spans = []
     for block, one in blocks.items():
-        if block.kind == "weight" and job.ops[<int>block.op].kind == DENSE:
+        if block.kind == "weight" and job.ops[<int>block.op].kind in (DENSE, HEADS):
             job.ops[<int>block.op].limit = one.limit
             if one.limit < math.inf and not one.frozen:
                 spans.append((block.op, block.shape[1]))

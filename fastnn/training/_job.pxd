@@ -36,11 +36,14 @@ cdef enum OpKind:
     COPY
     ADD
     PYTHON
+    REPEAT
+    HEADS
 
 cdef enum BlockKind:
     WEIGHT
     BIAS
     GAIN
+    SCALE
 
 # What every step reads comes first: of a small net it fits in two cache lines.
 cdef struct Op:
@@ -64,7 +67,7 @@ cdef struct Op:
     ptrdiff_t ld
     # copies of W in panels for native products, offsets into `copies`; -1: none
     ptrdiff_t packed             # W (n_in, n_out), for X W
-    ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'
+    ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'; HEADS: of each member, row-major
     ptrdiff_t stats              # LAYER_NORM (batch, 2)
     double eps                   # LAYER_NORM
     double limit                 # of the norms of the columns of W
@@ -164,6 +167,7 @@ cdef struct Job:
     Op* ops
     Op* last                  # whose z are the raw outputs
     ptrdiff_t n_in
+    ptrdiff_t members         # of an ensemble: rows of the operations for each row of the data
     int loss
     const double* loss_parameters  # (n_out, FNN_N_PARAMETERS) or NULL
     void* python_loss         # a PythonLoss or NULL
@@ -224,7 +228,8 @@ cdef struct Job:
     fnn_phases phases
     Stage stage
     ptrdiff_t start           # first row of the batch
-    ptrdiff_t rows
+    ptrdiff_t rows            # of the operations: batch_rows * members
+    ptrdiff_t batch_rows      # of the data
     int n_partial             # shards of the batch
     double batch_loss
     double batch_weight

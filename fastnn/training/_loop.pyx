@@ -120,8 +120,8 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
         scratch += rank * job.scratch_stride
     if job.stage == SHARDS:
         at = task * job.shard_rows
-        run_shard(job, job.step, task, job.start + at, min(job.shard_rows, job.rows - at), scratch,
-                  partial + task * job.partial_stride)
+        run_shard(job, job.step, task, job.start + at, min(job.shard_rows, job.batch_rows - at),
+                  scratch, partial + task * job.partial_stride)
     elif job.stage == APPLY:
         apply_chunks(job, job.groups[task], job.groups[task + 1], scratch,
                      partial + rank * job.partial_stride)
@@ -146,16 +146,17 @@ cdef void open_batch(Job* job) noexcept nogil:
     if job.start >= job.n_rows or is_stopped(&job.watch):
         fnn_close(&job.phases)
         return
-    job.rows = min(job.batch, job.n_rows - job.start)
+    job.batch_rows = min(job.batch, job.n_rows - job.start)
+    job.rows = job.batch_rows * job.members
     if job.rates != NULL:
         job.learning_rate = job.rates[job.start // job.batch]
     if job.mode == GIVEN:
         open_update(job)
         return
     if job.inputs.mixed:
-        job.k.shuffle(job.rows, job.inputs.mix_seed, job.inputs.mix_stream + <uint64_t>job.step,
-                      job.inputs.partners)
-    job.n_partial = <int>((job.rows + job.shard_rows - 1) // job.shard_rows)
+        job.k.shuffle(job.batch_rows, job.inputs.mix_seed,
+                      job.inputs.mix_stream + <uint64_t>job.step, job.inputs.partners)
+    job.n_partial = <int>((job.batch_rows + job.shard_rows - 1) // job.shard_rows)
     job.stage = SHARDS
     fnn_open_phase(&job.phases, job.n_partial)
 
@@ -194,10 +195,10 @@ cdef void end_batch(Job* job) noexcept nogil:
             for i in range(job.n_chunks):
                 squares += job.chunk_squares[i]
         penalty = squares if job.extras != NULL else 0.5 * job.alpha * squares
-        job.loss_sum += job.rows * (
+        job.loss_sum += job.batch_rows * (
             job.batch_loss / job.loss_reduction + penalty) / job.batch_weight
         job.step += 1
-    job.start += job.rows
+    job.start += job.batch_rows
     open_batch(job)
 
 

@@ -33,6 +33,7 @@ from fastnn.training._job cimport (
     FINISH,
     GIVEN,
     GRAM,
+    HEADS,
     LIMIT,
     MOMENTUM,
     NORMALISE,
@@ -253,6 +254,7 @@ cdef void run_phase(Job* job, int task, real* scratch, real* own) noexcept nogil
     cdef const Strips* strips = strips_of(job)
     cdef const Strip* strip
     cdef const Op* op
+    cdef ptrdiff_t m
     cdef int i
     if strips == NULL:
         for i in range(job.groups[task], job.groups[task + 1]):
@@ -271,8 +273,10 @@ cdef void run_phase(Job* job, int task, real* scratch, real* own) noexcept nogil
             start_rows(job, i, strip, scratch)
         elif job.stage == LIMIT:
             op = &job.ops[strip.number]
-            limit_columns(job.k, op.n_in, strip.stop - strip.first,
-                          (<real*>job.parameters) + op.w + strip.first, op.n_out, op.limit)
+            for m in range(job.members if op.kind == HEADS else 1):
+                limit_columns(job.k, op.n_in, strip.stop - strip.first,
+                              (<real*>job.parameters) + op.w + m * op.n_in * op.n_out + strip.first,
+                              op.n_out, op.limit)
         else:
             muon_rows(job, strip, scratch)
         i += strips.n_tasks

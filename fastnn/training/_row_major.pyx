@@ -30,9 +30,11 @@ from fastnn.training._job cimport (
     BIAS,
     COPY,
     DENSE,
+    HEADS,
     LAYER_NORM,
     LOSS,
     PYTHON,
+    REPEAT,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -45,6 +47,16 @@ from fastnn.training._ops_dense cimport (
     dense_backward,
     dense_forward,
     dense_gradient,
+)
+from fastnn.training._ops_members cimport (
+    copy_heads,
+    heads_backward,
+    heads_forward,
+    heads_gradient,
+    repeat_forward,
+    repeat_gradient,
+    repeat_labels,
+    repeat_targets,
 )
 from fastnn.training._ops_python cimport python_backward, python_forward
 from fastnn.training._python_loss cimport python_loss
@@ -77,7 +89,8 @@ cdef void drop_units(const Job* job, int64_t step, const Op* op, ptrdiff_t rows,
 cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
                   real* scratch) noexcept nogil:
     """Fill z, a (and the dropped a) of every operation; of the last one raw outputs z (rows,
-    n_out), and a where the loss sees the activated output."""
+    n_out), and a where the loss sees the activated output. Rows are those of the data; of an
+    ensemble the operations, which come after REPEAT, have `members` for each."""
     cdef const real* x
     cdef const real* y
     cdef ptrdiff_t ldx, ldy, at
@@ -93,6 +106,13 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
             norm_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == COPY:
             copy_rows(rows, op.n_out, x, ldx, scratch + op.z + at, op.ld)
+        elif op.kind == REPEAT:
+            repeat_forward(job, op, rows, row0, x, ldx, scratch)
+            rows *= job.members
+            row0 *= job.members
+            at = row0 * op.ld
+        elif op.kind == HEADS:
+            heads_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == PYTHON:
             python_forward(<Job*>job, op, rows, row0, x, ldx, scratch)
         else:
@@ -134,6 +154,8 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
         elif op.kind == LAYER_NORM:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             norm_backward(job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == HEADS:
+            heads_backward(job, op, below, rows, row0, scratch)
         elif op.kind == PYTHON:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             python_backward(<Job*>job, op, below, rows, row0, x, ldx, scratch)
@@ -147,20 +169,25 @@ cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptr
     """Forward, loss and backward of one shard: rows start.. of the epoch's order."""
     cdef const Op* last = job.last
     cdef ptrdiff_t n_out = last.n_out
-    cdef ptrdiff_t row0 = shard * job.shard_rows, at = row0 * n_out
+    cdef ptrdiff_t row0 = shard * job.shard_rows, line0 = row0 * job.members, at = line0 * n_out
     cdef const real* y = gather_rows(job, <const real*>job.y, n_out, start, rows,
                                      scratch + job.y_at + at)
     cdef const real* weights = gather_rows(job, <const real*>job.weights, 1, start, rows,
-                                           scratch + job.weights_at + row0)
+                                           scratch + job.weights_at + line0)
     cdef const int32_t* labels = gather_labels(job, start, rows,
-                                               (<int32_t*>(scratch + job.labels_at)) + row0)
+                                               (<int32_t*>(scratch + job.labels_at)) + line0)
     if job.inputs.mixed:
         mix_targets(job, start, rows, row0, scratch + job.y_at + at)
-        weights = mix_weights(job, start, rows, row0, scratch + job.weights_at + row0)
+        weights = mix_weights(job, start, rows, row0, scratch + job.weights_at + line0)
         y, labels = scratch + job.y_at + at, NULL
     gather_x(job, start, rows, row0, scratch)
     job.shard_weight[shard] = sum_weights(weights, rows)
     forward(job, step, start, rows, row0, scratch)
+    if job.members > 1:
+        y = repeat_targets(job, y, n_out, rows, scratch + job.y_at + at)
+        weights = repeat_targets(job, weights, 1, rows, scratch + job.weights_at + line0)
+        labels = repeat_labels(job, labels, rows, (<int32_t*>(scratch + job.labels_at)) + line0)
+        rows *= job.members
     cdef const real* z = scratch + (last.a if job.value_loss else last.z) + at
     if job.python_loss == NULL:
         job.shard_loss[shard] = loss_rows(
@@ -174,7 +201,7 @@ cdef void run_shard_rows(Job* job, int64_t step, int shard, ptrdiff_t start, ptr
     if job.value_loss:
         activation_backward(job.k, last.activation, rows * n_out, scratch + last.z + at,
                             scratch + last.a + at, scratch + last.dz + at)
-    backward(job, step, start, rows, row0, scratch)
+    backward(job, step, start, rows, line0, scratch)
 
 
 cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch,
@@ -183,11 +210,15 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
     cdef const Op* op = &job.ops[chunk.op]
     cdef const real* x
     cdef ptrdiff_t ldx
-    if chunk.kind == BIAS:
+    if chunk.kind == BIAS and op.kind != HEADS:
         sum_columns(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start, op.ld, gradient)
         return
     x = value_of(job, op.source, job.start, 0, scratch, &ldx)
-    if chunk.kind == WEIGHT:
+    if op.kind == REPEAT:
+        repeat_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    elif op.kind == HEADS:
+        heads_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    elif chunk.kind == WEIGHT:
         dense_gradient(job, op, chunk, x, ldx, scratch, gradient)
     else:
         norm_gradient(job, op, chunk, x, ldx, scratch, gradient)
@@ -195,5 +226,8 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
 
 cdef void copy_chunk(const Job* job, const Chunk* chunk, real* tag) noexcept nogil:
     """Bring the copies of some parameters up to date."""
-    if chunk.kind == WEIGHT:
-        copy_weights(job, &job.ops[chunk.op], chunk, tag)
+    cdef const Op* op = &job.ops[chunk.op]
+    if chunk.kind == WEIGHT and op.kind == HEADS:
+        copy_heads(job, op, chunk, tag)
+    elif chunk.kind == WEIGHT:
+        copy_weights(job, op, chunk, tag)

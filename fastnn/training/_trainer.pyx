@@ -27,9 +27,12 @@ from fastnn.training._job cimport (
     GAIN,
     GIVEN,
     GRADIENT,
+    HEADS,
     LAYER_NORM,
     LOSS,
     PYTHON,
+    REPEAT,
+    SCALE,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -58,12 +61,12 @@ cnp.import_array()
 
 UNCHANGED = InputChanges()
 OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
-            "python": PYTHON}
+            "python": PYTHON, "repeat": REPEAT, "heads": HEADS}
 # what X may hold, by the number of each in the kernels' table
 NUMBERS = dict(zip(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
      "float32", "float64"), range(FNN_N_NUMBERS), strict=True))
-BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN}
+BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN, "scale": SCALE}
 
 
 class Cancelled(Exception):
@@ -153,7 +156,7 @@ cdef class Trainer:
         job.x_in_place = self.plan.x_in_place
         job.n_shards = self.plan.shards
         job.clock_steps = self.plan.clock_steps
-        job.n_in = spec.n_in
+        job.n_in, job.members = spec.n_in, spec.members
         self.set_loss(bound, reduction)
         self.set_ops(drops, seed)
         self.set_buffers()
@@ -188,6 +191,9 @@ cdef class Trainer:
         # "mean" of whoever asks for it is the loss's own
         self.job.reduction = 1 if reduction == "sum" else max(
             terms[loss.reduction], n_out if reduction == "mean" else 1)
+        # the mean over the members of an ensemble
+        self.job.loss_reduction *= self.spec.members
+        self.job.reduction *= self.spec.members
         if loss.is_custom:
             python = PythonLoss(loss.loss, n_out, output == "softmax")
             self.python.append(python)
@@ -221,7 +227,7 @@ cdef class Trainer:
                 op.python = <void*>python
             offsets = self.layout.offsets(i)
             if offsets:
-                op.w, op.b = offsets
+                op.w, op.b = offsets[0], offsets[-1]
             op.activation = _kernels.output_index(description.activation)
             op.native = self.plan.products[i] == "native"
             op.relu = (op.kind == DENSE and op.activation == FNN_ACT_relu and i < job.n_ops - 1)
@@ -236,7 +242,7 @@ cdef class Trainer:
         """Where the buffers of X, y and the operations lie, each on a cache line."""
         cdef Job* job = &self.job
         cdef ptrdiff_t line = ALIGNMENT // self.dtype.itemsize
-        cdef ptrdiff_t end = 0, rows = job.lanes if job.feature_major else job.batch
+        cdef ptrdiff_t end = 0, rows = job.lanes if job.feature_major else job.batch * job.members
         cdef Op* op
 
         def take(width):
@@ -378,6 +384,9 @@ cdef class Trainer:
         for i in range(job.n_ops):
             op = &job.ops[i]
             op.packed = op.transposed = -1
+            if op.kind == HEADS:
+                op.transposed = end
+                end += job.members * op.n_out * op.n_in
             if job.feature_major or not op.native:
                 continue
             if self.plan.packs(i):
@@ -823,6 +832,9 @@ cdef class Trainer:
         cdef ptrdiff_t start, rows, n_rows = self.data["n_samples"]
         cdef double weight = 0
         cdef Op* op
+        if job.members > 1:
+            raise ValueError(f"deltas are those of a single network; this one has members="
+                             f"{job.members}")
         self.run(LOSS, None)  # brings W' up to date
         job.mode = GRADIENT
         scratch = self.scratch[0]

@@ -133,8 +133,9 @@ def _check_numbers(layers, layout):
         if number >= layout.n_layers:
             raise ValueError(f"layers names layer {number}; {layout.spec} has 0..."
                              f"{layout.n_layers - 1}")
-        if own.get("muon") and all(block.kind != "weight" for block in layout.blocks
-                                   if block.layer == number):
+        if own.get("muon") and all(
+                block.kind != "weight" or layout.ops[block.op].kind == "heads"
+                for block in layout.blocks if block.layer == number):
             raise ValueError(f"layers[{number}]['muon']=True: layer {number} has no W, which Muon "
                              "could make orthogonal")
 

@@ -53,6 +53,9 @@ class Rules:
         operation, rows). (Lost: panels of columns of the first layer, each owned by one thread in
         the forward pass and in the update. 784-128-10 on two threads took 85 us a step against 78,
         as each thread then reads all of X.)
+    head_rows : int
+        Of an ensemble such a block has at least so many rows of the data: the products of its heads
+        have no more.
     gathered_rows : int
         Row-major, native: above so many rows a batch is gathered; below, the products read X's rows
         where they lie, which saves the copy (784-128-10, batch 64: 10 % of the step; batch 256:
@@ -80,6 +83,7 @@ class Rules:
     max_blocks: int = 16
     block_rows: int = 32
     wide_block_rows: tuple = ((2**19, 128), (2**18, 64))
+    head_rows: int = 8
     gathered_rows: int = 512
     packed_bytes: int = PACKED_BYTES
     epoch_flops: float = 2e7
@@ -132,7 +136,10 @@ def choose_blocks(layout, batch):
     rows = next((rows for size, rows in rules.wide_block_rows if widest >= size),
                 max(1, rules.block_rows))
     worthwhile = batch * layout.training_flops // max(rules.min_shard_flops, 1)
-    return max(1, int(min(rules.max_blocks, batch // rows, worthwhile)))
+    blocks, members = batch // rows, layout.spec.members
+    if members > 1:
+        blocks = min(batch * members // rows, batch // max(1, rules.head_rows))
+    return max(1, int(min(rules.max_blocks, blocks, worthwhile)))
 
 
 class TrainingPlan(NamedTuple):
@@ -167,7 +174,7 @@ class TrainingPlan(NamedTuple):
         n_out, itemsize = self.parameters.ops[op].n_out, self.parameters.dtype.itemsize
         page = self.rules.packed_bytes
         strided = n_out * itemsize >= page and n_out * itemsize % page == 0
-        inner = op < len(self.products) - 1
+        inner = self.parameters.ops[op].kind != "heads" and op < len(self.products) - 1
         if strided and inner and set(self.products) <= {"native", None}:
             return n_out + ALIGNMENT // itemsize
         return n_out
@@ -232,7 +239,7 @@ class TrainingPlan(NamedTuple):
 def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False):
     """Return the plan of training a network of this layout with this batch size; ``drops``: with
     its dropout; ``whole``: in one shard."""
-    for size in (*layout.sizes, batch):
+    for size in (*layout.sizes, batch * layout.spec.members):
         if size > BLAS_LIMIT:
             raise ValueError(f"size {size} is beyond the 32-bit dimensions of BLAS ({BLAS_LIMIT})")
     products = choose_products(layout, gemm, _kernels.isa())
@@ -248,7 +255,7 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False
         shard_rows = lanes if shards > 1 else batch
     readers = [i for i, op in enumerate(layout.ops)
                if op.source == INPUT or op.kind == "add" and op.other == INPUT]
-    per_row = layout.training_flops + rules.element_flops * sum(
+    per_row = layout.training_flops + rules.element_flops * layout.spec.members * sum(
         (layout.spec.n_in, *(op.n_out for op in layout.ops)))
     return TrainingPlan(
         parameters=layout,

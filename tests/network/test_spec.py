@@ -12,7 +12,16 @@ from layer_networks import networks
 from trainers import make_trainer
 
 import fastnn
-from fastnn import Activation, Dense, Dropout, LayerNorm, NetworkSpec, Residual
+from fastnn import (
+    Activation,
+    Dense,
+    Dropout,
+    Heads,
+    LayerNorm,
+    NetworkSpec,
+    Repeat,
+    Residual,
+)
 from fastnn.network.lowering import INPUT, Op, lower, slots
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import LAYERS, MAX_DEPTH
@@ -106,7 +115,8 @@ def test_arguments_are_kept_as_plain_values():
 
 
 def test_nothing_of_a_description_can_be_set():
-    layers = [Dense(3), Activation("relu"), LayerNorm(), Dropout(0.1), Residual([Dense(3)])]
+    layers = [Repeat(2), Dense(3), Activation("relu"), LayerNorm(), Dropout(0.1),
+              Residual([Dense(3)]), Heads(3, 2)]
     assert {type(layer) for layer in layers} == set(LAYERS.values())
     spec = NetworkSpec(3, layers)
     for described in (*layers, spec):

@@ -272,8 +272,9 @@ def test_fit_goes_on_from_its_checkpoint_to_the_same_bytes(tmp_path, dtype):
         assert found == wanted, name
         assert epochs[0] in (2, 3) and epochs[-1] == 5, epochs
         with pytest.raises(fastnn.ModelFormatError, match="network was|sizes was|activation was"):
-            other = fastnn.MLP.of([*spec.layers, fastnn.LayerNorm(0.5)], n_in=spec.n_in,
-                                  output=spec.output, dtype=spec.dtype, random_state=0)
+            other = fastnn.MLP.of([*spec.layers[:-1], fastnn.LayerNorm(0.5), spec.layers[-1]],
+                                  n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
+                                  random_state=0)
             other.fit(X, y, loss=loss, sample_weight=weights, alpha=alpha, epochs=6, batch_size=17,
                       validation_data=(X, y), checkpoint=path)
 

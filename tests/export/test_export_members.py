@@ -1,0 +1,69 @@
+"""Ensembles whose members share a network, in ONNX files and C headers."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from layer_cases import N_IN, error_of, rows_for
+from test_export_layers import BUILDS, DRIVER, run
+
+from fastnn import MLP, Predictor, Scaler, export
+
+N_ROWS = 200
+
+
+def predictors():
+    """Predictors of ensembles, some behind a scaler."""
+    rng = np.random.default_rng(0)
+    settings = [dict(members=4, output="softmax"), dict(members=1, output="softmax"),
+                dict(members=3, output="sigmoid"), dict(members=16, output="identity"),
+                dict(members=5, norm="layer", residual=True, output="softmax")]
+    for i, chosen in enumerate(settings):
+        for dtype in ("float32", "float64"):
+            sizes = (N_IN, 3) if i == 3 else (N_IN, 8, 8, 3)
+            net = MLP(sizes, "gelu", dtype=dtype, random_state=i, **chosen)
+            net.set_weights([array + 0.2 * rng.normal(size=array.shape)
+                             for array in net.get_weights()])
+            scaler = Scaler(np.arange(N_IN), 2.0 ** np.arange(N_IN), (-2.5, np.inf))
+            yield f"{chosen} {dtype}", Predictor(net, scaler=scaler if i % 2 == 0 else None)
+
+
+def test_onnx_files_agree(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    for i, (name, model) in enumerate(predictors()):
+        X = rows_for(model, N_ROWS)
+        for opset in (13, 17, 18 + i % 3):
+            path = tmp_path / "m.onnx"
+            export.onnx(model, path, opset)
+            onnx.checker.check_model(onnx.load(path), full_check=True)
+            for rows in (X, X[:1]):
+                found = run(str(path), rows)
+                assert error_of(found, model.predict(rows)) <= 1e-6, (name, opset)
+
+
+def test_c_headers_agree(tmp_path):
+    models = {f"m{i}": model for i, (_, model) in enumerate(predictors())}
+    includes, runs = [], []
+    for name, model in models.items():
+        export.c_header(model, tmp_path / f"{name}.h", name)
+        text = (tmp_path / f"{name}.h").read_text()
+        assert f"{model.net.spec.members}, whose outputs are averaged" in text
+        rows_for(model, N_ROWS).tofile(tmp_path / f"{name}.in")
+        real = {"float32": "float", "float64": "double"}[model.net.dtype.name]
+        sizes = ", ".join(f"{name.upper()}_{size}" for size in ("N_INPUTS", "N_OUTPUTS", "SCRATCH"))
+        includes.append(f'#include "{name}.h"')
+        runs.append(f"    RUN({name}, {real}, {sizes});")
+    (tmp_path / "m.c").write_text(DRIVER.format(includes="\n".join(includes),
+                                                runs="\n".join(runs)))
+    builds = [build for build in BUILDS if shutil.which(build[0])]
+    if not builds:
+        pytest.skip("no C compiler")
+    for command in builds:
+        done = subprocess.run([*command, "m.c", "-o", "m", "-lm"], cwd=tmp_path, text=True,
+                              capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert subprocess.run(["./m"], cwd=tmp_path, check=False).returncode == 0
+        for name, model in models.items():
+            found = np.fromfile(tmp_path / f"{name}.out", model.net.dtype).reshape(N_ROWS, -1)
+            assert error_of(found, model.predict(rows_for(model, N_ROWS))) <= 1e-6, name
