@@ -259,16 +259,16 @@ cdef class Steps(Stepper):
         self.targets = TARGETS.get(info.targets, REAL)
         self.takes_labels = info.labels == "rows"
         self.is_column = info.n_targets == 1
-        self.start(net._snapshot, batch_size)
+        self.start(net._snapshot, net._snapshot.parameters, batch_size)
         self.publish(net._epochs_done + 1)  # for a fit to come: with other random numbers
 
-    cdef start(self, snapshot, ptrdiff_t batch_size):
+    cdef start(self, snapshot, parameters, ptrdiff_t batch_size):
         """Make room for so many rows, and go on from these parameters."""
         old = self.trainer
         trainer = trainer_of(self.optimizer)(
             snapshot.layout.spec, self.info, optimizer=self.optimizer, batch_size=batch_size,
             n_threads=1, gemm=self.net.gemm, **self.settings)
-        trainer.parameters[:] = snapshot.parameters
+        trainer.parameters[:] = parameters
         if old is not None:
             trainer.set_state(old.optimizer_state, old.step)
         self.labels = np.empty(batch_size, np.int32)
@@ -288,7 +288,7 @@ cdef class Steps(Stepper):
             raise RuntimeError("the network has another shape now: take new steps of it")
         changed = given is not self.snapshot
         if rows > self.batch:
-            self.start(given, rows)
+            self.start(given, given.parameters if changed else self.trainer.parameters, rows)
         elif changed:
             self.trainer.parameters[:] = given.parameters
         if self.averages and changed and self.trainer.step:
