@@ -38,6 +38,7 @@ from fastnn.estimators.settings import (
     positive,
     step_settings,
 )
+from fastnn.estimators.stepping import stepping_of
 from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
 from fastnn.estimators.watching import HeldOut, Scorer, validation_set
 from fastnn.mlp import FULL_BATCH_ROWS
@@ -47,6 +48,8 @@ from fastnn.training.fitting import limit_and_progress
 from fastnn.training.optimizers import Optimizer, takes_steps, trainer_of
 
 __all__ = ["BaseMLP", "has_partial_fit"]
+
+_OF_THE_OBJECT = ("_network", "_checked_settings", "_stepping")  # what copies do not get
 
 # The loss that goes with each output activation; with it dLoss/dz is output - y.
 LOSSES = {
@@ -206,6 +209,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
                       stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0, tasks=None):
+        self._stepping = None
         if one_epoch:
             self._check_settings()
         if one_epoch and self.early_stopping:
@@ -281,6 +285,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             )
         network.parameters[:] = parameters
         self._publish(network)
+        if one_epoch:
+            self._stepping = stepping_of(self, trainer, n_rows, weight, hooks)
         if held_out is not None and stochastic and self.early_stopping:
             held_out.check_learned(self, network)
         return self
@@ -522,12 +528,12 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
 
     def __getstate__(self):
         return {name: value for name, value in super().__getstate__().items()
-                if name not in ("_network", "_checked_settings")}
+                if name not in _OF_THE_OBJECT}
 
     def __setstate__(self, state):
         for name in state:
             if not isinstance(name, str) or callable(getattr(type(self), name, None)) or (
-                    name in ("_network", "_checked_settings")):
+                    name in _OF_THE_OBJECT):
                 raise ValueError(f"the state of {type(self).__name__} must not hold {name!r}")
         super().__setstate__(state)
         # their memory may be a file, mapped read-only

@@ -16,6 +16,7 @@ from fastnn.core.notices import warn
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.documentation import documented
+from fastnn.estimators.stepping import short_way_first
 from fastnn.prediction import decision
 from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
 
@@ -133,6 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._store(locals())
 
     @available_if(has_partial_fit)
+    @short_way_first
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """Train for one epoch, with the optimizer as the last call left it.
@@ -252,7 +254,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if multilabel:
             target = (y.toarray() if sp.issparse(y) else y) != 0
             return self._smoothed(np.ascontiguousarray(target, dtype=dtype))
-        codes = np.searchsorted(self.classes_, y)
+        return self._coded(np.searchsorted(self.classes_, y), dtype)
+
+    def _quick_target(self, y, dtype):
+        """Return labels as `_encode` does; None for those that it has to look at."""
+        classes = self.classes_
+        if (y.ndim != 1 or y.dtype != classes.dtype or y.dtype.kind not in "biuU"
+                or self._is_multilabel()):
+            return None
+        codes = np.searchsorted(classes, y)
+        if codes.max() == len(classes) or (classes[codes] != y).any():
+            return None
+        return self._coded(codes, dtype)
+
+    def _coded(self, codes, dtype):
+        """Return class numbers as the loss wants them."""
         if self.n_outputs_ > 1 and self.out_activation_ == "identity":
             return (codes[:, np.newaxis] == np.arange(self.n_outputs_)).astype(dtype)
         if self.n_outputs_ > 1:

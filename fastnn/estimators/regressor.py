@@ -13,11 +13,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _num_samples
 
+from fastnn.core._arrays import all_finite
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, from_tensor, spread_targets
 from fastnn.estimators.base import BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.documentation import documented
+from fastnn.estimators.stepping import short_way_first
 from fastnn.prediction import decision
 from fastnn.training.losses import Custom, GaussianNLL, Loss, Quantile, as_loss, check_loss
 
@@ -127,6 +129,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._store(locals())
 
     @available_if(has_partial_fit)
+    @short_way_first
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
         """Train for one epoch, with the optimizer as the last call left it.
@@ -372,6 +375,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if kind == "positive" and not (target > 0).all():
             raise ValueError(f"y must be > 0 with loss={loss.name!r}, its least value is {y.min()}")
         return spread_targets(target, self.n_outputs_)
+
+    def _quick_target(self, y, dtype):
+        """Return y as `_encode` does; None for one that has to be looked at."""
+        if y.dtype != dtype or y.ndim > 2 or y.ndim == 2 and y.shape[1] == 1 or not (
+                y.flags.carray and all_finite(y)):
+            return None
+        return self._encode(y, dtype, fresh=False, subset=True)
 
     def _go_on_with(self, loss):
         """Take the levels of a loss that has been set since the network was made."""

@@ -67,6 +67,7 @@ class ParameterLayout:
                 self._offsets[i].append(end)
                 end += blocks[-1].size
             number += bool(rows)
+        self.made = {}  # what others make of the layout once, by names of theirs
         self.blocks = tuple(blocks)
         self.size = end
 

@@ -49,7 +49,9 @@ cdef class Stepper:
     Parameters
     ----------
     trainer : Trainer
-        With an optimizer, for one thread.
+        With an optimizer.
+    stop_if_diverged : bool
+        Whether a step whose loss is not finite is left out.
     """
 
     cdef readonly object trainer
@@ -58,11 +60,13 @@ cdef class Stepper:
     cdef bint plain              # whether a step needs nothing of Python
     cdef bint stale              # whether the job still points into a sparse matrix
     cdef bint busy
+    cdef bint stops
     cdef int type_num
     cdef ptrdiff_t n_in, n_out, batch
     cdef double row_flops, step_flops
 
-    def __init__(self, trainer):
+    def __init__(self, trainer, stop_if_diverged=True):
+        self.stops = stop_if_diverged
         self.use(trainer)
 
     cdef use(self, trainer):
@@ -108,7 +112,7 @@ cdef class Stepper:
         job.mode = UPDATE
         job.loss_sum = job.weight_sum = 0
         job.diverged = False
-        job.stop_if_diverged = True
+        job.stop_if_diverged = self.stops
         job.rates = NULL
         job.learning_rate = rate
         start_watch(&job.watch, is_long)
@@ -124,11 +128,10 @@ cdef class Stepper:
         """The same for whatever `Trainer.set_data` takes, and with functions in Python or BLAS."""
         with single_threaded_blas():
             self.trainer.set_data(X, y, weight)
-            return self.trainer.run_epoch(learning_rate=rate, stop_if_diverged=True)
+            return self.trainer.run_epoch(learning_rate=rate, stop_if_diverged=self.stops)
 
     def run(self, X, y, weight, double rate):
-        """Do a step on a batch as `Trainer.set_data` takes it, and return its loss; not finite, and
-        without an update, where it diverges."""
+        """Do a step on a batch as `Trainer.set_data` takes it, and return its loss."""
         if self.busy:
             raise RuntimeError("these steps are being taken by another thread, or around this call")
         self.busy = True
@@ -256,6 +259,7 @@ cdef class Steps(Stepper):
         self.net, self.info, self.optimizer, self.settings = net, info, optimizer, settings
         self.schedule = schedule
         self.rate = optimizer.learning_rate if schedule is None else 0
+        self.stops = True
         self.targets = TARGETS.get(info.targets, REAL)
         self.takes_labels = info.labels == "rows"
         self.is_column = info.n_targets == 1

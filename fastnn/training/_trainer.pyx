@@ -825,9 +825,9 @@ cdef class Trainer:
         self.job.given = cnp.PyArray_DATA(gradient)
         self.run(GIVEN, None)
 
-    def deltas(self):
-        """Return the gradient of the mean loss with respect to z of each dense operation: list of
-        (n_samples, n_out)."""
+    def deltas(self, ops=None):
+        """Return the gradient of the mean loss with respect to z of some operations: list of
+        (n_samples, n_out). None: of each dense one."""
         cdef Job* job = &self.job
         cdef ptrdiff_t start, rows, n_rows = self.data["n_samples"]
         cdef double weight = 0
@@ -840,7 +840,7 @@ cdef class Trainer:
         scratch = self.scratch[0]
         found, dense = [], []
         for i in range(job.n_ops):
-            if job.ops[i].kind == DENSE:
+            if job.ops[i].kind == DENSE if ops is None else i in ops:
                 dense.append(i)
                 found.append(np.empty((n_rows, job.ops[i].n_out), self.dtype))
         for start in range(0, n_rows, job.shard_rows):
