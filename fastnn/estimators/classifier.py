@@ -256,13 +256,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self._smoothed(np.ascontiguousarray(target, dtype=dtype))
         return self._coded(np.searchsorted(self.classes_, y), dtype)
 
-    def _quick_target(self, y, dtype):
+    def _quick_target(self, y, dtype, info):
         """Return labels as `_encode` does; None for those that it has to look at."""
         classes = self.classes_
         if (y.ndim != 1 or y.dtype != classes.dtype or y.dtype.kind not in "biuU"
                 or self._is_multilabel()):
             return None
-        codes = np.searchsorted(classes, y)
+        codes = classes.searchsorted(y)
         if codes.max() == len(classes) or (classes[codes] != y).any():
             return None
         return self._coded(codes, dtype)

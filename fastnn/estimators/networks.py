@@ -56,10 +56,16 @@ class WithNetwork:
 
     def _publish(self, network):
         """Make ``network`` the fitted model, at once for predictions in other threads."""
-        coefs, intercepts = list(network.weights), list(network.biases)
-        norm = norm_parameters(network) or None
-        if norm is not None or "norm_parameters_" in vars(self):
-            self.norm_parameters_ = norm
+        layout, coefs, intercepts, norm = network._layout, [], [], []
+        for block, view in zip(layout.blocks, layout.views(network.parameters), strict=True):
+            if layout.ops[block.op].kind != "dense":
+                norm.append(view)
+            elif block.kind == "weight":
+                coefs.append(view)
+            else:
+                intercepts.append(view)
+        if norm or "norm_parameters_" in vars(self):
+            self.norm_parameters_ = norm or None
         key = self._network_key(coefs, intercepts)
         vars(self).update(coefs_=coefs, intercepts_=intercepts, _network=(network, key))
 

@@ -376,11 +376,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError(f"y must be > 0 with loss={loss.name!r}, its least value is {y.min()}")
         return spread_targets(target, self.n_outputs_)
 
-    def _quick_target(self, y, dtype):
+    def _quick_target(self, y, dtype, info):
         """Return y as `_encode` does; None for one that has to be looked at."""
         if y.dtype != dtype or y.ndim > 2 or y.ndim == 2 and y.shape[1] == 1 or not (
                 y.flags.carray and all_finite(y)):
             return None
+        if info.targets == "real" and info.n_targets == self.n_outputs_ == y.size // len(y):
+            return y.reshape(len(y), -1)
         return self._encode(y, dtype, fresh=False, subset=True)
 
     def _go_on_with(self, loss):

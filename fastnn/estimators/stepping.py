@@ -110,7 +110,7 @@ def _step(est, X, y, classes=None, **others):
             and type(y) is np.ndarray and len(X) == len(y) == stepping.n_rows
             and stepping.goes_on(est) and all_finite(X) and _are_known(est, classes)):
         return False
-    target = est._quick_target(y, X.dtype)
+    target = est._quick_target(y, X.dtype, stepping.stepper.trainer.info)
     if target is None:
         return False
     with sole_fit(est):

@@ -69,6 +69,7 @@ class ParameterLayout:
             number += bool(rows)
         self.made = {}  # what others make of the layout once, by names of theirs
         self.blocks = tuple(blocks)
+        self._places = [(block.at, block.at + block.size, block.shape) for block in blocks]
         self.size = end
 
     def __reduce__(self):
@@ -87,8 +88,8 @@ class ParameterLayout:
     def views(self, flat):
         """Return a view of each block in a flat vector, in their order."""
         found = []
-        for block in self.blocks:
-            found.append(flat[block.at:block.at + block.size].reshape(block.shape))
+        for start, stop, shape in self._places:
+            found.append(flat[start:stop].reshape(shape))
         return found
 
     def adopted(self, flat):
