@@ -198,7 +198,50 @@ class Predictor:
                 raise ValueError("out lies in the network's parameters, must be memory of its own")
         return decision.class_probabilities(output, out)
 
+    def predict_jacobian(self, X, *, logits=False):
+        """Return the derivatives of the network's outputs with respect to unscaled inputs.
+
+        Of values, probabilities or margins, as the network gives them: of one output for two
+        classes the probability of the second, of quantiles before they are sorted. An input beyond
+        the limits of the scaler, which cuts it off, has the derivative 0.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+        logits : bool, default=False
+            Whether to leave the output's activation out: derivatives of scores instead of
+            probabilities.
+
+        Returns
+        -------
+        array (n_samples, n_out, n_features_in_)
+
+        Raises
+        ------
+        ValueError
+            When the columns do not fit, or a value is NaN or infinite; when an activation has no
+            derivative; for a model with a table encoder, whose inputs are no numbers.
+        """
+        if self.table is not None:
+            raise ValueError("a model of data frames has no Jacobian, as its columns may be "
+                             "categories: take that of the network, "
+                             "model.net.jacobian(model.table.transform(frame))")
+        inputs = self._inputs(X)
+        found = self._net.jacobian(inputs, logits=logits)
+        scaler = self._scaler
+        if scaler is not None:
+            slopes = 1 / scaler.scale
+            if scaler.limits is not None:
+                low, high = scaler.limits
+                slopes = ((inputs > low) & (inputs < high))[:, np.newaxis] * slopes
+            found *= slopes.astype(found.dtype)
+        return found
+
     def _outputs(self, X, out=None):
+        return self._net.predict(self._inputs(X), out)
+
+    def _inputs(self, X):
+        """Return rows as the network takes them, checked and scaled."""
         net, scaler = self._net, self._scaler
         ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
         if not (ready and all_finite(X)):
@@ -207,7 +250,7 @@ class Predictor:
             X = scaler._scaled(X, net.dtype)
             if not all_finite(X):
                 validation.check_finite("scaled X", X, net.dtype)
-        return net.predict(X, out)
+        return X
 
     def _checked(self, X):
         if self.table is not None and hasattr(X, "columns"):
