@@ -24,8 +24,9 @@ MODULES = (
     "training._ops_add", "training._ops_members", "training._ops_python", "training._python_loss",
     "training._row_major", "training._one_row", "training._feature_major", "training._phases",
     "training._extras", "training._loop", "training._bursts", "training._trainer",
-    "training._steps")
-OPENMP_MODULES = ("core._kernels", "prediction._forward", "training._loop")
+    "training._steps", "training._curvature")
+OPENMP_MODULES = ("core._kernels", "prediction._forward", "prediction._derivatives",
+                  "training._loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 
 # Never -ffast-math, at compile or link time: it would change the float mode of the whole process

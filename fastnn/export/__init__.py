@@ -47,7 +47,7 @@ def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
     _onnx.export(model, path, opset, input_name, zipmap, nocl)
 
 
-def c_header(model, path, prefix="model", *, test_rows=None):
+def c_header(model, path, prefix="model", *, test_rows=None, jacobian=False):
     """Write one self-contained C99 header that computes what the model predicts.
 
     It needs <math.h> and nothing else, allocates nothing, and keeps no state. All names begin with
@@ -64,15 +64,19 @@ def c_header(model, path, prefix="model", *, test_rows=None):
         A C identifier. Macros have it in capitals, so two models must differ in more than case.
     test_rows : array-like (n_rows, n_in) or None
         Inputs that the header's self-test holds beside their outputs; None: five random rows.
+    jacobian : bool, default=False
+        Whether there is a function of the derivatives of the outputs with respect to the inputs,
+        too, those of `Predictor.predict_jacobian`: ``model_jacobian(x, jacobian, scratch)``.
 
     Raises
     ------
     ValueError
-        When the prefix is not an identifier, or a weight or an answer to a test row is not finite.
+        When the prefix is not an identifier, or a weight or an answer to a test row is not finite;
+        with ``jacobian`` when an activation has no derivative.
     """
     from fastnn.export import _c
 
-    _c.export(model, path, prefix, test_rows)
+    _c.export(model, path, prefix, test_rows, jacobian)
 
 
 def register_skl2onnx():

@@ -7,6 +7,8 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.core.version import __version__
+from fastnn.export import _c_jacobian
+from fastnn.export._c_jacobian import check_jacobian
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
 from fastnn.prediction.predictor import as_predictor, check_exported
@@ -124,14 +126,15 @@ KEYWORDS = frozenset("""
     unsigned void volatile while""".split())
 
 
-def export(model, path, prefix="model", test_rows=None):
+def export(model, path, prefix="model", test_rows=None, jacobian=False):
     """See `fastnn.export.c_header`."""
     path = check_place(path)
-    text = header(check_exported(as_predictor(model), "a C header"), prefix, test_rows, path.name)
+    text = header(check_exported(as_predictor(model), "a C header"), prefix, test_rows, path.name,
+                  jacobian)
     write_atomically(path, text.encode("ascii"))
 
 
-def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
+def header(predictor, prefix="model", test_rows=None, file_name="model.h", jacobian=False):
     """Return the header of a Predictor, ASCII text."""
     check_prefix(prefix)
     net = predictor.net
@@ -143,12 +146,14 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h"):
         if op.activation not in ACTIVATIONS and op.activation not in ROW_OUTPUTS:
             raise ValueError(f"activation {op.activation!r} cannot be exported: it has no row in "
                              "fastnn/export/_c.py")
+    if validation.check_flag("jacobian", jacobian):
+        check_jacobian(net._layout)
     parameters = {_name(block): view for block, view in zip(
         net._layout.blocks, net._layout.views(net.parameters), strict=True)}
     for name, array in parameters.items():
         validation.check_finite(name, array, net.dtype)
     rows, answers = _test_rows(predictor, test_rows)
-    return _Writer(predictor, prefix, file_name).text(parameters, rows, answers)
+    return _Writer(predictor, prefix, file_name, jacobian).text(parameters, rows, answers)
 
 
 def _name(block):
@@ -237,7 +242,8 @@ def _comment(text):
 class _Writer:
     """Puts the header together from its parts."""
 
-    def __init__(self, predictor, prefix, file_name):
+    def __init__(self, predictor, prefix, file_name, jacobian=False):
+        self.jacobian = jacobian
         net = predictor.net
         self.predictor, self.net, self.file_name = predictor, net, file_name
         self.p, self.P = prefix, prefix.upper()
@@ -295,6 +301,9 @@ class _Writer:
         parts += [self.activation(name) for name in dict.fromkeys(
             op.activation for op in self.ops) if name != "identity"]
         parts += [self.predict(), self.decision(), self.self_test(rows, answers)]
+        if self.jacobian:
+            parts.append("/* ---- derivatives with respect to the inputs ---- */\n")
+            parts += _c_jacobian.parts(self, rows)
         parts.append(f"#endif /* {self.P}_H */\n")
         return "\n".join(part for part in parts if part)
 
@@ -321,6 +330,8 @@ class _Writer:
             use.append(f"{kind}label = {label};")
         elif self.predictor.task == "multilabel":
             use += [f"int labels[{P}_N_OUTPUTS];", f"{p}_labels(out, labels);"]
+        if self.jacobian:
+            use += _c_jacobian.jacobian_use(self)
         lines = [
             f"A multilayer perceptron, exported by fastnn {__version__}; not to be edited.",
             "",
@@ -418,12 +429,14 @@ class _Writer:
         head = f"static inline void {self.p}_{kind}("
         return OPS[kind][0].format(head=head, indent=" " * len(head), real=self.real)
 
-    def call(self, i):
-        """Return the call that computes the value of an operation."""
+    def call(self, i, x=None, y=None, z=None):
+        """Return the call that computes the value of an operation; the places are those of
+        `predict` unless they are given."""
         op, place = self.ops[i], self.places
         names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
         arguments = OPS[op.kind][1].format(
-            x=place[op.source], y=place[op.other], z=place[i], size=op.n_in * op.n_out, **names,
+            x=x or place[op.source], y=y or place[op.other], z=z or place[i],
+            size=op.n_in * op.n_out, **names,
             **op._asdict())
         return f"    {self.p}_{op.kind}({arguments});"
 

@@ -1,14 +1,14 @@
-"""Derivatives of the outputs with respect to the inputs; as `_forward`, for any number of callers at
-once, with NumPy alone.
+"""Derivatives of the outputs with respect to the inputs; as `_forward`, for any number of callers
+at once, with NumPy alone.
 
 Rows are worked on in blocks. A block goes forward once, all values kept; then tangents go forward
-with it (products with the Jacobian from the right), or adjoints back (from the left), one sweep for
-each direction: a Jacobian takes as many as there are inputs or outputs, whichever are fewer. A sweep
-is made of the kernels that training goes back with, down to the inputs.
+with it (products with the Jacobian from the right), or adjoints back (from the left), one sweep
+for each direction: a Jacobian takes as many as there are inputs or outputs, whichever are fewer. A
+sweep is made of the kernels that training goes back with, down to the inputs.
 
 The adjoints of a few rows are products with W as it lies, those of more with copies of W' that are
-made for the call: a row by itself and in a batch agree within rounding. No bit depends on the number
-of threads.
+made for the call: a row by itself and in a batch agree within rounding. No bit depends on the
+number of threads.
 """
 
 cimport cython
@@ -457,8 +457,8 @@ cdef class Derivatives:
                 p.gate = scratch + op.a * task.capacity if gated else NULL
                 run_product(kernels, &p, dz)
             elif op.kind == LAYER_NORM:
-                self.norm_tangents(task, op, rows, self.value_of(task, op.source, x, scratch), t, dz,
-                                   scratch)
+                self.norm_tangents(task, op, rows, self.value_of(task, op.source, x, scratch), t,
+                                   dz, scratch)
             elif op.kind == ADD:
                 other = given if op.other < 0 else self.sweep_of(task, op.other, scratch)
                 add_rows(kernels, rows, op.n_out, t, op.n_out, other, op.n_out, dz, op.n_out)
@@ -506,14 +506,14 @@ cdef class Derivatives:
         cdef const Op* last = &self.ops[self.n_ops - 1]
         cdef real* d = self.sweep_of(task, self.n_ops - 1, scratch)
         cdef const real* p = scratch + last.a * task.capacity
-        cdef ptrdiff_t r, j
+        cdef ptrdiff_t j
         cdef real mean
         if task.raw:
             return
         if last.activation != FNN_OUTPUT_SOFTMAX:
             self.through_activation(task, last, rows, d, scratch)
             return
-        for r in range(rows):  # diag(p) - p p' is symmetric
+        for _ in range(rows):  # diag(p) - p p' is symmetric
             mean = 0
             for j in range(last.n_out):
                 mean += p[j] * d[j]
@@ -553,9 +553,10 @@ cdef class Derivatives:
                                     scratch)
             elif op.kind == LAYER_NORM:
                 layer_norm_backward_rows(
-                    kernels, rows, op.n_out, d, op.n_out, self.value_of(task, op.source, x, scratch),
-                    op.n_out, scratch + op.stats * task.capacity,
-                    (<const real*>task.parameters) + op.w, dx, ld)
+                    kernels, rows, op.n_out, d, op.n_out,
+                    self.value_of(task, op.source, x, scratch), op.n_out,
+                    scratch + op.stats * task.capacity, (<const real*>task.parameters) + op.w, dx,
+                    ld)
             elif op.kind == PYTHON:
                 call_function(op, True, rows, self.value_of(task, op.source, x, scratch), d,
                               op.n_out, dx, ld, watch, failures)
@@ -635,8 +636,8 @@ cdef void through_softmax(ptrdiff_t rows, ptrdiff_t n_out, ptrdiff_t n_in, const
                           real* mean, real* out) noexcept nogil:
     """out (rows, n_out, n_in), of the raw outputs, becomes (diag(p) - p p') out. ``mean``: room for
     n_in numbers."""
-    cdef ptrdiff_t r, i, j
-    for r in range(rows):
+    cdef ptrdiff_t i, j
+    for _ in range(rows):
         for i in range(n_in):
             mean[i] = 0
         for j in range(n_out):

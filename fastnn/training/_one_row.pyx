@@ -1,5 +1,5 @@
-"""The feature-major step of a shard of one row: the same chains of multiply-adds, to the same bytes,
-with the lanes along the units instead of the samples, of which there is one.
+"""The feature-major step of a shard of one row: the same chains of multiply-adds, to the same
+bytes, with the lanes along the units instead of the samples, of which there is one.
 
 A column of features that are next to each other is a row: with a 1 behind it, [a 1] [W; b] is a
 product of rows, and so is [a 1]' dz, of which each element is one product.
@@ -76,7 +76,8 @@ cdef void run_one_row(Job* job, int shard, ptrdiff_t start, ptrdiff_t row0, cons
                       const int32_t* labels, real* scratch, real* gradient) noexcept nogil:
     """Forward, loss and backward of row ``start`` of the epoch's order."""
     cdef const Op* last = job.last
-    cdef ptrdiff_t n_in = job.n_in, n_out = last.n_out, row = start if job.order == NULL else job.order[start]
+    cdef ptrdiff_t n_in = job.n_in, n_out = last.n_out
+    cdef ptrdiff_t row = start if job.order == NULL else job.order[start]
     cdef real* x = scratch + job.x_at
     cdef real* dz = scratch + last.dz
     cdef const real* y = NULL

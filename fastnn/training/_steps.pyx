@@ -1,8 +1,8 @@
 """Single steps: one batch, one update, with next to nothing around it.
 
-`Stepper` runs a step of a `Trainer` in the calling thread; `Steps`, what `MLP.steps` returns, checks
-its batches in compiled code where they are arrays as the loop reads them, and by the checks of
-`MLP.fit` where they are not.
+`Stepper` runs a step of a `Trainer` in the calling thread; `Steps`, what `MLP.steps` returns,
+checks its batches in compiled code where they are arrays as the loop reads them, and by the checks
+of `MLP.fit` where they are not.
 """
 
 cimport cython
@@ -100,8 +100,8 @@ cdef class Stepper:
             return are_finite[double](<const double*>cnp.PyArray_DATA(x), x.size)
         return are_finite[float](<const float*>cnp.PyArray_DATA(x), x.size)
 
-    cdef double do_step(self, cnp.ndarray X, const void* y, const int32_t* labels, const void* weights,
-                     double rate) except? -1:
+    cdef double do_step(self, cnp.ndarray X, const void* y, const int32_t* labels,
+                        const void* weights, double rate) except? -1:
         """Do a step on rows that have been checked, and return their loss."""
         cdef Job* job = self.job
         cdef bint is_double = self.is_double

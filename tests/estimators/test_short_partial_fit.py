@@ -1,4 +1,4 @@
-"""The short way of `partial_fit` comes to the same as the long one, and is left where it must be."""
+"""The short way of `partial_fit` comes to the same as the long one, and is left where it must."""
 
 import copy
 import pickle

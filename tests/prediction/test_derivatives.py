@@ -1,4 +1,4 @@
-"""Derivatives with respect to the inputs: beside finite differences, the twin of products, PyTorch."""
+"""Derivatives with respect to the inputs, beside finite differences and PyTorch."""
 
 import threading
 

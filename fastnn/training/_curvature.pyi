@@ -1,0 +1,23 @@
+from typing import Any
+
+from numpy.typing import NDArray
+from typing_extensions import disjoint_base
+
+from fastnn.network.parameters import ParameterLayout
+from fastnn.training.losses import BoundLoss
+
+KINDS: dict[str, int]
+BENDS: dict[str, int]
+BOWLS: dict[str, int]
+
+@disjoint_base
+class Curvature:
+    def __init__(self, layout: ParameterLayout, info: BoundLoss) -> None: ...
+    def product(
+        self,
+        parameters: NDArray[Any],
+        v: NDArray[Any],
+        X: NDArray[Any],
+        y: NDArray[Any],
+        weights: NDArray[Any] | None,
+    ) -> NDArray[Any]: ...

@@ -1,0 +1,124 @@
+"""Jacobians in C headers, compiled and run beside those of the predictors."""
+
+import numpy as np
+import pytest
+from test_c_header import SANITIZE, STRICT, need, run
+
+import fastnn
+from fastnn import Activation, Dense, LayerNorm, Predictor, Residual, Scaler, export
+from fastnn.core._kernels import ACTIVATIONS
+from fastnn.export._c import OPS
+from fastnn.export._c_jacobian import BACK, SLOPES
+from tests.each import each
+
+N_IN, N_ROWS = 5, 200
+LAYERS = [LayerNorm(), Dense(8, "gelu"), Residual([Dense(8, "relu"), LayerNorm(), Dense(8)]),
+          Activation("tanh"), Dense(3)]
+ON_X = [Residual([Dense(N_IN, "tanh"), Residual([Dense(N_IN, "silu")])]), Dense(4)]
+DRIVER = """
+#include <stdio.h>
+{includes}
+#define RUN(P, REAL, N_IN, N, N_SCRATCH) \\
+    static int run_##P(void) {{ \\
+        static REAL x[N_IN], found[N], scratch[N_SCRATCH]; \\
+        FILE *in = fopen(#P ".in", "rb"), *to = fopen(#P ".out", "wb"); \\
+        if (!in || !to) return 2; \\
+        while (fread(x, sizeof(REAL), N_IN, in) == N_IN) {{ \\
+            P##_jacobian(x, found, scratch); \\
+            fwrite(found, sizeof(REAL), N, to); \\
+        }} \\
+        fclose(in); fclose(to); \\
+        if (P##_self_test()) return 3; \\
+        return P##_jacobian_self_test(); \\
+    }}
+{runs}
+int main(void) {{ return {calls}; }}
+"""
+BUILDS = {
+    "gcc": ["gcc", "-std=c99", *STRICT],
+    "clang c++": ["clang++", "-std=c++17", "-O2", "-x", "c++", *STRICT],
+    "sanitizers": ["gcc", "-std=c99", *SANITIZE, *STRICT],
+}
+
+
+def models():
+    """Predictors by prefix: every activation, outputs, layers, scalers, both dtypes."""
+    rng = np.random.default_rng(0)
+    found = {}
+    for dtype in ("float32", "float64"):
+        for name in SLOPES if dtype == "float64" else ("gelu", "silu", "elu"):
+            net = fastnn.MLP((N_IN, 6, 3), name, dtype=dtype, random_state=1)
+            found[f"{name}_{dtype}"] = Predictor(net)
+        for output in ("softmax", "sigmoid", "exp"):
+            scaler = Scaler(rng.normal(size=N_IN), rng.uniform(0.5, 2, N_IN),
+                            limits=(-1, 1.5) if output == "softmax" else None)
+            net = fastnn.MLP((N_IN, 7, 6, 4), "tanh", output, dtype=dtype, random_state=1)
+            found[f"to_{output}_{dtype}"] = Predictor(net, scaler=scaler)
+        for name, layers in (("layers", LAYERS), ("on_x", ON_X)):
+            net = fastnn.MLP.of(layers, n_in=N_IN, output="softmax", dtype=dtype, random_state=1)
+            found[f"{name}_{dtype}"] = Predictor(net)
+        found[f"linear_{dtype}"] = Predictor(fastnn.MLP((N_IN, 2), dtype=dtype, random_state=0))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Headers, inputs, and the program."""
+    folder = tmp_path_factory.mktemp("jacobians")
+    includes, runs, calls = [], [], []
+    rng = np.random.default_rng(1)
+    for name, model in models().items():
+        export.c_header(model, folder / f"{name}.h", name, jacobian=True)
+        rng.normal(size=(N_ROWS, N_IN)).astype(model.net.dtype).tofile(folder / f"{name}.in")
+        real = "float" if model.net.dtype == np.float32 else "double"
+        P = name.upper()
+        includes.append(f'#include "{name}.h"')
+        runs.append(f"RUN({name}, {real}, {P}_N_INPUTS, {P}_N_INPUTS * {P}_N_OUTPUTS, "
+                    f"{P}_JACOBIAN_SCRATCH)")
+        calls.append(f"run_{name}()")
+    (folder / "program.c").write_text(DRIVER.format(
+        includes="\n".join(includes), runs="\n".join(runs), calls=" || ".join(calls)))
+    return folder
+
+
+@pytest.mark.parametrize("build", [
+    build if build == "gcc" else pytest.param(build, marks=pytest.mark.slow) for build in BUILDS])
+def test_jacobians_of_compiled_headers(folder, build):
+    command = BUILDS[build]
+    need(command[0])
+    run(*command, "program.c", "-o", "program", "-lm", cwd=folder)
+    run("./program", cwd=folder)
+    for name, model in models().items():
+        dtype = model.net.dtype
+        X = np.fromfile(folder / f"{name}.in", dtype).reshape(N_ROWS, N_IN)
+        right = model.predict_jacobian(X)
+        found = np.fromfile(folder / f"{name}.out", dtype).reshape(right.shape)
+        limit = 1e-6 if dtype == np.float32 else 1e-13
+        if "layers" in name:  # the deviation of five numbers may be small
+            limit *= 5
+        assert np.abs(found - right).max() < limit * max(1, np.abs(right).max()), name
+
+
+def test_every_activation_and_layer_has_a_row():
+    assert SLOPES.keys() == ACTIVATIONS.keys() - {"identity", "step"}
+    assert BACK.keys() == OPS.keys()
+
+
+def test_a_plain_header_has_none(tmp_path):
+    model = fastnn.MLP((N_IN, 3), random_state=0)
+    export.c_header(model, tmp_path / "model.h")
+    assert "jacobian" not in (tmp_path / "model.h").read_text()
+
+
+@each("activation, output", [(["step"], "identity"), ("relu", "step")])
+def test_steps_are_refused(tmp_path, activation, output):
+    net = fastnn.MLP((N_IN, 4, 3), activation, output, random_state=0)
+    with pytest.raises(ValueError, match="'step' has no derivative"):
+        export.c_header(net, tmp_path / f"{output}.h", jacobian=True)
+    assert not (tmp_path / f"{output}.h").exists()
+    export.c_header(net, tmp_path / f"{output}.h")
+
+
+def test_jacobian_must_be_a_flag(tmp_path):
+    with pytest.raises((TypeError, ValueError), match="jacobian"):
+        export.c_header(fastnn.MLP((N_IN, 3)), tmp_path / "model.h", jacobian="yes")
