@@ -1,6 +1,9 @@
 """`fit_many`: each network ends with the bytes of a fit of its own."""
 
 import copy
+import os
+import signal
+import sys
 import threading
 import time
 import warnings
@@ -321,20 +324,8 @@ def test_a_network_that_is_being_fitted_elsewhere():
         thread.join()
 
 
-@pytest.fixture
-def pools(monkeypatch):
-    found, init = [], ensemble._Pool.__init__
-
-    def keep(self, fits, workers):
-        init(self, fits, workers)
-        found.append(self)
-
-    monkeypatch.setattr(ensemble._Pool, "__init__", keep)
-    return found
-
-
 @each("wide", [False, True])
-def test_ctrl_c_leaves_all_at_their_last_whole_epoch(wide, pools, monkeypatch):
+def test_ctrl_c_leaves_all_at_their_last_whole_epoch(wide, monkeypatch):
     """As a handler would, in the thread that waits."""
 
     def interrupted(pool):
@@ -354,6 +345,24 @@ def test_ctrl_c_leaves_all_at_their_last_whole_epoch(wide, pools, monkeypatch):
     assert len(networks[1].history.loss) == networks[1]._epochs_done > 0
     assert networks[2].history is None
     assert not [one for one in threading.enumerate() if one.name.startswith("fastnn")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_a_signal_comes_through(ctrl_c):
+    networks = [net(0), net(1)]
+    began = Waits()
+
+    def send():
+        assert began.begun.wait(30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with pytest.raises(KeyboardInterrupt):
+        fastnn.fit_many(networks, X, Y, n_threads=2, epochs=10**6, callbacks=[None, [began]])
+    sender.join()
+    check_whole(networks[0])
+    assert networks[0].history.stopped == networks[1].history.stopped == "interrupted"
 
 
 def test_x_is_shared():

@@ -106,6 +106,12 @@ def do_fit(net):
     return True
 
 
+def do_many(net):
+    # two threads, each with fits of its own
+    fastnn.fit_many([net, made(), made()], X[:300], y[:300], epochs=2, batch_size=150, n_threads=2)
+    return True
+
+
 def before_checkpoint():
     # a file of one epoch
     if os.path.exists(kept):
@@ -124,6 +130,7 @@ ACTIONS = {
     "checkpoint": (before_checkpoint, do_checkpoint, check_checkpoint),
     "create": (made, lambda net: made(), check_create),
     "fit": (made, do_fit, check_fit),
+    "many": (made, do_many, check_fit),
     "predict": (lambda: fitted, lambda net: net.predict(X), check_predict),
     "predict out": (lambda: fitted, lambda net: net.predict(X, buffer), check_predict),
     "save": (lambda: fitted, lambda net: net.save(path), check_save),
@@ -201,6 +208,7 @@ FILES = ("save", "load", "checkpoint")
     ("fastnn", "predict", 1, "auto"), ("fastnn", "predict", 2, "blas"),
     ("fastnn", "predict out", 2, "auto"), ("fastnn", "load", 1, "auto"),
     ("fastnn", "checkpoint", 1, "auto"),
+    ("fastnn", "many", 1, "auto"), ("fastnn", "many", 1, "blas"), ("numpy", "many", 1, "auto"),
     *(("numpy", action, n_threads, gemm)
       for action in ("create", "fit", "predict", "save", "load")
       for n_threads, gemm in ((1, "auto"), (2, "blas"))),

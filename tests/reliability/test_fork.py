@@ -432,3 +432,26 @@ finally:
 
 def test_preforking_server(forks):
     forks(SERVER)
+
+
+def test_while_many_networks_are_trained(forks):
+    """From the main thread beside `fit_many`, and from a callback in one of its threads."""
+    forks("""
+def many(callbacks=None):
+    nets = [fastnn.MLP((64, 100, 10), output="softmax", random_state=0) for _ in range(3)]
+    fastnn.fit_many(nets, X[:400], y[:400], epochs=1, batch_size=200, n_threads=2,
+                    callbacks=callbacks)
+    return {net.parameters.tobytes() for net in nets} == {parameters}
+
+class Fork(fastnn.Callback):
+    def on_epoch_end(self, state):
+        wait_for(in_child(lambda: many() and is_right()))
+
+def body():
+    for _ in range(3):
+        wait_for(in_child(many))
+
+during(many, 1, body)
+assert many([None, [Fork()], None])
+assert is_right()
+""")
