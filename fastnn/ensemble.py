@@ -253,7 +253,10 @@ class _Pool:
         for number, message, category in sorted(self.warnings, key=lambda told: told[0]):
             notices.warn(f"networks[{number}]: {message}", category)
         if self.error is not None:
-            raise self.error
+            try:
+                raise self.error
+            finally:
+                self.error = None  # no circle through the traceback
         return self.histories
 
     def start(self):
