@@ -63,7 +63,8 @@ cdef int run_burst(Job* job, const Burst* burst, bint is_double, int threads) no
         if epoch > 0:
             if not isfinite(burst.losses[epoch - 1]) or not keep(job, burst, is_double):
                 return epoch
-            look(&job.watch)
+            if job.watch.on:
+                look(&job.watch)
         if is_stopped(&job.watch):
             return epoch
         open_epoch(job, burst, epoch)
