@@ -6,6 +6,7 @@ from fastnn.core import validation
 from fastnn.core.imports import imported
 from fastnn.core.threads import (
     default_threads,
+    refuse_in_fit,
     resolve_threads,
     single_threaded_blas,
 )
@@ -338,6 +339,46 @@ class MLP:
         parameters = self._layout.filled(arrays)
         self._origins = ()  # another start
         self._publish(parameters, self._epochs_done)
+
+    def grow(self, *, n_in=None, n_out=None):
+        """Give the network more inputs or outputs, where features or classes appear later.
+
+        New weights and biases are 0: the outputs of before stay as they are until the new inputs
+        are learned, and a new output begins at f(0); of a softmax, at the probability of a score
+        of 0. `Steps` of the network go on, with the optimizer's state of what there was; that of
+        new weights begins at 0, as in the first step.
+
+        Parameters
+        ----------
+        n_in, n_out : int or None, default=None
+            How many there are afterwards; None: as many as now. New columns of X, and new outputs,
+            come last.
+
+        Raises
+        ------
+        ValueError
+            When there are more already; when the first or last layer with parameters is not `Dense`
+            (a `LayerNorm` or a `Residual`).
+        RuntimeError
+            While the network is being fitted.
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> net = fastnn.MLP((3, 8, 2), random_state=0)
+        >>> before = net.predict(np.ones((1, 3), "float32"))
+        >>> net.grow(n_in=4, n_out=3)
+        >>> net.sizes, bool((net.predict(np.ones((1, 4), "float32"))[:, :2] == before).all())
+        ((4, 8, 3), True)
+        """
+        growing = imported("fastnn.network.growing")
+        refuse_in_fit(self)
+        snapshot = self._snapshot
+        wider = ParameterLayout(growing.grown_spec(self.spec, n_in, n_out))
+        grown = growing.grown_vector(snapshot.layout, wider, snapshot.parameters)
+        self._origins = ()
+        self._snapshot = Snapshot(wider, grown, snapshot.epochs_done)
+        self._layout = wider
 
     # ---- training ----
 

@@ -31,7 +31,7 @@ class Steps(Stepper):
     def batch_size(self) -> int: ...
     def __init__(
         self,
-        net: MLP,
+        net: Any,
         info: BoundLoss,
         optimizer: Optimizer,
         settings: dict[str, Any],

@@ -22,6 +22,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import warn
 from fastnn.core.threads import refuse_in_fit, single_threaded_blas
+from fastnn.network.growing import grown_vector
 from fastnn.training.history import DivergenceWarning
 from fastnn.training.optimizers import EMA, trainer_of
 
@@ -256,25 +257,29 @@ cdef class Steps(Stepper):
     cdef double rate
 
     def __init__(self, net, info, optimizer, settings, batch_size, schedule):
-        self.net, self.info, self.optimizer, self.settings = net, info, optimizer, settings
+        self.net, self.optimizer, self.settings = net, optimizer, settings
         self.schedule = schedule
         self.rate = optimizer.learning_rate if schedule is None else 0
         self.stops = True
-        self.targets = TARGETS.get(info.targets, REAL)
-        self.takes_labels = info.labels == "rows"
-        self.is_column = info.n_targets == 1
-        self.start(net._snapshot, net._snapshot.parameters, batch_size)
+        self.start(net._snapshot, net._snapshot.parameters, info, batch_size)
         self.publish(net._epochs_done + 1)  # for a fit to come: with other random numbers
 
-    cdef start(self, snapshot, parameters, ptrdiff_t batch_size):
-        """Make room for so many rows, and go on from these parameters."""
-        old = self.trainer
+    cdef start(self, snapshot, parameters, info, ptrdiff_t batch_size):
+        """Make room for so many rows, and go on from these parameters; the network may have grown.
+        """
+        old, states = self.trainer, []
         trainer = trainer_of(self.optimizer)(
-            snapshot.layout.spec, self.info, optimizer=self.optimizer, batch_size=batch_size,
+            snapshot.layout.spec, info, optimizer=self.optimizer, batch_size=batch_size,
             n_threads=1, gemm=self.net.gemm, **self.settings)
         trainer.parameters[:] = parameters
         if old is not None:
-            trainer.set_state(old.optimizer_state, old.step)
+            for state in old.optimizer_state:
+                states.append(grown_vector(self.layout, snapshot.layout, state))
+            trainer.set_state(states, old.step)
+        self.info = info
+        self.targets = TARGETS.get(info.targets, REAL)
+        self.takes_labels = info.labels == "rows"
+        self.is_column = info.n_targets == 1
         self.labels = np.empty(batch_size, np.int32)
         self.layout = snapshot.layout
         self.use(trainer)
@@ -288,11 +293,12 @@ cdef class Steps(Stepper):
         """Make room for more rows, and go on from the network's parameters where somebody has set
         others."""
         given = self.net._snapshot
-        if given.layout is not self.layout:
-            raise RuntimeError("the network has another shape now: take new steps of it")
         changed = given is not self.snapshot
-        if rows > self.batch:
-            self.start(given, given.parameters if changed else self.trainer.parameters, rows)
+        grown = given.layout is not self.layout
+        if rows > self.batch or grown:
+            self.start(given, given.parameters if changed else self.trainer.parameters,
+                       self.net._bound(self.info.loss) if grown else self.info,
+                       max(rows, self.batch))
         elif changed:
             self.trainer.parameters[:] = given.parameters
         if self.averages and changed and self.trainer.step:

@@ -1,0 +1,138 @@
+"""Networks that get more inputs and outputs."""
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
+from tests.each import each
+
+NETS = {
+    "chain": lambda **k: fastnn.MLP((4, 9, 3), "tanh", output="softmax", random_state=0, **k),
+    "no hidden layer": lambda **k: fastnn.MLP((4, 3), random_state=0, **k),
+    "wide": lambda **k: fastnn.MLP((4, 150, 140, 3), output="sigmoid", random_state=0, **k),
+    "layers": lambda **k: fastnn.MLP.of(
+        [Activation("tanh"), Dense(8), LayerNorm(), Residual([Dense(8, "relu"), LayerNorm()]),
+         Dense(3), Dropout(0.0)], n_in=4, random_state=0, **k),
+}
+
+
+def rows(n_in, n=7, dtype="float32"):
+    return np.random.default_rng(0).normal(size=(n, n_in)).astype(dtype)
+
+
+@each("name, dtype", [(name, dtype) for name in NETS for dtype in ("float32", "float64")])
+def test_more_inputs_change_nothing_at_first(name, dtype):
+    net = NETS[name](dtype=dtype)
+    X = rows(6, dtype=dtype)
+    before = net.predict(np.ascontiguousarray(X[:, :4]))
+    net.grow(n_in=6)
+    assert net.sizes[0] == 6
+    assert (net.predict(X) == before).all()
+    assert (net.weights[0][4:] == 0).all()
+
+
+@each("name", list(NETS))
+def test_more_outputs_leave_the_others(name):
+    net = NETS[name]()
+    net.parameters[:] += net.parameters
+    logits = net.jacobian(rows(4), logits=True)
+    before = net.predict(rows(4))
+    net.grow(n_out=5)
+    after = net.predict(rows(4))
+    assert after.shape == (7, 5)
+    found = net.jacobian(rows(4), logits=True)[:, :3]
+    assert np.allclose(found, logits, rtol=1e-4, atol=1e-5)
+    if net.output == "softmax":
+        assert np.allclose(after[:, :3] / after[:, :3].sum(axis=1, keepdims=True), before,
+                           rtol=1e-5)
+    else:
+        assert (after[:, :3] == before).all()
+    assert (net.weights[-1][:, 3:] == 0).all()
+    assert (net.biases[-1][3:] == 0).all()
+
+
+@each("name, optimizer", [(name, optimizer) for name in NETS
+                          for optimizer in ("sgd", "adam", "rmsprop")])
+def test_steps_go_on(name, optimizer):
+    """As if the inputs had been there from the start, and always 0."""
+    X = rows(6, 12)
+    y = np.random.default_rng(1).uniform(size=(12, 3)).astype("float32")
+    y /= y.sum(axis=1, keepdims=True)
+    wide, narrow = NETS[name](), NETS[name]()
+    wide.grow(n_in=6)
+    blank = X.copy()
+    blank[:, 4:] = 0
+    mine, others = narrow.steps(optimizer), wide.steps(optimizer)
+    for i in range(6):
+        mine(np.ascontiguousarray(X[i:i + 1, :4]), y[i:i + 1])
+        others(blank[i:i + 1], y[i:i + 1])
+    narrow.grow(n_in=6)
+    for i in range(6, 12):
+        assert mine(X[i:i + 1], y[i:i + 1]) == others(X[i:i + 1], y[i:i + 1])
+    assert mine.step == 12
+    assert narrow.parameters.tobytes() == wide.parameters.tobytes()
+    assert (narrow.weights[0][4:] != 0).any()
+
+
+def test_a_class_that_appears_later_is_learned():
+    net = fastnn.MLP((2, 16, 2), output="softmax", random_state=0)
+    steps = net.steps(fastnn.Adam(0.02), batch_size=8)
+    rng = np.random.default_rng(0)
+
+    def batch(n_classes):
+        labels = rng.integers(0, n_classes, 8)
+        angle = labels * 2.1
+        X = np.stack([np.cos(angle), np.sin(angle)], axis=1) + rng.normal(size=(8, 2)) * 0.1
+        return X.astype("float32"), labels
+
+    for _ in range(50):
+        steps(*batch(2))
+    with pytest.raises(ValueError, match=r"labels in \d..2, must be in 0..1"):
+        steps(batch(2)[0], np.full(8, 2))
+    net.grow(n_out=3)
+    for _ in range(200):
+        steps(*batch(3))
+    X, labels = batch(3)
+    assert (net.predict(X).argmax(axis=1) == labels).all()
+
+
+def test_both_at_once_and_again():
+    net = fastnn.MLP((4, 3), random_state=0)
+    steps = net.steps(fastnn.EMA("adam"))
+    for n_in, n_out in ((4, 3), (5, 4), (9, 4)):
+        net.grow(n_in=n_in, n_out=n_out)
+        for _ in range(2):
+            assert np.isfinite(steps(rows(n_in), np.ones((7, n_out), "float32")))
+    assert net.sizes == (9, 4)
+    history = net.fit(rows(9), np.ones((7, 4), "float32"), epochs=1)
+    assert np.isfinite(history.loss[0])
+    net.grow()
+    assert net.sizes == (9, 4)
+
+
+@each("net, settings, message", [
+    (NETS["chain"], {"n_in": 3}, "n_in=3 must be at least 4"),
+    (NETS["chain"], {"n_out": 2}, "n_out=2 must be at least 3"),
+    (NETS["chain"], {"n_in": 0}, "n_in=0"),
+    (lambda: fastnn.MLP.of([LayerNorm(), Dense(3)], n_in=4), {"n_in": 5}, "LayerNorm"),
+    (lambda: fastnn.MLP.of([Residual([Dense(4)]), Dense(3)], n_in=4), {"n_in": 5}, "Residual"),
+    (lambda: fastnn.MLP.of([Dense(3), LayerNorm()], n_in=4), {"n_out": 5}, "LayerNorm"),
+])
+def test_what_cannot_grow(net, settings, message):
+    net = net()
+    before = net.parameters
+    with pytest.raises(ValueError, match=message):
+        net.grow(**settings)
+    assert net.parameters is before
+
+
+def test_not_within_a_fit():
+    net = fastnn.MLP((4, 3), random_state=0)
+
+    def callback(epoch, net, history):
+        with pytest.raises(RuntimeError, match="being fitted"):
+            net.grow(n_in=5)
+
+    net.fit(rows(4), rows(3), epochs=1, callback=callback)
+    assert net.sizes == (4, 3)
