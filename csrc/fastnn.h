@@ -43,7 +43,10 @@ enum {
 /* what stands in the place of an elementwise activation where the output is softmax */
 enum { FNN_OUTPUT_SOFTMAX = -1 };
 
-enum { FNN_EXP, FNN_LOG, FNN_LOG1P, FNN_TANH, FNN_SIGMOID, FNN_NORMCDF, FNN_N_VECMATH };
+enum {
+    FNN_EXP, FNN_LOG, FNN_LOG1P, FNN_TANH, FNN_SIGMOID, FNN_NORMCDF, FNN_TANH_SOFTPLUS,
+    FNN_N_VECMATH
+};
 
 enum { FNN_N_COEFFICIENTS = 8 };
 
@@ -177,6 +180,42 @@ typedef struct {
          * x (rows, n; ldx); for any range of columns: the pointers then begin there */            \
         void (*layer_norm_gain)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,          \
                                 const R *x, ptrdiff_t ldx, const R *stats, R *dgain);              \
+        /* z (rows, n; ldz) = x (rows, n; ldx) times s (n) in each row; z may be x */              \
+        void (*scale_columns)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *s,  \
+                           R *z, ptrdiff_t ldz);                                                   \
+        /* out (n) = sum over rows of x (rows, n; ldx) times y (rows, n; ldy) */                   \
+        void (*column_products)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx,            \
+                                const R *y, ptrdiff_t ldy, R *out);                                \
+        /* PReLU (He et al. 2015): z = x where x > 0, else slope x; x (rows, n; ldx), z (rows, n;  \
+         * ldz), slope (n), or (1) where it is shared by all; z may be x */                        \
+        void (*prelu)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *slope,      \
+                      int shared, R *z, ptrdiff_t ldz);                                            \
+        /* its gradient with respect to x: dx (rows, n; lddx) from dz (rows, n; lddz), x; dx may   \
+         * be dz */                                                                                \
+        void (*prelu_backward)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,           \
+                               const R *x, ptrdiff_t ldx, const R *slope, int shared, R *dx,       \
+                               ptrdiff_t lddx);                                                    \
+        /* with respect to the slope: dslope (n), or (1), the sum over the columns too */          \
+        void (*prelu_slope)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz, const R *x,  \
+                            ptrdiff_t ldx, int shared, R *dslope);                                 \
+        /* mean (n), variance (n), divided by the rows, and inverse (n) = 1 / sqrt(variance +      \
+         * eps) of the columns of x (rows, n; ldx), rows > 0 */                                    \
+        void (*batch_statistics)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx,           \
+                                 double eps, R *mean, R *variance, R *inverse);                    \
+        /* batch normalisation (Ioffe & Szegedy 2015): z = gain (x - mean) inverse + bias;         \
+         * x (rows, n; ldx), z (rows, n; ldz), the others (n); z may be x */                       \
+        void (*batch_norm)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *gain,  \
+                           const R *bias, const R *mean, const R *inverse, R *z, ptrdiff_t ldz);   \
+        /* its gradient with respect to x, whose statistics mean and inverse are: dx (rows, n;     \
+         * lddx) from dz (rows, n; lddz); dx may be dz */                                          \
+        void (*batch_norm_backward)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,      \
+                                    const R *x, ptrdiff_t ldx, const R *gain, const R *mean,       \
+                                    const R *inverse, R *dx, ptrdiff_t lddx);                      \
+        /* dgain (n) += sum over rows of dz (rows, n; lddz) times (x - mean) inverse, x (rows, n;  \
+         * ldx); for any range of columns: the pointers then begin there */                        \
+        void (*batch_norm_gain)(ptrdiff_t rows, ptrdiff_t n, const R *dz, ptrdiff_t lddz,          \
+                                const R *x, ptrdiff_t ldx, const R *mean, const R *inverse,        \
+                                R *dgain);                                                         \
         /* out (rows, n; ldout) = x (rows, n; ldx) + y (rows, n; ldy); out may be x or y */        \
         void (*add_rows)(ptrdiff_t rows, ptrdiff_t n, const R *x, ptrdiff_t ldx, const R *y,       \
                          ptrdiff_t ldy, R *out, ptrdiff_t ldout);                                  \

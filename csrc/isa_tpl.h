@@ -32,6 +32,9 @@
 #include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
+#include "batch_norm_tpl.h"
+#include "scale_tpl.h"
+#include "prelu_tpl.h"
 #include "members_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
@@ -55,6 +58,9 @@
 #include "inputs_tpl.h"
 #include "vecmath_tpl.h"
 #include "norm_tpl.h"
+#include "batch_norm_tpl.h"
+#include "scale_tpl.h"
+#include "prelu_tpl.h"
 #include "members_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R

@@ -69,6 +69,8 @@
 #define SIGMOID(x) S(v_sigmoid)(x)
 #define NORMCDF(x) S(v_normcdf)(x)
 #define NORMPDF(x) S(v_normpdf)(x)
+#define TANH_SOFTPLUS(x) S(v_tanh_softplus)(x)
+#define SECH_SOFTPLUS(x) S(v_sech_softplus)(x)
 #define BOUND(x) S(v_bound)(x)
 #define FMA(a, b, c) S(v_fma)(a, b, c)
 #define SQRT(x) S(v_sqrt)(x)
@@ -241,6 +243,18 @@ ALWAYS_INLINE R S(v_tanh)(R x) {
 
 /* 2.5 ulp */
 ALWAYS_INLINE R S(v_sigmoid)(R x) { return 1 / (1 + EXP(-x)); }
+
+/* tanh and 1 / cosh of log(1 + e^x), with e = e^x and t = e (e + 2): t / (t + 2), 3 ulp, and
+ * 2 (1 + e) / (t + 2), which is below e^-30 where x is cut off. */
+ALWAYS_INLINE R S(v_tanh_softplus)(R x) {
+    R e = EXP(x > 30 ? C(30) : x), t = FMA(e, e, 2 * e);
+    return t / (t + 2);
+}
+
+ALWAYS_INLINE R S(v_sech_softplus)(R x) {
+    R e = EXP(x > 30 ? C(30) : x);
+    return (2 * e + 2) / (FMA(e, e, 2 * e) + 2);
+}
 
 #if !HAS_FMA
 /* x without the lower half of its digits: the product of two such is exact */

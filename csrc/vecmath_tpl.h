@@ -11,4 +11,5 @@ VECMATH(log1p, LOG1P)
 VECMATH(tanh, TANH)
 VECMATH(sigmoid, SIGMOID)
 VECMATH(normcdf, NORMCDF)
+VECMATH(tanh_softplus, TANH_SOFTPLUS)
 #undef VECMATH

@@ -33,6 +33,9 @@ from fastnn.network.spec import (
     Activation as Activation,
 )
 from fastnn.network.spec import (
+    BatchNorm as BatchNorm,
+)
+from fastnn.network.spec import (
     CustomActivation as CustomActivation,
 )
 from fastnn.network.spec import (
@@ -51,10 +54,16 @@ from fastnn.network.spec import (
     NetworkSpec as NetworkSpec,
 )
 from fastnn.network.spec import (
+    PReLU as PReLU,
+)
+from fastnn.network.spec import (
     Repeat as Repeat,
 )
 from fastnn.network.spec import (
     Residual as Residual,
+)
+from fastnn.network.spec import (
+    Scale as Scale,
 )
 from fastnn.prediction.predictor import Predictor as Predictor
 from fastnn.prediction.scaler import Scaler as Scaler
@@ -173,6 +182,7 @@ __all__ = [
     "Nadam",
     "NetworkSpec",
     "OptunaPruning",
+    "PReLU",
     "Predictor",
     "RMSprop",
     "RecordPath",
@@ -183,6 +193,7 @@ __all__ = [
     "Rprop",
     "SGD",
     "SKOPS_TRUSTED",
+    "Scale",
     "Scaler",
     "Snapshots",
     "StopFit",

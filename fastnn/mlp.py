@@ -46,13 +46,14 @@ class MLP:
         network without hidden layer.
     activation : str, CustomActivation or sequence of them, default="relu"
         Of the hidden layers, one for all or one each: identity, sigmoid (= logistic), tanh, relu,
-        leaky_relu, elu, gelu, silu, softplus, exp, step; `fastnn.CustomActivation` for functions of
-        your own.
+        leaky_relu, elu, selu, gelu, silu, mish, softplus, hard_tanh, hard_sigmoid, relu6, exp,
+        step; `fastnn.CustomActivation` for functions of your own.
     output : str, default="identity"
         identity, sigmoid, softmax, exp, step, or another elementwise activation.
-    norm : {None, "layer"}, default=None
+    norm : {None, "layer", "batch"}, default=None
         "layer" normalises the weighted inputs of each hidden layer over its units, before the
-        activation (Ba, Kiros & Hinton 2016), see `LayerNorm`.
+        activation (Ba, Kiros & Hinton 2016), see `LayerNorm`; "batch" over the rows of a batch
+        (Ioffe & Szegedy 2015), see `BatchNorm`.
     residual : bool, default=False
         Whether to add the input of a hidden layer to its output where both are as wide (He et al.
         2016).
@@ -110,8 +111,9 @@ class MLP:
         Parameters
         ----------
         layers : sequence of layers
-            `fastnn.Dense`, `fastnn.Activation`, `fastnn.LayerNorm`, `fastnn.Dropout`,
-            `fastnn.Residual`; `fastnn.Repeat` first and `fastnn.Heads` last, for an ensemble.
+            `fastnn.Dense`, `fastnn.Activation`, `fastnn.LayerNorm`, `fastnn.BatchNorm`,
+            `fastnn.Scale`, `fastnn.PReLU`, `fastnn.Dropout`, `fastnn.Residual`;
+            `fastnn.Repeat` first and `fastnn.Heads` last, for an ensemble.
         n_in : int
             Number of inputs.
         output : str, default="identity"
@@ -314,7 +316,8 @@ class MLP:
 
     def named_parameters(self):
         """Return a dict of views of all blocks of ``parameters``, by name: ``layers.0.weight``,
-        ``layers.0.bias``, ...; a layer norm has ``gain`` and ``bias``."""
+        ``layers.0.bias``, ...; a layer norm has ``gain`` and ``bias``, a batch norm ``mean`` and
+        ``variance``, too, a scale ``gain``, a PReLU ``slope``."""
         views = self._layout.views(self.parameters)
         return {block.name: view for block, view in zip(self._layout.blocks, views, strict=True)}
 
@@ -660,6 +663,9 @@ class MLP:
 
     def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
         """Return the mean loss over all rows, without dropout; arguments as in `fit`.
+
+        A `BatchNorm` takes its running averages, as in predictions; in `loss_and_grad` the
+        statistics of the rows, as in training.
 
         Returns
         -------

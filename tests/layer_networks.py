@@ -10,8 +10,10 @@ from fastnn.network.spec import (
     Heads,
     LayerNorm,
     NetworkSpec,
+    PReLU,
     Repeat,
     Residual,
+    Scale,
 )
 
 SMOOTH = ("tanh", "gelu", "silu", "sigmoid", "softplus", "identity")
@@ -32,9 +34,10 @@ def chain(rng, names, **settings):
         sizes, [names() for _ in sizes[1:-1]], **settings).layers
 
 
-def orders(rng, names, rate):
-    """(n_in, layers) of each kind of order."""
+def orders(rng, names, rate, smooth=False):
+    """(n_in, layers) of each kind of order; ``smooth``: without kinks beside those of names."""
     n, m, out = (int(size) for size in rng.integers(3, 18, 3))
+    own, shared = (Activation("tanh"),) * 2 if smooth else (PReLU(), PReLU(per_unit=False))
     block = [Dense(m, names()), Dropout(rate), LayerNorm(), Dense(n)]
     return {
         "norm": chain(rng, names, norm="layer"),
@@ -43,21 +46,22 @@ def orders(rng, names, rate):
                                      Dense(n, names()), Residual([Dense(n, names())]),
                                      Dense(out)]),
         "norm, residual, dropout": chain(rng, names, norm="layer", residual=True, dropout=rate),
-        "norm first": (m, [LayerNorm(), Dense(n, names()), Dense(out)]),
-        "activations alone": (m, [Activation(names()), Activation("identity"), Dense(n),
+        "norm first": (m, [LayerNorm(), Dense(n, names()), own, Dense(out)]),
+        "activations alone": (m, [Activation(names()), Activation("identity"), Scale(), Dense(n),
                                   Activation(names()), Activation(names()), LayerNorm(0.1),
                                   Activation(names()), Dropout(rate), Activation(names()),
                                   Dense(out)]),
         "dropout first": (m, [Dropout(0), Dropout(rate), Dropout(0), Dense(n, names()),
                               Dropout(rate), Dropout(rate), Activation(names()), Dense(out)]),
         "nested": (m, [Dense(n), Residual([Residual([*block, Residual([Activation(names())])]),
-                                           Dense(n, names()), Residual(block)]), Dense(out)]),
-        "norm inside": (m, [Dense(n, names()), Residual([LayerNorm(), *block]),
+                                           Dense(n, names()), shared, Residual(block)]),
+                       Dense(out)]),
+        "norm inside": (m, [Scale(), Dense(n, names()), Residual([LayerNorm(), *block]),
                             Residual([LayerNorm(), Dropout(rate)]), Dense(out)]),
-        "over the inputs": (n, [Residual([Residual(block), LayerNorm(), Dropout(rate)]),
+        "over the inputs": (n, [Residual([Residual(block), shared, Scale(), Dropout(rate)]),
                                 Residual([Residual([Dropout(rate)]), Activation("identity")]),
                                 LayerNorm(0.1), Dense(out)]),
-        "norm last": (m, [Dense(n, names()), Dense(out, names()), LayerNorm()]),
+        "norm last": (m, [Dense(n, names()), own, Dense(out, names()), LayerNorm(), Scale()]),
         "after the residual": (m, [Dense(n), Residual(block), Activation(names()), Dropout(rate),
                                    Residual([Dense(n, names())]), LayerNorm(),
                                    Residual([Dense(out, names()), Dense(n)]),
@@ -79,7 +83,8 @@ def networks(count, *, dtype="float64", dropout=0.0, activations=None):
         *["relu"] * 6)  # which products compute along with them
     for i in range(count):
         rng = np.random.default_rng(i)
-        found = orders(rng, lambda rng=rng: str(rng.choice(activations)), dropout)
+        found = orders(rng, lambda rng=rng: str(rng.choice(activations)), dropout,
+                       activations is SMOOTH)
         name = list(found)[i % len(found)]
         n_in, layers = found[name]
         output, loss, labels = ENDS[(i + i // len(found)) % len(ENDS)]
@@ -103,9 +108,11 @@ def data(spec, loss, labels, rows, seed=0):
 
 
 def start(holder, seed=0):
-    """Fill the parameters of an MLP or a Trainer: no gain is 1, no bias 0."""
+    """Fill the parameters of an MLP or a Trainer: no gain is 1, no bias 0, no variance below 0."""
     rng = np.random.default_rng(seed)
     layout = getattr(holder, "layout", None) or holder._layout
     for block, view in zip(layout.blocks, layout.views(holder.parameters), strict=True):
         size = 0.8 / np.sqrt(block.shape[0]) if block.kind == "weight" else 0.3
         view[:] = rng.normal(scale=size, size=block.shape) + (block.kind == "gain")
+        if block.kind == "variance":
+            view[:] = 1 + abs(view)

@@ -26,6 +26,8 @@ def _bounded(z):
     return np.clip(z, -1e4, 1e4)
 
 
+SELU = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717  # lambda, alpha
+
 _ACTIVATIONS = {
     "identity": (lambda z: z, np.ones_like),
     "sigmoid": (special.expit, lambda z: special.expit(z) * special.expit(-z)),
@@ -50,6 +52,19 @@ _ACTIVATIONS = {
     "softplus": (lambda z: np.logaddexp(0, z), special.expit),
     "exp": (np.exp, np.exp),
     "step": (lambda z: np.where(z >= 0, 1.0, np.where(z < 0, 0.0, z)), np.zeros_like),
+    "selu": (
+        lambda z: SELU[0] * np.where(z < 0, SELU[1] * np.expm1(np.minimum(z, 0)), z),
+        lambda z: SELU[0] * np.where(z <= 0, SELU[1] * np.exp(np.minimum(z, 0)), 1.0),
+    ),
+    "mish": (
+        lambda z: np.where(z < 0, _bounded(z), z) * np.tanh(np.logaddexp(0, z)),
+        lambda z: np.tanh(np.logaddexp(0, z)) + _bounded(z) * special.expit(z) / np.cosh(
+            np.minimum(np.logaddexp(0, z), 300)) ** 2,
+    ),
+    "hard_tanh": (lambda z: np.clip(z, -1, 1), lambda z: np.where(np.abs(z) < 1, 1.0, 0.0)),
+    "hard_sigmoid": (lambda z: np.clip(z + 3, 0, 6) / 6,
+                     lambda z: np.where(np.abs(z) < 3, 1 / 6, 0.0)),
+    "relu6": (lambda z: np.clip(z, 0, 6), lambda z: np.where((z > 0) & (z < 6), 1.0, 0.0)),
 }
 
 
@@ -307,8 +322,10 @@ class _Pass:
     own in fastnn; its number decides the mask of the dropout that is applied in it.
     """
 
-    def __init__(self, arrays, drop=None):
+    def __init__(self, arrays, drop=None, shards=None):
         self.arrays, self.drop = iter(arrays), drop
+        self.shards = shards  # of training: the rows that are normalised together
+        self.moments = []  # of each batch norm: place of its arrays, momentum, mean, variance
         self.tape, self.gradients, self.deltas = [], [], []
         self.inputs, self.zs, self.arguments = [], [], []  # of dense layers, of activations
         self.operation, self.open, self.activated, self.dropped = -1, False, False, False
@@ -385,6 +402,71 @@ def _layer_norm_layer(layer, x, run):
     return gain * centered / deviation + bias
 
 
+def _batch_norm_layer(layer, x, run):
+    """Ioffe & Szegedy 2015, shard by shard; the gradient by the chain rule over mean and variance.
+    """
+    run.begin_operation()
+    (gain, bias, running_mean, running_variance), place = run.take(4)
+    z, parts, moments = np.empty_like(x), [], []
+    for rows in run.shards or [slice(0, len(x))]:
+        part = x[rows]
+        constant = run.shards is None or len(part) == 1
+        mean, variance = running_mean, running_variance
+        if not constant:
+            mean, variance = part.mean(axis=0), part.var(axis=0)
+            moments.append((len(part), mean, part.var(axis=0, ddof=1)))
+        deviation = np.sqrt(variance + layer.eps)
+        parts.append((rows, constant, part - mean, deviation))
+        z[rows] = gain * (part - mean) / deviation + bias
+    if moments:
+        counts, means, variances = zip(*moments, strict=True)
+        run.moments.append((place + 2, layer.momentum, np.average(means, axis=0, weights=counts),
+                            np.average(variances, axis=0, weights=counts)))
+
+    def back(dz):
+        dx, d_gain = np.empty_like(dz), np.zeros_like(gain)
+        for rows, constant, centered, deviation in parts:
+            d_gain += (dz[rows] * centered / deviation).sum(axis=0)
+            d_normed = dz[rows] * gain
+            dx[rows] = d_normed / deviation
+            if not constant:
+                d_deviation = -(d_normed * centered).sum(axis=0) / deviation**2
+                dx[rows] += d_deviation * centered / (len(centered) * deviation)
+                dx[rows] -= dx[rows].mean(axis=0)
+        run.gradients[place:place + 4] = (d_gain, dz.sum(axis=0), np.zeros_like(gain),
+                                          np.zeros_like(gain))
+        return dx
+
+    run.tape.append(back)
+    return z
+
+
+def _scale_layer(layer, x, run):
+    run.begin_operation()
+    (gain,), place = run.take(1)
+
+    def back(dz):
+        run.gradients[place] = (dz * x).sum(axis=0)
+        return dz * gain
+
+    run.tape.append(back)
+    return x * gain
+
+
+def _prelu_layer(layer, x, run):
+    """He et al. 2015"""
+    run.begin_operation()
+    (slope,), place = run.take(1)
+
+    def back(dz):
+        each = np.where(x > 0, 0, dz * x)
+        run.gradients[place] = each.sum(axis=0) if layer.per_unit else each.sum().reshape(1)
+        return np.where(x > 0, dz, slope * dz)
+
+    run.tape.append(back)
+    return np.where(x > 0, x, slope * x)
+
+
 def _dropout_layer(layer, x, run):
     if not run.open or (layer.rate and run.dropped):
         run.begin_operation()
@@ -444,8 +526,9 @@ def _heads_layer(layer, x, run):
     return (np.einsum("rmi,mio->rmo", x, w) + b).reshape(-1, layer.units)
 
 
-LAYERS = {"repeat": _repeat_layer, "heads": _heads_layer,
-          "dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
+LAYERS = {"dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
+          "batch_norm": _batch_norm_layer, "scale": _scale_layer, "prelu": _prelu_layer,
+          "repeat": _repeat_layer, "heads": _heads_layer,
           "dropout": _dropout_layer, "residual": _residual_layer}
 
 
@@ -453,15 +536,24 @@ LAYERS = {"repeat": _repeat_layer, "heads": _heads_layer,
 
 
 class Twin:
-    """A network of any layers: its description, and its arrays in the order of the layers."""
+    """A network of any layers: its description, and its arrays in the order of the layers.
+
+    ``shard_rows``: rows that a batch normalisation has statistics of, None: all of a batch.
+    """
+
+    shard_rows = None
 
     def __init__(self, spec, arrays):
         self.spec, self.arrays = spec, [np.array(array, float) for array in arrays]
-        owners = [layer.kind for layer in _flat(spec.layers)]
-        starts = np.cumsum([0, *(ARRAYS.get(kind, 0) for kind in owners)])
-        dense = [at for at, kind in zip(starts, owners, strict=False) if kind in ("dense", "heads")]
-        self.weights = [self.arrays[at] for at in dense]
-        self.biases = [self.arrays[at + 1] for at in dense]
+        self.weights, self.biases, self.averages, self.moments = [], [], [], []
+        at = 0
+        for layer in _flat(spec.layers):
+            if layer.kind in ("dense", "heads"):
+                self.weights.append(self.arrays[at])
+                self.biases.append(self.arrays[at + 1])
+            elif layer.kind == "batch_norm":
+                self.averages += [at + 2, at + 3]
+            at += ARRAYS.get(layer.kind, 0)
 
     @classmethod
     def of(cls, net):
@@ -476,10 +568,27 @@ class Twin:
         """[W0, b0, W1, b1, ...]; a layer norm has gain and bias."""
         return list(self.arrays)
 
-    def run(self, X, drop=None):
+    def run(self, X, drop=None, training=False):
         """The pass, and the raw output."""
-        run = _Pass(self.arrays, drop)
-        return run, run.walk(self.spec.layers, _dense_array(X))
+        X = _dense_array(X)
+        run = _Pass(self.arrays, drop, self.shards(len(X)) if training else None)
+        return run, run.walk(self.spec.layers, X)
+
+    def shards(self, rows):
+        """Slices of a batch; what is left over goes with the last one."""
+        size = self.shard_rows or rows
+        count = max(1, rows // size)
+        return [slice(i * size, (i + 1) * size if i < count - 1 else rows) for i in range(count)]
+
+    def trained(self, arrays):
+        """Those of a list like ``arrays`` that steps of an optimizer move."""
+        return [array for at, array in enumerate(arrays) if at not in self.averages]
+
+    def move_averages(self):
+        """What batch normalisation does after a step, with what the last pass has found."""
+        for at, momentum, mean, variance in self.moments:
+            self.arrays[at] += momentum * (mean - self.arrays[at])
+            self.arrays[at + 1] += momentum * (variance - self.arrays[at + 1])
 
     def forward(self, X):
         """Inputs of every dense layer, the prediction last; and weighted inputs z of each."""
@@ -504,7 +613,8 @@ class Twin:
 
         ``drop``: a function of operation, shape and rate to a mask of dropout.
         """
-        run, raw = self.run(X, drop)
+        run, raw = self.run(X, drop, training=True)
+        self.moments = run.moments
         members = self.spec.members
         s = (np.ones(len(raw) // members) if sample_weight is None
              else np.asarray(sample_weight, float))
@@ -522,7 +632,9 @@ class Twin:
         return (value, gradients, deltas) if with_deltas else (value, gradients)
 
 
-ARRAYS = {"dense": 2, "layer_norm": 2, "repeat": 1, "heads": 2}  # of each kind of layer
+# of each kind of layer
+ARRAYS = {"dense": 2, "layer_norm": 2, "batch_norm": 4, "scale": 1, "prelu": 1, "repeat": 1,
+          "heads": 2}
 
 
 def _flat(layers):
@@ -780,6 +892,7 @@ def train(twin, X, y, *, loss_name, optimizer, orders, batch_size, learning_rate
             value, gradients = twin.loss_and_grad(
                 *fed[:2], loss_name, fed[2], alpha, drop, reduction)
             total += value * len(rows)
-            optimizer.update(twin.parameters(), gradients, lr)
+            optimizer.update(twin.trained(twin.parameters()), twin.trained(gradients), lr)
+            twin.move_averages()
         losses.append(total / len(order))
     return losses

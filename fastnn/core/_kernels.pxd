@@ -92,6 +92,26 @@ cdef extern from "fastnn.h" nogil:
                                     ptrdiff_t) noexcept nogil
         void (*layer_norm_gain)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
                                 ptrdiff_t, const float*, float*) noexcept nogil
+        void (*scale_columns)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                              float*, ptrdiff_t) noexcept nogil
+        void (*column_products)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                                ptrdiff_t, float*) noexcept nogil
+        void (*prelu)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*, int, float*,
+                      ptrdiff_t) noexcept nogil
+        void (*prelu_backward)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                               ptrdiff_t, const float*, int, float*, ptrdiff_t) noexcept nogil
+        void (*prelu_slope)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*, ptrdiff_t,
+                            int, float*) noexcept nogil
+        void (*batch_statistics)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, double, float*,
+                                 float*, float*) noexcept nogil
+        void (*batch_norm)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                           const float*, const float*, const float*, float*,
+                           ptrdiff_t) noexcept nogil
+        void (*batch_norm_backward)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                                    ptrdiff_t, const float*, const float*, const float*, float*,
+                                    ptrdiff_t) noexcept nogil
+        void (*batch_norm_gain)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                                ptrdiff_t, const float*, const float*, float*) noexcept nogil
         void (*add_rows)(ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*, ptrdiff_t,
                          float*, ptrdiff_t) noexcept nogil
         void (*repeat_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
@@ -143,6 +163,26 @@ cdef extern from "fastnn.h" nogil:
                                     ptrdiff_t) noexcept nogil
         void (*layer_norm_gain)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
                                 ptrdiff_t, const double*, double*) noexcept nogil
+        void (*scale_columns)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                              double*, ptrdiff_t) noexcept nogil
+        void (*column_products)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                                ptrdiff_t, double*) noexcept nogil
+        void (*prelu)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*, int, double*,
+                      ptrdiff_t) noexcept nogil
+        void (*prelu_backward)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                               ptrdiff_t, const double*, int, double*, ptrdiff_t) noexcept nogil
+        void (*prelu_slope)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                            ptrdiff_t, int, double*) noexcept nogil
+        void (*batch_statistics)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, double, double*,
+                                 double*, double*) noexcept nogil
+        void (*batch_norm)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                           const double*, const double*, const double*, double*,
+                           ptrdiff_t) noexcept nogil
+        void (*batch_norm_backward)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                                    ptrdiff_t, const double*, const double*, const double*, double*,
+                                    ptrdiff_t) noexcept nogil
+        void (*batch_norm_gain)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*,
+                                ptrdiff_t, const double*, const double*, double*) noexcept nogil
         void (*add_rows)(ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t, const double*, ptrdiff_t,
                          double*, ptrdiff_t) noexcept nogil
         void (*repeat_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t,
@@ -444,6 +484,91 @@ cdef inline void layer_norm_gain(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t
         k.f32.layer_norm_gain(rows, n, dz, lddz, x, ldx, stats, dgain)
     else:
         k.f64.layer_norm_gain(rows, n, dz, lddz, x, ldx, stats, dgain)
+
+
+cdef inline void scale_columns(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                               ptrdiff_t ldx, const real* s, real* z,
+                               ptrdiff_t ldz) noexcept nogil:
+    if real is float:
+        k.f32.scale_columns(rows, n, x, ldx, s, z, ldz)
+    else:
+        k.f64.scale_columns(rows, n, x, ldx, s, z, ldz)
+
+
+cdef inline void column_products(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                                 ptrdiff_t ldx, const real* y, ptrdiff_t ldy,
+                                 real* out) noexcept nogil:
+    if real is float:
+        k.f32.column_products(rows, n, x, ldx, y, ldy, out)
+    else:
+        k.f64.column_products(rows, n, x, ldx, y, ldy, out)
+
+
+cdef inline void prelu_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                            ptrdiff_t ldx, const real* slope, int shared, real* z,
+                            ptrdiff_t ldz) noexcept nogil:
+    if real is float:
+        k.f32.prelu(rows, n, x, ldx, slope, shared, z, ldz)
+    else:
+        k.f64.prelu(rows, n, x, ldx, slope, shared, z, ldz)
+
+
+cdef inline void prelu_backward_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
+                                     const real* dz, ptrdiff_t lddz, const real* x, ptrdiff_t ldx,
+                                     const real* slope, int shared, real* dx,
+                                     ptrdiff_t lddx) noexcept nogil:
+    if real is float:
+        k.f32.prelu_backward(rows, n, dz, lddz, x, ldx, slope, shared, dx, lddx)
+    else:
+        k.f64.prelu_backward(rows, n, dz, lddz, x, ldx, slope, shared, dx, lddx)
+
+
+cdef inline void prelu_slope(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* dz,
+                             ptrdiff_t lddz, const real* x, ptrdiff_t ldx, int shared,
+                             real* dslope) noexcept nogil:
+    if real is float:
+        k.f32.prelu_slope(rows, n, dz, lddz, x, ldx, shared, dslope)
+    else:
+        k.f64.prelu_slope(rows, n, dz, lddz, x, ldx, shared, dslope)
+
+
+cdef inline void batch_statistics(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                                  ptrdiff_t ldx, double eps, real* mean, real* variance,
+                                  real* inverse) noexcept nogil:
+    if real is float:
+        k.f32.batch_statistics(rows, n, x, ldx, eps, mean, variance, inverse)
+    else:
+        k.f64.batch_statistics(rows, n, x, ldx, eps, mean, variance, inverse)
+
+
+cdef inline void batch_norm_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                                 ptrdiff_t ldx, const real* gain, const real* bias,
+                                 const real* mean, const real* inverse, real* z,
+                                 ptrdiff_t ldz) noexcept nogil:
+    if real is float:
+        k.f32.batch_norm(rows, n, x, ldx, gain, bias, mean, inverse, z, ldz)
+    else:
+        k.f64.batch_norm(rows, n, x, ldx, gain, bias, mean, inverse, z, ldz)
+
+
+cdef inline void batch_norm_backward_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
+                                          const real* dz, ptrdiff_t lddz, const real* x,
+                                          ptrdiff_t ldx, const real* gain, const real* mean,
+                                          const real* inverse, real* dx,
+                                          ptrdiff_t lddx) noexcept nogil:
+    if real is float:
+        k.f32.batch_norm_backward(rows, n, dz, lddz, x, ldx, gain, mean, inverse, dx, lddx)
+    else:
+        k.f64.batch_norm_backward(rows, n, dz, lddz, x, ldx, gain, mean, inverse, dx, lddx)
+
+
+cdef inline void batch_norm_gain(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* dz,
+                                 ptrdiff_t lddz, const real* x, ptrdiff_t ldx, const real* mean,
+                                 const real* inverse, real* dgain) noexcept nogil:
+    if real is float:
+        k.f32.batch_norm_gain(rows, n, dz, lddz, x, ldx, mean, inverse, dgain)
+    else:
+        k.f64.batch_norm_gain(rows, n, dz, lddz, x, ldx, mean, inverse, dgain)
 
 
 cdef inline void add_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* x,

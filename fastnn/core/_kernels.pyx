@@ -69,7 +69,7 @@ OPTIMIZERS = {
         text(fnn_optimizers[i].name), fnn_optimizers[i].n_state)
     for i in range(FNN_N_OPTIMIZERS)
 }
-VECMATH = ("exp", "log", "log1p", "tanh", "sigmoid", "normcdf")
+VECMATH = ("exp", "log", "log1p", "tanh", "sigmoid", "normcdf", "tanh_softplus")
 MAX_TASKS = FNN_MAX_TASKS  # that a phase of an epoch is cut into, at most
 HAS_OPENMP = bool(FNN_HAS_OPENMP)
 

@@ -86,8 +86,9 @@ _PARAMETERS = """\
         down to this norm (Srebro, Rennie & Jaakkola 2004).
     l1 : float, default=0.0
         L1 penalty ``l1 * |W|``, divided as that of `alpha`.
-    norm : {None, "layer"}, default=None
-        "layer" normalises the weighted inputs of each hidden layer, see `fastnn.LayerNorm`.
+    norm : {None, "layer", "batch"}, default=None
+        "layer" and "batch" normalise the weighted inputs of each hidden layer, see
+        `fastnn.LayerNorm` and `fastnn.BatchNorm`. "batch" is not for lbfgs.
     residual : bool, default=False
         Whether to add the input of a hidden layer to its output where both are as wide.
     input_dropout : float, default=0.0
@@ -121,7 +122,8 @@ _ATTRIBUTES = """\
     loss_curve_ : list of float
         Training loss of each epoch.
     norm_parameters_ : list of ndarray
-        With ``norm="layer"`` gain and bias of each hidden layer, one after the other.
+        With ``norm="layer"`` gain and bias of each hidden layer, one after the other; with "batch"
+        gain, bias, and the running mean and variance.
     validation_scores_, best_validation_score_ : list of float, float
         Score of the held-out rows after each epoch; None without early stopping.
     validation_loss_curve_ : list of float

@@ -47,9 +47,9 @@ class WithNetwork:
         own = norm_parameters(network)
         given = self.norm_parameters_ or []
         if [array.shape for array in own] != [np.shape(array) for array in given]:
-            raise ValueError(f"norm={self.norm!r} needs {len(own)} arrays in norm_parameters_, a "
-                             f"gain and a bias for each hidden layer, there are {len(given)}: fit "
-                             "again")
+            raise ValueError(f"norm={self.norm!r} needs {len(own)} arrays in norm_parameters_, of "
+                             f"shapes {[array.shape for array in own]}, there are {len(given)}: "
+                             "fit again")
         for mine, array in zip(own, given, strict=True):
             mine[:] = array
         return network
@@ -97,8 +97,7 @@ class WithNetwork:
 
 
 def norm_parameters(network):
-    """Return views of what is neither weight nor bias of a dense layer: gains and biases of layer
-    norms."""
+    """Return views of what is neither weight nor bias of a dense layer: those of the norms."""
     layout = network._layout
     return [view for block, view in zip(layout.blocks, layout.views(network.parameters),
                                         strict=True) if layout.ops[block.op].kind != "dense"]

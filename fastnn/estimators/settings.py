@@ -51,7 +51,7 @@ CONSTRAINTS = {
     "clip_value": [None, positive(Real)],
     "max_norm": [None, positive(Real)],
     "l1": [non_negative(Real)],
-    "norm": [None, StrOptions({"layer"})],
+    "norm": [None, StrOptions({"layer", "batch"})],
     "residual": ["boolean"],
     "input_dropout": [SHARE],
     "input_noise": [non_negative(Real)],

@@ -31,6 +31,12 @@ ACTIVATIONS = {
     "silu": "z < -800.0{f} ? 0.0{f} : z / (1.0{f} + exp{f}(-z))",
     "softplus": "(z > 0.0{f} ? z : 0.0{f}) + log1p{f}(exp{f}(-fabs{f}(z)))",
     "exp": "exp{f}(z)",
+    "selu": "z < 0.0{f} ? 1.75809934084737685994{f} * expm1{f}(z) : 1.05070098735548049342{f} * z",
+    "mish": "z < -800.0{f} ? 0.0{f} : z * tanh{f}((z > 0.0{f} ? z : 0.0{f})"
+            " + log1p{f}(exp{f}(-fabs{f}(z))))",
+    "hard_tanh": "z < -1.0{f} ? -1.0{f} : z > 1.0{f} ? 1.0{f} : z",
+    "hard_sigmoid": "z < -3.0{f} ? 0.0{f} : z > 3.0{f} ? 1.0{f} : (z + 3.0{f}) / 6.0{f}",
+    "relu6": "z < 0.0{f} ? 0.0{f} : z > 6.0{f} ? 6.0{f} : z",
     "step": "z >= 0.0{f} ? 1.0{f} : z < 0.0{f} ? 0.0{f} : z",
 }
 
@@ -69,6 +75,37 @@ OPS = {
         z[i] = gain[i] * ({real})(((double)x[i] - mean) * scale) + bias[i];
 }}
 """, "{n_out}, {gain}, {bias}, {eps!r}, {x}, {z}"),
+    "batch_norm": (
+        """\
+/* z = gain (x - mean) / sqrt(variance + eps) + bias;  all (n) */
+{head}int n, const {real} *gain, const {real} *bias,
+{indent}const {real} *mean, const {real} *variance, double eps,
+{indent}const {real} *x, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = gain[i] * ((x[i] - mean[i]) * ({real})(1.0 / sqrt((double)variance[i] + eps)))
+               + bias[i];
+}}
+""", "{n_out}, {gain}, {bias}, {mean}, {variance}, {eps!r}, {x}, {z}"),
+    "scale": (
+        """\
+/* z = x gain;  all (n) */
+{head}int n, const {real} *gain, const {real} *x, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = x[i] * gain[i];
+}}
+""", "{n_out}, {gain}, {x}, {z}"),
+    "prelu": (
+        """\
+/* z = x, or slope x where it is not > 0;  x and z (n), slope (n) or one where step is 0 */
+{head}int n, const {real} *slope, int step, const {real} *x,
+{indent}{real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] = x[i] > 0 ? x[i] : slope[i * step] * x[i];
+}}
+""", "{n_out}, {slope}, {step}, {x}, {z}"),
     "copy": (
         """\
 /* z = x;  both (n) */
@@ -100,8 +137,9 @@ OPS = {
 OPS["heads"] = (  # the dense one of a member
     OPS["dense"][0],
     "{n_in}, {n_out}, {weight} + m * {size}, {bias} + m * {n_out}, {x}, {z}")
-# of parameters, before a layer's number
-NAMES = {"weight": "W", "bias": "b", "gain": "gain", "scale": "scale"}
+# of parameters, before a layer's number; those of a scaler are mean and scale
+NAMES = {"weight": "W", "bias": "b", "gain": "gain", "slope": "slope", "mean": "mean",
+         "variance": "variance", "scale": "scale"}
 
 # Outputs that are no function of one z, as the body of f(int n, real *z), in place.
 ROW_OUTPUTS = {
@@ -436,7 +474,7 @@ class _Writer:
         names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
         arguments = OPS[op.kind][1].format(
             x=x or place[op.source], y=y or place[op.other], z=z or place[i],
-            size=op.n_in * op.n_out, **names,
+            size=op.n_in * op.n_out, step=int(not op.shared), **names,
             **op._asdict())
         return f"    {self.p}_{op.kind}({arguments});"
 

@@ -70,7 +70,7 @@ class Graph:
 
 
 # ---- one row per activation and output: the nodes that compute it from z ----
-# ONNX Runtime has no LeakyRelu, Elu, Softplus and Erf for double.
+# ONNX Runtime has no LeakyRelu, Elu, Selu, HardSigmoid, Softplus and Erf for double.
 
 def _leaky_relu(g, z):
     if not g.is_double:
@@ -109,6 +109,27 @@ def _step(g, z):
     return g.op("Where", g.op("GreaterOrEqual", z, zero), one, below)
 
 
+SELU = 1.0507009873554804934, 1.6732632423543772848  # lambda, alpha
+
+
+def _selu(g, z):
+    scale, alpha = SELU
+    if not g.is_double:
+        return g.op("Selu", z, alpha=alpha, gamma=scale)
+    below = g.op("Mul", g.op("Sub", g.op("Exp", z), g.real(1)), g.real(scale * alpha))
+    return g.op("Where", g.op("Less", z, g.real(0)), below, g.op("Mul", z, g.real(scale)))
+
+
+def _hard_sigmoid(g, z):
+    if not g.is_double:
+        return g.op("HardSigmoid", z, alpha=1 / 6, beta=0.5)
+    return g.op("Div", _clip(g, g.op("Add", z, g.real(3)), 0, 6), g.real(6))
+
+
+def _clip(g, z, low, high):
+    return g.op("Clip", z, g.real(low), g.real(high))
+
+
 ACTIVATIONS = {
     "identity": lambda g, z: z,
     "sigmoid": lambda g, z: g.op("Sigmoid", z),
@@ -121,6 +142,11 @@ ACTIVATIONS = {
     "softplus": _softplus,
     "exp": lambda g, z: g.op("Exp", z),
     "step": _step,
+    "selu": _selu,
+    "mish": lambda g, z: g.op("Mul", z, g.op("Tanh", _softplus(g, z))),
+    "hard_tanh": lambda g, z: _clip(g, z, -1, 1),
+    "hard_sigmoid": _hard_sigmoid,
+    "relu6": lambda g, z: _clip(g, z, 0, 6),
     "softmax": lambda g, z: g.op("Softmax", z, axis=1),
 }
 
@@ -167,19 +193,35 @@ def _mean_members(g, x, members, n_out):
 
 def _shape(g, *shape):
     return g.constant(np.array(shape, np.int64), "shape")
+def _batch_norm(g, op, x, gain, bias, mean, variance):
+    """ONNX Runtime computes it by row and column; its own fusing may put it into a Gemm."""
+    return g.op("BatchNormalization", x, gain, bias, mean, variance, epsilon=op.eps,
+                momentum=1 - op.momentum)
+
+
+def _prelu(g, op, x, slope):
+    """PRelu is not for double in ONNX Runtime."""
+    if not g.is_double:
+        return g.op("PRelu", x, slope)
+    return g.op("Where", g.op("Greater", x, g.real(0)), x, g.op("Mul", x, slope))
 
 
 # kind -> the name of z, from an `Op`, the value that it reads, and its parameters or other value
 OPS = {
     "dense": lambda g, op, x, w, b: g.op("Gemm", x, w, b),
     "layer_norm": _layer_norm,
+    "batch_norm": _batch_norm,
+    "scale": lambda g, op, x, gain: g.op("Mul", x, gain),
+    "prelu": _prelu,
     "copy": lambda g, op, x: x,
     "add": lambda g, op, x, y: g.op("Add", x, y),
     "repeat": _repeat,
     "heads": _heads,
 }
 # of parameters, before a layer's number
-NAMES = {"weight": "W", "bias": "b", "gain": "gain", "scale": "scale"}
+# of parameters, before a layer's number
+NAMES = {"weight": "W", "bias": "b", "gain": "gain", "slope": "slope", "mean": "mean",
+         "variance": "variance", "scale": "scale"}
 
 
 # ---- the graph of a model ----

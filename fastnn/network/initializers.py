@@ -17,6 +17,8 @@ INITIALIZERS = {
     "normal": ("normal", lambda fan_in, fan_out: 0.05**2),
     "zeros": ("uniform", lambda fan_in, fan_out: 0.0),
 }
+# where blocks start that are not drawn; biases and means at 0
+STARTS = {"gain": 1, "variance": 1, "slope": 0.25}  # He et al. 2015
 
 
 def initialize(name, weights, rng):
@@ -51,8 +53,7 @@ def drawn(layout, name, seed):
     """
     parameters = layout.allocate()
     for block, view in zip(layout.blocks, layout.views(parameters), strict=True):
-        if block.kind == "gain":
-            view[:] = 1
+        view[:] = STARTS.get(block.kind, 0)
     members = layout.spec.members
     if name != "zeros" or layout.ops[0].kind == "repeat":
         imported("numpy.random")  # a fifth of the start-up

@@ -10,13 +10,16 @@ from typing import NamedTuple
 
 from fastnn.network.spec import (
     Activation,
+    BatchNorm,
     CustomActivation,
     Dense,
     Dropout,
     Heads,
     LayerNorm,
+    PReLU,
     Repeat,
     Residual,
+    Scale,
 )
 
 INPUT = -1  # as a source: the inputs of the network
@@ -30,6 +33,10 @@ WIDEST_FEATURE_MAJOR = 128
 PARAMETERS = {
     "dense": lambda op: (("weight", (op.n_in, op.n_out), True), ("bias", (op.n_out,), False)),
     "layer_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False)),
+    "batch_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False),
+                              ("mean", (op.n_out,), False), ("variance", (op.n_out,), False)),
+    "scale": lambda op: (("gain", (op.n_out,), False),),
+    "prelu": lambda op: (("slope", (1 if op.shared else op.n_out,), False),),
     "copy": lambda op: (),
     "add": lambda op: (),
     "python": lambda op: (),
@@ -37,6 +44,7 @@ PARAMETERS = {
     "heads": lambda op: (("weight", (op.members * op.n_in, op.n_out), True),
                          ("bias", (op.members, op.n_out), False)),
 }
+UNTRAINED = ("mean", "variance")  # kinds of blocks that no gradient moves: running averages
 
 
 class Op(NamedTuple):
@@ -46,7 +54,10 @@ class Op(NamedTuple):
     kind        z
     ==========  ===========================================
     dense       x W + b
-    layer_norm  gain (x - mean) / sqrt(variance + eps) + bias
+    layer_norm  gain (x - mean) / sqrt(variance + eps) + bias, those of the row
+    batch_norm  the same, of the column
+    scale       x gain
+    prelu       x where x > 0, else slope x
     copy        x: activation or dropout on its own
     add         x + the value of ``other``
     python      f(x), see `CustomActivation`
@@ -64,6 +75,8 @@ class Op(NamedTuple):
     dropout: float = 0.0
     eps: float = 0.0
     function: CustomActivation | None = None  # of a python
+    momentum: float = 0.0   # of a batch_norm
+    shared: bool = False    # of a prelu: one slope
     members: int = 1        # of a repeat or heads
 
 
@@ -100,6 +113,13 @@ def _lower_layers(ops, layers, source, width, joint):
             width = layer.units
         elif isinstance(layer, LayerNorm):
             ops.append(Op("layer_norm", width, width, source, eps=layer.eps))
+        elif isinstance(layer, BatchNorm):
+            ops.append(Op("batch_norm", width, width, source, eps=layer.eps,
+                          momentum=layer.momentum))
+        elif isinstance(layer, Scale):
+            ops.append(Op("scale", width, width, source))
+        elif isinstance(layer, PReLU):
+            ops.append(Op("prelu", width, width, source, shared=not layer.per_unit))
         elif isinstance(layer, Residual):
             inner, _ = _lower_layers(ops, layer.layers, source, width, joint=False)
             ops.append(Op("add", width, width, inner, other=source))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
-from fastnn.network.lowering import PARAMETERS, lower
+from fastnn.network.lowering import PARAMETERS, UNTRAINED, lower
 
 
 class Block(NamedTuple):
@@ -16,11 +16,16 @@ class Block(NamedTuple):
 
     name: str              # such as "layers.0.weight"
     op: int                # number of the operation
-    kind: str              # weight, bias, gain or scale
+    kind: str              # weight, bias, gain, slope, mean, variance or scale
     shape: tuple
     at: int                # place of the first one
     decay: bool            # whether L2 acts on it
     layer: int             # number of its layer among those with parameters, as in the name
+
+    @property
+    def trainable(self):
+        """Whether steps of an optimizer move it; running averages have other ways."""
+        return self.kind not in UNTRAINED
 
     @property
     def size(self):
@@ -131,6 +136,8 @@ class ParameterLayout:
             if given.shape != mine.shape:
                 raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
             validation.check_finite(name, given, self.dtype)
+            if self.blocks[i].kind == "variance" and given.min() < 0:
+                raise ValueError(f"{name} is a variance and holds {given.min()}, must be >= 0")
             mine[:] = given
         return parameters
 
@@ -177,10 +184,12 @@ class ParameterLayout:
         return 4 * products[0] + 6 * sum(products[1:])
 
     def chunks(self, size, rows):
-        """Return pieces of about ``size`` elements that cover all parameters: whole rows of a W, a
-        multiple of ``rows`` of them, or part of another block."""
+        """Return pieces of about ``size`` elements that cover all parameters that are trained:
+        whole rows of a W, a multiple of ``rows`` of them, or part of another block."""
         pieces = []
         for block in self.blocks:
+            if not block.trainable:
+                continue
             if block.kind == "weight":
                 n_in, n_out = block.shape
                 step = max(1, size // (n_out * rows)) * rows

@@ -7,11 +7,11 @@ A layer is one frozen class with its ``kind``, the name that files have for it. 
 from fastnn.core import validation
 from fastnn.core.notices import shown
 
-__all__ = ["Activation", "CustomActivation", "Dense", "Dropout", "Heads", "LayerNorm",
-           "NetworkSpec", "Repeat", "Residual"]
+__all__ = ["Activation", "BatchNorm", "CustomActivation", "Dense", "Dropout", "Heads", "LayerNorm",
+           "NetworkSpec", "PReLU", "Repeat", "Residual", "Scale"]
 
 MAX_DEPTH = 16  # residual layers inside of each other
-NORMS = (None, "layer")
+NORMS = (None, "layer", "batch")
 
 
 class Frozen:
@@ -179,6 +179,67 @@ class LayerNorm(Layer):
         self._set(eps=validation.check_positive("eps", eps))
 
 
+class BatchNorm(Layer):
+    """Batch normalisation (Ioffe & Szegedy 2015) of each column of its inputs.
+
+    gain (x - mean) / sqrt(variance + eps) + bias; gain and bias of shape (n,) are learned and start
+    at 1 and 0. In training, and in `MLP.loss_and_grad`, mean and variance (divided by the rows) are
+    those of a shard of the batch: "ghost batches" (Hoffer, Hubara & Soudry 2017), of about 64 rows
+    and fixed by the shape of the batch alone, see `MLP.plan`; sample weights do not count.
+    Predictions and `MLP.loss` take running averages, which are parameters that are not trained,
+    ``mean`` and ``variance`` (n,): after each step they move by ``momentum`` towards the mean over
+    the shards of means and of variances (those divided by the rows less one).
+
+    A shard of one row, as the last batch of an epoch may be, has no variance: it is normalised by
+    the running averages, and leaves them as they are. Of a layer that is frozen, so are all.
+
+    Parameters
+    ----------
+    eps : float, default=1e-5
+        Added to the variance.
+    momentum : float in (0, 1], default=0.1
+        Share of a step in the running averages, as in PyTorch; Keras has 1 - momentum.
+    """
+
+    __slots__ = ("eps", "momentum")
+    kind = "batch_norm"
+
+    def __init__(self, eps=1e-5, momentum=0.1):
+        momentum = validation.check_positive("momentum", momentum)
+        if momentum > 1:
+            raise ValueError(f"momentum={momentum} of BatchNorm must be in (0, 1]: the share of a "
+                             "step in the running averages")
+        self._set(eps=validation.check_positive("eps", eps), momentum=momentum)
+
+
+class Scale(Layer):
+    """A learned factor for each column: x s, with s of shape (n,), which starts at 1.
+
+    It has no settings. No L2 or L1 penalty acts on s.
+    """
+
+    __slots__ = ()
+    kind = "scale"
+
+
+class PReLU(Layer):
+    """An activation whose slope below 0 is learned (He et al. 2015): x where x > 0, else a x.
+
+    The a start at 0.25. No L2 or L1 penalty acts on them.
+
+    Parameters
+    ----------
+    per_unit : bool, default=True
+        Whether each unit has an a of its own, (n,), or all share one, (1,).
+    """
+
+    __slots__ = ("per_unit",)
+    kind = "prelu"
+
+    def __init__(self, per_unit=True):
+        self._set(per_unit=validation.check_flag("per_unit", per_unit))
+
+
 class Dropout(Layer):
     """Dropout (Srivastava et al. 2014): in training some units are set to 0 at random.
 
@@ -254,8 +315,16 @@ class Heads(Layer):
                   members=validation.check_units("members", members))
 
 
-LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, Dropout, Residual, Repeat,
-                                          Heads)}
+LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, BatchNorm, Scale, PReLU,
+                                          Dropout, Residual, Repeat, Heads)}
+# numbers that a layer but Dense and Heads has, from its width
+N_PARAMETERS = {
+    "layer_norm": lambda layer, width: 2 * width,
+    "batch_norm": lambda layer, width: 4 * width,
+    "scale": lambda layer, width: width,
+    "prelu": lambda layer, width: width if layer.per_unit else 1,
+    "repeat": lambda layer, width: layer.members * width,
+}
 
 
 class NetworkSpec(Frozen):
@@ -299,8 +368,8 @@ class NetworkSpec(Frozen):
         dtype : {"float32", "float64"}, default="float32"
         dropout : float or sequence of float, default=0.0
             Of the hidden layers, one rate for all or one each.
-        norm : {None, "layer"}, default=None
-            "layer" normalises x W + b of each hidden layer, before its activation.
+        norm : {None, "layer", "batch"}, default=None
+            "layer" and "batch" normalise x W + b of each hidden layer, before its activation.
         residual : bool, default=False
             Whether the input of a hidden layer is added to its output where both are as wide.
         members : int or None, default=None
@@ -312,13 +381,14 @@ class NetworkSpec(Frozen):
             "activation", activation, n_hidden, check_activation)
         rates = validation.per_hidden_layer("dropout", dropout, n_hidden, validation.check_fraction)
         if norm not in NORMS:
-            raise ValueError(f"norm={shown(norm)} must be None or 'layer'")
+            raise ValueError(f"norm={shown(norm)} must be None, 'layer' or 'batch'")
         residual = validation.check_flag("residual", residual)
         layers, n_in = [], sizes[0]
         for units, name, rate in zip(sizes[1:-1], names, rates, strict=True):
             hidden = [Dense(units, name)]
-            if norm == "layer":
-                hidden = [Dense(units), LayerNorm(), Activation(name)]
+            if norm is not None:
+                between = LayerNorm() if norm == "layer" else BatchNorm()
+                hidden = [Dense(units), between, Activation(name)]
             if rate:
                 hidden.append(Dropout(rate))
             layers += [Residual(hidden)] if residual and units == n_in else hidden
@@ -371,16 +441,14 @@ class NetworkSpec(Frozen):
 
     @property
     def n_parameters(self):
-        """Number of weights, biases, gains and scales."""
+        """Number of weights, biases, gains and whatever else layers have."""
         total, width = 0, self.n_in
         for layer in flat(self.layers):
             if isinstance(layer, (Dense, Heads)):
                 total += (width + 1) * layer.units * getattr(layer, "members", 1)
                 width = layer.units
-            elif isinstance(layer, Repeat):
-                total += layer.members * width
-            elif isinstance(layer, LayerNorm):
-                total += 2 * width
+            elif layer.kind in N_PARAMETERS:
+                total += N_PARAMETERS[layer.kind](layer, width)
         return total
 
     @property

@@ -9,6 +9,7 @@ cimport cython
 cimport numpy as cnp
 from cython.parallel cimport prange
 from cpython.exc cimport PyErr_CheckSignals
+from libc.math cimport sqrt
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -19,6 +20,7 @@ from fastnn.core._kernels cimport (
     FNN_ACT_relu,
     FNN_OUTPUT_SOFTMAX,
     add_rows,
+    batch_norm_rows,
     bias_activate,
     fnn_product,
     kernels,
@@ -26,10 +28,12 @@ from fastnn.core._kernels cimport (
     mean_members,
     pack_rows,
     panel_columns,
+    prelu_rows,
     real,
     repeat_rows,
     row_major_product,
     run_product,
+    scale_columns,
     softmax_rows,
     transpose,
 )
@@ -65,11 +69,15 @@ cdef enum OpKind:
     COPY
     ADD
     PYTHON
+    BATCH_NORM
+    SCALE
+    PRELU
     REPEAT
     HEADS
 
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
-            "python": PYTHON, "repeat": REPEAT, "heads": HEADS}
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "scale": SCALE,
+            "prelu": PRELU, "copy": COPY, "add": ADD, "python": PYTHON, "repeat": REPEAT,
+            "heads": HEADS}
 
 # see network/lowering.py
 cdef struct Op:
@@ -84,6 +92,8 @@ cdef struct Op:
     int other                  # ADD: of the other one
     int slot                   # buffer of its value
     void* function             # PYTHON: a CustomActivation
+    ptrdiff_t mean, variance   # BATCH_NORM: offsets of the running averages
+    bint shared                # PRELU: one slope for all
 
 
 @cython.final
@@ -112,6 +122,7 @@ cdef class Snapshot:
     cdef ptrdiff_t n_out
     cdef ptrdiff_t widest
     cdef int n_slots
+    cdef ptrdiff_t widest_norm   # of BATCH_NORM
     cdef bint is_python          # has functions in Python
     cdef bint narrow             # feature-major where there are rows enough
     cdef ptrdiff_t members       # of an ensemble: rows inside for each row of X
@@ -158,8 +169,12 @@ cdef class Snapshot:
             op = &self.ops[i]
             op.kind = OP_KINDS[description.kind]
             op.n_in, op.n_out = description.n_in, description.n_out
-            found = offsets.get(i, (0,))
-            op.w, op.b = found[0], found[-1]
+            found = offsets.get(i, (0, 0))
+            op.w, op.b = found[0], found[1 if len(found) > 1 else 0]
+            op.shared = description.shared
+            if op.kind == BATCH_NORM:
+                op.mean, op.variance = found[2:]
+                self.widest_norm = max(self.widest_norm, op.n_out)
             op.activation = _kernels.output_index(description.activation)
             op.eps = description.eps
             op.source, op.other = description.source, description.other
@@ -237,14 +252,15 @@ cdef class Snapshot:
                       Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.block_rows)
         cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
-                                     ) * max(block_rows * self.members, LANE_ROWS * self.narrow)
+                                     ) * max(block_rows * self.members,
+                                             LANE_ROWS * self.narrow) + self.widest_norm
         cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
         cdef real* packed = NULL
         if rows == 0:
             return False
-        if self.n_ops > 1 or self.narrow:
+        if self.n_ops > 1 or self.narrow or self.widest_norm > 0:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
@@ -316,9 +332,10 @@ cdef class Snapshot:
                         void* failures) noexcept nogil:
         """Row-major, the values in a few buffers by turns."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef ptrdiff_t width
+        cdef ptrdiff_t width, j
         cdef const real* a = x
         cdef real* z = NULL
+        cdef real* inverse
         cdef Op* op = &self.ops[0]
         cdef fnn_product p
         cdef int i
@@ -343,6 +360,18 @@ cdef class Snapshot:
             if op.kind == LAYER_NORM:
                 layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
                                 parameters + op.b, op.eps, z, op.n_out, <real*>NULL)
+            elif op.kind == BATCH_NORM:
+                inverse = scratch + self.n_slots * capacity * self.widest
+                for j in range(op.n_out):
+                    inverse[j] = <real>(1 / sqrt(<double>parameters[op.variance + j] + op.eps))
+                batch_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
+                                parameters + op.b, parameters + op.mean, inverse, z, op.n_out)
+            elif op.kind == SCALE:
+                scale_columns(kernels, rows, op.n_out, a, op.n_out, parameters + op.w, z,
+                              op.n_out)
+            elif op.kind == PRELU:
+                prelu_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w, op.shared, z,
+                           op.n_out)
             elif op.kind == ADD:
                 add_rows(kernels, rows, op.n_out, a, op.n_out,
                          self.value_of(op.other, capacity, x, scratch), op.n_out, z, op.n_out)

@@ -36,6 +36,9 @@ cdef enum OpKind:
     COPY
     ADD
     PYTHON
+    BATCH_NORM
+    SCALE
+    PRELU
     REPEAT
     HEADS
 
@@ -43,7 +46,8 @@ cdef enum BlockKind:
     WEIGHT
     BIAS
     GAIN
-    SCALE
+    SLOPE
+    MEMBER_SCALE
 
 # What every step reads comes first: of a small net it fits in two cache lines.
 cdef struct Op:
@@ -68,11 +72,15 @@ cdef struct Op:
     # copies of W in panels for native products, offsets into `copies`; -1: none
     ptrdiff_t packed             # W (n_in, n_out), for X W
     ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'; HEADS: of each member, row-major
-    ptrdiff_t stats              # LAYER_NORM (batch, 2)
-    double eps                   # LAYER_NORM
+    ptrdiff_t stats              # LAYER_NORM (batch, 2); BATCH_NORM (n_shards, 3, n_out)
+    double eps                   # LAYER_NORM, BATCH_NORM
     double limit                 # of the norms of the columns of W
     fnn_dropout dropout
     void* python                 # PYTHON: a PythonActivation
+    ptrdiff_t mean, variance     # BATCH_NORM: offsets of the running averages in the flat vector
+    double momentum              # BATCH_NORM
+    bint fixed                   # BATCH_NORM: frozen, so normalised by them in training, too
+    bint shared                  # PRELU: one slope for all
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
 cdef struct Chunk:
@@ -189,6 +197,9 @@ cdef struct Job:
     # plan
     ptrdiff_t batch
     ptrdiff_t shard_rows
+    ptrdiff_t spare           # rows that a last shard may lack; 0: it is longer instead
+    int n_batch_norms         # that move their running averages
+    bint is_double
     bint feature_major        # a sample is a column, features `lanes` apart
     ptrdiff_t lanes
     int n_shards

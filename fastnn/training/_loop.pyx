@@ -47,6 +47,7 @@ from fastnn.training._job cimport (
     Chunk,
     Job,
 )
+from fastnn.training._ops_batch_norm cimport move_averages
 from fastnn.training._phases cimport next_phase, run_phase
 from fastnn.training._row_major cimport chunk_gradient, copy_chunk, run_shard_rows
 
@@ -120,8 +121,9 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
         scratch += rank * job.scratch_stride
     if job.stage == SHARDS:
         at = task * job.shard_rows
-        run_shard(job, job.step, task, job.start + at, min(job.shard_rows, job.batch_rows - at),
-                  scratch, partial + task * job.partial_stride)
+        run_shard(job, job.step, task, job.start + at,
+                  job.shard_rows if task < job.n_partial - 1 else job.batch_rows - at, scratch,
+                  partial + task * job.partial_stride)
     elif job.stage == APPLY:
         apply_chunks(job, job.groups[task], job.groups[task + 1], scratch,
                      partial + rank * job.partial_stride)
@@ -156,7 +158,7 @@ cdef void open_batch(Job* job) noexcept nogil:
     if job.inputs.mixed:
         job.k.shuffle(job.batch_rows, job.inputs.mix_seed,
                       job.inputs.mix_stream + <uint64_t>job.step, job.inputs.partners)
-    job.n_partial = <int>((job.batch_rows + job.shard_rows - 1) // job.shard_rows)
+    job.n_partial = max(1, <int>((job.batch_rows + job.spare) // job.shard_rows))
     job.stage = SHARDS
     fnn_open_phase(&job.phases, job.n_partial)
 
@@ -197,6 +199,8 @@ cdef void end_batch(Job* job) noexcept nogil:
         penalty = squares if job.extras != NULL else 0.5 * job.alpha * squares
         job.loss_sum += job.batch_rows * (
             job.batch_loss / job.loss_reduction + penalty) / job.batch_weight
+        if job.n_batch_norms > 0:
+            move_averages(job)
         job.step += 1
     job.start += job.batch_rows
     open_batch(job)

@@ -27,14 +27,17 @@ from fastnn.training._gather cimport (
     sum_weights,
 )
 from fastnn.training._job cimport (
+    BATCH_NORM,
     BIAS,
     COPY,
     DENSE,
     HEADS,
     LAYER_NORM,
     LOSS,
+    PRELU,
     PYTHON,
     REPEAT,
+    SCALE,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -42,6 +45,11 @@ from fastnn.training._job cimport (
     Op,
 )
 from fastnn.training._ops_add cimport add_forward, add_gradients, copy_rows
+from fastnn.training._ops_batch_norm cimport (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_gradient,
+)
 from fastnn.training._ops_dense cimport (
     copy_weights,
     dense_backward,
@@ -58,7 +66,9 @@ from fastnn.training._ops_members cimport (
     repeat_labels,
     repeat_targets,
 )
+from fastnn.training._ops_prelu cimport prelu_backward, prelu_forward, prelu_gradient
 from fastnn.training._ops_python cimport python_backward, python_forward
+from fastnn.training._ops_scale cimport scale_backward, scale_forward, scale_gradient
 from fastnn.training._python_loss cimport python_loss
 from fastnn.training._ops_norm cimport norm_backward, norm_forward, norm_gradient
 
@@ -115,6 +125,12 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
             heads_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == PYTHON:
             python_forward(<Job*>job, op, rows, row0, x, ldx, scratch)
+        elif op.kind == BATCH_NORM:
+            batch_norm_forward(job, op, rows, row0, x, ldx, scratch)
+        elif op.kind == SCALE:
+            scale_forward(job, op, rows, row0, x, ldx, scratch)
+        elif op.kind == PRELU:
+            prelu_forward(job, op, rows, row0, x, ldx, scratch)
         else:
             y = value_of(job, op.other, start, row0, scratch, &ldy)
             add_forward(job, op, rows, row0, x, ldx, y, ldy, scratch)
@@ -159,6 +175,14 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
         elif op.kind == PYTHON:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             python_backward(<Job*>job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == BATCH_NORM:
+            x = value_of(job, op.source, start, row0, scratch, &ldx)
+            batch_norm_backward(job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == SCALE:
+            scale_backward(job, op, below, rows, row0, scratch)
+        elif op.kind == PRELU:
+            x = value_of(job, op.source, start, row0, scratch, &ldx)
+            prelu_backward(job, op, below, rows, row0, x, ldx, scratch)
         else:
             copy_rows(rows, op.n_out, dz, op.ld, scratch + below.dz + row0 * below.ld, below.ld)
         add_gradients(job, op.sums, rows, row0, scratch)
@@ -220,8 +244,14 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
         heads_gradient(job, op, chunk, x, ldx, scratch, gradient)
     elif chunk.kind == WEIGHT:
         dense_gradient(job, op, chunk, x, ldx, scratch, gradient)
-    else:
+    elif op.kind == LAYER_NORM:
         norm_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    elif op.kind == BATCH_NORM:
+        batch_norm_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    elif op.kind == SCALE:
+        scale_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    else:
+        prelu_gradient(job, op, chunk, x, ldx, scratch, gradient)
 
 
 cdef void copy_chunk(const Job* job, const Chunk* chunk, real* tag) noexcept nogil:

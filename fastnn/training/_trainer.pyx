@@ -21,6 +21,7 @@ from fastnn.training._bursts cimport Burst, compose, run_burst
 from fastnn.training._extras cimport set_extras
 from fastnn.training._job cimport (
     ADD,
+    BATCH_NORM,
     BIAS,
     COPY,
     DENSE,
@@ -30,9 +31,12 @@ from fastnn.training._job cimport (
     HEADS,
     LAYER_NORM,
     LOSS,
+    PRELU,
     PYTHON,
     REPEAT,
     SCALE,
+    SLOPE,
+    MEMBER_SCALE,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -60,13 +64,15 @@ from fastnn.training.plan import plan_training
 cnp.import_array()
 
 UNCHANGED = InputChanges()
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD,
-            "python": PYTHON, "repeat": REPEAT, "heads": HEADS}
+OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "scale": SCALE,
+            "prelu": PRELU, "copy": COPY, "add": ADD, "python": PYTHON, "repeat": REPEAT,
+            "heads": HEADS}
 # what X may hold, by the number of each in the kernels' table
 NUMBERS = dict(zip(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
      "float32", "float64"), range(FNN_N_NUMBERS), strict=True))
-BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN, "scale": SCALE}
+BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN, "slope": SLOPE,
+               "scale": MEMBER_SCALE}
 
 
 class Cancelled(Exception):
@@ -151,6 +157,8 @@ cdef class Trainer:
         job.parameters = self.address(self.parameters)
         job.batch = self.plan.batch
         job.shard_rows = self.plan.shard_rows
+        job.is_double = self.is_double
+        job.spare = 0 if self.plan.joins_last else job.shard_rows - 1
         job.feature_major = self.plan.feature_major
         job.lanes = self.plan.lanes
         job.x_in_place = self.plan.x_in_place
@@ -159,6 +167,10 @@ cdef class Trainer:
         job.n_in, job.members = spec.n_in, spec.members
         self.set_loss(bound, reduction)
         self.set_ops(drops, seed)
+        if batch_size == 1 and optimizer is not None and job.n_batch_norms > 0:
+            raise ValueError("batch_size=1 leaves BatchNorm (norm='batch') no variance: it needs "
+                             "batches of at least 2 rows; or use LayerNorm (norm='layer'), or "
+                             "freeze the layer")
         self.set_buffers()
         self.set_sums()
         if optimizer is not None:
@@ -227,7 +239,10 @@ cdef class Trainer:
                 op.python = <void*>python
             offsets = self.layout.offsets(i)
             if offsets:
-                op.w, op.b = offsets[0], offsets[-1]
+                op.w, op.b = offsets[0], offsets[1 if len(offsets) > 1 else 0]
+            op.shared = description.shared
+            if op.kind == BATCH_NORM:
+                self.set_batch_norm(i, description.momentum)
             op.activation = _kernels.output_index(description.activation)
             op.native = self.plan.products[i] == "native"
             op.relu = (op.kind == DENSE and op.activation == FNN_ACT_relu and i < job.n_ops - 1)
@@ -237,6 +252,16 @@ cdef class Trainer:
             op.dropout.layer = i
             op.dropout.threshold = <uint32_t>(<double>description.dropout * 4294967296.0)
             op.dropout.scale = 1.0 / (1.0 - description.dropout)
+
+    cdef set_batch_norm(self, number, momentum):
+        """Where an operation finds its running averages, and whether it moves them."""
+        cdef Op* op = &self.job.ops[<int>number]
+        op.mean, op.variance = self.layout.offsets(number)[2:]
+        op.momentum = momentum
+        for block in self.layout.blocks:
+            if block.op == number and block.layer in self.frozen:
+                op.fixed = True
+        self.job.n_batch_norms += not op.fixed
 
     cdef set_buffers(self):
         """Where the buffers of X, y and the operations lie, each on a cache line."""
@@ -268,6 +293,8 @@ cdef class Trainer:
                 op.dropped = take(op.ld)
             if op.kind == LAYER_NORM:
                 op.stats = take(2)
+            elif op.kind == BATCH_NORM:
+                op.stats = take((3 * op.n_out * job.n_shards + rows - 1) // rows)
         job.scratch_stride = end
 
     cdef set_sums(self):

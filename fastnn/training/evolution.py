@@ -275,11 +275,11 @@ class Noise:
 
 
 def trainable_mask(layout, frozen=()):
-    """Return a flat vector of 1 where there is a parameter to be trained, 0 elsewhere: in gaps, and
-    in frozen layers, whose numbers are given."""
+    """Return a flat vector of 1 where there is a parameter to be trained, 0 elsewhere: in gaps, in
+    running averages, and in frozen layers, whose numbers are given."""
     mask = layout.allocate()
     for block, view in zip(layout.blocks, layout.views(mask), strict=True):
-        view[:] = block.layer not in frozen
+        view[:] = block.trainable and block.layer not in frozen
     return mask
 
 

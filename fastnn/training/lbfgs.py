@@ -144,6 +144,12 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
         The trainer holds its parameters; None where a hook has ended the fit.
     """
     trainer, objective = state.trainer, _Objective(state, hooks)
+    for block in trainer.layout.blocks:
+        if not block.trainable and block.layer not in trainer.frozen:
+            raise ValueError(
+                "L-BFGS (optimizer=LBFGS, solver='lbfgs') takes no steps that would move the "
+                "running averages which BatchNorm (norm='batch') predicts with: use Adam or "
+                "another optimizer, or LayerNorm (norm='layer')")
     with Ending(state, hooks):
         state.epochs = max_iter
         begin_fit(state, hooks)

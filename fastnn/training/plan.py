@@ -56,6 +56,10 @@ class Rules:
     head_rows : int
         Of an ensemble such a block has at least so many rows of the data: the products of its heads
         have no more.
+    norm_rows : int
+        Row-major, with batch normalisation: least rows of a shard, which has statistics of its own
+        ("ghost batch", Hoffer et al. 2017). A choice, not a measurement: fewer rows make noisier
+        statistics, more leave less for other threads to do.
     gathered_rows : int
         Row-major, native: above so many rows a batch is gathered; below, the products read X's rows
         where they lie, which saves the copy (784-128-10, batch 64: 10 % of the step; batch 256:
@@ -84,6 +88,7 @@ class Rules:
     block_rows: int = 32
     wide_block_rows: tuple = ((2**19, 128), (2**18, 64))
     head_rows: int = 8
+    norm_rows: int = 64
     gathered_rows: int = 512
     packed_bytes: int = PACKED_BYTES
     epoch_flops: float = 2e7
@@ -130,11 +135,18 @@ def choose_shards(layout, batch):
     return shards
 
 
+def has_batch_norm(layout):
+    """Return whether shards have statistics of their own."""
+    return any(op.kind == "batch_norm" for op in layout.ops)
+
+
 def choose_blocks(layout, batch):
     """Return the number of shards, row-major: as many blocks as have enough rows."""
     widest = max(n_in * n_out for n_in, n_out in pairwise(layout.sizes))
     rows = next((rows for size, rows in rules.wide_block_rows if widest >= size),
                 max(1, rules.block_rows))
+    if has_batch_norm(layout):
+        rows = max(rows, rules.norm_rows)
     worthwhile = batch * layout.training_flops // max(rules.min_shard_flops, 1)
     blocks, members = batch // rows, layout.spec.members
     if members > 1:
@@ -163,6 +175,7 @@ class TrainingPlan(NamedTuple):
     clock_steps: int
     row_flops: float
     rules: Rules
+    joins_last: bool = False  # rows that are left over go to the last shard
 
     @property
     def feature_major(self):
@@ -248,6 +261,10 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False
     shards = (choose_shards if feature_major else choose_blocks)(layout, batch)
     shards = 1 if whole else shards
     shard_rows = lanes = -(-batch // shards)
+    joins_last = has_batch_norm(layout)
+    if joins_last:  # a shard of few rows has no statistics worth the name
+        shard_rows = batch // shards
+        shards = batch // shard_rows
     if feature_major:
         # whole cache lines between the features, and whole vectors in all shards but the last
         line = ALIGNMENT // layout.dtype.itemsize
@@ -273,4 +290,5 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False
         row_flops=layout.training_flops,
         clock_steps=max(1, int(rules.clock_flops / (batch * per_row + rules.step_flops))),
         rules=rules,
+        joins_last=joins_last,
     )

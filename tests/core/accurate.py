@@ -56,6 +56,7 @@ FUNCTIONS = {
     "log1p": np.log1p,
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh_softplus": lambda x: np.exp(x) * (np.exp(x) + 2) / (np.exp(x) * (np.exp(x) + 2) + 2),
     "normcdf": normcdf,
 }
 
@@ -66,6 +67,7 @@ EXACT = {
     "log1p": mpmath.log1p,
     "tanh": mpmath.tanh,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "tanh_softplus": lambda x: mpmath.tanh(mpmath.log1p(mpmath.exp(x))),
     "normcdf": lambda x: mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
 }
 

@@ -122,6 +122,11 @@ LIMITS = {  # f(-inf), f(inf), f'(-inf), f'(inf)
     "softplus": (0, INF, 0, 1),
     "exp": (0, INF, 0, INF),
     "step": (0, 1, 0, 0),
+    "selu": (-1.7580993408473768, INF, 0, 1.0507009873554805),
+    "mish": (0, INF, 0, 1),
+    "hard_tanh": (-1, 1, 0, 0),
+    "hard_sigmoid": (0, 1, 0, 0),
+    "relu6": (0, 6, 0, 0),
 }
 
 
@@ -165,11 +170,13 @@ def test_subnormal_arguments(name, dtype, isa):
 
 
 @each("name, value, slope", [
-    ("relu", 0, 0), ("leaky_relu", 0, 1), ("elu", 0, 1), ("step", 1, 0)])
+    ("relu", 0, 0), ("leaky_relu", 0, 1), ("elu", 0, 1), ("step", 1, 0),
+    ("selu", 0, 1.7580993408473768), ("relu6", 0, 0)])
 def test_at_the_kink(name, value, slope, dtype, isa):
     zero = np.zeros(3, dtype)
     np.testing.assert_array_equal(_probes.activate(name, zero, isa), value)
-    np.testing.assert_array_equal(_probes.activation_derivative(name, zero, isa), slope)
+    np.testing.assert_array_equal(_probes.activation_derivative(name, zero, isa),
+                                  np.asarray(slope, dtype))
 
 
 def test_aliases_name_the_same_activation():

@@ -20,6 +20,7 @@ CASES = {
     "log1p": (2.0, {"float32": (0, 1), "float64": (0, 1)}),
     "tanh": (3.0, {"float32": (-12, 12), "float64": (-22, 22)}),
     "sigmoid": (2.5, {"float32": (-87.336, 90), "float64": (-708.39, 100)}),
+    "tanh_softplus": (3.0, {"float32": (-87.336, 12), "float64": (-708.39, 22)}),
     "normcdf": (3.0, {"float32": (-12.98, 9), "float64": (-37.519, 9)}),
 }
 EXACT_POINTS = 1000
@@ -119,6 +120,7 @@ LIMITS = {
     "tanh": [(-INF, -1), (INF, 1), (0, 0), (-0.0, -0.0), (1e4, 1), (-1e4, -1)],
     "sigmoid": [(-INF, 0), (INF, 1), (0, 0.5), (1e4, 1), (-1e4, 0)],
     "normcdf": [(-INF, 0), (INF, 1), (0, 0.5), (1e4, 1), (-1e4, 0)],
+    "tanh_softplus": [(-INF, 0), (INF, 1), (0, 0.6), (1e4, 1), (-1e4, 0)],
 }
 
 
@@ -159,7 +161,8 @@ def test_subnormal_arguments(name, dtype, isa):
     info = np.finfo(dtype)
     x = np.array([1, 2, 3, 2**20]) * info.smallest_subnormal
     x = np.concatenate([x, [info.tiny]]).astype(dtype)
-    wanted = {"exp": 1 + 0 * x, "sigmoid": 0.5 + 0 * x, "normcdf": 0.5 + 0 * x}.get(name, x)
+    wanted = {"exp": 1 + 0 * x, "sigmoid": 0.5 + 0 * x, "normcdf": 0.5 + 0 * x,
+              "tanh_softplus": 0.6 + 0 * x}.get(name, x)
     got = _probes.vecmath(name, x, isa)
     np.testing.assert_allclose(got, wanted, rtol=info.eps, atol=0)
 

@@ -90,6 +90,7 @@ static void test_kernels(const fnn_kernels *kernels) {
     test_norm(kernels);
     test_steps(kernels);
     test_members(kernels);
+    test_layers(kernels);
     test_random(kernels);
 }
 

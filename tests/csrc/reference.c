@@ -14,6 +14,8 @@
 #define SIGMOID(x) sigmoid(x)
 #define NORMCDF(x) normcdf(x)
 #define NORMPDF(x) (exp(-0.5 * (x) * (x)) * 0.39894228040143267794)
+#define TANH_SOFTPLUS(x) tanh_softplus(x)
+#define SECH_SOFTPLUS(x) (1 / cosh(log1p(exp(fmin(x, 300)))))
 #define BOUND(x) bound(x)
 #define FMA(a, b, c) ((a) * (b) + (c))
 #define SQRT(x) sqrt(x)
@@ -21,6 +23,7 @@
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static double normcdf(double x) { return 0.5 * erfc(x * -0.70710678118654752440); }
+static double tanh_softplus(double x) { return tanh(log1p(exp(x))); }
 static double bound(double x) { return x > 700 ? 700 : x < -700 ? -700 : x; }
 
 #define FNN_ACTIVATION_ALIAS(alias, name)
@@ -45,7 +48,8 @@ double (*const reference_derivative[])(double, double) = {
 #undef FNN_ACTIVATION
 };
 
-double (*const reference_vecmath[])(double) = {exp, log, log1p, tanh, sigmoid, normcdf};
+double (*const reference_vecmath[])(double) = {exp,     log,     log1p,        tanh,
+                                               sigmoid, normcdf, tanh_softplus};
 
 static double capped(double value, double ceiling) { return value > ceiling ? ceiling : value; }
 

@@ -1,0 +1,12 @@
+"""PReLU, for the row-major step."""
+
+from fastnn.core._kernels cimport real
+from fastnn.training._job cimport Chunk, Job, Op
+
+cdef void prelu_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
+                        const real* x, ptrdiff_t ldx, real* scratch) noexcept nogil
+cdef void prelu_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,
+                         ptrdiff_t row0, const real* x, ptrdiff_t ldx,
+                         real* scratch) noexcept nogil
+cdef void prelu_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
+                         ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil
