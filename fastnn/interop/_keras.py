@@ -16,11 +16,13 @@ from fastnn.interop.chain import (
 KERAS = {
     "linear": "identity", "relu": "relu", "sigmoid": "sigmoid", "tanh": "tanh", "gelu": "gelu",
     "silu": "silu", "elu": "elu", "softplus": "softplus", "exponential": "exp",
-    "softmax": "softmax",
+    "selu": "selu", "mish": "mish", "hard_tanh": "hard_tanh", "hard_sigmoid": "hard_sigmoid",
+    "relu6": "relu6", "softmax": "softmax",
 }
 # layer -> our name, and the settings it must have
 KERAS_LAYERS = {
     "ReLU": ("relu", {"negative_slope": 0.0, "threshold": 0.0, "max_value": None}),
+    "ReLU of 6": ("relu6", {"negative_slope": 0.0, "threshold": 0.0, "max_value": 6}),
     "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
     "ELU": ("elu", {"alpha": 1.0}),
     "Softmax": ("softmax", {"axis": -1}),
@@ -28,6 +30,7 @@ KERAS_LAYERS = {
 
 
 NESTED = ("Sequential", "Functional")  # models, which may be layers of others
+OF_ROWS = ("Dense", "LayerNormalization", "BatchNormalization", "PReLU", "Normalization")
 
 
 def from_keras(model):
@@ -94,7 +97,7 @@ class _Reader:
             if self.n_axes > 2:
                 check_setting(layer.data_format, "channels_last", place, "data_format")
             self.n_axes = 2
-        elif kind in ("Dense", "LayerNormalization") and self.n_axes != 2:
+        elif kind in OF_ROWS and self.n_axes != 2:
             raise ValueError(f"{place} has inputs of {self.n_axes} axes; fastnn has rows, so there "
                              "must be a Flatten before")
         elif kind not in ("InputLayer", "Identity"):
@@ -163,8 +166,45 @@ def _append_norm(chain, layer, place):
     chain.layer_norm(gain, bias, layer.epsilon, place)
 
 
+def _append_batch_norm(chain, layer, place):
+    axis = layer.axis if isinstance(layer.axis, int) else [*layer.axis]
+    if axis not in (1, [1]):  # of rows that is the last one
+        check_setting(axis, -1 if isinstance(axis, int) else [-1], place, "axis")
+    arrays = [*map(as_real, layer.get_weights())]
+    gain, bias = (arrays.pop(0) if there else None for there in (layer.scale, layer.center))
+    share = round(1 - layer.momentum, 12)
+    chain.batch_norm([gain, bias, *arrays], layer.epsilon, share if share > 0 else 0.1, place)
+
+
+def _append_prelu(chain, layer, place):
+    slope, = map(as_real, layer.get_weights())
+    chain.prelu(slope, layer.shared_axes is None, place)
+
+
+def _append_normalization(chain, layer, place):
+    """(x - mean) / sqrt(variance), or the inverse of it."""
+    from keras import backend
+
+    mean, deviation = (np.asarray(backend.convert_to_numpy(value), np.float64).reshape(-1)
+                       for value in (layer.mean, layer.variance))
+    deviation = np.maximum(np.sqrt(deviation), backend.epsilon())
+    if layer.invert:
+        chain.affine(deviation, mean, place)
+    else:
+        chain.affine(1.0, -mean, place)
+        chain.affine(1 / deviation, 0.0, place)
+
+
+def _append_rescaling(chain, layer, place):
+    chain.affine(np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64), place)
+
+
 # layers that are more than a function of one value
 LAYERS = {
+    "BatchNormalization": _append_batch_norm,
+    "PReLU": _append_prelu,
+    "Normalization": _append_normalization,
+    "Rescaling": _append_rescaling,
     "Dense": _append_dense,
     "LayerNormalization": _append_norm,
     "Activation": lambda chain, layer, place: _append_activation(chain, layer.activation, place),
@@ -176,6 +216,8 @@ def _append(chain, layer, kind, place):
     if kind in LAYERS:
         LAYERS[kind](chain, layer, place)
         return
+    if kind == "ReLU" and layer.max_value == 6:
+        kind = "ReLU of 6"
     activation, settings = row_of({**LAYERS, **KERAS_LAYERS}, kind, place)
     for key, expected in settings.items():
         check_setting(getattr(layer, key), expected, f"{place} ({kind})", key)

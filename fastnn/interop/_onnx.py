@@ -29,6 +29,7 @@ POINTS = np.array([
     -1e30, -1e6, -1e3, -100.0, -30.0, -9.5, -3.0, -1.5, -1.0, -0.3, -1e-3, 0.0, 1e-3, 0.2, 1.0, 1.7,
     4.0, 9.0, 12.0, 30.0, 100.0, 1e3, 1e6, 1e30])
 EXTREME = 50.0
+MOST_NODES = 12  # of an activation before other elementwise nodes
 
 
 def _erf(x):
@@ -441,7 +442,6 @@ class _Graph:
 
     def walk_to(self, target, chain, name):
         """From a value to another."""
-        shift, factor = 0.0, 1.0  # the first layer takes factor x + shift
         while name != target:
             nodes = self.consumers(name)
             if not nodes:
@@ -454,36 +454,28 @@ class _Graph:
             if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
                 name = node.output[0]
             elif len(nodes) == 1 and node.op_type in LAYERS:
-                LAYERS[node.op_type](self, chain, node, name, shift, factor)
-                name, shift, factor = node.output[0], 0.0, 1.0
-            elif len(nodes) == 1 and self.is_bias(node, name, chain):
-                other = self.row_of(*(key for key in node.input if key != name))
-                bias = chain.last.arrays[1]
-                chain.last.arrays[1] = bias + (-other if node.op_type == "Sub" else other)
-                name = node.output[0]
-            elif len(nodes) == 1 and self.is_gain(node, name, chain):
-                other = self.row_of(*(key for key in node.input if key != name))
-                chain.last.arrays = [array * other for array in chain.last.arrays]
+                LAYERS[node.op_type](self, chain, node, name)
                 name = node.output[0]
             elif len(nodes) == 1 and not chain.begun and node.op_type == "Scaler":
                 settings = self.attributes(node)
                 scale, offset = (np.array(settings.get(key)) for key in ("scale", "offset"))
                 if {scale.dtype.kind, offset.dtype.kind} != {"f"}:
                     raise ValueError(f"{_place(node)} must have scale and offset")
-                name, shift, factor = node.output[0], (shift - offset) * scale, factor * scale
-            elif len(nodes) == 1 and not chain.begun and self.is_affine(node):
-                name, shift, factor = self.affine(node, name, shift, factor)
+                chain.affine(1.0, -offset, _place(node))
+                chain.affine(scale, 0.0, _place(node))
+                name = node.output[0]
+            elif len(nodes) == 1 and self.is_affine(node, chain):
+                name = self.affine(chain, node, name, target)
             else:
-                name = self.several_nodes(target, chain, name, shift, factor)
+                name = self.several_nodes(target, chain, name)
 
-    def several_nodes(self, target, chain, name, shift, factor):
-        """Read what begins at a value and is more than one node: a layer normalisation, an
+    def several_nodes(self, target, chain, name):
+        """Read what begins at a value and is more than one node: a layer normalisation, a PReLU, an
         activation, or a residual block. Return the value at its end."""
         norm = self.norm_at(name)
         if norm is not None:
             end, eps, dtype = norm
             place = _place(self.made_by[end])
-            self.check_unscaled(place, shift, factor)
             n = chain.width or (self.row[-1] if self.row else None)
             if n is None or n < 1:
                 raise ValueError(f"{place} normalises rows of unknown length")
@@ -491,6 +483,11 @@ class _Graph:
                 raise ValueError(f"{place} normalises rows of {n} values, for which the graph has "
                                  "no weights")
             chain.layer_norm(np.ones(n, dtype), None, eps, place)
+            return end
+        prelu = self.prelu_at(name)
+        if prelu is not None:
+            end, slope = prelu
+            self.append_slope(chain, slope, _place(self.made_by[end]))
             return end
         addition = self.addition_at(name, target)
         if addition is None:
@@ -500,13 +497,26 @@ class _Graph:
         except ValueError:
             pass
         place = _place(addition)
-        self.check_unscaled(place, shift, factor)
         chain.open_residual(place)
         self.opened.add(addition.output[0])
         self.walk_to(*(key for key in addition.input if key != name), chain, name)
         self.opened.remove(addition.output[0])
         chain.close_residual(place)
         return addition.output[0]
+
+    def prelu_at(self, name):
+        """Return the end and the slope of the nodes Where(x > 0, x, slope x), or None."""
+        nodes = {node.op_type: node for node in self.consumers(name)}
+        if len(self.consumers(name)) != 3 or nodes.keys() != {"Greater", "Where", "Mul"}:
+            return None
+        above, times, end = nodes["Greater"], nodes["Mul"], nodes["Where"]
+        slope = [self.row_of(key) for key in times.input if key != name]
+        if above.input[:1] != [name] or len(above.input) != 2 or self.scalar(above.input[1]) != 0:
+            return None
+        if end.input != [above.output[0], name, times.output[0]] or any(
+                len(self.consumers(node.output[0])) != 1 for node in (above, times)):
+            return None
+        return (end.output[0], slope[0]) if len(slope) == 1 and slope[0] is not None else None
 
     def addition_at(self, name, target):
         """Return the last Add of a value and another one that is computed, or None."""
@@ -556,11 +566,6 @@ class _Graph:
             axes = axes if axes is None else axes.reshape(-1).tolist()
         return axes in ([-1], [1]) and settings.get("keepdims", 1) == 1
 
-    def check_unscaled(self, place, shift, factor):
-        if np.any(np.asarray(shift) != 0) or np.any(np.asarray(factor) != 1):
-            raise ValueError(f"{place} takes inputs that were shifted or scaled, which fastnn has "
-                             "before a fully connected layer only")
-
     def check_ends(self, chain):
         """Check that a row of the graph is a row of the network, at both ends."""
         n_in, n_out = chain.n_in, chain.width
@@ -583,15 +588,12 @@ class _Graph:
         return node.op_type == "Reshape" and shape is not None and (
             shape.tolist() == [-1, chain.width])
 
-    def append_dense(self, chain, node, name, shift, factor):
+    def append_dense(self, chain, node, name):
         w, b = self.product(node, name)
-        if not chain.begun:
-            w, b = self.folded(w, b, shift, factor)
         chain.dense(w, b, _place(node))
 
-    def append_norm(self, chain, node, name, shift, factor):
+    def append_norm(self, chain, node, name):
         place, settings = _place(node), self.attributes(node)
-        self.check_unscaled(place, shift, factor)
         axis = settings.get("axis", -1)
         if axis not in (-1, 1):
             raise ValueError(f"{place} has axis={axis}, must be the last")
@@ -604,7 +606,28 @@ class _Graph:
                       if len(array) == 1 else array for array in (gain, bias))
         chain.layer_norm(gain, bias, _decimal(settings.get("epsilon", 1e-5), np.float32), place)
 
-    def append_softmax(self, chain, node, name, shift, factor):
+    def append_batch_norm(self, chain, node, name):
+        place, settings = _place(node), self.attributes(node)
+        if settings.get("training_mode", 0):
+            raise ValueError(f"{place} has training_mode=1, must be 0")
+        arrays = [self.row_of(key) for key in node.input[1:]]
+        if node.input[0] != name or len(arrays) != 4 or any(array is None for array in arrays):
+            raise ValueError(f"{place} does not have constant gain, bias, mean and variance")
+        share = round(1 - _decimal(settings.get("momentum", 0.9), np.float32), 7)
+        chain.batch_norm(arrays, _decimal(settings.get("epsilon", 1e-5), np.float32),
+                         share if 0 < share <= 1 else 0.1, place)
+
+    def append_prelu(self, chain, node, name):
+        slope = self.row_of(node.input[1]) if len(node.input) == 2 else None
+        if node.input[0] != name or slope is None:
+            raise ValueError(f"{_place(node)} does not have constant slopes, one for each column")
+        self.append_slope(chain, slope, _place(node))
+
+    @staticmethod
+    def append_slope(chain, slope, place):
+        chain.prelu(slope, len(slope) > 1, place)
+
+    def append_softmax(self, chain, node, name):
         axis = self.attributes(node).get("axis", -1)
         if axis not in (-1, 1):
             raise ValueError(f"{_place(node)} has axis={axis}, must be the last")
@@ -641,55 +664,36 @@ class _Graph:
             return None
         return constant.reshape(-1)
 
-    def is_bias(self, node, name, chain):
-        """Whether a node adds a constant to a layer that has a bias, and no activation yet."""
-        if node.op_type == "Sub" and node.input[0] != name:
+    def is_affine(self, node, chain):
+        """Whether a node adds a constant row, or multiplies by one."""
+        if node.op_type not in ("Add", "Sub", "Mul", "Div") or len(node.input) != 2:
             return False
-        return node.op_type in ("Add", "Sub") and self.has_row(node, name, chain, BIASED)
+        rows = [self.row_of(key) for key in node.input]
+        return any(row is not None and (chain.width is None or row.size in (1, chain.width))
+                   for row in rows)
 
-    def is_gain(self, node, name, chain):
-        """Whether a node multiplies a layer that has a gain, and no activation yet."""
-        return node.op_type == "Mul" and self.has_row(node, name, chain, ("layer_norm",))
-
-    def has_row(self, node, name, chain, kinds):
-        """Whether a node takes a constant row beside what a layer of these kinds makes."""
-        last = chain.last
-        if last is None or last.kind not in kinds or last.activation is not None:
-            return False
-        rows = [self.row_of(key) for key in node.input if key != name]
-        return len(rows) == 1 and rows[0] is not None and rows[0].size in (1, chain.width)
-
-    def is_affine(self, node):
-        return node.op_type in ("Add", "Sub", "Mul", "Div") and any(
-            self.row_of(key) is not None for key in node.input)
-
-    def affine(self, node, name, shift, factor):
-        """factor x + shift after one more node."""
+    def affine(self, chain, node, name, target):
+        """Read a node that is affine, or an activation that begins with one, such as
+        relu6(z + 3) / 6; return the value at its end."""
         left = node.input[0] == name
-        other = self.row_of(node.input[1 if left else 0]).astype(np.float64)
-        if node.op_type == "Mul":
-            return node.output[0], shift * other, factor * other
-        if node.op_type == "Div" and left:
-            return node.output[0], shift / other, factor / other
-        if node.op_type == "Add":
-            return node.output[0], shift + other, factor
+        other = self.row_of(node.input[1 if left else 0])
+        if other is None:
+            raise ValueError(f"{_place(node)} has no constant row beside what it is computed from")
+        if other.size == 1 and chain.begun:
+            try:
+                return self.activation(chain, name, target)
+            except ValueError:
+                self.at = node
+        if node.op_type == "Div" and not left:
+            raise ValueError(f"{_place(node)} divides by what is computed")
+        other, sign = other.astype(np.float64), 1.0
         if node.op_type == "Sub":
-            sign = 1 if left else -1
-            return node.output[0], sign * (shift - other), sign * factor
-        raise ValueError(f"{_place(node)} divides by the inputs")
-
-    @staticmethod
-    def folded(w, b, shift, factor):
-        """Return the layer of factor x + shift as one of x; in float64 where what was small beside
-        a large shift would be lost."""
-        wide = w.astype(np.float64)
-        shift = np.broadcast_to(shift, w.shape[:1])
-        factor = np.broadcast_to(factor, w.shape[:1])
-        if not shift.any() and (factor == 1).all():
-            return w, b
-        bias = shift @ wide + (0 if b is None else b)
-        dtype = np.float64 if shift.any() else w.dtype
-        return (factor[:, None] * wide).astype(dtype), bias.astype(dtype)
+            other, sign = (-other, 1.0) if left else (other, -1.0)
+        if node.op_type in ("Mul", "Div"):
+            chain.affine(other if node.op_type == "Mul" else 1 / other, 0.0, _place(node))
+        else:
+            chain.affine(sign, other, _place(node))
+        return node.output[0]
 
     def activation(self, chain, start, target):
         """Read the elementwise nodes from ``start`` on, recognised by their values."""
@@ -697,19 +701,25 @@ class _Graph:
         if not region:
             node = self.consumers(start)[0]
             raise ValueError(f"{_place(node)} has no counterpart in fastnn")
-        inner = {node.index for node in region}
-        ends = [key for key in values if key == target
-                or any(node.index not in inner for node in self.consumers(key))]
-        if len(ends) != 1 or ends[0] == start:
+        for count in [len(region), *range(min(len(region) - 1, MOST_NODES), 0, -1)]:
+            end = self.end_of(region[:count], start, values, target)
+            name = end and _recognised(np.asarray(values[end], np.float64))
+            if name:
+                chain.activation(name, _place(region[0]))
+                return end
+        if self.end_of(region, start, values, target) is None:
             raise ValueError(f"{_place(self.consumers(start)[0])} begins a branch; the layers must "
                              "be a chain")
-        name = _recognised(np.asarray(values[ends[0]], np.float64))
-        if name is None:
-            kinds = shorten(" ".join(node.op_type for node in region))
-            raise ValueError(f"{_place(region[0])} and what follows ({kinds}) is none of fastnn's "
-                             f"activations: {', '.join(_kernels.ACTIVATIONS)}")
-        chain.activation(name, _place(region[0]))
-        return ends[0]
+        kinds = shorten(" ".join(node.op_type for node in region))
+        raise ValueError(f"{_place(region[0])} and what follows ({kinds}) is none of fastnn's "
+                         f"activations: {', '.join(_kernels.ACTIVATIONS)}")
+
+    def end_of(self, region, start, values, target):
+        """Return the one value of a region that is read behind it, or None."""
+        inner, made = {node.index for node in region}, [start, *(node.output[0] for node in region)]
+        ends = [key for key in made if key == target
+                or any(node.index not in inner for node in self.consumers(key))]
+        return ends[0] if len(ends) == 1 and ends[0] != start else None
 
     def region(self, start):
         """Return the values that are computed elementwise from one, and the nodes that do."""
@@ -763,9 +773,10 @@ LAYERS = {
     "Gemm": _Graph.append_dense,
     "MatMul": _Graph.append_dense,
     "LayerNormalization": _Graph.append_norm,
+    "BatchNormalization": _Graph.append_batch_norm,
+    "PRelu": _Graph.append_prelu,
     "Softmax": _Graph.append_softmax,
 }
-BIASED = ("dense", "layer_norm")  # kinds of layers to which a node may add a constant
 
 
 def _decimal(value, dtype):

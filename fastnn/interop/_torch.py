@@ -4,22 +4,22 @@ A `Sequential` is read layer by layer. Any other module is followed by `torch.fx
 once with a stand-in for the inputs and notes what it does.
 """
 
-import re
 import sys
 from types import SimpleNamespace
 
 import numpy as np
 
 from fastnn.core.notices import shorten
+from fastnn.interop import state_dict
 from fastnn.interop.chain import (
     Chain,
     append_steps,
-    as_real,
     check_setting,
     kind_of,
     row_of,
     steps,
 )
+from fastnn.interop.state_dict import from_tensor
 
 # class of torch.nn -> our name, and the settings it must have
 TORCH = {
@@ -31,6 +31,11 @@ TORCH = {
     "ELU": ("elu", {"alpha": 1.0}),
     "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
     "Softplus": ("softplus", {"beta": 1.0}),
+    "SELU": ("selu", {}),
+    "Mish": ("mish", {}),
+    "Hardtanh": ("hard_tanh", {"min_val": -1.0, "max_val": 1.0}),
+    "Hardsigmoid": ("hard_sigmoid", {}),
+    "ReLU6": ("relu6", {}),
     "Softmax": ("softmax", {}),
     "Identity": ("identity", {}),
 }
@@ -52,29 +57,40 @@ FUNCTIONS = {
     "elu": ("ELU", {"alpha": 1.0, "inplace": False}),
     "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01, "inplace": False}),
     "softplus": ("Softplus", {"beta": 1.0, "threshold": EXACT}),
+    "selu": ("SELU", {"inplace": False}),
+    "selu_": ("SELU", {}),
+    "mish": ("Mish", {"inplace": False}),
+    "hardtanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0, "inplace": False}),
+    "hardtanh_": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
+    "hardsigmoid": ("Hardsigmoid", {"inplace": False}),
+    "relu6": ("ReLU6", {"inplace": False}),
     "softmax": ("Softmax", {"dim": None}),
     "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
 }
 ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
 
 
-def from_torch(model, *, activation=None, output=None):
+def from_torch(model, *, activation=None, output=None, order=None):
     """Return an `MLP` with the weights of a PyTorch model.
 
     Parameters
     ----------
     model : torch.nn.Module or state dict
-        A `Sequential` of `Linear`, `LayerNorm`, activations, `Dropout`, `Flatten` before the first
-        layer, `Identity`, and `Sequential` of these; or a module of a class of your own, as a whole
-        or in a `Sequential`, whose `forward` applies such layers, functions such as
-        `torch.nn.functional.relu`, and additions of a value and what layers make of it (residual
-        connections). A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias`` in the order of
-        the layers; names that differ in a number only are put in the order of the numbers, which
-        files do not always keep.
+        A `Sequential` of `Linear`, `LayerNorm`, `BatchNorm1d`, `PReLU`, activations, `Dropout`,
+        `Flatten` before the first layer, `Identity`, and `Sequential` of these; or a module of a
+        class of your own, as a whole or in a `Sequential`, whose `forward` applies such layers,
+        functions such as `torch.nn.functional.relu`, and additions of a value and what layers make
+        of it (residual connections). A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias``.
+        It does not say in which order the layers are called, and files list them by name: those
+        whose names differ in a number only are taken in the order of the numbers, and the rest has
+        to follow from the shapes.
     activation : str or sequence of str or None, default=None
         Of the hidden layers; for a state dict only, which does not say. None means relu.
     output : str or None, default=None
         For a state dict only. None means identity.
+    order : sequence of str or None, default=None
+        For a state dict only: names of the layers, the first one first, such as
+        ``["input", "hidden", "output"]``.
 
     Returns
     -------
@@ -86,7 +102,8 @@ def from_torch(model, *, activation=None, output=None):
     TypeError
         When it is neither, or its `forward` does something else.
     ValueError
-        When a layer or one of its settings has no counterpart; the message names it.
+        When a layer or one of its settings has no counterpart; the message names it. When several
+        orders of the layers of a state dict fit, and ``order`` names none.
 
     Notes
     -----
@@ -96,11 +113,11 @@ def from_torch(model, *, activation=None, output=None):
     chain = Chain()
     _check_no_global_hooks()
     if hasattr(model, "items") and not _is_module(model):
-        return _from_state_dict(chain, model, activation or "relu", output or "identity")
+        return state_dict.read(chain, model, activation or "relu", output or "identity", order)
     kind = _torch_kind(model)
     if kind not in ("Sequential", "Linear") and not _is_followed(model):
         raise TypeError(f"model={type(model).__name__} {MODELS}")
-    for name, value in (("activation", activation), ("output", output)):
+    for name, value in (("activation", activation), ("output", output), ("order", order)):
         if value is not None:
             raise ValueError(f"{name}={value!r} goes with a state dict; a Sequential says its own, "
                              "append a layer to it")
@@ -176,6 +193,8 @@ def _append_layer(chain, kind, settings, place):
     if kind in LAYERS and (kind != "Flatten" or not chain.begun):
         LAYERS[kind](chain, settings, place)
         return
+    if kind == "Hardtanh" and (settings.min_val, settings.max_val) == (0, 6):
+        kind = "ReLU6"
     activation, required = row_of(TORCH, kind, place)
     for key, expected in required.items():
         check_setting(getattr(settings, key), expected, place, key)
@@ -187,8 +206,8 @@ def _append_layer(chain, kind, settings, place):
 
 
 def _append_dense(chain, module, place):
-    bias = None if module.bias is None else _from_tensor(module.bias)
-    chain.dense(_from_tensor(module.weight).T, bias, place)
+    bias = None if module.bias is None else from_tensor(module.bias)
+    chain.dense(from_tensor(module.weight).T, bias, place)
 
 
 def _append_norm(chain, module, place):
@@ -198,9 +217,19 @@ def _append_norm(chain, module, place):
     if module.weight is None:
         gain, bias = np.ones(module.normalized_shape, np.float32), None
     else:
-        gain = _from_tensor(module.weight)
-        bias = None if module.bias is None else _from_tensor(module.bias)
+        gain = from_tensor(module.weight)
+        bias = None if module.bias is None else from_tensor(module.bias)
     chain.layer_norm(gain, bias, module.eps, place)
+
+
+def _append_batch_norm(chain, module, place):
+    if module.running_mean is None:
+        raise ValueError(f"{place} has track_running_stats=False; fastnn predicts with running "
+                         "averages")
+    arrays = [None if tensor is None else from_tensor(tensor) for tensor in (
+        module.weight, module.bias, module.running_mean, module.running_var)]
+    # None: the mean of all steps so far, which fastnn has not; predictions are the same
+    chain.batch_norm(arrays, module.eps, module.momentum or 0.1, place)
 
 
 def _append_flatten(chain, module, place):
@@ -213,6 +242,9 @@ def _append_flatten(chain, module, place):
 LAYERS = {
     "Linear": _append_dense,
     "LayerNorm": _append_norm,
+    "BatchNorm1d": _append_batch_norm,
+    "PReLU": lambda chain, module, place: chain.prelu(
+        from_tensor(module.weight), module.num_parameters > 1, place),
     "Dropout": lambda chain, module, place: chain.drop(module.p, place),
     "Flatten": _append_flatten,
 }
@@ -399,53 +431,3 @@ def _torch_kind(module):
 
 def _is_sequential(cls):
     return cls.__module__.startswith("torch.nn.modules.") and cls.__name__ == "Sequential"
-
-
-def _from_tensor(tensor):
-    """Return a tensor of any device and dtype as an array of float32 or float64."""
-    if "complex" in str(getattr(tensor, "dtype", "")):
-        raise ValueError(f"weights have dtype {tensor.dtype}, must be real")
-    if getattr(tensor, "is_meta", False):
-        raise ValueError("weights are on the device meta, which holds no values")
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
-        tensor = tensor if str(tensor.dtype) == "torch.float64" else tensor.float()
-        return tensor.numpy()
-    return as_real(tensor)
-
-
-def _from_state_dict(chain, state, activation, output):
-    layers = {}
-    for key, tensor in state.items():
-        layer, _, kind = key.rpartition(".")
-        if kind not in ("weight", "bias"):
-            raise ValueError(f"state dict has {key!r}; there must be *.weight and *.bias of fully "
-                             "connected layers only")
-        layers.setdefault(layer, {})[kind] = _from_tensor(tensor)
-    if not layers:
-        raise ValueError("the state dict is empty")
-    layers = _in_order(layers)
-    for layer, arrays in layers.items():
-        if "weight" not in arrays:
-            raise ValueError(f"state dict has {layer}.bias, but no {layer}.weight")
-    n_hidden = len(layers) - 1
-    names = [activation] * n_hidden if isinstance(activation, str) else list(activation)
-    if len(names) != n_hidden:
-        raise ValueError(f"activation={activation!r} has {len(names)} entries, must have one for "
-                         f"each of {n_hidden} hidden layers")
-    for (layer, arrays), name in zip(layers.items(), [*names, output], strict=True):
-        chain.dense(arrays["weight"].T, arrays.get("bias"), f"layer {layer}")
-        chain.activation(name, f"layer {layer}")
-    return chain.network("the state dict")
-
-
-def _in_order(layers):
-    """Return layers whose names differ in numbers only in the order of these: safetensors lists 10
-    before 2."""
-    kind = {name: re.sub(r"[0-9]+", "#", name) for name in layers}
-    first = list(dict.fromkeys(kind.values()))
-
-    def place(name):
-        return first.index(kind[name]), [int(number) for number in re.findall("[0-9]+", name)]
-
-    return {name: layers[name] for name in sorted(layers, key=place)}

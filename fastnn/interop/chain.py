@@ -4,23 +4,36 @@ import numpy as np
 
 from fastnn.core.notices import shorten, shown
 from fastnn.mlp import MLP
-from fastnn.network.spec import MAX_DEPTH, Activation, Dense, Dropout, LayerNorm, Residual
+from fastnn.network.spec import (
+    MAX_DEPTH,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    PReLU,
+    Residual,
+    Scale,
+)
 
 NESTED = f"residual blocks lie deeper in each other than {MAX_DEPTH}"
 
 MAX_LAYERS = 100_000  # and groups of layers
+MAX_DIAGONAL = 4096  # values that a diagonal matrix shifts
 
 
 class Part:
     """A layer with its arrays, and the activation and dropout that follow it.
 
-    ``kind`` is "dense", "layer_norm", "residual", or "start": nothing but what follows the
-    beginning of a residual block.
+    ``kind`` is "dense", "layer_norm", "batch_norm", "scale", "prelu", "residual", or "start":
+    nothing but what follows the beginning of a residual block.
     """
 
-    def __init__(self, kind, arrays=(), *, eps=None, inner=None):
+    def __init__(self, kind, arrays=(), *, eps=None, momentum=None, per_unit=None, inner=None):
         self.kind, self.arrays = kind, list(arrays)
         self.eps, self.inner = eps, inner
+        self.momentum, self.per_unit = momentum, per_unit
+        self.made = False  # of a factor and shift, in float64 whatever the network is of
         self.activation, self.dropout = None, 0.0
 
     @property
@@ -30,6 +43,26 @@ class Part:
             return [array for part in self.inner for array in part.all_arrays]
         return self.arrays
 
+    @property
+    def decides(self):
+        """The array of each layer whose dtype says that of the network."""
+        if self.kind == "residual":
+            return [array for part in self.inner for array in part.decides]
+        return [] if self.made else self.arrays[:1]
+
+    def take_affine(self, factor, shift):
+        """Make what follows, y factor + shift, a part of it; return whether that can be."""
+        if self.activation is not None or self.dropout or self.kind not in AFFINE or (
+                self.kind == "scale" and np.any(shift != 0)):
+            return False
+        first = self.arrays[0]
+        if (factor != 1).any():
+            self.arrays[0] = (first * factor).astype(first.dtype, copy=False)
+        if self.kind != "scale":
+            bias = self.arrays[1]
+            self.arrays[1] = (bias * factor + shift).astype(bias.dtype, copy=False)
+        return True
+
     def layers(self):
         """Return it as layers of a `NetworkSpec`."""
         tail = [Activation(self.activation)] if self.activation is not None else []
@@ -38,12 +71,17 @@ class Part:
         return LAYERS[self.kind](self, tail)
 
 
+AFFINE = ("dense", "layer_norm", "batch_norm", "scale")  # whose gain and bias may take others
+
 # kind -> layers of a `NetworkSpec`, from a part and from what follows it
 LAYERS = {
     "dense": lambda part, tail: [
         Dense(len(part.arrays[1]), part.activation or "identity"),
         *(layer for layer in tail if not isinstance(layer, Activation))],
     "layer_norm": lambda part, tail: [LayerNorm(part.eps), *tail],
+    "batch_norm": lambda part, tail: [BatchNorm(part.eps, part.momentum), *tail],
+    "scale": lambda part, tail: [Scale(), *tail],
+    "prelu": lambda part, tail: [PReLU(part.per_unit), *tail],
     "residual": lambda part, tail: [Residual(_layers_of(part.inner)), *tail],
     "start": lambda part, tail: tail,
 }
@@ -67,6 +105,7 @@ class Chain:
     def __init__(self):
         self.n_in = self.width = None
         self._parts = []   # where the next layer goes
+        self._waiting = None  # (factor, shift, place) of what the next layer takes
         self._outer = []   # of the residual blocks that are open: parts and width before them
         self._count = 0
 
@@ -97,6 +136,9 @@ class Chain:
             raise ValueError(f"{place}: weights of shape {w.shape} and {b.shape} are not those of "
                              "a fully connected layer")
         self._take(w.shape[0], place)
+        if self._waiting is not None:
+            w, b = folded(w, b, *self._waiting[:2], wide=not self.begun)
+            self._waiting = None
         self._parts.append(Part("dense", [w, b]))
         self.width = w.shape[1]
 
@@ -110,17 +152,94 @@ class Chain:
         if not 0 < eps < np.inf:
             raise ValueError(f"{place} has eps={eps}; it must be finite and > 0")
         self._take(len(gain), place)
-        self._parts.append(Part("layer_norm", [gain, bias], eps=float(eps)))
+        self._add(Part("layer_norm", [gain, bias], eps=float(eps)))
+
+    def batch_norm(self, arrays, eps, momentum, place):
+        """Append gain (x - mean) / sqrt(variance + eps) + bias with arrays (n,): gain and bias,
+        which may be None, mean, variance; momentum as ours."""
+        mean, variance = np.asarray(arrays[2]), np.asarray(arrays[3])
+        gain = np.ones_like(mean) if arrays[0] is None else np.asarray(arrays[0])
+        bias = np.zeros_like(mean) if arrays[1] is None else np.asarray(arrays[1])
+        if mean.ndim != 1 or {mean.shape} != {gain.shape, bias.shape, variance.shape}:
+            raise ValueError(f"{place}: arrays of shape {gain.shape}, {bias.shape}, {mean.shape} "
+                             f"and {variance.shape} are not those of a batch normalisation of "
+                             "columns")
+        if not (0 < eps < np.inf and 0 < momentum <= 1):
+            raise ValueError(f"{place} has eps={eps}, momentum={momentum}; fastnn's are > 0, and "
+                             "the share of a step in the running averages is at most 1")
+        if not (variance >= 0).all():
+            raise ValueError(f"{place} has a variance below 0, or NaN")
+        self._take(len(mean), place)
+        self._add(Part("batch_norm", [gain, bias, mean, variance], eps=float(eps),
+                       momentum=float(momentum)))
+
+    def prelu(self, slope, per_unit, place):
+        """Append PReLU with slopes (n,), or (1,) where all units share one."""
+        slope = np.asarray(slope)
+        if slope.ndim != 1 or len(slope) != 1 and not per_unit:
+            raise ValueError(f"{place}: slopes of shape {slope.shape} are not those of a PReLU of "
+                             "rows")
+        if per_unit:
+            self._take(len(slope), place)
+        elif self.width is None:
+            raise ValueError(f"{place} comes before the first layer that says how many inputs "
+                             "there are")
+        self._add(Part("prelu", [slope], per_unit=per_unit))
+
+    def affine(self, factor, shift, place):
+        """Append x factor + shift, numbers or arrays (n,): a part of the layer before or, where
+        that has an activation, of the next one."""
+        factor, shift = (np.asarray(value, np.float64) for value in (factor, shift))
+        sizes = {value.size for value in (factor, shift)} - {1}
+        if len(sizes) > 1 or any(value.ndim > 1 for value in (factor, shift)):
+            raise ValueError(f"{place}: factors of shape {factor.shape} and shifts of shape "
+                             f"{shift.shape} are not those of columns")
+        if not (np.isfinite(factor).all() and np.isfinite(shift).all()):
+            raise ValueError(f"{place} holds a number that is not finite")
+        for size in sizes:
+            self._take(size, place)
+        if self._waiting is not None:
+            before = self._waiting
+            self._waiting = before[0] * factor, before[1] * factor + shift, place
+        elif not (self._parts and self._parts[-1].take_affine(factor, shift)):
+            self._waiting = factor, shift, place
+
+    def _settle(self):
+        """Make a layer of a factor and shift that no layer beside takes."""
+        if self._waiting is None:
+            return
+        (factor, shift, place), self._waiting = self._waiting, None
+        if (factor == 1).all() and (shift == 0).all():
+            return
+        if self.width is None:
+            raise ValueError(f"{place} takes inputs that were shifted or scaled, of which nothing "
+                             "says how many there are")
+        factor, shift = (np.broadcast_to(value, self.width) for value in (factor, shift))
+        if (shift == 0).all():
+            self._parts.append(Part("scale", [factor]))
+        elif self.width <= MAX_DIAGONAL:
+            self._parts.append(Part("dense", [np.diag(factor), shift]))
+        else:
+            raise ValueError(f"{place} shifts {self.width} values where no fully connected layer "
+                             "is beside it, which has no counterpart in fastnn")
+        self._parts[-1].made = True
+
+    def _add(self, part):
+        """Append a part that takes nothing of what is waiting."""
+        self._settle()
+        self._parts.append(part)
 
     def open_residual(self, place):
         """Begin a block whose inputs are added to its outputs."""
         if len(self._outer) >= MAX_DEPTH:
             raise ValueError(f"{place}: {NESTED}")
+        self._settle()
         self._outer.append((self._parts, self.width))
         self._parts = []
 
     def close_residual(self, place):
         """End the block, and add."""
+        self._settle()
         inner, (self._parts, width) = self._parts, self._outer.pop()
         first = self.n_in if width is None else width
         if not inner:
@@ -152,6 +271,7 @@ class Chain:
 
     def _part_before(self, message):
         """Return what an activation or dropout goes with."""
+        self._settle()
         if not self._parts:
             if not self._outer:
                 raise ValueError(message)
@@ -170,12 +290,13 @@ class Chain:
 
     def network(self, source):
         """Return the `MLP`, of float64 where the weights are, else of float32."""
+        self._settle()
         parts = self._parts
         arrays = [array for part in parts for array in part.all_arrays]
         if not any(array.ndim == 2 for array in arrays):
             raise ValueError(f"{source} has no fully connected layer")
         self._check_softmax(parts, source)
-        double = any(w.dtype == np.float64 for w in arrays[::2])
+        double = any(w.dtype == np.float64 for part in parts for w in part.decides)
         settings = {"dtype": "float64" if double else "float32", "random_state": 0,
                     "initializer": "zeros"}
         names = [part.activation or "identity" for part in parts]
@@ -197,6 +318,17 @@ class Chain:
                                  "fastnn")
         for part in parts:
             self._check_softmax(part.inner or (), source, inside=True)
+
+
+def folded(w, b, factor, shift, wide):
+    """Return the layer of x factor + shift as one of x. ``wide``: in float64 where there is a
+    shift, as of inputs, beside whose large means what is small would be lost."""
+    double = w.astype(np.float64)
+    factor, shift = (np.broadcast_to(value, w.shape[:1]) for value in (factor, shift))
+    if not shift.any() and (factor == 1).all():
+        return w, b
+    dtype = np.float64 if wide and shift.any() else w.dtype
+    return (factor[:, None] * double).astype(dtype), (shift @ double + b).astype(dtype)
 
 
 def steps(target, start, sources, order, place, level=0):
