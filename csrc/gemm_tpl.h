@@ -13,7 +13,10 @@
 #ifndef FNN_GEMM_ONCE
 #define FNN_GEMM_ONCE
 
-enum { K_BLOCK = 384 };
+/* Rows of B that a column of tiles walks through before the next column begins: each such block costs
+ * a pass over C, but rows that lie far apart do not stay in the cache.  And cache lines of a row of B
+ * from which on a single row of C is computed along it. */
+enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 
 #if defined(__AVX512F__)
 #define MAX_VECTORS 4
@@ -155,16 +158,58 @@ static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
 
 enum { S(VECTOR) = VLANES, S(PANEL) = MAX_VECTORS * VLANES };
 
-/* One column of tiles after the other: the K_BLOCK rows of B that it needs stay in the cache. */
+/* One row of C, wide: B is read once and as it lies, four rows at a time, while C stays in L1.  The
+ * chains are those of the tiles.  (Lost: eight rows at a time: of wide ones that lie a multiple of
+ * 4,096 bytes apart L1 cannot hold as many lines.) */
+static void S(single_row)(const fnn_product *p) {
+    const R *a = p->a_list ? (const R *)p->a_list[0] + p->a_offset : p->a, *b = p->b;
+    const R *bias = p->bias;
+    const ptrdiff_t ldb = p->ldb;
+    R *c = p->c;
+    for (ptrdiff_t j = 0; j < p->n; j++) c[j] = !bias ? 0 : p->bias_by_rows ? bias[0] : bias[j];
+    for (ptrdiff_t k = 0; k < p->k; k += 4, a += 4, b += 4 * ldb) {
+        ptrdiff_t count = p->k - k < 4 ? p->k - k : 4, j = 0;
+        V x0 = VSET(a[0]), x1 = VSET(count > 1 ? a[1] : 0);
+        V x2 = VSET(count > 2 ? a[2] : 0), x3 = VSET(count > 3 ? a[3] : 0);
+        if (count == 4)
+            for (; j + VLANES <= p->n; j += VLANES) {
+                V z = VFMA(x0, VLOAD(b + j), VLOAD(c + j));
+                z = VFMA(x1, VLOAD(b + ldb + j), z);
+                z = VFMA(x2, VLOAD(b + 2 * ldb + j), z);
+                VSTORE(c + j, VFMA(x3, VLOAD(b + 3 * ldb + j), z));
+            }
+        for (; j < p->n; j += VLANES) {
+            VMASK_T mask = VMASK(p->n - j < VLANES ? p->n - j : VLANES);
+            V z = VFMA(x0, VLOAD_PART(b + j, mask), VLOAD_PART(c + j, mask));
+            if (count > 1) z = VFMA(x1, VLOAD_PART(b + ldb + j, mask), z);
+            if (count > 2) z = VFMA(x2, VLOAD_PART(b + 2 * ldb + j, mask), z);
+            if (count > 3) z = VFMA(x3, VLOAD_PART(b + 3 * ldb + j, mask), z);
+            VSTORE_PART(c + j, z, mask);
+        }
+    }
+    if (p->relu)
+        for (ptrdiff_t j = 0; j < p->n; j += VLANES) {
+            VMASK_T mask = VMASK(p->n - j < VLANES ? p->n - j : VLANES);
+            VSTORE_PART(c + j, VFLOOR(VSET(0), VLOAD_PART(c + j, mask)), mask);
+        }
+}
+
+/* One column of tiles after the other: the rows of B that it needs stay in the cache. */
 static void S(product)(const fnn_product *p) {
     const ptrdiff_t widest = S(PANEL), ldc = p->ldc;
     const R *a = p->a, *gate = p->gate;
     const R *bias = p->bias_by_rows ? NULL : p->bias, *row_bias = p->bias_by_rows ? p->bias : NULL;
     const R *const *list = (const R *const *)p->a_list;
     R *c = p->c;
-    for (ptrdiff_t k = 0; k == 0 || k < p->k; k += K_BLOCK) {
-        int last = p->k - k <= K_BLOCK;
-        ptrdiff_t k_count = last ? p->k - k : K_BLOCK;
+    if (p->rows == 1 && p->n > SINGLE_ROW_LINES * 64 / (ptrdiff_t)sizeof(R) && p->b_panel == widest
+        && p->ldb > widest && !p->a_by_columns && !gate) {
+        S(single_row)(p);
+        return;
+    }
+    const ptrdiff_t block = p->ldb == widest ? K_BLOCK_PACKED : K_BLOCK;
+    for (ptrdiff_t k = 0; k == 0 || k < p->k; k += block) {
+        int last = p->k - k <= block;
+        ptrdiff_t k_count = last ? p->k - k : block;
         R lowest = p->relu && last ? 0 : -C(INFINITY);
         for (ptrdiff_t j = 0; j < p->n; j += widest) {
             ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;

@@ -50,9 +50,10 @@ def test_dense_with_activation(name, dtype, isa):
                                atol=30 * np.finfo(dtype).eps)
 
 
-def test_dense_row_does_not_depend_on_its_neighbours(dtype, isa):
+@each("n_out", [83, 301])
+def test_dense_row_does_not_depend_on_its_neighbours(n_out, dtype, isa):
     """The same bits for one row alone and anywhere in a batch."""
-    x, w, b = case(40, 400, 83, dtype)
+    x, w, b = case(40, 403, n_out, dtype)
     whole = _probes.dense(x, w, b, "identity", isa)
     for r in range(len(x)):
         assert _probes.dense(x[r : r + 1], w, b, "identity", isa).tobytes() == whole[r].tobytes()

@@ -119,6 +119,20 @@ static void S(check_products)(const TABLE *table) {
                 S(product_case) t = S(with_flags)(rows, panel + 1, k, flags);
                 S(check_product)(table, &t);
             }
+    /* ... in panels of which a block takes more rows */
+    for (ptrdiff_t k = 2047; k <= 2049; k++)
+        for (int flags = 16; flags < S(N_FLAGS); flags += flags % 16 == 15 ? 17 : 1) {
+            S(product_case) t = S(with_flags)(2, panel + 1, k, flags);
+            S(check_product)(table, &t);
+        }
+    /* a row so wide that b is read along its rows */
+    const ptrdiff_t wide = 8 * 64 / (ptrdiff_t)sizeof(R);
+    for (ptrdiff_t n = wide; n <= wide + vector + 1; n++)
+        for (ptrdiff_t k = 0; k <= 9; k++, turn += 7)
+            for (int flags = turn % 5; flags < S(N_FLAGS); flags += 5) {
+                S(product_case) t = S(with_flags)(1, n, k, flags);
+                S(check_product)(table, &t);
+            }
     for (ptrdiff_t n = 1; n <= panel + 1; n++) S(check_product_of_nan)(table, n);
 }
 
