@@ -91,6 +91,23 @@ typedef struct {
     ptrdiff_t ldc;
 } fnn_product;
 
+/* out (rows, n; ldout) = bias (n) + the sum over the entries of each row of value[i] times row
+ * column[i] of table (n_table, n; ld), all of one dtype.  Row r has the entries start[at] up to
+ * start[at + 1], where at = order[r], or r without an order; they are added in their order. */
+typedef struct {
+    ptrdiff_t rows, n;
+    const ptrdiff_t *order; /* (rows), or NULL */
+    const int64_t *start;
+    const int32_t *column;
+    const void *value;
+    const void *table;
+    ptrdiff_t n_table, ld;
+    const void *bias; /* NULL: zeros */
+    int relu;         /* max(0, out) is stored */
+    void *out;
+    ptrdiff_t ldout;
+} fnn_lookup;
+
 #define FNN_DECLARE_TABLE(R, TABLE)                                                                \
     typedef struct {                                                                               \
         /* z (rows, n) += b (n), unless b is NULL; a (rows, n) = f(z); a may be z */               \
@@ -230,6 +247,9 @@ typedef struct {
                              ptrdiff_t ldx, R *dscale);                                            \
         /* out (rows, n) = the mean over the members of x (rows * members, n); out is not x */     \
         void (*mean_members)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *x, R *out);  \
+        /* sums of rows of a table, see fnn_lookup; returns -1, or the first entry whose column is \
+         * not in the table, and then leaves its row and those behind it */                        \
+        int64_t (*lookup)(const fnn_lookup *p);                                                    \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

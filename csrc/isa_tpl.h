@@ -36,6 +36,7 @@
 #include "scale_tpl.h"
 #include "prelu_tpl.h"
 #include "members_tpl.h"
+#include "lookup_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S
@@ -62,6 +63,7 @@
 #include "scale_tpl.h"
 #include "prelu_tpl.h"
 #include "members_tpl.h"
+#include "lookup_tpl.h"
 #undef REAL_IS_FLOAT
 #undef R
 #undef S

@@ -69,4 +69,5 @@
     .repeat_rows = S(repeat_rows),
     .repeat_scale = S(repeat_scale),
     .mean_members = S(mean_members),
+    .lookup = S(lookup),
 #undef FNN_ACTIVATION_ALIAS

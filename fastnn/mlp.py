@@ -77,7 +77,8 @@ class MLP:
         time in one process share them. The results do not depend on it, to the bit.
     gemm : {"auto", "blas", "native"}, default="auto"
         Who computes the matrix products of training: SciPy's BLAS, our own kernels, or whichever
-        was measured faster for the processor.
+        was measured faster for the processor. A sparse X is multiplied by look-ups of rows of W,
+        but with "blas", which makes a dense batch of it.
 
     Examples
     --------
@@ -654,7 +655,8 @@ class MLP:
         trainer = trainer_of(optimizer)(
             self.spec, info, optimizer=optimizer,
             batch_size=min(n_rows, FULL_BATCH_ROWS if batch_size is None else batch_size),
-            alpha=alpha, drops=optimizer is not None, seed=seed, gemm=self.gemm, **settings)
+            alpha=alpha, drops=optimizer is not None, seed=seed, gemm=self.gemm,
+            sparse=validation.is_sparse(X), **settings)
         trainer.parameters[:] = parameters
         trainer.set_data(X, y, sample_weight, converts=True)
         if rows is not None:
@@ -735,8 +737,11 @@ class MLP:
         """
         snapshot = self._snapshot
         if not snapshot.accepts(X):
+            if validation.is_sparse(X):
+                return imported("fastnn.prediction.blocks").predict_sparse(
+                    snapshot, X, out, self._threads)
             X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)
-            if validation.is_sparse(X) or X.dtype != self.dtype:
+            if X.dtype != self.dtype:
                 return imported("fastnn.prediction.blocks").predict_blocks(
                     self._snapshot, X, out, self._threads)
         if out is None:

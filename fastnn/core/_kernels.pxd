@@ -4,7 +4,7 @@ One inline function per kernel takes the table of the right dtype: this is the o
 dtype branches. What each does stands in csrc/fastnn.h.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 ctypedef fused real:
@@ -49,6 +49,21 @@ cdef extern from "fastnn.h" nogil:
         const void* gate
         void* c
         ptrdiff_t ldc
+
+    ctypedef struct fnn_lookup:
+        ptrdiff_t rows
+        ptrdiff_t n
+        const ptrdiff_t* order
+        const int64_t* start
+        const int32_t* column
+        const void* value
+        const void* table
+        ptrdiff_t n_table
+        ptrdiff_t ld
+        const void* bias
+        int relu
+        void* out
+        ptrdiff_t ldout
 
     ctypedef struct fnn_table_f32:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
@@ -119,6 +134,7 @@ cdef extern from "fastnn.h" nogil:
         void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
                              ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
+        int64_t (*lookup)(const fnn_lookup*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
@@ -190,6 +206,7 @@ cdef extern from "fastnn.h" nogil:
         void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
                              ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
+        int64_t (*lookup)(const fnn_lookup*) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char* name
@@ -604,3 +621,11 @@ cdef inline void mean_members(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t me
         k.f32.mean_members(rows, members, n, x, out)
     else:
         k.f64.mean_members(rows, members, n, x, out)
+
+
+cdef inline int64_t run_lookup(const fnn_kernels* k, const fnn_lookup* p,
+                               const real* tag) noexcept nogil:
+    if real is float:
+        return k.f32.lookup(p)
+    else:
+        return k.f64.lookup(p)

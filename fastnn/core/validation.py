@@ -290,6 +290,28 @@ def as_csr(name, X, dtype=None):
     return X
 
 
+def csr_arrays(name, X, n_in, dtype):
+    """Return the rows of a sparse matrix as `Snapshot.predict_sparse` takes them: where each begins
+    (int64), columns (int32), values of the dtype.
+
+    Nothing is copied of a CSR matrix of the dtype with indices of 32 bits but where its rows begin:
+    whoever reads the columns checks them.
+    """
+    if X.ndim != 2 or X.shape[1] != n_in:
+        raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
+    if X.dtype.kind not in NUMERIC:
+        raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
+    if X.format != "csr":
+        X = as_csr(name, X, dtype)
+    column = X.indices
+    if type(column) is not np.ndarray or column.ndim != 1 or column.dtype != np.int32 or not (
+            column.flags.c_contiguous and column.flags.aligned):
+        column = _sparse_places(f"{name}.indices", column, n_in)
+    value = _sparse_values(name, X.data, dtype)
+    starts = _sparse_starts(f"{name}.indptr", X.indptr, X.shape[0], min(len(column), len(value)))
+    return starts, column, value
+
+
 def _sparse_values(name, data, dtype):
     if not isinstance(data, np.ndarray) or data.ndim != 1:
         raise ValueError(f"{name}.data has shape {np.shape(data)}, must be one-dimensional")

@@ -21,9 +21,9 @@ from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
 from fastnn.core.notices import warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
-from fastnn.core.validation import check_total_weight, from_tensor
+from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
 from fastnn.estimators import rules, saving
-from fastnn.estimators.arrays import aligned, first_non_finite, numbers, sound
+from fastnn.estimators.arrays import aligned, first_non_finite, is_ready_csr, numbers, sound
 from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of
 from fastnn.estimators.networks import WithNetwork
 from fastnn.estimators.settings import (
@@ -261,6 +261,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             seed=rng.randint(2**31 - 1) if draws else 0,
             # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
             reduction="sum" if stochastic else None,
+            sparse=is_sparse(X),
             **beside,
         )
         trainer.parameters[:] = network.parameters
@@ -396,7 +397,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
     def _watch(self, network, stop_by_loss, X, target, weight, y):
         """Return the held-out rows in the form the solvers watch."""
         trainer = self._trainer(network, optimizer=None, drops=False,
-                                batch_size=min(FULL_BATCH_ROWS, X.shape[0]))
+                                batch_size=min(FULL_BATCH_ROWS, X.shape[0]),
+                                sparse=is_sparse(X))
         trainer.set_data(X, target, weight)
         held_out = HeldOut(trainer, X, target, weight)
         if stop_by_loss or self.scoring == "loss":
@@ -478,6 +480,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             and "feature_names_in_" not in vars(self)
             and all_finite(X)
         ):
+            return network.predict(X)
+        if is_sparse(X) and is_ready_csr(X, network) and "feature_names_in_" not in vars(self):
             return network.predict(X)
         return network.predict(self._check_data(X, dtype=network.dtype, reset=False))
 

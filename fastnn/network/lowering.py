@@ -79,6 +79,11 @@ class Op(NamedTuple):
     shared: bool = False    # of a prelu: one slope
     members: int = 1        # of a repeat or heads
 
+    @property
+    def sources(self):
+        """Numbers of all operations that it reads."""
+        return (self.source, self.other) if self.kind == "add" else (self.source,)
+
 
 def lower(spec):
     """Return the operations of a network, a tuple of `Op`. The last one has the output's

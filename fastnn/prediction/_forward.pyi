@@ -19,8 +19,18 @@ class Snapshot:
         epochs_done: int = 0,
         n_ops: int | None = None,
     ) -> Snapshot: ...
+    @property
+    def looks_up(self) -> bool: ...
     def accepts(self, X: object, writes: bool = False) -> bool: ...
     def predict(self, x: NDArray[Any], out: NDArray[Any] | None, threads: int) -> NDArray[Any]: ...
+    def predict_sparse(
+        self,
+        start: NDArray[Any],
+        column: NDArray[Any],
+        value: NDArray[Any],
+        out: NDArray[Any] | None,
+        threads: int,
+    ) -> NDArray[Any]: ...
 
 def scale_rows(
     x: NDArray[Any],

@@ -10,9 +10,9 @@ cimport numpy as cnp
 from cython.parallel cimport prange
 from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport sqrt
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastnn.core._arrays cimport apply_rows
 from fastnn.core._kernels cimport (
@@ -22,6 +22,7 @@ from fastnn.core._kernels cimport (
     add_rows,
     batch_norm_rows,
     bias_activate,
+    fnn_lookup,
     fnn_product,
     kernels,
     layer_norm_rows,
@@ -32,6 +33,7 @@ from fastnn.core._kernels cimport (
     real,
     repeat_rows,
     row_major_product,
+    run_lookup,
     run_product,
     scale_columns,
     softmax_rows,
@@ -95,6 +97,12 @@ cdef struct Op:
     ptrdiff_t mean, variance   # BATCH_NORM: offsets of the running averages
     bint shared                # PRELU: one slope for all
 
+# where the values of a sparse X belong
+cdef struct Entries:
+    const int64_t* start       # (rows + 1,)
+    const int32_t* column
+    int64_t wrong              # one whose column X has not; -1: none
+
 
 @cython.final
 cdef class Snapshot:
@@ -129,7 +137,9 @@ cdef class Snapshot:
     cdef bint averages           # the members' outputs
     cdef ptrdiff_t block_rows
     cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
-    cdef ptrdiff_t packed_size   # into so many elements
+    cdef ptrdiff_t packed_size   # into so many elements,
+    cdef ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
+    cdef readonly bint looks_up  # nothing but dense operations reads X
     cdef double flops_per_row
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
@@ -164,6 +174,7 @@ cdef class Snapshot:
         for block in layout.blocks:
             offsets.setdefault(block.op, []).append(block.at)
         numbers = slots(descriptions)
+        self.looks_up = True
         for i in range(self.n_ops):
             description = descriptions[i]
             op = &self.ops[i]
@@ -183,8 +194,12 @@ cdef class Snapshot:
             self.is_python = self.is_python or op.kind == PYTHON
             self.n_slots = max(self.n_slots, op.slot + 1)
             self.widest = max(self.widest, op.n_out)
+            if -1 in description.sources and op.kind != DENSE:
+                self.looks_up = False
             if op.kind == DENSE and op.n_out >= self.packed_from:
-                self.packed_size += op.n_in * ((op.n_out + panel - 1) // panel * panel)
+                size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
+                self.packed_size += size
+                self.packed_inputs += size if op.source < 0 else 0
         self.n_out = self.ops[self.n_ops - 1].n_out * (1 if self.averages else self.members)
         self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
                        and is_dense_chain(descriptions))
@@ -211,10 +226,49 @@ cdef class Snapshot:
     def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
         """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
         or a new array."""
-        cdef cnp.npy_intp[2] shape
-        cdef ptrdiff_t rows = x.shape[0]
         if x.shape[1] != self.n_in:
             raise ValueError(f"X has {x.shape[1]} columns, must have {self.n_in}")
+        return self.run(x.shape[0], x, out, threads, self.flops_per_row, NULL)
+
+    def predict_sparse(self, cnp.ndarray start not None, cnp.ndarray column not None,
+                       cnp.ndarray value not None, cnp.ndarray out, int threads):
+        """Return the same for the rows of a CSR matrix, where `looks_up`; no row is made dense.
+
+        Parameters
+        ----------
+        start : int64 array (rows + 1,)
+            From 0 on, never falling.
+        column : int32 array (entries,)
+            Checked as they are read: they may change meanwhile.
+        value : array (entries,) of the dtype
+        """
+        cdef Entries entries
+        cdef ptrdiff_t rows = start.size - 1
+        cdef double flops
+        if not self.looks_up or value.descr.type_num != self.type_num or not (
+                cnp.PyArray_ISCARRAY_RO(start) and cnp.PyArray_ISCARRAY_RO(column)
+                and cnp.PyArray_ISCARRAY_RO(value) and start.descr.type_num == cnp.NPY_INT64
+                and column.descr.type_num == cnp.NPY_INT32):
+            raise ValueError("not the arrays of a CSR matrix for this network")
+        entries.start = <const int64_t*>cnp.PyArray_DATA(start)
+        entries.column = <const int32_t*>cnp.PyArray_DATA(column)
+        entries.wrong = -1
+        if rows < 0 or entries.start[rows] > min(column.size, value.size):
+            raise ValueError("start must have an entry for each row and end within the others")
+        if rows == 0:
+            return self.run(0, value, out, 1, 0, &entries)
+        flops = self.flops_per_row + 2.0 * self.ops[0].n_out * (
+            <double>entries.start[rows] / rows - self.n_in)
+        out = self.run(rows, value, out, threads, max(flops, 1.0), &entries)
+        if entries.wrong >= 0:
+            raise ValueError(f"X.indices must hold values in 0..{self.n_in - 1}, has "
+                             f"{entries.column[entries.wrong]}")
+        return out
+
+    cdef run(self, ptrdiff_t rows, cnp.ndarray x, cnp.ndarray out, int threads,
+             double flops_per_row, Entries* entries):
+        """The outputs; ``entries``: where the values x belong, NULL for a dense x (rows, n_in)."""
+        cdef cnp.npy_intp[2] shape
         if out is None:
             shape[0], shape[1] = rows, self.n_out
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
@@ -223,7 +277,7 @@ cdef class Snapshot:
         elif overlap(out, self.parameters):
             raise ValueError("out lies in the network's parameters, must be memory of its own")
         cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
-        cdef double worthwhile = 1 + rows * self.flops_per_row / FLOPS_PER_THREAD
+        cdef double worthwhile = 1 + rows * flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
         failures = [] if self.is_python else None
         if self.is_python:
@@ -234,11 +288,11 @@ cdef class Snapshot:
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
         if self.is_double:
-            failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x),
+            failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x), entries,
                                           <double*>cnp.PyArray_DATA(out), team, &watch,
                                           <void*>failures)
         else:
-            failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x),
+            failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x), entries,
                                          <float*>cnp.PyArray_DATA(out), team, &watch,
                                          <void*>failures)
         if failed:
@@ -248,12 +302,13 @@ cdef class Snapshot:
         raise_if_stopped(&watch)
         return out
 
-    cdef bint forward(self, ptrdiff_t rows, const real* x, real* out, int team,
+    cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
                       Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.block_rows)
         cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
                                      ) * max(block_rows * self.members,
                                              LANE_ROWS * self.narrow) + self.widest_norm
+        cdef ptrdiff_t packed_size = self.packed_size
         cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
@@ -264,27 +319,35 @@ cdef class Snapshot:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
-        if self.packed_size and rows * self.members >= PACKING_ROWS:
-            packed = <real*>malloc(self.packed_size * sizeof(real))
+        if entries != NULL:
+            packed_size -= self.packed_inputs
+        if packed_size and rows * self.members >= PACKING_ROWS:
+            packed = <real*>malloc(packed_size * sizeof(real))
             if packed == NULL:
                 free(scratch)
                 return True
         with nogil:
             if packed != NULL:
-                self.pack(packed)
+                self.pack(packed, entries != NULL)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, out, packed, scratch, watch, failures)
+                    self.forward_block(block, rows, x, entries, out, packed, scratch, watch,
+                                       failures)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
-                    self.forward_block(block, rows, x, out, packed,
+                    self.forward_block(block, rows, x, entries, out, packed,
                                        scratch + fnn_team_rank() * per_thread, watch,
                                        failures)
         free(packed)
         free(scratch)
         return False
 
-    cdef void pack(self, real* packed) noexcept nogil:
+    cdef bint is_packed(self, const Op* op, bint sparse) noexcept nogil:
+        """Whether its W is kept in panels: rows of it are pages apart, and a product reads it."""
+        return (op.kind == DENSE and op.n_out >= self.packed_from
+                and not (sparse and op.source < 0))
+
+    cdef void pack(self, real* packed, bint sparse) noexcept nogil:
         """The W whose rows are pages apart, in panels."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef ptrdiff_t width = panel_columns(kernels, packed)
@@ -292,14 +355,14 @@ cdef class Snapshot:
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
-            if op.kind == DENSE and op.n_out >= self.packed_from:
+            if self.is_packed(op, sparse):
                 pack_rows(kernels, op.n_in, op.n_out, parameters + op.w, op.n_out, packed,
                           op.n_in * width)
                 packed += (op.n_out + width - 1) // width * width * op.n_in
 
-    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x, real* out,
-                            const real* packed, real* scratch, Watch* watch,
-                            void* failures) noexcept nogil:
+    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x,
+                            Entries* entries, real* out, const real* packed, real* scratch,
+                            Watch* watch, void* failures) noexcept nogil:
         """The rows of one block through all operations; what functions in Python raise comes into
         the list ``failures``."""
         if is_stopped(watch):
@@ -307,13 +370,14 @@ cdef class Snapshot:
         cdef uint64_t float_mode = fnn_keep_subnormals()
         cdef ptrdiff_t first = block * self.block_rows
         cdef ptrdiff_t rows = min(self.block_rows, all_rows - first)
-        x += first * self.n_in
+        if entries == NULL:
+            x += first * self.n_in
         out += first * self.n_out
-        if self.narrow and rows >= FEWEST_LANES:
+        if self.narrow and rows >= FEWEST_LANES and entries == NULL:
             self.feature_major(rows, x, out, scratch)
         else:
-            self.row_major(rows, min(all_rows, self.block_rows), x, out, packed, scratch, watch,
-                           failures)
+            self.row_major(rows, min(all_rows, self.block_rows), x, entries, first, out, packed,
+                           scratch, watch, failures)
         if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX and not self.averages:
             softmax_rows(kernels, rows, self.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
@@ -327,10 +391,10 @@ cdef class Snapshot:
             return x
         return scratch + self.ops[number].slot * capacity * self.members * self.widest
 
-    cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, real* out,
-                        const real* packed, real* scratch, Watch* watch,
-                        void* failures) noexcept nogil:
-        """Row-major, the values in a few buffers by turns."""
+    cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
+                        ptrdiff_t first, real* out, const real* packed, real* scratch,
+                        Watch* watch, void* failures) noexcept nogil:
+        """Row-major, the values in a few buffers by turns; a sparse X from row ``first`` on."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef ptrdiff_t width, j
         cdef const real* a = x
@@ -346,22 +410,25 @@ cdef class Snapshot:
             z = scratch + op.slot * capacity * self.members * self.widest
             if i == self.n_ops - 1 and not self.averages:
                 z = out
-            if op.kind == DENSE:
+            if op.kind == DENSE and op.source < 0 and entries != NULL:
+                self.look_up(op, rows, x, entries, first, z)
+            elif op.kind == DENSE:
                 p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in,
                                       parameters + op.w, op.n_out, z, op.n_out)
-                if packed != NULL and op.n_out >= self.packed_from:
+                if packed != NULL and self.is_packed(op, entries != NULL):
                     width = p.b_panel
                     p.b, p.ldb, p.b_panel = packed, width, op.n_in * width
                     packed += (op.n_out + width - 1) // width * width * op.n_in
                 p.bias = parameters + op.b
                 self.multiply(op, &p, rows * op.n_out, z)
+            if op.kind == DENSE:
                 a = z
                 continue
             if op.kind == LAYER_NORM:
                 layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
                                 parameters + op.b, op.eps, z, op.n_out, <real*>NULL)
             elif op.kind == BATCH_NORM:
-                inverse = scratch + self.n_slots * capacity * self.widest
+                inverse = scratch + self.n_slots * capacity * self.members * self.widest
                 for j in range(op.n_out):
                     inverse[j] = <real>(1 / sqrt(<double>parameters[op.variance + j] + op.eps))
                 batch_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
@@ -404,6 +471,25 @@ cdef class Snapshot:
                                   op.n_out, z + m * op.n_out, members * op.n_out)
             p.bias = parameters + op.b + m * op.n_out
             run_product(kernels, &p, z)
+
+    cdef void look_up(self, const Op* op, ptrdiff_t rows, const real* value, Entries* entries,
+                      ptrdiff_t first, real* z) noexcept nogil:
+        """z (rows, n_out) = activation(x W + b) of a sparse X, from row ``first`` on."""
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef fnn_lookup p
+        cdef int64_t wrong
+        p.rows, p.n, p.order = rows, op.n_out, NULL
+        p.start, p.column, p.value = entries.start + first, entries.column, value
+        p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
+        p.bias = parameters + op.b
+        p.relu = op.activation == FNN_ACT_relu
+        p.out, p.ldout = z, op.n_out
+        wrong = run_lookup(kernels, &p, z)
+        if wrong >= 0:
+            memset(z, 0, rows * op.n_out * sizeof(real))
+            entries.wrong = wrong
+        if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+            bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
 
     cdef void feature_major(self, ptrdiff_t rows, const real* x, real* out,
                             real* scratch) noexcept nogil:

@@ -5,9 +5,37 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.prediction._forward import Snapshot
 
-__all__ = ["activations_of", "predict_blocks"]
+__all__ = ["activations_of", "predict_blocks", "predict_sparse"]
 
 SPARSE_BLOCK = 2**20  # elements of a sparse X that are made dense at a time
+
+
+def predict_sparse(snapshot, X, out, n_threads):
+    """Return the outputs for a sparse X: by look-ups of rows of W, but where something else than
+    dense layers reads the inputs.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+    X : sparse matrix (n_samples, n_in)
+        Of any format; checked here.
+    out : array (n_samples, n_out) or None
+    n_threads : int
+
+    Returns
+    -------
+    array (n_samples, n_out)
+    """
+    layout = snapshot.layout
+    if not snapshot.looks_up:
+        X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
+        return predict_blocks(snapshot, X, out, n_threads)
+    start, column, value = validation.csr_arrays("X", X, layout.sizes[0], layout.dtype)
+    if out is not None:
+        validation.check_out(out, (len(start) - 1, layout.sizes[-1]), layout.dtype)
+        if np.may_share_memory(value, out) or np.may_share_memory(column, out):
+            column, value = column.copy(), value.copy()
+    return snapshot.predict_sparse(start, column, value, out, n_threads)
 
 
 def predict_blocks(snapshot, X, out, n_threads):
@@ -41,13 +69,15 @@ def predict_blocks(snapshot, X, out, n_threads):
 def activations_of(layout, parameters, X, n_threads):
     """Return the activations of every layer, see `MLP.activations_of`."""
     X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
-    if validation.is_sparse(X):
-        X = X.toarray()
     ops, found = layout.ops, []
     dense = [i for i, op in enumerate(ops) if op.kind in ("dense", "heads")]
     members = layout.spec.members
     for end in (*dense[1:], len(ops)):
-        value = Snapshot(layout, parameters, n_ops=end).predict(X, None, n_threads)
+        snapshot = Snapshot(layout, parameters, n_ops=end)
+        if validation.is_sparse(X) and not snapshot.looks_up:
+            X = X.toarray()
+        predict = predict_sparse if validation.is_sparse(X) else Snapshot.predict
+        value = predict(snapshot, X, None, n_threads)
         if members > 1 and end < len(ops):
             value = value.reshape(len(value), members, -1)
         found.append(value)

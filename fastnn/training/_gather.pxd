@@ -5,13 +5,14 @@ from libc.stdint cimport int32_t
 from fastnn.core._kernels cimport real
 from fastnn.training._job cimport Job
 
+cdef ptrdiff_t row_of(const Job* job, ptrdiff_t at) noexcept nogil
 cdef void gather_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
-                   real* scratch) noexcept nogil
+                   real* tag) noexcept nogil
 cdef void make_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
                  real* x) noexcept nogil
 cdef bint reads_in_place(const Job* job) noexcept nogil
 cdef const real* dense_x(const Job* job, ptrdiff_t start, ptrdiff_t row0,
-                         const real* scratch) noexcept nogil
+                         const real* tag) noexcept nogil
 cdef const real* gather_rows(const Job* job, const real* source, ptrdiff_t width, ptrdiff_t start,
                              ptrdiff_t rows, real* copy) noexcept nogil
 cdef const int32_t* gather_labels(const Job* job, ptrdiff_t start, ptrdiff_t rows,

@@ -18,7 +18,7 @@ cdef enum:
     PIECE = 128  # numbers that lie apart, misaligned or swapped are put in order so many at a time
 
 
-cdef inline ptrdiff_t row_of(const Job* job, ptrdiff_t at) noexcept nogil:
+cdef ptrdiff_t row_of(const Job* job, ptrdiff_t at) noexcept nogil:
     """The row of the data that is number ``at`` of the epoch."""
     return job.order[at] if job.order != NULL else at
 
@@ -155,11 +155,14 @@ cdef void make_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0
 
 
 cdef void gather_x(const Job* job, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
-                   real* scratch) noexcept nogil:
-    """Make X's rows in the scratch, or note where each begins."""
+                   real* tag) noexcept nogil:
+    """Make X's rows, or note where each begins."""
     cdef ptrdiff_t r, n_in = job.n_in
-    cdef real* copy = scratch + job.x_at + row0 * n_in
+    cdef real* copy
     cdef const real* x = <const real*>job.x
+    if job.lookup.on:
+        return
+    copy = (<real*>job.x_copy) + row0 * n_in
     if job.x_gathered:
         make_x(job, start, rows, row0, copy)
     elif job.order == NULL:
@@ -178,12 +181,14 @@ cdef bint reads_in_place(const Job* job) noexcept nogil:
 
 
 cdef const real* dense_x(const Job* job, ptrdiff_t start, ptrdiff_t row0,
-                         const real* scratch) noexcept nogil:
+                         const real* tag) noexcept nogil:
     """X (rows, n_in) from row start of the epoch, row0 of the batch; not where it is read in
-    place."""
+    place, or by look-ups."""
     if job.order == NULL and not job.x_gathered:
         return (<const real*>job.x) + start * job.n_in
-    return scratch + job.x_at + row0 * job.n_in
+    if job.lookup.on:
+        return NULL
+    return (<const real*>job.x_copy) + row0 * job.n_in
 
 
 cdef const real* gather_rows(const Job* job, const real* source, ptrdiff_t width, ptrdiff_t start,

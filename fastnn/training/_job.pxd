@@ -167,6 +167,25 @@ cdef struct Inputs:
     void* staged              # feature-major: (batch, n_in) before it is transposed
     void* staged_y            # ... and targets (batch, n_out)
 
+# A sparse X that is read by look-ups alone, and the entries of a batch sorted by column: see
+# _ops_lookup.pyx.
+cdef struct Lookup:
+    bint on                   # in this run: no batch of X is made dense
+    bint sorts                # ... with gradients
+    bint skips                # ... rows of W that have none stay as they are
+    int passes                # of the sort,
+    int bits                  # by so many bits of the column
+    ptrdiff_t capacity        # for entries
+    int32_t* columns[2]       # (capacity,) from pass to pass, as the next two
+    int32_t* rows[2]          # of the batch
+    void* values[2]
+    int sorted                # which of the two holds the result
+    ptrdiff_t n_touched       # columns that have entries in this batch
+    int32_t* touched          # these, ascending
+    int64_t* start            # (n_touched + 1,) where the entries of each begin
+    ptrdiff_t* first          # (n_chunks,) first one within the rows of W of a chunk
+    ptrdiff_t* stop           # ... and the one behind the last
+
 # Everything an epoch needs. `void*` is of the dtype.
 cdef struct Job:
     const fnn_kernels* k
@@ -193,7 +212,7 @@ cdef struct Job:
     const void* y             # (n_samples, n_out)
     const int32_t* labels     # (n_samples,)
     const void* weights       # (n_samples,) or NULL
-    bint x_gathered           # a batch of X is made in the scratch: CSR, or see Inputs
+    bint x_gathered           # a batch of X is made: CSR, or see Inputs
     # plan
     ptrdiff_t batch
     ptrdiff_t shard_rows
@@ -218,7 +237,9 @@ cdef struct Job:
     ptrdiff_t partial_stride  # shard's; row-major (threads, partial_stride), that of one chunk
     void* scratch             # feature-major (threads, scratch_stride), else of the whole batch
     ptrdiff_t scratch_stride
-    ptrdiff_t x_at, y_at, weights_at, labels_at  # gathered rows, in the scratch
+    ptrdiff_t y_at, weights_at, labels_at  # gathered rows, in the scratch
+    ptrdiff_t x_at            # ... of X, feature-major
+    void* x_copy              # ... row-major (batch, n_in), NULL where X is never made dense
     ptrdiff_t transposed_at   # feature-major: dz of one op as (shard_rows, n_out)
     const void** x_rows       # (batch,) with `x_in_place`
     int n_chunks
@@ -250,3 +271,4 @@ cdef struct Job:
     bint diverged
     Watch watch               # thread 0 looks
     Inputs inputs
+    Lookup lookup

@@ -48,6 +48,12 @@ from fastnn.training._job cimport (
     Job,
 )
 from fastnn.training._ops_batch_norm cimport move_averages
+from fastnn.training._ops_lookup cimport (
+    is_looked_up,
+    is_untouched,
+    lookup_update,
+    sort_entries,
+)
 from fastnn.training._phases cimport next_phase, run_phase
 from fastnn.training._row_major cimport chunk_gradient, copy_chunk, run_shard_rows
 
@@ -62,6 +68,15 @@ cdef void run_shard(Job* job, int64_t step, int shard, ptrdiff_t start, ptrdiff_
         run_shard_feature_major(job, shard, start, rows, scratch, gradient)
     else:
         run_shard_rows(job, step, shard, start, rows, scratch)
+
+
+cdef bint may_skip(const Job* job, const Chunk* chunk) noexcept nogil:
+    """Whether rows of W without a gradient need no work: they stay as they are, or 0 is added to
+    their gradient."""
+    if job.mode == UPDATE:
+        return (job.lookup.skips and is_looked_up(job, chunk)
+                and job.ops[chunk.op].packed < 0)  # else all of it has to be packed again
+    return job.start > 0 and is_untouched(job, chunk)
 
 
 cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) noexcept nogil:
@@ -85,6 +100,10 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
                           job.hyperparameters, c)
     for i in range(first, stop):
         chunk = &job.chunks[i]
+        if job.lookup.sorts and may_skip(job, chunk):
+            if job.mode == UPDATE:
+                lookup_update(job, chunk, c, scale, scratch, own)
+            continue
         if job.mode == GIVEN:
             partial = (<const real*>job.given) + chunk.at
         elif job.feature_major:
@@ -119,7 +138,9 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
         return  # nothing has been changed yet: this step is given up
     if job.feature_major:
         scratch += rank * job.scratch_stride
-    if job.stage == SHARDS:
+    if job.stage == SHARDS and task == job.n_partial:
+        sort_entries(job, tag)
+    elif job.stage == SHARDS:
         at = task * job.shard_rows
         run_shard(job, job.step, task, job.start + at,
                   job.shard_rows if task < job.n_partial - 1 else job.batch_rows - at, scratch,
@@ -160,7 +181,7 @@ cdef void open_batch(Job* job) noexcept nogil:
                       job.inputs.mix_stream + <uint64_t>job.step, job.inputs.partners)
     job.n_partial = max(1, <int>((job.batch_rows + job.spare) // job.shard_rows))
     job.stage = SHARDS
-    fnn_open_phase(&job.phases, job.n_partial)
+    fnn_open_phase(&job.phases, job.n_partial + job.lookup.sorts)
 
 
 cdef void end_shards(Job* job) noexcept nogil:

@@ -70,6 +70,7 @@ from fastnn.training._ops_prelu cimport prelu_backward, prelu_forward, prelu_gra
 from fastnn.training._ops_python cimport python_backward, python_forward
 from fastnn.training._ops_scale cimport scale_backward, scale_forward, scale_gradient
 from fastnn.training._python_loss cimport python_loss
+from fastnn.training._ops_lookup cimport is_looked_up, lookup_forward, lookup_gradient
 from fastnn.training._ops_norm cimport norm_backward, norm_forward, norm_gradient
 
 
@@ -110,7 +111,9 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
         op = &job.ops[i]
         x = value_of(job, op.source, start, row0, scratch, &ldx)
         at = row0 * op.ld
-        if op.kind == DENSE:
+        if op.kind == DENSE and op.source < 0 and job.lookup.on:
+            lookup_forward(job, op, start, rows, row0, scratch)
+        elif op.kind == DENSE:
             dense_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == LAYER_NORM:
             norm_forward(job, op, rows, row0, x, ldx, scratch)
@@ -236,6 +239,9 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
     cdef ptrdiff_t ldx
     if chunk.kind == BIAS and op.kind != HEADS:
         sum_columns(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start, op.ld, gradient)
+        return
+    if is_looked_up(job, chunk):
+        lookup_gradient(job, chunk, scratch, gradient)
         return
     x = value_of(job, op.source, job.start, 0, scratch, &ldx)
     if op.kind == REPEAT:

@@ -46,12 +46,14 @@ from fastnn.training._job cimport (
     Op,
 )
 from fastnn.training._loop cimport run_job, run_shard
+from fastnn.training._ops_lookup cimport make_room
 
 import numpy as np
 
 from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
+from fastnn.network.lowering import INPUT
 from fastnn.network.parameters import ParameterLayout
 from fastnn.training._ops_python import PythonActivation
 from fastnn.training._python_loss import PythonLoss
@@ -113,6 +115,8 @@ cdef class Trainer:
         See `MLP.fit`.
     frozen : sequence of int
         Numbers of the layers whose parameters stay as they are.
+    sparse : bool
+        Whether to plan for a sparse X; any X may come.
     """
 
     cdef Job job
@@ -129,13 +133,18 @@ cdef class Trainer:
     cdef bint cancelled
     cdef bint is_double
     cdef bint shares             # the threads with other fits of this process
+    cdef bint looks_up           # a sparse X: nothing but dense operations reads it
+    cdef bint lazy               # parameters without gradient stay as they are
+    cdef list entries            # arrays of job.lookup
     cdef object mean             # of the weights, flat; None where there is none
     cdef object wishes
 
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
                  n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED,
-                 l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=()):
+                 l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=(),
+                 sparse=False):
         self.kept, self.data, self.python = [], {}, []
+        self.entries = []
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
         self.shares, self.frozen = n_threads is None, tuple(frozen)
         self.spec, self.loss, self.inputs = spec, bound.name, inputs
@@ -144,7 +153,8 @@ cdef class Trainer:
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64
         self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops,
-                                  whole=bound.is_custom or bool(spec.custom_activations))
+                                  whole=bound.is_custom or bool(spec.custom_activations),
+                                  sparse=sparse and gemm != "blas")
         self.parameters = self.layout.allocate()
         self.weights, self.biases = self.layout.weights_and_biases(self.parameters)
         self.workspace_nbytes = 0
@@ -166,6 +176,8 @@ cdef class Trainer:
         job.clock_steps = self.plan.clock_steps
         job.n_in, job.members = spec.n_in, spec.members
         self.set_loss(bound, reduction)
+        # BLAS, where it is asked for, has no sparse products: then a batch is made dense
+        self.looks_up = not job.feature_major and gemm != "blas"
         self.set_ops(drops, seed)
         if batch_size == 1 and optimizer is not None and job.n_batch_norms > 0:
             raise ValueError("batch_size=1 leaves BatchNorm (norm='batch') no variance: it needs "
@@ -178,6 +190,8 @@ cdef class Trainer:
         self.wishes = Wishes(self.layout, optimizer, alpha=alpha, l1=l1, clip_norm=clip_norm,
                              clip_value=clip_value, max_norm=max_norm, frozen=frozen)
         self.set_workspace()
+        if not (sparse and self.looks_up) or inputs.any:
+            self.make_copy()
         self.set_inputs(seed)
         self.set_optimizer(optimizer)
         if not self.wishes.plain:
@@ -228,6 +242,8 @@ cdef class Trainer:
         job.last = &job.ops[job.n_ops - 1]
         for i, description in enumerate(self.layout.ops):
             op = &job.ops[i]
+            if INPUT in description.sources and description.kind != "dense":
+                self.looks_up = False
             op.kind = OP_KINDS[description.kind]
             op.n_in, op.n_out = description.n_in, description.n_out
             op.source, op.other = description.source, description.other
@@ -277,7 +293,8 @@ cdef class Trainer:
             return start
 
         ones = 1 if job.feature_major else 0  # a row of them below the inputs of each operation
-        job.x_at = take(job.n_in + ones)
+        if job.feature_major:
+            job.x_at = take(job.n_in + ones)
         job.y_at = take(job.last.n_out)
         job.weights_at = take(1)
         job.labels_at = take(1)
@@ -375,11 +392,26 @@ cdef class Trainer:
         job.inputs.mixed = job.inputs.changed and self.inputs.mixup > 0
         job.x_gathered = (job.csr_start != NULL or job.inputs.number >= 0
                           or job.inputs.changed)
+        # noise, mixup and dropout are drawn for every element: there a batch is made dense
+        job.lookup.on = (self.looks_up and job.csr_start != NULL and job.mode != GIVEN
+                         and not job.inputs.changed)
+        job.lookup.sorts = job.lookup.on and job.mode != LOSS
+        job.lookup.skips = job.lookup.sorts and self.lazy
+        if job.lookup.sorts:
+            self.workspace_nbytes += make_room(job, self.entries, self.data, self.dtype)
+        elif not job.lookup.on and job.mode != GIVEN:
+            self.make_copy()
         if job.inputs.mixed:
             job.inputs.first_step = job.step
             shares = mixing_shares(self.inputs.mixup, job.inputs.mix_seed, job.step,
                                    (job.n_rows + job.batch - 1) // job.batch)
             job.inputs.shares = <const double*>self.borrow("shares", shares)
+
+    cdef make_copy(self):
+        """Room for the rows of a batch, row-major."""
+        cdef Job* job = &self.job
+        if not job.feature_major and job.x_copy == NULL:
+            job.x_copy = self.allocate(job.batch * job.n_in, self.dtype)
 
     cdef set_chunks(self, pieces):
         """The chunks, in groups of about the same size."""
@@ -462,6 +494,7 @@ cdef class Trainer:
         if n_state > 2:
             self.job.state2 = self.address(states[2])
         self.mean = states[-1] if self.wishes.mean_decay is not None else None
+        self.lazy = optimizer.is_lazy and self.wishes.plain and self.job.alpha == 0
 
     def job_pointer(self):
         """Return a capsule of the address of the job, for `_steps`; it is there as long as the
@@ -523,6 +556,8 @@ cdef class Trainer:
                 "start", np.ascontiguousarray(start, np.int64))
             job.csr_column = <const int32_t*>self.borrow(
                 "column", np.ascontiguousarray(column, np.int32))
+        if job.csr_start == NULL:
+            self.make_copy()
         job.y = NULL
         job.labels = NULL
         if y.ndim == 1:

@@ -136,6 +136,12 @@ class Optimizer:
         return ()
 
     @property
+    def is_lazy(self):
+        """Whether the update leaves a weight whose gradient is 0 as it is, to the bit, and need
+        not be done: of rows of W without an entry in a sparse batch."""
+        return False
+
+    @property
     def n_states(self):
         """Number of state vectors."""
         return _kernels.OPTIMIZERS[self.row].n_state

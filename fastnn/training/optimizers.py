@@ -90,6 +90,12 @@ class SGD(Optimizer):
             raise ValueError(f"velocity={self.velocity!r} must be 'gradient' or 'step'")
 
     @property
+    def is_lazy(self):
+        """Whether the update leaves a weight whose gradient is 0 as it is: without momentum, where
+        the velocity is the last gradient, and nothing reads it."""
+        return self.momentum == 0
+
+    @property
     def hyperparameters(self):
         return self.momentum, self.nesterov, self.velocity == "step"
 
@@ -211,6 +217,12 @@ class Adagrad(Optimizer):
     squares = (0,)
     learning_rate: float | Callable[[int], float] | Schedule = 0.01
     eps: float = 1e-10
+
+    @property
+    def is_lazy(self):
+        """Whether the update leaves a weight whose gradient is 0 as it is: unless eps is 0 in
+        float32, where 0 / 0 is NaN."""
+        return self.eps > 1e-37
 
     @property
     def hyperparameters(self):

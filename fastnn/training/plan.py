@@ -3,7 +3,6 @@ cut, how many threads work. Nothing else decides any of this, and nothing here d
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 from fastnn.core import _kernels
@@ -140,9 +139,13 @@ def has_batch_norm(layout):
     return any(op.kind == "batch_norm" for op in layout.ops)
 
 
-def choose_blocks(layout, batch):
-    """Return the number of shards, row-major: as many blocks as have enough rows."""
-    widest = max(n_in * n_out for n_in, n_out in pairwise(layout.sizes))
+def choose_blocks(layout, batch, sparse):
+    """Return the number of shards, row-major: as many blocks as have enough rows. Look-ups read no
+    more of W than they need, whatever a block is."""
+    widest = 0
+    for op in layout.ops:
+        if op.kind in ("dense", "heads") and not (sparse and op.source == INPUT):
+            widest = max(widest, op.n_in * op.n_out)
     rows = next((rows for size, rows in rules.wide_block_rows if widest >= size),
                 max(1, rules.block_rows))
     if has_batch_norm(layout):
@@ -176,6 +179,7 @@ class TrainingPlan(NamedTuple):
     row_flops: float
     rules: Rules
     joins_last: bool = False  # rows that are left over go to the last shard
+    sparse: bool = False
 
     @property
     def feature_major(self):
@@ -194,8 +198,9 @@ class TrainingPlan(NamedTuple):
 
     def packs(self, op):
         """Return whether the operation's W is kept in panels, too."""
-        itemsize = self.parameters.dtype.itemsize
-        return self.parameters.ops[op].n_out * itemsize >= self.rules.packed_bytes
+        itemsize, op = self.parameters.dtype.itemsize, self.parameters.ops[op]
+        return op.n_out * itemsize >= self.rules.packed_bytes and not (
+            self.sparse and op.source == INPUT)
 
     def groups(self, chunks):
         """Return the first chunks of the groups, each of which is a task, and the number of chunks.
@@ -249,16 +254,16 @@ class TrainingPlan(NamedTuple):
         return "\n".join(lines)
 
 
-def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False):
+def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False, sparse=False):
     """Return the plan of training a network of this layout with this batch size; ``drops``: with
-    its dropout; ``whole``: in one shard."""
+    its dropout; ``whole``: in one shard; ``sparse``: for a sparse X."""
     for size in (*layout.sizes, batch * layout.spec.members):
         if size > BLAS_LIMIT:
             raise ValueError(f"size {size} is beyond the 32-bit dimensions of BLAS ({BLAS_LIMIT})")
     products = choose_products(layout, gemm, _kernels.isa())
     order = choose_layout(layout, products, drops)
     feature_major = order == "feature-major"
-    shards = (choose_shards if feature_major else choose_blocks)(layout, batch)
+    shards = choose_shards(layout, batch) if feature_major else choose_blocks(layout, batch, sparse)
     shards = 1 if whole else shards
     shard_rows = lanes = -(-batch // shards)
     joins_last = has_batch_norm(layout)
@@ -291,4 +296,5 @@ def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False
         clock_steps=max(1, int(rules.clock_flops / (batch * per_row + rules.step_flops))),
         rules=rules,
         joins_last=joins_last,
+        sparse=sparse,
     )

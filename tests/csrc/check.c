@@ -91,6 +91,7 @@ static void test_kernels(const fnn_kernels *kernels) {
     test_steps(kernels);
     test_members(kernels);
     test_layers(kernels);
+    test_lookup(kernels);
     test_random(kernels);
 }
 

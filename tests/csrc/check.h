@@ -58,6 +58,7 @@ void test_norm(const fnn_kernels *kernels);
 void test_steps(const fnn_kernels *kernels);
 void test_members(const fnn_kernels *kernels);
 void test_layers(const fnn_kernels *kernels);
+void test_lookup(const fnn_kernels *kernels);
 void test_random(const fnn_kernels *kernels);
 void test_registry(void);
 void test_dispatch(void);

@@ -1,0 +1,119 @@
+"""Sparse X: prediction and training beside scikit-learn, in turn, on one thread.
+
+    python benchmarks/sparse.py [--quick] [--dtype float32] [--threads 1]
+
+4,000 rows with 40 to 100 values each, one hidden layer of 50 units, 2 classes; fits of three epochs
+in batches of 200. Each line: the
+columns; times of scikit-learn and of fastnn, the medians of runs in turn; the median of the
+ratios. "sgd" is plain: without momentum and penalty, where rows of W without entries in a batch
+are not touched. Adam's update reads and writes all of W and of its two states: on the right, what
+that alone takes, 6 passes over the memory of W (bytes / the speed of a copy).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+
+import numpy as np
+import scipy.sparse
+from sklearn.neural_network import MLPClassifier
+
+import fastnn
+from fastnn.core.threads import single_threaded_blas
+
+ROWS, UNITS, EPOCHS, COLUMNS = 4000, 50, 3, (2_000, 20_000, 100_000)
+
+
+def make_rows(n_columns, dtype, seed=0, rows=ROWS):
+    """CSR rows with 40 to 100 values each, and labels."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(40, 101, rows)
+    start = np.r_[0, counts.cumsum()].astype(np.int32)
+    columns = rng.integers(0, n_columns, start[-1]).astype(np.int32)
+    values = rng.normal(size=start[-1]).astype(dtype)
+    X = scipy.sparse.csr_matrix((values, columns, start), (rows, n_columns))
+    X.sum_duplicates()
+    return X, rng.integers(0, 2, rows)
+
+
+def in_turn(ours, theirs, method, arguments, tries):
+    """Median seconds of both, and the median of theirs / ours."""
+    ours, theirs = getattr(ours, method), getattr(theirs, method)
+    ours(*arguments), theirs(*arguments)
+    pairs = []
+    for _ in range(tries):
+        start = time.perf_counter()
+        ours(*arguments)
+        middle = time.perf_counter()
+        theirs(*arguments)
+        pairs.append((middle - start, time.perf_counter() - middle))
+    return (statistics.median(b for _, b in pairs), statistics.median(a for a, _ in pairs),
+            statistics.median(b / a for a, b in pairs))
+
+
+def models(settings, threads):
+    common = {"hidden_layer_sizes": (UNITS,), "random_state": 0, "batch_size": 200,
+              "max_iter": EPOCHS,
+              **settings}
+    return (fastnn.MLPClassifier(**common, n_threads=threads), MLPClassifier(**common))
+
+
+FITS = {
+    "fit, adam": {"solver": "adam"},
+    "fit, sgd": {"solver": "sgd", "momentum": 0.0, "nesterovs_momentum": False, "alpha": 0.0},
+    "fit, sgd as it is": {"solver": "sgd"},
+}
+
+
+def copy_speed():
+    """Bytes per second that a copy reads and writes."""
+    a = np.ones(2**23)
+    b = np.empty_like(a)
+    least = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        np.copyto(b, a)
+        least = min(least, time.perf_counter() - start)
+    return 2 * a.nbytes / least
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="three runs of each")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    print(f"{'':20}{'columns':>9}{'sklearn ms':>12}{'fastnn ms':>12}{'ratio':>8}")
+    with single_threaded_blas():
+        for n_columns in COLUMNS:
+            measure(n_columns, arguments)
+
+
+def measure(n_columns, arguments):
+    tries = 3 if arguments.quick else 7
+    X, y = make_rows(n_columns, arguments.dtype)
+    ours, theirs = models({}, arguments.threads)
+    ours.fit(X, y), theirs.fit(X, y)
+    report("predict", n_columns, in_turn(ours, theirs, "predict", (X,), 3 * tries))
+    for name, settings in FITS.items():
+        ours, theirs = models(settings, arguments.threads)
+        found = in_turn(ours, theirs, "fit", (X, y), tries)
+        bound = ""
+        if "adam" in name:
+            passes = 6 * n_columns * UNITS * X.dtype.itemsize * EPOCHS * ROWS / 200
+            bound = f"   W and state: {1e3 * passes / copy_speed():.1f} ms"
+        report(name, n_columns, found, bound)
+
+
+def report(name, n_columns, found, bound=""):
+    theirs, ours, ratio = found
+    print(f"{name:20}{n_columns:>9,}{1e3 * theirs:12.2f}{1e3 * ours:12.2f}{ratio:8.1f}{bound}",
+          flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+/* Rows of a table, looked up by number and added up, of one dtype (R): see fnn_lookup in fastnn.h.
+ * It is a product whose left operand is sparse, and with the entries sorted by column the gradient
+ * of its table, too.
+ *
+ * Every element of the result is one chain of multiply-adds that starts at the bias and takes the
+ * entries in their order.  Where these are sorted by column, that is the chain of the dense product
+ * (gemm_tpl.h) without its zeros: the same bytes.
+ *
+ * Vectors of the result have scalar names, made by macros as in gemm_tpl.h: up to 8 of them stay in
+ * registers while the entries of a row go by. */
+
+#ifndef FNN_LOOKUP_ONCE
+#define FNN_LOOKUP_ONCE
+
+enum {
+    LOOKUP_VECTORS = 8, /* of a result that are in registers */
+    LOOKUP_AHEAD = 12,  /* entries whose rows are fetched before they are needed */
+    LOOKUP_NEAR = 1 << 19 /* bytes of a table that is in L2 anyway */
+};
+
+#define LOOKUP_1(FULL, PART) PART(0)
+#define LOOKUP_2(FULL, PART) FULL(0) PART(1)
+#define LOOKUP_3(FULL, PART) FULL(0) FULL(1) PART(2)
+#define LOOKUP_4(FULL, PART) FULL(0) FULL(1) FULL(2) PART(3)
+#define LOOKUP_5(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) PART(4)
+#define LOOKUP_6(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) PART(5)
+#define LOOKUP_7(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) PART(6)
+#define LOOKUP_8(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) FULL(6) PART(7)
+
+#define LOOKUP_START(v) V sum##v = bias ? VLOAD(bias + v * VLANES) : VSET(0);
+#define LOOKUP_START_PART(v) V sum##v = bias ? VLOAD_PART(bias + v * VLANES, mask) : VSET(0);
+#define LOOKUP_ADD(v) sum##v = VFMA(x, VLOAD(row + v * VLANES), sum##v);
+#define LOOKUP_ADD_PART(v) sum##v = VFMA(x, VLOAD_PART(row + v * VLANES, mask), sum##v);
+#define LOOKUP_STORE(v) VSTORE(out + v * VLANES, VFLOOR(low, sum##v));
+#define LOOKUP_STORE_PART(v) VSTORE_PART(out + v * VLANES, VFLOOR(low, sum##v), mask);
+
+/* out (columns) = bias + entries first.. to last of the table, which begins at the column wanted;
+ * of entries before `fetch` rows are fetched ahead.  Returns -1, or the first entry that is not in
+ * the table. */
+#define LOOKUP_ARGUMENTS                                                                           \
+    const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch, const R *table,               \
+        ptrdiff_t lines, const R *bias, VMASK_T mask, R *out
+#define LOOKUP(width)                                                                              \
+    static int64_t S(lookup_##width)(LOOKUP_ARGUMENTS) {                                           \
+        const int32_t *column = p->column;                                                         \
+        const R *value = p->value;                                                                 \
+        const ptrdiff_t ld = p->ld;                                                                \
+        const uint32_t n_table = (uint32_t)p->n_table;                                             \
+        V low = VSET(p->relu ? 0 : -C(INFINITY));                                                  \
+        LOOKUP_##width(LOOKUP_START, LOOKUP_START_PART)                                            \
+        for (int64_t i = first; i < last; i++) {                                                   \
+            const uint32_t number = (uint32_t)column[i];                                           \
+            if (number >= n_table) return i;                                                       \
+            const R *row = table + (ptrdiff_t)number * ld;                                         \
+            V x = VSET(value[i]);                                                                  \
+            if (i + LOOKUP_AHEAD < fetch)                                                          \
+                S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, lines);                          \
+            LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_PART)                                            \
+        }                                                                                          \
+        LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_PART)                                            \
+        return -1;                                                                                 \
+    }
+
+#endif
+
+/* the number may be any: an address that is not there is not fetched */
+ALWAYS_INLINE void S(fetch_row)(const R *table, int32_t number, ptrdiff_t ld, ptrdiff_t lines) {
+    uintptr_t row = (uintptr_t)table + (uintptr_t)number * (uintptr_t)ld * sizeof(R);
+    for (ptrdiff_t l = 0; l < lines; l++) PREFETCH((const void *)(row + 64 * (uintptr_t)l));
+}
+
+typedef int64_t (*S(lookup_part))(LOOKUP_ARGUMENTS);
+LOOKUP(1)
+LOOKUP(2)
+LOOKUP(3)
+LOOKUP(4)
+LOOKUP(5)
+LOOKUP(6)
+LOOKUP(7)
+LOOKUP(8)
+
+static int64_t S(lookup)(const fnn_lookup *p) {
+    static const S(lookup_part) parts[LOOKUP_VECTORS] = {
+        S(lookup_1), S(lookup_2), S(lookup_3), S(lookup_4),
+        S(lookup_5), S(lookup_6), S(lookup_7), S(lookup_8),
+    };
+    const ptrdiff_t widest = LOOKUP_VECTORS * VLANES;
+    const int64_t *start = p->start;
+    const R *value = p->value, *table = p->table, *bias = p->bias;
+    const int far = p->n_table * p->ld > LOOKUP_NEAR / (int)sizeof(R);
+    for (ptrdiff_t r = 0; r < p->rows; r++) {
+        const ptrdiff_t at = p->order ? p->order[r] : r;
+        const int64_t first = start[at], last = start[at + 1];
+        /* without an order the entries of the next rows follow */
+        const int64_t fetch = !far ? first : p->order ? last : start[p->rows];
+        R *out = (R *)p->out + r * p->ldout;
+        if (far && p->order && r + 1 < p->rows) {
+            const int64_t next = start[p->order[r + 1]];
+            PREFETCH(p->column + next);
+            PREFETCH(value + next);
+        }
+        for (ptrdiff_t j = 0; j < p->n; j += widest) {
+            const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
+            const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
+            const ptrdiff_t lines = (columns * (ptrdiff_t)sizeof(R) + 63) / 64;
+            const int64_t wrong =
+                parts[width - 1](p, first, last, fetch, table + j, lines, bias ? bias + j : NULL,
+                                 VMASK(columns - (width - 1) * VLANES), out + j);
+            if (wrong >= 0) return wrong;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,281 @@
+"""The dense operation on a sparse X, row-major: z = b + the sum of value times row `column` of W
+over the entries of a row.
+
+The gradient of row `column` of W is the same sum, over the entries of that column, of rows of dZ.
+So the entries of a batch are sorted by column once a step, beside the shards of the batch: a radix
+sort, stable, whose work grows with the entries alone. Then each chunk of W finds its own. Every
+element is one chain in the order of the entries (forward), or of the rows (gradient), whoever
+computes it.
+
+Rows of W that have no entry in the batch have no gradient. Where the optimizer leaves such
+parameters as they are, to the bit (`Optimizer.is_lazy`), they are not touched; else the update of
+all of W bounds the step: it reads and writes W and each vector of state once.
+"""
+
+cimport numpy as cnp
+from libc.stdint cimport int32_t, int64_t
+from libc.string cimport memset
+
+from fastnn.core._kernels cimport fnn_lookup, real, run_lookup, update_weights
+from fastnn.training._gather cimport row_of
+from fastnn.training._job cimport WEIGHT, Chunk, Job, Lookup, Op
+
+import numpy as np
+
+from fastnn.core.memory import aligned_zeros
+
+cnp.import_array()
+
+cdef enum:
+    MOST_BITS = 11  # of a digit of the sort: its counters stay in L1
+
+
+cdef bint is_looked_up(const Job* job, const Chunk* chunk) noexcept nogil:
+    """Whether it is a chunk of a W that X is multiplied with."""
+    return job.lookup.on and chunk.kind == WEIGHT and job.ops[chunk.op].source < 0
+
+
+cdef bint is_untouched(const Job* job, const Chunk* chunk) noexcept nogil:
+    """Whether no entry of the batch has its column in the chunk."""
+    cdef ptrdiff_t i = chunk - job.chunks
+    return is_looked_up(job, chunk) and job.lookup.first[i] == job.lookup.stop[i]
+
+
+cdef void lookup_forward(const Job* job, const Op* op, ptrdiff_t start, ptrdiff_t rows,
+                         ptrdiff_t row0, real* scratch) noexcept nogil:
+    """z = x W + b of rows start.. of the epoch, which are row0.. of the batch; relu with it, where
+    it is fused."""
+    cdef const real* parameters = <const real*>job.parameters
+    cdef fnn_lookup p
+    p.rows, p.n = rows, op.n_out
+    p.order = <const ptrdiff_t*>job.order + start if job.order != NULL else NULL
+    p.start = job.csr_start if job.order != NULL else job.csr_start + start
+    p.column, p.value = job.csr_column, job.x
+    p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
+    p.bias = parameters + op.b
+    p.relu = op.relu
+    p.out, p.ldout = scratch + op.z + row0 * op.ld, op.ld
+    run_lookup(job.k, &p, scratch)
+
+
+# ---- the entries of the batch by column ----
+
+cdef void count_digits(const Job* job, ptrdiff_t* counts) noexcept nogil:
+    """counts (passes, 1 << bits) = how often each digit of the columns is there."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t size = 1 << look.bits, r, row
+    cdef int64_t i
+    cdef int32_t column
+    cdef int k
+    memset(counts, 0, look.passes * size * sizeof(ptrdiff_t))
+    for r in range(job.rows):
+        row = row_of(job, job.start + r)
+        for i in range(job.csr_start[row], job.csr_start[row + 1]):
+            column = job.csr_column[i]
+            for k in range(look.passes):
+                counts[k * size + (column & (size - 1))] += 1
+                column >>= look.bits
+
+
+cdef void places(ptrdiff_t size, ptrdiff_t* counts) noexcept nogil:
+    """From the count of each digit to the place of its first entry."""
+    cdef ptrdiff_t end = 0, i, count
+    for i in range(size):
+        count = counts[i]
+        counts[i] = end
+        end += count
+
+
+cdef ptrdiff_t read_entries(const Job* job, ptrdiff_t* at, const real* tag) noexcept nogil:
+    """The first pass: from X into columns[0], rows[0], values[0]; returns how many there are."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t r, row, place, n = 0
+    cdef const real* value = <const real*>job.x
+    cdef real* values = <real*>look.values[0]
+    cdef int32_t column, mask = (1 << look.bits) - 1
+    cdef int64_t i
+    for r in range(job.rows):
+        row = row_of(job, job.start + r)
+        n += job.csr_start[row + 1] - job.csr_start[row]
+        for i in range(job.csr_start[row], job.csr_start[row + 1]):
+            column = job.csr_column[i]
+            place = at[column & mask]
+            at[column & mask] = place + 1
+            look.columns[0][place] = column
+            look.rows[0][place] = <int32_t>r
+            values[place] = value[i]
+    return n
+
+
+cdef void move_entries(const Lookup* look, int k, ptrdiff_t n, ptrdiff_t* at,
+                       const real* tag) noexcept nogil:
+    """Pass k, from one of the two to the other."""
+    cdef int source = (k + 1) % 2, target = k % 2
+    cdef const int32_t* columns = look.columns[source]
+    cdef const int32_t* rows = look.rows[source]
+    cdef const real* values = <const real*>look.values[source]
+    cdef real* out = <real*>look.values[target]
+    cdef int32_t digit, mask = (1 << look.bits) - 1, shift = k * look.bits
+    cdef ptrdiff_t i, place
+    for i in range(n):
+        digit = (columns[i] >> shift) & mask
+        place = at[digit]
+        at[digit] = place + 1
+        look.columns[target][place] = columns[i]
+        look.rows[target][place] = rows[i]
+        out[place] = values[i]
+
+
+cdef void find_touched(Job* job, ptrdiff_t n) noexcept nogil:
+    """The columns that there are, where the entries of each begin, and which each chunk has."""
+    cdef Lookup* look = &job.lookup
+    cdef const int32_t* columns = look.columns[look.sorted]
+    cdef const Chunk* chunk
+    cdef ptrdiff_t i, k = 0, stop
+    for i in range(n):
+        if i == 0 or columns[i] != columns[i - 1]:
+            look.touched[k] = columns[i]
+            look.start[k] = i
+            k += 1
+    look.start[k] = n
+    look.n_touched = k
+    for i in range(job.n_chunks):
+        chunk = &job.chunks[i]
+        if not is_looked_up(job, chunk):
+            continue
+        if chunk.row == 0:
+            k = 0
+        look.first[i] = k
+        stop = chunk.row + chunk.size // job.ops[chunk.op].n_out
+        while k < look.n_touched and look.touched[k] < stop:
+            k += 1
+        look.stop[i] = k
+
+
+cdef void sort_entries(Job* job, const real* tag) noexcept nogil:
+    """The entries of the batch by column, those of a column in the order of the rows."""
+    cdef Lookup* look = &job.lookup
+    cdef ptrdiff_t[3 << MOST_BITS] counts
+    cdef ptrdiff_t size = 1 << look.bits, n
+    cdef int k
+    count_digits(job, counts)
+    for k in range(look.passes):
+        places(size, counts + k * size)
+    n = read_entries(job, counts, tag)
+    for k in range(1, look.passes):
+        move_entries(look, k, n, counts + k * size, tag)
+    look.sorted = (look.passes - 1) % 2
+    find_touched(job, n)
+
+
+# ---- gradient and update ----
+
+cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t k, ptrdiff_t count,
+                          const real* scratch, real* out) noexcept nogil:
+    """out (count, n_out) = the gradient of the rows of W of columns touched[k]..."""
+    cdef const Lookup* look = &job.lookup
+    cdef fnn_lookup p
+    p.rows, p.n, p.order = count, op.n_out, NULL
+    p.start, p.column = look.start + k, look.rows[look.sorted]
+    p.value = look.values[look.sorted]
+    p.table, p.n_table, p.ld = scratch + op.dz, job.rows, op.ld
+    p.bias, p.relu = NULL, False
+    p.out, p.ldout = out, op.n_out
+    run_lookup(job.k, &p, scratch)
+
+
+cdef ptrdiff_t run_of(const Lookup* look, ptrdiff_t k, ptrdiff_t stop) noexcept nogil:
+    """How many columns that follow each other begin with touched[k]."""
+    cdef ptrdiff_t count = 1
+    while k + count < stop and look.touched[k + count] == look.touched[k] + count:
+        count += 1
+    return count
+
+
+cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratch,
+                          real* gradient) noexcept nogil:
+    """gradient (chunk.size,) = these rows of X' dZ, of the whole batch."""
+    cdef const Lookup* look = &job.lookup
+    cdef const Op* op = &job.ops[chunk.op]
+    cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
+    memset(gradient, 0, chunk.size * sizeof(real))
+    while k < stop:
+        count = run_of(look, k, stop)
+        gather_gradient(job, op, k, count, scratch,
+                        gradient + (look.touched[k] - chunk.row) * op.n_out)
+        k += count
+
+
+cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,
+                        const real* scratch, real* own) noexcept nogil:
+    """Gradient and update of the rows of W that have a gradient; the others stay as they are. (To
+    fetch them ahead brought nothing.)"""
+    cdef const Lookup* look = &job.lookup
+    cdef const Op* op = &job.ops[chunk.op]
+    cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count, at
+    cdef real* s0
+    cdef real* s1
+    cdef real* s2
+    if k == stop:
+        return
+    gather_gradient(job, op, k, stop - k, scratch, own)
+    while k < stop:
+        count = run_of(look, k, stop)
+        at = op.w + look.touched[k] * op.n_out
+        s0 = (<real*>job.state0) + at if job.state0 != NULL else NULL
+        s1 = (<real*>job.state1) + at if job.state1 != NULL else NULL
+        s2 = (<real*>job.state2) + at if job.state2 != NULL else NULL
+        update_weights(job.k, job.optimizer, count * op.n_out, 1, own, 0, 0.0, scale,
+                       (<real*>job.parameters) + at, s0, s1, s2, c)
+        own += count * op.n_out
+        k += count
+
+
+# ---- memory ----
+
+cdef Py_ssize_t make_room(Job* job, list kept, dict data, dtype) except? -1:
+    """Make room for the entries of the batch of this run that has most of them.
+
+    job : what `Trainer` has filled in; kept : list of arrays that live as long as the job; data :
+    dict with ``start`` and, where rows are taken in an order, ``order``. Returns the bytes that the
+    arrays of ``kept`` have grown by.
+    """
+    cdef Lookup* look = &job.lookup
+    cdef int i
+    lengths = np.diff(data["start"])
+    if job.order != NULL:
+        lengths = lengths[data["order"]]
+    cdef ptrdiff_t most = np.add.reduceat(lengths, np.arange(0, len(lengths), job.batch)).max()
+    if look.first != NULL and most <= look.capacity:
+        return 0
+    cdef Py_ssize_t before = nbytes(kept)
+    kept.clear()
+    look.first = NULL  # where memory fails now, the next run begins anew
+    bits = max(1, (<object>(job.n_in - 1)).bit_length())
+    look.passes = -(-bits // MOST_BITS)
+    look.bits = -(-bits // look.passes)
+    look.capacity = most + most // 8  # a little more: the next order has another such batch
+    for i in range(2):
+        size = look.capacity if i < look.passes else 0
+        look.columns[i] = <int32_t*>take(kept, size, np.int32)
+        look.rows[i] = <int32_t*>take(kept, size, np.int32)
+        look.values[i] = take(kept, size, dtype)
+    size = min(look.capacity, job.n_in)
+    look.touched = <int32_t*>take(kept, size, np.int32)
+    look.start = <int64_t*>take(kept, size + 1, np.int64)
+    look.stop = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)
+    look.first = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)
+    return nbytes(kept) - before
+
+
+cdef void* take(list kept, size, dtype):
+    """Memory of its own."""
+    kept.append(aligned_zeros(size, dtype))
+    return cnp.PyArray_DATA(<cnp.ndarray>kept[-1])
+
+
+cdef Py_ssize_t nbytes(list arrays):
+    cdef Py_ssize_t total = 0
+    for array in arrays:
+        total += array.nbytes
+    return total

@@ -1,0 +1,61 @@
+"""Estimators on sparse X, and sparse X that is broken."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+from each import each
+from sparse_data import labels, sparse_rows, with_wide_indices
+
+pytest.importorskip("sklearn")
+
+from fastnn import MLPClassifier, MLPRegressor  # noqa: E402
+
+
+def fitted(X, **settings):
+    return MLPClassifier((20,), max_iter=3, batch_size=30, random_state=0, **settings).fit(
+        X, labels())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@each("solver", ["adam", "sgd", "lbfgs"])
+def test_same_as_dense(solver):
+    X = sparse_rows()
+    dense = fitted(X.toarray(), solver=solver)
+    for given in (X, X.tocsc(), scipy.sparse.csr_array(X), with_wide_indices(X)):
+        own = fitted(given, solver=solver)
+        for a, b in zip(own.coefs_, dense.coefs_, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+        assert (own.predict(given) == dense.predict(X.toarray())).all()
+        assert own.predict_proba(given).tobytes() == own.predict_proba(X.toarray()).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_early_stopping_and_regression():
+    X = sparse_rows()
+    y = np.asarray(X.sum(axis=1)).ravel()
+    own, dense = (MLPRegressor(hidden_layer_sizes=(20,), max_iter=5, early_stopping=True,
+                               random_state=0).fit(Z, y)
+                  for Z in (X, X.toarray()))
+    np.testing.assert_allclose(own.predict(X), dense.predict(X.toarray()), rtol=1e-9, atol=1e-12)
+    assert own.validation_scores_ == pytest.approx(dense.validation_scores_)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_scikit_learn_refuses_is_refused_in_predictions():
+    model, X = fitted(sparse_rows()), sparse_rows()
+    for change, message in (
+        (lambda X: X.indices.__setitem__(3, -1), "indices"),
+        (lambda X: X.indices.__setitem__(3, 300), "indices"),
+        (lambda X: X.indptr.__setitem__(3, 10**6), "indptr"),
+        (lambda X: X.data.__setitem__(3, np.nan), "NaN"),
+        (lambda X: X.data.__setitem__(3, np.inf), "infinity"),
+    ):
+        broken = X.copy()
+        change(broken)
+        for action in (model.predict, model.predict_proba, lambda X: fitted(X)):
+            with pytest.raises(ValueError, match=message):
+                action(broken)
+    with pytest.raises(ValueError, match="299 features, but MLPClassifier is expecting 300"):
+        model.predict(X[:, :299])
+    with pytest.raises(ValueError, match="minimum of 1 is required"):
+        model.predict(X[:0])
