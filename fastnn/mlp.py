@@ -10,6 +10,7 @@ from fastnn.core.threads import (
     resolve_threads,
     single_threaded_blas,
 )
+from fastnn.differentiation import Derivatives
 from fastnn.network.initializers import INITIALIZERS, drawn
 from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec
@@ -33,7 +34,7 @@ def __getattr__(name):
     return getattr(history, name)
 
 
-class MLP:
+class MLP(Derivatives):
     """A multilayer perceptron on one flat vector of parameters.
 
     Layer l computes a = f(x W + b) with W of shape (n_in, n_out). For other orders of layers see
@@ -501,8 +502,7 @@ class MLP:
             When a loss or a parameter is not finite; the parameters are then those after the last
             finite epoch, and training ends.
         """
-        for module in TRAINING:
-            imported(module)
+        self._import_training()
         return imported("fastnn.training.fitting").fit(
             self, X, y, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
             shuffle=shuffle, sample_weight=sample_weight, alpha=alpha,
@@ -580,8 +580,7 @@ class MLP:
         DivergenceWarning
             As for `fit`.
         """
-        for module in TRAINING:
-            imported(module)
+        self._import_training()
         return imported("fastnn.training.batches").fit_batches(
             self, source, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size,
             shuffle=shuffle, alpha=alpha, penalties=(l1, clip_norm, clip_value, max_norm),
@@ -622,12 +621,16 @@ class MLP:
         >>> bool(second < first)
         True
         """
-        for module in TRAINING:
-            imported(module)
+        self._import_training()
         return imported("fastnn.training.steps").make_steps(
             self, optimizer=optimizer, loss=loss, alpha=alpha,
             penalties=(l1, clip_norm, clip_value, max_norm),
             inputs=(input_dropout, input_noise, mixup), batch_size=batch_size)
+
+    @staticmethod
+    def _import_training():
+        for module in TRAINING:
+            imported(module)
 
     def _key(self, *purpose):
         """Return a key for random numbers that is another one for each purpose."""
@@ -750,135 +753,6 @@ class MLP:
         if np.may_share_memory(X, out):
             X = X.copy()
         return snapshot.predict(X, out, self._threads)
-
-    # ---- derivatives ----
-
-    def _derivatives(self, logits):
-        found = self._layout.made.get("derivatives of logits" if logits else "derivatives")
-        return found or imported("fastnn.prediction.derivatives").derivatives_of(
-            self._layout, logits)
-
-    def jacobian(self, X, *, logits=False):
-        """Return the derivatives of all outputs with respect to all inputs, for each row.
-
-        The way is gone back once for each output, or forward once for each input, whichever are
-        fewer. Dropout is off. Any number of threads may call it at a time; values are not checked.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_in)
-        logits : bool, default=False
-            Whether to leave the output's activation out: derivatives of scores instead of
-            probabilities.
-
-        Returns
-        -------
-        array (n_samples, n_out, n_in)
-            [r, j, i] is the derivative of output j of row r, as `predict` gives it, with respect to
-            X[r, i].
-
-        Raises
-        ------
-        ValueError
-            When X does not fit; when an activation has no derivative ("step").
-
-        Examples
-        --------
-        >>> import fastnn, numpy as np
-        >>> net = fastnn.MLP((3, 2), dtype="float64", random_state=0)
-        >>> bool((net.jacobian(np.ones((1, 3)))[0] == net.weights[0].T).all())
-        True
-        """
-        return self._derivatives(logits).jacobian(
-            self._snapshot.parameters, X, logits, self._threads)
-
-    def jvp(self, X, V, *, logits=False):
-        """Return the Jacobian of each row times a vector: how the outputs change along V.
-
-        Parameters
-        ----------
-        X, V : array-like (n_samples, n_in)
-        logits : bool, default=False
-            As for `jacobian`.
-
-        Returns
-        -------
-        array (n_samples, n_out)
-        """
-        return self._derivatives(logits).jvp(
-            self._snapshot.parameters, X, V, logits, self._threads)
-
-    def vjp(self, X, U, *, logits=False):
-        """Return a vector times the Jacobian of each row: the gradient of U · outputs with respect
-        to the inputs.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_in)
-        U : array-like (n_samples, n_out)
-        logits : bool, default=False
-            As for `jacobian`.
-
-        Returns
-        -------
-        array (n_samples, n_in)
-        """
-        return self._derivatives(logits).vjp(
-            self._snapshot.parameters, X, U, logits, self._threads)
-
-    def input_gradient(self, X, y, *, loss=None, sample_weight=None):
-        """Return the gradient of the mean loss with respect to the inputs; arguments as in `fit`.
-
-        Returns
-        -------
-        array (n_samples, n_in)
-            n_samples times a row of it is the gradient of that row's loss, without sample weights.
-        """
-        derivatives = self._derivatives(logits=True)  # first: what is refused
-        info = self._bound(loss)
-        data = self._check_data(X, y, sample_weight, info, in_place=False)
-        trainer = self._trainer(data, info, 0.0, self.parameters)
-        with single_threaded_blas():
-            slopes, = trainer.deltas([len(self._layout.ops) - 1])
-        return derivatives.vjp(trainer.parameters, data[0], slopes, True, self._threads)
-
-    def hvp(self, X, y, v, *, loss=None, sample_weight=None, alpha=0.0):
-        """Return the Hessian of the mean loss times a vector of parameters (Pearlmutter 1994).
-
-        Exact, for about the work of two gradients. Where a function has a kink, as relu has, the
-        second derivative there is taken as 0.
-
-        Parameters
-        ----------
-        X, y, loss, sample_weight, alpha
-            As for `fit`.
-        v : array (n,)
-            Flat, in the layout of ``parameters``.
-
-        Returns
-        -------
-        array (n,)
-            In the same layout.
-
-        Raises
-        ------
-        ValueError
-            When an argument does not fit; when a second derivative is not known: that of focal,
-            hinge, Gaussian or user's losses, of user's activations.
-
-        Examples
-        --------
-        >>> import fastnn, numpy as np
-        >>> net = fastnn.MLP((3, 8, 1), "tanh", dtype="float64", random_state=0)
-        >>> X = np.random.default_rng(0).normal(size=(20, 3))
-        >>> v = np.ones_like(net.parameters)
-        >>> bool(v @ net.hvp(X, X.sum(axis=1), v) > 0)
-        True
-        """
-        for module in TRAINING:
-            imported(module)
-        return imported("fastnn.training.curvature").hvp(
-            self, X, y, v, loss=loss, sample_weight=sample_weight, alpha=alpha)
 
     def activations_of(self, X):
         """Return the activations of every layer: list of arrays (n_samples, n_units), the output

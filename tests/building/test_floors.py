@@ -20,6 +20,7 @@ FLOORS = [  # from the top; modules and packages of one floor do not know each o
     {"loading", "interop", "export"},
     {"estimators", "ensemble", "display"},
     {"mlp", "tables", "encoders", "sources"},
+    {"differentiation"},
     {"training", "prediction"},
     {"files"},
     {"network"},

@@ -20,6 +20,14 @@ ROUNDS = 9, 80  # at least, at most
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def bytecode(tmp_path_factory):
+    """As where it is installed: the sources are compiled once, also where the environment forbids
+    to write beside them."""
+    ENVIRONMENT["PYTHONDONTWRITEBYTECODE"] = ""
+    ENVIRONMENT["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("startup") / "model.safetensors"

@@ -14,13 +14,16 @@ from trainers import make_trainer
 import fastnn
 from fastnn import (
     Activation,
+    BatchNorm,
     Dense,
     Dropout,
     Heads,
     LayerNorm,
     NetworkSpec,
+    PReLU,
     Repeat,
     Residual,
+    Scale,
 )
 from fastnn.network.lowering import INPUT, Op, lower, slots
 from fastnn.network.parameters import ParameterLayout
@@ -82,8 +85,8 @@ REFUSED = [  # what is made, the error, and what its message says: name and valu
      "dtype='float16' must be float32 or float64"),
     (lambda: NetworkSpec(3, [Dense(2**31 - 1)] * 40), ValueError, "more than any memory holds"),
     (lambda: NetworkSpec.chain((3,)), ValueError, r"sizes=\(3,\) must have at least two entries"),
-    (lambda: NetworkSpec.chain((3, 4, 2), norm="batch"), ValueError,
-     "norm='batch' must be None or 'layer'"),
+    (lambda: NetworkSpec.chain((3, 4, 2), norm="group"), ValueError,
+     "norm='group' must be None, 'layer' or 'batch'"),
     (lambda: NetworkSpec.chain((3, 4, 2), residual="yes"), TypeError, "residual='yes' must be"),
     (lambda: NetworkSpec.chain((3, 4, 2), dropout=1), ValueError,
      r"dropout=1.0 must be in \[0, 1\)"),
@@ -115,8 +118,8 @@ def test_arguments_are_kept_as_plain_values():
 
 
 def test_nothing_of_a_description_can_be_set():
-    layers = [Repeat(2), Dense(3), Activation("relu"), LayerNorm(), Dropout(0.1),
-              Residual([Dense(3)]), Heads(3, 2)]
+    layers = [Repeat(2), Dense(3), Activation("relu"), LayerNorm(), BatchNorm(), Scale(), PReLU(),
+              Dropout(0.1), Residual([Dense(3)]), Heads(3, 2)]
     assert {type(layer) for layer in layers} == set(LAYERS.values())
     spec = NetworkSpec(3, layers)
     for described in (*layers, spec):

@@ -1,0 +1,136 @@
+"""What `MLP` says of its slopes: Jacobians and products with them, products with the Hessian."""
+
+from fastnn.core.imports import imported
+from fastnn.core.threads import single_threaded_blas
+
+__all__ = ["Derivatives"]
+
+
+class Derivatives:
+    """The methods of `MLP` that give derivatives."""
+
+    def _derivatives(self, logits):
+        found = self._layout.made.get("derivatives of logits" if logits else "derivatives")
+        return found or imported("fastnn.prediction.derivatives").derivatives_of(
+            self._layout, logits)
+
+    def jacobian(self, X, *, logits=False):
+        """Return the derivatives of all outputs with respect to all inputs, for each row.
+
+        The way is gone back once for each output, or forward once for each input, whichever are
+        fewer. Dropout is off. Any number of threads may call it at a time; values are not checked.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+        logits : bool, default=False
+            Whether to leave the output's activation out: derivatives of scores instead of
+            probabilities.
+
+        Returns
+        -------
+        array (n_samples, n_out, n_in)
+            [r, j, i] is the derivative of output j of row r, as `predict` gives it, with respect to
+            X[r, i].
+
+        Raises
+        ------
+        ValueError
+            When X does not fit; when an activation has no derivative ("step").
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> net = fastnn.MLP((3, 2), dtype="float64", random_state=0)
+        >>> bool((net.jacobian(np.ones((1, 3)))[0] == net.weights[0].T).all())
+        True
+        """
+        return self._derivatives(logits).jacobian(
+            self._snapshot.parameters, X, logits, self._threads)
+
+    def jvp(self, X, V, *, logits=False):
+        """Return the Jacobian of each row times a vector: how the outputs change along V.
+
+        Parameters
+        ----------
+        X, V : array-like (n_samples, n_in)
+        logits : bool, default=False
+            As for `jacobian`.
+
+        Returns
+        -------
+        array (n_samples, n_out)
+        """
+        return self._derivatives(logits).jvp(
+            self._snapshot.parameters, X, V, logits, self._threads)
+
+    def vjp(self, X, U, *, logits=False):
+        """Return a vector times the Jacobian of each row: the gradient of U · outputs with respect
+        to the inputs.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_in)
+        U : array-like (n_samples, n_out)
+        logits : bool, default=False
+            As for `jacobian`.
+
+        Returns
+        -------
+        array (n_samples, n_in)
+        """
+        return self._derivatives(logits).vjp(
+            self._snapshot.parameters, X, U, logits, self._threads)
+
+    def input_gradient(self, X, y, *, loss=None, sample_weight=None):
+        """Return the gradient of the mean loss with respect to the inputs; arguments as in `fit`.
+
+        Returns
+        -------
+        array (n_samples, n_in)
+            n_samples times a row of it is the gradient of that row's loss, without sample weights.
+        """
+        derivatives = self._derivatives(logits=True)  # first: what is refused
+        info = self._bound(loss)
+        data = self._check_data(X, y, sample_weight, info, in_place=False)
+        trainer = self._trainer(data, info, 0.0, self.parameters)
+        with single_threaded_blas():
+            slopes, = trainer.deltas([len(self._layout.ops) - 1])
+        return derivatives.vjp(trainer.parameters, data[0], slopes, True, self._threads)
+
+    def hvp(self, X, y, v, *, loss=None, sample_weight=None, alpha=0.0):
+        """Return the Hessian of the mean loss times a vector of parameters (Pearlmutter 1994).
+
+        Exact, for about the work of two gradients. Where a function has a kink, as relu has, the
+        second derivative there is taken as 0.
+
+        Parameters
+        ----------
+        X, y, loss, sample_weight, alpha
+            As for `fit`.
+        v : array (n,)
+            Flat, in the layout of ``parameters``.
+
+        Returns
+        -------
+        array (n,)
+            In the same layout.
+
+        Raises
+        ------
+        ValueError
+            When an argument does not fit; when a second derivative is not known: that of focal,
+            hinge, Gaussian or user's losses, of user's activations.
+
+        Examples
+        --------
+        >>> import fastnn, numpy as np
+        >>> net = fastnn.MLP((3, 8, 1), "tanh", dtype="float64", random_state=0)
+        >>> X = np.random.default_rng(0).normal(size=(20, 3))
+        >>> v = np.ones_like(net.parameters)
+        >>> bool(v @ net.hvp(X, X.sum(axis=1), v) > 0)
+        True
+        """
+        self._import_training()
+        return imported("fastnn.training.curvature").hvp(
+            self, X, y, v, loss=loss, sample_weight=sample_weight, alpha=alpha)
