@@ -7,7 +7,8 @@
 
 Each library has saved its model to a file of its own. In each round each starts a new interpreter
 on one thread, which imports the library, loads the file, predicts a row, and then times single
-rows and 64 rows. How to read the tables: benchmarks/README.md.
+rows and 64 rows. Jacobians come last, see jacobian.py. How to read the tables:
+benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+import jacobian
 import measure
 import numpy as np
 import serving
@@ -318,6 +320,10 @@ def main():
             embedding.measure(key)
             show(latency([each for each in run["inference"] if each["cell"] == key]))
     show("\n" + tables.aligned([START_UP, *start_up_lines(run)]))
+    left_out = [] if "torch" in settings.libraries else ["torch.func.jacrev"]
+    slices = jacobian.measure(seconds=settings.seconds / 4, rounds=settings.rounds,
+                              left_out=left_out)
+    show("\n" + jacobian.table(slices))
     if settings.json:
         settings.json.write_text(json.dumps(run, indent=1))
     if settings.markdown:

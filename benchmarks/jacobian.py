@@ -126,10 +126,12 @@ def of_products(sizes, dtype):
     return run, flops
 
 
-def measure(sizes=SIZES, activation=ACTIVATION, seconds=0.1, rounds=ROUNDS):
-    """{(name, rows): seconds of each round}; names of what is not installed are left out."""
+def measure(sizes=SIZES, activation=ACTIVATION, seconds=0.1, rounds=ROUNDS, left_out=()):
+    """{(name, rows): seconds of each round}; what is not installed is left out, too."""
     made = {}
     for name, make in PEERS.items():
+        if name in left_out:
+            continue
         try:
             made[name] = make(sizes, activation)
         except ImportError:
@@ -154,7 +156,7 @@ def measure(sizes=SIZES, activation=ACTIVATION, seconds=0.1, rounds=ROUNDS):
     return found
 
 
-def table(found, sizes, activation):
+def table(found, sizes=SIZES, activation=ACTIVATION):
     """Text."""
     lines = [f"Jacobian of {'-'.join(map(str, sizes))}, {activation}, one thread",
              f"{'':26}{'1 row: us':>12}{'fastnn is':>12}{f'{MANY} rows: ms':>18}{'fastnn is':>12}"]

@@ -26,7 +26,6 @@ def rows(sizes, n=256, dtype="float32"):
     return X, np.ascontiguousarray(X[:, :sizes[-1]])
 
 
-
 def of_steps(sizes, optimizer, dtype="float32"):
     """A function that learns a row."""
     X, Y = rows(sizes, dtype=dtype)
@@ -75,23 +74,14 @@ def of_torch(sizes, optimizer):
     return learn, [(X[i:i + 1], Y[i:i + 1]) for i in range(len(X))]
 
 
-def of_river(sizes, optimizer):
-    """River's multilayer perceptron, which learns from data frames."""
-    import pandas
-    from river import optim
-    from river.neural_net import activations
-    from river.neural_net.mlp import MLPRegressor
+def of_river(sizes):
+    """River's linear regression, one output: it has no multilayer perceptron any more."""
+    from river import linear_model
 
     X, Y = rows(sizes)
-    relu, plain = activations.ReLU, activations.Identity
-    net = MLPRegressor(hidden_dims=sizes[1:-1],
-                       activations=(*[relu] * (len(sizes) - 1), plain),
-                       optimizer={"sgd": optim.SGD, "adam": optim.Adam}[optimizer](1e-3))
-    columns = [f"x{i}" for i in range(sizes[0])]
-    targets = [f"y{i}" for i in range(sizes[-1])]
-    batches = [(pandas.DataFrame(X[i:i + 1], columns=columns),
-                pandas.DataFrame(Y[i:i + 1], columns=targets)) for i in range(len(X))]
-    return net.learn_many, batches
+    batches = [({f"x{i}": float(value) for i, value in enumerate(x)}, float(y[0]))
+               for x, y in zip(X, Y, strict=True)]
+    return linear_model.LinearRegression().learn_one, batches
 
 
 PEERS = {
@@ -103,7 +93,7 @@ PEERS = {
     "scikit-learn's, Adam": lambda sizes: of_partial_fit(sizes, "adam", "sklearn"),
     "PyTorch, SGD": lambda sizes: of_torch(sizes, "sgd"),
     "PyTorch, Adam": lambda sizes: of_torch(sizes, "adam"),
-    "River, SGD": lambda sizes: of_river(sizes, "sgd"),
+    "River, a linear model": of_river,
 }
 
 
