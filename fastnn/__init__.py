@@ -59,6 +59,7 @@ _HOME = {
     "OptunaPruning": "training.loggers",
     "Snapshots": "training.snapshots",
     "RecordPath": "training.snapshots",
+    "Steps": "training._steps",
     "find_learning_rate": "training.range_test",
     "fit_many": "ensemble",
     "load": "loading",

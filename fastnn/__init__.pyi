@@ -68,6 +68,9 @@ from fastnn.network.spec import (
 from fastnn.prediction.predictor import Predictor as Predictor
 from fastnn.prediction.scaler import Scaler as Scaler
 from fastnn.tables.encoder import TableEncoder as TableEncoder
+from fastnn.training._steps import (
+    Steps as Steps,
+)
 from fastnn.training.epochs import (
     Callback as Callback,
 )
@@ -196,6 +199,7 @@ __all__ = [
     "Scale",
     "Scaler",
     "Snapshots",
+    "Steps",
     "StopFit",
     "TableEncoder",
     "TensorBoard",

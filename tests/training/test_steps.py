@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import signal
 import threading
 import warnings
 
@@ -419,6 +420,32 @@ def test_threads_take_long_steps_one_at_a_time():
     assert steps.step == len(done)
     assert len(done) + len(refused) == 30
     assert np.isfinite(net.parameters).all()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer")
+@each("rows, hidden", [(1, 20), (512, 700)])
+def test_ctrl_c_ends_steps(rows, hidden):
+    """Between two short steps, or within a long one; the next one goes on."""
+    def handler(number, frame):
+        raise KeyboardInterrupt
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 50)).astype("float32")
+    net = fastnn.MLP((50, hidden, hidden, 1), random_state=0)
+    steps = net.steps(batch_size=rows)
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.1)
+            for _ in range(10**7):
+                steps(X, X[:, :1])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert np.isfinite(net.parameters).all()
+    done = steps.step
+    assert np.isfinite(steps(X, X[:, :1]))
+    assert steps.step == done + 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
