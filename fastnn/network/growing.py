@@ -22,7 +22,8 @@ def grown_spec(spec, n_in=None, n_out=None):
         _check_more("n_out", n_out, spec.n_out)
         at = _end_of(layers, range(len(layers) - 1, -1, -1), "n_out", "last")
         layers[at] = Dense(n_out, layers[at].activation)
-    return NetworkSpec(spec.n_in if n_in is None else n_in, layers, spec.output, spec.dtype)
+    fields = {name: getattr(spec, name) for name in spec.__slots__}
+    return NetworkSpec(**{**fields, "n_in": spec.n_in if n_in is None else n_in, "layers": layers})
 
 
 def _check_more(name, value, now):

@@ -99,9 +99,15 @@ def test_jacobians_of_compiled_headers(folder, build):
         assert np.abs(found - right).max() < limit * max(1, np.abs(right).max()), name
 
 
-def test_every_activation_and_layer_has_a_row():
-    assert SLOPES.keys() == ACTIVATIONS.keys() - {"identity", "step"}
-    assert BACK.keys() == OPS.keys()
+def test_what_has_no_row_is_refused_by_name(tmp_path, monkeypatch):
+    assert SLOPES.keys() <= ACTIVATIONS.keys() - {"identity", "step"}
+    assert BACK.keys() <= OPS.keys()
+    net = fastnn.MLP((N_IN, 4, 3), "tanh", norm="layer", random_state=0)
+    for table, name in ((SLOPES, "tanh"), (BACK, "layer_norm")):
+        with monkeypatch.context() as patch:
+            patch.delitem(table, name)
+            with pytest.raises(ValueError, match=f"jacobian=True cannot export .*'{name}'"):
+                export.c_header(net, tmp_path / "model.h", jacobian=True)
 
 
 def test_a_plain_header_has_none(tmp_path):

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import fastnn
 from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
 from fastnn.core import _kernels
+from fastnn.prediction import derivatives
 from tests.each import each
 
 BLOCK = 96  # rows of a block
@@ -169,6 +170,12 @@ def test_arrays_that_do_not_fit(call, message):
         call(net, rows(net, 4))
 
 
+def test_a_layer_that_is_not_known_is_refused_by_name(monkeypatch):
+    monkeypatch.delitem(derivatives.OP_KINDS, "layer_norm")
+    with pytest.raises(ValueError, match="derivatives of a layer of kind 'layer_norm'"):
+        of_layers("norm").jacobian(np.zeros((1, 5)))
+
+
 def test_steps_have_no_jacobian():
     X = np.zeros((2, 5))
     hidden = fastnn.MLP((5, 7, 3), ["step"], dtype="float64", random_state=0)
@@ -287,6 +294,10 @@ print([name for name in sys.modules if name.startswith(("scipy", "fastnn.trainin
 
 # ---- beside PyTorch ----
 
+IN_TORCH = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "exp",
+            "leaky_relu"]
+
+
 def twin_of(torch, net):
     """The network as a function of one row, with its parameters, in PyTorch."""
     functional = torch.nn.functional
@@ -314,7 +325,7 @@ def twin_of(torch, net):
 
 
 @pytest.mark.slow  # PyTorch takes its time to come
-@each("name", [*(("chain", activation) for activation in ACTIVATIONS), "norm", "sum last",
+@each("name", [*(("chain", activation) for activation in IN_TORCH), "norm", "sum last",
                "residual of the inputs", "activation first", "dropout"])
 def test_beside_torch_func(name):
     torch = pytest.importorskip("torch")
