@@ -127,8 +127,10 @@ class Derivatives:
         >>> import fastnn, numpy as np
         >>> net = fastnn.MLP((3, 8, 1), "tanh", dtype="float64", random_state=0)
         >>> X = np.random.default_rng(0).normal(size=(20, 3))
-        >>> v = np.ones_like(net.parameters)
-        >>> bool(v @ net.hvp(X, X.sum(axis=1), v) > 0)
+        >>> y, v, h = X.sum(axis=1), np.ones_like(net.parameters), 1e-5
+        >>> product, (_, before) = net.hvp(X, y, v), net.loss_and_grad(X, y)
+        >>> net.parameters[:] += h * v
+        >>> bool(np.allclose(product, (net.loss_and_grad(X, y)[1] - before) / h, atol=1e-3))
         True
         """
         self._import_training()
