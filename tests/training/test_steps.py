@@ -1,6 +1,7 @@
 """Single steps do what a fit does with the same batches, and see what is done to the network."""
 
 import copy
+import doctest
 import os
 import pickle
 import signal
@@ -470,3 +471,10 @@ def test_steps_go_on_in_a_child():
     other(X[1:2], y[1:2])
     assert found == twin.parameters.tobytes()
     assert (net.parameters == before).all()
+
+
+def test_the_example_of_the_class():
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder().find(fastnn.Steps, "Steps", globs={}):
+        runner.run(example)
+    assert runner.summarize() == (0, 7)
