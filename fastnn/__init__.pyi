@@ -162,6 +162,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "BatchNorm",
     "CSVLogger",
     "CustomActivation",
     "Callback",

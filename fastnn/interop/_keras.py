@@ -183,11 +183,11 @@ def _append_prelu(chain, layer, place):
 
 def _append_normalization(chain, layer, place):
     """(x - mean) / sqrt(variance), or the inverse of it."""
-    from keras import backend
+    from keras import config, ops
 
-    mean, deviation = (np.asarray(backend.convert_to_numpy(value), np.float64).reshape(-1)
-                       for value in (layer.mean, layer.variance))
-    deviation = np.maximum(np.sqrt(deviation), backend.epsilon())
+    mean, variance = (np.asarray(ops.convert_to_numpy(value), np.float64).reshape(-1)
+                      for value in (layer.mean, layer.variance))
+    deviation = np.maximum(np.sqrt(variance), config.epsilon())
     if layer.invert:
         chain.affine(deviation, mean, place)
     else:

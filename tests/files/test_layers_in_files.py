@@ -102,7 +102,7 @@ def test_unknown_need_is_refused_with_upgrade(tmp_path):
     chain = fastnn.MLP((3, 4, 2), random_state=0)
     norm = fastnn.MLP((3, 4, 2), norm="layer", random_state=0)
     for net in (chain, norm):
-        for needs in (["teleport"], [*net.spec.needs, "batch_norm"]):
+        for needs in (["teleport"], [*net.spec.needs, "group_norm"]):
             write_changed(path, net, lambda _, needs=needs: needs)
             with pytest.raises(ModelFormatError, match=f"needs '{needs[-1]}'.*[Uu]pgrade"):
                 fastnn.load(path)
@@ -110,11 +110,11 @@ def test_unknown_need_is_refused_with_upgrade(tmp_path):
         assert fastnn.load(path).spec == net.spec
     # a layer that this version does not know, of a file that says that it needs it
     def unknown_layer(changed):
-        changed["net"]["spec"]["layers"][1]["kind"] = "batch_norm"
-        return ["batch_norm", "layers"]
+        changed["net"]["spec"]["layers"][1]["kind"] = "group_norm"
+        return ["group_norm", "layers"]
 
     write_changed(path, norm, unknown_layer)
-    with pytest.raises(ModelFormatError, match="needs 'batch_norm'.*[Uu]pgrade"):
+    with pytest.raises(ModelFormatError, match="needs 'group_norm'.*[Uu]pgrade"):
         fastnn.load(path)
 
 

@@ -53,10 +53,10 @@ def test_functional_chain():
 
 
 @pytest.mark.parametrize("more, message", [
-    ([layers.BatchNormalization()], r"'batch_normalization.*' \(BatchNormalization\) has no"),
+    ([layers.GroupNormalization(1)], r"'group_normalization.*' \(GroupNormalization\) has no"),
     ([layers.LeakyReLU()], "negative_slope=0.3"),
     ([layers.ELU(alpha=2.0)], "alpha=2.0"),
-    ([layers.ReLU(max_value=6)], "max_value=6"),
+    ([layers.ReLU(max_value=5)], "max_value=5"),
     ([layers.Dense(2, activation="leaky_relu")], "activation='leaky_relu'"),
     ([layers.Dense(2, activation=lambda x: x)], "activation='<lambda>' of "),
     ([layers.Dense(2, activation=layers.LeakyReLU())], "negative_slope=0.3"),

@@ -78,7 +78,7 @@ def test_the_network_can_be_trained():
 
 
 @pytest.mark.parametrize("layers, message", [
-    ([nn.Linear(5, 3), nn.BatchNorm1d(3)], r"layer 1 \(BatchNorm1d\) has no counterpart"),
+    ([nn.Linear(5, 3), nn.GroupNorm(1, 3)], r"layer 1 \(GroupNorm\) has no counterpart"),
     ([nn.Linear(5, 3), nn.GELU(approximate="tanh")], r"layer 1 \(GELU\) has approximate='tanh'"),
     ([nn.Linear(5, 3), nn.ELU(alpha=2)], "alpha=2"),
     ([nn.Linear(5, 3), nn.LeakyReLU(0.2)], "negative_slope=0.2"),
@@ -193,8 +193,11 @@ def test_state_dict_of_a_file_that_sorts_names():
     assert list(state) != list(model.state_dict())
     assert fastnn.from_torch(state).parameters.tobytes() == (
         fastnn.from_torch(model).parameters.tobytes())
-    named = {f"{name}.weight": np.eye(2) * i for i, name in enumerate(["inner", "a", "z", "b"])}
-    assert [w[0, 0] for w in fastnn.from_torch(named).weights] == [0, 1, 2, 3]
+    order = ["inner", "a", "z", "b"]
+    named = {f"{name}.weight": np.eye(2) * i for i, name in enumerate(order)}
+    with pytest.raises(ValueError, match="allow several"):
+        fastnn.from_torch(named)
+    assert [w[0, 0] for w in fastnn.from_torch(named, order=order).weights] == [0, 1, 2, 3]
 
 
 def test_activations_go_with_a_state_dict_only():
