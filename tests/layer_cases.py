@@ -7,7 +7,19 @@ from itertools import cycle
 
 import numpy as np
 
-from fastnn import MLP, Activation, Dense, Dropout, LayerNorm, Predictor, Residual, Scaler
+from fastnn import (
+    MLP,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    Predictor,
+    PReLU,
+    Residual,
+    Scale,
+    Scaler,
+)
 from fastnn.core._kernels import ACTIVATIONS
 
 N_IN = 5
@@ -45,6 +57,10 @@ def by_hand():
             Dense(6), Residual([Residual([Dense(6, "tanh"), Dense(6)]), LayerNorm()])], "elu"),
         "a block at the end": ([Dense(6, "silu"), Residual([Dense(8, "gelu"), Dense(6)])],
                                "softmax"),
+        "batch norms, slopes and factors": ([
+            Scale(), Dense(6), BatchNorm(0.1), PReLU(), Residual([Scale(), Dense(6, "mish"),
+                                                                  PReLU(per_unit=False)]),
+            BatchNorm(1e-3, 0.5), Activation("hard_tanh"), Dense(3)], "softmax"),
         "dropout and norms": ([
             Dense(6, "relu"), Dropout(0.5), LayerNorm(), LayerNorm(0.5), Dense(6), Dropout(0.1),
             Residual([Dropout(0.2), Dense(6), LayerNorm(), Dropout(0.3)]), Dense(2)], "exp"),
@@ -55,8 +71,10 @@ def predictors(limits=(-2.5, np.inf)):
     """Pairs of a name and a Predictor of each of the networks, some behind a scaler."""
     rng = np.random.default_rng(0)
     for i, (name, net) in enumerate(networks()):
+        kinds = [name.split(".")[-1] for name in net.named_parameters()]
         net.set_weights([rng.normal(size=a.shape, scale=0.8 / np.sqrt(len(a)) if a.ndim == 2
-                                    else 0.5) for a in net.get_weights()])
+                                    else 0.5) ** (2 if kind == "variance" else 1)
+                         for a, kind in zip(net.get_weights(), kinds, strict=True)])
         scaler = Scaler(np.arange(N_IN) * 10, 2.0 ** np.arange(N_IN), limits)
         yield name, Predictor(net, scaler=scaler if i % 3 == 1 else None)
 

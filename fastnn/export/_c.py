@@ -137,7 +137,8 @@ OPS = {
 OPS["heads"] = (  # the dense one of a member
     OPS["dense"][0],
     "{n_in}, {n_out}, {weight} + m * {size}, {bias} + m * {n_out}, {x}, {z}")
-# of parameters, before a layer's number; those of a scaler are mean and scale
+FUNCTIONS = {"scale": "scaled"}  # kind -> its name in C, where a scaler's array has that one
+# of parameters, before a layer's number
 NAMES = {"weight": "W", "bias": "b", "gain": "gain", "slope": "slope", "mean": "mean",
          "variance": "variance", "scale": "scale"}
 
@@ -464,7 +465,7 @@ class _Writer:
         return {block.kind: _name(block) for block in self.net._layout.blocks if block.op == i}
 
     def operation(self, kind):
-        head = f"static inline void {self.p}_{kind}("
+        head = f"static inline void {self.p}_{FUNCTIONS.get(kind, kind)}("
         return OPS[kind][0].format(head=head, indent=" " * len(head), real=self.real)
 
     def call(self, i, x=None, y=None, z=None):
@@ -476,7 +477,7 @@ class _Writer:
             x=x or place[op.source], y=y or place[op.other], z=z or place[i],
             size=op.n_in * op.n_out, step=int(not op.shared), **names,
             **op._asdict())
-        return f"    {self.p}_{op.kind}({arguments});"
+        return f"    {self.p}_{FUNCTIONS.get(op.kind, op.kind)}({arguments});"
 
     def activation(self, name):
         head = f"static inline void {self.p}_{name}(int n, {self.real} *a) {{\n"

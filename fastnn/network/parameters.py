@@ -112,7 +112,9 @@ class ParameterLayout:
         flat = validation.require("parameters", flat, self.dtype)
         validation.check_finite("parameters", flat, self.dtype)
         parameters = self.allocate()
-        for mine, given in zip(self.views(parameters), self.views(flat), strict=True):
+        for block, mine, given in zip(self.blocks, self.views(parameters), self.views(flat),
+                                      strict=True):
+            _check_variance(block.name, block, given)
             mine[:] = given
         return parameters
 
@@ -136,8 +138,7 @@ class ParameterLayout:
             if given.shape != mine.shape:
                 raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
             validation.check_finite(name, given, self.dtype)
-            if self.blocks[i].kind == "variance" and given.min() < 0:
-                raise ValueError(f"{name} is a variance and holds {given.min()}, must be >= 0")
+            _check_variance(name, self.blocks[i], given)
             mine[:] = given
         return parameters
 
@@ -199,6 +200,12 @@ class ParameterLayout:
                 pieces += [Chunk(block.at + at, min(size, block.size - at), block, 0)
                            for at in range(0, block.size, size)]
         return pieces
+
+
+def _check_variance(name, block, values):
+    """Raise where a running variance is below 0, of which there is no deviation."""
+    if block.kind == "variance" and values.min() < 0:
+        raise ValueError(f"{name} is a variance and holds {values.min()}, must be >= 0")
 
 
 class Chunk:

@@ -25,7 +25,10 @@ def test_our_own_onnx_files_come_back(tmp_path):
         back = fastnn.from_onnx(tmp_path / "m.onnx")
         rows = rows_for(model, 200)
         expected = model.predict(rows).reshape(200, -1)
-        if model.scaler is None:
+        if "scale" in model.net.spec.needs:  # a factor has become a part of the layer beside it
+            assert error_of(back.predict(rows).astype(expected.dtype), expected) <= (
+                1e-4 if model.scaler is not None else 1e-6), name
+        elif model.scaler is None:
             assert back.n_parameters == model.net.n_parameters and back.dtype == model.net.dtype
             assert error_of(back.predict(rows), expected) <= 1e-6, name
             for mine, read in zip(model.net.get_weights(), back.get_weights(), strict=True):
