@@ -7,7 +7,9 @@
  * (gemm_tpl.h) without its zeros: the same bytes.
  *
  * Vectors of the result have scalar names, made by macros as in gemm_tpl.h: up to 8 of them stay in
- * registers while the entries of a row go by. */
+ * registers while the entries of a row go by.  The last one ends with the row and may overlap the
+ * one before it, whose elements it computes again to the same bytes: AMD's masked stores take as
+ * long as ten entries.  Only a row shorter than a vector has a mask. */
 
 #ifndef FNN_LOOKUP_ONCE
 #define FNN_LOOKUP_ONCE
@@ -18,36 +20,43 @@ enum {
     LOOKUP_NEAR = 1 << 19 /* bytes of a table that is in L2 anyway */
 };
 
-#define LOOKUP_1(FULL, PART) PART(0)
-#define LOOKUP_2(FULL, PART) FULL(0) PART(1)
-#define LOOKUP_3(FULL, PART) FULL(0) FULL(1) PART(2)
-#define LOOKUP_4(FULL, PART) FULL(0) FULL(1) FULL(2) PART(3)
-#define LOOKUP_5(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) PART(4)
-#define LOOKUP_6(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) PART(5)
-#define LOOKUP_7(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) PART(6)
-#define LOOKUP_8(FULL, PART) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) FULL(6) PART(7)
+#define LOOKUP_1(FULL, LAST) LAST(0)
+#define LOOKUP_2(FULL, LAST) FULL(0) LAST(1)
+#define LOOKUP_3(FULL, LAST) FULL(0) FULL(1) LAST(2)
+#define LOOKUP_4(FULL, LAST) FULL(0) FULL(1) FULL(2) LAST(3)
+#define LOOKUP_5(FULL, LAST) FULL(0) FULL(1) FULL(2) FULL(3) LAST(4)
+#define LOOKUP_6(FULL, LAST) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) LAST(5)
+#define LOOKUP_7(FULL, LAST) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) LAST(6)
+#define LOOKUP_8(FULL, LAST) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) FULL(6) LAST(7)
+
+#define LOOKUP_END_LAST const ptrdiff_t tail = columns - VLANES;
+#define LOOKUP_END_PART const VMASK_T mask = VMASK(columns);
 
 #define LOOKUP_START(v) V sum##v = bias ? VLOAD(bias + v * VLANES) : VSET(0);
-#define LOOKUP_START_PART(v) V sum##v = bias ? VLOAD_PART(bias + v * VLANES, mask) : VSET(0);
+#define LOOKUP_START_LAST(v) V sum##v = bias ? VLOAD(bias + tail) : VSET(0);
+#define LOOKUP_START_PART(v) V sum##v = bias ? VLOAD_PART(bias, mask) : VSET(0);
 #define LOOKUP_ADD(v) sum##v = VFMA(x, VLOAD(row + v * VLANES), sum##v);
-#define LOOKUP_ADD_PART(v) sum##v = VFMA(x, VLOAD_PART(row + v * VLANES, mask), sum##v);
+#define LOOKUP_ADD_LAST(v) sum##v = VFMA(x, VLOAD(row + tail), sum##v);
+#define LOOKUP_ADD_PART(v) sum##v = VFMA(x, VLOAD_PART(row, mask), sum##v);
 #define LOOKUP_STORE(v) VSTORE(out + v * VLANES, VFLOOR(low, sum##v));
-#define LOOKUP_STORE_PART(v) VSTORE_PART(out + v * VLANES, VFLOOR(low, sum##v), mask);
+#define LOOKUP_STORE_LAST(v) VSTORE(out + tail, VFLOOR(low, sum##v));
+#define LOOKUP_STORE_PART(v) VSTORE_PART(out, VFLOOR(low, sum##v), mask);
 
 /* out (columns) = bias + entries first.. to last of the table, which begins at the column wanted;
  * of entries before `fetch` rows are fetched ahead.  Returns -1, or the first entry that is not in
  * the table. */
 #define LOOKUP_ARGUMENTS                                                                           \
     const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch, const R *table,               \
-        ptrdiff_t lines, const R *bias, VMASK_T mask, R *out
-#define LOOKUP(width)                                                                              \
-    static int64_t S(lookup_##width)(LOOKUP_ARGUMENTS) {                                           \
+        ptrdiff_t lines, const R *bias, ptrdiff_t columns, R *out
+#define LOOKUP(name, width, LAST)                                                                  \
+    static int64_t S(lookup_##name)(LOOKUP_ARGUMENTS) {                                            \
+        LOOKUP_END_##LAST                                                                          \
         const int32_t *column = p->column;                                                         \
         const R *value = p->value;                                                                 \
         const ptrdiff_t ld = p->ld;                                                                \
         const uint32_t n_table = (uint32_t)p->n_table;                                             \
         V low = VSET(p->relu ? 0 : -C(INFINITY));                                                  \
-        LOOKUP_##width(LOOKUP_START, LOOKUP_START_PART)                                            \
+        LOOKUP_##width(LOOKUP_START, LOOKUP_START_##LAST)                                          \
         for (int64_t i = first; i < last; i++) {                                                   \
             const uint32_t number = (uint32_t)column[i];                                           \
             if (number >= n_table) return i;                                                       \
@@ -55,9 +64,9 @@ enum {
             V x = VSET(value[i]);                                                                  \
             if (i + LOOKUP_AHEAD < fetch)                                                          \
                 S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, lines);                          \
-            LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_PART)                                            \
+            LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_##LAST)                                          \
         }                                                                                          \
-        LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_PART)                                            \
+        LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_##LAST)                                          \
         return -1;                                                                                 \
     }
 
@@ -69,18 +78,19 @@ ALWAYS_INLINE void S(fetch_row)(const R *table, int32_t number, ptrdiff_t ld, pt
     for (ptrdiff_t l = 0; l < lines; l++) PREFETCH((const void *)(row + 64 * (uintptr_t)l));
 }
 
-typedef int64_t (*S(lookup_part))(LOOKUP_ARGUMENTS);
-LOOKUP(1)
-LOOKUP(2)
-LOOKUP(3)
-LOOKUP(4)
-LOOKUP(5)
-LOOKUP(6)
-LOOKUP(7)
-LOOKUP(8)
+typedef int64_t (*S(lookup_columns))(LOOKUP_ARGUMENTS);
+LOOKUP(part, 1, PART)
+LOOKUP(1, 1, LAST)
+LOOKUP(2, 2, LAST)
+LOOKUP(3, 3, LAST)
+LOOKUP(4, 4, LAST)
+LOOKUP(5, 5, LAST)
+LOOKUP(6, 6, LAST)
+LOOKUP(7, 7, LAST)
+LOOKUP(8, 8, LAST)
 
 static int64_t S(lookup)(const fnn_lookup *p) {
-    static const S(lookup_part) parts[LOOKUP_VECTORS] = {
+    static const S(lookup_columns) parts[LOOKUP_VECTORS] = {
         S(lookup_1), S(lookup_2), S(lookup_3), S(lookup_4),
         S(lookup_5), S(lookup_6), S(lookup_7), S(lookup_8),
     };
@@ -103,9 +113,9 @@ static int64_t S(lookup)(const fnn_lookup *p) {
             const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
             const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
             const ptrdiff_t lines = (columns * (ptrdiff_t)sizeof(R) + 63) / 64;
-            const int64_t wrong =
-                parts[width - 1](p, first, last, fetch, table + j, lines, bias ? bias + j : NULL,
-                                 VMASK(columns - (width - 1) * VLANES), out + j);
+            const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
+            const int64_t wrong = part(p, first, last, fetch, table + j, lines,
+                                       bias ? bias + j : NULL, columns, out + j);
             if (wrong >= 0) return wrong;
         }
     }

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
 from fastnn.core.threads import (
     default_threads,
@@ -659,7 +660,8 @@ class MLP(Derivatives):
             self.spec, info, optimizer=optimizer,
             batch_size=min(n_rows, FULL_BATCH_ROWS if batch_size is None else batch_size),
             alpha=alpha, drops=optimizer is not None, seed=seed, gemm=self.gemm,
-            sparse=validation.is_sparse(X), **settings)
+            sparse=validation.is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
+            **settings)
         trainer.parameters[:] = parameters
         trainer.set_data(X, y, sample_weight, converts=True)
         if rows is not None:
@@ -740,7 +742,7 @@ class MLP(Derivatives):
         """
         snapshot = self._snapshot
         if not snapshot.accepts(X):
-            if validation.is_sparse(X):
+            if validation.is_sparse(X) or is_codes(X):
                 return imported("fastnn.prediction.blocks").predict_sparse(
                     snapshot, X, out, self._threads)
             X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)

@@ -11,6 +11,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core.codes import Codes, is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten, shown
 
@@ -312,6 +313,14 @@ def csr_arrays(name, X, n_in, dtype):
     return starts, column, value
 
 
+def check_adds(name, adds, n_in):
+    """Return a copy of what says where the sums of `Codes` begin."""
+    if type(adds) is not np.ndarray or adds.dtype != np.uint8 or adds.shape != (n_in,) or (
+            adds[0] or adds.max() > 1):
+        raise ValueError(f"{name}.adds must be zeros and ones ({n_in},) of uint8, 0 at first")
+    return np.array(adds)
+
+
 def _sparse_values(name, data, dtype):
     if not isinstance(data, np.ndarray) or data.ndim != 1:
         raise ValueError(f"{name}.data has shape {np.shape(data)}, must be one-dimensional")
@@ -346,7 +355,13 @@ def _sparse_integers(name, array):
 
 
 def check_rows(name, X, n_in, dtype, finite=True):
-    """X as (n_samples, n_in): an array, or a CSR matrix where X is sparse."""
+    """X as (n_samples, n_in): an array, a CSR matrix where X is sparse, or codes."""
+    if is_codes(X):
+        start, column, value = csr_arrays(name, X, n_in, dtype)
+        column = _sparse_places(f"{name}.indices", column, n_in)
+        if finite:
+            check_finite(f"{name}.data", value, dtype)
+        return Codes(value, column, start, check_adds(name, X.adds, n_in))
     if is_sparse(X):
         if X.ndim != 2 or X.shape[1] != n_in:
             raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
@@ -377,7 +392,7 @@ def check_training_rows(name, X, n_in, dtype, in_place=True):
     ``in_place`` is False, it comes back as it is, and the loops convert its rows batch by batch
     (see `Trainer.set_data`); its values are checked as the dtype has them, some at a time.
     """
-    array = None if is_sparse(X) or not in_place else as_array(name, X)
+    array = None if is_sparse(X) or is_codes(X) or not in_place else as_array(name, X)
     if array is not None and is_converted(array, dtype):
         X = _check_shape(name, array, n_in)
         if array.dtype.kind == "f":

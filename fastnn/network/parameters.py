@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
-from fastnn.network.lowering import PARAMETERS, UNTRAINED, lower
+from fastnn.network.lowering import INPUT, PARAMETERS, UNTRAINED, lower
 
 
 class Block(NamedTuple):
@@ -184,15 +184,19 @@ class ParameterLayout:
             return 6 * self.spec.members * sum(products)
         return 4 * products[0] + 6 * sum(products[1:])
 
-    def chunks(self, size, rows):
+    def chunks(self, size, rows, adds=None):
         """Return pieces of about ``size`` elements that cover all parameters that are trained:
-        whole rows of a W, a multiple of ``rows`` of them, or part of another block."""
+        whole rows of a W, a multiple of ``rows`` of them, or part of another block. ``adds``: of
+        look-up codes, whose runs of rows stay in one piece of each W that they are looked up in."""
         pieces = []
         for block in self.blocks:
             if not block.trainable:
                 continue
             if block.kind == "weight":
                 n_in, n_out = block.shape
+                if adds is not None and self.ops[block.op].source == INPUT:
+                    pieces += _whole_runs(block, adds, max(1, size // n_out))
+                    continue
                 step = max(1, size // (n_out * rows)) * rows
                 pieces += [Chunk(block.at + row * n_out, min(step, n_in - row) * n_out, block, row)
                            for row in range(0, n_in, step)]
@@ -206,6 +210,16 @@ def _check_variance(name, block, values):
     """Raise where a running variance is below 0, of which there is no deviation."""
     if block.kind == "variance" and values.min() < 0:
         raise ValueError(f"{name} is a variance and holds {values.min()}, must be >= 0")
+
+
+def _whole_runs(block, adds, step):
+    """Return pieces of a W of at least ``step`` rows each, of whole runs."""
+    pieces, first, n_out = [], 0, block.shape[1]
+    for stop in (*np.flatnonzero(adds == 0)[1:].tolist(), len(adds)):
+        if stop - first >= step or stop == len(adds):
+            pieces.append(Chunk(block.at + first * n_out, (stop - first) * n_out, block, first))
+            first = stop
+    return pieces
 
 
 class Chunk:

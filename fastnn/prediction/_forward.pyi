@@ -30,6 +30,7 @@ class Snapshot:
         value: NDArray[Any],
         out: NDArray[Any] | None,
         threads: int,
+        adds: NDArray[Any] | None = None,
     ) -> NDArray[Any]: ...
 
 def scale_rows(

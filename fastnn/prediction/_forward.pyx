@@ -102,6 +102,8 @@ cdef struct Entries:
     const int64_t* start       # (rows + 1,)
     const int32_t* column
     int64_t wrong              # one whose column X has not; -1: none
+    const unsigned char* adds  # of codes: whether a row of the table adds to the one before; NULL
+    void* table                # ... sums of rows of each W that X is multiplied with
 
 
 @cython.final
@@ -139,6 +141,7 @@ cdef class Snapshot:
     cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
     cdef ptrdiff_t packed_size   # into so many elements,
     cdef ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
+    cdef ptrdiff_t table_size    # elements of these W
     cdef readonly bint looks_up  # nothing but dense operations reads X
     cdef double flops_per_row
 
@@ -196,6 +199,8 @@ cdef class Snapshot:
             self.widest = max(self.widest, op.n_out)
             if -1 in description.sources and op.kind != DENSE:
                 self.looks_up = False
+            if op.source < 0:
+                self.table_size += op.n_in * op.n_out
             if op.kind == DENSE and op.n_out >= self.packed_from:
                 size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
                 self.packed_size += size
@@ -231,7 +236,8 @@ cdef class Snapshot:
         return self.run(x.shape[0], x, out, threads, self.flops_per_row, NULL)
 
     def predict_sparse(self, cnp.ndarray start not None, cnp.ndarray column not None,
-                       cnp.ndarray value not None, cnp.ndarray out, int threads):
+                       cnp.ndarray value not None, cnp.ndarray out, int threads,
+                       cnp.ndarray adds=None):
         """Return the same for the rows of a CSR matrix, where `looks_up`; no row is made dense.
 
         Parameters
@@ -241,6 +247,8 @@ cdef class Snapshot:
         column : int32 array (entries,)
             Checked as they are read: they may change meanwhile.
         value : array (entries,) of the dtype
+        adds : uint8 array (n_in,) or None
+            Of `Codes`.
         """
         cdef Entries entries
         cdef ptrdiff_t rows = start.size - 1
@@ -253,6 +261,12 @@ cdef class Snapshot:
         entries.start = <const int64_t*>cnp.PyArray_DATA(start)
         entries.column = <const int32_t*>cnp.PyArray_DATA(column)
         entries.wrong = -1
+        entries.adds, entries.table = NULL, NULL
+        if adds is not None:
+            if adds.size != self.n_in or adds.descr.type_num != cnp.NPY_UINT8 or not (
+                    cnp.PyArray_ISCARRAY_RO(adds)):
+                raise ValueError("adds must have one entry for each input")
+            entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
         if rows < 0 or entries.start[rows] > min(column.size, value.size):
             raise ValueError("start must have an entry for each row and end within the others")
         if rows == 0:
@@ -321,9 +335,17 @@ cdef class Snapshot:
                 return True
         if entries != NULL:
             packed_size -= self.packed_inputs
+            if entries.adds != NULL:
+                entries.table = malloc(self.table_size * sizeof(real))
+                if entries.table == NULL:
+                    free(scratch)
+                    return True
+                self.sum_rows(entries, <real*>entries.table)
         if packed_size and rows * self.members >= PACKING_ROWS:
             packed = <real*>malloc(packed_size * sizeof(real))
             if packed == NULL:
+                if entries != NULL:
+                    free(entries.table)
                 free(scratch)
                 return True
         with nogil:
@@ -338,9 +360,43 @@ cdef class Snapshot:
                     self.forward_block(block, rows, x, entries, out, packed,
                                        scratch + fnn_team_rank() * per_thread, watch,
                                        failures)
+        if entries != NULL:
+            free(entries.table)
         free(packed)
         free(scratch)
         return False
+
+    cdef void sum_rows(self, const Entries* entries, real* table) noexcept:
+        """The tables that codes look up: row i is the sum of the rows of W from the beginning of
+        its run up to i."""
+        cdef const real* w
+        cdef ptrdiff_t n, row
+        cdef Op* op
+        cdef int i
+        for i in range(self.n_ops):
+            op = &self.ops[i]
+            if op.source >= 0:
+                continue
+            n = op.n_out
+            w = (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
+            memcpy(table, w, op.n_in * n * sizeof(real))
+            for row in range(1, op.n_in):
+                if entries.adds[row]:
+                    add_rows(kernels, 1, n, table + (row - 1) * n, n, w + row * n, n,
+                             table + row * n, n)
+            table += op.n_in * n
+
+    cdef const real* table_of(self, const Op* op, const Entries* entries,
+                              const real* tag) noexcept nogil:
+        """What the entries name rows of."""
+        cdef const real* table = <const real*>entries.table
+        cdef const Op* other = self.ops
+        if table == NULL:
+            return (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
+        while other != op:
+            table += other.n_in * other.n_out if other.source < 0 else 0
+            other += 1
+        return table
 
     cdef bint is_packed(self, const Op* op, bint sparse) noexcept nogil:
         """Whether its W is kept in panels: rows of it are pages apart, and a product reads it."""
@@ -480,7 +536,7 @@ cdef class Snapshot:
         cdef int64_t wrong
         p.rows, p.n, p.order = rows, op.n_out, NULL
         p.start, p.column, p.value = entries.start + first, entries.column, value
-        p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
+        p.table, p.n_table, p.ld = self.table_of(op, entries, z), op.n_in, op.n_out
         p.bias = parameters + op.b
         p.relu = op.activation == FNN_ACT_relu
         p.out, p.ldout = z, op.n_out

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.codes import is_codes
 from fastnn.prediction._forward import Snapshot
 
 __all__ = ["activations_of", "predict_blocks", "predict_sparse"]
@@ -17,7 +18,7 @@ def predict_sparse(snapshot, X, out, n_threads):
     Parameters
     ----------
     snapshot : Snapshot
-    X : sparse matrix (n_samples, n_in)
+    X : sparse matrix (n_samples, n_in), or Codes
         Of any format; checked here.
     out : array (n_samples, n_out) or None
     n_threads : int
@@ -27,15 +28,19 @@ def predict_sparse(snapshot, X, out, n_threads):
     array (n_samples, n_out)
     """
     layout = snapshot.layout
+    if not snapshot.looks_up and is_codes(X):
+        raise ValueError("X holds codes, which only Dense layers can read: put one before the "
+                         "others, or give the encoder's to_dense(X)")
     if not snapshot.looks_up:
         X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
         return predict_blocks(snapshot, X, out, n_threads)
     start, column, value = validation.csr_arrays("X", X, layout.sizes[0], layout.dtype)
+    adds = validation.check_adds("X", X.adds, layout.sizes[0]) if is_codes(X) else None
     if out is not None:
         validation.check_out(out, (len(start) - 1, layout.sizes[-1]), layout.dtype)
         if np.may_share_memory(value, out) or np.may_share_memory(column, out):
             column, value = column.copy(), value.copy()
-    return snapshot.predict_sparse(start, column, value, out, n_threads)
+    return snapshot.predict_sparse(start, column, value, out, n_threads, adds)
 
 
 def predict_blocks(snapshot, X, out, n_threads):
@@ -76,7 +81,8 @@ def activations_of(layout, parameters, X, n_threads):
         snapshot = Snapshot(layout, parameters, n_ops=end)
         if validation.is_sparse(X) and not snapshot.looks_up:
             X = X.toarray()
-        predict = predict_sparse if validation.is_sparse(X) else Snapshot.predict
+        by_entries = validation.is_sparse(X) or is_codes(X)
+        predict = predict_sparse if by_entries else Snapshot.predict
         value = predict(snapshot, X, None, n_threads)
         if members > 1 and end < len(ops):
             value = value.reshape(len(value), members, -1)

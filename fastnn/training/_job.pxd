@@ -81,6 +81,7 @@ cdef struct Op:
     double momentum              # BATCH_NORM
     bint fixed                   # BATCH_NORM: frozen, so normalised by them in training, too
     bint shared                  # PRELU: one slope for all
+    ptrdiff_t table              # sums of rows of W that codes look up, in `copies`; -1: none
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
 cdef struct Chunk:
@@ -173,6 +174,7 @@ cdef struct Lookup:
     bint on                   # in this run: no batch of X is made dense
     bint sorts                # ... with gradients
     bint skips                # ... rows of W that have none stay as they are
+    const unsigned char* adds  # (n_in,) of codes: whether a row adds to the one before; or NULL
     int passes                # of the sort,
     int bits                  # by so many bits of the column
     ptrdiff_t capacity        # for entries

@@ -10,13 +10,16 @@ computes it.
 Rows of W that have no entry in the batch have no gradient. Where the optimizer leaves such
 parameters as they are, to the bit (`Optimizer.is_lazy`), they are not touched; else the update of
 all of W bounds the step: it reads and writes W and each vector of state once.
+
+Codes (core/codes.py) look up sums of rows of W: a table of its shape, whose rows follow each update
+of W. A run of rows that are added up lies in one chunk.
 """
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
-from fastnn.core._kernels cimport fnn_lookup, real, run_lookup, update_weights
+from fastnn.core._kernels cimport add_rows, fnn_lookup, real, run_lookup, update_weights
 from fastnn.training._gather cimport row_of
 from fastnn.training._job cimport WEIGHT, Chunk, Job, Lookup, Op
 
@@ -52,6 +55,8 @@ cdef void lookup_forward(const Job* job, const Op* op, ptrdiff_t start, ptrdiff_
     p.start = job.csr_start if job.order != NULL else job.csr_start + start
     p.column, p.value = job.csr_column, job.x
     p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
+    if op.table >= 0:
+        p.table = (<const real*>job.copies) + op.table
     p.bias = parameters + op.b
     p.relu = op.relu
     p.out, p.ldout = scratch + op.z + row0 * op.ld, op.ld
@@ -204,6 +209,29 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
         gather_gradient(job, op, k, count, scratch,
                         gradient + (look.touched[k] - chunk.row) * op.n_out)
         k += count
+    if op.table >= 0:
+        add_back(job, op, chunk, gradient)
+
+
+cdef void add_back(const Job* job, const Op* op, const Chunk* chunk, real* gradient) noexcept nogil:
+    """From the gradient of rows of the table to that of rows of W: a sum over those of the run from
+    there on."""
+    cdef ptrdiff_t n = op.n_out, row
+    for row in range(chunk.size // n - 2, -1, -1):
+        if job.lookup.adds[chunk.row + row + 1]:
+            add_rows(job.k, 1, n, gradient + row * n, n, gradient + (row + 1) * n, n,
+                     gradient + row * n, n)
+
+
+cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil:
+    """Bring rows of the table up to date: sums of rows of W from the beginning of their run on."""
+    cdef const real* w = (<const real*>job.parameters) + chunk.at
+    cdef ptrdiff_t n = op.n_out, row, rows = chunk.size // n
+    cdef real* table = (<real*>job.copies) + op.table + chunk.row * n
+    memcpy(table, w, chunk.size * sizeof(real))
+    for row in range(1, rows):
+        if job.lookup.adds[chunk.row + row]:
+            add_rows(job.k, 1, n, table + (row - 1) * n, n, w + row * n, n, table + row * n, n)
 
 
 cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,

@@ -70,7 +70,12 @@ from fastnn.training._ops_prelu cimport prelu_backward, prelu_forward, prelu_gra
 from fastnn.training._ops_python cimport python_backward, python_forward
 from fastnn.training._ops_scale cimport scale_backward, scale_forward, scale_gradient
 from fastnn.training._python_loss cimport python_loss
-from fastnn.training._ops_lookup cimport is_looked_up, lookup_forward, lookup_gradient
+from fastnn.training._ops_lookup cimport (
+    copy_table,
+    is_looked_up,
+    lookup_forward,
+    lookup_gradient,
+)
 from fastnn.training._ops_norm cimport norm_backward, norm_forward, norm_gradient
 
 
@@ -267,3 +272,5 @@ cdef void copy_chunk(const Job* job, const Chunk* chunk, real* tag) noexcept nog
         copy_heads(job, op, chunk, tag)
     elif chunk.kind == WEIGHT:
         copy_weights(job, op, chunk, tag)
+        if op.table >= 0:
+            copy_table(job, op, chunk, tag)

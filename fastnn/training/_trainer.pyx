@@ -117,6 +117,8 @@ cdef class Trainer:
         Numbers of the layers whose parameters stay as they are.
     sparse : bool
         Whether to plan for a sparse X; any X may come.
+    adds : uint8 array (n_in,) or None
+        Of the `Codes` that X will be.
     """
 
     cdef Job job
@@ -136,25 +138,28 @@ cdef class Trainer:
     cdef bint looks_up           # a sparse X: nothing but dense operations reads it
     cdef bint lazy               # parameters without gradient stay as they are
     cdef list entries            # arrays of job.lookup
+    cdef object adds             # of codes, or None
     cdef object mean             # of the weights, flat; None where there is none
     cdef object wishes
 
     def __init__(self, spec, loss, *, optimizer, batch_size, alpha=0.0, drops=True, seed=0,
                  n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED,
                  l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=(),
-                 sparse=False):
+                 sparse=False, adds=None):
         self.kept, self.data, self.python = [], {}, []
         self.entries = []
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)
         self.shares, self.frozen = n_threads is None, tuple(frozen)
         self.spec, self.loss, self.inputs = spec, bound.name, inputs
+        self.adds = adds
         self.info = bound
         self.layout = ParameterLayout(spec)
         self.dtype = self.layout.dtype
         self.is_double = self.dtype == np.float64
         self.plan = plan_training(self.layout, batch_size, resolve_threads(n_threads), gemm, drops,
                                   whole=bound.is_custom or bool(spec.custom_activations),
-                                  sparse=sparse and gemm != "blas")
+                                  sparse=sparse and (gemm != "blas" or adds is not None),
+                                  codes=adds is not None)
         self.parameters = self.layout.allocate()
         self.weights, self.biases = self.layout.weights_and_biases(self.parameters)
         self.workspace_nbytes = 0
@@ -177,12 +182,14 @@ cdef class Trainer:
         job.n_in, job.members = spec.n_in, spec.members
         self.set_loss(bound, reduction)
         # BLAS, where it is asked for, has no sparse products: then a batch is made dense
-        self.looks_up = not job.feature_major and gemm != "blas"
+        self.looks_up = not job.feature_major and (gemm != "blas" or adds is not None)
         self.set_ops(drops, seed)
         if batch_size == 1 and optimizer is not None and job.n_batch_norms > 0:
             raise ValueError("batch_size=1 leaves BatchNorm (norm='batch') no variance: it needs "
                              "batches of at least 2 rows; or use LayerNorm (norm='layer'), or "
                              "freeze the layer")
+        if adds is not None:
+            self.set_codes()
         self.set_buffers()
         self.set_sums()
         if optimizer is not None:
@@ -279,6 +286,19 @@ cdef class Trainer:
                 op.fixed = True
         self.job.n_batch_norms += not op.fixed
 
+    cdef set_codes(self):
+        """Refuse what cannot read codes."""
+        if not self.looks_up:
+            raise ValueError("X holds codes, which only Dense layers can read: put one before the "
+                             "others, or give the encoder's to_dense(X)")
+        changes = self.inputs.plain()
+        if changes:
+            name = next(iter(changes))
+            raise ValueError(f"{name}={changes[name]} cannot be had with codes, which are no "
+                             "numbers: leave it out, or give the encoder's to_dense(X)")
+        self.job.lookup.adds = <const unsigned char*>self.address(np.ascontiguousarray(
+            self.adds, np.uint8))
+
     cdef set_buffers(self):
         """Where the buffers of X, y and the operations lie, each on a cache line."""
         cdef Job* job = &self.job
@@ -339,7 +359,7 @@ cdef class Trainer:
         rules = self.plan.rules
         if self.job.feature_major:
             return self.layout.chunks(rules.chunk, ALIGNMENT // self.dtype.itemsize)
-        return self.layout.chunks(rules.chunk_size, rules.chunk_rows)
+        return self.layout.chunks(rules.chunk_size, rules.chunk_rows, self.adds)
 
     cdef set_workspace(self):
         cdef Job* job = &self.job
@@ -442,10 +462,13 @@ cdef class Trainer:
         cdef Op* op
         for i in range(job.n_ops):
             op = &job.ops[i]
-            op.packed = op.transposed = -1
+            op.packed = op.transposed = op.table = -1
             if op.kind == HEADS:
                 op.transposed = end
                 end += job.members * op.n_out * op.n_in
+            if self.adds is not None and op.kind == DENSE and op.source < 0:
+                op.table = end
+                end += op.n_in * op.n_out
             if job.feature_major or not op.native:
                 continue
             if self.plan.packs(i):
@@ -494,7 +517,8 @@ cdef class Trainer:
         if n_state > 2:
             self.job.state2 = self.address(states[2])
         self.mean = states[-1] if self.wishes.mean_decay is not None else None
-        self.lazy = optimizer.is_lazy and self.wishes.plain and self.job.alpha == 0
+        self.lazy = (optimizer.is_lazy and self.wishes.plain and self.job.alpha == 0
+                     and self.adds is None)
 
     def job_pointer(self):
         """Return a capsule of the address of the job, for `_steps`; it is there as long as the
@@ -534,6 +558,9 @@ cdef class Trainer:
             converted batch by batch.
         """
         cdef Job* job = &self.job
+        adds = getattr(X, "adds", None)
+        if not (adds is self.adds or np.array_equal(adds, self.adds)):
+            raise ValueError("X must be codes of one encoder in all batches, or in none")
         self.data = {}
         n_samples = X.shape[0]
         job.csr_start = NULL

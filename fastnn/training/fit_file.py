@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.codes import is_codes
 from fastnn.core.notices import shorten
 from fastnn.files import container
 from fastnn.training.optimizer_base import Optimizer
@@ -184,6 +185,8 @@ def rows_digest(X, y, sample_weight):
         arrays["X"] = X
     else:
         arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
+        if is_codes(X):
+            arrays["X.adds"] = X.adds
     if sample_weight is not None:
         arrays["sample_weight"] = sample_weight
     return container.digest([], arrays)

@@ -113,12 +113,12 @@ def choose_products(layout, gemm, isa):
     return tuple(choice(op) for op in layout.ops)
 
 
-def choose_layout(layout, products, drops):
+def choose_layout(layout, products, drops, codes=False):
     """Return "feature-major" or "row-major". Only dense operations without dropout, whose masks are
-    drawn for rows, have the former."""
+    drawn for rows, have the former; not with look-up codes."""
     narrow = max(layout.sizes) <= rules.widest_feature_major
     masks = drops and any(op.dropout for op in layout.ops)
-    simple = is_dense_chain(layout.ops) and not masks
+    simple = is_dense_chain(layout.ops) and not masks and not codes
     return "feature-major" if narrow and simple and set(products) == {"native"} else "row-major"
 
 
@@ -254,14 +254,15 @@ class TrainingPlan(NamedTuple):
         return "\n".join(lines)
 
 
-def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False, sparse=False):
+def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False, sparse=False,
+                  codes=False):
     """Return the plan of training a network of this layout with this batch size; ``drops``: with
-    its dropout; ``whole``: in one shard; ``sparse``: for a sparse X."""
+    its dropout; ``whole``: in one shard; ``sparse``: for a sparse X; ``codes``: for `Codes`."""
     for size in (*layout.sizes, batch * layout.spec.members):
         if size > BLAS_LIMIT:
             raise ValueError(f"size {size} is beyond the 32-bit dimensions of BLAS ({BLAS_LIMIT})")
     products = choose_products(layout, gemm, _kernels.isa())
-    order = choose_layout(layout, products, drops)
+    order = choose_layout(layout, products, drops, codes)
     feature_major = order == "feature-major"
     shards = choose_shards(layout, batch) if feature_major else choose_blocks(layout, batch, sparse)
     shards = 1 if whole else shards

@@ -1,0 +1,73 @@
+"""`Codes`: rows of numbers and categories as the numbers of table rows that are looked up."""
+
+import numpy as np
+
+__all__ = ["Codes", "is_codes"]
+
+
+class Codes:
+    """Encoded rows, as `fastnn.encoders.Encoder` makes them, for `MLP.fit`, `MLP.predict`, ....
+
+    A dense encoding e (n_rows, n_inputs) stands behind them, which is never made but by `toarray`:
+    e W = S T, where row i of the table T is the sum of the rows of W from the beginning of i's run
+    up to i, and S holds one or two entries for each column of the data.
+
+    Parameters
+    ----------
+    data : float array (n_entries,)
+        The entries of S, in CSR form as the next two.
+    indices : int32 array (n_entries,)
+        Their columns: rows of the table.
+    indptr : int64 array (n_rows + 1,)
+    adds : uint8 array (n_inputs,)
+        1 where a row of the table adds to the one before it, 0 where a run begins.
+    """
+
+    __slots__ = ("adds", "data", "indices", "indptr", "shape")
+    format = "csr"
+    ndim = 2
+
+    def __init__(self, data, indices, indptr, adds):
+        self.data, self.indices, self.indptr, self.adds = data, indices, indptr, adds
+        self.shape = (len(indptr) - 1, len(adds))
+
+    def __repr__(self):
+        return f"<Codes of {self.shape[0]} rows for {self.shape[1]} inputs, {self.dtype}>"
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def dtype(self):
+        """float32 or float64."""
+        return self.data.dtype
+
+    def copy(self):
+        """Return codes with arrays of their own."""
+        return Codes(self.data.copy(), self.indices.copy(), self.indptr.copy(), self.adds.copy())
+
+    def astype(self, dtype):
+        """Return the codes with entries of another dtype."""
+        return Codes(self.data.astype(dtype), self.indices, self.indptr, self.adds)
+
+    def __getitem__(self, rows):
+        """Return some of the rows, by a slice, an array of numbers, or one of booleans."""
+        numbers = np.atleast_1d(np.arange(self.shape[0])[rows])
+        counts = np.diff(self.indptr)[numbers]
+        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        places = np.repeat(self.indptr[numbers] - start[:-1], counts) + np.arange(start[-1])
+        return Codes(self.data[places], self.indices[places], start, self.adds)
+
+    def toarray(self):
+        """Return the dense encoding, an array (n_rows, n_inputs)."""
+        found = np.zeros(self.shape, self.dtype)
+        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
+        np.add.at(found, (rows, self.indices), self.data)
+        for i in np.flatnonzero(self.adds)[::-1]:
+            found[:, i - 1] += found[:, i]
+        return found
+
+
+def is_codes(X):
+    """Whether X is `Codes`."""
+    return type(X) is Codes

@@ -1,0 +1,325 @@
+"""Numbers and categories as look-up codes: what a first layer reads of a dense encoding, without
+making it.
+
+A number becomes a piecewise-linear encoding (Gorishniy, Rubachev & Babenko 2022): 1 for each bin
+below its own, the fraction of its own bin, 0 above. A category is one-hot. Either has an input of
+its own for missing values, categories also one for those that the fit has not seen. A training step
+or a prediction looks up two rows of a table for a number, and one for a category, however many bins
+or categories there are; the result is that of the dense encoding.
+
+    encoder = fastnn.encoders.Encoder([Numbers(64), Categories()]).fit(X)
+    net = fastnn.MLP((encoder.n_inputs, 128, 1))
+    net.fit(encoder.transform(X), y)
+    net.predict(encoder.transform(new))
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.core.codes import Codes
+from fastnn.core.notices import shown
+
+__all__ = ["Categories", "Codes", "Encoder", "Numbers", "greedy_edges"]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A column of numbers, NaN where one is missing.
+
+    Parameters
+    ----------
+    bins : int, default=64
+        At most so many, see `greedy_edges`.
+    """
+
+    bins: int = 64
+
+    def __post_init__(self):
+        validation.check_count("bins", self.bins)
+
+
+@dataclass(frozen=True)
+class Categories:
+    """A column of categories: strings, whole numbers or booleans; None and NaN are missing.
+
+    Parameters
+    ----------
+    most : int or None, default=None
+        So many of the most frequent categories have an input of their own; the others share that
+        of unknown ones. None: all of the fit have.
+    """
+
+    most: int | None = None
+
+    def __post_init__(self):
+        if self.most is not None:
+            validation.check_count("most", self.most)
+
+
+def greedy_edges(x, bins):
+    """Return edges of bins of about equal counts, ascending: float64 array of at most bins + 1.
+
+    A value that alone has more rows than a bin gets a bin to itself, and the bins of the others are
+    cut anew from what is left (as LightGBM does; Ke et al. 2017). Quantiles would put most of their
+    edges onto that value: a column that is mostly 0 would have a few bins only. Where there are no
+    more values than edges, each value is an edge.
+
+    Parameters
+    ----------
+    x : float array (n,)
+        Finite, at least two values.
+    bins : int
+    """
+    values, counts = np.unique(x, return_counts=True)
+    if len(values) <= bins + 1:
+        return values.astype(float)
+    alone = np.zeros(len(values), bool)
+    while True:
+        left, n_left = counts[~alone].sum(), bins - alone.sum()
+        heavy = ~alone & (counts * n_left > left)
+        if not heavy.any():
+            break
+        alone |= heavy
+    firsts, weights, size = [], [], 0.0  # of each bin its first value and rows
+    for i, count in enumerate(counts):
+        if i == 0 or alone[i] or alone[i - 1] or weights[-1] + count / 2 > size:
+            size = left / max(n_left, 1)  # what is left, evenly
+            firsts.append(i)
+            weights.append(0)
+            n_left -= not alone[i]
+        weights[-1] += count
+        left -= 0 if alone[i] else count
+    while len(firsts) > bins:  # values alone have cut the others' bins short
+        pair = int(np.argmin(np.add(weights[:-1], weights[1:])))
+        weights[pair] += weights.pop(pair + 1)
+        firsts.pop(pair + 1)
+    firsts = np.array(firsts[1:], np.intp)
+    # halves first: a sum could overflow
+    between = values[firsts - 1] / 2 + values[firsts] / 2
+    return np.unique(np.concatenate([values[:1], between, values[-1:]]).astype(float))
+
+
+class _Bins(NamedTuple):
+    """A fitted column of numbers; its last input is that of missing ones."""
+
+    edges: np.ndarray
+
+    @property
+    def n_inputs(self):
+        return len(self.edges)
+
+    def adds(self):
+        found = np.ones(self.n_inputs, np.uint8)
+        found[[0, -1]] = 0
+        return found
+
+    def entries(self, name, column):
+        """Table rows (n, 2), values (n, 2), and which there are (n, 2)."""
+        x = _as_numbers(name, column)
+        edges, last = self.edges, len(self.edges) - 2
+        missing = np.isnan(x)
+        known = np.where(missing, edges[0], x)
+        k = np.clip(np.searchsorted(edges, known, "right") - 1, 0, last)
+        with np.errstate(over="ignore"):
+            fraction = np.clip((known - edges[k]) / (edges[k + 1] - edges[k]), 0, 1)
+        rows = np.stack([k - 1, np.where(missing, self.n_inputs - 1, k)], axis=1)
+        values = np.stack([1 - fraction, np.where(missing, 1, fraction)], axis=1)
+        there = np.stack([(k > 0) & ~missing, np.ones(len(x), bool)], axis=1)
+        return rows, values, there
+
+
+class _Table(NamedTuple):
+    """A fitted column of categories; its last two inputs are those of unknown and missing ones."""
+
+    numbers: dict
+
+    @property
+    def n_inputs(self):
+        return len(self.numbers) + 2
+
+    def adds(self):
+        return np.zeros(self.n_inputs, np.uint8)
+
+    def entries(self, name, column):
+        """Table rows (n, 1), values (n, 1), and which there are (n, 1)."""
+        unknown = len(self.numbers)
+        rows = np.array([unknown + 1 if _is_missing(value) else self.numbers.get(value, unknown)
+                         for value in _as_categories(name, column)], np.int64).reshape(-1, 1)
+        return rows, np.ones(rows.shape), np.ones(rows.shape, bool)
+
+
+class Encoder:
+    """From columns of numbers and categories to `Codes`.
+
+    Parameters
+    ----------
+    columns : sequence of Numbers and Categories, one of them, or None, default=None
+        One for each column, or one for all. None: `Numbers` for those of numbers, `Categories` for
+        the others.
+
+    Attributes
+    ----------
+    n_inputs : int
+        Inputs of the dense encoding: what the network has to have. Of numbers one for each bin and
+        one for missing values, of categories one each, one for unknown and one for missing ones.
+    names : list of str
+        Of the columns; their numbers where the data have none.
+
+    Examples
+    --------
+    >>> import numpy as np, fastnn
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> encoder = fastnn.encoders.Encoder(fastnn.encoders.Numbers(bins=16)).fit(X)
+    >>> encoder.n_inputs
+    34
+    >>> codes = encoder.transform(X)
+    >>> net = fastnn.MLP((encoder.n_inputs, 32, 1), random_state=0)
+    >>> history = net.fit(codes, np.abs(X).sum(axis=1), epochs=20)
+    >>> net.predict(codes[:3]).shape
+    (3, 1)
+    """
+
+    def __init__(self, columns=None):
+        given = columns if isinstance(columns, (list, tuple)) else [columns]
+        for column in given:
+            if not isinstance(column, (Numbers, Categories, type(None))):
+                raise TypeError(f"columns={shown(columns)} must hold Numbers() and Categories()")
+        self.columns = columns
+
+    def fit(self, X):
+        """Learn the bins and the categories; returns the encoder.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_columns), data frame, or sequence of columns
+
+        Raises
+        ------
+        ValueError
+            When a column of numbers holds fewer than two values.
+        """
+        names, columns = _columns(X)
+        kinds = self.columns if isinstance(self.columns, (list, tuple)) else (
+            [self.columns] * len(columns))
+        if len(kinds) != len(columns):
+            raise ValueError(f"X has {len(columns)} columns, columns has {len(kinds)} entries")
+        if not columns or not len(columns[0]):
+            raise ValueError("X must have at least one column and one row")
+        self.names = names
+        self._fitted = []
+        for name, kind, column in zip(names, kinds, columns, strict=True):
+            if kind is None:
+                kind = Numbers() if _is_numeric(column) else Categories()
+            fitted = _fit_numbers if isinstance(kind, Numbers) else _fit_categories
+            self._fitted.append(fitted(name, kind, column))
+        self.n_inputs = sum(one.n_inputs for one in self._fitted)
+        self._adds = np.concatenate([one.adds() for one in self._fitted])
+        self._adds.flags.writeable = False
+        return self
+
+    def transform(self, X, dtype="float32"):
+        """Return the `Codes` of rows.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_columns), data frame, or sequence of columns
+            With the columns of the fit; data frames by name.
+        dtype : {"float32", "float64"}, default="float32"
+            Of fractions; best the network's own.
+        """
+        if not hasattr(self, "_fitted"):
+            raise ValueError("the encoder is not fitted: call fit(X) first")
+        names, columns = _columns(X, self.names)
+        if len(columns) != len(self._fitted):
+            raise ValueError(f"X has {len(columns)} columns, must have {len(self._fitted)}")
+        parts, first = [], 0
+        for name, one, column in zip(names, self._fitted, columns, strict=True):
+            rows, values, there = one.entries(name, column)
+            parts.append((rows + first, values, there))
+            first += one.n_inputs
+        if len({len(rows) for rows, _, _ in parts}) != 1:
+            raise ValueError("the columns of X must be of one length")
+        rows, values, there = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+        start = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
+        return Codes(values[there].astype(validation.check_dtype(dtype)),
+                     rows[there].astype(np.int32), start, self._adds)
+
+    def fit_transform(self, X, dtype="float32"):
+        """Return the codes of the rows that the encoder learns from."""
+        return self.fit(X).transform(X, dtype)
+
+    def to_dense(self, X, dtype="float64"):
+        """Return the dense encoding, an array (n_rows, n_inputs)."""
+        return self.transform(X, dtype).toarray()
+
+    def edges(self, column):
+        """Return the edges of the bins of a column of numbers, by its number."""
+        fitted = self._fitted[column]
+        if not isinstance(fitted, _Bins):
+            raise ValueError(f"column {column} holds categories")
+        return fitted.edges.copy()
+
+
+def _fit_numbers(name, kind, column):
+    x = _as_numbers(name, column)
+    x = x[np.isfinite(x)]
+    edges = greedy_edges(x, kind.bins) if len(x) else x
+    if len(edges) < 2:
+        only = f"one value, {edges[0]:g}" if len(edges) else "no finite value"
+        raise ValueError(f"column {name!r} holds {only}: there is nothing to cut into bins; leave "
+                         "it out, or take Categories() for it")
+    return _Bins(edges)
+
+
+def _fit_categories(name, kind, column):
+    counts = {}
+    for value in _as_categories(name, column):
+        if not _is_missing(value):
+            counts[value] = counts.get(value, 0) + 1
+    kept = sorted(counts, key=lambda value: (-counts[value], str(value)))[:kind.most]
+    return _Table({value: i for i, value in enumerate(sorted(kept, key=lambda value: (
+        str(type(value)), value)))})
+
+
+def _columns(X, names=None):
+    """Names and columns of a data frame, an array, or a sequence of columns."""
+    if hasattr(X, "columns"):
+        if names is not None:
+            missing = [name for name in names if name not in list(X.columns)]
+            if missing:
+                raise ValueError(f"X has no column {missing[0]!r}")
+        names = list(X.columns) if names is None else names
+        return names, [np.asarray(X[name]) for name in names]
+    if isinstance(X, np.ndarray):
+        if X.ndim != 2:
+            raise ValueError(f"X has shape {X.shape}, must be (n_rows, n_columns)")
+        columns = list(X.T)
+    else:
+        columns = [np.asarray(column) for column in X]
+    return list(range(len(columns))) if names is None else names, columns
+
+
+def _is_numeric(column):
+    return column.dtype.kind in "iuf"
+
+
+def _as_numbers(name, column):
+    try:
+        return np.asarray(column, float).reshape(-1)
+    except (TypeError, ValueError):
+        raise TypeError(f"column {name!r} holds {column.dtype}, must be numbers; Categories() "
+                        "takes others") from None
+
+
+def _as_categories(name, column):
+    if column.dtype.kind not in "OUSbiuf" or column.ndim != 1:
+        raise TypeError(f"column {name!r} is {column.dtype} {column.shape}, must be a column of "
+                        "strings, whole numbers or booleans")
+    return column.tolist()
+
+
+def _is_missing(value):
+    return value is None or value != value

@@ -1,0 +1,168 @@
+"""Look-up codes are the dense encoding: networks on them, and what is wrong with them."""
+
+import numpy as np
+import pytest
+from each import each
+
+import fastnn
+from fastnn import Dense, LayerNorm, Residual
+from fastnn.core.codes import Codes
+from fastnn.encoders import Categories, Encoder, Numbers
+
+
+def table(n_rows=150, seed=0):
+    """Columns: numbers with missing ones, mostly zero, few values; strings; whole numbers."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n_rows)
+    x[::17] = np.nan
+    mostly = np.where(rng.random(n_rows) < 0.8, 0, rng.exponential(size=n_rows))
+    few = rng.integers(0, 4, n_rows).astype(float)
+    words = np.array(["red", "green", None, "blue"], object)[rng.integers(0, 4, n_rows)]
+    whole = rng.integers(0, 30, n_rows)
+    return [x, mostly, few, words, whole]
+
+
+KINDS = [Numbers(20), Numbers(30), Numbers(8), Categories(), Categories(most=10)]
+
+
+def made(dtype="float64", n_rows=150):
+    encoder = Encoder(KINDS).fit(table())
+    X = table(n_rows, seed=1)
+    return encoder, encoder.transform(X, dtype), encoder.to_dense(X, dtype)
+
+
+def net(n_in, dtype="float64", sizes=(160, 3), **settings):
+    return fastnn.MLP((n_in, *sizes), "tanh", "softmax", dtype=dtype, random_state=0, **settings)
+
+
+def labels(n_rows=150):
+    return np.random.default_rng(2).integers(0, 3, n_rows)
+
+
+def close(a, b, tolerance=1e-12):
+    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@each("settings", [{}, {"sizes": (3,)}, {"sizes": (20, 3)}, {"norm": "layer"}, {"gemm": "blas"},
+                   {"sizes": (40, 520, 3)}, {"sizes": (520, 3)}])
+def test_values_and_gradients_are_those_of_the_dense_encoding(settings):
+    encoder, codes, dense = made()
+    own = net(encoder.n_inputs, **settings)
+    y = labels()
+    close(own.predict(codes), own.predict(dense))
+    close(own.predict(codes[:1]), own.predict(dense[:1]))
+    close(own.loss(codes, y), own.loss(dense, y))
+    for a, b in zip(own.loss_and_grad(codes, y), own.loss_and_grad(dense, y), strict=True):
+        close(a, b)
+    for a, b in zip(own.activations_of(codes), own.activations_of(dense), strict=True):
+        close(a, b)
+    for a, b in zip(own.deltas(codes, y), own.deltas(dense, y), strict=True):
+        close(a, b)
+
+
+@each("fit", [{}, {"optimizer": fastnn.SGD(0.1, momentum=0.0)}, {"optimizer": fastnn.Adagrad()},
+              {"optimizer": fastnn.Adam(), "alpha": 0.1}, {"clip_norm": 0.1, "max_norm": 1.0},
+              {"sample_weight": np.linspace(0, 1, 150)}, {"validation": True}])
+def test_fits_are_those_of_the_dense_encoding(fit):
+    encoder, codes, dense = made()
+    nets = []
+    for X in (codes, dense):
+        more = {name: value for name, value in fit.items() if name != "validation"}
+        if "validation" in fit:
+            more["validation_data"] = (X[:40], labels()[:40])
+        nets.append(net(encoder.n_inputs, dropout=0.2))
+        nets[-1].fit(X, labels(), epochs=3, batch_size=40, **more)
+    close(nets[0].parameters, nets[1].parameters, 1e-11)
+    close(nets[0].history.loss, nets[1].history.loss)
+
+
+def test_same_bytes_for_any_number_of_threads(dtype):
+    encoder, codes, _ = made(dtype, 1500)
+    found = set()
+    for threads in (1, 2, 3, 8):
+        own = net(encoder.n_inputs, dtype, n_threads=threads)
+        own.fit(codes, labels(1500), epochs=2, batch_size=300)
+        found.add(own.parameters.tobytes() + own.predict(codes).tobytes())
+    assert len(found) == 1
+    whole = own.predict(codes)
+    for r in range(0, 1500, 101):
+        assert own.predict(codes[r:r + 1]).tobytes() == whole[r].tobytes()
+
+
+def test_parameters_set_by_the_user_are_used_at_once():
+    encoder, codes, dense = made()
+    own = net(encoder.n_inputs)
+    own.predict(codes)
+    own.weights[0][:] *= 2
+    close(own.predict(codes), own.predict(dense))
+
+
+def test_checkpoints(tmp_path):
+    encoder, codes, _ = made()
+    whole, parts = net(encoder.n_inputs), net(encoder.n_inputs)
+    whole.fit(codes, labels(), epochs=4)
+    parts.fit(codes, labels(), epochs=2, checkpoint=tmp_path / "c")
+    parts.fit(codes, labels(), epochs=4, checkpoint=tmp_path / "c")
+    assert whole.parameters.tobytes() == parts.parameters.tobytes()
+
+
+def test_rows_of_codes():
+    _, codes, dense = made()
+    for rows in (slice(3, 90, 7), np.array([5, 5, 0, 149]), np.arange(150) % 3 == 0, slice(0, 0)):
+        close(codes[rows].toarray(), dense[rows])
+    assert len(codes) == 150 and codes.shape == dense.shape
+    assert "150 rows" in repr(codes)
+
+
+# ---- bad input ----
+
+def changed(name, value):
+    codes = made()[1]
+    parts = {part: getattr(codes, part).copy() for part in ("data", "indices", "indptr", "adds")}
+    parts[name] = value(parts[name])
+    return Codes(**parts)
+
+
+def put(at, value):
+    def change(array):
+        array[at] = value
+        return array
+    return change
+
+
+@each("name, change, message", [
+    ("indices", put(7, -1), "X.indices must hold values in 0"),
+    ("indices", put(7, 10**6), "X.indices must hold values in 0"),
+    ("indices", lambda a: a.astype(float), "X.indices must be"),
+    ("indptr", put(0, 1), "X.indptr"),
+    ("indptr", put(5, 10**6), "X.indptr"),
+    ("data", lambda a: a[:5], "X.indptr"),
+    ("adds", put(0, 1), "X.adds"),
+    ("adds", put(3, 7), "X.adds"),
+    ("adds", lambda a: a.astype(int), "X.adds"),
+])
+def test_codes_outside_their_table_are_named(name, change, message):
+    own = net(made()[0].n_inputs)
+    for action in (own.predict, lambda X: own.fit(X, labels()), lambda X: own.loss(X, labels())):
+        with pytest.raises(ValueError, match=message):
+            action(changed(name, change))
+
+
+def test_what_cannot_read_codes_says_so():
+    encoder, codes, _ = made()
+    n_in = encoder.n_inputs
+    for layers in ([LayerNorm(), Dense(3)], [Residual([Dense(5), Dense(n_in)]), Dense(3)]):
+        own = fastnn.MLP.of(layers, n_in=n_in, output="softmax", random_state=0)
+        for action in (own.predict, lambda X, own=own: own.fit(X, labels())):
+            with pytest.raises(ValueError, match=r"only Dense layers can read.*to_dense"):
+                action(codes)
+    own = net(n_in)
+    for name, value in (("input_noise", 0.1), ("input_dropout", 0.1), ("mixup", 0.2)):
+        with pytest.raises(ValueError, match=f"{name}={value} cannot be had with codes"):
+            own.fit(codes, labels(), **{name: value})
+    with pytest.raises(ValueError, match=rf"must be \(n_samples, {n_in + 1}\)"):
+        net(n_in + 1).predict(codes)
+    other = Encoder(Categories(most=n_in - 2)).fit([np.arange(1000)])
+    with pytest.raises(ValueError, match="codes of one encoder"):
+        own.fit_batches([(codes, labels()),
+                         (other.transform([np.arange(150)], "float64"), labels())])
