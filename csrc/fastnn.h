@@ -250,6 +250,11 @@ typedef struct {
         /* sums of rows of a table, see fnn_lookup; returns -1, or the first entry whose column is \
          * not in the table, and then leaves its row and those behind it */                        \
         int64_t (*lookup)(const fnn_lookup *p);                                                    \
+        /* out (rows, n) = sums of the rows of x (rows, n) along runs, from the first row of each  \
+         * on, or with `back` from the last one; adds (rows): whether a row adds to the one before \
+         * it.  out may be x. */                                                                   \
+        void (*sum_runs)(ptrdiff_t rows, ptrdiff_t n, const unsigned char *adds, int back,         \
+                         const R *x, R *out);                                                      \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

@@ -121,3 +121,25 @@ static int64_t S(lookup)(const fnn_lookup *p) {
     }
     return -1;
 }
+
+/* out (n) = before (n) + x (n); without `before` x */
+ALWAYS_INLINE void S(add_to_run)(ptrdiff_t n, const R *x, const R *before, R *out) {
+    if (before) {
+        INDEPENDENT
+        for (ptrdiff_t j = 0; j < n; j++) out[j] = before[j] + x[j];
+    } else if (out != x) {
+        memcpy(out, x, (size_t)n * sizeof(R));
+    }
+}
+
+static void S(sum_runs)(ptrdiff_t rows, ptrdiff_t n, const unsigned char *adds, int back,
+                        const R *x, R *out) {
+    if (back) {
+        for (ptrdiff_t r = rows - 1; r >= 0; r--)
+            S(add_to_run)(n, x + r * n, r + 1 < rows && adds[r + 1] ? out + (r + 1) * n : NULL,
+                          out + r * n);
+    } else {
+        for (ptrdiff_t r = 0; r < rows; r++)
+            S(add_to_run)(n, x + r * n, r > 0 && adds[r] ? out + (r - 1) * n : NULL, out + r * n);
+    }
+}

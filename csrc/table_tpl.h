@@ -70,4 +70,5 @@
     .repeat_scale = S(repeat_scale),
     .mean_members = S(mean_members),
     .lookup = S(lookup),
+    .sum_runs = S(sum_runs),
 #undef FNN_ACTIVATION_ALIAS

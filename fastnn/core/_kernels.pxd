@@ -135,6 +135,8 @@ cdef extern from "fastnn.h" nogil:
                              ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const float*,
+                         float*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
@@ -207,6 +209,8 @@ cdef extern from "fastnn.h" nogil:
                              ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const double*,
+                         double*) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char* name
@@ -629,3 +633,12 @@ cdef inline int64_t run_lookup(const fnn_kernels* k, const fnn_lookup* p,
         return k.f32.lookup(p)
     else:
         return k.f64.lookup(p)
+
+
+cdef inline void sum_runs(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
+                          const unsigned char* adds, bint back, const real* x,
+                          real* out) noexcept nogil:
+    if real is float:
+        k.f32.sum_runs(rows, n, adds, back, x, out)
+    else:
+        k.f64.sum_runs(rows, n, adds, back, x, out)

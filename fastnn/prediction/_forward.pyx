@@ -37,6 +37,7 @@ from fastnn.core._kernels cimport (
     run_product,
     scale_columns,
     softmax_rows,
+    sum_runs,
     transpose,
 )
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
@@ -369,22 +370,15 @@ cdef class Snapshot:
     cdef void sum_rows(self, const Entries* entries, real* table) noexcept:
         """The tables that codes look up: row i is the sum of the rows of W from the beginning of
         its run up to i."""
-        cdef const real* w
-        cdef ptrdiff_t n, row
         cdef Op* op
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.source >= 0:
                 continue
-            n = op.n_out
-            w = (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
-            memcpy(table, w, op.n_in * n * sizeof(real))
-            for row in range(1, op.n_in):
-                if entries.adds[row]:
-                    add_rows(kernels, 1, n, table + (row - 1) * n, n, w + row * n, n,
-                             table + row * n, n)
-            table += op.n_in * n
+            sum_runs(kernels, op.n_in, op.n_out, entries.adds, False,
+                     (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w, table)
+            table += op.n_in * op.n_out
 
     cdef const real* table_of(self, const Op* op, const Entries* entries,
                               const real* tag) noexcept nogil:

@@ -17,9 +17,9 @@ of W. A run of rows that are added up lies in one chunk.
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from fastnn.core._kernels cimport add_rows, fnn_lookup, real, run_lookup, update_weights
+from fastnn.core._kernels cimport fnn_lookup, real, run_lookup, sum_runs, update_weights
 from fastnn.training._gather cimport row_of
 from fastnn.training._job cimport WEIGHT, Chunk, Job, Lookup, Op
 
@@ -137,12 +137,11 @@ cdef void find_touched(Job* job, ptrdiff_t n) noexcept nogil:
     cdef const int32_t* columns = look.columns[look.sorted]
     cdef const Chunk* chunk
     cdef ptrdiff_t i, k = 0, stop
-    for i in range(n):
-        if i == 0 or columns[i] != columns[i - 1]:
-            look.touched[k] = columns[i]
-            look.start[k] = i
-            k += 1
-    look.start[k] = n
+    look.start[0] = 0
+    for i in range(n):  # without a branch that nobody could predict
+        look.touched[k] = columns[i]
+        look.start[k + 1] = i + 1
+        k += i + 1 == n or columns[i] != columns[i + 1]
     look.n_touched = k
     for i in range(job.n_chunks):
         chunk = &job.chunks[i]
@@ -209,29 +208,16 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
         gather_gradient(job, op, k, count, scratch,
                         gradient + (look.touched[k] - chunk.row) * op.n_out)
         k += count
-    if op.table >= 0:
-        add_back(job, op, chunk, gradient)
-
-
-cdef void add_back(const Job* job, const Op* op, const Chunk* chunk, real* gradient) noexcept nogil:
-    """From the gradient of rows of the table to that of rows of W: a sum over those of the run from
-    there on."""
-    cdef ptrdiff_t n = op.n_out, row
-    for row in range(chunk.size // n - 2, -1, -1):
-        if job.lookup.adds[chunk.row + row + 1]:
-            add_rows(job.k, 1, n, gradient + row * n, n, gradient + (row + 1) * n, n,
-                     gradient + row * n, n)
+    if op.table >= 0:  # from rows of the table to rows of W, which are in those from there on
+        sum_runs(job.k, chunk.size // op.n_out, op.n_out, job.lookup.adds + chunk.row, True,
+                 gradient, gradient)
 
 
 cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil:
     """Bring rows of the table up to date: sums of rows of W from the beginning of their run on."""
-    cdef const real* w = (<const real*>job.parameters) + chunk.at
-    cdef ptrdiff_t n = op.n_out, row, rows = chunk.size // n
-    cdef real* table = (<real*>job.copies) + op.table + chunk.row * n
-    memcpy(table, w, chunk.size * sizeof(real))
-    for row in range(1, rows):
-        if job.lookup.adds[chunk.row + row]:
-            add_rows(job.k, 1, n, table + (row - 1) * n, n, w + row * n, n, table + row * n, n)
+    sum_runs(job.k, chunk.size // op.n_out, op.n_out, job.lookup.adds + chunk.row, False,
+             (<const real*>job.parameters) + chunk.at,
+             (<real*>job.copies) + op.table + chunk.row * op.n_out)
 
 
 cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,

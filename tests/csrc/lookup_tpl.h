@@ -114,6 +114,27 @@ static void S(check_large_table)(const TABLE *table, int with_order) {
     release_buffers();
 }
 
+static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, int back,
+                              int in_place) {
+    R *x = S(integers)(rows * n), *before = S(copy)(x, rows * n);
+    R *out = in_place ? x : S(blank)(rows * n);
+    unsigned char *adds = buffer((size_t)rows);
+    for (ptrdiff_t r = 0; r < rows; r++) adds[r] = random_word() % 3 > 0;
+    table->sum_runs(rows, n, adds, back, x, out);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < n; j++) {
+            double want = (double)before[r * n + j];
+            if (back)
+                for (ptrdiff_t i = r + 1; i < rows && adds[i]; i++)
+                    want += (double)before[i * n + j];
+            else
+                for (ptrdiff_t i = r; i > 0 && adds[i]; i--)
+                    want += (double)before[(i - 1) * n + j];
+            CHECK((double)out[r * n + j] == want, "sum_runs (%td, %td) at %td, %td", rows, n, r, j);
+        }
+    release_buffers();
+}
+
 static void S(check_lookup)(const TABLE *table) {
     static const ptrdiff_t widths[] = {0, 1, 2, 3, 5, 8, 9, 17, 31, 32, 50, 64, 65, 100, 128, 150};
     static const int32_t wrong[] = {-1, INT32_MIN, 6, 7, INT32_MAX};
@@ -124,6 +145,9 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_one_lookup)(table, 12, *n, 40, flags);
         }
         if (*n > 0) S(check_dense_chain)(table, *n, 30);
+        for (ptrdiff_t rows = 0; rows < 20; rows += 1 + rows / 4)
+            for (int flags = 0; flags < 4; flags++)
+                S(check_sum_runs)(table, rows, *n, flags & 1, flags >> 1);
     }
     for (int with_order = 0; with_order < 2; with_order++) {
         FOR_EACH(int32_t, column, wrong) S(check_wrong_column)(table, *column, with_order);
