@@ -23,6 +23,12 @@ SLOPES = {
     "silu": "1.0{f} / (1.0{f} + exp{f}(-z)) * (1.0{f} + z / (1.0{f} + exp{f}(z)))",
     "softplus": "1.0{f} / (1.0{f} + exp{f}(-z))",
     "exp": "a",
+    "selu": "a < 0.0{f} ? a + 1.7580993408473766{f} : 1.0507009873554805{f}",
+    "mish": "tanh{f}(log1p{f}(exp{f}(z))) + z / (1.0{f} + exp{f}(-z))\n"
+            "            * (1.0{f} - tanh{f}(log1p{f}(exp{f}(z))) * tanh{f}(log1p{f}(exp{f}(z))))",
+    "hard_tanh": "z > -1.0{f} && z < 1.0{f} ? 1.0{f} : 0.0{f}",
+    "hard_sigmoid": "z > -3.0{f} && z < 3.0{f} ? 0.16666666666666667{f} : 0.0{f}",
+    "relu6": "z > 0.0{f} && z < 6.0{f} ? 1.0{f} : 0.0{f}",
 }
 
 # One row per kind of operation: its way back in C, without the name, and what it is called with.

@@ -58,10 +58,10 @@ def drawn(layout, name, seed):
     if name != "zeros" or layout.ops[0].kind == "repeat":
         imported("numpy.random")  # a fifth of the start-up
         rng = np.random.Generator(np.random.Philox(seed))
-        weights = list(layout.weights_and_biases(parameters)[0])
+        weights = layout.weights_and_biases(parameters)[0]
         if layout.ops[0].kind == "repeat":
-            heads = weights.pop()
-            weights += [*heads.reshape(members, -1, heads.shape[1])]
+            heads = weights[-1]
+            weights = (*weights[:-1], *heads.reshape(members, -1, heads.shape[1]))
             # Gorishniy et al. 2025: random signs, so that members differ from the start
             scale = layout.views(parameters)[0]
             scale[:] = rng.choice([-1.0, 1.0], scale.shape)

@@ -61,6 +61,7 @@ class ParameterLayout:
         self.dtype = np.dtype(spec.dtype)
         per_line = ALIGNMENT // self.dtype.itemsize
         blocks, end, number = [], 0, 0
+        self._places = []  # (start, stop, shape) of each block
         self._offsets = []  # of the blocks of each operation
         for i, op in enumerate(self.ops):
             rows = PARAMETERS[op.kind](op)
@@ -70,11 +71,11 @@ class ParameterLayout:
                 blocks.append(Block(f"layers.{number}.{kind}", i, kind, shape, end, decay,
                                     number))
                 self._offsets[i].append(end)
+                self._places.append((end, end + blocks[-1].size, shape))
                 end += blocks[-1].size
             number += bool(rows)
         self.made = {}  # what others make of the layout once, by names of theirs
         self.blocks = tuple(blocks)
-        self._places = [(block.at, block.at + block.size, block.shape) for block in blocks]
         self.size = end
 
     def __reduce__(self):

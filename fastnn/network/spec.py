@@ -548,11 +548,13 @@ def _width_after(layers, width):
 def _check_members(layers):
     """Raise unless `Repeat` and `Heads` are the first and the last layer, of as many members, or
     there is neither."""
-    found = [layer for layer in flat(layers) if isinstance(layer, (Repeat, Heads))]
-    if not found:
+    count = 0
+    for layer in flat(layers):
+        count += isinstance(layer, (Repeat, Heads))
+    if count == 0:
         return
     first, last = layers[0], layers[-1]
-    if len(found) != 2 or not (isinstance(first, Repeat) and isinstance(last, Heads)):
+    if count != 2 or not (isinstance(first, Repeat) and isinstance(last, Heads)):
         raise ValueError("an ensemble has Repeat as its first layer, Heads as its last one, and no "
                          "other of them")
     if first.members != last.members:

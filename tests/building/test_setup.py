@@ -137,7 +137,8 @@ def test_openmp(build, system, capsys):
     compile_flags, link_flags = OPENMP[system]
     for name, module in build(system)[0].items():
         used = name in (
-            "fastnn.core._kernels", "fastnn.prediction._forward", "fastnn.training._loop")
+            "fastnn.core._kernels", "fastnn.prediction._forward",
+            "fastnn.prediction._derivatives", "fastnn.training._loop")
         assert (module.extra_compile_args[-len(compile_flags):] == compile_flags) == used
         assert module.extra_link_args == (link_flags if used else [])
     assert "no OpenMP" not in capsys.readouterr().err

@@ -334,7 +334,7 @@ def test_to_sklearn():
     ({"l1": -1.0}, ValueError, "'l1' parameter"),
     ({"l1": 1.0, "solver": "es"}, ValueError, "l1=1.0 cannot be had with solver='es'"),
     ({"mixup": 0.2, "solver": "lbfgs"}, ValueError, "mixup=0.2 cannot be had with solver='lbfgs'"),
-    ({"norm": "batch"}, ValueError, "'norm' parameter"),
+    ({"norm": "group"}, ValueError, "'norm' parameter"),
     ({"residual": 1}, ValueError, "'residual' parameter"),
     ({"input_dropout": 1.0}, ValueError, "'input_dropout' parameter"),
     ({"input_noise": -0.1}, ValueError, "'input_noise' parameter"),

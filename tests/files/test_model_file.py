@@ -90,7 +90,7 @@ def test_an_estimator_comes_back_whole(model, path):
         if isinstance(given, type):
             given = np.dtype(given).name
         assert value == (tuple(given) if isinstance(given, list) else given), name
-    optimizer = {"_optimizer_state", "_network"}
+    optimizer = {"_optimizer_state", "_network", "_stepping"}
     for name in vars(model).keys() - expected.keys() - optimizer:
         np.testing.assert_equal(getattr(other, name), getattr(model, name), name)
     assert type(other.loss_curve_ if hasattr(other, "loss_curve_") else []) is list

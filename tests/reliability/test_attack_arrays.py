@@ -177,15 +177,17 @@ def test_slack_and_duplicates_are_legal():
         place = slice(*unsorted.indptr[row:row + 2])
         unsorted.indices[place] = unsorted.indices[place][::-1]
         unsorted.data[place] = unsorted.data[place][::-1]
-    for given in (X, double, unsorted):
+    for given, exactly in ((X, True), (double, False), (unsorted, False)):
         nets = [network(), network()]
         losses = [net.fit(rows, LABELS, epochs=2).loss for net, rows in zip(nets, (given, dense),
                                                                             strict=True)]
-        assert losses[0] == losses[1]
-        assert nets[0].predict(given).tobytes() == nets[1].predict(dense).tobytes()
+        predictions = nets[0].predict(given), nets[1].predict(dense)
         models = [fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(rows, LABELS)
                   for rows in (given, dense)]
-        assert models[0].coefs_[0].tobytes() == models[1].coefs_[0].tobytes()
+        for found, wanted in (losses, predictions, [model.coefs_[0] for model in models]):
+            # where terms come in another order, or in parts, sums are rounded otherwise
+            np.testing.assert_allclose(found, wanted, rtol=0 if exactly else 2e-5,
+                                       atol=0 if exactly else 2e-6)
 
 
 @pytest.mark.filterwarnings("ignore")

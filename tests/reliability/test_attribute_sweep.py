@@ -33,6 +33,8 @@ scaler = fastnn.Scaler(np.zeros(3), np.ones(3))
 chosen = {
     "MLP": net, "Scaler": scaler, "NetworkSpec": net.spec, "Dense": fastnn.Dense(3),
     "Activation": fastnn.Activation("relu"), "LayerNorm": fastnn.LayerNorm(),
+    "BatchNorm": fastnn.BatchNorm(), "Scale": fastnn.Scale(), "PReLU": fastnn.PReLU(),
+    "Repeat": fastnn.Repeat(2), "Heads": fastnn.Heads(2, 2),
     "Dropout": fastnn.Dropout(0.1), "Residual": fastnn.Residual([fastnn.Dense(3)]),
     "Predictor": fastnn.Predictor(net, "classification", classes=["a", "b"], scaler=scaler),
     "Adam": fastnn.Adam(), "AdamW": fastnn.AdamW(), "SGD": fastnn.SGD(),
@@ -52,7 +54,7 @@ classes = {name for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, na
            and not issubclass(getattr(fastnn, name), Exception)} - {"TableEncoder"}
 # what is no object of its own, and what would write files under odd names
 classes -= {"Callback", "FitState", "CSVLogger", "Snapshots", "TensorBoard", "MLflowLogger",
-            "OptunaPruning"}
+            "OptunaPruning", "Steps"}
 assert classes == set(chosen), classes ^ set(chosen)
 states = {name: pickle.dumps(model) for name, model in chosen.items()}
 

@@ -148,6 +148,7 @@ if mallinfo2 is not None:
 
 def in_use():
     gc.collect()
+    sys._clear_type_cache()  # names of attributes that are made at run time
     info = mallinfo2() if mallinfo2 is not None else None
     return info.f4 + info.f7 if info else 0  # hblkhd, uordblks
 
