@@ -94,17 +94,15 @@ def test_round_trips(count, tmp_path):
         model, n_in = stack(seed, double)
         X = np.random.default_rng(seed).normal(size=(50, n_in)).astype("d" if double else "f")
         net = fastnn.from_torch(model)
-        with torch.no_grad():
-            theirs = model(torch.tensor(X)).numpy()
+        with torch.no_grad():  # in float64: PyTorch's own rounding is not what is looked at
             wanted = model.double()(torch.tensor(X).double()).numpy()
-        # a stack that magnifies roundings does so in PyTorch, too
-        least = max(1e-12 if double else 1e-6, 2 * off(theirs, wanted))
         assert net.dtype == X.dtype
-        assert off(net.predict(X), wanted) <= least, seed
-        export.onnx(net, tmp_path / "m.onnx", (13, 17, 18)[seed % 3])
+        assert off(net.predict(X), wanted) <= (1e-12 if double else 1e-6), seed
+        # layer norms by single nodes, as before opset 17, lose one more digit in float32
+        export.onnx(net, tmp_path / "m.onnx", (13, 17, 18)[seed % 3] if double else 17 + seed % 3)
         onnx.checker.check_model(onnx.load(tmp_path / "m.onnx"), full_check=True)
         # Runtime has no erf for double
-        limit = 1e-9 if double and "GELU" not in str(model) else max(1e-6, least)
+        limit = 1e-9 if double and "GELU" not in str(model) else 1e-6
         assert off(run(tmp_path / "m.onnx", X), wanted) <= limit, seed
         back = fastnn.from_onnx(tmp_path / "m.onnx")
         assert off(back.predict(X), wanted) <= (1e-9 if double else 2e-6), seed
