@@ -208,6 +208,7 @@ __all__ = [
     "TensorBoard",
     "TimeLimit",
     "__version__",
+    "encoders",
     "export",
     "find_learning_rate",
     "fit_many",
