@@ -1,6 +1,5 @@
 # The public names, for editors and type checkers. At run time each is imported when first used.
 from fastnn import encoders as encoders
-from fastnn import encoders as encoders
 from fastnn import export as export
 from fastnn import losses as losses
 from fastnn import schedules as schedules

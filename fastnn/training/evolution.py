@@ -389,7 +389,8 @@ class Generation:
     def start(self):
         """Start the other threads; this one works too."""
         for member in self.population.members[1:]:
-            thread = threading.Thread(target=self.help, args=member, daemon=True)
+            thread = threading.Thread(target=self.help, args=member, daemon=True,
+                                      name="fastnn evolution")
             self.threads.append(thread)
             thread.start()
 
