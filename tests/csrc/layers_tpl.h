@@ -51,7 +51,8 @@ static void S(check_prelu)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, int 
             want[shared ? 0 : j] += was > 0 ? 0 : (double)was * (double)d;
         }
     for (ptrdiff_t j = 0; j < n_slopes; j++)
-        CHECK(is_near((double)dslope[j], want[j], 4 * (double)rows, 4 * EPSILON),
+        CHECK(is_near((double)dslope[j], want[j], 4.0 * (double)(shared ? rows * n : rows),
+                      4 * EPSILON),
               "prelu_slope (%td, %td) at %td: %.17g, want %.17g", rows, n, j, (double)dslope[j],
               want[j]);
     if (!in_place) CHECK(S(gaps_are_blank)(rows, n, ldz, z), "prelu: gaps");

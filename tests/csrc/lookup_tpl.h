@@ -75,9 +75,10 @@ static void S(check_dense_chain)(const TABLE *table, ptrdiff_t n, ptrdiff_t n_ta
 }
 
 /* columns that the table has not, negative ones too, are told and not followed */
-static void S(check_wrong_column)(const TABLE *table, int32_t column, int with_order) {
-    enum { N = 70, ROWS = 5, WRONG = 9 };
-    fnn_lookup p = S(draw_lookup)(ROWS, N, 6, with_order ? 4 : 0);
+static void S(check_wrong_column)(const TABLE *table, ptrdiff_t n, int32_t column,
+                                  int with_order) {
+    enum { ROWS = 5, WRONG = 9 };
+    fnn_lookup p = S(draw_lookup)(ROWS, n, 6, with_order ? 4 : 0);
     int64_t start[] = {0, 3, 8, 12, 12, 14};
     const ptrdiff_t order[] = {0, 1, 2, 3, 4};
     int32_t columns[14] = {0};
@@ -91,16 +92,15 @@ static void S(check_wrong_column)(const TABLE *table, int32_t column, int with_o
 }
 
 /* NaN and infinity stay in their row; a table so large that rows are fetched ahead */
-static void S(check_large_table)(const TABLE *table, int with_order) {
-    enum { N = 40 };
-    const ptrdiff_t n_table = (1 << 19) / N / (ptrdiff_t)sizeof(R) + 100;
-    fnn_lookup p = S(draw_lookup)(30, N, n_table, 1 | with_order << 2);
+static void S(check_large_table)(const TABLE *table, ptrdiff_t n, int with_order) {
+    const ptrdiff_t n_table = (1 << 19) / n / (ptrdiff_t)sizeof(R) + 100;
+    fnn_lookup p = S(draw_lookup)(30, n, n_table, 1 | with_order << 2);
     R *value = (R *)(uintptr_t)p.value;
     value[p.start[20]] = (R)NAN;
     CHECK(table->lookup(&p) == -1, "large table");
     for (ptrdiff_t r = 0; r < p.rows; r++) {
         const ptrdiff_t at = p.order ? p.order[r] : r;
-        for (ptrdiff_t j = 0; j < N; j++) {
+        for (ptrdiff_t j = 0; j < n; j++) {
             double want = (double)((const R *)p.bias)[j], size = fabs(want);
             for (int64_t i = p.start[at]; i < p.start[at + 1]; i++) {
                 double term =
@@ -136,7 +136,8 @@ static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, i
 }
 
 static void S(check_lookup)(const TABLE *table) {
-    static const ptrdiff_t widths[] = {0, 1, 2, 3, 5, 8, 9, 17, 31, 32, 50, 64, 65, 100, 128, 150};
+    static const ptrdiff_t widths[] = {0,  1,  2,  3,  5,  8,  9,  12, 14, 17,  20, 23,
+                                       27, 31, 32, 37, 44, 50, 64, 65, 100, 128, 150};
     static const int32_t wrong[] = {-1, INT32_MIN, 6, 7, INT32_MAX};
     FOR_EACH(ptrdiff_t, n, widths) {
         for (int flags = 0; flags < 16; flags++) {
@@ -150,7 +151,13 @@ static void S(check_lookup)(const TABLE *table) {
                 S(check_sum_runs)(table, rows, *n, flags & 1, flags >> 1);
     }
     for (int with_order = 0; with_order < 2; with_order++) {
-        FOR_EACH(int32_t, column, wrong) S(check_wrong_column)(table, *column, with_order);
-        S(check_large_table)(table, with_order);
+        FOR_EACH(int32_t, column, wrong) S(check_wrong_column)(table, 70, *column, with_order);
+        S(check_large_table)(table, 40, with_order);
+        /* half a vector, then as many as are summed at a time */
+        for (ptrdiff_t n = table->vector / 2; n <= 8 * table->vector;
+             n += n < table->vector ? table->vector / 2 : table->vector) {
+            S(check_wrong_column)(table, n, 6, with_order);
+            S(check_large_table)(table, n, with_order);
+        }
     }
 }
