@@ -75,7 +75,9 @@ start = time.perf_counter()
 wanted, _ = run(1000, 0)
 span = time.perf_counter() - start
 rng, moments, failures = random.Random(0), 0, collections.Counter()
-for _ in range(children):
+tried = 0
+while tried < children or moments < children and tried < 5 * children:  # a busy machine misses some
+    tried += 1
     result, more = run(max(1e-4, rng.random() * span), rng.random() * 2 * span / alarms)
     if result == wanted:
         moments += more
@@ -85,7 +87,7 @@ for _ in range(children):
         failures[result[:200] + more] += 1
 early = failures.pop("early", 0)
 assert not failures, failures
-assert early <= children / 10, early
+assert early <= tried / 10, early
 print(moments)
 """
 
