@@ -5,6 +5,7 @@ comes in between in the same thread, for which the lock of the import is open. I
 missing and, in a compiled module, functions that have no address yet.
 """
 
+import os
 import signal
 import threading
 from importlib import import_module
@@ -13,6 +14,12 @@ from types import ModuleType
 from fastnn.core._signals import Guarded
 
 _complete: dict[str, ModuleType] = {}
+# A fork waits until no other thread imports: a child keeps the lock of a module that was half done,
+# without the thread that would open it.
+_importing = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_importing.acquire, after_in_parent=_importing.release,
+                        after_in_child=_importing.release)
 
 
 class _Held:
@@ -59,7 +66,7 @@ def imported(name):
     """
     module = _complete.get(name)
     if module is None:
-        with held_back():
+        with _importing, held_back():
             module = import_module(name)
         if getattr(module.__spec__, "_initializing", False):
             raise RuntimeError(f"{name} is being imported by the code that this call interrupts; "

@@ -434,7 +434,26 @@ def test_preforking_server(forks):
     forks(SERVER)
 
 
-@pytest.mark.slow  # not solved: now and then a child hangs, of two parallel runs on a busy machine
+def test_while_another_thread_imports(forks):
+    """A child would wait for a module that is half done, for ever."""
+    forks("""
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "fastnn.ensemble":
+            begun.set()
+            time.sleep(0.3)
+
+begun = threading.Event()
+sys.meta_path.insert(0, Slow())
+thread = threading.Thread(target=lambda: fastnn.fit_many)
+thread.start()
+begun.wait(10)
+wait_for(in_child(lambda: fastnn.fit_many is not None))
+thread.join()
+assert is_right()
+""")
+
+
 def test_while_many_networks_are_trained(forks):
     """From the main thread beside `fit_many`, and from a callback in one of its threads."""
     forks("""
