@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.network.lowering import INPUT
+from fastnn.network.lowering import INPUT, readers
 from fastnn.prediction.derivatives import refuse
 
 __all__ = ["check_jacobian", "jacobian_use", "parts"]
@@ -154,16 +154,12 @@ class _Way:
         self.adjoints = [self.take(op.n_out) for op in self.ops]
         self.slopes = [self.take(op.n_out) if op.activation in SLOPES else None
                        for op in self.ops]
-        readers = {}
-        for i, op in enumerate(self.ops):
-            readers.setdefault(op.source, []).append(i)
-            if op.kind == "add":
-                readers.setdefault(op.other, []).append(i)
+        reads = readers(self.ops)
         # the first reader is the last one on the way back: then the sums are added
         self.sums = {}
         for i, op in enumerate(self.ops):
             if op.kind == "add":
-                self.sums.setdefault(readers[op.other][0], []).append(i)
+                self.sums.setdefault(reads[op.other][0], []).append(i)
 
     def take(self, n):
         start, self.end = self.end, self.end + n

@@ -160,19 +160,24 @@ def is_dense_chain(ops):
     return all(op.kind == "dense" and op.source == i - 1 for i, op in enumerate(ops))
 
 
+def readers(ops):
+    """Return the numbers of the operations that read each value, in their order, by its number."""
+    found = {}
+    for i, op in enumerate(ops):
+        for source in op.sources:
+            found.setdefault(source, []).append(i)
+    return found
+
+
 def slots(ops):
     """Return for each operation the buffer that takes its value in a prediction: a number that no
     value which is still to be read has."""
-    last_read = {}
-    for i, op in enumerate(ops):
-        last_read[op.source] = i
-        if op.kind == "add":
-            last_read[op.other] = max(i, last_read.get(op.other, i))
+    reads = readers(ops)
     in_use, found = {}, []  # slot: the last operation that reads what it holds
     for i, _ in enumerate(ops):
         slot = 0
         while in_use.get(slot, -1) >= i:
             slot += 1
-        in_use[slot] = last_read.get(i, -1)
+        in_use[slot] = reads[i][-1] if i in reads else -1
         found.append(slot)
     return found

@@ -51,6 +51,7 @@ import numpy as np
 
 from fastnn.core import _kernels, validation
 from fastnn.core.threads import team_size
+from fastnn.network.lowering import readers
 
 cnp.import_array()
 
@@ -182,19 +183,14 @@ cdef class Derivatives:
         cdef Op* op
         cdef Op* first
         cdef int i
-        readers = {}
-        for i in range(self.n_ops):
-            op = &self.ops[i]
-            readers.setdefault(op.source, []).append(i)
-            if op.kind == ADD:
-                readers.setdefault(op.other, []).append(i)
+        reads = readers(self.layout.ops)
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.kind == ADD:
                 # the first reader is the last one on the way back: then the rest is added
-                first = &self.ops[<int>readers[op.other][0]]
+                first = &self.ops[<int>reads[op.other][0]]
                 op.next_sum, first.sums = first.sums, i
-            mine = readers.get(i, ())
+            mine = reads.get(i, ())
             op.gated = op.relu and len(mine) == 1 and self.ops[<int>mine[0]].kind == DENSE
 
     def __dealloc__(self):

@@ -36,6 +36,7 @@ import numpy as np
 
 from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
+from fastnn.network.lowering import readers
 
 cnp.import_array()
 
@@ -188,7 +189,7 @@ cdef class Curvature:
             for j, row in enumerate(info.parameters):
                 self.parameters_of_loss[j, :len(row)] = row
             self.h = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.parameters_of_loss)
-        readers, widest, copies = {}, self.n_in, 0
+        reads, widest, copies = readers(layout.ops), self.n_in, 0
         for i, description in enumerate(layout.ops):
             op = &self.ops[i]
             op.kind = KINDS[description.kind]
@@ -207,13 +208,10 @@ cdef class Curvature:
                 op.wt = self.take(op.n_in * op.n_out)
                 op.vt = self.take(op.n_in * op.n_out)
                 copies = max(copies, op.n_in * op.n_out)
-            readers.setdefault(op.source, []).append(i)
-            if op.kind == ADD:
-                readers.setdefault(op.other, []).append(i)
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.kind == ADD and op.other >= 0:
-                first = &self.ops[<int>readers[op.other][0]]
+                first = &self.ops[<int>reads[op.other][0]]
                 op.next_sum, first.sums = first.sums, i
         self.spare = self.take(max(copies, 2 * BLOCK_ROWS * widest))
         self.scratch = aligned_zeros(self.size, layout.dtype)

@@ -54,6 +54,7 @@ from fastnn.core import _kernels
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
 from fastnn.network.lowering import INPUT
+from fastnn.network.lowering import readers
 from fastnn.network.parameters import ParameterLayout
 from fastnn.training._ops_python import PythonActivation
 from fastnn.training._python_loss import PythonLoss
@@ -339,19 +340,14 @@ cdef class Trainer:
         cdef Job* job = &self.job
         cdef Op* op
         cdef int i
-        readers = {}
-        for i in range(job.n_ops):
-            op = &job.ops[i]
-            readers.setdefault(op.source, []).append(i)
-            if op.kind == ADD:
-                readers.setdefault(op.other, []).append(i)
+        reads = readers(self.layout.ops)
         for i in range(job.n_ops):
             op = &job.ops[i]
             if op.kind == ADD and op.other >= 0:
                 # the first reader is the last one on the way back: then the rest is added
-                first = &job.ops[<int>readers[op.other][0]]
+                first = &job.ops[<int>reads[op.other][0]]
                 op.next_sum, first.sums = first.sums, i
-            mine = readers.get(i, ())
+            mine = reads.get(i, ())
             op.gated = op.relu and len(mine) == 1 and job.ops[<int>mine[0]].native
 
     cdef chunks(self):
