@@ -113,3 +113,14 @@ def test_bad_input():
         Encoder().fit([])
     with pytest.raises(ValueError, match="dtype"):
         encoder.transform([np.arange(9.0), np.arange(9.0)], "int32")
+
+
+@pytest.mark.parametrize("counts, bins, edges", [
+    # 12 rows in 4 bins of 3: a value goes where its middle falls; what is left is dealt out anew
+    ([2] * 6, 4, [0, 1.5, 2.5, 4.5, 5]),
+    # 60 rows in 4 bins: the 20 of value 5 outweigh one, and 40 are left for three
+    ([4] * 5 + [20] + [4] * 5, 4, [0, 2.5, 4.5, 5.5, 10]),
+])
+def test_bins_that_were_cut_by_hand(counts, bins, edges):
+    x = np.repeat(np.arange(len(counts), dtype=float), counts)
+    assert greedy_edges(x, bins).tolist() == edges
