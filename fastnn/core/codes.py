@@ -42,6 +42,10 @@ class Codes:
         """float32 or float64."""
         return self.data.dtype
 
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("codes are no array: MLP takes them as they are, where an array is needed "
+                        "give the encoder's to_dense(X)")
+
     def copy(self):
         """Return codes with arrays of their own."""
         return Codes(self.data.copy(), self.indices.copy(), self.indptr.copy(), self.adds.copy())

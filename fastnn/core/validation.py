@@ -27,6 +27,11 @@ def is_sparse(X):
     return hasattr(sparse, "issparse") and sparse.issparse(X)  # it may be half imported
 
 
+def dense_rows(X):
+    """Return X as an array where it is sparse or codes, else as it is."""
+    return X.toarray() if is_sparse(X) or is_codes(X) else X
+
+
 def check_count(name, value, minimum=1):
     """Return a whole number of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, Integral):

@@ -223,7 +223,7 @@ def _test_rows(predictor, given):
 
     if given is not None:
         rows = validation.check_rows("test_rows", given, n_in, net.dtype)
-        rows = rows.toarray() if validation.is_sparse(rows) else rows
+        rows = validation.dense_rows(rows)
         if len(rows) == 0:
             raise ValueError("test_rows must have a row")
     else:

@@ -205,9 +205,8 @@ cdef class Derivatives:
 
     cdef cnp.ndarray checked(self, name, X, ptrdiff_t columns):
         if not self.accepts(X, columns):
-            X = validation.check_rows(name, X, columns, self.layout.dtype, finite=False)
-            if validation.is_sparse(X):
-                X = X.toarray()
+            X = validation.dense_rows(
+                validation.check_rows(name, X, columns, self.layout.dtype, finite=False))
         return X
 
     def jacobian(self, cnp.ndarray parameters not None, X, bint raw, int threads):

@@ -66,7 +66,7 @@ def predict_blocks(snapshot, X, out, n_threads):
     for start in range(0, X.shape[0], block):
         rows = slice(start, start + block)
         part = X if X.shape[0] <= block else X[rows]
-        part = part.toarray() if validation.is_sparse(part) else part
+        part = validation.dense_rows(part)
         snapshot.predict(np.ascontiguousarray(part, dtype), out[rows], n_threads)
     return out
 

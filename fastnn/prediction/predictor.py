@@ -262,7 +262,7 @@ class Predictor:
         if self.scaler is not None:
             dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
         X = validation.check_rows("X", X, self.net.sizes[0], dtype)
-        return X.toarray() if self.scaler is not None and validation.is_sparse(X) else X
+        return X if self.scaler is None else validation.dense_rows(X)
 
     def save(self, path, *, max_bytes=None):
         """Write the model to a safetensors file; `fastnn.load` reads it.

@@ -99,7 +99,7 @@ class Scaler:
             # rounded once, after it has been scaled; a float32 X stays as it is
             wide = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
             X = validation.check_rows("X", X, n_in, wide, finite=False)
-            X = X.toarray() if validation.is_sparse(X) else X
+            X = validation.dense_rows(X)
         return self._scaled(X, dtype)
 
     def _scaled(self, X, dtype):

@@ -15,8 +15,7 @@ def hvp(net, X, y, v, *, loss, sample_weight, alpha):
     alpha = validation.check_nonnegative("alpha", alpha)
     v = _direction(net, v)
     X, y, weights = net._check_data(X, y, sample_weight, info, in_place=False)
-    if validation.is_sparse(X):
-        X = X.toarray()
+    X = validation.dense_rows(X)
     found = Curvature(net._layout, info).product(net.parameters, v, X, y, weights)
     total = len(X) if weights is None else weights.sum(dtype=np.float64)
     n_out = net._layout.spec.n_out

@@ -166,3 +166,23 @@ def test_what_cannot_read_codes_says_so():
     with pytest.raises(ValueError, match="codes of one encoder"):
         own.fit_batches([(codes, labels()),
                          (other.transform([np.arange(150)], "float64"), labels())])
+
+
+def test_derivatives_are_those_of_the_dense_encoding():
+    encoder, codes, dense = made(n_rows=20)
+    own, y, rng = net(encoder.n_inputs, sizes=(8, 3)), labels(20), np.random.default_rng(3)
+    v = rng.normal(size=own.parameters.shape)
+    np.testing.assert_array_equal(own.jacobian(codes), own.jacobian(dense))
+    U = rng.normal(size=(20, 3))
+    np.testing.assert_array_equal(own.vjp(codes, U), own.vjp(dense, U))
+    np.testing.assert_allclose(own.input_gradient(codes, y), own.input_gradient(dense, y),
+                               atol=1e-14)
+    np.testing.assert_array_equal(own.hvp(codes, y, v), own.hvp(dense, y, v))
+
+
+def test_who_wants_an_array_is_told_the_way():
+    codes = made(n_rows=20)[1]
+    model = fastnn.MLPClassifier((4,), max_iter=2)
+    for take in (lambda: np.asarray(codes), lambda: model.fit(codes, labels(20))):
+        with pytest.raises(TypeError, match=r"give the encoder's to_dense\(X\)"):
+            take()
