@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["Codes", "is_codes"]
+__all__ = ["Codes", "is_codes", "refuse_codes"]
 
 
 class Codes:
@@ -75,3 +75,9 @@ class Codes:
 def is_codes(X):
     """Whether X is `Codes`."""
     return type(X) is Codes
+
+
+def refuse_codes():
+    """Raise ValueError, for a network whose inputs something else than dense layers reads."""
+    raise ValueError("X holds codes, which only Dense layers can read: put one before the others, "
+                     "or give the encoder's to_dense(X)")

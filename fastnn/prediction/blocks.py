@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.codes import is_codes
+from fastnn.core.codes import is_codes, refuse_codes
 from fastnn.prediction._forward import Snapshot
 
 __all__ = ["activations_of", "predict_blocks", "predict_sparse"]
@@ -29,8 +29,7 @@ def predict_sparse(snapshot, X, out, n_threads):
     """
     layout = snapshot.layout
     if not snapshot.looks_up and is_codes(X):
-        raise ValueError("X holds codes, which only Dense layers can read: put one before the "
-                         "others, or give the encoder's to_dense(X)")
+        refuse_codes()
     if not snapshot.looks_up:
         X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
         return predict_blocks(snapshot, X, out, n_threads)

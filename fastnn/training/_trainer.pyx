@@ -51,6 +51,7 @@ from fastnn.training._ops_lookup cimport make_room
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core.codes import refuse_codes
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
 from fastnn.network.lowering import INPUT
@@ -290,8 +291,7 @@ cdef class Trainer:
     cdef set_codes(self):
         """Refuse what cannot read codes."""
         if not self.looks_up:
-            raise ValueError("X holds codes, which only Dense layers can read: put one before the "
-                             "others, or give the encoder's to_dense(X)")
+            refuse_codes()
         changes = self.inputs.plain()
         if changes:
             name = next(iter(changes))
