@@ -245,6 +245,10 @@ typedef struct {
         void (*repeat_scale)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, ptrdiff_t first,      \
                              ptrdiff_t count, const R *dz, ptrdiff_t lddz, const R *x,             \
                              ptrdiff_t ldx, R *dscale);                                            \
+        /* dx (rows, n; lddx) = the sum over the members of dz (rows * members, n; lddz) times     \
+         * scale (members, n) */                                                                   \
+        void (*repeat_back)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *dz,           \
+                            ptrdiff_t lddz, const R *scale, R *dx, ptrdiff_t lddx);                \
         /* out (rows, n) = the mean over the members of x (rows * members, n); out is not x */     \
         void (*mean_members)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *x, R *out);  \
         /* sums of rows of a table, see fnn_lookup; returns -1, or the first entry whose column is \

@@ -26,6 +26,18 @@ static void S(repeat_scale)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, ptrd
     }
 }
 
+static void S(repeat_back)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *restrict dz,
+                           ptrdiff_t lddz, const R *restrict scale, R *restrict dx,
+                           ptrdiff_t lddx) {
+    for (ptrdiff_t r = 0; r < rows; r++, dx += lddx) {
+        for (ptrdiff_t j = 0; j < n; j++) dx[j] = 0;
+        for (ptrdiff_t m = 0; m < members; m++, dz += lddz) {
+            const R *own = scale + m * n;
+            for (ptrdiff_t j = 0; j < n; j++) dx[j] = FMA(dz[j], own[j], dx[j]);
+        }
+    }
+}
+
 static void S(mean_members)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *restrict x,
                             R *restrict out) {
     const R share = 1 / (R)members;

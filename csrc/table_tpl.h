@@ -68,6 +68,7 @@
     .add_rows = S(add_rows),
     .repeat_rows = S(repeat_rows),
     .repeat_scale = S(repeat_scale),
+    .repeat_back = S(repeat_back),
     .mean_members = S(mean_members),
     .lookup = S(lookup),
     .sum_runs = S(sum_runs),

@@ -133,6 +133,8 @@ cdef extern from "fastnn.h" nogil:
                             float*, ptrdiff_t) noexcept nogil
         void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*,
                              ptrdiff_t, const float*, ptrdiff_t, float*) noexcept nogil
+        void (*repeat_back)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, ptrdiff_t, const float*,
+                            float*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
         void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const float*,
@@ -207,6 +209,8 @@ cdef extern from "fastnn.h" nogil:
                             const double*, double*, ptrdiff_t) noexcept nogil
         void (*repeat_scale)(ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*,
                              ptrdiff_t, const double*, ptrdiff_t, double*) noexcept nogil
+        void (*repeat_back)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, ptrdiff_t,
+                            const double*, double*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
         void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const double*,
@@ -617,6 +621,15 @@ cdef inline void repeat_scale(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t me
         k.f32.repeat_scale(rows, members, n, first, count, dz, lddz, x, ldx, dscale)
     else:
         k.f64.repeat_scale(rows, members, n, first, count, dz, lddz, x, ldx, dscale)
+
+
+cdef inline void repeat_back(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n,
+                             const real* dz, ptrdiff_t lddz, const real* scale, real* dx,
+                             ptrdiff_t lddx) noexcept nogil:
+    if real is float:
+        k.f32.repeat_back(rows, members, n, dz, lddz, scale, dx, lddx)
+    else:
+        k.f64.repeat_back(rows, members, n, dz, lddz, scale, dx, lddx)
 
 
 cdef inline void mean_members(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n,

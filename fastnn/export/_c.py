@@ -289,7 +289,9 @@ class _Writer:
         self.real, self.f = ("float", "f") if net.dtype == np.float32 else ("double", "")
         self.ops = net._layout.ops
         self.n_in, self.n_out, self.members = net.sizes[0], self.ops[-1].n_out, net.spec.members
-        self.loops = self.ops[0].kind == "repeat"  # over the members of an ensemble
+        # the operation where a loop over the members of an ensemble begins
+        self.repeat = next((i for i, op in enumerate(self.ops) if op.kind == "repeat"), None)
+        self.loops = self.repeat is not None
         self.places, self.scratch = self._places()
         self.labels = self._labels()
 
@@ -313,7 +315,8 @@ class _Writer:
         return places, max(1, sum(widths))
 
     def _places_of_a_member(self):
-        """Return the same of an ensemble: scaled inputs stay, and out is a sum over the members."""
+        """Return the same of an ensemble: what the members read stays, and out is a sum over the
+        members."""
         found = slots(self.ops)
         widths = [0] * (max(found) + 1)
         for slot, op in zip(found, self.ops, strict=True):
@@ -322,6 +325,9 @@ class _Writer:
         places[INPUT], end = "x", sum(widths)
         if self.predictor.scaler is not None:
             places[INPUT], end = f"scratch + {end}", end + self.n_in
+        if self.repeat > 0:
+            source = self.ops[self.repeat].source
+            places[source], end = f"scratch + {end}", end + self.ops[source].n_out
         return places, end
 
     def text(self, parameters, rows, answers):
@@ -499,9 +505,7 @@ class _Writer:
         indent, end = "", []
         if self.loops:
             body.insert(0, "    int j, m;")
-            body += [f"    for (j = 0; j < {self.n_out}; ++j)", f"        out[j] = 0.0{self.f};",
-                     f"    for (m = 0; m < {self.members}; ++m) {{"]
-            indent, value = "    ", self.places[len(self.ops) - 1]
+            value = self.places[len(self.ops) - 1]
             end = [f"        for (j = 0; j < {self.n_out}; ++j)",
                    f"            out[j] += ({value})[j];", "    }",
                    f"    for (j = 0; j < {self.n_out}; ++j)",
@@ -509,6 +513,11 @@ class _Writer:
         if not any("scratch" in place for place in self.places.values()):
             body.append("    (void)scratch;")
         for i, op in enumerate(self.ops):
+            if i == self.repeat:
+                body += [f"    for (j = 0; j < {self.n_out}; ++j)",
+                         f"        out[j] = 0.0{self.f};",
+                         f"    for (m = 0; m < {self.members}; ++m) {{"]
+                indent = "    "
             body.append(indent + self.call(i))
             if op.activation != "identity":
                 body.append(f"{indent}    {p}_{op.activation}({op.n_out}, {self.places[i]});")

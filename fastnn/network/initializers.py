@@ -55,15 +55,17 @@ def drawn(layout, name, seed):
     for block, view in zip(layout.blocks, layout.views(parameters), strict=True):
         view[:] = STARTS.get(block.kind, 0)
     members = layout.spec.members
-    if name != "zeros" or layout.ops[0].kind == "repeat":
+    repeats = next((i for i, op in enumerate(layout.ops) if op.kind == "repeat"), None)
+    if name != "zeros" or repeats is not None:
         imported("numpy.random")  # a fifth of the start-up
         rng = np.random.Generator(np.random.Philox(seed))
         weights = layout.weights_and_biases(parameters)[0]
-        if layout.ops[0].kind == "repeat":
+        if repeats is not None:
             heads = weights[-1]
             weights = (*weights[:-1], *heads.reshape(members, -1, heads.shape[1]))
             # Gorishniy et al. 2025: random signs, so that members differ from the start
-            scale = layout.views(parameters)[0]
+            scale = next(view for block, view in zip(layout.blocks, layout.views(parameters),
+                                                     strict=True) if block.op == repeats)
             scale[:] = rng.choice([-1.0, 1.0], scale.shape)
         initialize(name, weights, rng)
     return parameters

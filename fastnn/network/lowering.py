@@ -77,7 +77,7 @@ class Op(NamedTuple):
     function: CustomActivation | None = None  # of a python
     momentum: float = 0.0   # of a batch_norm
     shared: bool = False    # of a prelu: one slope
-    members: int = 1        # of a repeat or heads
+    members: int = 1        # of an ensemble: rows of its value for each row of X
 
     @property
     def sources(self):
@@ -95,7 +95,16 @@ def lower(spec):
         ops.append(Op("copy", last.n_out, last.n_out, len(ops) - 1, activation=spec.output))
     else:
         ops[-1] = last._replace(activation=spec.output)
-    return tuple(ops)
+    return _with_members(ops)
+
+
+def _with_members(ops):
+    """Return them, all from a repeat on with as many members as it has."""
+    found, members = [], 1
+    for op in ops:
+        members = max(members, op.members)
+        found.append(op._replace(members=members))
+    return tuple(found)
 
 
 def _lower_layers(ops, layers, source, width, joint):

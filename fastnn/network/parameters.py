@@ -1,7 +1,6 @@
 """Where the parameters of a network lie in one flat vector, as named blocks."""
 
 import math
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -180,9 +179,10 @@ class ParameterLayout:
     def training_flops(self):
         """Floating-point operations of one row's training step: the gradient with respect to the
         input of the network is not needed."""
-        products = [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
+        products = [op.members * op.n_in * op.n_out for op in self.ops
+                    if op.kind in ("dense", "heads")]
         if self.ops[0].kind == "repeat":  # whose scales need that gradient
-            return 6 * self.spec.members * sum(products)
+            return 6 * sum(products)
         return 4 * products[0] + 6 * sum(products[1:])
 
     def chunks(self, size, rows, adds=None):

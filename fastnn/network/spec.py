@@ -275,10 +275,12 @@ class Residual(Layer):
 
 
 class Repeat(Layer):
-    """The first layer of an ensemble whose members share all layers but this one and `Heads`: each
-    member gets the inputs times a scale of its own (TabM-mini; Gorishniy et al. 2025).
+    """Where an ensemble begins whose members share all layers but this one and `Heads`: each member
+    gets what comes in times a scale of its own (TabM-mini; Gorishniy et al. 2025).
 
-    x_m = r_m x, with r (members, n_in) learned; it starts at 1 and -1 at random.
+    x_m = r_m x, with r (members, n_in) learned; it starts at 1 and -1 at random. As a rule it is
+    the first layer. Layers before it are computed once for each row, and not once for each member;
+    behind a first `Dense` the network takes `Codes` and sparse X without making them dense.
 
     Parameters
     ----------
@@ -408,8 +410,7 @@ class NetworkSpec(Frozen):
     @property
     def members(self):
         """Members of an ensemble, see `Repeat`; 1 of a single network."""
-        first = self.layers[0]
-        return first.members if isinstance(first, Repeat) else 1
+        return next((layer.members for layer in self.layers if isinstance(layer, Repeat)), 1)
 
     @property
     def n_out(self):
@@ -546,17 +547,16 @@ def _width_after(layers, width):
 
 
 def _check_members(layers):
-    """Raise unless `Repeat` and `Heads` are the first and the last layer, of as many members, or
-    there is neither."""
-    count = 0
-    for layer in flat(layers):
-        count += isinstance(layer, (Repeat, Heads))
-    if count == 0:
+    """Raise unless a `Repeat` outside of residual layers comes before a `Heads` of as many members,
+    which is the last layer, or there is neither."""
+    found = [layer for layer in flat(layers) if isinstance(layer, (Repeat, Heads))]
+    if not found:
         return
-    first, last = layers[0], layers[-1]
-    if count != 2 or not (isinstance(first, Repeat) and isinstance(last, Heads)):
-        raise ValueError("an ensemble has Repeat as its first layer, Heads as its last one, and no "
-                         "other of them")
+    first, last = found[0], layers[-1]
+    if len(found) != 2 or not (first in layers and isinstance(first, Repeat)
+                               and isinstance(last, Heads)):
+        raise ValueError("an ensemble has one Repeat, which is in no Residual, Heads as its last "
+                         "layer, and no other of them")
     if first.members != last.members:
         raise ValueError(f"members={last.members} of Heads must be {first.members}, as of Repeat")
 

@@ -166,7 +166,7 @@ cdef class Snapshot:
         self.type_num = (<cnp.dtype>layout.dtype).type_num
         self.is_double = layout.dtype == np.float64
         self.n_in = layout.spec.n_in
-        self.members = layout.spec.members
+        self.members = descriptions[-1].members
         self.averages = self.members > 1 and self.n_ops == len(layout.ops)
         self.flops_per_row = 2.0 * layout.n_parameters
         if self.members > 1:

@@ -75,7 +75,6 @@ def activations_of(layout, parameters, X, n_threads):
     X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
     ops, found = layout.ops, []
     dense = [i for i, op in enumerate(ops) if op.kind in ("dense", "heads")]
-    members = layout.spec.members
     for end in (*dense[1:], len(ops)):
         snapshot = Snapshot(layout, parameters, n_ops=end)
         if validation.is_sparse(X) and not snapshot.looks_up:
@@ -83,6 +82,7 @@ def activations_of(layout, parameters, X, n_threads):
         by_entries = validation.is_sparse(X) or is_codes(X)
         predict = predict_sparse if by_entries else Snapshot.predict
         value = predict(snapshot, X, None, n_threads)
+        members = ops[end - 1].members
         if members > 1 and end < len(ops):
             value = value.reshape(len(value), members, -1)
         found.append(value)

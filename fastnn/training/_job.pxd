@@ -69,6 +69,7 @@ cdef struct Op:
     # its own, (n_out, lanes), the a then followed by a row of ones.
     ptrdiff_t z, a, dz, dropped
     ptrdiff_t ld
+    ptrdiff_t members            # rows of its value for each row of the data
     # copies of W in panels for native products, offsets into `copies`; -1: none
     ptrdiff_t packed             # W (n_in, n_out), for X W
     ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'; HEADS: of each member, row-major
@@ -262,8 +263,7 @@ cdef struct Job:
     fnn_phases phases
     Stage stage
     ptrdiff_t start           # first row of the batch
-    ptrdiff_t rows            # of the operations: batch_rows * members
-    ptrdiff_t batch_rows      # of the data
+    ptrdiff_t rows            # of the batch
     int n_partial             # shards of the batch
     double batch_loss
     double batch_weight

@@ -143,7 +143,7 @@ cdef void run_task(Job* job, int task, int rank, real* tag) noexcept nogil:
     elif job.stage == SHARDS:
         at = task * job.shard_rows
         run_shard(job, job.step, task, job.start + at,
-                  job.shard_rows if task < job.n_partial - 1 else job.batch_rows - at, scratch,
+                  job.shard_rows if task < job.n_partial - 1 else job.rows - at, scratch,
                   partial + task * job.partial_stride)
     elif job.stage == APPLY:
         apply_chunks(job, job.groups[task], job.groups[task + 1], scratch,
@@ -169,17 +169,16 @@ cdef void open_batch(Job* job) noexcept nogil:
     if job.start >= job.n_rows or is_stopped(&job.watch):
         fnn_close(&job.phases)
         return
-    job.batch_rows = min(job.batch, job.n_rows - job.start)
-    job.rows = job.batch_rows * job.members
+    job.rows = min(job.batch, job.n_rows - job.start)
     if job.rates != NULL:
         job.learning_rate = job.rates[job.start // job.batch]
     if job.mode == GIVEN:
         open_update(job)
         return
     if job.inputs.mixed:
-        job.k.shuffle(job.batch_rows, job.inputs.mix_seed,
+        job.k.shuffle(job.rows, job.inputs.mix_seed,
                       job.inputs.mix_stream + <uint64_t>job.step, job.inputs.partners)
-    job.n_partial = max(1, <int>((job.batch_rows + job.spare) // job.shard_rows))
+    job.n_partial = max(1, <int>((job.rows + job.spare) // job.shard_rows))
     job.stage = SHARDS
     fnn_open_phase(&job.phases, job.n_partial + job.lookup.sorts)
 
@@ -218,12 +217,12 @@ cdef void end_batch(Job* job) noexcept nogil:
             for i in range(job.n_chunks):
                 squares += job.chunk_squares[i]
         penalty = squares if job.extras != NULL else 0.5 * job.alpha * squares
-        job.loss_sum += job.batch_rows * (
+        job.loss_sum += job.rows * (
             job.batch_loss / job.loss_reduction + penalty) / job.batch_weight
         if job.n_batch_norms > 0:
             move_averages(job)
         job.step += 1
-    job.start += job.batch_rows
+    job.start += job.rows
     open_batch(job)
 
 

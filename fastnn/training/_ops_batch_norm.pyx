@@ -24,15 +24,15 @@ cdef bint takes_averages(const Job* job, const Op* op, ptrdiff_t rows) noexcept 
     return job.mode == LOSS or op.fixed or rows == 1
 
 
-cdef inline ptrdiff_t height_of(const Job* job) noexcept nogil:
+cdef inline ptrdiff_t height_of(const Job* job, const Op* op) noexcept nogil:
     """Rows of a shard, as the operations see them: each member of an ensemble has one."""
-    return job.shard_rows * job.members
+    return job.shard_rows * op.members
 
 
 cdef real* statistics_of(const Job* job, const Op* op, ptrdiff_t row0,
                          real* scratch) noexcept nogil:
     """Mean, variance and 1 / deviation (3, n_out) of the shard that begins with a row."""
-    return scratch + op.stats + row0 // height_of(job) * 3 * op.n_out
+    return scratch + op.stats + row0 // height_of(job, op) * 3 * op.n_out
 
 
 cdef void batch_norm_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
@@ -70,11 +70,11 @@ cdef void batch_norm_backward(const Job* job, const Op* op, const Op* below, ptr
                                  below.ld)
 
 
-cdef ptrdiff_t rows_of(const Job* job, int shard) noexcept nogil:
+cdef ptrdiff_t rows_of(const Job* job, const Op* op, int shard) noexcept nogil:
     """Rows of a shard of the batch; of the last one all that are left."""
     if shard < job.n_partial - 1:
-        return height_of(job)
-    return job.rows - shard * height_of(job)
+        return height_of(job, op)
+    return job.rows * op.members - shard * height_of(job, op)
 
 
 cdef void batch_norm_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
@@ -85,9 +85,9 @@ cdef void batch_norm_gradient(const Job* job, const Op* op, const Chunk* chunk, 
     cdef int shard
     memset(gradient, 0, chunk.size * sizeof(real))
     for shard in range(job.n_partial):
-        row0 = shard * height_of(job)
+        row0 = shard * height_of(job, op)
         mean = statistics_of(job, op, row0, <real*>scratch) + chunk.start
-        batch_norm_gain(job.k, rows_of(job, shard), chunk.size,
+        batch_norm_gain(job.k, rows_of(job, op, shard), chunk.size,
                         scratch + op.dz + row0 * op.ld + chunk.start, op.ld,
                         x + row0 * ldx + chunk.start, ldx, mean, mean + 2 * op.n_out, gradient)
 
@@ -100,16 +100,16 @@ cdef void move(const Job* job, const Op* op, const real* scratch) noexcept nogil
     cdef double mean, variance
     cdef int shard
     for shard in range(job.n_partial):
-        rows = rows_of(job, shard)
+        rows = rows_of(job, op, shard)
         total += rows if rows > 1 else 0
     if total == 0:
         return
     for j in range(n):
         mean = variance = 0
         for shard in range(job.n_partial):
-            rows = rows_of(job, shard)
+            rows = rows_of(job, op, shard)
             if rows > 1:
-                statistics = statistics_of(job, op, shard * height_of(job), <real*>scratch)
+                statistics = statistics_of(job, op, shard * height_of(job, op), <real*>scratch)
                 mean += <double>statistics[j] * rows
                 variance += <double>statistics[n + j] * rows * rows / (rows - 1)
         mean, variance = mean / total, variance / total

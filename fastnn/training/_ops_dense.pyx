@@ -67,12 +67,12 @@ cdef void dense_gradient(const Job* job, const Op* op, const Chunk* chunk, const
                          ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil:
     """gradient (chunk.size,) = these rows of X' dZ, of the whole batch."""
     cdef const real* dz = scratch + op.dz
-    cdef ptrdiff_t n_out = op.n_out, n_rows = chunk.size // n_out
+    cdef ptrdiff_t n_out = op.n_out, n_rows = chunk.size // n_out, rows = job.rows * op.members
     cdef fnn_product p
     if not op.native:
-        product_dw(<int>job.rows, <int>n_rows, <int>n_out, x + chunk.row, <int>ldx, dz, gradient)
+        product_dw(<int>rows, <int>n_rows, <int>n_out, x + chunk.row, <int>ldx, dz, gradient)
         return
-    p = row_major_product(job.k, n_rows, n_out, job.rows, x + chunk.row, ldx, dz, op.ld, gradient,
+    p = row_major_product(job.k, n_rows, n_out, rows, x + chunk.row, ldx, dz, op.ld, gradient,
                           n_out)
     p.a_by_columns = True
     if op.source < 0 and reads_in_place(job):

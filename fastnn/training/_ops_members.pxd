@@ -9,6 +9,8 @@ cdef void repeat_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t
                          const real* x, ptrdiff_t ldx, real* scratch) noexcept nogil
 cdef void repeat_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
                           ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil
+cdef void repeat_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,
+                          ptrdiff_t row0, real* scratch) noexcept nogil
 cdef void heads_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
                         const real* x, ptrdiff_t ldx, real* scratch) noexcept nogil
 cdef void heads_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,

@@ -1,8 +1,8 @@
 """Ensembles whose members share a network (after TabM-mini: Gorishniy et al. 2025), row-major.
 
-REPEAT makes a row for each member of each row of X, times the member's own scale; all operations
-between go through rows times members; HEADS is a dense operation of each member's own. Row r of
-member m is row r * members + m, so the rows of one member are `members` rows apart.
+REPEAT makes a row for each member of each row that it reads, times the member's own scale; all
+operations between go through rows times members; HEADS is a dense operation of each member's own.
+Row r of member m is row r * members + m, so the rows of one member are `members` rows apart.
 """
 
 from libc.stdint cimport int32_t
@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t
 from fastnn.core._kernels cimport (
     fnn_product,
     real,
+    repeat_back,
     repeat_rows,
     repeat_scale,
     row_major_product,
@@ -30,8 +31,16 @@ cdef void repeat_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t
 cdef void repeat_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
                           ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil:
     """gradient (chunk.size,) = this piece of the scales', of the whole batch."""
-    repeat_scale(job.k, job.batch_rows, job.members, op.n_out, chunk.start, chunk.size,
+    repeat_scale(job.k, job.rows, job.members, op.n_out, chunk.start, chunk.size,
                  scratch + op.dz, op.ld, x, ldx, gradient)
+
+
+cdef void repeat_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,
+                          ptrdiff_t row0, real* scratch) noexcept nogil:
+    """dx, the gradient with respect to the value of ``below``; rows and row0 are those of x."""
+    repeat_back(job.k, rows, job.members, op.n_out, scratch + op.dz + row0 * job.members * op.ld,
+                op.ld, (<const real*>job.parameters) + op.w, scratch + below.dz + row0 * below.ld,
+                below.ld)
 
 
 cdef void heads_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
@@ -70,13 +79,13 @@ cdef void heads_gradient(const Job* job, const Op* op, const Chunk* chunk, const
     cdef ptrdiff_t row = chunk.row, left = chunk.size // n_out, m, first, n_rows
     cdef fnn_product p
     if chunk.kind == BIAS:
-        sum_columns(job.k, job.batch_rows, chunk.size, scratch + op.dz + chunk.start,
+        sum_columns(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start,
                     members * n_out, gradient)
         return
     while left > 0:
         m, first = row // n_in, row % n_in
         n_rows = min(n_in - first, left)
-        p = row_major_product(job.k, n_rows, n_out, job.batch_rows, x + m * ldx + first,
+        p = row_major_product(job.k, n_rows, n_out, job.rows, x + m * ldx + first,
                               members * ldx, scratch + op.dz + m * op.ld, members * op.ld,
                               gradient, n_out)
         p.a_by_columns = True

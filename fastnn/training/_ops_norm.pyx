@@ -24,5 +24,5 @@ cdef void norm_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t
 cdef void norm_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
                         ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil:
     """gradient (chunk.size,) = this piece of the gain's, of the whole batch."""
-    layer_norm_gain(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start, op.ld,
+    layer_norm_gain(job.k, job.rows * op.members, chunk.size, scratch + op.dz + chunk.start, op.ld,
                     x + chunk.start, ldx, scratch + op.stats, gradient)

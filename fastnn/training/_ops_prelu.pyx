@@ -25,5 +25,5 @@ cdef void prelu_gradient(const Job* job, const Op* op, const Chunk* chunk, const
                          ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil:
     """gradient (chunk.size,) = this piece of that of the slopes, or the one, of the whole batch."""
     cdef ptrdiff_t columns = op.n_out if op.shared else chunk.size
-    prelu_slope(job.k, job.rows, columns, scratch + op.dz + chunk.start, op.ld, x + chunk.start,
-                ldx, op.shared, gradient)
+    prelu_slope(job.k, job.rows * op.members, columns, scratch + op.dz + chunk.start, op.ld,
+                x + chunk.start, ldx, op.shared, gradient)

@@ -22,5 +22,5 @@ cdef void scale_backward(const Job* job, const Op* op, const Op* below, ptrdiff_
 cdef void scale_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,
                          ptrdiff_t ldx, const real* scratch, real* gradient) noexcept nogil:
     """gradient (chunk.size,) = this piece of that of s, of the whole batch."""
-    column_products(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start, op.ld,
+    column_products(job.k, job.rows * op.members, chunk.size, scratch + op.dz + chunk.start, op.ld,
                     x + chunk.start, ldx, gradient)

@@ -61,6 +61,7 @@ from fastnn.training._ops_members cimport (
     heads_backward,
     heads_forward,
     heads_gradient,
+    repeat_backward,
     repeat_forward,
     repeat_gradient,
     repeat_labels,
@@ -106,7 +107,7 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
                   real* scratch) noexcept nogil:
     """Fill z, a (and the dropped a) of every operation; of the last one raw outputs z (rows,
     n_out), and a where the loss sees the activated output. Rows are those of the data; of an
-    ensemble the operations, which come after REPEAT, have `members` for each."""
+    ensemble REPEAT and what comes after it have `members` for each."""
     cdef const real* x
     cdef const real* y
     cdef ptrdiff_t ldx, ldy, at
@@ -153,7 +154,7 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
 
 cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows, ptrdiff_t row0,
                    real* scratch) noexcept nogil:
-    """From dz of the last operation to dz of the others."""
+    """From dz of the last operation, whose rows and row0 are given, to dz of the others."""
     cdef const Op* op
     cdef const Op* below
     cdef const real* x
@@ -191,6 +192,10 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
         elif op.kind == PRELU:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             prelu_backward(job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == REPEAT:
+            rows //= job.members
+            row0 //= job.members
+            repeat_backward(job, op, below, rows, row0, scratch)
         else:
             copy_rows(rows, op.n_out, dz, op.ld, scratch + below.dz + row0 * below.ld, below.ld)
         add_gradients(job, op.sums, rows, row0, scratch)
@@ -243,7 +248,8 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
     cdef const real* x
     cdef ptrdiff_t ldx
     if chunk.kind == BIAS and op.kind != HEADS:
-        sum_columns(job.k, job.rows, chunk.size, scratch + op.dz + chunk.start, op.ld, gradient)
+        sum_columns(job.k, job.rows * op.members, chunk.size, scratch + op.dz + chunk.start, op.ld,
+                    gradient)
         return
     if is_looked_up(job, chunk):
         lookup_gradient(job, chunk, scratch, gradient)

@@ -255,6 +255,7 @@ cdef class Trainer:
                 self.looks_up = False
             op.kind = OP_KINDS[description.kind]
             op.n_in, op.n_out = description.n_in, description.n_out
+            op.members = description.members
             op.source, op.other = description.source, description.other
             op.sums = op.next_sum = -1
             op.eps = description.eps
@@ -323,6 +324,8 @@ cdef class Trainer:
             job.transposed_at = take(max(op.n_out for op in self.layout.ops))
         for i in range(job.n_ops):
             op = &job.ops[i]
+            if not job.feature_major:
+                rows = job.batch * op.members
             op.z = take(op.ld + ones)
             needs_z = op.activation != FNN_OUTPUT_SOFTMAX and activation_needs_z(op.activation)
             op.a = take(op.ld + ones) if needs_z else op.z

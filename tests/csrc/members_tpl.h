@@ -41,6 +41,25 @@ static void S(check_repeat_scale)(const TABLE *table, ptrdiff_t rows, ptrdiff_t 
     release_buffers();
 }
 
+/* the way back through repeat_rows */
+static void S(check_repeat_back)(const TABLE *table, ptrdiff_t rows, ptrdiff_t members,
+                                 ptrdiff_t n) {
+    const ptrdiff_t lddz = n + 2, lddx = n + 1;
+    R *dz = S(integers)(S(extent)(rows * members, n, lddz)), *scale = S(integers)(members * n);
+    R *dx = S(blank)(S(extent)(rows, n, lddx));
+    table->repeat_back(rows, members, n, dz, lddz, scale, dx, lddx);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t j = 0; j < n; j++) {
+            double want = 0;
+            for (ptrdiff_t m = 0; m < members; m++)
+                want += (double)dz[(r * members + m) * lddz + j] * (double)scale[m * n + j];
+            CHECK((double)dx[r * lddx + j] == want, "repeat_back (%td, %td, %td): %g, want %g",
+                  rows, members, n, (double)dx[r * lddx + j], want);
+        }
+    CHECK(S(gaps_are_blank)(rows, n, lddx, dx), "repeat_back: gaps");
+    release_buffers();
+}
+
 static void S(check_mean_members)(const TABLE *table, ptrdiff_t rows, ptrdiff_t members,
                                   ptrdiff_t n) {
     R *x = S(reals)(rows * members * n, -2, 2), *out = S(blank)(rows * n);
@@ -64,6 +83,7 @@ static void S(check_members)(const TABLE *table) {
             for (ptrdiff_t members = 1; members < 20; members += members) {
                 S(check_repeat_rows)(table, rows, members, *n);
                 S(check_repeat_scale)(table, rows, members, *n);
+                S(check_repeat_back)(table, rows, members, *n);
                 S(check_mean_members)(table, rows, members, *n);
             }
 }

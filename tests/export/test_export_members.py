@@ -8,7 +8,7 @@ import pytest
 from layer_cases import N_IN, error_of, rows_for
 from test_export_layers import BUILDS, DRIVER, run
 
-from fastnn import MLP, Predictor, Scaler, export
+from fastnn import MLP, Dense, Heads, LayerNorm, Predictor, Repeat, Residual, Scaler, export
 
 N_ROWS = 200
 
@@ -25,8 +25,20 @@ def predictors():
             net = MLP(sizes, "gelu", dtype=dtype, random_state=i, **chosen)
             net.set_weights([array + 0.2 * rng.normal(size=array.shape)
                              for array in net.get_weights()])
-            scaler = Scaler(np.arange(N_IN), 2.0 ** np.arange(N_IN), (-2.5, np.inf))
-            yield f"{chosen} {dtype}", Predictor(net, scaler=scaler if i % 2 == 0 else None)
+            yield f"{chosen} {dtype}", with_scaler(i, net)
+    for dtype in ("float32", "float64"):  # what comes before the members is computed once
+        for layers in ([Dense(7), Repeat(3), Dense(6, "gelu"), Heads(3, 3)],
+                       [Dense(7, "relu"), Residual([LayerNorm(), Dense(7, "tanh")]), Repeat(4),
+                        Residual([Dense(7, "tanh")]), Heads(3, 4)]):
+            i += 1
+            net = MLP.of(layers, n_in=N_IN, output="softmax", dtype=dtype, random_state=i)
+            yield f"{layers} {dtype}", with_scaler(i, net)
+
+
+def with_scaler(i, net):
+    """Return a predictor, every other one behind a scaler."""
+    scaler = Scaler(np.arange(N_IN), 2.0 ** np.arange(N_IN), (-2.5, np.inf))
+    return Predictor(net, scaler=scaler if i % 2 == 0 else None)
 
 
 def test_onnx_files_agree(tmp_path):

@@ -11,7 +11,19 @@ from each import each
 from planning import use_rules
 
 import fastnn
-from fastnn import Activation, Dense, Dropout, Heads, LayerNorm, Repeat, Residual, losses
+from fastnn import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Heads,
+    LayerNorm,
+    PReLU,
+    Repeat,
+    Residual,
+    Scale,
+    losses,
+)
 from fastnn.network.spec import NetworkSpec
 
 RNG = np.random.default_rng(0)
@@ -289,8 +301,9 @@ def test_members_that_are_no_number_of_them(members, kind):
 
 @each("layers, message", [
     ([Repeat(2), Dense(3), Dense(2)], "Heads as its last"),
-    ([Dense(3), Heads(2, 2)], "Repeat as its first"),
-    ([Dense(3), Repeat(2), Heads(2, 2)], "Repeat as its first"),
+    ([Dense(3), Heads(2, 2)], "one Repeat"),
+    ([Heads(2, 2), Repeat(2)], "Heads as its last"),
+    ([Residual([Repeat(2)]), Heads(2, 2)], "in no Residual"),
     ([Repeat(2), Heads(3, 2), Heads(2, 2)], "no other of them"),
     ([Repeat(2), Heads(2, 2), Dense(1)], "Heads as its last"),
     ([Repeat(2), Residual([Repeat(2)]), Heads(2, 2)], "no other of them"),
@@ -308,13 +321,70 @@ def test_what_an_ensemble_has_not():
         ensemble().fit(X, LABELS, optimizer=fastnn.Muon(0.01, layers={3: dict(muon=True)}))
 
 
-def test_layers_in_the_middle():
-    layers = [Repeat(3), Activation("tanh"), Dropout(0.2), LayerNorm(), Dense(6, "relu"),
-              Residual([Dense(6, "gelu"), Dropout(0.1)]), Heads(3, 3)]
+BEHIND = {
+    "a dense one": [Dense(7), Repeat(3), Dense(6, "gelu"), Heads(3, 3)],
+    "relu, whose gate no product has": [Dense(7, "relu"), Repeat(3), Heads(3, 3)],
+    "several": [Dense(7, "relu"), LayerNorm(), Residual([Dense(7, "silu"), Dropout(0.2)]),
+                Repeat(5), LayerNorm(), Dense(6, "relu"), Residual([Dense(6)]), Heads(3, 5)],
+    "all kinds": [Scale(), Dense(6), PReLU(per_unit=True), Scale(), Repeat(2), Scale(), PReLU(),
+                  Dense(8, "tanh"), Heads(3, 2)],
+    "wide": [Dense(300), Repeat(2), Dense(40, "relu"), Heads(3, 2)],
+}
+
+
+IN_THE_MIDDLE = [Repeat(3), Activation("tanh"), Dropout(0.2), LayerNorm(), Dense(6, "relu"),
+                 Residual([Dense(6, "gelu"), Dropout(0.1)]), Heads(3, 3)]
+
+
+@each("layers", [IN_THE_MIDDLE, *BEHIND.values()])
+def test_layers_in_the_middle_and_before(layers):
     net = fastnn.MLP.of(layers, n_in=5, output="softmax", dtype="float64", random_state=0)
     twin = reference.Twin.of(net)
     near(net.predict(X), twin.predict(X), "float64")
+    near(net.predict(X[:1]), twin.predict(X[:1]), "float64")
     _, grad = net.loss_and_grad(X, LABELS)
     for got, true in zip(net._layout.views(grad),
                          twin.loss_and_grad(X, LABELS, "cross_entropy")[1], strict=True):
         near(got, true, "float64")
+
+
+@each("layers", BEHIND)
+def test_repeats_behind_layers_have_the_same_bytes_for_any_threads(layers, monkeypatch):
+    use_rules(monkeypatch.setattr, epoch_flops=0, min_shard_flops=0, block_rows=8, head_rows=1)
+    found = []
+    for threads in (1, 2, 3):
+        net = fastnn.MLP.of(BEHIND[layers], n_in=5, output="softmax", random_state=0,
+                            n_threads=threads)
+        assert net.plan(40).shards > 1
+        net.fit(X, LABELS, optimizer=fastnn.AdamW(0.01), epochs=3, batch_size=40)
+        found.append(net.parameters.tobytes())
+    assert found[0] == found[1] == found[2]
+
+
+def test_batch_norm_on_both_sides_of_a_repeat():
+    """Its statistics are of the rows that come in: before it as many as the batch has."""
+    layers = [Dense(7), BatchNorm(), Repeat(3), Dense(6, "gelu"), BatchNorm(), Heads(3, 3)]
+    net = fastnn.MLP.of(layers, n_in=5, output="softmax", dtype="float64", random_state=0)
+    net.fit(X, LABELS, epochs=2, batch_size=31)
+    twin = reference.Twin.of(net)
+    near(net.predict(X), twin.predict(X), "float64")
+    value, grad = net.loss_and_grad(X, LABELS)
+    direction = np.random.default_rng(2).normal(size=grad.size) * (grad != 0)
+    found = []
+    for h in (1e-6, -1e-6):
+        moved = copy.deepcopy(net)
+        moved.set_weights(net._layout.views(net.parameters + h * direction))
+        found.append(moved.loss_and_grad(X, LABELS)[0])
+    assert (found[0] - found[1]) / 2e-6 == pytest.approx(grad @ direction, rel=1e-6)
+
+
+def test_codes_before_a_repeat_are_the_dense_encoding():
+    encoder = fastnn.encoders.Encoder(fastnn.encoders.Numbers(8)).fit(X)
+    codes, dense = encoder.transform(X, "float64"), encoder.to_dense(X)
+    nets = [fastnn.MLP.of([Dense(7), Repeat(3), Dense(6, "gelu"), Heads(3, 3)], dtype="float64",
+                          n_in=encoder.n_inputs, output="softmax", random_state=0)
+            for _ in range(2)]
+    for net, inputs in zip(nets, (codes, dense), strict=True):
+        net.fit(inputs, LABELS, epochs=4, batch_size=20)
+    near(nets[0].parameters, nets[1].parameters, "float64")
+    near(nets[0].predict(codes), nets[1].predict(dense), "float64")
