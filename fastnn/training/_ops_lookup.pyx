@@ -247,19 +247,25 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
 
 # ---- memory ----
 
-cdef Py_ssize_t make_room(Job* job, list kept, dict data, dtype) except? -1:
+cdef Py_ssize_t make_room(Job* job, list kept, dict data, rows, bint shuffles, dtype) except? -1:
     """Make room for the entries of the batch of this run that has most of them.
 
     job : what `Trainer` has filled in; kept : list of arrays that live as long as the job; data :
-    dict with ``start`` and, where rows are taken in an order, ``order``. Returns the bytes that the
-    arrays of ``kept`` have grown by.
+    dict with ``start``; rows : their numbers, in the order of this run, None for all as they lie;
+    shuffles : whether the run takes them in other orders, too. Returns the bytes that the arrays of
+    ``kept`` have grown by.
     """
     cdef Lookup* look = &job.lookup
     cdef int i
     lengths = np.diff(data["start"])
-    if job.order != NULL:
-        lengths = lengths[data["order"]]
-    cdef ptrdiff_t most = np.add.reduceat(lengths, np.arange(0, len(lengths), job.batch)).max()
+    if rows is not None:
+        lengths = lengths[rows]
+    cdef ptrdiff_t most
+    if shuffles:  # the longest rows may come together
+        batch = min(job.batch, len(lengths))
+        most = np.partition(lengths, len(lengths) - batch)[len(lengths) - batch:].sum()
+    else:
+        most = np.add.reduceat(lengths, np.arange(0, len(lengths), job.batch)).max()
     if look.first != NULL and most <= look.capacity:
         return 0
     cdef Py_ssize_t before = nbytes(kept)

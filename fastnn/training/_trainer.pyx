@@ -404,7 +404,7 @@ cdef class Trainer:
             if self.job.feature_major:
                 inputs.staged_y = self.allocate(batch * self.job.last.n_out, self.dtype)
 
-    cdef change_inputs(self):
+    cdef change_inputs(self, rows, bint shuffles):
         """What this run does to its inputs, and the shares of its mixtures."""
         cdef Job* job = &self.job
         job.inputs.changed = job.mode == UPDATE and self.inputs.any
@@ -417,7 +417,8 @@ cdef class Trainer:
         job.lookup.sorts = job.lookup.on and job.mode != LOSS
         job.lookup.skips = job.lookup.sorts and self.lazy
         if job.lookup.sorts:
-            self.workspace_nbytes += make_room(job, self.entries, self.data, self.dtype)
+            self.workspace_nbytes += make_room(job, self.entries, self.data, rows, shuffles,
+                                              self.dtype)
         elif not job.lookup.on and job.mode != GIVEN:
             self.make_copy()
         if job.inputs.mixed:
@@ -699,20 +700,23 @@ cdef class Trainer:
             self.job.k.shuffle(n_samples, key, number, rows)
         return order
 
-    cdef open_run(self, Mode mode, order):
+    cdef open_run(self, Mode mode, order, bint shuffles):
         """All but the loop itself: rows, threads, signals."""
         cdef Job* job = &self.job
         job.order = NULL
         job.n_rows = 1 if mode == GIVEN else self.data["n_samples"]
+        rows = None
         if order is not None:
             job.order = self.borrow_order(order)
-            job.n_rows = self.data["order"].size
+            rows = self.data["order"]
+            job.n_rows = rows.size
         elif "rows" in self.data and mode != GIVEN:
-            job.order = <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>self.data["rows"])
+            rows = self.data["rows"]
+            job.order = <const cnp.npy_intp*>cnp.PyArray_DATA(<cnp.ndarray>rows)
         if job.n_rows == 0:
             raise ValueError("no rows to work on")
         job.mode = mode
-        self.change_inputs()
+        self.change_inputs(rows, shuffles)
         job.loss_sum = job.weight_sum = 0
         job.diverged = False
         threads = self.plan.threads_for(job.n_rows)
@@ -730,7 +734,7 @@ cdef class Trainer:
 
     cdef double run(self, Mode mode, order) except? -1:
         cdef Job* job = &self.job
-        self.open_run(mode, order)
+        self.open_run(mode, order, False)
         if "blas" in self.plan.products:
             with blas_callers(self.team):
                 run_job(job, self.is_double, self.team)
@@ -831,7 +835,7 @@ cdef class Trainer:
         if self.job.hyperparameters == NULL:
             raise ValueError("no optimizer was given")
         self.job.stop_if_diverged = True
-        self.open_run(UPDATE, None)
+        self.open_run(UPDATE, None, shuffle is not None)
         burst.n_epochs, burst.size = n_epochs, self.layout.size
         burst.losses = <double*>cnp.PyArray_DATA(losses)
         burst.rates = <const double*>cnp.PyArray_DATA(rates)

@@ -373,3 +373,19 @@ def test_x_is_shared():
         pointers.add((given.ctypes.data, y.ctypes.data))
     assert len(pointers) == 1
     assert pointers.pop()[0] == X.ctypes.data
+
+
+@each("callbacks", [None, [[fastnn.Callback()], [fastnn.Callback()]]])
+def test_rows_of_codes(callbacks):
+    """With callbacks epoch by epoch, without them many in a call."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(80, 3)), rng.normal(size=80)
+    encoder = fastnn.encoders.Encoder(fastnn.encoders.Numbers(8)).fit(X)
+    codes = encoder.transform(X)
+    rows = [np.arange(10, 50), np.arange(80) % 3 > 0]
+    nets = [fastnn.MLP((encoder.n_inputs, 8, 1), random_state=i) for i in range(2)]
+    alone = copy.deepcopy(nets)
+    fastnn.fit_many(nets, codes, y, rows=rows, epochs=6, batch_size=8, callbacks=callbacks)
+    for net, other, own in zip(nets, alone, rows, strict=True):
+        other.fit(codes[own], y[own], epochs=6, batch_size=8)
+        assert net.parameters.tobytes() == other.parameters.tobytes()

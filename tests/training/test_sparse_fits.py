@@ -178,6 +178,21 @@ def test_orders_with_rows_twice_have_room():
     assert trainer.parameters.tobytes() == other.parameters.tobytes()
 
 
+def test_epochs_that_run_ahead_have_room_for_their_longest_rows():
+    """As they lie all batches hold as many entries; shuffled, long rows come together."""
+    rng = np.random.default_rng(0)
+    counts = np.where(np.arange(64) % 2, 1, 200)
+    columns = np.concatenate([np.sort(rng.permutation(300)[:count]) for count in counts])
+    X = scipy.sparse.csr_matrix((rng.normal(size=counts.sum()).astype("float32"), columns,
+                                 np.r_[0, counts.cumsum()]), shape=(64, 300))
+    nets = [make(), make(), make()]
+    fits = {"epochs": 30, "batch_size": 2}
+    nets[0].fit(X, labels(64), **fits)  # many epochs in a call
+    nets[1].fit(X, labels(64), callback=lambda *seen: None, **fits)
+    nets[2].fit(X.toarray(), labels(64), **fits)
+    assert len({net.parameters.tobytes() for net in nets}) == 1
+
+
 @each("columns", [20_000, 200_000])
 def test_no_batch_is_made_dense(columns):
     """The workspace does not grow with the columns, but for what the chunks of W need."""
