@@ -19,7 +19,7 @@ from fastnn.core.threads import single_threaded_blas
 # of one panel of weights, 8192 elements (64 KiB in float64) or 48 rows: more than small networks
 # have of parameters.
 CONSTANT = 2**16
-PYTHON = 5 << 12  # objects that are no arrays: of a trainer, or of a call with its hooks
+PYTHON = 24 << 10  # objects of the interpreter: about 20 KiB in a fit
 
 
 class Peak:
