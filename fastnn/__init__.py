@@ -92,7 +92,7 @@ _HOME = {
     "show_config": "config",
 }
 
-_MODULES = ("encoders", "export", "losses", "schedules", "sources")
+_MODULES = ("display", "encoders", "export", "losses", "schedules", "sources")
 
 __all__ = [*_HOME, "__version__", *_MODULES]
 

@@ -1,4 +1,5 @@
 # The public names, for editors and type checkers. At run time each is imported when first used.
+from fastnn import display as display
 from fastnn import encoders as encoders
 from fastnn import export as export
 from fastnn import losses as losses
@@ -207,6 +208,7 @@ __all__ = [
     "TensorBoard",
     "TimeLimit",
     "__version__",
+    "display",
     "encoders",
     "export",
     "find_learning_rate",

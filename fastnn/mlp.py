@@ -167,6 +167,32 @@ class MLP(Derivatives):
         return (f"MLP({self.sizes}, activation={activation!r}, output={self.output!r}, "
                 f"dtype={self.dtype.name!r})")
 
+    def summary(self):
+        """Return the layers, their outputs and numbers of parameters.
+
+        Returns
+        -------
+        Summary
+            Prints as a table; in a notebook with a drawing.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> fastnn.MLP((4, 16, 3), output="softmax").summary()
+        MLP 4-16-3 float32
+        layer  what               outputs  parameters
+               input                    4
+            0  Dense(16, 'relu')       16          80
+            1  Dense(3)                 3          51
+               output softmax           3
+               all                                131
+        """
+        return imported("fastnn.network.summary").Summary(self._layout, self._frozen)
+
+    def _repr_html_(self):
+        """Return a drawing of the layers and a table of their parameters, for notebooks."""
+        return self.summary().to_html(repr(self))
+
     def __getstate__(self):
         snapshot = self._snapshot  # parameters and epochs of one moment, whoever trains meanwhile
         state = {key: value for key, value in self.__dict__.items()

@@ -3,6 +3,8 @@ a callback ends it."""
 
 import math
 
+from fastnn.core.imports import imported
+
 
 class DivergenceWarning(RuntimeWarning):
     """Training left the finite numbers; the last finite weights were kept."""
@@ -112,3 +114,71 @@ class History:
             curve = self[name][:n_epochs]
             columns[name] = [*curve, *[math.nan] * (n_epochs - len(curve))]
         return pandas.DataFrame(columns, index=pandas.RangeIndex(n_epochs, name="epoch"))
+
+    def plot(self, ax=None, *, names=None, log=None):
+        """Draw the curves; needs matplotlib.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None
+            None: of a new figure.
+        names : sequence of str or None
+            Which curves; None: the losses, or all where all are wanted: ``history.names``.
+        log : bool or None
+            Whether the axis of values is logarithmic; None: where all values are above 0 and the
+            largest is more than twenty times the least.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            Its x axis counts epochs from 1.
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        KeyError
+            When there is no such curve.
+        """
+        drawing = imported("fastnn.drawing")
+        if isinstance(names, str):
+            names = [names]
+        names = self._losses() if names is None else list(names)
+        chosen = {name: self[name] for name in names}
+        ax = drawing.new_axes(ax, "History.plot")
+        finite = [value for curve in chosen.values() for value in curve if math.isfinite(value)]
+        for name, curve in chosen.items():
+            ax.plot(range(1, len(curve) + 1), curve, label=name)
+        if log is None:
+            log = bool(finite) and min(finite) > 0 and (
+                max(finite) > drawing.WIDE * min(finite))
+        ax.set(xlabel="epoch", ylabel=names[0] if len(names) == 1 else "loss"
+               if set(names) <= {"loss", "val_loss"} else None,
+               yscale="log" if log else "linear")
+        if len(names) > 1:
+            ax.legend()
+        return ax
+
+    def _losses(self):
+        return ["loss"] if self.val_loss is None else ["loss", "val_loss"]
+
+    def _repr_html_(self):
+        """Return the curves as a drawing and their values as a table, for notebooks."""
+        drawing = imported("fastnn.drawing")
+        rows = []
+        for name in self.names:
+            curve, better = self[name], max if name in self.scores else min
+            finite = [value for value in curve if math.isfinite(value)]
+            if not finite:
+                continue
+            best = better(finite)
+            known = name in self.scores or name in ("loss", "val_loss")
+            rows.append([name, f"{curve[-1]:.5g}",
+                         *((f"{best:.5g}", curve.index(best) + 1) if known else ("", ""))])
+        parts = [drawing.curves({name: self[name] for name in self._losses()})]
+        if self.metrics:
+            parts.append(drawing.curves(self.metrics))
+        if rows:
+            parts.append(drawing.table(("curve", "last", "best", "epoch of it"), rows))
+        ended = "" if self.stopped in (None, "epochs") else f", ended: {self.stopped}"
+        return drawing.page(f"History of {len(self.loss):,} epochs{ended}", *parts)

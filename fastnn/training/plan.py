@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastnn.core import _kernels
+from fastnn.core.imports import imported
 from fastnn.core.memory import ALIGNMENT
 from fastnn.network.lowering import INPUT, PACKED_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain
 from fastnn.network.parameters import ParameterLayout
@@ -252,6 +253,14 @@ class TrainingPlan(NamedTuple):
                if self.threads > 1 else ""),
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self):
+        """Return a drawing of the layers and the explanation as a table, for notebooks."""
+        drawing = imported("fastnn.drawing")
+        summary = imported("fastnn.network.summary").Summary(self.parameters)
+        title, *lines = str(self).splitlines()
+        return drawing.page(f"Plan of {title}", summary.drawing(),
+                            drawing.table((), [line.split(maxsplit=1) for line in lines]))
 
 
 def plan_training(layout, batch, n_threads, gemm="auto", drops=True, whole=False, sparse=False,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.imports import imported
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
 
@@ -45,12 +46,8 @@ class LearningRateCurve:
         -------
         matplotlib.axes.Axes
         """
-        if ax is None:
-            try:
-                from matplotlib import pyplot
-            except ImportError as error:
-                raise ImportError("plot needs matplotlib: pip install matplotlib") from error
-            ax = pyplot.figure().add_subplot()
+        drawing = imported("fastnn.drawing")
+        ax = drawing.new_axes(ax, "LearningRateCurve.plot")
         ax.plot(self.learning_rates, self.losses)
         ax.axvline(self.suggestion, linestyle=":", label=f"suggestion {self.suggestion:.2g}")
         ax.set(xscale="log", xlabel="learning rate", ylabel="loss")

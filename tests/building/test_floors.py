@@ -24,6 +24,7 @@ FLOORS = [  # from the top; modules and packages of one floor do not know each o
     {"training", "prediction"},
     {"files"},
     {"network"},
+    {"drawing"},
     {"core"},
 ]
 ABOVE_ALL = {"fastnn", "fastnn.__main__"}
