@@ -13,7 +13,7 @@ import os
 import sys
 from pathlib import Path
 
-from fastnn.cli import bench, export, info, predict, train
+from fastnn.cli import bench, export, info, playground, predict, train
 from fastnn.cli.common import CommandError, Help, program, say
 
 __all__ = ["main"]
@@ -36,7 +36,7 @@ def _parser():
         prog=program(), description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for module in (train, predict, info, export, bench):
+    for module in (train, predict, info, export, playground, bench):
         module.add(commands)
     return parser
 

@@ -16,7 +16,8 @@ import fastnn
 
 ROOT = Path(__file__).resolve().parents[2] / "fastnn"
 FLOORS = [  # from the top; modules and packages of one floor do not know each other
-    {"cli", "playground", "config"},
+    {"cli"},
+    {"playground", "config"},
     {"loading", "interop", "export"},
     {"estimators", "ensemble", "display"},
     {"mlp", "tables", "encoders", "sources"},
