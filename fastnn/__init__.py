@@ -9,7 +9,7 @@ Three doors::
 The house, from the top; imports go down only::
 
      cli, playground, config         the command line; what is installed
-     loading, interop, export        models from and to files, libraries, other languages
+     loading, interop, export, dask  models from and to files, libraries, other languages; clusters
      estimators                      scikit-learn's API, and its rules as hooks
      mlp, tables                     MLP; data frames to inputs
      prediction | training           the forward pass, NumPy alone | the trainer and its epochs
@@ -98,7 +98,7 @@ __all__ = [*_HOME, "__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name in _MODULES:
+    if name in _MODULES or name == "dask":  # which needs Dask, and is in no list for that
         return imported(f"fastnn.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2] / "fastnn"
 FLOORS = [  # from the top; modules and packages of one floor do not know each other
     {"cli"},
     {"playground", "config"},
-    {"loading", "interop", "export"},
+    {"loading", "interop", "export", "dask"},
     {"estimators", "ensemble", "display"},
     {"mlp", "tables", "encoders", "sources"},
     {"differentiation"},

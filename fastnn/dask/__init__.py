@@ -1,0 +1,16 @@
+"""Training on the workers of a Dask cluster, with the same bytes for any number of them.
+
+`fit` trains an `fastnn.MLP`, `fit_many` many of them; `MLPClassifier` and `MLPRegressor` are the
+estimators. It needs ``pip install "fastnn-mlp[dask]"``.
+"""
+
+try:
+    import dask  # noqa: F401
+    import distributed  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        'fastnn.dask needs Dask: pip install "fastnn-mlp[dask]"', name=error.name) from error
+
+from fastnn.dask.fitting import fit
+
+__all__ = ["fit"]

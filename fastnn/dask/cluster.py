@@ -1,0 +1,185 @@
+"""The client: tasks with names, where they should run, and waiting for what they come to."""
+
+import asyncio
+import uuid
+
+import distributed
+from distributed.scheduler import KilledWorker
+
+from fastnn.core.notices import shown, warn
+
+__all__ = ["Cluster", "Pins"]
+
+POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
+
+
+class Cluster:
+    """A running client, as one fit sees it.
+
+    Parameters
+    ----------
+    client : distributed.Client or None
+        None: the one that runs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is none, is asynchronous, or is closed; when none runs.
+    """
+
+    def __init__(self, client=None):
+        if client is None:
+            try:
+                client = distributed.get_client()
+            except ValueError:
+                raise ValueError(
+                    "no Dask client is running: make one, client = distributed.Client(...), or "
+                    "give client=") from None
+        if not isinstance(client, distributed.Client):
+            raise TypeError(f"client={shown(client)} must be a distributed.Client")
+        if client.asynchronous:
+            raise TypeError("client is asynchronous, must be one that waits: "
+                            "distributed.Client(...) without asynchronous=True")
+        self.client, self.token = client, uuid.uuid4().hex
+        self.check()
+
+    def check(self):
+        """Raise unless the client is connected."""
+        if self.client.status != "running":
+            raise ValueError(f"the Dask client is {self.client.status}: make a new one")
+
+    def workers(self):
+        """Return the number of threads of each worker, by its address."""
+        return dict(sorted(self.client.nthreads().items()))
+
+    def memory(self):
+        """Return the sum of the workers' memory limits in bytes; None where one has no limit."""
+        workers = self.client.scheduler_info()["workers"].values()
+        limits = [worker.get("memory_limit") for worker in workers]
+        return sum(limits) if limits and all(limits) else None
+
+    def submit(self, function, *arguments, name, number, worker=None, priority=0):
+        """Return the future of a task.
+
+        Parameters
+        ----------
+        function : callable
+            Pure.
+        arguments : futures, plain values
+        name : str
+            What the dashboard shows.
+        number : tuple of int
+            With the name it makes the key; the last one is that of the shard or the partition.
+        worker : str or None
+            Where it should run; it may run elsewhere.
+        """
+        key = (f"fastnn-{name}-{self.token}", *number)
+        where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
+        return self.client.submit(function, *arguments, key=key, pure=False, priority=priority,
+                                  **where)
+
+    def fetch(self, futures, others=()):
+        """Return the results of some futures, in their order.
+
+        While there is no worker it waits, and says so once.
+
+        Parameters
+        ----------
+        futures : list of Future
+        others : list of Future
+            What they are made from: is cancelled with them where this call does not come to its
+            end.
+
+        Raises
+        ------
+        Exception
+            What a task has raised, that of the first future.
+        RuntimeError
+            When workers died again and again at one task; when the scheduler is gone.
+        """
+        try:
+            return [self._result(future) for future in futures]
+        except BaseException:
+            self.cancel([*futures, *others])
+            raise
+
+    def _result(self, future):
+        told = False
+        while True:
+            try:
+                return future.result(timeout=POLL)
+            except (TimeoutError, asyncio.TimeoutError):
+                if future.done():
+                    raise
+                self.check()
+                if not told and not self.workers():
+                    told = True
+                    warn("no Dask worker is left: the fit waits for one")
+            except KilledWorker as error:
+                raise RuntimeError(
+                    f"the workers that ran {_told(error)} died, one after the other: are they "
+                    "out of memory? Cut the data into more shards, or raise Dask's setting "
+                    "distributed.scheduler.allowed-failures") from error
+            except asyncio.CancelledError as error:
+                raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
+                                   "With checkpoint=path the fit goes on from there") from error
+
+    def cancel(self, futures):
+        """Give up tasks; what runs already runs to its end."""
+        if self.client.status == "running":
+            self.client.cancel(list(futures))
+
+
+def _told(error):
+    """Return the name of the task whose workers died."""
+    key = getattr(error, "task", None) or (error.args[0] if error.args else "a task")
+    if isinstance(key, tuple):
+        return f"{key[0].rpartition('-')[0].removeprefix('fastnn-')} {key[-1]}"
+    return f"task {key!r}"
+
+
+class Pins:
+    """Which shard should run on which worker: where it ran before, as long as that is fair.
+
+    Parameters
+    ----------
+    n : int
+        Number of shards.
+    """
+
+    def __init__(self, n):
+        self.places, self.known = [None] * n, None
+
+    def of(self, workers):
+        """Return the address of each shard's worker.
+
+        Parameters
+        ----------
+        workers : dict
+            Threads by address; none: no shard has a place.
+        """
+        if workers != self.known:
+            self.places, self.known = _spread(self.places, workers), dict(workers)
+        return self.places
+
+
+def _spread(places, workers):
+    """Return a place for each shard: as many per thread everywhere, as few moves as that takes."""
+    if not workers:
+        return [None] * len(places)
+    threads = sum(workers.values())
+    left = {}
+    for address, own in workers.items():
+        left[address] = -(-len(places) * own // threads)
+    found = []
+    for place in places:
+        stays = left.get(place, 0) > 0
+        found.append(place if stays else None)
+        if stays:
+            left[place] -= 1
+    load = {address: found.count(address) for address in workers}
+    for i, place in enumerate(found):
+        if place is None:
+            found[i] = min(workers, key=lambda address: (load[address] / workers[address], address))
+            load[found[i]] += 1
+    return found

@@ -1,0 +1,231 @@
+"""Parts of the data as the user cuts them, to arrays as the trainer reads them.
+
+A part is a tuple (X, y, sample_weight) of arrays or pandas objects, of which the last two may be
+None; or one frame of which y is a column.
+"""
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.files import container
+from fastnn.training.losses import check_loss
+
+MAX_LABELS = 10_000
+
+
+def split(part, wish):
+    """Return (X, y, sample_weight) of a part, as the user gave them."""
+    if not isinstance(part, tuple):
+        part = (part, None, None)
+    if len(part) == 2:
+        part = (*part, None)
+    if len(part) != 3:
+        raise ValueError(f"is a tuple of {len(part)}, must be X, (X, y) or (X, y, sample_weight)")
+    X, y, weight = part
+    target = wish.get("target")
+    if target is None:
+        return X, y, weight
+    taken = [target] if isinstance(target, str) else list(target)
+    if y is not None or not hasattr(X, "columns"):
+        raise TypeError(f"y={target!r} names columns of X, which must be a data frame then")
+    missing = [name for name in taken if name not in X.columns]
+    if missing:
+        raise ValueError(f"X has no column {missing[0]!r}, which y={target!r} names")
+    return X.drop(columns=taken), X[target], weight
+
+
+def survey(part, wish):
+    """Return what a part holds, and raise where it cannot be trained on.
+
+    Parameters
+    ----------
+    part : tuple
+    wish : dict
+        What is asked for: ``target``; ``classes`` (bool), whether to count labels; ``digest``
+        (bool); where it is known, ``dtype`` and what `encode` takes.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``columns`` (names or None), ``width``, ``dtypes``, ``y`` (what y is),
+        ``weight`` (sum, or None), ``labels`` and ``counts``, ``digest``.
+    """
+    X, y, weight = split(part, wish)
+    X = _rows(X)
+    found = {"rows": int(X.shape[0]), "width": int(X.shape[1]), "columns": None,
+             "labels": None, "counts": None, "digest": None, "weight": None}
+    if hasattr(X, "columns"):
+        found["columns"] = list(X.columns)
+        found["dtypes"] = [str(dtype) for dtype in X.dtypes]
+    else:
+        found["dtypes"] = [str(X.dtype)]
+    array = _matrix(X)
+    if array.shape[0]:
+        _check_values(array, found["columns"], wish["dtype"])
+    if y is not None:
+        values = _column(y)
+        if len(values) != found["rows"]:
+            raise ValueError(f"y has {len(values)} rows, X has {found['rows']}")
+        found["y"] = values.dtype.kind, values.shape[1:]
+        if wish["classes"]:
+            found["labels"], found["counts"] = _labels(values)
+        elif len(values):
+            values = _target(values, wish)
+    else:
+        raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
+    if weight is not None:
+        weight = np.asarray(_column(weight))
+        if len(weight) != found["rows"]:
+            raise ValueError(f"sample_weight has {len(weight)} rows, X has {found['rows']}")
+        if len(weight):
+            weight = _weight(weight, wish["dtype"])
+        found["weight"] = float(weight.sum(dtype=np.float64))
+    if wish["digest"]:
+        found["digest"] = _digest(array, values, weight)
+    return found
+
+
+def rows_of(part, start, stop, wish):
+    """Return some rows of a part: X as an array, y and sample_weight as arrays or None."""
+    X, y, weight = split(part, wish)
+    array = _matrix(_rows(X))[start:stop]
+    return (array, None if y is None else _column(y)[start:stop],
+            None if weight is None else np.asarray(_column(weight))[start:stop])
+
+
+def encode(pieces, wish):
+    """Return the rows of a shard, as `Trainer.set_data` takes them.
+
+    Parameters
+    ----------
+    pieces : list of tuple
+        As `rows_of` gives them.
+    wish : dict
+        ``dtype``, ``n_in``, ``n_out``, ``loss``, ``output``; ``labels``, the classes in the order
+        of the outputs, or None; ``class_weight``, a weight for each of them, or None.
+    """
+    dtype = np.dtype(wish["dtype"])
+    X = _joined([piece[0] for piece in pieces])
+    X = validation.check_rows("X", X, wish["n_in"], dtype)
+    y = _joined([piece[1] for piece in pieces])
+    labels = wish.get("labels")
+    codes = None
+    if labels is not None:
+        y = codes = np.searchsorted(labels, y)
+    y = _target(y, wish)
+    weight = None
+    if pieces[0][2] is not None:
+        weight = _weight(_joined([piece[2] for piece in pieces]), dtype)
+    if wish.get("class_weight") is not None:
+        own = wish["class_weight"][codes].astype(dtype)
+        weight = own if weight is None else weight * own
+    return X, y, weight
+
+
+def _rows(X):
+    """Return X with rows and columns."""
+    if not (hasattr(X, "columns") or validation.is_sparse(X)):
+        X = np.asarray(X)
+    if len(X.shape) != 2:
+        raise ValueError(f"X has shape {tuple(X.shape)}, must be (n_samples, n_features)")
+    return X
+
+
+def _matrix(X):
+    """Return X as an array of numbers, or a CSR matrix."""
+    if validation.is_sparse(X):
+        return X.tocsr()
+    if not hasattr(X, "columns"):
+        if X.dtype.kind not in "biuf":
+            raise TypeError(f"X has dtype {X.dtype}, must be numeric")
+        return X
+    for name, dtype in zip(X.columns, X.dtypes, strict=True):
+        if getattr(dtype, "kind", "O") not in "biuf":
+            raise TypeError(f"column {name!r} of X has dtype {dtype}, must be numeric: encode it "
+                            "first, or leave it out")
+    if all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
+        return X.to_numpy()
+    return X.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _column(y):
+    """Return y or sample_weight as an array."""
+    if hasattr(y, "to_numpy"):
+        y = y.to_numpy()
+    y = np.asarray(y)
+    return y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
+
+
+def _check_values(array, columns, dtype):
+    """Raise where a value is not finite, with its row and column."""
+    values = array.data if validation.is_sparse(array) else array
+    if values.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore"):
+        bad = ~np.isfinite(values.astype(dtype, copy=False))
+    if not bad.any():
+        return
+    if values is not array:
+        raise ValueError("X contains NaN or infinity")
+    row, column = np.argwhere(bad)[0]
+    name = int(column) if columns is None else columns[column]
+    raise ValueError(f"X contains {array[row, column]} (as {np.dtype(dtype).name}) in row {row}, "
+                     f"column {name!r}: {int(bad.sum())} such values in this partition")
+
+
+def _labels(values):
+    """Return the labels of a part and how often each is there."""
+    if values.ndim != 1:
+        raise ValueError(f"y has shape {values.shape}, must be (n_samples,): one label per row")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise ValueError("y contains NaN or infinity")
+    if values.dtype.kind == "O":
+        values = np.array(values.tolist())
+        if values.dtype.kind not in "USbiu":
+            raise TypeError("y holds objects that are no labels: strings, or numbers, of one kind")
+    labels, counts = np.unique(values, return_counts=True)
+    if len(labels) > MAX_LABELS:
+        raise ValueError(f"y has {len(labels)} different labels, at most {MAX_LABELS} are taken: "
+                         "are they numbers to regress on?")
+    return labels, counts
+
+
+def _target(y, wish):
+    info = check_loss(wish["loss"], wish["output"], wish["n_out"])
+    return validation.check_targets("y", y, len(y), wish["n_out"], np.dtype(wish["dtype"]), info)
+
+
+def _weight(weight, dtype):
+    """Return weights of the dtype; a part of the rows may have none above 0."""
+    weight = validation.require("sample_weight", weight, np.dtype(dtype))
+    if weight.ndim != 1:
+        raise ValueError(f"sample_weight has shape {weight.shape}, must be (n_samples,)")
+    validation.check_finite("sample_weight", weight, weight.dtype)
+    if len(weight) and weight.min() < 0:
+        raise ValueError(f"sample_weight has the value {weight.min()}, must be >= 0")
+    return weight
+
+
+def _joined(arrays):
+    """Return arrays one below the other."""
+    if len(arrays) == 1:
+        return arrays[0]
+    if validation.is_sparse(arrays[0]):
+        import scipy.sparse
+
+        return scipy.sparse.vstack(arrays, format="csr")
+    return np.concatenate(arrays)
+
+
+def _digest(X, y, weight):
+    """Return a digest of the rows of a part."""
+    if y.dtype.kind not in "biuf":
+        y = np.frombuffer("\0".join(map(str, y.tolist())).encode(), np.uint8)
+    arrays = {"y": y}
+    if validation.is_sparse(X):
+        arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
+    else:
+        arrays["X"] = X
+    if weight is not None:
+        arrays["sample_weight"] = weight
+    return container.digest([], arrays)

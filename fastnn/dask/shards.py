@@ -1,0 +1,250 @@
+"""Logical shards: contiguous rows, cut by the data alone; where their rows are held."""
+
+import math
+from contextlib import nullcontext
+
+import numpy as np
+
+from fastnn.core import validation
+from fastnn.core.notices import shown
+from fastnn.core.version import __version__
+from fastnn.dask import tasks
+from fastnn.dask.cluster import Pins
+from fastnn.dask.sources import parts_of
+from fastnn.files import container
+
+__all__ = ["Data", "Shards", "Tree", "number_of_shards"]
+
+FAN_IN = 16  # of the tree: how many results one task adds up
+MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are
+ROWS = 1 << 18
+LEAST_ROWS = 64
+KEPT = 0.4  # of the workers' memory, at most
+
+
+class Data:
+    """The user's data: parts, and what a survey of them has found.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    X, y, sample_weight
+        As for `fastnn.dask.fit`.
+    wish : dict
+        See `parts.survey`.
+    name : str
+        What messages call X and y: "" or "validation_data".
+
+    Attributes
+    ----------
+    rows : list of int
+        Of each part.
+    columns : list or None
+    width : int
+    labels, counts : arrays or None
+    digest : str or None
+    weight : float
+        Sum of the sample weights, or the number of rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a part cannot be trained on, with its number; when parts differ in columns or dtypes.
+    """
+
+    def __init__(self, cluster, X, y, sample_weight, wish, name=""):
+        self.cluster, self.name = cluster, name
+        prefix = "validation-" if name else ""
+        self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        self.wish = {**wish, "version": __version__, "target": target}
+        surveys = [cluster.submit(tasks.survey, part, i, self.wish, name=f"{prefix}survey",
+                                  number=(i,)) for i, part in enumerate(self.parts)]
+        with tasks.named(f"in {name}") if name else nullcontext():
+            found = cluster.fetch(surveys)
+            self._check_alike(found)
+        self.rows = [one["rows"] for one in found]
+        self.n_rows = sum(self.rows)
+        if self.n_rows == 0:
+            raise ValueError(f"{name or 'X'} has 0 rows in {len(found)} partitions, must have at "
+                             "least 1")
+        first = next(one for one in found if one["rows"])
+        self.columns, self.width, self.y = first["columns"], first["width"], first["y"]
+        self.dtypes = first["dtypes"]
+        self._gather_labels(found)
+        self.weighted = first["weight"] is not None
+        self.weight = float(self.n_rows)
+        if self.weighted:
+            self.weight = math.fsum(one["weight"] for one in found)
+            if not self.weight > 0:
+                raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+        self.digest = None
+        if wish["digest"]:
+            self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
+        self.computed = not all(part.key[0].split("-")[-2].endswith("recipe")
+                                for part in self.parts)
+
+    def _check_alike(self, found):
+        """Raise where a part has other columns or dtypes than the first that has rows."""
+        first = None
+        for number, one in enumerate(found):
+            if not one["rows"]:
+                continue
+            if first is None:
+                first, base = number, one
+                continue
+            for key, what in (("columns", "columns"), ("width", "number of columns")):
+                if one[key] != base[key]:
+                    raise ValueError(
+                        f"partition {number} has the {what} {shown(one[key])}, partition {first} "
+                        f"{shown(base[key])}: all must have the same, in the same order")
+            if one["dtypes"] != base["dtypes"]:
+                at = next(i for i, (own, other) in enumerate(
+                    zip(one["dtypes"], base["dtypes"], strict=True)) if own != other)
+                column = f" in column {base['columns'][at]!r}" if base["columns"] else ""
+                raise ValueError(
+                    f"partition {number} has dtype {one['dtypes'][at]}{column}, partition {first} "
+                    f"{base['dtypes'][at]}: convert them to one, X = X.astype(...)")
+            if one["y"] != base["y"]:
+                raise ValueError(
+                    f"partition {number} has y of kind {one['y'][0]!r} and shape (n, "
+                    f"*{one['y'][1]}), partition {first} {base['y'][0]!r} and (n, "
+                    f"*{base['y'][1]}): all must be alike")
+            if (one["weight"] is None) != (base["weight"] is None):
+                raise ValueError(f"partition {number if one['weight'] is None else first} has no "
+                                 "sample_weight, others have")
+
+    def _gather_labels(self, found):
+        """Count the labels of all parts; one part may lack some."""
+        self.labels = self.counts = None
+        if not self.wish["classes"]:
+            return
+        labels = np.unique(np.concatenate([one["labels"] for one in found if one["rows"]]))
+        counts = np.zeros(len(labels), np.int64)
+        for one in found:
+            if one["rows"]:
+                np.add.at(counts, np.searchsorted(labels, one["labels"]), one["counts"])
+        self.labels, self.counts = labels, counts
+
+    def nbytes(self, wish):
+        """Return how much memory the encoded rows take."""
+        return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
+
+
+class Shards:
+    """Equal, contiguous pieces of the rows, whatever the parts and the workers are.
+
+    Shard i of S has the rows i n // S to (i + 1) n // S.
+
+    Parameters
+    ----------
+    data : Data
+    n : int
+        How many.
+    wish : dict
+        See `parts.encode`.
+    keep : bool
+        Whether workers hold the encoded rows; else each round reads them anew.
+    """
+
+    def __init__(self, data, n, wish, keep):
+        self.cluster, self.n, self.keep = data.cluster, n, keep
+        self.edges = [i * data.n_rows // n for i in range(n + 1)]
+        self.rows = [stop - start for start, stop in zip(self.edges, self.edges[1:], strict=False)]
+        self.pins = Pins(n)
+        wish = {**data.wish, **wish}
+        ends = np.concatenate([[0], np.cumsum(data.rows)])
+        name = ("validation-" if data.name else "") + ("shard" if keep else "shard-recipe")
+        self.futures = []
+        places = self.pins.of(self.cluster.workers())
+        for i in range(n):
+            start, stop, sources = self.edges[i], self.edges[i + 1], []
+            part = int(np.searchsorted(ends, start, side="right")) - 1
+            while start < stop:
+                last = min(stop, int(ends[part + 1]))
+                if last > start:
+                    sources.append((data.parts[part], part, start - int(ends[part]),
+                                    last - int(ends[part])))
+                start, part = last, part + 1
+            self.futures.append(self.cluster.submit(
+                tasks.cut if keep else tasks.uncut, sources, i, wish, name=name, number=(i,),
+                worker=places[i]))
+
+    def run(self, function, start, name, number, only=None):
+        """Run a task for each shard; return the sum of what they give.
+
+        Parameters
+        ----------
+        function : callable
+            Of `tasks`.
+        start : dict
+            The same for all.
+        name : str
+        number : int
+            Of the round.
+        only : sequence of bool or None
+            Which shards take part.
+        """
+        cluster, made = self.cluster, []
+        cluster.check()
+        places = self.pins.of(cluster.workers())
+        sent = cluster.submit(tasks.keep, start, name=f"{name}-start", number=(number,))
+        leaves = []
+        for i, shard in enumerate(self.futures):
+            if only is None or only[i]:
+                leaves.append(cluster.submit(function, sent, shard, i, name=name,
+                                             number=(number, i), worker=places[i]))
+        made.extend(leaves)
+        tree = Tree(len(leaves))
+        nodes = leaves
+        for level, groups in enumerate(tree.levels):
+            nodes = [cluster.submit(tasks.add, *nodes[first:last], name=f"{name}-sum",
+                                    number=(number, level, i), priority=1)
+                     for i, (first, last) in enumerate(groups)]
+            made.extend(nodes)
+        return cluster.fetch(nodes, made)[0]
+
+
+class Tree:
+    """Which results are added up: a tree that the number of leaves alone decides.
+
+    Parameters
+    ----------
+    n : int
+        Number of leaves.
+
+    Attributes
+    ----------
+    levels : list of list of (first, last)
+        Of each level, the children of its nodes, by their numbers on the level below.
+    """
+
+    def __init__(self, n):
+        self.levels = []
+        while n > 1 or not self.levels:
+            groups = [(first, min(first + FAN_IN, n)) for first in range(0, n, FAN_IN)]
+            self.levels.append(groups)
+            n = len(groups)
+
+
+def number_of_shards(shards, n_rows, nbytes):
+    """Return how many shards there are: the argument of `fastnn.dask.fit`, or by the data alone.
+
+    One per 2**18 rows, at least 8 and at most 64; more where one would be beyond 64 MiB, fewer
+    where one would have less than 64 rows.
+    """
+    if shards is not None:
+        shards = validation.check_count("shards", shards)
+        if shards > n_rows:
+            raise ValueError(f"shards={shards} must be at most the number of rows, {n_rows}")
+        return shards
+    n = min(64, max(8, -(-n_rows // ROWS)))
+    n = max(n, -(-nbytes // MOST_BYTES))
+    return max(1, min(n, n_rows // LEAST_ROWS))
+
+
+def keeps(keep, cluster, nbytes):
+    """Return whether workers hold the rows: the argument, or where they have room."""
+    if keep is not None:
+        return validation.check_flag("keep", keep)
+    memory = cluster.memory()
+    return memory is None or nbytes <= KEPT * memory

@@ -1,0 +1,176 @@
+"""What the user gives as data, to parts: futures of what a task can read."""
+
+import os
+
+import dask
+import numpy as np
+from dask.delayed import Delayed
+from dask.optimization import cull
+from distributed import Future, futures_of
+
+from fastnn.core import validation
+from fastnn.core.notices import shown
+from fastnn.dask import tasks
+
+__all__ = ["parts_of"]
+
+PART_BYTES = 1 << 24  # of an array of the driver
+
+
+def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
+    """Return the futures of the parts, in their order, and the column that y names, or None.
+
+    A part that is read from its source is a `tasks.Recipe`: whoever needs it reads it, and drops
+    it. What Dask holds already, or what parts have in common, is computed by Dask.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    X, y, sample_weight
+        As for `fastnn.dask.fit`.
+    name : str
+        Of the tasks.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the data are of a kind that is not known, or X, y and weights are cut differently.
+    """
+    target = None
+    if isinstance(X, (str, os.PathLike)) or _paths(X):
+        from dask.dataframe import read_parquet
+
+        where = [os.fspath(path) for path in X] if isinstance(X, (list, tuple)) else os.fspath(X)
+        X = read_parquet(where)
+    if isinstance(y, str) or _names(y):
+        target, y = y, None
+    given = {"X": X, "y": y, "sample_weight": sample_weight}
+    if not (dask.is_dask_collection(X) or isinstance(X, (list, tuple))):
+        return _of_arrays(cluster, name, **given), target
+    columns = {}
+    for key, value in given.items():
+        if value is not None:
+            columns[key] = _blocks(key, value, X)
+    n = len(columns["X"])
+    if n == 0:
+        raise ValueError("X has no partitions")
+    for key, blocks in columns.items():
+        if len(blocks) != n:
+            raise ValueError(f"{key} has {len(blocks)} partitions, X has {n}: they must be cut at "
+                             "the same rows")
+    return _futures(cluster, name, columns, n), target
+
+
+def _paths(X):
+    return isinstance(X, (list, tuple)) and len(X) > 0 and all(
+        isinstance(one, (str, os.PathLike)) for one in X)
+
+
+def _names(y):
+    return isinstance(y, (list, tuple)) and len(y) > 0 and all(isinstance(one, str) for one in y)
+
+
+def _of_arrays(cluster, name, X, y, sample_weight):
+    """Return parts of arrays or frames that the driver has; the scheduler holds copies."""
+    if not (hasattr(X, "iloc") or validation.is_sparse(X)):
+        X = validation.as_array("X", X)
+    if X.ndim != 2 if hasattr(X, "ndim") else True:
+        raise ValueError(f"X={shown(X)} must be a dask.array, a dask.dataframe, a list of delayed "
+                         "parts, paths of Parquet files, or an array (n_samples, n_features)")
+    n_rows = X.shape[0]
+    for key, value in (("y", y), ("sample_weight", sample_weight)):
+        if dask.is_dask_collection(value):
+            raise TypeError(f"{key} is a Dask collection, X is not: both must be")
+        if value is not None and len(value) != n_rows:
+            raise ValueError(f"{key} has {len(value)} rows, X has {n_rows}")
+    nbytes = X.memory_usage(deep=False).sum() if hasattr(X, "iloc") else getattr(
+        X, "nbytes", 8 * getattr(X, "nnz", n_rows))
+    n_parts = max(1, min(n_rows, -(-int(nbytes) // PART_BYTES)))
+    found = []
+    for i in range(n_parts):
+        start, stop = i * n_rows // n_parts, (i + 1) * n_rows // n_parts
+        part = tuple(_sliced(value, start, stop) for value in (X, y, sample_weight))
+        found.append(cluster.submit(tasks.keep, part, name=name, number=(i,)))
+    return found
+
+
+def _sliced(value, start, stop):
+    if value is None:
+        return None
+    if hasattr(value, "iloc"):
+        return value.iloc[start:stop]
+    value = value if validation.is_sparse(value) else np.asarray(value)
+    rows = value[start:stop]
+    return rows.copy() if isinstance(rows, np.ndarray) else rows
+
+
+def _blocks(key, value, X):
+    """Return the partitions of a collection, delayed."""
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if not dask.is_dask_collection(value) or not hasattr(value, "to_delayed"):
+        raise TypeError(f"{key}={shown(value)} must be cut as X is: a dask.array, a dask.dataframe "
+                        "or a list of parts")
+    if hasattr(value, "chunks") and hasattr(value, "rechunk"):
+        if key == "X" and value.ndim != 2:
+            raise ValueError(f"X has {value.ndim} axes, must have 2")
+        if value.ndim == 2 and value.numblocks[1] > 1:
+            value = value.rechunk({1: -1})
+        rows = getattr(X, "chunks", None)
+        if key != "X" and rows is not None and value.chunks[0] != rows[0] and not np.isnan(
+                [*value.chunks[0], *rows[0]]).any():
+            if sum(value.chunks[0]) != sum(rows[0]):
+                raise ValueError(f"{key} has {sum(value.chunks[0])} rows, X has {sum(rows[0])}")
+            value = value.rechunk({0: rows[0]})
+        return list(value.to_delayed().reshape(-1))
+    return list(value.to_delayed())
+
+
+def _futures(cluster, name, columns, n):
+    """Return the futures of parts whose X, y and weights are delayed, futures, or values."""
+    rows = []
+    for i in range(n):
+        row = [columns[key][i] if key in columns else None for key in ("X", "y", "sample_weight")]
+        if row[1] is None and row[2] is None:
+            row = row[:1]  # which may be a tuple of all
+        rows.append(row)
+    lazy = [any(_is_lazy(value) for value in row) for row in rows]
+    if not any(lazy):
+        return [cluster.submit(tasks.together, *row, name=name, number=(i,))
+                for i, row in enumerate(rows)]
+    together = dask.delayed(tasks.together, pure=False)
+    made = [together(*row, dask_key_name=(f"fastnn-{name}-{cluster.token}", i))
+            for i, row in enumerate(rows)]
+    if futures_of(made):
+        return cluster.client.compute(made)
+    graphs, keys, size = _graphs(made)
+    if sum(map(len, graphs)) > 2 * size + n:
+        return cluster.client.compute(made)
+    import cloudpickle
+
+    return [cluster.submit(tasks.keep, tasks.Recipe(cloudpickle.dumps(graph),
+                                                    cloudpickle.dumps(key)),
+                           name=f"{name}-recipe", number=(i,))
+            for i, (graph, key) in enumerate(zip(graphs, keys, strict=True))]
+
+
+def _is_lazy(value):
+    if isinstance(value, Future):
+        return False
+    if isinstance(value, tuple):
+        return any(map(_is_lazy, value))
+    return isinstance(value, Delayed) or dask.is_dask_collection(value)
+
+
+def _graphs(made):
+    """Return the graph of each part, its key, and the number of tasks of all together."""
+    made = dask.optimize(*made)
+    whole = {}
+    for part in made:
+        whole.update(part.__dask_graph__())
+    graphs, keys = [], []
+    for part in made:
+        key = part.__dask_keys__()[0]
+        graphs.append(cull(whole, [key])[0])
+        keys.append(key)
+    return graphs, keys, len(whole)
