@@ -11,6 +11,14 @@ except ImportError as error:
     raise ImportError(
         'fastnn.dask needs Dask: pip install "fastnn-mlp[dask]"', name=error.name) from error
 
+from fastnn.core.imports import imported
+from fastnn.dask.ensemble import fit_many
 from fastnn.dask.fitting import fit
 
-__all__ = ["fit"]
+__all__ = ["MLPClassifier", "MLPRegressor", "fit", "fit_many"]
+
+
+def __getattr__(name):
+    if name not in ("MLPClassifier", "MLPRegressor"):  # which need scikit-learn
+        raise AttributeError(f"module 'fastnn.dask' has no attribute {name!r}")
+    return getattr(imported("fastnn.dask.estimators"), name)

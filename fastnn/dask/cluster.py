@@ -105,24 +105,26 @@ class Cluster:
 
     def _result(self, future):
         told = False
-        while True:
+        while not future.done():
             try:
-                return future.result(timeout=POLL)
+                distributed.wait(future, timeout=POLL)
             except (TimeoutError, asyncio.TimeoutError):
-                if future.done():
-                    raise
                 self.check()
                 if not told and not self.workers():
                     told = True
                     warn("no Dask worker is left: the fit waits for one")
-            except KilledWorker as error:
-                raise RuntimeError(
-                    f"the workers that ran {_told(error)} died, one after the other: are they "
-                    "out of memory? Cut the data into more shards, or raise Dask's setting "
-                    "distributed.scheduler.allowed-failures") from error
-            except asyncio.CancelledError as error:
-                raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
-                                   "With checkpoint=path the fit goes on from there") from error
+            except asyncio.CancelledError:
+                break
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise RuntimeError(
+                f"the workers that ran {_told(error)} died, one after the other: are they out of "
+                "memory? Cut the data into more shards, or raise Dask's setting "
+                "distributed.scheduler.allowed-failures") from error
+        except asyncio.CancelledError as error:
+            raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
+                               "With checkpoint=path the fit goes on from there") from error
 
     def cancel(self, futures):
         """Give up tasks; what runs already runs to its end."""

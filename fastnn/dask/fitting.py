@@ -18,9 +18,10 @@ from fastnn.training.losses import describe
 from fastnn.training.optimizers import EMA, takes_steps
 from fastnn.training.schedules import StepRates
 
-__all__ = ["fit"]
+__all__ = ["Plan", "fit", "run"]
 
 ROUNDS = 8  # of an epoch, where nobody says how many steps a round has
+LEAST_STEPS = 8  # of such a round
 SYNC = "round", "gradient"
 
 
@@ -63,8 +64,8 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
         result. None: one per 2**18 rows, at least 8, at most 64 unless one would be beyond 64 MiB;
         fewer for less than 512 rows.
     local_steps : int, "measured" or None, default=None
-        Steps of a round on each shard. None: an eighth of a pass. "measured": as many as take
-        ``round_seconds``, by the time of the first round; then this number, which is
+        Steps of a round on each shard. None: an eighth of a pass, at least 8. "measured": as many
+        as take ``round_seconds``, by the time of the first round; then this number, which is
         ``history.local_steps``, belongs to what decides the result.
     round_seconds : float, default=1.0
         For ``local_steps="measured"``.
@@ -135,8 +136,10 @@ input_noise, mixup, metrics, callback, callbacks, max_time, progress, checkpoint
         penalties=(l1, clip_norm, clip_value, max_norm),
         inputs=(input_dropout, input_noise, mixup), validation_data=held_here, metrics=metrics,
         callback=callback, callbacks=callbacks, max_time=max_time, progress=progress)
-    plan = _Plan(net, settings, sync, shards, local_steps, round_seconds, outer_learning_rate,
-                 outer_momentum, keep, batch_size, shuffle, max_steps)
+    plan = Plan(net, settings, sync=sync, shards=shards, local_steps=local_steps,
+                round_seconds=round_seconds, outer_learning_rate=outer_learning_rate,
+                outer_momentum=outer_momentum, keep=keep, batch_size=batch_size, shuffle=shuffle,
+                max_steps=max_steps)
     if checkpoint is not None and plan.whole:
         raise ValueError(f"checkpoint={checkpoint!r} must be None with sync='gradient', whose "
                          "state cannot be kept")
@@ -163,11 +166,26 @@ def _on_workers(data):
     return dask.is_dask_collection(X) or dask.is_dask_collection(y) or isinstance(X, str) or lists
 
 
-class _Plan:
-    """The arguments of `fit` that `MLP.fit` has not, checked."""
+class Plan:
+    """The arguments of `fit` that `MLP.fit` has not, checked.
 
-    def __init__(self, net, settings, sync, shards, local_steps, round_seconds,
-                 outer_learning_rate, outer_momentum, keep, batch_size, shuffle, max_steps):
+    Parameters
+    ----------
+    net : MLP
+    settings : Settings
+    sync, shards, local_steps, round_seconds, outer_learning_rate, outer_momentum, keep, \
+batch_size, shuffle, max_steps
+        As for `fit`.
+    split : float or None
+        Share of the rows of each shard that is held out, to validate with.
+    reduction : {None, "sum"}
+        Over the outputs, for the gradient of steps; None is the loss's own.
+    """
+
+    def __init__(self, net, settings, *, shards, local_steps, outer_learning_rate, outer_momentum,
+                 keep, batch_size, shuffle, sync=None, round_seconds=1.0, max_steps=None,
+                 split=None, reduction=None):
+        self.split, self.reduction = split, reduction
         optimizer = settings.optimizer
         self.whole = settings.whole is not None
         if sync is None:
@@ -209,7 +227,7 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
     ----------
     net : MLP
     settings : Settings
-    plan : _Plan
+    plan : Plan
     cluster : Cluster
     data, held : Data
         To train on, and to validate with or None.
@@ -223,11 +241,17 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
         nbytes = data.nbytes(wish)
         n_shards = number_of_shards(plan.shards, data.n_rows, nbytes)
         kept = keeps(plan.keep, cluster, nbytes) or (data.computed and plan.keep is None)
-        shards = Shards(data, n_shards, encoding, kept)
-        if held is not None:
+        keys, held_shards = [net._key(2, s) for s in range(n_shards)], None
+        split = plan.split and (plan.split, keys, False)
+        shards = Shards(data, n_shards, encoding, kept, split)
+        if split:
+            held_shards = Shards(data, n_shards, {**encoding, "class_weight": None}, kept,
+                                 (plan.split, keys, True))
+        elif held is not None:
             held_shards = Shards(held, number_of_shards(
                 plan.shards and min(plan.shards, held.n_rows), held.n_rows, held.nbytes(wish)),
                 {**encoding, "class_weight": None}, kept)
+        if held_shards is not None:
             settings.evaluate = losses_of(net, settings.info, held_shards)
             settings.history = History(True)
         if kept:
@@ -238,8 +262,7 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
 
 
 def _run_whole(net, settings, shards):
-    trainer = GradientTrainer(net, settings.info, shards, alpha=settings.alpha,
-                              l1=settings.penalties.get("l1", 0.0))
+    trainer = GradientTrainer(net, settings.info, shards, alpha=settings.alpha)
     state = FitState(trainer, net, settings.history)
     net._history = settings.history
     stand = Progress(net._seed, net._epochs_done, None)
@@ -263,7 +286,7 @@ class _Rounds:
         if plan.measured:
             self.local_steps = None
         elif plan.local_steps is None:
-            self.local_steps = -(-self.steps.per_epoch // ROUNDS)
+            self.local_steps = max(LEAST_STEPS, -(-self.steps.per_epoch // ROUNDS))
         self.file = self.stand = self.state = None
 
     def run(self, checkpoint, checkpoint_seconds):
@@ -272,7 +295,7 @@ class _Rounds:
         history = settings.history
         rates = StepRates(settings.optimizer, self.steps)
         kept = RoundState({"shards": self.shards.n, "local_steps": plan.local_steps,
-                           "outer": list(plan.outer)})
+                           "outer": list(plan.outer), "split": plan.split})
         callbacks = [kept, *settings.callbacks] if checkpoint is not None else settings.callbacks
         self.stand = stand = Progress(net._seed, net._epochs_done, net.parameters)
         if checkpoint is not None:
@@ -284,7 +307,8 @@ class _Rounds:
             shuffle=plan.shuffle, local_steps=self.local_steps, round_seconds=plan.round_seconds,
             outer=plan.outer, epochs_before=stand.epochs_before, steps=self.steps,
             after_round=self.after_round,
-            settings={"alpha": settings.alpha, "inputs": settings.inputs, **settings.penalties})
+            settings={"alpha": settings.alpha, "inputs": settings.inputs,
+                      "reduction": plan.reduction, **settings.penalties})
         trainer.parameters[:] = stand.parameters
         if stand.step:
             trainer.set_state(stand.states, stand.step)

@@ -59,22 +59,24 @@ def survey(part, wish):
         found["dtypes"] = [str(dtype) for dtype in X.dtypes]
     else:
         found["dtypes"] = [str(X.dtype)]
-    array = _matrix(X)
+    array = matrix(X)
     if array.shape[0]:
         _check_values(array, found["columns"], wish["dtype"])
     if y is not None:
-        values = _column(y)
+        values = column(y)
         if len(values) != found["rows"]:
             raise ValueError(f"y has {len(values)} rows, X has {found['rows']}")
         found["y"] = values.dtype.kind, values.shape[1:]
         if wish["classes"]:
             found["labels"], found["counts"] = _labels(values)
+        elif wish["n_out"] is None:
+            validation.check_finite("y", values, np.dtype(wish["dtype"]))
         elif len(values):
             values = _target(values, wish)
     else:
         raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
     if weight is not None:
-        weight = np.asarray(_column(weight))
+        weight = np.asarray(column(weight))
         if len(weight) != found["rows"]:
             raise ValueError(f"sample_weight has {len(weight)} rows, X has {found['rows']}")
         if len(weight):
@@ -88,9 +90,9 @@ def survey(part, wish):
 def rows_of(part, start, stop, wish):
     """Return some rows of a part: X as an array, y and sample_weight as arrays or None."""
     X, y, weight = split(part, wish)
-    array = _matrix(_rows(X))[start:stop]
-    return (array, None if y is None else _column(y)[start:stop],
-            None if weight is None else np.asarray(_column(weight))[start:stop])
+    array = matrix(_rows(X))[start:stop]
+    return (array, None if y is None else column(y)[start:stop],
+            None if weight is None else np.asarray(column(weight))[start:stop])
 
 
 def encode(pieces, wish):
@@ -102,7 +104,8 @@ def encode(pieces, wish):
         As `rows_of` gives them.
     wish : dict
         ``dtype``, ``n_in``, ``n_out``, ``loss``, ``output``; ``labels``, the classes in the order
-        of the outputs, or None; ``class_weight``, a weight for each of them, or None.
+        of the outputs, or None; ``class_weight``, a weight for each of them, or None. ``split``:
+        where rows are held out, (key, how many, whether these are wanted or the others).
     """
     dtype = np.dtype(wish["dtype"])
     X = _joined([piece[0] for piece in pieces])
@@ -119,6 +122,11 @@ def encode(pieces, wish):
     if wish.get("class_weight") is not None:
         own = wish["class_weight"][codes].astype(dtype)
         weight = own if weight is None else weight * own
+    if wish.get("split") is not None:
+        key, n_held, held = wish["split"]
+        order = np.argsort(np.random.Philox(key=key).random_raw(len(y)), kind="stable")
+        rows = np.sort(order[:n_held] if held else order[n_held:])
+        X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
     return X, y, weight
 
 
@@ -131,7 +139,7 @@ def _rows(X):
     return X
 
 
-def _matrix(X):
+def matrix(X):
     """Return X as an array of numbers, or a CSR matrix."""
     if validation.is_sparse(X):
         return X.tocsr()
@@ -148,7 +156,7 @@ def _matrix(X):
     return X.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def _column(y):
+def column(y):
     """Return y or sample_weight as an array."""
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()

@@ -144,16 +144,29 @@ class Shards:
         See `parts.encode`.
     keep : bool
         Whether workers hold the encoded rows; else each round reads them anew.
+    split : (share, keys, held) or None
+        Where a share of the rows of each shard is held out: keys that decide which, and whether
+        these are the held out ones.
     """
 
-    def __init__(self, data, n, wish, keep):
+    def __init__(self, data, n, wish, keep, split=None):
         self.cluster, self.n, self.keep = data.cluster, n, keep
         self.edges = [i * data.n_rows // n for i in range(n + 1)]
         self.rows = [stop - start for start, stop in zip(self.edges, self.edges[1:], strict=False)]
         self.pins = Pins(n)
-        wish = {**data.wish, **wish}
+        wishes = [{**data.wish, **wish} for _ in range(n)]
+        if split is not None:
+            share, keys, held = split
+            for i, own in enumerate(wishes):
+                n_held = min(max(1, round(share * self.rows[i])), self.rows[i] - 1)
+                if n_held < 1:
+                    raise ValueError(f"shard {i} has {self.rows[i]} rows, too few to hold some "
+                                     "out: give fewer shards, or validation_data")
+                own["split"] = keys[i], n_held, held
+                self.rows[i] = n_held if held else self.rows[i] - n_held
         ends = np.concatenate([[0], np.cumsum(data.rows)])
-        name = ("validation-" if data.name else "") + ("shard" if keep else "shard-recipe")
+        validates = data.name or split is not None and split[2]
+        name = ("validation-" if validates else "") + ("shard" if keep else "shard-recipe")
         self.futures = []
         places = self.pins.of(self.cluster.workers())
         for i in range(n):
@@ -166,7 +179,7 @@ class Shards:
                                     last - int(ends[part])))
                 start, part = last, part + 1
             self.futures.append(self.cluster.submit(
-                tasks.cut if keep else tasks.uncut, sources, i, wish, name=name, number=(i,),
+                tasks.cut if keep else tasks.uncut, sources, i, wishes[i], name=name, number=(i,),
                 worker=places[i]))
 
     def run(self, function, start, name, number, only=None):

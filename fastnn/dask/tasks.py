@@ -207,3 +207,62 @@ def add(*children):
             else:
                 own += child["share"] * given.astype(np.float64)
     return total
+
+
+# ---- predictions ----
+
+def predict(X, model, method, names=None, frame=False):
+    """Return the predictions for a part.
+
+    Parameters
+    ----------
+    X : array or frame
+    model : estimator
+    method : str
+        What to call.
+    names : sequence of str or None
+        Of the columns that the model was fitted with.
+    frame : bool
+        Whether to return a pandas object with the index of X.
+    """
+    index = getattr(X, "index", None)
+    rows = _columns(X, names)
+    if rows.shape[0] == 0:
+        found = getattr(model, method)(np.zeros((1, model.n_features_in_)))[:0]
+    else:
+        found = getattr(model, method)(rows)
+    return framed(found, index) if frame else found
+
+
+def framed(values, index):
+    """Return predictions as a Series, or a DataFrame where there are several columns."""
+    import pandas
+
+    return (pandas.Series if values.ndim == 1 else pandas.DataFrame)(values, index=index)
+
+
+def _columns(X, names):
+    """Return the columns that a model wants, as an array."""
+    if hasattr(X, "columns") and names is not None:
+        missing = [name for name in names if name not in X.columns]
+        if missing:
+            raise ValueError(f"X has no column {missing[0]!r}, which the model was fitted with")
+        X = X[list(names)]
+    return parts.matrix(X)
+
+
+def score(part, model, number, wish, names):
+    """Return sums for a score: (weight, right) of a classifier; (weight, mean, squares around it,
+    squared errors) of a regressor; None for a part without rows."""
+    with named(f"partition {number}"):
+        X, y, weight = parts.split(_read(part), wish)
+        X, y = _columns(X, names), parts.column(y)
+        if X.shape[0] == 0:
+            return None
+        weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
+        found, total = model.predict(X), float(weight.sum())
+        if hasattr(model, "classes_"):
+            return total, float(weight[found == y].sum())
+        y, found = (np.asarray(a, float).reshape(len(y), -1) for a in (y, found))
+        mean = weight @ y / total
+        return total, mean, weight @ (y - mean) ** 2, weight @ (y - found) ** 2

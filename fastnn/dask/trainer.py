@@ -186,17 +186,17 @@ class GradientTrainer(_Shared):
     ----------
     net, info, shards
         See `_Shared`.
-    alpha, l1 : float
-        Penalties of the weights.
+    alpha : float
+        L2 penalty.
     """
 
-    def __init__(self, net, info, shards, *, alpha=0.0, l1=0.0):
+    def __init__(self, net, info, shards, *, alpha=0.0):
         super().__init__(net, info, shards)
-        self.alpha, self.l1 = alpha, l1
+        self.alpha = alpha
         self.weights, _ = self.layout.weights_and_biases(self.parameters)
 
     def loss_and_grad(self, grad=None):
-        """Return the loss, penalties included, and put its gradient into ``grad``; see
+        """Return the loss, penalty included, and put its gradient into ``grad``; see
         `Trainer.loss_and_grad`."""
         self.step += 1
         found = self.run(tasks.gradient, "loss" if grad is None else "gradient",
@@ -208,8 +208,8 @@ class GradientTrainer(_Shared):
         return (found["loss"] + self._penalty(grad, weight)) / weight
 
     def _penalty(self, grad, weight):
-        """Return the penalties times the weight of all rows; their gradient is added."""
-        if not (self.alpha or self.l1):
+        """Return the penalty times the weight of all rows; its gradient is added."""
+        if not self.alpha:
             return 0.0
         slopes = (None,) * len(self.weights)
         if grad is not None:
@@ -217,10 +217,8 @@ class GradientTrainer(_Shared):
         total = 0.0
         for w, slope in zip(self.weights, slopes, strict=True):
             total += 0.5 * self.alpha * float(np.square(w, dtype=np.float64).sum())
-            total += self.l1 * float(np.abs(w).sum(dtype=np.float64))
             if slope is not None:
                 slope += self.dtype.type(self.alpha / weight) * w
-                slope += self.dtype.type(self.l1 / weight) * np.sign(w)
         return total
 
 

@@ -1,0 +1,83 @@
+"""Predictions by partitions, the model being sent once; scores by partitions."""
+
+import uuid
+
+import dask
+import numpy as np
+from distributed import Future
+
+from fastnn.dask import tasks
+from fastnn.dask.sources import parts_of
+
+__all__ = ["is_lazy", "lazy", "score"]
+
+
+def is_lazy(X):
+    """Return whether X is for the workers: a collection, or a list of parts."""
+    return dask.is_dask_collection(X) or isinstance(X, (list, tuple)) and len(X) > 0 and all(
+        dask.is_dask_collection(part) or isinstance(part, Future) for part in X)
+
+
+def lazy(model, method, X):
+    """Return the predictions of a fitted estimator, lazily.
+
+    Parameters
+    ----------
+    model : estimator
+    method : str
+    X : dask.array, dask.dataframe, or list of delayed parts
+
+    Returns
+    -------
+    dask.array, dask Series or DataFrame, or list of delayed arrays
+    """
+    sample = np.zeros((1, model.n_features_in_))
+    names = vars(model).get("feature_names_in_")
+    if names is not None:
+        model = _unnamed(model)
+    one = getattr(model, method)(sample)
+    sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
+    if isinstance(X, (list, tuple)):
+        task = dask.delayed(tasks.predict, pure=False)
+        return [task(part, sent, method, names) for part in X]
+    if hasattr(X, "chunks") and hasattr(X, "map_blocks"):
+        if X.numblocks[1] > 1:
+            X = X.rechunk({1: -1})
+        settings = {"drop_axis": 1} if one.ndim == 1 else {"chunks": (X.chunks[0], one.shape[1])}
+        return X.map_blocks(tasks.predict, sent, method, names, dtype=one.dtype,
+                            name=None, meta=one[:0], **settings)
+    return X.map_partitions(tasks.predict, sent, method, names, True,
+                            meta=tasks.framed(one[:0], X._meta.index[:0]))
+
+
+def _unnamed(model):
+    """Return the model without names of features, which `tasks.predict` looks at itself."""
+    twin = model._twin()
+    del twin.feature_names_in_
+    return twin
+
+
+def score(cluster, model, X, y, sample_weight):
+    """Return the accuracy, or R², of a fitted estimator on parts.
+
+    Sums of the parts are added up in their order: the score is the same for any workers.
+    """
+    parts, target = parts_of(cluster, X, y, sample_weight, "scored-part")
+    names = vars(model).get("feature_names_in_")
+    if names is not None:
+        model = _unnamed(model)
+    sent = cluster.submit(tasks.keep, model, name="model", number=(0,))
+    found = [cluster.submit(tasks.score, part, sent, i, {"target": target}, names, name="score",
+                            number=(i,)) for i, part in enumerate(parts)]
+    sums = [one for one in cluster.fetch(found) if one is not None]
+    if not sums:
+        raise ValueError("X has 0 rows, must have at least 1")
+    weight = sum(one[0] for one in sums)
+    if len(sums[0]) == 2:
+        return float(sum(one[1] for one in sums) / weight)
+    mean = sum(one[0] * one[1] for one in sums) / weight
+    total = sum(one[2] + one[0] * (one[1] - mean) ** 2 for one in sums)
+    left = sum(one[3] for one in sums)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        explained = np.where(total > 0, 1 - left / total, np.where(left == 0, 1.0, 0.0))
+    return float(explained.mean())

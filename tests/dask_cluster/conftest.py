@@ -1,0 +1,30 @@
+"""A cluster in this process, for all tests here; without Dask they are skipped."""
+
+import pytest
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Two workers as threads of this process."""
+    with distributed.Client(processes=False, n_workers=2, threads_per_worker=1,
+                            dashboard_address=None) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def on_processes():
+    """``with on_processes(n_workers, threads_per_worker=1, **settings) as client``: workers that
+    are processes."""
+    from contextlib import contextmanager
+
+    @contextmanager
+    def made(n_workers, threads_per_worker=1, **settings):
+        with distributed.LocalCluster(
+                n_workers=n_workers, threads_per_worker=threads_per_worker, processes=True,
+                host="127.0.0.1", dashboard_address=None, **settings) as cluster:
+            with distributed.Client(cluster) as client:
+                yield client
+
+    return made

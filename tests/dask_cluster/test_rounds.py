@@ -1,0 +1,193 @@
+"""`fastnn.dask.fit`: what it learns, and that nothing but data, settings and seed decides it."""
+
+import numpy as np
+import pytest
+from cluster_data import network, rows
+
+import fastnn
+
+da = pytest.importorskip("dask.array")
+pytest.importorskip("distributed")
+import dask  # noqa: E402
+
+import fastnn.dask  # noqa: E402
+from fastnn.dask import cluster, shards, tasks  # noqa: E402
+
+ADAM = fastnn.Adam(0.01)
+
+
+def in_parts(X, y, n):
+    return da.from_array(X, chunks=(n, X.shape[1])), da.from_array(y, chunks=n)
+
+
+def test_one_shard_is_a_fit_of_one_machine_to_the_byte(client):
+    X, y = rows()
+    alone, spread = network(dropout=0.2), network(dropout=0.2)
+    settings = dict(optimizer=fastnn.Adam(fastnn.schedules.Cosine(0.02)), epochs=2, alpha=0.1,
+                    batch_size=32)
+    history = alone.fit(X, y, **settings)
+    found = fastnn.dask.fit(spread, *in_parts(X, y, 150), shards=1, local_steps=5,
+                            outer_momentum=0, **settings)
+    assert spread.parameters.tobytes() == alone.parameters.tobytes()
+    np.testing.assert_allclose(found.loss, history.loss, rtol=1e-12)
+    assert found.local_steps == 5 and spread.history is found
+
+
+def test_parts_and_where_rows_are_held_change_nothing(client):
+    X, y = rows()
+    delayed = [dask.delayed(lambda part: part)((X[a:a + 160], y[a:a + 160]))
+               for a in range(0, 400, 160)]
+    found = set()
+    for data, keep in ((in_parts(X, y, 400), True), (in_parts(X, y, 33), False), ((X, y), None),
+                       ((delayed, None), False), (in_parts(X, y, 150), None)):
+        net = network()
+        fastnn.dask.fit(net, *data, shards=3, keep=keep, optimizer=ADAM, epochs=2, local_steps=3)
+        found.add(net.parameters.tobytes())
+    assert len(found) == 1
+    other = network()
+    fastnn.dask.fit(other, X, y, shards=4, optimizer=ADAM, epochs=2, local_steps=3)
+    assert other.parameters.tobytes() not in found, "shards decide"
+
+
+def test_rounds_are_what_the_formula_says(client):
+    """Two rounds on two shards beside fits of NumPy's hand."""
+    X, y = rows(64, "float64")
+    net = network(dtype="float64")
+    fastnn.dask.fit(net, X, y, shards=2, optimizer=fastnn.SGD(0.1, momentum=0.5), epochs=2,
+                    batch_size=32, shuffle=False, outer_learning_rate=0.7, outer_momentum=0.9)
+    own = network(dtype="float64")
+    w, v, s = own.parameters.copy(), 0.0, 0.0
+    for _ in range(2):  # one step of 32 rows on each shard is a pass
+        ends, states = [], []
+        for half in (slice(0, 32), slice(32, 64)):
+            own._publish_copy(w, 0)
+            _, g = own.loss_and_grad(X[half], y[half])
+            states.append(0.5 * s + g)
+            ends.append(w - 0.1 * states[-1])
+        d, s = np.mean(ends, axis=0) - w, np.mean(states, axis=0)
+        v = 0.9 * v + d
+        w = w + 0.7 * (d + 0.9 * v)
+    np.testing.assert_allclose(net.parameters, w, rtol=1e-12, atol=1e-14)
+
+
+def test_lbfgs_has_the_iterates_of_one_machine(client):
+    X, y = rows(300, "float64")
+    weight = np.random.default_rng(1).uniform(0.5, 2, 300)
+    nets = [fastnn.MLP((5, 8, 2), "tanh", "softmax", dtype="float64", random_state=0)
+            for _ in range(2)]
+    settings = dict(optimizer=fastnn.LBFGS(max_iter=8), alpha=0.5, sample_weight=weight)
+    history = nets[0].fit(X, y, **settings)
+    found = fastnn.dask.fit(nets[1], X, y, shards=3, **settings)
+    np.testing.assert_allclose(found.loss, history.loss, rtol=1e-8)
+    np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-8, atol=1e-10)
+
+
+def test_what_one_fit_has_is_there(client):
+    """Validation on the workers and here, early stopping, schedules, frozen layers, batch norm."""
+    X, y = rows()
+    net = fastnn.MLP((5, 8, 8, 2), output="softmax", norm="batch", random_state=0)
+    net.freeze(0)
+    before = net.named_parameters()["layers.0.weight"].copy()
+    history = fastnn.dask.fit(
+        net, X[:300], y[:300], shards=2, optimizer=fastnn.Adam(0.1), epochs=50,
+        local_steps=100, validation_data=in_parts(X[300:], y[300:], 60),
+        callbacks=[fastnn.EarlyStopping(patience=1)])
+    assert history.stopped.startswith("val_loss") and len(history.val_loss) < 50
+    assert history.val_loss[-2] == pytest.approx(net.loss(X[300:], y[300:]), rel=1e-6)
+    assert (net.named_parameters()["layers.0.weight"] == before).all()
+    assert (net.named_parameters()["layers.1.variance"] > 0).all()
+    here = network()
+    history = fastnn.dask.fit(here, X[:300], y[:300], shards=2, epochs=1, local_steps=100,
+                              validation_data=(X[300:], y[300:]), metrics=["accuracy"])
+    assert len(history.val_accuracy) == 1
+
+
+def test_a_driver_that_is_stopped_goes_on_from_its_checkpoint(client, tmp_path):
+    X, y = rows()
+    settings = dict(shards=2, optimizer=ADAM, local_steps=3, epochs=3)
+    whole = network()
+    expected = fastnn.dask.fit(whole, X, y, **settings)
+
+    class Stop(Exception):
+        pass
+
+    path, original = tmp_path / "fit.safetensors", shards.Shards.run
+    for stop in (2, 3, 4):  # in the first pass, and in the second
+        calls = []
+
+        def run(self, *arguments, calls=calls, stop=stop):
+            calls.append(1)
+            if len(calls) == stop:
+                raise Stop
+            return original(self, *arguments)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(shards.Shards, "run", run)
+            with pytest.raises(Stop):
+                fastnn.dask.fit(network(), X, y, checkpoint=path, checkpoint_seconds=0, **settings)
+    again = network()
+    history = fastnn.dask.fit(again, X, y, checkpoint=path, **settings)
+    assert again.parameters.tobytes() == whole.parameters.tobytes()
+    assert history.loss == expected.loss
+    for change in (dict(shards=3), dict(outer_momentum=0.1), dict(local_steps=4)):
+        with pytest.raises(fastnn.ModelFormatError, match="another fit"):
+            fastnn.dask.fit(network(), X, y, checkpoint=path, **{**settings, **change})
+    with pytest.raises(fastnn.ModelFormatError, match="X, y or sample_weight was another"):
+        fastnn.dask.fit(network(), X[::-1].copy(), y, checkpoint=path, **settings)
+
+
+def test_steps_of_a_round_by_its_measured_time(client):
+    X, y = rows()
+    history = fastnn.dask.fit(network(), X, y, shards=2, epochs=1, local_steps="measured",
+                              batch_size=8, max_steps=18, round_seconds=1e-6)
+    assert history.local_steps == 1
+
+
+def test_fit_many_gives_the_bytes_of_its_own_fits(client):
+    X, y = rows(200)
+    nets = [[network() if i else network(dtype="float64") for i in range(3)] for _ in range(2)]
+    settings = dict(epochs=[2, 3, 2], optimizer=ADAM, rows=[None, np.arange(90), None])
+    expected = fastnn.fit_many(nets[0], X, y, **settings)
+    found = fastnn.dask.fit_many(nets[1], X, y, **settings)
+    for one, other in zip(*nets, strict=True):
+        assert one.parameters.tobytes() == other.parameters.tobytes()
+        assert other.history in found
+    assert [history.loss for history in found] == [history.loss for history in expected]
+    with pytest.raises(ValueError, match=r"networks\[1\]: rows"):
+        fastnn.dask.fit_many(nets[1], X, y, rows=[None, [999], None])
+
+
+def test_the_tree_is_decided_by_the_leaves_alone():
+    assert shards.Tree(1).levels == [[(0, 1)]]
+    assert shards.Tree(16).levels == [[(0, 16)]]
+    assert shards.Tree(17).levels == [[(0, 16), (16, 17)], [(0, 2)]]
+    assert [len(level) for level in shards.Tree(1000).levels] == [63, 4, 1]
+    leaves = [{"share": 0.5, "vectors": (np.full(2, i, "f4"),), "loss": i, "isas": ("x",)}
+              for i in range(3)]
+    node = tasks.add(tasks.add(*leaves[:2]), tasks.add(leaves[2]))
+    assert node["vectors"][0].tolist() == [1.5, 1.5] and node["loss"] == 3
+
+
+def test_number_of_shards_is_decided_by_the_data():
+    number = shards.number_of_shards
+    assert [number(None, n, 0) for n in (1, 100, 600, 10**6, 10**7, 10**9)] == [1, 1, 8, 8, 39, 64]
+    assert number(None, 10**7, 2**36) == 1024
+    assert number(5, 10, 0) == 5
+    with pytest.raises(ValueError, match="shards=11 must be at most"):
+        number(11, 10, 0)
+
+
+def test_shards_stay_where_they_are_while_that_is_fair():
+    pins = cluster.Pins(6)
+    first = list(pins.of({"a": 1, "b": 2}))
+    assert first.count("a") == 2 and first.count("b") == 4
+    moved = list(pins.of({"a": 1, "b": 2, "c": 3}))
+    assert sum(own != other for own, other in zip(first, moved, strict=True)) == 3
+    assert set(pins.of({"c": 3})) == {"c"}
+    assert pins.of({}) == [None] * 6
+
+
+def test_nothing_of_dask_is_imported_unasked(run_python):
+    code = ("import sys, fastnn; fastnn.MLP((2, 3, 1)).fit([[1, 2], [2, 3]], [1, 2], epochs=1);"
+            "print({'dask', 'distributed', 'fastnn.dask'} & sys.modules.keys())")
+    assert run_python(code).stdout.strip() == "set()"
