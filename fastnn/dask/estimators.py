@@ -64,11 +64,12 @@ class _OnWorkers:
 
     client = None  # no parameter: copies and files do not hold it
 
-    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False,
-                      checkpoint=None, checkpoint_seconds=10.0, **more):
+    def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
+                      stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0, tasks=None,
+                      **more):
         if one_epoch:
             return super()._fit_in_place(X, y, sample_weight, validation_data, one_epoch=True,
-                                         **more)
+                                         hooks=hooks)
         self._stepping = None
         self._refuse()
         fresh = not (self.warm_start and hasattr(self, "coefs_"))

@@ -1,0 +1,169 @@
+"""The same bytes on any workers, whatever comes, goes or is killed meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from cluster_data import network, rows
+
+import fastnn
+
+distributed = pytest.importorskip("distributed")
+da = pytest.importorskip("dask.array")
+
+import fastnn.dask  # noqa: E402
+
+pytestmark = pytest.mark.slow
+SETTINGS = dict(shards=5, optimizer=fastnn.Adam(0.01), epochs=2, local_steps=4)
+LONG = {**SETTINGS, "epochs": 60}  # 120 rounds
+
+
+def fitted(client=None, callback=None, **settings):
+    """The bytes of a fit."""
+    X, y = rows(1000)
+    net = network()
+    fastnn.dask.fit(net, da.from_array(X, chunks=(130, 5)), da.from_array(y, chunks=130),
+                    client=client, callback=callback, **settings)
+    return net.parameters.tobytes()
+
+
+@pytest.fixture(scope="module")
+def expected(client):
+    """The bytes of the short fit and of the long one."""
+    return fitted(client, **SETTINGS), fitted(client, **LONG)
+
+
+def test_workers_threads_and_processes(on_processes, expected):
+    for n_workers, threads in ((1, 1), (2, 1), (4, 1), (1, 3)):
+        with on_processes(n_workers, threads) as client:
+            assert fitted(client, **SETTINGS) == expected[0], (n_workers, threads)
+        with distributed.Client(processes=False, n_workers=n_workers, threads_per_worker=threads,
+                                dashboard_address=None) as client:
+            assert fitted(client, **SETTINGS) == expected[0], (n_workers, threads, "threads")
+
+
+def test_workers_that_come_and_go(on_processes, expected):
+    with on_processes(1) as client:
+        cluster = client.cluster
+
+        def scale(epoch, net, history):
+            cluster.scale({10: 3, 25: 2, 40: 1}.get(epoch, len(cluster.workers)))
+
+        assert fitted(client, scale, **LONG) == expected[1]
+
+
+def test_a_scheduler_under_load(on_processes, expected):
+    with on_processes(2) as client:
+        others = client.map(lambda i: sum(range(20_000)) + i, range(3000), pure=False)
+        assert fitted(client, **SETTINGS) == expected[0]
+        client.cancel(others)
+
+
+def test_twenty_kills(on_processes, expected):
+    """kill -9 of workers at random moments, until there were twenty."""
+    rng, killed, ends = np.random.default_rng(0), [], threading.Event()
+
+    def kill(client):
+        while not ends.wait(rng.uniform(0.2, 2.0)):
+            try:
+                pids = client.run(os.getpid, on_error="ignore")
+                if pids and len(killed) < 20:
+                    os.kill(rng.choice(sorted(pids.values())), signal.SIGKILL)
+                    killed.append(time.monotonic())
+            except (OSError, ProcessLookupError, TimeoutError):
+                pass
+
+    with on_processes(3) as client:
+        thread = threading.Thread(target=kill, args=(
+            distributed.Client(client.scheduler.address, set_as_default=False),), daemon=True)
+        thread.start()
+        fits = 0
+        try:
+            while len(killed) < 20 and fits < 30:
+                assert fitted(client, **LONG) == expected[1], len(killed)
+                fits += 1
+        finally:
+            ends.set()
+            thread.join(30)
+    assert len(killed) == 20
+
+
+def test_no_worker_is_left(on_processes, expected):
+    with on_processes(1) as client:
+        cluster = client.cluster
+
+        def lose(epoch, net, history):
+            if epoch == 5:
+                cluster.scale(0)
+                threading.Timer(6.0, cluster.scale, [1]).start()
+
+        with pytest.warns(UserWarning, match="no Dask worker is left: the fit waits for one"):
+            assert fitted(client, lose, **LONG) == expected[1]
+
+
+DRIVER = """
+import sys, distributed, fastnn, fastnn.dask
+import numpy as np
+from cluster_data import network, rows
+X, y = rows(1000)
+net = network()
+def told(epoch, net, history):
+    print(epoch, flush=True)
+fastnn.dask.fit(net, X, y, client=distributed.Client(sys.argv[1]), shards=5, local_steps=4,
+                optimizer=fastnn.Adam(0.01), epochs=60, checkpoint=sys.argv[2],
+                checkpoint_seconds=0, callback=told)
+print(net.parameters.tobytes().hex())
+"""
+
+
+def test_a_driver_that_is_killed(on_processes, expected, tmp_path):
+    with on_processes(2) as client:
+        command = [sys.executable, "-c", DRIVER, client.scheduler.address,
+                   str(tmp_path / "fit.safetensors")]
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join(
+            [os.path.dirname(os.path.dirname(fastnn.__file__)), os.path.dirname(__file__)])}
+        for last in (3, 20):
+            with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE) as process:
+                for line in process.stdout:
+                    if line.strip() == str(last):
+                        process.kill()
+                        break
+        done = subprocess.run(command, env=env, text=True, capture_output=True, timeout=300,
+                              check=True)
+    assert int(done.stdout.split()[0]) > 3, "it went on"
+    assert bytes.fromhex(done.stdout.split()[-1]) == expected[1]
+
+
+def test_ctrl_c_leaves_the_cluster_usable(on_processes, expected, ctrl_c):
+    with on_processes(2) as client:
+        def interrupt(epoch, net, history):
+            if epoch == 3:
+                threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGINT]).start()
+
+        X, y = rows(1000)
+        net = network()
+        with pytest.raises(KeyboardInterrupt):
+            fastnn.dask.fit(net, X, y, client=client, callback=interrupt, **LONG)
+        assert net.history.stopped == "interrupted" and 4 <= len(net.history.loss) < 60
+        assert fitted(client, **SETTINGS) == expected[0]
+
+
+def test_a_task_whose_workers_die(on_processes):
+    """Its number is told, and the cluster goes on."""
+    X, y = rows(100)
+
+    def dies(block, block_info=None):
+        if block_info[0]["chunk-location"][0] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+    data = da.from_array(X, chunks=(20, 5)).map_blocks(dies, dtype=X.dtype, meta=X[:0])
+    with on_processes(1) as client:
+        with pytest.raises(RuntimeError, match="the workers that ran survey 2 died"):
+            fastnn.dask.fit(network(), data, da.from_array(y, chunks=20), client=client)
+        assert len(fastnn.dask.fit(network(), X, y, client=client, epochs=1).loss) == 1
