@@ -11,6 +11,8 @@ The house, from the top; imports go down only::
      cli, playground, config         the command line; what is installed
      loading, interop, export, dask  models from and to files, libraries, other languages; clusters
      estimators                      scikit-learn's API, and its rules as hooks
+     tabular                         models of tables, as they are
+     ensemble                        many networks in one pass
      mlp, tables                     MLP; data frames to inputs
      prediction | training           the forward pass, NumPy alone | the trainer and its epochs
      files                           bytes and plain values

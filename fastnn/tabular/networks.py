@@ -1,0 +1,79 @@
+"""`Ensemble`: the networks that a recipe has trained."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+__all__ = ["Ensemble", "Part"]
+
+CHUNK = 1 << 14  # rows whose codes are there at a time in a prediction
+
+
+class Part(NamedTuple):
+    """Networks that read the same encoding.
+
+    Attributes
+    ----------
+    encoding : Encoding
+    networks : list of MLP
+    """
+
+    encoding: Any
+    networks: list
+
+
+class Ensemble:
+    """Networks whose outputs are averaged.
+
+    Parameters
+    ----------
+    parts : list of Part
+    weights : sequence of float or None, default=None
+        Of all networks, in the order of the parts; None: all count alike.
+    constant : array (n_out,) or None, default=None
+        The outputs of every row, where there is nothing to learn and no network.
+    held_out : float64 array (n_rows, n_out) or None, default=None
+        Outputs of the rows of training by networks that have not learned from them; rows of NaN
+        where there is none. It is no part of what is saved.
+    folds : list of int array or None, default=None
+        Of each network the rows of training that it has not learned from.
+    notes : list of str
+        What the user should know.
+    """
+
+    def __init__(self, parts, weights=None, *, constant=None, held_out=None, folds=None, notes=()):
+        self.parts = [Part(*part) for part in parts]
+        n = sum(len(part.networks) for part in self.parts)
+        weights = np.ones(n) if weights is None else np.asarray(weights, float)
+        self.weights = weights / weights.sum() if n else weights
+        self.constant = None if constant is None else np.asarray(constant, float)
+        self.held_out, self.folds, self.notes = held_out, folds, list(notes)
+
+    @property
+    def networks(self):
+        """All networks, in order."""
+        return [net for part in self.parts for net in part.networks]
+
+    def outputs(self, inputs, n_threads=None):
+        """Return the mean outputs of rows, float64 (n_rows, n_out).
+
+        Parameters
+        ----------
+        inputs : Inputs
+        n_threads : int or None, default=None
+            Not more threads than this. The result does not depend on it.
+        """
+        n = len(inputs)
+        if not self.parts:
+            return np.tile(self.constant, (n, 1))
+        found = np.zeros((n, self.networks[0].sizes[-1]))
+        for start in range(0, n, CHUNK):
+            some = inputs if n <= CHUNK else inputs[start:start + CHUNK]
+            at = 0
+            for part in self.parts:
+                codes = part.encoding.transform(some)
+                for net in part.networks:
+                    net.n_threads = n_threads
+                    found[start:start + CHUNK] += self.weights[at] * net.predict(codes)
+                    at += 1
+        return found
