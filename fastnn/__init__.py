@@ -70,6 +70,8 @@ _HOME = {
     "TableEncoder": "tables.encoder",
     "MLPClassifier": "estimators",
     "MLPRegressor": "estimators",
+    "TabularClassifier": "estimators.tabular",
+    "TabularRegressor": "estimators.tabular",
     "SGD": "training.optimizers",
     "Adam": "training.optimizers",
     "AdamW": "training.optimizers",

@@ -10,6 +10,8 @@ from fastnn.core.version import __version__ as __version__
 from fastnn.ensemble import fit_many as fit_many
 from fastnn.estimators import MLPClassifier as MLPClassifier
 from fastnn.estimators import MLPRegressor as MLPRegressor
+from fastnn.estimators.tabular import TabularClassifier as TabularClassifier
+from fastnn.estimators.tabular import TabularRegressor as TabularRegressor
 from fastnn.files.container import ModelFormatError as ModelFormatError
 from fastnn.interop import (
     SKOPS_TRUSTED as SKOPS_TRUSTED,

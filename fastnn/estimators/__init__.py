@@ -32,7 +32,7 @@ try:
         from sklearn.utils.validation import validate_data  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "MLPClassifier and MLPRegressor need scikit-learn 1.7 or newer: "
+        "the estimators of fastnn need scikit-learn 1.7 or newer: "
         'pip install "fastnn-mlp[sklearn]"'
     ) from error
 

@@ -14,4 +14,6 @@ __all__ = ["SKOPS_TRUSTED", "from_keras", "from_onnx", "from_sklearn", "from_tor
            "to_sklearn"]
 # What skops has to trust to load a model of fastnn; the fitted state holds plain values only.
 SKOPS_TRUSTED = [
-    "fastnn.estimators.MLPClassifier", "fastnn.estimators.MLPRegressor", "fastnn.mlp.MLP"]
+    "fastnn.estimators.MLPClassifier", "fastnn.estimators.MLPRegressor",
+    "fastnn.estimators.tabular.TabularClassifier", "fastnn.estimators.tabular.TabularRegressor",
+    "fastnn.mlp.MLP", "fastnn.tabular.model.TabularModel"]

@@ -22,6 +22,13 @@ def _columns(X):
     if isinstance(X, list) and X and isinstance(X[0], dict):
         return {name: np.array([row.get(name) for row in X], object) for name in X[0]}
     X = np.asarray(X)
+    if X.dtype == object:
+        def column(x):
+            try:
+                return x.astype(float)
+            except (TypeError, ValueError):
+                return x
+        return {f"x{j}": column(x) for j, x in enumerate(X.T)}
     return {f"x{j}": column for j, column in enumerate(X.T)}
 
 
@@ -35,6 +42,8 @@ class Schema:
         self.category_names = tuple(categories)
         self.category_sizes = tuple(len(one) for one in categories.values())
         self.notes = []
+        self.names = (*self.number_names, *self.category_names)
+        self.number_sources, self.category_sources = self.number_names, self.category_names
 
     @classmethod
     def learn(cls, table, *, categorical_features="auto"):
@@ -53,9 +62,18 @@ class Schema:
         numbers = np.empty((n, len(self.number_names)))
         codes = np.empty((n, len(self.categories)), np.int32)
         for j, name in enumerate(self.number_names):
+            if name not in columns:
+                raise ValueError(f"X has no column {name!r}")
             numbers[:, j] = columns[name].astype(float)
         for j, (name, known) in enumerate(self.categories.items()):
             k = len(known)
             codes[:, j] = [k + 1 if _missing(v) else known.get(str(v), k)
                            for v in columns[name].tolist()]
         return Inputs(numbers, codes)
+
+    def settings(self):
+        return {"names": list(self.number_names), "categories": self.categories}
+
+    @classmethod
+    def from_settings(cls, plain):
+        return cls(plain["names"], plain["categories"])

@@ -1,16 +1,25 @@
 """`TabularModel`: from a table to a prediction."""
 
+import json
+
 import numpy as np
 
+from fastnn.core import validation
+from fastnn.core.notices import warn
 from fastnn.prediction import decision
 from fastnn.tabular import recipe
+from fastnn.tabular.groups import groups_of
 from fastnn.tabular.inputs import Schema
+from fastnn.tabular.metrics import metric_of
+from fastnn.tabular.networks import Ensemble
+from fastnn.tabular.reference import Reference
+from fastnn.tabular.saved import from_parts, to_parts
 
 __all__ = ["TabularModel", "fit_model"]
 
 
 class TabularModel:
-    """A fitted model of a table.
+    """A fitted model of a table: it predicts, and cannot be trained.
 
     Parameters
     ----------
@@ -19,49 +28,136 @@ class TabularModel:
     ensemble : Ensemble
     classes : array (n_classes,) or None
         Labels in the order of their numbers; None for a regression.
+    reference : Reference or None
     """
 
-    def __init__(self, schema, task, ensemble, classes=None):
-        self.schema, self.task, self.ensemble, self.classes = schema, task, ensemble, classes
+    def __init__(self, schema, task, ensemble, classes=None, reference=None):
+        self.schema, self.task, self.ensemble = schema, task, ensemble
+        self.classes = None if classes is None else np.asarray(classes)
+        self.reference = reference
+        self.groups = groups_of(schema)
+
+    def __getstate__(self):
+        settings, arrays = to_parts(self)
+        # labels as they are: a pickle may hold what a file cannot
+        return {"settings": json.dumps(settings), "arrays": arrays, "classes": self.classes}
+
+    def __setstate__(self, state):
+        if state.keys() != {"settings", "arrays", "classes"}:
+            raise ValueError(f"the state of a TabularModel holds {sorted(map(str, state))}")
+        parts = from_parts(json.loads(state["settings"]), state["arrays"], state["classes"])
+        self.__init__(*parts)
 
     def outputs(self, table, *, strict=False, n_threads=None):
-        """Return the outputs of the networks, float64 (n_rows, n_out)."""
+        """Return the outputs of the networks, float64 (n_rows, n_out).
+
+        Parameters
+        ----------
+        table : data frame, dict of columns, list of dicts, or array (n_rows, n_columns)
+        strict : bool, default=False
+            Whether to refuse categories that the fit has not seen.
+        n_threads : int or None, default=None
+        """
         return self.ensemble.outputs(self.schema.apply(table, strict=strict), n_threads)
 
     def predict(self, table, *, strict=False, n_threads=None):
         """Return labels (n,), zeros and ones (n, n_labels), or values (n,) or (n, n_out)."""
-        found = self.outputs(table, strict=strict, n_threads=n_threads)
+        return self.decided(self.outputs(table, strict=strict, n_threads=n_threads))
+
+    def decided(self, outputs):
+        """Return what `predict` does, of outputs."""
         if self.task.kind == "multilabel":
-            return decision.labels(found).astype(np.intp)
+            return decision.labels(outputs).astype(np.intp)
         if self.classes is not None:
-            return self.classes[decision.class_numbers(found, len(self.classes))]
-        found = self.task.predictions(found)
+            return self.classes[decision.class_numbers(outputs, len(self.classes))]
+        found = self.task.predictions(outputs)
         return found[:, 0] if found.shape[1] == 1 else found
 
     def predict_proba(self, table, *, strict=False, n_threads=None):
         """Return the probability of each class or label, float64 (n_rows, n_classes)."""
-        found = self.outputs(table, strict=strict, n_threads=n_threads)
-        return decision.class_probabilities(found) if self.task.kind == "binary" else found
+        return self.probabilities(self.outputs(table, strict=strict, n_threads=n_threads))
+
+    def probabilities(self, outputs):
+        """Return what `predict_proba` does, of outputs."""
+        if self.classes is None:
+            raise AttributeError("a regression has no predict_proba")
+        if len(self.classes) == 1:
+            return np.ones((len(outputs), 1))
+        return decision.class_probabilities(outputs) if self.task.kind == "binary" else outputs
+
+    def numbers(self, outputs):
+        """Return probabilities or values (n, k), which an explanation is about."""
+        return self.task.predictions(outputs) if self.classes is None else (
+            self.probabilities(outputs))
 
 
 def fit_model(X, y, task, *, classes=None, preset="default", categorical_features="auto",
-              sample_weight=None, validation=None, **settings):
+              sample_weight=None, validation=None, eval_metric=None, seed=0, n_threads=None,
+              time_limit=None, progress=None):
     """Return the `TabularModel` of a table.
 
     Parameters
     ----------
-    X : table
+    X : data frame, dict of columns, list of dicts, array, or Table
     y : array
         Numbers of classes (n,), zeros and ones (n, n_labels), or float64 (n, n_targets).
     task : Task
-    validation : tuple (X, y, sample_weight or None) or None
+    classes : array or None, default=None
+        Labels in the order of their numbers.
+    preset : {"default", "fast", "best"}, default="default"
+    categorical_features : default="auto"
+        See `Schema.learn`.
+    sample_weight : float array (n_rows,) or None, default=None
+        Rows of weight 0 are left out.
+    validation : tuple (X, y, sample_weight or None) or None, default=None
+        Rows to stop by, in the place of folds.
+    eval_metric : str, callable or None, default=None
+        By what the best epoch is chosen; see `metric_of`.
+    seed, n_threads, time_limit, progress
+        See `fastnn.tabular.recipe.fit`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        On a wrong argument; when no column or fewer than two rows are left.
     """
+    validation_of = validation
+    preset = _check_preset(preset)
+    metric = metric_of(eval_metric, task)
     schema = Schema.learn(X, categorical_features=categorical_features)
-    inputs = schema.apply(X)
-    if validation is not None:
-        X_val, y_val, weight = validation
+    inputs, targets = schema.apply(X), task.targets(y)
+    validation = None
+    if validation_of is not None:
+        X_val, y_val, weight = validation_of
         validation = schema.apply(X_val), task.targets(y_val), weight
-    ensemble = recipe.fit(inputs, task.targets(y), task, preset=preset,
-                          sizes=schema.category_sizes, sample_weight=sample_weight,
-                          validation=validation, **settings)
-    return TabularModel(schema, task, ensemble, classes)
+    if sample_weight is not None and (sample_weight == 0).any():
+        rows = np.flatnonzero(sample_weight)
+        inputs, targets, sample_weight = inputs[rows], targets[rows], sample_weight[rows]
+    if len(inputs) < 2:
+        raise ValueError(f"X has n_samples={len(inputs)} rows of a weight above 0, training needs "
+                         "at least 2")
+    for note in schema.notes:
+        warn(note)
+    if _is_constant(targets):
+        constant = task.constant(targets, sample_weight)
+        ensemble = Ensemble([], constant=constant, held_out=np.tile(constant, (len(inputs), 1)))
+        return TabularModel(schema, task, ensemble, classes)
+    if not inputs.numbers.shape[1] + inputs.codes.shape[1]:
+        raise ValueError("X has no column to learn from: " + ("; ".join(schema.notes) or
+                                                              "it is empty"))
+    ensemble = recipe.fit(inputs, targets, task, preset=preset, sizes=schema.category_sizes,
+                          sample_weight=sample_weight, validation=validation, metric=metric,
+                          seed=seed, n_threads=n_threads, time_limit=time_limit, progress=progress)
+    for note in ensemble.notes:
+        warn(note)
+    reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)
+    return TabularModel(schema, task, ensemble, classes, reference)
+
+
+def _check_preset(preset):
+    """Return the name of a preset, checked."""
+    return validation.check_name("preset", preset, tuple(recipe.PRESETS))
+
+
+def _is_constant(targets):
+    return bool((targets == targets[:1]).all())

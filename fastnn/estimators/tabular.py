@@ -1,0 +1,560 @@
+"""`TabularClassifier` and `TabularRegressor`: scikit-learn's protocol around `TabularModel`."""
+
+from numbers import Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
+
+from fastnn.core.notices import shown
+from fastnn.core.threads import sole_fit
+from fastnn.core.validation import check_real, check_total_weight, from_tensor, is_sparse
+from fastnn.estimators.regressor import _pinball_score
+from fastnn.estimators.settings import COUNT, positive
+from fastnn.tabular.explain import BACKGROUND, SAMPLES, explain
+from fastnn.tabular.importances import permutation_importances
+from fastnn.tabular.intervals import predict_interval
+from fastnn.tabular.model import fit_model
+from fastnn.tabular.recipe import PRESETS
+from fastnn.tabular.task import REGRESSION, Task
+from fastnn.training.losses import Loss, Quantile
+
+__all__ = ["TabularClassifier", "TabularRegressor"]
+
+
+class BaseTabular(BaseEstimator):
+    """What both estimators share."""
+
+    _parameter_constraints: dict = {
+        "preset": [StrOptions(set(PRESETS))],
+        "time_limit": [None, positive(Real)],
+        "eval_metric": [None, str, callable],
+        "categorical_features": [StrOptions({"auto"}), "array-like", None],
+        "random_state": ["random_state"],
+        "n_threads": [None, COUNT],
+        "progress": [None, "boolean"],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : data frame, dict of columns, list of dicts, or array of shape (n_samples, n_features)
+            Numbers, categories, dates and missing values as they are. Columns of data frames are
+            known by name from then on, whatever their order.
+        y : array of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array of shape (n_samples,), default=None
+            Rows of weight 0 are left out.
+        X_val : as X, default=None
+            Rows to choose the best epoch by. Without them folds of X are held out in turn, so that
+            no row is lost.
+        y_val : as y, default=None
+            Their targets.
+        sample_weight_val : array of shape (n_val,), default=None
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            On a wrong argument or parameter; where nothing can be learned from.
+        """
+        with sole_fit(self):
+            twin = self._twin()
+            twin._fit_in_place(X, y, sample_weight, X_val, y_val, sample_weight_val)
+            vars(self).update(vars(twin))
+        return self
+
+    def _twin(self):
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        return twin
+
+    def _fit_in_place(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
+        if y is None:
+            raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
+                             "is None")
+        X = self._table(X, reset=True)
+        y = from_tensor("y", y)
+        y = y if sp.issparse(y) or hasattr(y, "dtype") else np.asarray(y)
+        check_consistent_length(_rows_of(X), y)
+        weight = self._weight("sample_weight", sample_weight, X)
+        y, task, classes = self._targets(y, weight)
+        weight = self._weighted(weight, y, task, classes)
+        validation = None
+        if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
+            raise ValueError("X_val and y_val must be given together")
+        if X_val is not None:
+            X_val = self._table(X_val, reset=False)
+            y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
+            check_consistent_length(_rows_of(X_val), y_val)
+            weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)
+            validation = X_val, y_val, self._weighted(weight_val, y_val, task, classes)
+        seed = check_random_state(self.random_state).randint(2**31 - 1)
+        self.model_ = fit_model(
+            X, y, task, classes=classes, preset=self.preset,
+            categorical_features=self.categorical_features, sample_weight=weight,
+            validation=validation, eval_metric=self.eval_metric, seed=seed,
+            n_threads=self.n_threads, time_limit=self.time_limit, progress=self.progress)
+        if classes is not None:
+            self.classes_ = self.model_.classes
+
+    def _table(self, X, reset):
+        """Return X as `fastnn.tables` takes it; note, or check, its columns."""
+        if is_sparse(X):
+            raise TypeError("Sparse data was passed for X, but dense data is required. Use "
+                            "'.toarray()' to convert to a dense numpy array.")
+        X = from_tensor("X", X)
+        if _is_frame(X):
+            return self._noted(X, _names_of(X), reset)
+        if isinstance(X, (list, tuple)) and len(X) > 0 and _holds_text(X):
+            X = np.array(X, dtype=object)
+        # ensure_all_finite: missing values are fine, infinite ones the schema refuses
+        X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
+        if X.dtype.kind == "f" and np.isinf(X).any():
+            raise ValueError("Input X contains infinity or a value too large for "
+                             f"{X.dtype}: leave such rows out, or make them NaN")
+        return self._noted(X, X.shape[1], reset)
+
+    def _noted(self, X, names, reset):
+        if reset:
+            vars(self).pop("feature_names_in_", None)
+            self.n_features_in_ = names if isinstance(names, int) else len(names)
+            if not isinstance(names, int) and all(isinstance(name, str) for name in names):
+                self.feature_names_in_ = np.array(names, object)
+        elif isinstance(names, int) and names != self.n_features_in_:
+            raise ValueError(f"X has {names} features, but {type(self).__name__} is expecting "
+                             f"{self.n_features_in_} features as input")
+        elif isinstance(names, int) and "feature_names_in_" in vars(self):
+            return dict(zip(self.feature_names_in_.tolist(), X.T, strict=True))
+        return X
+
+    def _weight(self, name, weight, X):
+        if weight is None:
+            return None
+        weight = _check_sample_weight(weight, np.empty((_n_rows(X), 1)), dtype=np.float64,
+                                      ensure_non_negative=True)
+        check_total_weight(name, weight)
+        return weight
+
+    def _outputs(self, X):
+        check_is_fitted(self)
+        return self.model_.outputs(self._table(X, reset=False), n_threads=self.n_threads)
+
+    def _model(self):
+        check_is_fitted(self)
+        return self.model_
+
+    @property
+    def feature_importances_(self):
+        """By how much the loss grows where a column is shuffled, float64 (n_features_in_,).
+
+        Measured on rows by networks that have not learned from them, when it is first asked for;
+        see `fastnn.tabular.importances`. ``feature_importances_error_`` has the standard errors.
+        """
+        return self._importances()[0]
+
+    @property
+    def feature_importances_error_(self):
+        """Standard errors of `feature_importances_`, float64 (n_features_in_,)."""
+        return self._importances()[1]
+
+    def _importances(self):
+        if "model_" not in vars(self):
+            raise AttributeError(f"this {type(self).__name__} is not fitted yet")
+        return permutation_importances(self.model_, n_threads=self.n_threads)
+
+    def explain(self, X, *, samples=SAMPLES, background=BACKGROUND, random_state=0):
+        """Return what each column has contributed to the prediction of each row.
+
+        Sampled Shapley values, whose sums with the base value are the predictions: probabilities of
+        the classes, or values in the units of y. They estimate what the `shap` package's
+        permutation explainer does with the same background rows.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        samples : int, default=256
+            Orders of the columns that are drawn for each row, each with its reverse. Errors fall
+            with their root.
+        background : int, default=64
+            Rows of training that stand for columns that are not known.
+        random_state : int, default=0
+
+        Returns
+        -------
+        fastnn.tabular.explain.Explanation
+            ``values`` and ``errors`` (standard errors) of shape (n_samples, n_features_in_), or
+            with a third axis for classes, labels and several targets; ``base_values``.
+        """
+        check_is_fitted(self)
+        found = explain(self.model_, self._table(X, reset=False), self._explained,
+                        samples=samples, background=background, seed=random_state)
+        if found.values.shape[2] == 1:
+            return found._replace(values=found.values[:, :, 0], errors=found.errors[:, :, 0],
+                                  base_values=float(found.base_values[0]))
+        return found
+
+    def _explained(self, outputs):
+        return self.model_.numbers(outputs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.non_deterministic = False
+        return tags
+
+
+class TabularClassifier(ClassifierMixin, BaseTabular):
+    """Classes of the rows of a table, which it takes as it is.
+
+    An ensemble of small networks over folds, see `fastnn.tabular`. It minimises the log loss, so
+    that probabilities are calibrated.
+
+    Parameters
+    ----------
+    preset : {"default", "fast", "best"}, default="default"
+        How much time to take.
+    time_limit : float or None, default=None
+        Seconds after which training ends, about. With it the result depends on the machine.
+    eval_metric : str, callable or None, default=None
+        By what the best epoch is chosen: "log_loss" (None), "accuracy", "balanced_accuracy",
+        "brier"; of two classes and labels also "roc_auc", "average_precision", "f1". A function of
+        (y, prediction), numbers of classes and probabilities: more is better.
+    class_weight : "balanced", dict or None, default=None
+        Weight of each class, by label; "balanced" is n_samples / (n_classes * count). They act as
+        sample weights: probabilities are then those of such a population. Not for multilabel
+        targets.
+    categorical_features : "auto", list or None, default="auto"
+        Names, or numbers, of columns that hold categories though they look like numbers. "auto":
+        strings, booleans and categorical columns.
+    random_state : int, RandomState or None, default=None
+        The same number gives the same bytes, whatever the number of threads.
+    n_threads : int or None, default=None
+        None: as many as allowed.
+    progress : bool or None, default=None
+        Whether to show how far the fit is.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    feature_importances_, feature_importances_error_ : ndarray of shape (n_features_in_,)
+    model_ : fastnn.tabular.TabularModel
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where the columns of X have names.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn import TabularClassifier
+    >>> X, y = load_iris(as_frame=True, return_X_y=True)
+    >>> model = TabularClassifier(preset="fast", random_state=0).fit(X, y)
+    >>> model.predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseTabular._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(self, preset="default", *, time_limit=None, eval_metric=None, class_weight=None,
+                 categorical_features="auto", random_state=None, n_threads=None, progress=None):
+        self.preset = preset
+        self.time_limit = time_limit
+        self.eval_metric = eval_metric
+        self.class_weight = class_weight
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.progress = progress
+
+    def predict(self, X):
+        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
+        return self._model().decided(self._outputs(X))
+
+    def predict_proba(self, X):
+        """Return the probability of each class (columns as in `classes_`) or of each label."""
+        return self._model().probabilities(self._outputs(X))
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def _targets(self, y, weight):
+        """Return y as numbers, its task, and the classes."""
+        if sp.issparse(y):
+            y = y.toarray()
+        if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+            y = column_or_1d(y, warn=True)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multilabel-indicator":
+            y = np.asarray(y)
+            return (y != 0).astype(np.float32), Task.of_labels(y.shape[1]), np.arange(y.shape[1])
+        if kind not in ("binary", "multiclass"):
+            raise ValueError(f"Unknown label type: {kind}. y must hold one label per row, or zeros "
+                             "and ones in one column per label; TabularRegressor takes other "
+                             "values")
+        classes, codes = np.unique(column_or_1d(y), return_inverse=True)
+        return codes, Task.of_classes(len(classes)), classes
+
+    def _encoded(self, y, task, classes, like):
+        """Return the targets of validation rows as those of training."""
+        if sp.issparse(y):
+            y = y.toarray()
+        if task.kind == "multilabel":
+            if np.ndim(y) != 2 or np.shape(y)[1] != task.n_out:
+                raise ValueError(f"y_val has shape {np.shape(y)}, must have {task.n_out} columns")
+            return (np.asarray(y) != 0).astype(np.float32)
+        y = column_or_1d(y)
+        known = {label: i for i, label in enumerate(classes.tolist())}
+        try:
+            return np.array([known[label] for label in y.tolist()], np.intp)
+        except KeyError as error:
+            raise ValueError(f"y_val holds {error.args[0]!r}, which y does not") from None
+
+    def _weighted(self, weight, y, task, classes):
+        """Return sample weights with those of the classes."""
+        if self.class_weight is None:
+            return weight
+        if task.kind == "multilabel":
+            raise ValueError(f"class_weight={self.class_weight!r} must be None for multilabel y")
+        given = self.class_weight
+        if isinstance(given, dict):
+            known = {label: i for i, label in enumerate(classes.tolist())}
+            unknown = [label for label in given if label not in known]
+            if unknown:
+                raise ValueError(f"class_weight names {shown(unknown[0])}, which is no label of y")
+            given = {known[label]: value for label, value in given.items()}
+        of_class = compute_sample_weight(given, y)
+        return of_class if weight is None else weight * of_class
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+def _has_levels(est):
+    loss = est.model_.task.loss if "model_" in vars(est) else est.loss
+    if loss != "quantile" and not isinstance(loss, Quantile):
+        raise AttributeError(f"predict_quantiles needs loss='quantile', not {shown(loss)}")
+    return True
+
+
+class TabularRegressor(RegressorMixin, BaseTabular):
+    """Values of the rows of a table, which it takes as it is.
+
+    An ensemble of small networks over folds, see `fastnn.tabular`. Targets are scaled inside.
+
+    Parameters
+    ----------
+    preset : {"default", "fast", "best"}, default="default"
+        How much time to take.
+    loss : str or object, default="squared_error"
+        What is minimised: "squared_error", "absolute_error", "huber", "log_cosh"; "quantile" (see
+        ``quantile``); "poisson" and "tweedie" for y >= 0, "gamma" for y > 0, whose predictions are
+        positive. Or an object such as ``fastnn.losses.Tweedie(power=1.3)``. ``delta`` of Huber is
+        in standard deviations of y.
+    quantile : float, sequence of float or None, default=None
+        Level in (0, 1) of ``loss="quantile"``; None: 0.5. Several, in rising order, for a single
+        target: `predict` then returns one column for each.
+    time_limit : float or None, default=None
+        Seconds after which training ends, about. With it the result depends on the machine.
+    eval_metric : str, callable or None, default=None
+        By what the best epoch is chosen: None for the loss, "rmse", "mae", "r2". A function of
+        (y, prediction): more is better.
+    categorical_features : "auto", list or None, default="auto"
+        Names, or numbers, of columns that hold categories though they look like numbers. "auto":
+        strings, booleans and categorical columns.
+    random_state : int, RandomState or None, default=None
+        The same number gives the same bytes, whatever the number of threads.
+    n_threads : int or None, default=None
+        None: as many as allowed.
+    progress : bool or None, default=None
+        Whether to show how far the fit is.
+
+    Attributes
+    ----------
+    feature_importances_, feature_importances_error_ : ndarray of shape (n_features_in_,)
+    model_ : fastnn.tabular.TabularModel
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where the columns of X have names.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastnn import TabularRegressor
+    >>> X, y = load_diabetes(as_frame=True, return_X_y=True)
+    >>> model = TabularRegressor(preset="fast", random_state=0).fit(X, y)
+    >>> model.predict_interval(X[:2], coverage=0.8).shape
+    (2, 2)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseTabular._parameter_constraints,
+        "loss": [StrOptions(set(REGRESSION)), Loss],
+        "quantile": [None, Real, "array-like"],
+    }
+
+    def __init__(self, preset="default", *, loss="squared_error", quantile=None, time_limit=None,
+                 eval_metric=None, categorical_features="auto", random_state=None, n_threads=None,
+                 progress=None):
+        self.preset = preset
+        self.loss = loss
+        self.quantile = quantile
+        self.time_limit = time_limit
+        self.eval_metric = eval_metric
+        self.categorical_features = categorical_features
+        self.random_state = random_state
+        self.n_threads = n_threads
+        self.progress = progress
+
+    def predict(self, X):
+        """Return the values of each row, (n_samples,), or (n_samples, n_outputs) for several
+        targets or levels."""
+        return self._model().decided(self._outputs(X))
+
+    @available_if(_has_levels)
+    def predict_quantiles(self, X, q=None):
+        """Return quantiles of each row's value, with ``loss="quantile"``.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        q : float, sequence of float or None, default=None
+            Some of the levels of the fit, in rising order; None: all of them.
+
+        Returns
+        -------
+        array of shape (n_samples, len(q))
+            Rising in each row.
+        """
+        outputs = self._outputs(X)
+        task = self.model_.task
+        fitted = np.array(task.levels)
+        levels = fitted.tolist() if q is None else [
+            check_real("q", level) for level in np.atleast_1d(q).tolist()]
+        if any(low >= high for low, high in zip(levels, levels[1:], strict=False)):
+            raise ValueError(f"q={q!r} must rise")
+        at = [int(np.abs(fitted - level).argmin()) for level in levels]
+        if any(abs(fitted[i] - level) > 1e-9 for i, level in zip(at, levels, strict=True)):
+            raise ValueError(f"q={q!r} must be among the levels of the fit, {fitted.tolist()}: "
+                             f"fit with quantile={levels}")
+        return task.predictions(outputs)[:, at]
+
+    def predict_interval(self, X, coverage=0.9):
+        """Return an interval for each row that holds its value with a given probability.
+
+        Conformal intervals around the prediction, as wide as rows that were held out in training
+        say: of one width, or of one that grows with the prediction for "poisson", "tweedie" and
+        "gamma"; with two or more quantiles around those next to the ends. No other fit and no other
+        rows are needed. The coverage holds on average over rows, not for each kind of row.
+
+        Parameters
+        ----------
+        X : as for `fit`
+        coverage : float, default=0.9
+            In (0, 1).
+
+        Returns
+        -------
+        array of shape (n_samples, 2), or (n_samples, n_outputs, 2) for several targets
+            Lower and upper end.
+
+        Raises
+        ------
+        ValueError
+            When too few rows were held out for this coverage.
+        """
+        return predict_interval(self._model(), self._outputs(X), coverage)
+
+    def score(self, X, y, sample_weight=None):
+        """Return R² of the prediction; with ``loss="quantile"`` the share of the pinball loss that
+        it explains (scikit-learn's `d2_pinball_score`), its mean over the levels."""
+        prediction = self.predict(X)
+        levels = self.model_.task.levels
+        if not levels:
+            from sklearn.metrics import r2_score
+
+            return r2_score(y, prediction, sample_weight=sample_weight)
+        prediction = prediction.reshape(len(prediction), -1)
+        target = np.asarray(from_tensor("y", y), float).reshape(len(prediction), -1)
+        return _pinball_score(levels, prediction, np.broadcast_to(target, prediction.shape),
+                              sample_weight)
+
+    def _targets(self, y, weight):
+        y = self._encoded(y, None, None, None)
+        if isinstance(self.loss, str) and self.loss == "quantile":
+            loss = Quantile(0.5 if self.quantile is None else (
+                tuple(self.quantile) if np.iterable(self.quantile) else self.quantile))
+        elif self.quantile is not None:
+            raise ValueError(f"quantile={self.quantile!r} needs loss='quantile', not "
+                             f"{self.loss!r}")
+        else:
+            loss = self.loss
+        return y, Task.of_numbers(y, loss, weight), None
+
+    def _encoded(self, y, task, classes, like):
+        y = check_array(y, dtype=np.float64, ensure_2d=False, input_name="y", estimator=self)
+        y = y.reshape(-1, 1) if y.ndim == 1 else y
+        if like is not None and y.shape[1] != like.shape[1]:
+            raise ValueError(f"y_val has {y.shape[1]} columns, y has {like.shape[1]}")
+        return y
+
+    def _weighted(self, weight, y, task, classes):
+        return weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _is_frame(X):
+    return (isinstance(X, dict) or hasattr(X, "columns") or hasattr(X, "column_names")
+            or type(X).__module__.startswith("fastnn.tables")
+            or isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], dict))
+
+
+def _names_of(X):
+    if isinstance(X, dict):
+        return list(X)
+    if isinstance(X, (list, tuple)):
+        return list(dict.fromkeys(name for row in X for name in row))
+    return list(getattr(X, "column_names", None) or getattr(X, "names", None) or X.columns)
+
+
+def _n_rows(X):
+    if isinstance(X, dict):
+        return max((len(column) for column in X.values()), default=0)
+    return len(X)
+
+
+def _rows_of(X):
+    return np.empty(_n_rows(X))
+
+
+def _holds_text(X):
+    return any(isinstance(value, (str, type(None))) for row in X if isinstance(row, (list, tuple))
+               for value in row)

@@ -1,0 +1,102 @@
+"""A `TabularModel` as plain values and arrays, for files and pickles, and back."""
+
+from fastnn.files.model_parts import net_settings, read_spec
+from fastnn.mlp import MLP
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.inputs import Inputs, Schema
+from fastnn.tabular.networks import Ensemble
+from fastnn.tabular.reference import Reference
+from fastnn.tabular.task import Task
+
+__all__ = ["from_parts", "to_parts"]
+
+KEYS = {"schema", "task", "encodings", "parts", "networks", "weights", "constant",
+        "reference"}
+
+
+def to_parts(model):
+    """Return the settings (plain values) and the arrays, by name, of a model without its labels."""
+    ensemble, arrays = model.ensemble, {}
+    encodings, parts = [], []
+    for part in ensemble.parts:
+        if not any(part.encoding is one for one in encodings):
+            encodings.append(part.encoding)
+        at = next(i for i, one in enumerate(encodings) if one is part.encoding)
+        parts.append([at, len(part.networks)])
+    for i, encoding in enumerate(encodings):
+        arrays |= {f"encodings.{i}.{name}": array for name, array in encoding.arrays().items()}
+    for i, net in enumerate(ensemble.networks):
+        arrays |= {f"networks.{i}.{name}": array for name, array in net.named_parameters().items()}
+    settings = {
+        "schema": model.schema.settings(), "task": model.task.settings(),
+        "encodings": [one.settings() for one in encodings], "parts": parts,
+        "networks": [net_settings(net) for net in ensemble.networks],
+        "weights": ensemble.weights.tolist(),
+        "constant": None if ensemble.constant is None else ensemble.constant.tolist(),
+        "reference": None if model.reference is None else model.reference.settings()}
+    if model.reference is not None:
+        arrays |= {f"reference.{name}": array for name, array in model.reference.arrays().items()}
+    return settings, arrays
+
+
+def from_parts(settings, arrays, classes):
+    """Return what a `TabularModel` is made of: schema, task, ensemble, classes, reference.
+
+    Parameters
+    ----------
+    settings, arrays
+        Of `to_parts`.
+    classes : array (n_classes,) or None
+
+    Raises
+    ------
+    ValueError, TypeError, KeyError
+        When they are not those of a model.
+    """
+    if settings.keys() != KEYS:
+        odd = min(settings.keys() ^ KEYS)
+        raise ValueError(f"setting {odd!r} is {'unknown' if odd in settings else 'missing'}")
+    task = Task.from_settings(settings["task"])
+    if (classes is None) != (task.kind == "regression"):
+        raise ValueError(f"classes do not fit a task of kind {task.kind!r}")
+    n_classes = 0 if classes is None else len(classes)
+    if task.kind != "regression" and n_classes not in (
+            (1, 2) if task.kind == "binary" else (task.n_out,)):
+        raise ValueError(f"{n_classes} classes do not fit {task.n_out} outputs")
+    schema = Schema.from_settings(settings["schema"])
+    encodings = [Encoding.from_parts(one, _under(arrays, f"encodings.{i}"))
+                 for i, one in enumerate(settings["encodings"])]
+    networks = [_network(one, _under(arrays, f"networks.{i}"))
+                for i, one in enumerate(settings["networks"])]
+    parts, first = [], 0
+    for at, count in settings["parts"]:
+        some = networks[first:first + count]
+        first += count
+        if any(net.sizes[0] != encodings[at].n_inputs or net.sizes[-1] != task.n_out
+               for net in some):
+            raise ValueError("networks and encodings do not fit")
+        parts.append((encodings[at], some))
+    if first != len(networks) or len(settings["weights"]) != len(networks):
+        raise ValueError("parts, networks and weights do not fit")
+    ensemble = Ensemble(parts, settings["weights"] if networks else None,
+                        constant=settings["constant"])
+    reference = settings["reference"]
+    if reference is not None:
+        reference = Reference.from_parts(reference, _under(arrays, "reference"), Inputs,
+                                         len(networks))
+    return schema, task, ensemble, classes, reference
+
+
+def _under(arrays, prefix):
+    """Return the arrays whose names begin so, by the rest of their names."""
+    prefix += "."
+    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def _network(settings, arrays):
+    spec, initializer = read_spec(settings)
+    net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
+                 initializer="zeros", random_state=0)
+    net.initializer = initializer
+    net.set_weights([arrays[name] for name in net.named_parameters()])
+    return net

@@ -1,0 +1,303 @@
+"""`TabularClassifier` and `TabularRegressor`: scikit-learn's protocol, and what is theirs."""
+
+import copy
+import io
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from tabular_data import COUNT, LABELS, N, TABLE, THREE, TWO, VALUE, rows
+
+pytest.importorskip("sklearn")
+
+from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import fastnn
+from fastnn import TabularClassifier, TabularRegressor
+
+# folds and batches are other ones where rows are repeated; rows of weight 0 are left out
+NOT_EQUIVALENT = "repeated rows change folds and batches, which weights do not"
+KINDS = {
+    "two": (TabularClassifier, TWO), "three": (TabularClassifier, THREE),
+    "labels": (TabularClassifier, LABELS), "value": (TabularRegressor, VALUE),
+    "values": (TabularRegressor, np.stack([VALUE, -VALUE], axis=1)),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def fitted(kind, X=TABLE, **settings):
+    make, y = KINDS[kind]
+    return make(random_state=0, **settings).fit(X, y)
+
+
+def said(model, X=TABLE):
+    return getattr(model, "predict_proba", model.predict)(X).tobytes()
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [TabularClassifier(), TabularRegressor()], expected_failed_checks=lambda est: {
+        "check_sample_weight_equivalence_on_dense_data": NOT_EQUIVALENT})
+def test_check_estimator(estimator, check):
+    check(estimator)
+
+
+# ---- learning ----
+
+@every_kind
+def test_it_learns(kind):
+    assert fitted(kind).score(TABLE, KINDS[kind][1]) > 0.85
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "log_cosh",
+                                  "quantile", "poisson", "tweedie"])
+def test_losses(loss):
+    model = TabularRegressor(loss=loss, random_state=0).fit(TABLE, COUNT)
+    found = model.predict(TABLE)
+    assert np.corrcoef(found, COUNT)[0, 1] > 0.8
+    if loss in ("poisson", "tweedie"):
+        assert (found > 0).all()
+
+
+def test_units_of_the_target_mean_nothing():
+    a = TabularRegressor(random_state=0).fit(TABLE, VALUE).predict(TABLE)
+    b = TabularRegressor(random_state=0).fit(TABLE, 1e6 * VALUE + 1e8).predict(TABLE)
+    np.testing.assert_allclose((b - 1e8) / 1e6, a, rtol=1e-3)
+    a = TabularRegressor(loss="tweedie", random_state=0).fit(TABLE, COUNT).predict(TABLE)
+    b = TabularRegressor(loss="tweedie", random_state=0).fit(TABLE, 1e-6 * COUNT).predict(TABLE)
+    np.testing.assert_allclose(b * 1e6, a, rtol=1e-3)
+
+
+def test_quantiles():
+    model = TabularRegressor(loss="quantile", quantile=[0.1, 0.5, 0.9],
+                             random_state=0).fit(TABLE, VALUE)
+    found = model.predict(TABLE)
+    assert found.shape == (N, 3) and (np.diff(found, axis=1) >= 0).all()
+    np.testing.assert_array_equal(model.predict_quantiles(TABLE), found)
+    np.testing.assert_array_equal(model.predict_quantiles(TABLE, [0.1, 0.9]), found[:, [0, 2]])
+    assert 0.6 < ((VALUE > found[:, 0]) & (VALUE < found[:, 2])).mean() < 0.95
+    assert model.score(TABLE, VALUE) > 0.5
+    with pytest.raises(ValueError, match="among the levels of the fit"):
+        model.predict_quantiles(TABLE, 0.3)
+    assert not hasattr(TabularRegressor(), "predict_quantiles")
+
+
+def test_weights_of_classes_and_rows():
+    rare = np.where(np.arange(N) % 12 == 0, "rare", "often")
+    plain = TabularClassifier(random_state=0).fit(TABLE, rare)
+    even = TabularClassifier(class_weight="balanced", random_state=0).fit(TABLE, rare)
+    given = TabularClassifier(class_weight={"rare": 6.0, "often": 6 / 11},
+                              random_state=0).fit(TABLE, rare)
+    by_rows = TabularClassifier(random_state=0).fit(
+        TABLE, rare, np.where(rare == "rare", 6.0, 6 / 11))
+    assert said(even) == said(given) == said(by_rows) != said(plain)
+    assert even.predict_proba(TABLE)[:, 1].mean() > 2 * plain.predict_proba(TABLE)[:, 1].mean()
+
+
+def test_rows_of_weight_zero_are_not_there():
+    weight = np.where(np.arange(N) < 200, 1.0, 0.0)
+    a = TabularRegressor(random_state=0).fit(rows(0, 200), VALUE[:200], weight[:200])
+    wrong = np.where(weight > 0, VALUE, 1e6)
+    b = TabularRegressor(random_state=0).fit(TABLE, wrong, weight)
+    np.testing.assert_allclose(b.predict(TABLE), a.predict(TABLE), rtol=0.05)
+
+
+@pytest.mark.parametrize("y", [TWO, THREE], ids=["two", "three"])
+def test_rows_of_validation(y):
+    model = TabularClassifier(random_state=0).fit(
+        rows(0, 150), y[:150], X_val=rows(150), y_val=y[150:])
+    assert model.score(rows(150), y[150:]) > 0.7
+
+
+def test_single_class_and_constant_target():
+    model = TabularClassifier().fit(TABLE, np.full(N, "a"))
+    assert set(model.predict(TABLE)) == {"a"}
+    np.testing.assert_array_equal(model.predict_proba(TABLE), np.ones((N, 1)))
+    model = TabularRegressor().fit(TABLE, np.full(N, 7.5))
+    np.testing.assert_array_equal(model.predict(TABLE), np.full(N, 7.5))
+    assert pickle.loads(pickle.dumps(model)).predict(TABLE)[0] == 7.5
+
+
+# ---- the same bytes ----
+
+@pytest.mark.real_recipe
+def test_same_bytes_for_any_number_of_threads():
+    one, two = (TabularClassifier("fast", random_state=0, n_threads=n).fit(TABLE, TWO)
+                for n in (1, 2))
+    assert said(one) == said(two)
+    np.testing.assert_array_equal(one.feature_importances_, two.feature_importances_)
+    assert pickle.dumps(one.model_) == pickle.dumps(two.model_)
+
+
+def test_a_row_alone_and_among_others():
+    model = fitted("three")
+    alone = np.concatenate([model.predict_proba(rows(i, i + 1)) for i in range(20)])
+    np.testing.assert_array_equal(alone, model.predict_proba(rows(0, 20)))
+
+
+# ---- doors ----
+
+@every_kind
+def test_frames_of_every_kind(kind):
+    pandas = pytest.importorskip("pandas")
+    first = fitted(kind)
+    frame = pandas.DataFrame(TABLE)
+    assert said(fitted(kind, frame)) == said(first)
+    assert said(first, frame) == said(first)
+    assert said(first, frame[["c", "a", "b"]]) == said(first)
+    dicts = [dict(zip("abc", row, strict=True)) for row in zip(*TABLE.values(), strict=True)]
+    assert said(first, dicts) == said(first)
+    polars = pytest.importorskip("polars")
+    assert said(first, polars.DataFrame(TABLE)) == said(first)
+
+
+def test_arrays_by_the_order_of_the_columns():
+    X = np.stack([TABLE["a"], TABLE["b"]], axis=1)
+    by_name = TabularRegressor(random_state=0).fit({"a": X[:, 0], "b": X[:, 1]}, VALUE)
+    by_place = TabularRegressor(random_state=0).fit(X, VALUE)
+    assert said(by_name, X) == said(by_place, X)
+    assert list(by_name.feature_names_in_) == ["a", "b"]
+    assert not hasattr(by_place, "feature_names_in_")
+
+
+def test_labels_come_back_as_they_were():
+    for labels in (THREE.astype(np.int8), THREE.astype(float), THREE > 1,
+                   np.array(["u", "v", "w"], object)[THREE]):
+        model = TabularClassifier(random_state=0).fit(TABLE, labels)
+        assert model.classes_.dtype == labels.dtype
+        assert model.predict(TABLE).dtype == labels.dtype
+
+
+# ---- scikit-learn's machinery ----
+
+def test_search_pipeline_and_clone():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(TABLE)
+    search = GridSearchCV(TabularClassifier(random_state=0), {"preset": ["fast", "default"]},
+                          cv=2, n_jobs=2)
+    assert search.fit(frame, TWO).predict(frame).shape == (N,)
+    columns = ColumnTransformer([("numbers", StandardScaler(), ["a", "b"])],
+                                remainder="passthrough").set_output(transform="pandas")
+    pipe = make_pipeline(columns, TabularRegressor(random_state=0)).fit(frame, VALUE)
+    assert pipe.score(frame, VALUE) > 0.85
+    assert pipe[-1].feature_names_in_.tolist() == ["numbers__a", "numbers__b", "remainder__c"]
+    assert cross_val_score(TabularRegressor(random_state=0), frame, VALUE, cv=2).min() > 0.7
+    settings = {"preset": "fast", "eval_metric": "roc_auc", "class_weight": "balanced"}
+    assert clone(TabularClassifier(**settings)).get_params() == {
+        **TabularClassifier().get_params(), **settings}
+
+
+@every_kind
+@pytest.mark.parametrize("through", [
+    copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"])
+def test_copies(kind, through):
+    model = fitted(kind)
+    other = through(model)
+    assert said(other) == said(model)
+    np.testing.assert_array_equal(other.feature_importances_, model.feature_importances_)
+    if kind == "value":
+        np.testing.assert_array_equal(other.predict_interval(TABLE), model.predict_interval(TABLE))
+    before = said(model)
+    other.fit(rows(0, 100), KINDS[kind][1][:100])
+    assert said(model) == before != said(other)
+
+
+@every_kind
+def test_joblib_and_skops(kind, tmp_path):
+    joblib = pytest.importorskip("joblib")
+    model = fitted(kind)
+    joblib.dump(model, tmp_path / "m.joblib")
+    assert said(joblib.load(tmp_path / "m.joblib", mmap_mode="r")) == said(model)
+    skops = pytest.importorskip("skops.io")
+    data = skops.dumps(model)
+    assert set(skops.get_untrusted_types(data=data)) <= set(fastnn.SKOPS_TRUSTED)
+    assert said(skops.loads(data, trusted=fastnn.SKOPS_TRUSTED)) == said(model)
+
+
+def test_mlflow(tmp_path):
+    pytest.importorskip("mlflow")
+    import mlflow.sklearn
+
+    model, path = fitted("two"), str(tmp_path / "model")
+    mlflow.sklearn.save_model(model, path, skops_trusted_types=fastnn.SKOPS_TRUSTED)
+    assert said(mlflow.sklearn.load_model(path)) == said(model)
+
+
+def test_pickles_of_labels_that_no_file_could_hold():
+    labels = np.array(["2020-01-01", "2021-01-01"], "datetime64[D]")[(TWO == "yes").astype(int)]
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            model = TabularClassifier(random_state=0).fit(TABLE, labels)
+        except (TypeError, ValueError):
+            pytest.skip("this scikit-learn takes no such labels")
+    assert pickle.loads(pickle.dumps(model)).classes_.dtype == labels.dtype
+
+
+def test_an_error_leaves_the_model_as_it_was():
+    model = fitted("value")
+    before, buffer = said(model), io.BytesIO()
+    pickle.dump(model, buffer)
+    with pytest.raises(ValueError, match="NaN"):
+        model.fit(TABLE, np.full(N, np.nan))
+    assert said(model) == before
+
+
+# ---- bad input ----
+
+@pytest.mark.parametrize(("settings", "message"), [
+    ({"preset": "slow"}, "preset"), ({"time_limit": 0}, "time_limit"),
+    ({"eval_metric": "rmse"}, "eval_metric='rmse'"), ({"class_weight": {"maybe": 2}}, "maybe"),
+    ({"n_threads": 0}, "n_threads"), ({"progress": 3}, "progress"),
+    ({"class_weight": "even"}, "class_weight")])
+def test_bad_settings(settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        TabularClassifier(**settings).fit(TABLE, TWO)
+
+
+@pytest.mark.parametrize(("make", "arguments", "message"), [
+    (TabularRegressor, (rows(0, 1), VALUE[:1]), "n_samples=1"),
+    (TabularRegressor, (rows(0, 0), VALUE[:0]), "0 sample|empty|no row"),
+    (TabularRegressor, (TABLE, VALUE[:5]), "inconsistent"),
+    (TabularRegressor, ({"a": ["x"] * 5, "b": [None] * 5}, VALUE[:5]), "no column"),
+    (TabularRegressor, (TABLE, VALUE, -np.ones(N)), "[Nn]egative"),
+    (TabularRegressor, (TABLE, VALUE, np.zeros(N)), "sample_weight"),
+    (TabularClassifier, (TABLE, VALUE), "Unknown label type"),
+    (TabularRegressor, (np.array([[np.inf], [1.0]]), [1, 2]), "infinity"),
+])
+def test_bad_tables(make, arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make().fit(*arguments)
+
+
+def test_bad_settings_of_a_regression():
+    with pytest.raises(ValueError, match="needs loss='quantile'"):
+        TabularRegressor(quantile=0.3).fit(TABLE, VALUE)
+    with pytest.raises(ValueError, match=">= 0"):
+        TabularRegressor(loss="poisson").fit(TABLE, -VALUE)
+    with pytest.raises(ValueError, match="y_val has 2 columns"):
+        TabularRegressor().fit(TABLE, VALUE, X_val=TABLE, y_val=np.stack([VALUE, VALUE], axis=1))
+    with pytest.raises(ValueError, match="together"):
+        TabularRegressor().fit(TABLE, VALUE, X_val=TABLE)
+
+
+def test_bad_rows_of_validation_and_prediction():
+    with pytest.raises(ValueError, match="'maybe', which y does not"):
+        TabularClassifier().fit(TABLE, TWO, X_val=rows(0, 2), y_val=["yes", "maybe"])
+    model = fitted("two")
+    with pytest.raises(ValueError, match="'c'"):
+        model.predict({"a": TABLE["a"], "b": TABLE["b"]})
+    with pytest.raises(ValueError, match="2 features.*3 features"):
+        model.predict(np.zeros((4, 2)))
+
+
+def test_not_fitted():
+    for call in ("predict", "explain"):
+        with pytest.raises(ValueError, match="not fitted"):
+            getattr(TabularRegressor(), call)(TABLE)
+    assert not hasattr(TabularRegressor(), "feature_importances_")
