@@ -1,0 +1,111 @@
+"""Columns that are lists of Python's values, or arrays of NumPy, as `Cells`."""
+
+import numpy as np
+
+from fastnn.tables import cells as cells_
+from fastnn.tables.cells import Cells
+from fastnn.tables.errors import TableError
+
+__all__ = ["Array", "Made", "Objects", "array_cells", "doubles"]
+
+
+class Objects:
+    """A column that is a list of Python's values."""
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def __len__(self):
+        return len(self.values)
+
+    def cells(self):
+        """Return the canonical cells."""
+        return cells_.from_objects(self.name, self.values)
+
+    def raw(self):
+        """Return the values as they are."""
+        return self.values
+
+
+class Array:
+    """A column that is a NumPy array."""
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def __len__(self):
+        return len(self.values)
+
+    def cells(self):
+        """Return the canonical cells."""
+        return array_cells(self.name, self.values)
+
+    def raw(self):
+        """Return the values as they are."""
+        return self.values.tolist()
+
+
+def array_cells(name, values):
+    """Return the cells of a one-dimensional NumPy array."""
+    mask = None
+    if isinstance(values, np.ma.MaskedArray):
+        mask, values = np.ma.getmaskarray(values), values.data
+        if values.dtype.kind not in "iubf":
+            return cells_.from_objects(name, [None if gone else value for gone, value in
+                                              zip(mask.tolist(), values.tolist(), strict=True)])
+    kind = values.dtype.kind
+    if kind == "b":
+        return Cells("boolean", array=values, mask=mask)
+    if kind in "iu":
+        return Cells("number", array=values.astype(np.uint64 if kind == "u" and
+                                                   values.dtype.itemsize == 8 else np.int64),
+                     mask=mask)
+    if kind == "f":
+        values = doubles(name, values)
+        if mask is not None:
+            values = np.where(mask, np.nan, values)
+        return Cells("number", array=values)
+    if kind == "M":
+        return Cells("date", array=values.astype("datetime64[us]"))
+    if kind == "U":
+        return cells_.from_texts(values.tolist())
+    if kind in "OS":
+        return cells_.from_objects(name, values.tolist())
+    raise TableError(f"column {name!r} has dtype {values.dtype}, which cannot become numbers: turn "
+                     "it into numbers or text, or leave it out", name)
+
+
+def doubles(name, values):
+    """Return numbers of any precision as float64: float32 ones as the text of them would be.
+
+    0.1 of float32 is 0.10000000149 in float64, but a file that is written of it says 0.1.
+    """
+    if values.dtype.itemsize == 8:
+        return values.astype(np.float64, copy=False)
+    if values.dtype.itemsize > 8:
+        return values.astype(np.float64)
+    found, places = np.unique(values, return_inverse=True)
+    whole = found == np.floor(found)
+    exact = found.astype(np.float64)
+    odd = np.flatnonzero(~whole & np.isfinite(found))
+    exact[odd] = found[odd].astype(str).astype(np.float64)
+    return exact[places.reshape(-1)]
+
+
+class Made:
+    """A column of cells that are there."""
+
+    def __init__(self, name, cells):
+        self.name, self._cells = name, cells
+
+    def __len__(self):
+        return len(self._cells)
+
+    def cells(self):
+        """Return the canonical cells."""
+        return self._cells
+
+    def raw(self):
+        """Return the values as text."""
+        codes, values = self._cells.texts()
+        return [values[code] if code >= 0 else None for code in codes.tolist()]

@@ -1,0 +1,255 @@
+"""`Column`: what the values of one column mean, as training has learned it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn.tables.cells import DAY_US, INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
+from fastnn.tables.dates import parse_dates
+from fastnn.tables.errors import shown_value
+from fastnn.tables.numerals import (
+    NumberFormat,
+    _doubtful,
+    _given,
+    explained,
+    parse_numbers,
+)
+
+__all__ = ["KINDS", "TRUTH", "Column", "Problem", "category_places"]
+
+KINDS = ("number", "boolean", "date", "category")
+PARTS = ("month", "weekday", "hour")
+TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+
+
+@dataclass
+class Problem:
+    """Values of a column that were not understood, or a remark on how they were read."""
+
+    column: str
+    text: str
+    count: int = 0
+    unknown: bool = False  # categories that training did not have
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known of a column.
+
+    Attributes
+    ----------
+    name : str
+    kind : "number", "boolean", "date" or "category"
+    form : NumberFormat
+        How text is a number.
+    whole : bool
+        Whether training had whole numbers only.
+    day_first : bool
+        Whether 1/2/2024 is the first of February.
+    parts : tuple of str
+        "month", "weekday", "hour": those of a date that vary.
+    categories : tuple of str
+        In the order of their codes.
+    missing_words : tuple of str
+        Text that means "missing" here, beside `MISSING_WORDS`.
+    """
+
+    name: str
+    kind: str
+    form: NumberFormat = NumberFormat()
+    whole: bool = False
+    day_first: bool = True
+    parts: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    missing_words: tuple[str, ...] = ()
+    _places: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def number_names(self):
+        """Names of the numbers that the column gives."""
+        if self.kind == "category":
+            return []
+        return [self.name, *(f"{self.name} ({part})" for part in self.parts)]
+
+    def is_missing(self, text, na=()):
+        """Whether a text means "missing" in this column."""
+        return text in MISSING_WORDS or text in self.missing_words or text in na
+
+    # ---- numbers ----
+
+    def numbers(self, cells, na=()):
+        """Return the values (n,) float64, NaN where missing, and a list of `Problem`."""
+        if cells.kind == "number" and self.kind in ("number", "boolean"):
+            values = np.array(cells.array, dtype=np.float64)
+            if cells.mask is not None:
+                values[cells.mask] = np.nan
+            for word in (*self.missing_words, *na):
+                if PLAIN_NUMBER.fullmatch(word):
+                    values[values == float(word)] = np.nan
+            if self.kind == "number":
+                return values, []
+            wrong = (values != 0) & (values != 1) & ~np.isnan(values)
+            if not wrong.any():
+                return values, []
+        elif cells.kind == "boolean" and self.kind in ("number", "boolean"):
+            values = cells.array.astype(np.float64)
+            if cells.mask is not None:
+                values[cells.mask] = np.nan
+            return values, []
+        elif cells.kind == "date" and self.kind == "date":
+            stamps = cells.array
+            values = stamps.astype(np.int64) / DAY_US
+            values[np.isnat(stamps)] = np.nan
+            return values, []
+        return self._numbers_of_texts(cells, na)
+
+    def _numbers_of_texts(self, cells, na):
+        codes, texts, counts = cells.used()
+        there = [i for i, text in enumerate(texts) if not self.is_missing(text, na)]
+        words = [texts[i] for i in there]
+        values = np.full(len(texts) + 1, np.nan)  # one more, for code -1
+        values[there] = self.parse(words, cells.style)
+        wrong = [i for i in there if np.isnan(values[i])]
+        problems = []
+        if wrong:
+            n = int(counts[wrong].sum())
+            row = int(np.flatnonzero(np.isin(codes, wrong))[0])
+            problems.append(Problem(self.name, self._not_understood(
+                [texts[i] for i in wrong], n, row, self.form), n))
+        if self.kind == "number" and words:
+            problems += self._remarks(words, cells.style)
+        return values[codes], problems
+
+    def parse(self, texts, style=None):
+        """Return texts that are not missing as numbers, NaN where they are not understood."""
+        if self.kind == "number":
+            return parse_numbers(texts, self.form_for(style))
+        if self.kind == "boolean":
+            return np.array([TRUTH.get(text.lower(), np.nan) for text in texts])
+        day_first = self.day_first
+        if style is not None and style.day_first is not None:
+            day_first = style.day_first
+        return parse_dates(texts, day_first)
+
+    def form_for(self, style):
+        """Return the format of a file: what the user says of it goes before what was learned."""
+        if style is None or style.decimal is None and style.thousands is None:
+            return self.form
+        return _given(style, self.form.unit)
+
+    def _not_understood(self, words, n, row, form):
+        what = {"number": explained(form, words),
+                "boolean": f"{shown_value(words[0])} is neither true nor false",
+                "date": f"{shown_value(words[0])} is no date"}[self.kind]
+        return (f"column {shown_value(self.name)}: {n:,} value{'s' * (n != 1)} not understood, "
+                f"counted as missing: {what} (first in row {{row:{row}}})")
+
+    def _remarks(self, words, style):
+        """Return what is read in one way, but may mean a thousand times as much."""
+        form = self.form_for(style)
+        if style is not None and style.decimal is None and style.usual not in (None, form.decimal):
+            mark = "." if form.decimal == "," else "."
+            odd = next((word for word in words if mark in word), None)
+            if odd is not None:
+                return [Problem(self.name, (
+                    f"column {shown_value(self.name)}: {shown_value(odd)} is read with the decimal "
+                    f"mark {form.decimal!r} of the training, but this file's numbers seem to have "
+                    f"{style.usual!r}: if so, --decimal {style.usual} (decimal={style.usual!r})"))]
+        if self.whole and form.is_plain and (doubt := _doubtful(words, ".")):
+            first = doubt[0][0]
+            return [Problem(self.name, (
+                f"column {shown_value(self.name)}: {shown_value(first)} is read as {first}, where "
+                f"training had whole numbers only; if it means {first.replace('.', '')}: "
+                "--thousands . (thousands='.')"))]
+        return []
+
+    def with_parts(self, values):
+        """Return the numbers of all `number_names`, one array for each."""
+        if not self.parts:
+            return [values]
+        there = ~np.isnan(values)
+        found = [values]
+        for part in self.parts:
+            numbers = np.full(len(values), np.nan)
+            numbers[there] = date_part(values[there], part)
+            found.append(numbers)
+        return found
+
+    # ---- categories ----
+
+    @property
+    def places(self):
+        """Return the code of each category by its spellings."""
+        if not self._places and self.categories:
+            self._places.update(category_places(self.categories))
+        return self._places
+
+    def code(self, text, na=()):
+        """Return the code of a text."""
+        if self.is_missing(text, na):
+            return len(self.categories) + 1
+        places = self.places
+        place = places.get(text)
+        if place is None:
+            place = places.get(alike(text), len(self.categories))
+        return place
+
+    def codes(self, cells, na=()):
+        """Return the codes (n,) int32, and a list of `Problem`."""
+        codes, texts = cells.texts()
+        k = len(self.categories)
+        found = np.fromiter(chain_codes(self, texts, na), np.int32, len(texts) + 1)
+        values = found[codes]
+        unknown = values == k
+        n = int(unknown.sum())
+        if not n:
+            return values, []
+        words = [texts[code] for code in dict.fromkeys(codes[unknown][:1000].tolist())]
+        row = int(unknown.argmax())
+        text = (f"column {shown_value(self.name)}: {n:,} value{'s' * (n != 1)} of categories that "
+                f"training did not have, such as {shown_value(words[0])} (row {{row:{row}}})")
+        return values, [Problem(self.name, text, n, True)]
+
+
+def chain_codes(column, texts, na):
+    """Yield the code of each text, and last that of "missing"."""
+    for text in texts:
+        yield column.code(text, na)
+    yield len(column.categories) + 1
+
+
+def category_places(categories):
+    """Return the number of each category by its name and by what its other spellings share."""
+    places = {}
+    for i, category in enumerate(categories):
+        places.setdefault(alike(category), i)
+    if places.keys() <= {"true", "false"}:
+        places |= {number: places[word] for number, word in (("1", "true"), ("0", "false"))
+                   if word in places}
+    places |= {category: i for i, category in enumerate(categories)}
+    # a frame holds 007 as the number 7, and 1.50 as 1.5
+    numbers = {}
+    for i, category in enumerate(categories):
+        text = _as_number(category)
+        if text is not None:
+            numbers.setdefault(text, []).append(i)
+    for text, holders in numbers.items():
+        if len(holders) == 1:
+            places.setdefault(text, holders[0])
+    return places
+
+
+def _as_number(text):
+    if INTEGER.fullmatch(text):
+        return str(int(text)) if len(text) < 4000 else None
+    return number_text(float(text)) if PLAIN_NUMBER.fullmatch(text) else None
+
+
+def date_part(days, part):
+    """Return the month (1 to 12), the weekday (Monday: 0) or the hour of days since 1970."""
+    if part == "weekday":
+        return (np.floor(days) + 3) % 7  # the first day of 1970 was a Thursday
+    if part == "hour":
+        return np.round((days - np.floor(days)) * 24, 9)
+    whole = np.floor(days).astype(np.int64).astype("datetime64[D]")
+    return (whole.astype("datetime64[M]").astype(np.int64) % 12 + 1).astype(np.float64)

@@ -1,0 +1,207 @@
+"""`Labels`: the classes of a target; `learn_target`: the numbers of one."""
+
+import numpy as np
+
+from fastnn.tables.cells import INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
+from fastnn.tables.errors import TableError, listed, shown_value
+from fastnn.tables.frames import as_cells
+from fastnn.tables.learning import MARKS
+from fastnn.tables.numerals import NumberFormat, explained, find_format, parse_numbers
+
+__all__ = ["Labels", "learn_target"]
+
+# words that programs write for "missing"; people do not name a class so, as they do with None
+WRITTEN_MISSING = MISSING_WORDS - {"NA", "N/A", "n/a", "NULL", "null", "None"} | {"?"}
+EXACT = 1 << 53
+
+
+class Labels:
+    """The classes of a target and their codes.
+
+    Attributes
+    ----------
+    classes : array (n_classes,)
+        bool, int64, float64 or str; in order.
+    notes : list of str
+    """
+
+    def __init__(self, classes, *, na=(), keep_na=False, notes=()):
+        self.classes = np.asarray(classes)
+        self.na, self.keep_na = tuple(na), keep_na
+        self.notes = list(notes)
+        self._places = {_key(value): i for i, value in enumerate(self.classes.tolist())}
+
+    def __repr__(self):
+        return f"<Labels of {len(self.classes)} classes>"
+
+    @classmethod
+    def learn(cls, column, keep_na=False, *, na=(), numbers=True):
+        """Learn the classes of a column.
+
+        Nothing between the separators, None and NaN are missing, and so is text that programs write
+        for it: nan, <NA>, #N/A, ?. A class called None, NA, N/A or null is one, with a note.
+
+        Parameters
+        ----------
+        column : Cells, array-like or series
+        keep_na : bool, default=False
+            Whether all text is a class.
+        na : sequence of str, default=()
+            Words that mean "missing" whatever ``keep_na`` says.
+        numbers : bool, default=True
+            Whether text that is whole numbers, or true and false, becomes such classes, as in a
+            file, where all is text.
+        """
+        cells = as_cells(column)
+        codes, texts, counts = cells.used()
+        if cells.kind == "date":
+            raise TableError("the target holds dates; turn it into numbers or classes first")
+        kept = [(text, int(count)) for text, count in zip(texts, counts, strict=True)
+                if not _is_missing(text, keep_na, na)]
+        notes = []
+        if cells.kind == "text" and not keep_na:
+            left = [text for text in texts if text in WRITTEN_MISSING and text not in na]
+            if left:
+                notes.append(f"{listed(left)} in the target counts as missing; if it is a class: "
+                             "--keep-na-classes (keep_na=True)")
+            words = [text for text, _ in kept if text in MISSING_WORDS]
+            if words:
+                notes.append(f"{listed(words)} in the target is taken as a class; if it means that "
+                             f"the class is not known: --na {words[0]} (na=[{words[0]!r}])")
+        if not kept:
+            raise TableError("the target is missing in all rows")
+        labels = [text for text, _ in kept]
+        if cells.kind != "text":
+            return cls(_typed(cells, labels), na=na, keep_na=keep_na, notes=notes)
+        return cls(_classes(labels, kept, numbers), na=na, keep_na=keep_na, notes=notes)
+
+    def apply(self, column):
+        """Return the code of the class of each row, (n,) int64; -1 where it is missing.
+
+        Raises
+        ------
+        TableError
+            When a class is none of these.
+        """
+        cells = as_cells(column)
+        codes, texts, counts = cells.used()
+        found = np.full(len(texts) + 1, -1, dtype=np.int64)
+        for i, text in enumerate(texts):
+            place = self._places.get(text, self._places.get(_alike_number(text)))
+            if place is None:
+                if _is_missing(text, self.keep_na, self.na):
+                    continue
+                unknown = [one for one in texts if self._places.get(
+                    one, self._places.get(_alike_number(one))) is None
+                    and not _is_missing(one, self.keep_na, self.na)]
+                n = int(sum(count for one, count in zip(texts, counts, strict=True)
+                            if one in unknown))
+                raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
+                                 f"training did not have: {listed(unknown)}; the classes are "
+                                 f"{listed(map(str, self.classes.tolist()), 6)}")
+            found[i] = place
+        return found[codes]
+
+
+def _is_missing(text, keep_na, na):
+    return text in na or (not keep_na and text in WRITTEN_MISSING)
+
+
+def _key(value):
+    """Return the text that cells have for a class."""
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value)).lower()
+    return number_text(value) if isinstance(value, (int, float)) else _alike_number(str(value))
+
+
+def _alike_number(text):
+    return alike(text)
+
+
+def _typed(cells, labels):
+    if cells.kind == "boolean":
+        return np.array(sorted(label == "True" for label in labels))
+    if cells.array.dtype.kind in "iu":
+        return np.array(sorted(map(int, labels)), dtype=cells.array.dtype)
+    values = np.array(sorted(map(float, labels)))
+    if (values == np.floor(values)).all() and np.abs(values).max() < EXACT:
+        return values.astype(np.int64)  # whole numbers with gaps
+    return values
+
+
+def _classes(labels, kept, numbers):
+    spellings = {}
+    for label, count in kept:
+        times = spellings.setdefault(alike(label), {})
+        times[label] = times.get(label, 0) + count
+    keys = sorted(spellings)
+    if numbers and set(keys) <= {"true", "false"}:
+        return np.array([key == "true" for key in keys])
+    if numbers and all(INTEGER.fullmatch(key) and str(int(key)) == key and
+                       abs(int(key)) < 1 << 63 for key in keys if len(key) < 25) and all(
+                           len(key) < 25 for key in keys):
+        return np.array(sorted(map(int, keys)), dtype=np.int64)
+    names = {key: min(times, key=lambda label: (-times[label], label))
+             for key, times in spellings.items()}
+    if numbers and all(PLAIN_NUMBER.fullmatch(key) and number_text(float(key)) == key
+                       for key in keys):
+        return np.array(sorted(map(float, keys)))
+    return np.array([names[key] for key in sorted(keys, key=lambda key: names[key])])
+
+
+def learn_target(column, *, name="y", na=()):
+    """Return the numbers of a column, (n,) float64, NaN where missing, and notes on it.
+
+    Parameters
+    ----------
+    column : Cells, array-like or series
+    name : str, default="y"
+        For messages.
+    na : sequence of str, default=()
+        Words that mean "missing".
+
+    Returns
+    -------
+    values : float64 array (n,)
+    notes : list of str
+
+    Raises
+    ------
+    TableError
+        When a value is no number.
+    """
+    cells = as_cells(column, name)
+    if cells.kind in ("number", "boolean"):
+        values = cells.array.astype(np.float64)
+        values[cells.missing()] = np.nan
+        for word in na:
+            if PLAIN_NUMBER.fullmatch(word):
+                values[values == float(word)] = np.nan
+        return _finite(values, name), []
+    codes, texts, counts = cells.used()
+    there = [i for i, text in enumerate(texts)
+             if text not in MISSING_WORDS and text not in na and text not in MARKS]
+    words = [texts[i] for i in there]
+    form, doubt = (NumberFormat(), "") if cells.kind == "date" else find_format(words, cells.style)
+    values = np.full(len(texts) + 1, np.nan)
+    values[there] = parse_numbers(words, form)
+    wrong = [i for i in there if np.isnan(values[i])]
+    if wrong:
+        row = int(np.flatnonzero(np.isin(codes, wrong))[0])
+        n = int(counts[wrong].sum())
+        raise TableError(f"column {name!r}: {n:,} value{'s' * (n != 1)} cannot be predicted as a "
+                         f"number: {explained(form, [texts[i] for i in wrong])} (first in row "
+                         f"{row + 1})", name)
+    notes = [f"column {shown_value(name)} holds numbers with marks: {doubt}"] if doubt else []
+    marked = [text for text in texts if text in MARKS]
+    if marked:
+        notes.append(f"{listed(marked)} in column {shown_value(name)} counts as missing")
+    return _finite(values[codes], name), notes
+
+
+def _finite(values, name):
+    infinite = np.isinf(values)
+    if infinite.any():
+        raise TableError(f"column {name!r}, row {int(infinite.argmax()) + 1}: "
+                         f"{values[infinite.argmax()]} is not a finite number", name)
+    return values

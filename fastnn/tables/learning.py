@@ -1,0 +1,315 @@
+"""What the columns of a table are: found out from their values in training."""
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastnn.tables import dates
+from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, Style, alike
+from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
+from fastnn.tables.errors import TableError, listed, shown_value
+from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers
+
+__all__ = ["Notes", "Options", "counts_rows", "learn_column"]
+
+# what stands for "missing" among numbers and dates, however often
+MARKS = frozenset((
+    "?", "??", ".", "..", "...", "-", "--", "---", "*", "**", "_", "x", "X", "/", "n.a.", "N.A.",
+    "n.d.", "nd", "ND", "na", "Na", "NAN", "Nan", "none", "NONE", "Null", "nil", "missing",
+    "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "unk", "not available", "Not Available",
+    "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!", "0000-00-00",
+    "0000-00-00 00:00:00", "(null)", "(blank)", "\u2013", "\u2014"))
+MAX_WORDS = 10        # other different words among numbers or dates that count as missing
+NUMERIC_SHARE = 0.9   # of the values must be numbers, where there are other words
+VARIED_SHARE = 0.5    # the same, where the numbers are too many to be codes
+VARIED = 20           # different numbers
+MAX_TEXT = 1000       # characters of a name or a category; longer is prose
+EXACT_INTEGER = 1 << 63
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?|index|level_0")
+
+
+@dataclass
+class Options:
+    """How to learn, see `Schema.learn`."""
+
+    categorical: frozenset = frozenset()
+    na: tuple = ()
+    infinities: str = "refuse"
+    max_categories: int = 1 << 16
+    style: Style | None = None
+
+
+@dataclass
+class Notes:
+    """Remarks on columns; those of one kind become one line."""
+
+    entries: list = field(default_factory=list)
+
+    def add(self, name, reason, verb="is left out: "):
+        """Add a remark on a column: "column 'a' is left out: it has one value only"."""
+        self.entries.append((name, verb, reason))
+
+    def lines(self):
+        """Return the remarks, a sentence each."""
+        together = {}
+        for name, verb, reason in self.entries:
+            together.setdefault((verb, reason), []).append(name)
+        found = []
+        for (verb, reason), names in together.items():
+            if len(names) > 3:
+                several = verb.replace("is ", "are ", 1)
+                found.append(f"{len(names):,} columns {several}{reason} ({listed(names)})")
+            else:
+                found += [f"column {shown_value(name)} {verb}{reason}" for name in names]
+        return found
+
+
+def learn_column(name, cells, options, notes):
+    """Return the `Column` of some cells, None for one to leave out, with a note why."""
+    missing = cells.missing()
+    if len(cells) == 0 or missing.all():
+        notes.add(name, "all its values are missing")
+        return None
+    forced = name in options.categorical or cells.category
+    if cells.kind != "text" and not forced:
+        return _learn_typed(name, cells, missing, options, notes)
+    codes, texts, counts = cells.used()
+    there = [i for i, text in enumerate(texts)
+             if text not in MISSING_WORDS and text not in options.na]
+    if not there:
+        notes.add(name, "all its values are missing")
+        return None
+    values, counts = [texts[i] for i in there], counts[there]
+    gaps = int(counts.sum()) < len(cells)
+    if not forced:
+        found = _as_booleans(name, values, gaps, notes)
+        if found is None:
+            found = _as_numbers(name, cells, values, counts, gaps, options, notes)
+        if found is None:
+            found = _as_dates(name, cells, values, counts, gaps, notes)
+        if found is not None:
+            return found or None
+    return _as_categories(name, values, counts, gaps, forced, options, notes)
+
+
+LEFT_OUT = False  # of these functions: the column is understood, and says nothing
+
+
+def _constant(name, notes):
+    notes.add(name, "it has one value only")
+    return LEFT_OUT
+
+
+# ---- columns with a type ----
+
+def _learn_typed(name, cells, missing, options, notes):
+    there = cells.array[~missing]
+    if cells.kind == "number" and options.na:
+        drop = [float(word) for word in options.na if re.fullmatch(r"[-+]?[\d.]+", word)]
+        there = there[~np.isin(there.astype(np.float64), drop)]
+        if not len(there):
+            notes.add(name, "all its values are missing")
+            return None
+    gaps = len(there) < len(cells)
+    if cells.kind == "boolean":
+        if there.all() == there.any() and not gaps:
+            return _constant(name, notes) or None
+        return Column(name, "boolean")
+    if cells.kind == "date":
+        return _date_column(name, there.astype(np.int64) / DAY_US, True, (), gaps, notes) or None
+    if there.dtype.kind in "iu" and _loses_digits(there):
+        codes, values, counts = cells.used()
+        return _as_categories(name, values, counts, gaps, False, options, notes)
+    return _number_column(name, there.astype(np.float64), NumberFormat(), (), gaps, options, notes,
+                          there.dtype.kind in "iu") or None
+
+
+def _loses_digits(integers):
+    """Whether different whole numbers would become the same in float64: ids, then."""
+    if not len(integers) or max(abs(int(integers.min())), abs(int(integers.max()))) <= EXACT:
+        return False
+    if abs(int(integers.max())) >= EXACT_INTEGER:
+        return True
+    different = np.unique(integers)
+    return len(np.unique(different.astype(np.float64))) < len(different)
+
+
+def _number_column(name, values, form, words, gaps, options, notes, whole):
+    infinite = np.isinf(values)
+    if infinite.any() and options.infinities == "refuse":
+        raise TableError(f"column {name!r} holds infinite values, must hold finite numbers; "
+                         "infinities='missing' counts them as missing, 'keep' keeps them", name)
+    if options.infinities == "missing" and infinite.any():
+        values, gaps = values[~infinite], True
+        if not len(values):
+            notes.add(name, "all its values are missing")
+            return LEFT_OUT
+    if values.min() == values.max() and not gaps:
+        return _constant(name, notes)
+    if UNNAMED.fullmatch(name) and name.startswith("Unnamed") and _is_index(values, gaps):
+        notes.add(name, "it has no name and holds whole numbers, as an index that was written "
+                  "with the table does; to learn from it give it a name")
+        return LEFT_OUT
+    return Column(name, "number", form=form, missing_words=words,
+                  whole=bool(whole or (values == np.floor(values)).all()))
+
+
+def _is_index(values, gaps):
+    """Whole numbers that are (nearly) all different."""
+    return bool(not gaps and (values == np.floor(values)).all()
+                and len(np.unique(values)) >= 0.5 * len(values))
+
+
+def counts_rows(cells):
+    """Whether a column holds whole numbers that go up by 1 from row to row."""
+    if len(cells) < 10 or cells.missing().any():
+        return False
+    if cells.kind == "text":
+        if not all(map(INTEGER.fullmatch, cells.values[:20])):
+            return False
+        try:
+            values = parse_numbers(cells.values)[cells.codes]
+        except ValueError:
+            return False
+    elif cells.kind == "number":
+        values = cells.array.astype(np.float64)
+    else:
+        return False
+    return bool((np.diff(values) == 1).all())
+
+
+# ---- columns of text ----
+
+def _as_booleans(name, values, gaps, notes):
+    lower = {value.lower() for value in values}
+    if not (lower <= TRUTH.keys() and lower & {"true", "false"}):
+        return None
+    if len({TRUTH[value] for value in lower}) == 1 and not gaps:
+        return _constant(name, notes)
+    return Column(name, "boolean")
+
+
+def _enough(ok, words, counts, marked, varied):
+    """Whether a column is one of numbers (or dates) with some words in it."""
+    if not ok.any():
+        return False
+    n_ok = counts[ok].sum()
+    n_other = counts[~ok & ~marked].sum()
+    if len(words) > MAX_WORDS or max(map(len, words), default=0) > MAX_TEXT:
+        return False
+    share = VARIED_SHARE if varied else NUMERIC_SHARE
+    return bool(n_ok >= share * (n_ok + n_other))
+
+
+def _as_numbers(name, cells, values, counts, gaps, options, notes):
+    form, doubt = find_format([value for value in values if value not in MARKS], cells.style)
+    parsed = parse_numbers(values, form)
+    if form.is_plain and np.isnan(parsed).any() and not np.isnan(parsed).all():
+        parsed = np.where([value.lower() in ("true", "false") for value in values], np.nan, parsed)
+    ok = ~np.isnan(parsed)
+    if not ok.any():
+        return None
+    marked = np.array([value in MARKS for value in values])
+    words = [values[i] for i in np.flatnonzero(~ok & ~marked)]
+    n_different = len(np.unique(parsed[ok]))
+    if not _enough(ok, words, counts, marked, n_different > VARIED):
+        return None
+    if _are_ids(values, ok):
+        return None
+    said = tuple(values[i] for i in np.flatnonzero(~ok))
+    if said:
+        n = int(counts[~ok].sum())
+        notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; if it is "
+                  "a value of its own, make the column one of categories "
+                  "(categorical_features=[...])", "is taken as numbers: ")
+    found = _number_column(name, parsed[ok], form, said, gaps or bool(said), options, notes, False)
+    if found and doubt:
+        notes.add(name, doubt, "holds numbers with marks: ")
+    if found and form.unit == "%":
+        notes.add(name, "12% is read as 12", "holds percentages: ")
+    return found
+
+
+def _are_ids(values, ok):
+    """Whole numbers of so many digits that float64 would lose some."""
+    whole = [value for value, fine in zip(values, ok.tolist(), strict=True)
+             if fine and INTEGER.fullmatch(value)]
+    if not whole or max(map(len, whole)) < 16 or len(whole) < 0.9 * ok.sum():
+        return False
+    if max(map(len, whole)) > 25:
+        return True
+    integers = {int(value) for value in whole}
+    if max(map(abs, integers)) >= EXACT_INTEGER:
+        return True
+    return len({float(value) for value in integers}) < len(integers)
+
+
+def _as_dates(name, cells, values, counts, gaps, notes):
+    shaped = np.array([dates.looks_like_date(value) for value in values])
+    if not shaped.any():
+        return None
+    alike_ = [value for value, fine in zip(values, shaped.tolist(), strict=True) if fine]
+    day_first, doubt = dates.date_order(alike_, cells.style)
+    parsed = np.full(len(values), np.nan)
+    parsed[shaped] = dates.parse_dates(alike_, day_first)
+    ok = ~np.isnan(parsed)
+    marked = np.array([value in MARKS for value in values]) | (shaped & ~ok)
+    words = [values[i] for i in np.flatnonzero(~ok & ~marked)]
+    if not _enough(ok, words, counts, marked, ok.sum() > VARIED):
+        return None
+    if counts[ok].sum() < VARIED_SHARE * counts[shaped].sum():
+        return None
+    said = tuple(values[i] for i in np.flatnonzero(~ok))
+    if said:
+        n = int(counts[~ok].sum())
+        notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) is no date and counts as "
+                  "missing", "is taken as dates: ")
+    words = tuple(values[i] for i in np.flatnonzero(~ok & ~shaped))
+    found = _date_column(name, np.repeat(parsed[ok], 1), day_first, words, gaps or bool(said),
+                         notes)
+    if found and doubt:
+        notes.add(name, doubt, "holds dates in doubt: ")
+    return found
+
+
+def _date_column(name, days, day_first, words, gaps, notes):
+    if days.min() == days.max() and not gaps:
+        return _constant(name, notes)
+    parts = tuple(part for part in PARTS
+                  if len(np.unique(date_part(days, part))) > 1)
+    return Column(name, "date", day_first=day_first, parts=parts, missing_words=words)
+
+
+def _as_categories(name, values, counts, gaps, forced, options, notes):
+    spellings = {}
+    n_long = n_there = 0
+    for label, count in zip(values, counts.tolist(), strict=True):
+        n_there += count
+        if len(label) > MAX_TEXT:
+            n_long += count
+            continue
+        times = spellings.setdefault(alike(label), {})
+        times[label] = times.get(label, 0) + count
+    if n_long > 0.5 * n_there:
+        notes.add(name, f"texts of more than {MAX_TEXT} characters are no categories")
+        return None
+    # of several spellings the commonest one names the category
+    found = {key: (sum(times.values()), min(times, key=lambda label: (-times[label], label)))
+             for key, times in spellings.items()}
+    if not forced and len(found) > max(10, n_there // 2):
+        notes.add(name, f"{len(found):,} different texts in {n_there:,} rows cannot be learned "
+                  "from")
+        return None
+    if len(found) == 1 and not gaps and not n_long:
+        _constant(name, notes)
+        return None
+    keys = sorted(found)
+    if len(keys) > options.max_categories:
+        keys = sorted(sorted(keys, key=lambda key: (-found[key][0], key))[:options.max_categories])
+        notes.add(name, f"{len(found):,} categories: the {options.max_categories:,} most frequent "
+                  "ones are told apart, the others are not", "has ")
+    if n_long:
+        notes.add(name, f"{n_long:,} text{'s' * (n_long != 1)} of more than {MAX_TEXT} characters, "
+                  "which count as unknown", "has ")
+    return Column(name, "category", categories=tuple(found[key][1] for key in keys))

@@ -1,0 +1,259 @@
+"""Numbers as people write them: decimal marks, separators of thousands, percent, currencies."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from fastnn.tables.cells import PLAIN_NUMBER
+from fastnn.tables.errors import listed
+
+__all__ = ["NumberFormat", "find_format", "parse_numbers", "sure_decimal"]
+
+SPACES = " \u00a0\u202f\u2009"
+MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
+UNITS = {"%": ("", r"\s*%"), "$": (r"\$\s*", ""), "€": (r"(?:€\s*)?", r"(?:\s*€)?"),
+         "£": (r"£\s*", ""), "¥": (r"¥\s*", "")}
+LOOKED_AT = 2000  # different texts by which a format is chosen
+FIRST = re.compile(r"[-+−]?\s*[$€£¥]?\s*[-+−]?[\d.,]")
+TRUTH = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """Marks of the numbers of a column.
+
+    Attributes
+    ----------
+    decimal : "." or ","
+    thousands : "", ",", ".", " " or "'"
+        May stand between groups of three digits; " " is any kind of space.
+    unit : "", "%", "$", "€", "£" or "¥"
+        Stands at each number; no part of it.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    unit: str = ""
+
+    def __post_init__(self):
+        if self.decimal not in (".", ",") or self.thousands not in MARKS or (
+                self.thousands == self.decimal) or self.unit not in ("", *UNITS):
+            raise ValueError(f"decimal={self.decimal!r}, thousands={self.thousands!r}, "
+                             f"unit={self.unit!r} are no format of numbers")
+
+    @property
+    def is_plain(self):
+        """Whether Python writes numbers so."""
+        return self.decimal == "." and not self.thousands and not self.unit
+
+
+PLAIN = NumberFormat()
+CANDIDATES = tuple(NumberFormat(decimal, thousands) for decimal, thousands in (
+    (".", ""), (",", ""), (".", ","), (",", "."), (".", " "), (",", " "), (".", "'"), (",", "'")))
+
+
+@lru_cache(maxsize=64)
+def _pattern(form):
+    mark, point = MARKS[form.thousands], MARKS[form.decimal]
+    whole = rf"(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d+)" if mark else r"\d+"
+    before, after = UNITS[form.unit] if form.unit else ("", "")
+    return re.compile(rf"([-+]?){before}([-+]?{whole}(?:{point}\d*)?(?:[eE][-+]?\d+)?|"
+                      rf"[-+]?{point}\d+(?:[eE][-+]?\d+)?){after}", re.ASCII)
+
+
+def parse_number(text, form=PLAIN):
+    """Return a text as a number, NaN where it is none; True and False are 1 and 0."""
+    if "\u2212" in text:  # the minus of typography
+        text = text.replace("\u2212", "-")
+    if form.is_plain:
+        if PLAIN_NUMBER.fullmatch(text):
+            return float(text)
+    else:
+        found = _pattern(form).fullmatch(text)
+        if found:
+            sign, digits = found[1], found[2]
+            if sign and digits[0] in "+-":
+                return np.nan
+            for mark in {" ": SPACES, "'": "'\u2019"}.get(form.thousands, form.thousands):
+                digits = digits.replace(mark, "")
+            return float(sign + digits.replace(form.decimal, "."))
+    lower = text.lower()
+    if lower in TRUTH:
+        return TRUTH[lower]
+    if lower.lstrip("+-") in ("inf", "infinity"):
+        return float(lower)
+    return np.nan
+
+
+def parse_numbers(texts, form=PLAIN):
+    """Return texts as numbers, (n,) float64, NaN where they are none."""
+    if form.is_plain:
+        joined = "".join(texts)
+        if joined.isascii() and "_" not in joined:
+            try:
+                return np.fromiter(map(float, texts), np.float64, len(texts))
+            except ValueError:
+                pass
+    return np.fromiter((parse_number(text, form) for text in texts), np.float64, len(texts))
+
+
+# ---- finding the format ----
+
+@lru_cache(maxsize=8)
+def _grouped(mark):
+    """Whole numbers in groups of three, one mark at least."""
+    return re.compile(rf"[-+]?[1-9]\d{{0,2}}(?:{MARKS[mark]}\d{{3}})+", re.ASCII)
+
+
+SHORT = re.compile(r"[-+]?\d{1,3}", re.ASCII)
+
+
+def _doubtful(texts, mark):
+    """Return (texts with the mark, those without) where all are 987 or 1.299; otherwise None."""
+    grouped = _grouped(mark)
+    with_mark, without = [], []
+    for text in texts:
+        if grouped.fullmatch(text):
+            with_mark.append(text)
+        elif SHORT.fullmatch(text):
+            without.append(text)
+        else:
+            return None
+    return (with_mark, without) if with_mark else None
+
+
+def _unit_of(texts):
+    """Return the unit that nearly all of the texts have, or an empty string."""
+    for unit in UNITS:
+        some = sum(unit in text for text in texts)
+        if some and some >= 0.5 * len(texts):
+            form = NumberFormat(unit=unit)
+            for candidate in CANDIDATES:
+                form = NumberFormat(candidate.decimal, candidate.thousands, unit)
+                alike = sum(_pattern(form).fullmatch(text) is not None for text in texts)
+                if alike >= 0.9 * some and alike:
+                    return unit
+    return ""
+
+
+def sure_decimal(texts):
+    """Return the decimal mark that a column shows beyond doubt, or None."""
+    texts = [text for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    if not texts:
+        return None
+    votes = {".": 0, ",": 0}
+    for mark, other in ((".", ","), (",", ".")):
+        alone = re.compile(rf"[-+]?(?:0?{MARKS[mark]}\d+|\d+{MARKS[mark]}(?:\d{{1,2}}|\d{{4,}})|"
+                           rf"\d{{1,3}}(?:[{other} '\u00a0\u202f\u2009]\d{{3}})+{MARKS[mark]}\d+)",
+                           re.ASCII)
+        votes[mark] = sum(alone.fullmatch(text) is not None for text in texts)
+    mark = "," if votes[","] > votes["."] else "."
+    return mark if votes[mark] >= 0.1 * len(texts) else None
+
+
+def find_format(texts, style=None):
+    """Return the format of the numbers among some texts, and a remark where it is in doubt.
+
+    Parameters
+    ----------
+    texts : list of str
+        Different texts of a column, without those that mean "missing".
+    style : Style or None
+
+    Returns
+    -------
+    (NumberFormat, str)
+        The remark says how the texts are read, to be put behind the name of the column.
+    """
+    given = style is not None and (style.decimal is not None or style.thousands is not None)
+    texts = [text.replace("\u2212", "-") for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    if not texts:
+        return _default(style), ""
+    unit = _unit_of(texts)
+    candidates = [NumberFormat(form.decimal, form.thousands, unit) for form in CANDIDATES]
+    if given:
+        candidates = [form for form in candidates
+                      if style.decimal in (None, form.decimal)
+                      and (form.thousands == style.thousands if style.thousands is not None
+                           else True)] or [_given(style, unit)]
+    counts = [sum(_pattern(form).fullmatch(text) is not None for text in texts)
+              for form in candidates]
+    most = max(counts)
+    best = [form for form, count in zip(candidates, counts, strict=True) if count == most]
+    if unit:
+        core = [_without(text, unit) for text in texts]
+    else:
+        core = texts
+    for mark, other in ((".", ","), (",", ".")):
+        point = NumberFormat(mark, "", unit)
+        group = NumberFormat(other, mark, unit)
+        if point not in best or group not in best:
+            continue
+        doubt = _doubtful(core, mark)
+        if doubt is None:
+            continue  # no text has the mark
+        return _decided(doubt, mark, style, point, group)
+    usual = style.usual if style is not None else None
+    if given and len(best) > 1:
+        return _given(style, unit), ""
+    if len(best) == len(candidates):  # whole numbers without any mark
+        return _default(style, unit), ""
+    wanted = [form for form in best if form.decimal == (usual or ".")]
+    return (wanted or best)[0], ""
+
+
+def _decided(doubt, mark, style, point, group):
+    """1.299: a decimal mark, or one of thousands."""
+    with_mark, without = doubt
+    first = with_mark[0]
+    several = any(text.count(mark) > 1 for text in with_mark)
+    usual = style.usual if style is not None else None
+    if style is not None and style.decimal is not None:
+        return (point if style.decimal == mark else group), ""
+    if several:
+        return group, ""
+    whole = first.replace(mark, "")
+    as_point = (f"{first!r} is read as {first.replace(mark, '.')}; if it means {whole}: "
+                f"--thousands {mark!r} (thousands={mark!r})")
+    as_group = (f"{first!r} is read as {whole}, as all of its {mark!r} stand before exactly three "
+                f"digits; if it means {first.replace(mark, '.')}: --decimal {mark!r} "
+                f"(decimal={mark!r})")
+    if usual is not None:
+        return (point, as_point) if usual == mark else (group, as_group)
+    if len(with_mark) >= 3 and without:
+        return group, as_group
+    separator = style.separator if style is not None else None
+    if mark == "," and separator in (None, ","):
+        return group, as_group
+    return point, as_point
+
+
+def _without(text, unit):
+    return re.sub(r"\s+", " ", text.replace(unit, "")).strip()
+
+
+def _given(style, unit=""):
+    decimal = style.decimal or ("," if style.thousands == "." else ".")
+    thousands = style.thousands or ""
+    return NumberFormat(decimal, thousands if thousands != decimal else "", unit)
+
+
+def _default(style, unit=""):
+    """Return the format of a column that shows no mark: that of the file."""
+    if style is None:
+        return NumberFormat(unit=unit)
+    if style.decimal is not None or style.thousands is not None:
+        return _given(style, unit)
+    return NumberFormat(",", ".", unit) if style.usual == "," else NumberFormat(unit=unit)
+
+
+def explained(form, words):
+    """Return what to do about texts that are no numbers of this format."""
+    hint = ""
+    if form.is_plain and any("," in word for word in words):
+        hint = "; numbers with a decimal comma: --decimal , (decimal=',')"
+    elif form.decimal == "," and any("." in word for word in words):
+        hint = "; numbers with a decimal point: --decimal . (decimal='.')"
+    return f"{listed(words)} {'is' if len(words) == 1 else 'are'} no number{hint}"

@@ -1,0 +1,157 @@
+"""`Table`: named columns, whatever they came in.
+
+Columns become canonical `Cells` when they are asked for, so that a column that nobody uses is never
+looked at.
+"""
+
+from collections import Counter
+
+import numpy as np
+
+from fastnn.tables.errors import TableError, shown_value
+
+__all__ = ["Table", "named"]
+
+KEPT_CELLS = 4_000_000  # of all columns together, up to which those of a column are kept
+
+
+class Part:
+    """Some rows of a column."""
+
+    def __init__(self, column, index):
+        self.column, self.index = column, index
+
+    def cells(self):
+        """Return the canonical cells."""
+        return self.column.cells().take(self.index)
+
+    def raw(self):
+        """Return the values as they are."""
+        values = self.column.raw()
+        return [values[i] for i in self.index.tolist()]
+
+
+class Table:
+    """Columns with names.
+
+    Attributes
+    ----------
+    names : tuple of str
+    n_rows : int
+    notes : list of str
+        What reading the file has met.
+    na : tuple of str
+        Words that the user says mean "missing".
+    """
+
+    def __init__(self, columns, n_rows, *, labels=None, notes=(), na=()):
+        self._columns = columns
+        self.names = tuple(columns)
+        self.n_rows = n_rows
+        self.notes = list(notes)
+        self.na = tuple(na)
+        self._labels = labels
+        self._cells = {}
+
+    def __len__(self):
+        return self.n_rows
+
+    def __contains__(self, name):
+        return name in self._columns
+
+    def __repr__(self):
+        return f"<Table of {self.n_rows:,} rows, {len(self.names)} columns>"
+
+    def column(self, name):
+        """Return the `Cells` of a column.
+
+        Raises
+        ------
+        TableError
+            When there is no such column, or it holds what is neither text, a number, true or false,
+            nor a date.
+        """
+        if name in self._cells:
+            return self._cells[name]
+        if name not in self._columns:
+            raise TableError(f"the table has no column {shown_value(name)}", name)
+        found = self._columns[name].cells()
+        if self.n_rows * len(self.names) <= KEPT_CELLS:
+            self._cells[name] = found
+        return found
+
+    def raw(self, name):
+        """Return the values of a column as they came: the text of a file unchanged."""
+        if name not in self._columns:
+            raise TableError(f"the table has no column {shown_value(name)}", name)
+        return self._columns[name].raw()
+
+    def rows(self, index):
+        """Return the table of some rows: numbers of rows, a slice or a mask."""
+        index = np.arange(self.n_rows)[index]
+        labels = [self.row_label(i) for i in index.tolist()] if self._labels is not None else None
+        if labels is None:
+            labels = index
+        found = Table({name: Part(column, index) for name, column in self._columns.items()},
+                      len(index), labels=labels, notes=self.notes, na=self.na)
+        if self.n_rows * len(self.names) <= KEPT_CELLS:  # what is there already is not read again
+            for name in self.names:
+                found._columns[name] = _Later(self, name, index)
+        return found
+
+    def select(self, names):
+        """Return the table of some columns, in the order given."""
+        for name in names:
+            if name not in self._columns:
+                raise TableError(f"the table has no column {shown_value(name)}", name)
+        found = Table({name: self._columns[name] for name in names}, self.n_rows,
+                      labels=self._labels, notes=self.notes, na=self.na)
+        found._cells = {name: self._cells[name] for name in names if name in self._cells}
+        return found
+
+    def drop(self, names):
+        """Return the table without some columns."""
+        out = set(names)
+        for name in out:
+            if name not in self._columns:
+                raise TableError(f"the table has no column {shown_value(name)}", name)
+        return self.select([name for name in self.names if name not in out])
+
+    def row_label(self, i):
+        """Return what messages call row ``i``."""
+        if self._labels is None:
+            return i
+        label = self._labels[i]
+        return label.item() if isinstance(label, np.generic) else label
+
+
+class _Later(Part):
+    """Some rows of a column whose cells the whole table keeps."""
+
+    def __init__(self, table, name, index):
+        self.table, self.name, self.index = table, name, index
+
+    def cells(self):
+        """Return the canonical cells."""
+        return self.table.column(self.name).take(self.index)
+
+    def raw(self):
+        """Return the values as they are."""
+        values = self.table.raw(self.name)
+        return [values[i] for i in self.index.tolist()]
+
+
+def named(pairs, n_rows, **settings):
+    """Return a table of (name, column) pairs; refuses two columns of one name."""
+    pairs = [(str(name), column) for name, column in pairs]
+    stripped = [name.strip() for name, _ in pairs]
+    if len(set(stripped)) == len(stripped):
+        pairs = [(name, column) for name, (_, column) in zip(stripped, pairs, strict=True)]
+    columns = dict(pairs)
+    if len(columns) != len(pairs):
+        double = next(name for name, count in Counter(name for name, _ in pairs).items()
+                      if count > 1)
+        raise TableError(f"the table has more than one column {shown_value(double)}", double)
+    for name, column in pairs:
+        column.name = name
+    return Table(columns, n_rows, **settings)
