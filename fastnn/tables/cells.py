@@ -136,12 +136,22 @@ class Cells:
 def from_texts(texts, style=None):
     """Return the cells of a list of text; None and blank texts are missing."""
     places = dict.fromkeys(texts)
-    found = {}
-    for text in places:
-        stripped = "" if text is None else text.strip()
-        places[text] = found.setdefault(stripped, len(found)) if stripped else -1
+    gaps = None in places
+    if gaps:
+        del places[None]
+    words = list(places)
+    stripped = list(map(str.strip, words))
+    if stripped == words and "" not in places:
+        places.update(zip(words, range(len(words)), strict=True))
+    else:
+        found = {}
+        for word, text in zip(words, stripped, strict=True):
+            places[word] = found.setdefault(text, len(found)) if text else -1
+        words = list(found)
+    if gaps:
+        places[None] = -1
     codes = np.fromiter(map(places.__getitem__, texts), np.int32, len(texts))
-    return Cells("text", codes=codes, values=list(found), style=style)
+    return Cells("text", codes=codes, values=words, style=style)
 
 
 def from_objects(name, values):

@@ -104,21 +104,33 @@ class Column:
         return self._numbers_of_texts(cells, na)
 
     def _numbers_of_texts(self, cells, na):
-        codes, texts, counts = cells.used()
-        there = [i for i, text in enumerate(texts) if not self.is_missing(text, na)]
-        words = [texts[i] for i in there]
+        codes, texts = cells.texts()
         values = np.full(len(texts) + 1, np.nan)  # one more, for code -1
+        words, there = texts, slice(0, len(texts))
+        special = self.missing_texts(na).intersection(texts)
+        if special:
+            there = [i for i, text in enumerate(texts) if text not in special]
+            words = [texts[i] for i in there]
         values[there] = self.parse(words, cells.style)
-        wrong = [i for i in there if np.isnan(values[i])]
         problems = []
-        if wrong:
-            n = int(counts[wrong].sum())
-            row = int(np.flatnonzero(np.isin(codes, wrong))[0])
-            problems.append(Problem(self.name, self._not_understood(
-                [texts[i] for i in wrong], n, row, self.form), n))
+        wrong = np.isnan(values)
+        wrong[-1] = False
+        if special or wrong.any():
+            wrong[[i for i, text in enumerate(texts) if text in special]] = False
+            rows = np.flatnonzero(wrong[codes])
+            if len(rows):
+                odd = [texts[code] for code in dict.fromkeys(codes[rows[:100_000]].tolist())]
+                problems.append(Problem(self.name, self._not_understood(
+                    odd, len(rows), int(rows[0])), len(rows)))
         if self.kind == "number" and words:
             problems += self._remarks(words, cells.style)
         return values[codes], problems
+
+    def missing_texts(self, na=()):
+        """Return the texts that mean "missing" in this column."""
+        if not (self.missing_words or na):
+            return MISSING_WORDS
+        return MISSING_WORDS.union(self.missing_words, na)
 
     def parse(self, texts, style=None):
         """Return texts that are not missing as numbers, NaN where they are not understood."""
@@ -137,8 +149,8 @@ class Column:
             return self.form
         return _given(style, self.form.unit)
 
-    def _not_understood(self, words, n, row, form):
-        what = {"number": explained(form, words),
+    def _not_understood(self, words, n, row):
+        what = {"number": explained(self.form, words),
                 "boolean": f"{shown_value(words[0])} is neither true nor false",
                 "date": f"{shown_value(words[0])} is no date"}[self.kind]
         return (f"column {shown_value(self.name)}: {n:,} value{'s' * (n != 1)} not understood, "

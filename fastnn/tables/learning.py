@@ -75,12 +75,13 @@ def learn_column(name, cells, options, notes):
     if cells.kind != "text" and not forced:
         return _learn_typed(name, cells, missing, options, notes)
     codes, texts, counts = cells.used()
-    there = [i for i, text in enumerate(texts)
-             if text not in MISSING_WORDS and text not in options.na]
-    if not there:
-        notes.add(name, "all its values are missing")
-        return None
-    values, counts = [texts[i] for i in there], counts[there]
+    values, special = texts, MISSING_WORDS.union(options.na).intersection(texts)
+    if special:
+        there = [i for i, text in enumerate(texts) if text not in special]
+        if not there:
+            notes.add(name, "all its values are missing")
+            return None
+        values, counts = [texts[i] for i in there], counts[there]
     gaps = int(counts.sum()) < len(cells)
     if not forced:
         found = _as_booleans(name, values, gaps, notes)
@@ -182,6 +183,8 @@ def counts_rows(cells):
 # ---- columns of text ----
 
 def _as_booleans(name, values, gaps, notes):
+    if len(values) > 50:  # more than true, True, TRUE, 1, 1.0, ...
+        return None
     lower = {value.lower() for value in values}
     if not (lower <= TRUTH.keys() and lower & {"true", "false"}):
         return None
@@ -203,14 +206,16 @@ def _enough(ok, words, counts, marked, varied):
 
 
 def _as_numbers(name, cells, values, counts, gaps, options, notes):
-    form, doubt = find_format([value for value in values if value not in MARKS], cells.style)
+    marks = MARKS.intersection(values)
+    form, doubt = find_format([value for value in values if value not in marks] if marks
+                              else values, cells.style)
     parsed = parse_numbers(values, form)
-    if form.is_plain and np.isnan(parsed).any() and not np.isnan(parsed).all():
-        parsed = np.where([value.lower() in ("true", "false") for value in values], np.nan, parsed)
     ok = ~np.isnan(parsed)
     if not ok.any():
         return None
-    marked = np.array([value in MARKS for value in values])
+    if not ok.all():
+        ok &= [value.lower() not in ("true", "false") for value in values]
+    marked = np.array([value in marks for value in values]) if marks else np.zeros_like(ok)
     words = [values[i] for i in np.flatnonzero(~ok & ~marked)]
     n_different = len(np.unique(parsed[ok]))
     if not _enough(ok, words, counts, marked, n_different > VARIED):
@@ -233,6 +238,8 @@ def _as_numbers(name, cells, values, counts, gaps, options, notes):
 
 def _are_ids(values, ok):
     """Whole numbers of so many digits that float64 would lose some."""
+    if max(map(len, values)) < 16 or "." in values[0]:
+        return False
     whole = [value for value, fine in zip(values, ok.tolist(), strict=True)
              if fine and INTEGER.fullmatch(value)]
     if not whole or max(map(len, whole)) < 16 or len(whole) < 0.9 * ok.sum():

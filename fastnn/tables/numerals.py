@@ -63,7 +63,7 @@ def _pattern(form):
                       rf"[-+]?{point}\d+(?:[eE][-+]?\d+)?){after}", re.ASCII)
 
 
-def parse_number(text, form=PLAIN):
+def parse_number(text, form=PLAIN, pattern=PLAIN_NUMBER):
     """Return a text as a number, NaN where it is none; True and False are 1 and 0."""
     if "\u2212" in text:  # the minus of typography
         text = text.replace("\u2212", "-")
@@ -71,7 +71,7 @@ def parse_number(text, form=PLAIN):
         if PLAIN_NUMBER.fullmatch(text):
             return float(text)
     else:
-        found = _pattern(form).fullmatch(text)
+        found = pattern.fullmatch(text)
         if found:
             sign, digits = found[1], found[2]
             if sign and digits[0] in "+-":
@@ -96,7 +96,9 @@ def parse_numbers(texts, form=PLAIN):
                 return np.fromiter(map(float, texts), np.float64, len(texts))
             except ValueError:
                 pass
-    return np.fromiter((parse_number(text, form) for text in texts), np.float64, len(texts))
+    pattern = PLAIN_NUMBER if form.is_plain else _pattern(form)
+    return np.fromiter((parse_number(text, form, pattern) for text in texts), np.float64,
+                       len(texts))
 
 
 # ---- finding the format ----
@@ -132,7 +134,7 @@ def _unit_of(texts):
             form = NumberFormat(unit=unit)
             for candidate in CANDIDATES:
                 form = NumberFormat(candidate.decimal, candidate.thousands, unit)
-                alike = sum(_pattern(form).fullmatch(text) is not None for text in texts)
+                alike = sum(1 for _ in filter(None, map(_pattern(form).fullmatch, texts)))
                 if alike >= 0.9 * some and alike:
                     return unit
     return ""
@@ -148,7 +150,7 @@ def sure_decimal(texts):
         alone = re.compile(rf"[-+]?(?:0?{MARKS[mark]}\d+|\d+{MARKS[mark]}(?:\d{{1,2}}|\d{{4,}})|"
                            rf"\d{{1,3}}(?:[{other} '\u00a0\u202f\u2009]\d{{3}})+{MARKS[mark]}\d+)",
                            re.ASCII)
-        votes[mark] = sum(alone.fullmatch(text) is not None for text in texts)
+        votes[mark] = sum(1 for _ in filter(None, map(alone.fullmatch, texts)))
     mark = "," if votes[","] > votes["."] else "."
     return mark if votes[mark] >= 0.1 * len(texts) else None
 
@@ -171,6 +173,9 @@ def find_format(texts, style=None):
     texts = [text.replace("\u2212", "-") for text in texts[:LOOKED_AT] if FIRST.match(text)]
     if not texts:
         return _default(style), ""
+    if not given and any("." in text for text in texts) and all(
+            map(PLAIN_NUMBER.fullmatch, texts)) and _doubtful(texts, ".") is None:
+        return PLAIN, ""  # by far the most files
     unit = _unit_of(texts)
     candidates = [NumberFormat(form.decimal, form.thousands, unit) for form in CANDIDATES]
     if given:
@@ -178,7 +183,7 @@ def find_format(texts, style=None):
                       if style.decimal in (None, form.decimal)
                       and (form.thousands == style.thousands if style.thousands is not None
                            else True)] or [_given(style, unit)]
-    counts = [sum(_pattern(form).fullmatch(text) is not None for text in texts)
+    counts = [sum(1 for _ in filter(None, map(_pattern(form).fullmatch, texts)))
               for form in candidates]
     most = max(counts)
     best = [form for form, count in zip(candidates, counts, strict=True) if count == most]

@@ -1,13 +1,18 @@
 """One row by a dict, in microseconds: what services ask for."""
 
+import datetime
 import math
 
 import numpy as np
 
 from fastnn.tables.cells import MISSING_WORDS, PLAIN_NUMBER
 from fastnn.tables.columns import TRUTH
+from fastnn.tables.dates import parse_date
 
 __all__ = ["RowReader"]
+
+INFINITE = math.inf
+EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
 class RowReader:
@@ -37,12 +42,18 @@ class RowReader:
 
     def __call__(self, row):
         """Return numbers (1, p) and codes (1, q), or None where the row needs a closer look."""
+        if type(row) is not dict:
+            return None
         numbers = self.empty.copy()
         try:
             for name, place, column in self.simple:
                 value = row[name]
                 kind = type(value)
-                if kind is float or kind is int:
+                if kind is float:
+                    if value == INFINITE or value == -INFINITE:
+                        return None
+                    numbers[place] = value
+                elif kind is int:
                     numbers[place] = value
                 elif value is not None:
                     found = self._number(value, kind, column)
@@ -73,9 +84,6 @@ class RowReader:
             found = np.array([numbers], np.float64)
         except (KeyError, TypeError, OverflowError):
             return None
-        total = math.fsum(numbers) if self.n_numbers else 0.0
-        if math.isinf(total) or (total != total and np.isinf(found).any()):
-            return None
         return found, np.array([codes], np.int32).reshape(1, len(codes))
 
     def _number(self, value, kind, column):
@@ -85,7 +93,8 @@ class RowReader:
         if not value or value in MISSING_WORDS or value in column.missing_words or (
                 value in self.na):
             return math.nan
-        return float(value) if PLAIN_NUMBER.fullmatch(value) else None
+        found = float(value) if PLAIN_NUMBER.fullmatch(value) else INFINITE
+        return None if found in (INFINITE, -INFINITE) else found
 
     def _other(self, value, column, place, numbers):
         if value is None:
@@ -105,10 +114,21 @@ class RowReader:
             text = value.strip()
             if not text or column.is_missing(text, self.na):
                 return True
-            days = column.parse([text])
-            if days[0] != days[0]:
+            days = parse_date(text, column.day_first)
+            if days != days:
                 return False
-            for i, one in enumerate(column.with_parts(days)):
-                numbers[place + i] = one[0]
+            numbers[place] = days
+            for i, part in enumerate(column.parts, 1):
+                numbers[place + i] = _date_part(days, part)
             return True
         return False
+
+
+def _date_part(days, part):
+    """As `date_part`, of a single number."""
+    whole = math.floor(days)
+    if part == "weekday":
+        return float((whole + 3) % 7)
+    if part == "hour":
+        return float(np.round((days - whole) * 24, 9))
+    return float(datetime.date.fromordinal(whole + EPOCH).month)
