@@ -1,43 +1,68 @@
-"""Numbers and categories of a schema as look-up `Codes`."""
+"""Numbers and categories of a schema as look-up `Codes`.
+
+A row has the same number of entries whatever it holds; what says nothing (a category that the fit
+has not seen, a missing number of a column that had none) has the value 0.
+"""
 
 import numpy as np
 
 from fastnn.core.codes import Codes
 from fastnn.encoders import greedy_edges
+from fastnn.tabular.statistics import Statistics
 
 __all__ = ["Encoding"]
+
+CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7 of itself
+PER_NUMBER = 3  # entries: the value, the two ends of its bin
 
 
 class Encoding:
     """From `Inputs` of a schema to `Codes`.
 
-    A number becomes a piecewise-linear encoding over greedy bins (see `fastnn.encoders`), with an
-    input of its own for missing ones; a category is one-hot, with inputs of their own for unknown
-    and missing ones.
+    A number has three kinds of inputs: its value, standardised robustly and smoothly bounded
+    (Holzmüller, Grinsztajn & Steinwart 2024), which smooth functions are learned from; its
+    piecewise-linear encoding over greedy bins (see `fastnn.encoders`), which steps are learned
+    from; one of missing values. A category has one input; the rare ones of a column share theirs
+    with all that the fit has not seen. `Statistics` of categories are numbers, too.
 
     Attributes
     ----------
-    edges : list of float64 array
-        Of the bins of each column of numbers; fewer than two where there is nothing to cut.
-    sizes : list of int
-        Of each column of categories, how many there are.
     n_inputs : int
         Inputs of the dense encoding: what a network has.
+    n_columns : int
+        Columns of numbers and of categories, statistics included.
+    kinds : uint8 array (n_inputs,)
+        `VALUE`, `BIN` or `OWN`: what each input is of.
     """
 
-    def __init__(self, edges, sizes):
+    VALUE, BIN, OWN = range(3)
+
+    def __init__(self, edges, scales, seen, maps, statistics=None):
         self.edges = [np.asarray(one, float) for one in edges]
-        self.sizes = [int(size) for size in sizes]
-        widths = [max(len(one), 1) for one in self.edges] + [size + 2 for size in self.sizes]
-        self.firsts = np.concatenate([[0], np.cumsum(widths)]).astype(np.int64)
-        self.n_inputs = int(self.firsts[-1])
-        self.adds = np.zeros(self.n_inputs, np.uint8)
-        for one, first in zip(self.edges, self.firsts, strict=False):
-            self.adds[first + 1:first + max(len(one), 1) - 1] = 1
+        self.scales = np.asarray(scales, float).reshape(len(self.edges), 4)
+        self.seen = np.asarray(seen, bool).reshape(len(self.edges))
+        self.maps = [np.asarray(one, np.int32) for one in maps]
+        self.statistics = statistics
+        kinds, adds, self.firsts = [], [], []
+        for edges, seen in zip(self.edges, self.seen, strict=True):
+            n_bins = _bins_of(edges)
+            self.firsts.append(len(kinds))
+            kinds += [self.VALUE] * (len(edges) > 1) + [self.BIN] * n_bins + [self.OWN] * bool(seen)
+            adds += [0] * (len(edges) > 1) + [0] * (n_bins > 0) + [1] * max(n_bins - 1, 0)
+            adds += [0] * bool(seen)
+        for one in self.maps:
+            self.firsts.append(len(kinds))
+            kinds += [self.OWN] * _inputs_of(one)
+            adds += [0] * _inputs_of(one)
+        if not kinds:  # nothing to learn from: an input that is always 0
+            kinds, adds = [self.OWN], [0]
+        self.kinds, self.adds = np.array(kinds, np.uint8), np.array(adds, np.uint8)
         self.adds.flags.writeable = False
+        self.n_inputs = len(kinds)
+        self.n_columns = max(len(self.edges) + len(self.maps), 1)
 
     @classmethod
-    def fit(cls, inputs, sizes, *, bins=64):
+    def fit(cls, inputs, sizes, *, bins=48, rarest=1, statistics=None):
         """Return the encoding that the rows of ``inputs`` suggest.
 
         Parameters
@@ -45,56 +70,175 @@ class Encoding:
         inputs : Inputs
         sizes : sequence of int
             Number of categories of each column of codes: those beyond are unknown and missing.
-        bins : int, default=64
+        bins : int, default=48
+            Of each column of numbers at most.
+        rarest : int, default=1
+            Categories of fewer rows share an input.
+        statistics : tuple (Statistics, float64 array (n_rows, k)) or None, default=None
+            With what it gives for these rows, as `Statistics.fit` does.
         """
-        edges = []
-        for column in inputs.numbers.T:
+        numbers, table = inputs.numbers, None
+        if statistics is not None:
+            table, found = statistics
+            numbers = np.concatenate([numbers, found], axis=1)
+        edges, scales, seen = [], [], []
+        for column in numbers.T:
             x = column[np.isfinite(column)]
             found = greedy_edges(x, bins) if len(x) else x
             edges.append(found if len(found) > 1 else found[:0])
-        return cls(edges, sizes)
+            scales.append(_scale(x) if len(found) > 1 else (0, 1, 0, 1))
+            seen.append(np.isnan(column).any())
+        maps = [_map(codes, size, rarest) for codes, size in zip(inputs.codes.T, sizes,
+                                                                strict=True)]
+        return cls(edges, scales, seen, maps, table)
 
-    def transform(self, inputs, dtype="float32"):
-        """Return the `Codes` of rows: two entries for a number, one for a category."""
-        p, q = len(self.edges), len(self.sizes)
-        n = len(inputs.numbers)
-        rows = np.empty((n, 2 * p + q), np.int32)
-        values = np.ones((n, 2 * p + q), dtype)
-        for j, edges in enumerate(self.edges):
-            x, first = inputs.numbers[:, j], self.firsts[j]
-            missing = np.isnan(x)
-            if len(edges) < 2:
-                rows[:, 2 * j] = rows[:, 2 * j + 1] = first
-                values[:, 2 * j], values[:, 2 * j + 1] = 0, missing
-                continue
-            known = np.where(missing, edges[0], x)
-            k = np.clip(np.searchsorted(edges, known, "right") - 1, 0, len(edges) - 2)
-            with np.errstate(over="ignore"):
-                fraction = np.clip((known - edges[k]) / (edges[k + 1] - edges[k]), 0, 1)
-            rows[:, 2 * j] = first + np.maximum(k - 1, 0)
-            rows[:, 2 * j + 1] = first + np.where(missing, len(edges) - 1, k)
-            values[:, 2 * j] = np.where((k > 0) & ~missing, 1 - fraction, 0)
-            values[:, 2 * j + 1] = np.where(missing, 1, fraction)
-        rows[:, 2 * p:] = inputs.codes + self.firsts[p:p + q]
-        indptr = np.arange(0, (n + 1) * (2 * p + q), 2 * p + q, dtype=np.int64) if p + q else (
-            np.zeros(n + 1, np.int64))
+    def transform(self, inputs, dtype="float32", *, statistics=None):
+        """Return the `Codes` of rows.
+
+        Parameters
+        ----------
+        inputs : Inputs
+        dtype : {"float32", "float64"}, default="float32"
+        statistics : float64 array (n_rows, k) or None, default=None
+            In the place of those that the encoding's `Statistics` give: rows of training have
+            some that do not know their own targets.
+        """
+        numbers = inputs.numbers
+        if self.statistics is not None:
+            found = self.statistics.transform(inputs.codes) if statistics is None else statistics
+            numbers = np.concatenate([numbers, found], axis=1)
+        n, p = len(numbers), len(self.edges)
+        width = max(PER_NUMBER * p + len(self.maps), 1)
+        rows, values = np.zeros((n, width), np.int32), np.zeros((n, width), dtype)
+        for j in range(p):
+            self._number(j, numbers[:, j], rows[:, PER_NUMBER * j:], values[:, PER_NUMBER * j:])
+        for j, one in enumerate(self.maps):
+            place = one[inputs.codes[:, j]]
+            at = PER_NUMBER * p + j
+            rows[:, at] = np.where(place < 0, 0, self.firsts[p + j] + place)
+            values[:, at] = place >= 0
+        indptr = np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values.reshape(-1), rows.reshape(-1), indptr, self.adds)
+
+    def _number(self, j, x, rows, values):
+        """Write the entries of a column of numbers."""
+        edges, first, n_bins = self.edges[j], self.firsts[j], _bins_of(self.edges[j])
+        missing = np.isnan(x)
+        own = first + (len(edges) > 1) + n_bins
+        if self.seen[j]:
+            rows[:, 0], values[:, 0] = np.where(missing, own, first), missing
+        else:
+            rows[:, 0] = first if len(edges) > 1 else 0
+        if len(edges) < 2:
+            return
+        known = np.clip(np.where(missing, edges[0], x), edges[0], edges[-1])
+        values[:, 0] += np.where(missing, 0, _bounded(known, *self.scales[j]))
+        if not n_bins:
+            return
+        k = np.clip(np.searchsorted(edges, known, "right") - 1, 0, n_bins - 1)
+        with np.errstate(over="ignore"):
+            fraction = np.clip((known - edges[k]) / (edges[k + 1] - edges[k]), 0, 1)
+        rows[:, 1], rows[:, 2] = first + np.maximum(k, 1), first + 1 + k
+        values[:, 1] = np.where((k > 0) & ~missing, 1 - fraction, 0)
+        values[:, 2] = np.where(missing, 0, fraction)
+
+    # ---- files ----
 
     def settings(self):
         """Return plain values for a file."""
-        return {"sizes": self.sizes, "edges": [len(one) for one in self.edges]}
+        return {"edges": [len(one) for one in self.edges], "seen": self.seen.tolist(),
+                "maps": [len(one) for one in self.maps],
+                "statistics": None if self.statistics is None else self.statistics.settings()}
 
     def arrays(self):
         """Return float64 arrays for a file, by name; `settings` says their shapes."""
-        return {"edges": np.concatenate([np.zeros(0), *self.edges])}
+        found = {"edges": np.concatenate([np.zeros(0), *self.edges]),
+                 "scales": self.scales.reshape(-1),
+                 "maps": np.concatenate([np.zeros(0), *self.maps])}
+        if self.statistics is not None:
+            found |= {f"statistics.{name}": array
+                      for name, array in self.statistics.arrays().items()}
+        return found
 
     @staticmethod
     def shapes(settings):
         """Return the shapes of the arrays that belong to settings, by name."""
-        return {"edges": (sum(settings["edges"]),)}
+        found = {"edges": (sum(settings["edges"]),), "scales": (4 * len(settings["edges"]),),
+                 "maps": (sum(settings["maps"]),)}
+        if settings["statistics"] is not None:
+            shapes = Statistics.shapes(settings["statistics"])
+            found |= {f"statistics.{name}": shape for name, shape in shapes.items()}
+        return found
 
     @classmethod
     def from_parts(cls, settings, arrays):
-        """Return the encoding of `settings` and `arrays`."""
-        ends = np.cumsum(settings["edges"])[:-1]
-        return cls(np.split(arrays["edges"], ends) if settings["edges"] else [], settings["sizes"])
+        """Return the encoding of `settings` and `arrays`.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            When they do not fit together.
+        """
+        for name, shape in cls.shapes(settings).items():
+            if arrays[name].shape != shape or not np.isfinite(arrays[name]).all():
+                raise ValueError(f"array {name!r} must be finite and of shape {shape}")
+        maps = _split(arrays["maps"], settings["maps"])
+        if any(len(one) < 2 or one.min() < -1 or one.max() >= len(one) for one in maps):
+            raise ValueError("a map of categories points beyond its inputs")
+        edges = _split(arrays["edges"], settings["edges"])
+        if any((np.diff(one) <= 0).any() for one in edges):
+            raise ValueError("edges must rise")
+        statistics = settings["statistics"]
+        if statistics is not None:
+            prefix = "statistics."
+            statistics = Statistics.from_parts(statistics, {
+                name[len(prefix):]: array for name, array in arrays.items()
+                if name.startswith(prefix)})
+        return cls(edges, arrays["scales"], settings["seen"], maps, statistics)
+
+
+def _split(array, sizes):
+    return np.split(array, np.cumsum(sizes)[:-1]) if sizes else []
+
+
+def _bins_of(edges):
+    """Return the number of inputs of bins: none where a line through two values says all."""
+    return len(edges) - 1 if len(edges) > 2 else 0
+
+
+def _inputs_of(places):
+    return int(places.max(initial=-1)) + 1
+
+
+def _scale(x):
+    """Return center and scale of finite values, by quartiles, then mean and scale of what
+    `_bounded` makes of them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, center, high = np.quantile(x, [0.25, 0.5, 0.75])
+        spread = np.std(x)
+        # more than half of the values may be one
+        scale = max((high - low) / 1.349, spread / 10)
+        if not (np.isfinite(scale) and scale > 0):
+            center, scale = x.min() / 2 + x.max() / 2, (x.max() / 2 - x.min() / 2) or 1.0
+    z = _bounded(x, center, scale, 0.0, 1.0)
+    return center, scale, z.mean(), z.std() or 1.0
+
+
+def _bounded(x, center, scale, mean, deviation):
+    with np.errstate(over="ignore"):
+        z = np.clip((x / scale) - center / scale, -1e100, 1e100)
+    return (z / np.hypot(1, z / CLIP) - mean) / deviation
+
+
+def _map(codes, size, rarest):
+    """Return of each code its input, -1 for none: (size + 2,)."""
+    counts = np.bincount(codes, minlength=size + 2)
+    places, kept = np.full(size + 2, -1, np.int32), counts[:size] >= max(rarest, 1)
+    n = int(kept.sum())
+    places[:size][kept] = np.arange(n)
+    if (counts[:size][~kept] > 0).any() or counts[size]:
+        places[:size + 1][np.append(~kept, True)] = n
+        n += 1
+    if counts[size + 1]:
+        places[size + 1] = n
+    return places
