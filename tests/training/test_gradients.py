@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 from each import each
-from gradient_cases import CASES, PATHS, SOME, build, of_twin, targets
+from gradient_cases import CASES, COVERING, PATHS, SOME, build, of_twin, targets
 from trainers import make_layout, make_trainer
 
 import fastnn
@@ -90,7 +90,7 @@ def test_every_instruction_set(other, run_python, tmp_path):
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "gradients.npz") as found:
         assert str(found["isa"]) == other
-        for name in CASES:
+        for name in COVERING:
             net = build(name)[0]
             for path in PATHS:
                 got = found[f"{path} {name}"]
