@@ -52,11 +52,12 @@ build: $(VENV)/.installed  ## compile and install into .venv
 demo: $(VENV)/.installed $(VENV)/.extra-sklearn  ## train on digits beside scikit-learn's MLP
 	$(PY) examples/digits_demo.py --threads 1
 
-# Workers run side by side: one thread each, except where a test asks for more.
+# Workers run side by side: one thread each, except where a test asks for more. Neighbouring tests go
+# to one worker, so that few libraries are imported twice, and what a module keeps is made once.
 test test-slow asan tsan valgrind: export OPENBLAS_NUM_THREADS = 1
 test test-slow asan tsan valgrind: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed $(VENV)/.extra-test  ## run the test suite, without the slow part
-	$(PY) -m pytest -m "not slow" -n $(JOBS) $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed $(VENV)/.extra-test  ## run the slow tests: builds, examples, soaks
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)

@@ -16,7 +16,7 @@ SERVICE = ("import numpy, fastnn, sys\n"
            "fastnn.load(sys.argv[1]).predict(numpy.zeros((1, 20), 'f'))")
 # ru_maxrss would start from that of the process that forked
 PEAK = "\nprint(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-ROUNDS = 9, 80  # at least, at most
+ROUNDS = 5, 80  # at least, at most
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
 
 

@@ -123,8 +123,8 @@ def test_a_rare_class_is_stopped_by_its_loss(run):
 
 
 def test_columns_take_time_in_proportion(run):
-    """Over two decades: ten times the columns, no more than some twenty times the time."""
-    sizes = (300, 3000, 30_000)
+    """Over two decades: ten times the columns, no more than thirty times the time."""
+    sizes = (100, 1000, 10_000)
     for n in sizes:
         names = ",".join([*(f"c{i}" for i in range(n)), "a", "a"])
         Path(f"{n}.csv").write_text(f"{names}\n" + (",".join(["1"] * (n + 2)) + ",\n") * 2)
@@ -139,7 +139,7 @@ def test_columns_take_time_in_proportion(run):
 
 def test_what_cannot_be_saved_is_not_trained(run):
     """Many columns fit; too many are refused before the training."""
-    for n, width, code in ((1500, 5, 0), (1500, 900, 2)):
+    for n, width, code in ((300, 5, 0), (1500, 900, 2)):
         names = [f"{i:0{width}}" for i in range(n)]
         rows = (",".join(str((i * j) % 7) for i in range(n)) + f",{j % 2}" for j in range(12))
         Path("t.csv").write_text(",".join([*names, "y"]) + "\n" + "\n".join(rows) + "\n")
@@ -230,7 +230,7 @@ def test_predictions_are_there_whole_or_not_at_all(run):
     """After Ctrl-C, and where the disk is full, the old file is there and nothing beside it."""
     fastnn.MLP((2, 2), output="softmax", random_state=0).save(
         "m.safetensors", classes=["a", "b"], feature_names=["x", "y"])
-    Path("big.csv").write_text("x,y\n" + "1,2\n" * 500_000)
+    Path("big.csv").write_text("x,y\n" + "1,2\n" * 200_000)
 
     def interrupted(how, before):
         """Ctrl-C as soon as there is a new file; again where it came too late."""
@@ -263,7 +263,7 @@ def test_predictions_are_there_whole_or_not_at_all(run):
         assert sorted(os.listdir()) == before
         assert old is None or Path("out.csv").read_text() == old
     assert run("predict", "m.safetensors", "big.csv", "-o", "out.csv", "-f", "-q")[0] == 0
-    assert len(Path("out.csv").read_text().split()) == 500_001
+    assert len(Path("out.csv").read_text().split()) == 200_001
 
 
 # ---- text of strangers ----

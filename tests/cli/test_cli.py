@@ -315,7 +315,7 @@ def test_options_of_export_reach_the_library(run, monkeypatch):
 def test_bench(run, monkeypatch):
     from fastnn.cli import bench
 
-    monkeypatch.setattr(bench, "SECONDS", 0.5)
+    monkeypatch.setattr(bench, "SECONDS", 0.1)
     run(*TRAIN)
     code, out, _ = run("bench", "model.safetensors", "--json", "--threads", 2)
     assert code == 0

@@ -13,10 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("FASTNN_DATA", ROOT.parent / "shared" / "data"))
-EXAMPLES = {
-    "mnist.py": ("mnist.npz", 0.975),
-    "housing.py": ("housing.csv.gz", 0.78),
-    "adult.py": ("adult.csv.gz", 0.85),
+EXAMPLES = {  # file, what the example promises, and for a shorter run: epochs, score
+    "mnist.py": ("mnist.npz", 0.975, 1, 0.94),
+    "housing.py": ("housing.csv.gz", 0.78, 12, 0.78),
+    "adult.py": ("adult.csv.gz", 0.85, 6, 0.85),
 }
 ROW = re.compile(r"^(?P<name>\S.*?) {2,}(?P<score>-?\d+\.\d+) +(?P<seconds>\d+\.\d+)"
                  r"(?: +(?P<speed>\d+\.\d+)x)?$", re.MULTILINE)
@@ -48,24 +48,25 @@ def data_of(name):
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_score(name):
-    rows = table_of(name, data_of(name), "--threads", 2)
+def test_score_after_fewer_epochs(name):
+    *_, epochs, least = EXAMPLES[name]
+    rows = table_of(name, data_of(name), "--threads", 2, "--epochs", epochs)
     for model, row in rows.items():
-        assert row["score"] >= EXAMPLES[name][1], model
+        assert row["score"] >= least, model
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_score_with_other_seeds(name, seed):
-    rows = table_of(name, data_of(name), "--seed", seed)
+def test_score(name, seed):
+    rows = table_of(name, data_of(name), "--seed", seed, "--threads", 2)
     assert rows.popitem()[1]["score"] >= EXAMPLES[name][1]
 
 
 def test_digits_demo():
-    rows = table_of("digits_demo.py", "--threads", 1)
+    rows = table_of("digits_demo.py", "--threads", 1, "--epochs", 40)
     assert set(rows) == {"scikit-learn", "fastnn", "fastnn, float32"}
-    assert all(row["score"] > 0.95 for row in rows.values())
+    assert all(row["score"] > 0.94 for row in rows.values())
     assert rows["fastnn"]["score"] == rows["scikit-learn"]["score"]
 
 
@@ -76,7 +77,9 @@ def test_mnist_is_faster_than_scikit_learn_on_one_thread():
     assert rows["fastnn.MLPClassifier"]["speed"] > 1
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", [
+    "mnist.py", *(pytest.param(name, marks=pytest.mark.slow) for name in EXAMPLES
+                  if name != "mnist.py")])  # those import pandas and scikit-learn first
 def test_missing_data_is_explained(name, tmp_path):
     done = run(ROOT / "examples" / name, FASTNN_DATA=str(tmp_path))
     assert done.returncode == 2
