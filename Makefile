@@ -23,7 +23,7 @@ REQUIREMENTS = $(PY) -c 'import importlib.util, sys; \
 	print(*e[sys.argv[1]], sep="\n")'
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow neighbours lint bench asv-check build wheel clean distclean \
+.PHONY: help demo test test-slow neighbours lint docs bench asv-check build wheel clean distclean \
 	asan tsan valgrind fuzz coverage-c
 
 help:  ## list the targets
@@ -81,6 +81,9 @@ lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub --concise \
 		$(subst /,.,$(patsubst %.pyx,%,$(wildcard fastnn/*/*.pyx)))
 
+docs: $(VENV)/.installed $(VENV)/.extra-docs  ## build the site into build/docs; warnings are errors
+	$(PY) -m sphinx --fail-on-warning --keep-going -d build/doctrees docs build/docs $(SPHINX_ARGS)
+
 asv-check: $(VENV)/.installed $(VENV)/.extra-bench  ## import all benchmarks, check their signatures
 	cd benchmarks && ../$(PY) -m asv check -E existing:same
 
@@ -137,6 +140,7 @@ coverage-c: $(VENV)/.installed $(VENV)/.extra-test  ## branches of csrc/ that th
 	$(C_TESTS) -k branch
 
 clean:  ## remove what was built, keep .venv
+	rm -rf docs/gallery docs/reference/generated docs/sg_execution_times.rst
 	rm -rf build dist *.egg-info fastnn/*/*.so benchmarks/.asv $(VENV)/.installed
 	rm -rf .pytest_cache .hypothesis .mypy_cache .ruff_cache
 	find fastnn tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
