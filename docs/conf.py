@@ -45,18 +45,15 @@ default_role = "code"
 
 # ---- gallery ----
 
-# examples/gallery holds pictures of networks
-GALLERY = {"start": "start", "tutorials": "tutorials", "gallery": "pictures"}
 ROOT = Path(__file__).parents[1]
-FOLDERS = [name for name in GALLERY if (ROOT / "examples" / name).is_dir()]
+SECTIONS = sorted(path.name for path in (ROOT / "examples" / "gallery").iterdir() if path.is_dir())
 # examples are run where they lie: copies, since some write files
 COPIES = ROOT / "build" / "gallery"
-for name in FOLDERS:
-    shutil.copytree(ROOT / "examples" / name, COPIES / name, dirs_exist_ok=True)
+shutil.copytree(ROOT / "examples" / "gallery", COPIES, dirs_exist_ok=True)
 
 sphinx_gallery_conf = {
-    "examples_dirs": [f"../build/gallery/{name}" for name in FOLDERS],
-    "gallery_dirs": [f"gallery/{GALLERY[name]}" for name in FOLDERS],
+    "examples_dirs": [f"../build/gallery/{name}" for name in SECTIONS],
+    "gallery_dirs": [f"gallery/{name}" for name in SECTIONS],
     "filename_pattern": r"\.py$",
     "ignore_pattern": r"/_",
     "within_subsection_order": "gallery_order.Example",

@@ -38,8 +38,10 @@ def messages():
 
 def _message(node):
     call = None
-    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-        call, kind = node.exc, _name(node.exc.func)
+    if isinstance(node, ast.Call) and (_name(node.func) or "").endswith("Error"):
+        call, kind = node, _name(node.func)  # raised here, or by who asked for it
+    elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        call, kind = node.exc, "error"
     elif isinstance(node, ast.Call) and _name(node.func) in ("warn", "notify"):
         call, kind = node, _name(node.args[1]) if len(node.args) > 1 else "UserWarning"
     if call is None or not call.args or not kind:

@@ -14,8 +14,6 @@ PAGES = {"CONTRIBUTING.md": "under_the_hood/contributing.md",
          "SECURITY.md": "under_the_hood/security.md",
          "README.md": "index.md"}
 INCLUDED = set(PAGES.values()) - {"index.md"}
-# folders of examples that are pages of the gallery
-GALLERY = {"start": "start", "tutorials": "tutorials", "gallery": "pictures"}
 
 
 def _rewrite(app, name, source):
@@ -33,9 +31,9 @@ def _rewrite(app, name, source):
         inside = place.relative_to(ROOT).as_posix()
         if inside in PAGES:
             return start + to_site(PAGES[inside], anchor) + end
-        example = re.fullmatch(r"examples/(\w+)/(\w+)\.py", inside)
-        if example and example[1] in GALLERY:
-            return f"{start}{to_site(f'gallery/{GALLERY[example[1]]}/{example[2]}.rst', '')}{end}"
+        example = re.fullmatch(r"examples/(gallery/\w+/\w+)\.py", inside)
+        if example:
+            return f"{start}{to_site(example[1] + '.rst', '')}{end}"
         return f"{start}{app.config.repository}/blob/main/{inside}{anchor or ''}{end}"
 
     text = source[0]
@@ -49,9 +47,9 @@ def _rewrite(app, name, source):
 
 
 def _exists(app, page):
-    source = ROOT / "examples" / "gallery" if page.startswith("gallery/") else (
-        Path(app.srcdir) / f"{page}.md")
-    return source.exists()
+    if page.startswith("gallery/"):
+        return (ROOT / "examples" / page).parent.is_dir()
+    return (Path(app.srcdir) / f"{page}.md").exists()
 
 
 def _included(text, folder):

@@ -1,4 +1,4 @@
-"""What the documents promise, run the way a reader runs it: the examples and the code of README.md.
+"""The examples, run the way a reader runs them.
 
 The examples on real data need its folder, see `examples/_common.py`.
 """
@@ -85,15 +85,3 @@ def test_missing_data_is_explained(name, tmp_path):
     assert done.returncode == 2
     assert str(tmp_path / EXAMPLES[name][0]) in done.stderr
     assert "FASTNN_DATA" in done.stderr and "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("page", [
-    "README.md", "docs/model_files.md", "docs/lbfgs_and_evolution.md", "docs/training_control.md",
-    "docs/many_networks.md"])
-def test_code_of_a_page_runs(page, tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    assert blocks
-    code = "\n".join(blocks)
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True,
-                          text=True, timeout=300)
-    assert done.returncode == 0, f"{code}\n{done.stderr}"

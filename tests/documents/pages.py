@@ -1,0 +1,36 @@
+"""The pages of the documentation, taken apart."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+# what a reader sees, and what he need not see: <!-- run ... -->
+CODE = re.compile(r"^```python\n(.*?)^```|^<!-- run\n(.*?)^-->", re.DOTALL | re.MULTILINE)
+
+
+def pages():
+    """Paths of all pages, from the top of the tree: not those that the build of the site makes."""
+    found = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md")]
+    return sorted([*found, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+
+
+def text_of(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def code_of(page):
+    """The Python of a page as one program whose lines have the numbers they have in the page."""
+    text, lines = text_of(page), []
+    for match in CODE.finditer(text):
+        group = 1 if match[1] is not None else 2
+        first = text.count("\n", 0, match.start(group))
+        lines += [""] * (first - len(lines))
+        lines += match[group].split("\n")[:-1]
+    return "\n".join(lines)
+
+
+def prose_of(page):
+    """The text without blocks of code."""
+    text = re.sub(r"<!--.*?-->", "", text_of(page), flags=re.DOTALL)
+    return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.DOTALL | re.MULTILINE)

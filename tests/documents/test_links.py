@@ -1,0 +1,149 @@
+"""Links between the pages, looked up without building the site; and what the site's parts name."""
+
+import ast
+import re
+import unicodedata
+from pathlib import PurePosixPath
+
+import pytest
+from each import each
+from pages import DOCS, ROOT, pages, prose_of, text_of
+
+import fastnn
+
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="no docs here")
+LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)\s>]+)>?\)")
+GALLERY = ROOT / "examples" / "gallery"
+MADE = re.compile(r"gallery/(\w+)/(\w+)(\.rst)?$")  # by the build of the site
+EXAMPLES = sorted(path.relative_to(GALLERY).as_posix() for path in GALLERY.glob("*/*.py"))
+
+
+def anchors(page):
+    """Where `#...` may lead on a page: headings, as code hosts and MyST call them, and labels."""
+    text = prose_of(page)
+    found = set(re.findall(r"^\(([\w-]+)\)=$", text, re.MULTILINE))
+    for heading in re.findall(r"^#{1,4} (.*)$", text, re.MULTILINE):
+        heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "")
+        slug = "".join(char for char in unicodedata.normalize("NFC", heading.lower())
+                       if char.isalnum() or char in " -_")
+        found.add(slug.replace(" ", "-"))
+    return found
+
+
+def inside(folder, link):
+    """The path of a link from the top of the tree."""
+    parts = []
+    for part in (PurePosixPath(folder) / link).parts:
+        if part == "..":
+            assert parts, f"{link} leads out of the tree"
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def check(page, link):
+    place, _, anchor = link.partition("#")
+    target = inside(PurePosixPath(page).parent, place) if place else page
+    made = MADE.search(target)
+    if made:
+        target = f"examples/gallery/{made[1]}" + (f"/{made[2]}.py" if made[2] != "index" else "")
+    assert (ROOT / target).exists(), f"{link}: there is no {target}"
+    if anchor:
+        assert anchor in anchors(target), f"{link}: no such heading in {target}"
+
+
+def including():
+    """All pages, without those that only show a file of the top."""
+    return [page for page in pages() if "<!-- file:" not in text_of(page)]
+
+
+@each("page", including())
+def test_links_of_pages(page):
+    for link in LINK.findall(prose_of(page)):
+        if not re.match(r"[a-z]+:", link):
+            check(page, link)
+
+
+# pages of parts that an installation may be without; conf.py leaves them out
+LATER = {"tabular", "dask", "plots", "playground"}
+
+
+@each("page", including())
+def test_tables_of_contents(page):
+    text, folder = text_of(page), PurePosixPath(page).parent
+    for block in re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        for line in re.findall(r"^(?!:)(\S+)$", block, re.MULTILINE):
+            if PurePosixPath(line).name in LATER or line.endswith("gallery/pictures/index"):
+                continue
+            check(page, line if MADE.search(line) else f"{line}.md")
+    for line in re.findall(r"^:link: (\S+)$", text, re.MULTILINE):
+        made = MADE.search(inside(folder, line))
+        check(page, line if made else f"{line}.md")
+
+
+def test_every_page_is_in_a_table_of_contents():
+    named = set()
+    for page in including():
+        folder = PurePosixPath(page).parent
+        for block in re.findall(r"^```\{toctree\}\n(.*?)^```", text_of(page),
+                                re.DOTALL | re.MULTILINE):
+            named |= {inside(folder, f"{line}.md")
+                      for line in re.findall(r"^(?!:)(\S+)$", block, re.MULTILINE)}
+    assert {page for page in pages() if page.startswith("docs/")} <= named | {"docs/index.md"}
+
+
+@each("example", EXAMPLES)
+def test_examples_of_the_gallery(example):
+    """A title that sphinx-gallery finds; links to pages that there are."""
+    text = (GALLERY / example).read_text(encoding="utf-8")
+    title, line, *_ = ast.get_docstring(ast.parse(text)).splitlines()
+    assert set(line) == {"="} and len(line) >= len(title)
+    for link in re.findall(r":doc:`(?:[^<`]*<)?([^`>]+)>?`", text):
+        place = link[1:] if link.startswith("/") else f"gallery/{example.partition('/')[0]}/{link}"
+        check("docs/index.md", place if MADE.search(place) else f"{place}.md")
+
+
+def test_every_public_name_is_in_the_reference():
+    """Each name of `fastnn.__all__`, and all losses and schedules, have a page."""
+    named = set()
+    for page in (DOCS / "reference").glob("*.md"):
+        text = page.read_text(encoding="utf-8")
+        named |= set(re.findall(r"`fastnn\.(\w+)`", text))
+        for module, names in re.findall(r"currentmodule:: (\S+)\n\n\.\. autosummary::\n"
+                                        r" +:toctree: generated\n\n((?: +\S+\n)+)", text):
+            for name in names.split():
+                found = importable(module)
+                for part in name.split("."):
+                    found = getattr(found, part)
+                named.add(name if module == "fastnn" else f"{module[7:]}.{name}")
+    modules = {"encoders", "export", "losses", "schedules", "sources", "__version__", "display",
+               "optimizers", "metrics", "callbacks", "tables", "dask"}
+    assert set(fastnn.__all__) - modules <= named
+    for module, base in ((fastnn.losses, "Loss"), (fastnn.schedules, "Schedule")):
+        base, short = getattr(module, base), module.__name__.rpartition(".")[2]
+        for name in module.__all__:
+            found = getattr(module, name)
+            if isinstance(found, type) and issubclass(found, base) and found is not base:
+                assert any(entry.endswith(f"{short}.{name}") for entry in named), name
+
+
+def importable(module):
+    found = fastnn
+    for part in module.split(".")[1:]:
+        found = getattr(found, part)
+    return found
+
+
+def test_environment_variables():
+    """All that are read are explained."""
+    read = set()
+    for folder, kinds in (("fastnn", ("*.py", "*.pyx")), ("csrc", ("*.c",)),
+                          ("examples", ("*.py",))):
+        for kind in kinds:
+            for path in (ROOT / folder).rglob(kind):
+                read |= set(re.findall(r"(?:environ(?:\.get)?[(\[]|getenv\()\s*\"(FASTNN_\w+)\"",
+                                       path.read_text(encoding="utf-8")))
+    read |= set(re.findall(r"FASTNN_\w+", (ROOT / "setup.py").read_text()))
+    page = text_of("docs/reference/environment.md")
+    assert read and not [name for name in read if name not in page]
