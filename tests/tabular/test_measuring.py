@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tabular_data import COUNT, N, TABLE, THREE, TWO, VALUE, rows
+from tabular_data import COUNT, TABLE, THREE, TWO, VALUE, N, rows
 
 pytest.importorskip("sklearn")
 

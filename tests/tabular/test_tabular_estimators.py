@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from tabular_data import COUNT, LABELS, N, TABLE, THREE, TWO, VALUE, rows
+from tabular_data import COUNT, LABELS, TABLE, THREE, TWO, VALUE, N, rows
 
 pytest.importorskip("sklearn")
 
