@@ -22,6 +22,8 @@ from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, check_total_weight, from_tensor, is_sparse
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
+from fastnn.tables.frames import as_table, table_of
+from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES, explain
 from fastnn.tabular.importances import permutation_importances
 from fastnn.tabular.intervals import predict_interval
@@ -41,6 +43,7 @@ class BaseTabular(BaseEstimator):
         "time_limit": [None, positive(Real)],
         "eval_metric": [None, str, callable],
         "categorical_features": [StrOptions({"auto"}), "array-like", None],
+        "infinities": [StrOptions({"refuse", "missing", "keep"})],
         "random_state": ["random_state"],
         "n_threads": [None, COUNT],
         "progress": [None, "boolean"],
@@ -92,7 +95,7 @@ class BaseTabular(BaseEstimator):
         X = self._table(X, reset=True)
         y = from_tensor("y", y)
         y = y if sp.issparse(y) or hasattr(y, "dtype") else np.asarray(y)
-        check_consistent_length(_rows_of(X), y)
+        check_consistent_length(np.empty(len(X)), y)
         weight = self._weight("sample_weight", sample_weight, X)
         y, task, classes = self._targets(y, weight)
         weight = self._weighted(weight, y, task, classes)
@@ -102,7 +105,7 @@ class BaseTabular(BaseEstimator):
         if X_val is not None:
             X_val = self._table(X_val, reset=False)
             y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
-            check_consistent_length(_rows_of(X_val), y_val)
+            check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)
             validation = X_val, y_val, self._weighted(weight_val, y_val, task, classes)
         seed = check_random_state(self.random_state).randint(2**31 - 1)
@@ -110,7 +113,8 @@ class BaseTabular(BaseEstimator):
             X, y, task, classes=classes, preset=self.preset,
             categorical_features=self.categorical_features, sample_weight=weight,
             validation=validation, eval_metric=self.eval_metric, seed=seed,
-            n_threads=self.n_threads, time_limit=self.time_limit, progress=self.progress)
+            n_threads=self.n_threads, time_limit=self.time_limit, progress=self.progress,
+            infinities=self.infinities)
         if classes is not None:
             self.classes_ = self.model_.classes
 
@@ -121,33 +125,38 @@ class BaseTabular(BaseEstimator):
                             "'.toarray()' to convert to a dense numpy array.")
         X = from_tensor("X", X)
         if _is_frame(X):
-            return self._noted(X, _names_of(X), reset)
+            return self._noted(as_table(X), _names_of(X), reset)
         if isinstance(X, (list, tuple)) and len(X) > 0 and _holds_text(X):
             X = np.array(X, dtype=object)
-        # ensure_all_finite: missing values are fine, infinite ones the schema refuses
+        # missing values are fine, and infinite ones for the schema to refuse
         X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
-        if X.dtype.kind == "f" and np.isinf(X).any():
-            raise ValueError("Input X contains infinity or a value too large for "
-                             f"{X.dtype}: leave such rows out, or make them NaN")
-        return self._noted(X, X.shape[1], reset)
+        return self._noted(as_table(X), None, reset)
 
-    def _noted(self, X, names, reset):
+    def _noted(self, table, names, reset):
+        """Note the columns of the table of training, or return another one with their names."""
+        n = len(table.names)
         if reset:
+            if len(table) < 2:
+                raise ValueError(f"X has n_samples={len(table)} rows, training needs at least 2")
             vars(self).pop("feature_names_in_", None)
-            self.n_features_in_ = names if isinstance(names, int) else len(names)
-            if not isinstance(names, int) and all(isinstance(name, str) for name in names):
+            self.n_features_in_, self._table_names = n, tuple(table.names)
+            if names is not None and all(isinstance(name, str) for name in names):
                 self.feature_names_in_ = np.array(names, object)
-        elif isinstance(names, int) and names != self.n_features_in_:
-            raise ValueError(f"X has {names} features, but {type(self).__name__} is expecting "
+            return table
+        if names is not None and "feature_names_in_" in vars(self):
+            return table  # by name
+        if n != self.n_features_in_:
+            raise ValueError(f"X has {n} features, but {type(self).__name__} is expecting "
                              f"{self.n_features_in_} features as input")
-        elif isinstance(names, int) and "feature_names_in_" in vars(self):
-            return dict(zip(self.feature_names_in_.tolist(), X.T, strict=True))
-        return X
+        if tuple(table.names) == self._table_names:
+            return table
+        return as_table({name: table.column(own)
+                         for name, own in zip(self._table_names, table.names, strict=True)})
 
     def _weight(self, name, weight, X):
         if weight is None:
             return None
-        weight = _check_sample_weight(weight, np.empty((_n_rows(X), 1)), dtype=np.float64,
+        weight = _check_sample_weight(weight, np.empty((len(X), 1)), dtype=np.float64,
                                       ensure_non_negative=True)
         check_total_weight(name, weight)
         return weight
@@ -243,8 +252,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         sample weights: probabilities are then those of such a population. Not for multilabel
         targets.
     categorical_features : "auto", list or None, default="auto"
-        Names, or numbers, of columns that hold categories though they look like numbers. "auto":
-        strings, booleans and categorical columns.
+        Names or places of columns whose values are categories, whatever they look like. "auto":
+        text that is neither numbers, dates, nor true and false, and what a frame calls so.
+    infinities : {"refuse", "missing", "keep"}, default="refuse"
+        What to do with infinite values. Missing ones (NaN, None, empty text) need nothing.
     random_state : int, RandomState or None, default=None
         The same number gives the same bytes, whatever the number of threads.
     n_threads : int or None, default=None
@@ -277,12 +288,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     }
 
     def __init__(self, preset="default", *, time_limit=None, eval_metric=None, class_weight=None,
-                 categorical_features="auto", random_state=None, n_threads=None, progress=None):
+                 categorical_features="auto", infinities="refuse", random_state=None,
+                 n_threads=None, progress=None):
         self.preset = preset
         self.time_limit = time_limit
         self.eval_metric = eval_metric
         self.class_weight = class_weight
         self.categorical_features = categorical_features
+        self.infinities = infinities
         self.random_state = random_state
         self.n_threads = n_threads
         self.progress = progress
@@ -384,8 +397,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         By what the best epoch is chosen: None for the loss, "rmse", "mae", "r2". A function of
         (y, prediction): more is better.
     categorical_features : "auto", list or None, default="auto"
-        Names, or numbers, of columns that hold categories though they look like numbers. "auto":
-        strings, booleans and categorical columns.
+        Names or places of columns whose values are categories, whatever they look like. "auto":
+        text that is neither numbers, dates, nor true and false, and what a frame calls so.
+    infinities : {"refuse", "missing", "keep"}, default="refuse"
+        What to do with infinite values. Missing ones (NaN, None, empty text) need nothing.
     random_state : int, RandomState or None, default=None
         The same number gives the same bytes, whatever the number of threads.
     n_threads : int or None, default=None
@@ -418,14 +433,15 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     }
 
     def __init__(self, preset="default", *, loss="squared_error", quantile=None, time_limit=None,
-                 eval_metric=None, categorical_features="auto", random_state=None, n_threads=None,
-                 progress=None):
+                 eval_metric=None, categorical_features="auto", infinities="refuse",
+                 random_state=None, n_threads=None, progress=None):
         self.preset = preset
         self.loss = loss
         self.quantile = quantile
         self.time_limit = time_limit
         self.eval_metric = eval_metric
         self.categorical_features = categorical_features
+        self.infinities = infinities
         self.random_state = random_state
         self.n_threads = n_threads
         self.progress = progress
@@ -532,29 +548,20 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
 
 def _is_frame(X):
-    return (isinstance(X, dict) or hasattr(X, "columns") or hasattr(X, "column_names")
-            or type(X).__module__.startswith("fastnn.tables")
+    """Whether columns of X have names."""
+    return (isinstance(X, (Table, dict)) or table_of(X) is not None
             or isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], dict))
-
-
-def _names_of(X):
-    if isinstance(X, dict):
-        return list(X)
-    if isinstance(X, (list, tuple)):
-        return list(dict.fromkeys(name for row in X for name in row))
-    return list(getattr(X, "column_names", None) or getattr(X, "names", None) or X.columns)
-
-
-def _n_rows(X):
-    if isinstance(X, dict):
-        return max((len(column) for column in X.values()), default=0)
-    return len(X)
-
-
-def _rows_of(X):
-    return np.empty(_n_rows(X))
 
 
 def _holds_text(X):
     return any(isinstance(value, (str, type(None))) for row in X if isinstance(row, (list, tuple))
                for value in row)
+
+
+def _names_of(X):
+    """Return the names of the columns as they are."""
+    if isinstance(X, Table):
+        return list(X.names)
+    if isinstance(X, (list, tuple)):
+        return list(as_table(X).names)
+    return list(X if isinstance(X, dict) else getattr(X, "column_names", X.columns))

@@ -70,7 +70,7 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
     if model.reference is None:
         raise ValueError("the model has kept no rows that could be the background of an "
                          "explanation")
-    inputs = model.schema.apply(table, strict=strict)
+    inputs = model.inputs(table, strict)
     rng = np.random.default_rng(seed)
     m = len(model.reference)
     chosen = model.reference.inputs[np.sort(rng.permutation(m)[:background])]

@@ -27,14 +27,25 @@ class Group(NamedTuple):
         return not self.numbers and not self.codes
 
 
-def groups_of(schema):
-    """Return a `Group` for each column of the table that a schema has learned from, in order."""
-    names = list(schema.names)
+def groups_of(schema, names):
+    """Return a `Group` for each column of the table that a schema has learned from, in order.
+
+    Parameters
+    ----------
+    schema : Schema
+    names : sequence of str
+        Of all columns; the schema may have left some of them out.
+    """
     groups = {name: Group(name, [], []) for name in names}
-    for i, name in enumerate(schema.number_sources):
-        groups[name].numbers.append(i)
-    for i, name in enumerate(schema.category_sources):
-        groups[name].codes.append(i)
+    place = code = 0
+    for column in schema.columns:
+        if column.kind == "category":
+            groups[column.name].codes.append(code)
+            code += 1
+            continue
+        for _ in column.number_names:
+            groups[column.name].numbers.append(place)
+            place += 1
     return [groups[name] for name in names]
 
 

@@ -7,9 +7,11 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import warn
 from fastnn.prediction import decision
+from fastnn.tables.errors import TableWarning
+from fastnn.tables.frames import as_table
+from fastnn.tables.schema import Schema
 from fastnn.tabular import recipe
 from fastnn.tabular.groups import groups_of
-from fastnn.tabular.inputs import Schema
 from fastnn.tabular.metrics import metric_of
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
@@ -26,16 +28,24 @@ class TabularModel:
     schema : Schema
     task : Task
     ensemble : Ensemble
+    names : sequence of str
+        Of all columns of the table of training, those that the schema leaves out, too.
     classes : array (n_classes,) or None
         Labels in the order of their numbers; None for a regression.
     reference : Reference or None
+
+    Attributes
+    ----------
+    groups : list of Group
+        For each column of the table what it became.
     """
 
-    def __init__(self, schema, task, ensemble, classes=None, reference=None):
+    def __init__(self, schema, task, ensemble, names, classes=None, reference=None):
         self.schema, self.task, self.ensemble = schema, task, ensemble
+        self.names = tuple(names)
         self.classes = None if classes is None else np.asarray(classes)
         self.reference = reference
-        self.groups = groups_of(schema)
+        self.groups = groups_of(schema, self.names)
 
     def __getstate__(self):
         settings, arrays = to_parts(self)
@@ -58,7 +68,14 @@ class TabularModel:
             Whether to refuse categories that the fit has not seen.
         n_threads : int or None, default=None
         """
-        return self.ensemble.outputs(self.schema.apply(table, strict=strict), n_threads)
+        return self.ensemble.outputs(self.inputs(table, strict), n_threads)
+
+    def inputs(self, table, strict=False):
+        """Return the `Inputs` of a table; warn of what is not understood of it."""
+        inputs = self.schema.apply(table, strict)
+        for note in inputs.notes:
+            warn(note, TableWarning)
+        return inputs
 
     def predict(self, table, *, strict=False, n_threads=None):
         """Return labels (n,), zeros and ones (n, n_labels), or values (n,) or (n, n_out)."""
@@ -93,7 +110,7 @@ class TabularModel:
 
 def fit_model(X, y, task, *, classes=None, preset="default", categorical_features="auto",
               sample_weight=None, validation=None, eval_metric=None, seed=0, n_threads=None,
-              time_limit=None, progress=None):
+              time_limit=None, progress=None, infinities="refuse"):
     """Return the `TabularModel` of a table.
 
     Parameters
@@ -115,6 +132,8 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         By what the best epoch is chosen; see `metric_of`.
     seed, n_threads, time_limit, progress
         See `fastnn.tabular.recipe.fit`.
+    infinities : {"refuse", "missing", "keep"}, default="refuse"
+        See `Schema.learn`.
 
     Raises
     ------
@@ -124,8 +143,9 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     validation_of = validation
     preset = _check_preset(preset)
     metric = metric_of(eval_metric, task)
-    schema = Schema.learn(X, categorical_features=categorical_features)
-    inputs, targets = schema.apply(X), task.targets(y)
+    table = as_table(X)
+    schema = Schema.learn(table, categorical_features=categorical_features, infinities=infinities)
+    inputs, targets = schema.apply(table), task.targets(y)
     validation = None
     if validation_of is not None:
         X_val, y_val, weight = validation_of
@@ -137,21 +157,18 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         raise ValueError(f"X has n_samples={len(inputs)} rows of a weight above 0, training needs "
                          "at least 2")
     for note in schema.notes:
-        warn(note)
+        warn(note, TableWarning)
     if _is_constant(targets):
         constant = task.constant(targets, sample_weight)
         ensemble = Ensemble([], constant=constant, held_out=np.tile(constant, (len(inputs), 1)))
-        return TabularModel(schema, task, ensemble, classes)
-    if not inputs.numbers.shape[1] + inputs.codes.shape[1]:
-        raise ValueError("X has no column to learn from: " + ("; ".join(schema.notes) or
-                                                              "it is empty"))
+        return TabularModel(schema, task, ensemble, table.names, classes)
     ensemble = recipe.fit(inputs, targets, task, preset=preset, sizes=schema.category_sizes,
                           sample_weight=sample_weight, validation=validation, metric=metric,
                           seed=seed, n_threads=n_threads, time_limit=time_limit, progress=progress)
     for note in ensemble.notes:
         warn(note)
     reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)
-    return TabularModel(schema, task, ensemble, classes, reference)
+    return TabularModel(schema, task, ensemble, table.names, classes, reference)
 
 
 def _check_preset(preset):

@@ -2,15 +2,15 @@
 
 from fastnn.files.model_parts import net_settings, read_spec
 from fastnn.mlp import MLP
+from fastnn.tables.schema import Inputs, Schema
 from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.inputs import Inputs, Schema
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
 from fastnn.tabular.task import Task
 
 __all__ = ["from_parts", "to_parts"]
 
-KEYS = {"schema", "task", "encodings", "parts", "networks", "weights", "constant",
+KEYS = {"schema", "names", "task", "encodings", "parts", "networks", "weights", "constant",
         "reference"}
 
 
@@ -28,7 +28,8 @@ def to_parts(model):
     for i, net in enumerate(ensemble.networks):
         arrays |= {f"networks.{i}.{name}": array for name, array in net.named_parameters().items()}
     settings = {
-        "schema": model.schema.settings(), "task": model.task.settings(),
+        "schema": model.schema.settings(), "names": list(model.names),
+        "task": model.task.settings(),
         "encodings": [one.settings() for one in encodings], "parts": parts,
         "networks": [net_settings(net) for net in ensemble.networks],
         "weights": ensemble.weights.tolist(),
@@ -40,7 +41,8 @@ def to_parts(model):
 
 
 def from_parts(settings, arrays, classes):
-    """Return what a `TabularModel` is made of: schema, task, ensemble, classes, reference.
+    """Return what a `TabularModel` is made of: schema, task, ensemble, names, classes,
+    reference.
 
     Parameters
     ----------
@@ -84,7 +86,11 @@ def from_parts(settings, arrays, classes):
     if reference is not None:
         reference = Reference.from_parts(reference, _under(arrays, "reference"), Inputs,
                                          len(networks))
-    return schema, task, ensemble, classes, reference
+    names = settings["names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or (
+            not {column.name for column in schema.columns} <= set(names)):
+        raise ValueError("names must hold those of the schema")
+    return schema, task, ensemble, names, classes, reference
 
 
 def _under(arrays, prefix):
