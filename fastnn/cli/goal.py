@@ -1,17 +1,23 @@
 """What is to be predicted: numbers, or classes; found out from the target's values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fastnn.cli.common import CommandError, count
-from fastnn.cli.hints import why_text
+from fastnn.tables.cells import MISSING_WORDS
+from fastnn.tables.errors import TableError, shown_value
+from fastnn.tables.labels import Labels, learn_target
+from fastnn.tables.learning import MARKS
+from fastnn.tables.numerals import find_format, parse_numbers
 
 __all__ = ["Goal", "find_goal"]
 
 MAX_FLOAT32 = 1e30     # of a target that a network of float32 gives
 MAX_TARGET = 1e140     # its square, summed over the rows, is a number too
 MAX_CLASS_VALUES = 20  # different whole numbers in a target that is taken for classes
+FEWEST_ROWS = 10
+TYPING_ERRORS = 0.1    # share of words in a target of numbers, below which they are mistakes
 
 
 @dataclass
@@ -20,12 +26,13 @@ class Goal:
 
     names: list
     why: str
-    values: np.ndarray | None = None     # (n_rows, n_targets), for regression
+    known: np.ndarray                    # (n_rows,) of the table: where the target is there
+    values: np.ndarray | None = None     # (n_known, n_targets), for regression
     classes: np.ndarray | None = None
-    codes: np.ndarray | None = None      # (n_rows,)
+    codes: np.ndarray | None = None      # (n_known,)
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
-    hint: str = ""                       # why the values are text, where they look like numbers
+    notes: list = field(default_factory=list)
 
     def describe(self):
         if self.classes is None:
@@ -56,101 +63,132 @@ class Goal:
                          or (largest > MAX_FLOAT32).any() else "float32")
 
 
-def find_goal(frame, targets, task):
-    """Return the goal of a task that was asked for, or "auto"."""
+def find_goal(table, targets, task, keep_na=False):
+    """Return the goal of a task that was asked for, or "auto".
+
+    Parameters
+    ----------
+    table : Table
+    targets : list of str
+    task : "auto", "classification" or "regression"
+    keep_na : bool, default=False
+        Whether each text of a target of classes is one, also nan and the like.
+    """
     if len(targets) > 1:
         if task == "classification":
             raise CommandError("--target names several columns: that goes with regression; for "
                                "classification train one model for each")
-        values = [_target_numbers(frame[name], name) for name in targets]
-        return Goal(targets, "several targets", values=np.column_stack(values))
+        found = [_numbers(table, name) for name in targets]
+        return _regression(targets, "several targets", [values for values, _ in found],
+                           [text for _, notes in found for text in notes])
     name, = targets
-    series = frame[name]
-    kind, why = _kind_of_target(series, name)
+    cells = table.column(name)
+    if cells.kind == "date":
+        raise CommandError(f"the target {name!r} holds dates; turn it into numbers or classes "
+                           "first")
+    kind, why, numbers = _kind(table, name, cells)
     if task == "auto":
-        _refuse_typing_errors(series, name)
         task = "regression" if kind == "number" else "classification"
     else:
         why = "as asked"
-    hint = why_text(series, target=True)
     if task == "regression":
-        return Goal(targets, why, values=_target_numbers(series, name).reshape(-1, 1))
-    classes, codes = _target_classes(series, name)
+        values, notes = _numbers(table, name)
+        return _regression(targets, why, [values], notes)
+    return _classification(table, name, cells, why, numbers, keep_na)
+
+
+def _regression(names, why, columns, notes):
+    values = np.column_stack(columns)
+    known = ~np.isnan(values).any(axis=1)
+    _check_rows(known, names[0])
+    return Goal(names, why, known, values=values[known], notes=notes)
+
+
+def _check_rows(known, name):
+    if not known.any():
+        raise CommandError(f"the target {name!r} is missing in all rows")
+    n = int(known.sum())
+    if n < FEWEST_ROWS:
+        raise CommandError(f"{count(n, 'row')} with a known target are not enough to learn from; "
+                           f"at least {FEWEST_ROWS} are needed")
+
+
+def _classification(table, name, cells, why, numbers, keep_na):
+    if numbers is not None:
+        there = numbers[~np.isnan(numbers)]
+        if not (there == np.floor(there)).all() or np.abs(there).max(initial=0) > 2**53:
+            raise CommandError(f"the target {name!r} has numbers that are not whole: no classes; "
+                               "leave out --task classification")
+        cells = numbers
+    try:
+        labels = Labels.learn(cells, keep_na, na=table.na)
+    except TableError as error:
+        raise CommandError(str(error).replace("the target", f"the target {name!r}")) from None
+    codes = labels.apply(cells)
+    known = codes >= 0
+    _check_rows(known, name)
+    classes, n = labels.classes, int(known.sum())
     if len(classes) == 1:
         raise CommandError(f"the target {name!r} has one class only, {classes[0].item()!r}: there "
                            "is nothing to tell apart")
-    if len(classes) > max(MAX_CLASS_VALUES, len(series) // 2):
-        raise CommandError(f"the target {name!r} has {len(classes)} classes in "
-                           f"{len(series)} rows: too many to learn; is it the right column"
-                           + (", or --task regression?" if not hint and _are_numbers(series)
-                              else "?") + (f"\n{hint}" if hint else ""))
-    return Goal(targets, why, classes=classes, codes=codes, hint=hint)
+    if len(classes) > max(MAX_CLASS_VALUES, n // 2):
+        raise CommandError(f"the target {name!r} has {len(classes)} classes in {n} rows: too many "
+                           "to learn; is it the right column"
+                           + (", or --task regression?" if numbers is not None else "?"))
+    return Goal([name], why, known, classes=classes, codes=codes[known],
+                notes=[text.replace("the target", f"the target {name!r}", 1)
+                       for text in labels.notes])
 
 
-def _are_numbers(series):
-    from pandas import to_numeric
-
-    return bool(to_numeric(series.astype(object), errors="coerce").notna().all())
-
-
-def _kind_of_target(series, name):
-    """Whether a target's values are classes, and how one can tell."""
-    from pandas.api import types
-
-    if types.is_datetime64_any_dtype(series.dtype) or types.is_complex_dtype(series.dtype):
-        raise CommandError(f"the target {name!r} has dtype {series.dtype}; turn it into numbers or "
-                           "classes first")
-    if types.is_bool_dtype(series.dtype):
-        return "class", "true or false"
-    if not types.is_numeric_dtype(series.dtype):
-        return "class", "text"
-    values = series.to_numpy(np.float64)
-    different = len(np.unique(values))
-    if (values == np.floor(values)).all() and different <= min(MAX_CLASS_VALUES, len(values) // 5):
+def _kind(table, name, cells):
+    """Whether a target's values are classes, how one can tell, and the values if all are
+    numbers."""
+    if cells.kind == "boolean":
+        return "class", "true or false", None
+    if cells.kind == "text":
+        codes, texts, counts = cells.used()
+        there = [i for i, text in enumerate(texts) if text not in MISSING_WORDS
+                 and text not in MARKS and text not in table.na]
+        words = [texts[i] for i in there]
+        if not words:
+            return "class", "text", None
+        if {word.lower() for word in words[:100]} <= {"true", "false"}:
+            return "class", "true or false", None
+        parsed = parse_numbers(words, find_format(words, cells.style)[0])
+        odd = np.isnan(parsed)
+        if odd.any():
+            _refuse_typing_errors(name, codes, texts, counts, there, odd)
+            return "class", "text", None
+        zero = next((word for word in words if len(word) > 1 and word[0] == "0"
+                     and word.isdecimal()), None)
+        if zero is not None and (parsed == np.floor(parsed)).all():
+            return "class", (f"text, as {shown_value(zero)} starts with 0; if these are amounts: "
+                             "--task regression"), None
+    values, _ = _numbers(table, name)
+    there = values[~np.isnan(values)]
+    different = len(np.unique(there))
+    if (there == np.floor(there)).all() and different <= min(MAX_CLASS_VALUES, len(there) // 5):
         return "few numbers", (f"{different} different whole numbers; if they are amounts: "
-                               "--task regression")
-    return "number", f"{different:,} different numbers"
+                               "--task regression"), values
+    return "number", f"{different:,} different numbers", values
 
 
-def _refuse_typing_errors(series, name):
+def _refuse_typing_errors(name, codes, texts, counts, there, odd):
     """Refuse a few words among numbers, which would make a class of each number."""
-    from pandas import to_numeric
-
-    if series.dtype.kind in "biuf":
+    wrong = [i for i, bad in zip(there, odd.tolist(), strict=True) if bad]
+    n = int(counts[wrong].sum())
+    if not n < TYPING_ERRORS * counts[there].sum():
         return
-    words = to_numeric(series.astype(object), errors="coerce").isna().to_numpy()
-    if 0 < words.sum() < 0.1 * len(series):
-        first = int(words.argmax())
-        raise CommandError(
-            f"the target {name!r} holds numbers, but {series.iloc[first]!r} in row "
-            f"{series.index[first]}" + (f" and more in {count(int(words.sum()) - 1, 'row')}"
-                                        if words.sum() > 1 else "")
-            + ": correct these, or leave them empty; if the numbers are names of classes: --task "
-            "classification")
+    rows = np.flatnonzero(np.isin(codes, wrong))
+    raise CommandError(
+        f"the target {name!r} holds numbers, but {shown_value(texts[codes[rows[0]]])} in row "
+        f"{rows[0] + 1}" + (f" and more in {count(n - 1, 'row')}" if n > 1 else "")
+        + ": correct these, or leave them empty, or say that they mean missing: --na; if the "
+        "numbers are names of classes: --task classification")
 
 
-def _target_numbers(series, name):
-    from fastnn.tables.encoder import Column, _numbers
-
+def _numbers(table, name):
     try:
-        return _numbers(Column(name, "number"), series)
-    except ValueError as error:
-        hint = why_text(series, target=True)
-        raise CommandError(f"a regression needs numbers, but {error}"
-                           + (f"\n{hint}" if hint else "")) from None
-
-
-def _target_classes(series, name):
-    from pandas.api import types
-
-    if types.is_bool_dtype(series.dtype):
-        values = series.to_numpy(bool)
-    elif types.is_numeric_dtype(series.dtype):
-        values = series.to_numpy(np.float64)
-        if not (values == np.floor(values)).all() or np.abs(values).max() > 2**53:
-            raise CommandError(f"the target {name!r} has numbers that are not whole: no classes; "
-                               "leave out --task classification")
-        values = values.astype(np.int64)
-    else:
-        values = np.array(list(map(str, series)))
-    return np.unique(values, return_inverse=True)
+        return learn_target(table.column(name), name=name, na=table.na)
+    except TableError as error:
+        raise CommandError(f"a regression needs numbers, but {error}") from None

@@ -1,5 +1,8 @@
 """``predict``: a model and a table to a table of predictions. Needs no scikit-learn."""
 
+import csv
+import gzip
+import io
 import sys
 
 import numpy as np
@@ -14,9 +17,13 @@ from fastnn.cli.common import (
     near,
     note,
 )
-from fastnn.cli.tables import add_table_options, blocks, read_table
+from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.files import container
+from fastnn.tables.cells import PLAIN_NUMBER
+from fastnn.tables.columns import Column
+from fastnn.tables.errors import TableError
 
+BLOCK = 10_000  # rows that are written at a time
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin for spreadsheets
 
 EPILOG = """\
@@ -47,7 +54,8 @@ def add(commands):
     parser.add_argument("--proba", action="store_true",
                         help="the probability of each class as well")
     parser.add_argument("--keep", action="append", default=[], metavar="COL",
-                        help="columns of the table to copy beside the predictions")
+                        help="columns of the table to copy beside the predictions, as they stand "
+                             "there")
     parser.add_argument("--safe-csv", action="store_true",
                         help="for spreadsheets: an apostrophe before text that begins like a "
                              "formula, with one of = + - @")
@@ -64,138 +72,162 @@ def run(options):
         output = check_output(options.output, options.force, options.model, options.data)
         if not output.name.lower().endswith((".csv", ".csv.gz", ".parquet", ".pq")):
             raise CommandError(f"--output {options.output!r} must end in .csv, .csv.gz or .parquet")
-    table = model.table
-    text_columns = [] if table is None else [
-        column.name for column in table.columns if column.kind == "category"]
-    frame = read_table(options.data, options.separator, options.encoding, text_columns,
-                       quiet=options.quiet)
+    table = read_table(options.data, options.quiet, **table_options(options))
     kept = {}
     for text in options.keep:
-        for name in [text] if text in frame.columns else text.split(","):
-            if name not in frame.columns:
+        for name in [text] if text in table else text.split(","):
+            if name not in table:
                 raise CommandError(f"--keep: the table has no column {name!r}"
-                                   f"{near(name, frame.columns)}")
+                                   f"{near(name, table.names)}")
             if name in kept:
                 raise CommandError(f"--keep names {name!r} twice")
-            kept[name] = frame[name]
-    result = _predictions(model, frame, options.proba, kept)
-    if kept:
-        import pandas as pd
-
-        result = pd.concat([pd.DataFrame(kept), result], axis=1)
+            kept[name] = table.raw(name)
+    found = _predictions(model, table, options)
+    if both := [name for name in kept if name in found]:
+        raise CommandError(f"--keep {both[0]!r}: the predictions have a column of that name; "
+                           "give the table's another one")
+    result = kept | found
     if options.safe_csv:
-        result = _without_formulas(result)
-    _write(result, options.output)
+        result = {_guarded(name): _without_formulas(values) for name, values in result.items()}
+    _write(result, len(table), options.output)
     if options.output != "-":
-        note(f"wrote {count(len(result), 'prediction')} to {options.output}", options.quiet)
+        note(f"wrote {count(len(table), 'prediction')} to {options.output}", options.quiet)
 
 
-def _predictions(model, frame, proba, kept):
-    """Return a frame with the columns to write beside those that are kept."""
-    import pandas as pd
-
-    if len(frame) == 0:
+def _predictions(model, table, options):
+    """Return the columns to write beside those that are kept."""
+    if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
-    pieces = []
-    for block in blocks(frame):
-        X = _inputs(model, block)
-        found = {}
-        if model.classes_ is None:
-            values = model.predict(X)
-            values = values.reshape(len(block), -1)
-            targets = getattr(model.table, "targets", ())
-            if values.shape[1] == 1:
-                names = ["prediction"]
-            elif len(targets) == values.shape[1]:
-                names = [f"prediction_{name}" for name in targets]
-            else:
-                names = [f"prediction_{i}" for i in range(values.shape[1])]
-            found = dict(zip(names, values.T, strict=True))
-        elif model.task == "multilabel":
-            labels = model.predict(X)
-            found = {f"prediction_{label}": labels[:, i]
-                     for i, label in enumerate(model.classes_)}
+    X, model, targets = *_inputs(model, table, options), getattr(model.table, "targets", ())
+    found = {}
+    if model.classes_ is None:
+        values = model.predict(X)
+        values = values.reshape(len(table), -1)
+        if values.shape[1] == 1:
+            names = ["prediction"]
+        elif len(targets) == values.shape[1]:
+            names = [f"prediction_{name}" for name in targets]
         else:
-            found["prediction"] = model.predict(X)
-        if proba:
-            chances = model.predict_proba(X)
-            found |= {f"probability_{label}": chances[:, i]
-                      for i, label in enumerate(model.classes_)}
-        if both := [name for name in kept if name in found]:
-            raise CommandError(f"--keep {both[0]!r}: the predictions have a column of that name; "
-                               "give the table's another one")
-        pieces.append(pd.DataFrame(found, index=block.index))
-    return pd.concat(pieces)
-
-
-def _inputs(model, frame):
-    """Return what the model takes: the frame, or its columns in order where the model knows no
-    names."""
-    if model.table is not None:
-        missing = [c.name for c in model.table.columns if c.name not in frame.columns]
-    elif model.feature_names_in_ is not None:
-        missing = [str(name) for name in model.feature_names_in_ if name not in frame.columns]
+            names = [f"prediction_{i}" for i in range(values.shape[1])]
+        found = dict(zip(names, values.T, strict=True))
+    elif model.task == "multilabel":
+        labels = model.predict(X)
+        found = {f"prediction_{label}": labels[:, i] for i, label in enumerate(model.classes_)}
     else:
-        if frame.shape[1] != model.n_features_in_:
-            raise CommandError(
-                f"the table has {count(frame.shape[1], 'column')}, the model takes "
-                f"{model.n_features_in_} and knows no names: give exactly these, in order")
-        missing = []
+        found["prediction"] = model.predict(X)
+    if options.proba:
+        chances = model.predict_proba(X)
+        found |= {f"probability_{label}": chances[:, i] for i, label in enumerate(model.classes_)}
+    return found
+
+
+def _inputs(model, table, options):
+    """Return what the network takes, scaled, and the model without scaler and table."""
+    from fastnn.prediction.predictor import Predictor
+
+    if model.table is None:
+        return _columns(model, table), model
+    _check_names(table, [column.name for column in model.table.columns])
+    notes = []
+    try:
+        X = model.table.encode(table, model.net.dtype, scaled=model.scaler, notes=notes)
+    except TableError as error:
+        raise CommandError(str(error)) from None
+    for text in notes:
+        note(text, options.quiet)
+    return X, Predictor(model.net, model.task, classes=model.classes_)
+
+
+def _check_names(table, names):
+    missing = [name for name in names if name not in table]
     if missing:
         more = f" (and lacks {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise CommandError(f"the table has no column {missing[0]!r}{more}"
-                           f"{near(missing[0], frame.columns)}")
-    if model.table is not None:
-        return frame
-    wanted = frame if model.feature_names_in_ is None else frame[list(model.feature_names_in_)]
-    for name in wanted.columns:
-        values = wanted[name]
-        if values.dtype.kind not in "biuf":
-            raise CommandError(f"column {name!r} is not numeric, and the model was saved without "
-                               "a rule for text")
-        bad = ~np.isfinite(values.to_numpy(np.float64))
+                           f"{near(missing[0], table.names)}")
+
+
+def _columns(model, table):
+    """Return columns of numbers: those whose names the model knows, or all in order."""
+    if model.feature_names_in_ is not None:
+        names = list(map(str, model.feature_names_in_))
+        _check_names(table, names)
+    else:
+        names = table.names
+        if len(names) != model.n_features_in_:
+            raise CommandError(
+                f"the table has {count(len(names), 'column')}, the model takes "
+                f"{model.n_features_in_} and knows no names: give exactly these, in order")
+    X = np.empty((len(table), len(names)))
+    for j, name in enumerate(names):
+        values, problems = Column(name, "number").numbers(table.column(name), table.na)
+        if problems and problems[0].count:
+            raise CommandError(
+                f"column {name!r} is not numeric, and the model was saved without a rule for text: "
+                f"{problems[0].example} in row {table.row_label(problems[0].row)}")
+        bad = ~np.isfinite(values)
         if bad.any():
-            raise CommandError(f"column {name!r}, row {values.index[int(bad.argmax())]}: "
-                               f"{values.iloc[int(bad.argmax())]} is not a finite number")
-    return wanted.to_numpy(np.float64)
+            row = int(bad.argmax())
+            raise CommandError(f"column {name!r}, row {table.row_label(row)}: {values[row]} is not "
+                               "a finite number")
+        X[:, j] = values
+    return X
 
 
-def _without_formulas(result):
-    """Return the table with an apostrophe before text that a spreadsheet would compute."""
-    from pandas.api import types
-
-    result = result.rename(columns=_guarded)
-    for i, dtype in enumerate(result.dtypes):
-        if not (types.is_numeric_dtype(dtype) or types.is_datetime64_any_dtype(dtype)):
-            result.isetitem(i, result.iloc[:, i].astype(object).map(_guarded))
-    return result
+def _without_formulas(values):
+    """Return a column with an apostrophe before text that a spreadsheet would compute."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
+        return values
+    values = list(values) if isinstance(values, list) else values.tolist()
+    if all(not isinstance(value, str) or not value or PLAIN_NUMBER.fullmatch(value)
+           for value in values):
+        return values
+    return list(map(_guarded, values))
 
 
 def _guarded(value):
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value
 
 
-def _write(result, output):
+def _write(result, n_rows, output):
     if output == "-":
-        for start in range(0, len(result), 10000):
-            _print(result.iloc[start:start + 10000], header=start == 0)
+        for start in range(0, n_rows, BLOCK):
+            _print(_lines(result, start, start == 0))
         return
     name = output.lower()
+    if name.endswith((".parquet", ".pq")):
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError:
+            raise CommandError("Parquet files need pyarrow: python -m pip install pyarrow; or "
+                               "write .csv", 1) from None
+        with container.replacing(output) as file:
+            parquet.write_table(pyarrow.table(result), file)
+        return
     with container.replacing(output) as file:
-        if name.endswith((".parquet", ".pq")):
-            try:
-                result.to_parquet(file, index=False)
-            except ImportError:
-                raise CommandError("Parquet files need pyarrow: python -m pip install pyarrow; or "
-                                   "write .csv", 1) from None
-        else:
-            result.to_csv(file, index=False, mode="wb",
-                          compression="gzip" if name.endswith(".gz") else None)
+        packed = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if name.endswith(".gz") else file
+        for start in range(0, n_rows, BLOCK):
+            packed.write(_lines(result, start, start == 0).encode())
+        if packed is not file:
+            packed.close()
 
 
-def _print(rows, header):
-    """Write rows to standard output; for a terminal with escapes for what it would act on."""
-    if sys.stdout.isatty():
-        sys.stdout.write(escaped(rows.to_csv(index=False, header=header), kept="\n"))
-    else:
-        rows.to_csv(sys.stdout, index=False, header=header)
+def _lines(result, start, header):
+    """Return some rows as CSV."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    if header:
+        writer.writerow(result)
+    writer.writerows(zip(*(_texts(values[start:start + BLOCK]) for values in result.values()),
+                         strict=True))
+    return file.getvalue()
+
+
+def _texts(values):
+    """Return what stands in the file: numbers in as few digits as tell them from others."""
+    return values.astype(str).tolist() if isinstance(values, np.ndarray) else values
+
+
+def _print(lines):
+    """Write lines to standard output; for a terminal with escapes for what it would act on."""
+    sys.stdout.write(escaped(lines, kept="\n") if sys.stdout.isatty() else lines)

@@ -3,16 +3,16 @@
 import numpy as np
 
 from fastnn.cli.common import escaped
-from fastnn.cli.tables import blocks
 
 __all__ = ["print_scores"]
 
 
-def print_scores(goal, predictor, test, train_rows, test_rows, say):
-    """Print them; return whether the network is better."""
+def print_scores(goal, predictor, X, train_rows, test_rows, say):
+    """Print them for scaled inputs, which the predictor takes; return whether the network is
+    better."""
     if goal.classes is None:
-        found = np.concatenate([predictor.predict(block) for block in blocks(test)])
-        found = found.reshape(len(test), -1).astype(np.float64)
+        found = predictor.predict(X)
+        found = found.reshape(len(X), -1).astype(np.float64)
         say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
         better = False
         for i, name in enumerate(goal.names):
@@ -23,7 +23,7 @@ def print_scores(goal, predictor, test, train_rows, test_rows, say):
             say(_regression_line("always the mean", truth, constant))
             better |= bool(np.sum((found[:, i] - truth) ** 2) < np.sum((constant - truth) ** 2))
         return better
-    found = np.concatenate([predictor.predict_proba(block) for block in blocks(test)])
+    found = predictor.predict_proba(X)
     share = np.bincount(goal.codes[train_rows], minlength=len(goal.classes)) / len(train_rows)
     truth = goal.codes[test_rows]
     commonest = str(goal.classes[share.argmax()])

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import re
 import sys
 import time
 import warnings
@@ -23,14 +22,14 @@ from fastnn.cli.common import (
     say,
 )
 from fastnn.cli.goal import find_goal
-from fastnn.cli.hints import why_text
 from fastnn.cli.scores import print_scores
-from fastnn.cli.tables import add_table_options, blocks, read_table
+from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
+from fastnn.tables.errors import TableError
+from fastnn.tables.learning import counts_rows, holds_numbers
 from fastnn.training.epochs import Hook
 
 EARLY_STOPPING_ROWS = 1000
-FEWEST_ROWS = 10
 VALIDATION_FRACTION = 0.1
 CHECKPOINT_SECONDS = 1.0
 MANY_COLUMNS = 10_000  # what they take in a file is counted before they are looked at
@@ -115,6 +114,9 @@ def add(commands):
     parser.add_argument("-f", "--force", action="store_true", help="replace an existing file")
     parser.add_argument("--task", choices=("auto", "classification", "regression"), default="auto",
                         help="predict classes or numbers (default: auto, by the target's values)")
+    parser.add_argument("--keep-na-classes", action="store_true",
+                        help="each text of the target is a class, also nan, ? and the like; None, "
+                             "NA and null are classes anyway, unless --na says otherwise")
     parser.add_argument("--drop", action="append", default=[], metavar="COL",
                         help="columns not to learn from, such as a row number")
     parser.add_argument("--test-fraction", type=number(0, 1), default=0.2, metavar="X",
@@ -151,7 +153,9 @@ def add(commands):
 
 def run(options):
     """Trains, prints, saves; the exit code."""
-    need(("pandas", "pandas"), ("sklearn", "scikit-learn"))
+    from fastnn.prediction.predictor import Predictor
+
+    need(("sklearn", "scikit-learn"))
     started = time.perf_counter()
     if options.seed < 0:
         raise CommandError(f"--seed {options.seed} must be 0 or more")
@@ -159,30 +163,29 @@ def run(options):
     output = check_output(options.output, options.force, options.data)
     _check_checkpoint(options)
     quiet = options.quiet
-    labels = [] if options.task == "regression" else [
-        name for text in options.target for name in (text, *names(text))]
-    frame = read_table(options.data, options.separator, options.encoding, label_columns=labels,
-                       quiet=quiet)
-    targets = [name for text in options.target for name in _split(text, frame)]
-    dropped = [name for text in options.drop for name in _split(text, frame)]
-    _check_columns(frame, targets, dropped)
-    if all(re.fullmatch(r"-?[\d.]+", name) for name in frame.columns):
-        note("the first line holds numbers only: is the line with the columns' names missing?",
-             quiet)
+    data = read_table(options.data, quiet, **table_options(options))
+    targets = [name for text in options.target for name in _split(text, data)]
+    dropped = [name for text in options.drop for name in _split(text, data)]
+    _check_columns(data, targets, dropped)
     tell = (lambda text: None) if quiet else say
-    tell(f"{escaped(options.data)}: {count(len(frame), 'row')}, "
-         f"{count(len(frame.columns), 'column')}")
-    frame, features = _features(frame, targets, dropped, quiet)
-    goal = find_goal(frame, targets, options.task)
-    if goal.hint:
-        note(f"the target {targets[0]!r}: {goal.hint}", quiet)
+    tell(f"{escaped(options.data)}: {count(len(data), 'row')}, "
+         f"{count(len(data.names), 'column')}")
+    features = _features(data, targets, dropped)
+    goal = find_goal(data, targets, options.task, options.keep_na_classes)
+    if not goal.known.all():
+        note(f"{count(int((~goal.known).sum()), 'row')} left out: the target is missing there",
+             quiet)
+        data = data.rows(goal.known)
+    for text in goal.notes:
+        note(text, quiet)
     tell(f"task: {escaped(goal.describe())}")
 
     rng = np.random.default_rng(options.seed)
-    train_rows, test_rows = _split_rows(len(frame), goal.codes, options.test_fraction, rng)
-    _check_width(options, goal, frame.iloc[train_rows], features)
-    table, X_train = _encode(features, frame, train_rows, targets, options.dtype or "float32",
-                             quiet)
+    train_rows, test_rows = _split_rows(len(data), goal.codes, options.test_fraction, rng)
+    _tell_counters(data, features, quiet)
+    known, test = data.select(features).rows(train_rows), data.select(features).rows(test_rows)
+    _check_width(options, goal, known, features)
+    table, X_train = _encode(known, targets, options.dtype or "float32", quiet)
     kinds = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
              "category": "of categories"}
     tell("inputs: " + ", ".join(f"{n} {kinds[kind]}" for kind, n in table.count().items())
@@ -196,9 +199,12 @@ def run(options):
     predictor = _predictor(model, goal, table)
 
     tell(f"trained {count(model.n_iter_, 'epoch')} in {seconds:.1f} s\n")
-    test = frame.iloc[test_rows]
     tell(f"scores on {count(len(test), 'held-out row')}:")
-    if not print_scores(goal, predictor, test, train_rows, test_rows, tell):
+    bare, told = Predictor(predictor.net, predictor.task, classes=predictor.classes_), []
+    X_test = table.encode(test, predictor.net.dtype, scaled=True, notes=told)
+    for text in told:
+        note(f"{text}, in the held-out rows", quiet)
+    if not print_scores(goal, bare, X_test, train_rows, test_rows, tell):
         note("no better than the same answer for every row: the columns may say nothing about the "
              "target, or there are too few rows", quiet)
     predictor.save(output)
@@ -212,9 +218,9 @@ def run(options):
 
 # ---- the table ----
 
-def _split(text, frame):
+def _split(text, table):
     """Names in an option: one that holds a comma, or several."""
-    return [text] if text in map(str, frame.columns) else names(text)
+    return [text] if text in table else names(text)
 
 
 def _check_activation(name):
@@ -235,79 +241,59 @@ def _check_checkpoint(options):
                                "file")
 
 
-def _check_columns(frame, targets, dropped):
+def _check_columns(table, targets, dropped):
     if not targets:
         raise CommandError("--target must name a column")
     for option, given in (("--target", targets), ("--drop", dropped)):
         for name in given:
-            if name not in frame.columns:
+            if name not in table:
                 one = ""
-                if len(frame.columns) == 1:
+                if len(table.names) == 1:
                     one = " (is another --separator right? one column was found)"
                 raise CommandError(
-                    f"{option}: the table has no column {name!r}{near(name, frame.columns)}{one}")
+                    f"{option}: the table has no column {name!r}{near(name, table.names)}{one}")
             if given.count(name) > 1:
                 raise CommandError(f"{option} names {name!r} twice")
     both = set(targets) & set(dropped)
     if both:
         raise CommandError(f"{min(both)!r} is both --target and --drop")
-    if len(frame) == 0:
+    if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
 
 
-def _features(frame, targets, dropped, quiet):
-    """Return the rows whose target is known, and the names of the columns to learn from."""
-    missing = frame[targets].isna().any(axis=1)
-    if missing.any():
-        if missing.all():
-            raise CommandError(f"the target {targets[0]!r} is missing in all rows")
-        frame = frame[~missing].copy()
-        for name in targets:  # true and false with blanks
-            frame[name] = frame[name].infer_objects()
-        note(f"{count(int(missing.sum()), 'row')} left out: the target is missing there", quiet)
-    if len(frame) < FEWEST_ROWS:
-        raise CommandError(f"{count(len(frame), 'row')} with a known target are not enough to "
-                           f"learn from; at least {FEWEST_ROWS} are needed")
+def _features(table, targets, dropped):
+    """Return the names of the columns to learn from."""
     others = {*targets, *dropped}
-    features = dict.fromkeys(name for name in frame.columns if name not in others)
-    whole = {name for name, dtype in zip(frame.columns, frame.dtypes, strict=True)
-             if dtype.kind in "iu" and len(frame) > FEWEST_ROWS}
-    for name in [name for name in features if name in whole]:
-        if bool((np.diff(frame[name].to_numpy()) == 1).all()):
-            if name.startswith("Unnamed:"):
-                del features[name]
-                note(f"column {name!r} is left out: it has no name and counts the rows", quiet)
-            else:
-                note(f"column {name!r} counts the rows; if it says nothing about them: "
-                     f"--drop {_quoted(name)}", quiet)
+    features = [name for name in table.names if name not in others]
     if not features:
         raise CommandError("the table has no column to learn from beside the target")
-    return frame, list(features)
+    return features
 
 
-def _encode(features, frame, rows, targets, dtype, quiet):
+def _tell_counters(table, features, quiet):
+    """Tell of columns that count the rows; those without a name are left out anyway."""
+    for name in features:
+        try:
+            counts = not name.startswith("Unnamed:") and counts_rows(table.column(name))
+        except TableError:  # `_encode` says so
+            continue
+        if counts:
+            note(f"column {name!r} counts the rows; if it says nothing about them: "
+                 f"--drop {_quoted(name)}", quiet)
+
+
+def _encode(known, targets, dtype, quiet):
     """Return the encoder fitted to the rows for training, and their scaled inputs."""
-    from fastnn.tables.encoder import TableEncoder, TableError
+    from fastnn.tables.encoder import TableEncoder
 
-    known = frame.iloc[rows][features]
     try:
         table = TableEncoder(targets=targets).fit(known)
     except TableError as error:
-        hint = f" (--drop {_quoted(error.column)})" if error.column else "".join(
-            f"\ncolumn {name!r}: {why}" for name in features if (why := why_text(known[name])))
+        hint = f" (--drop {_quoted(error.column)})" if error.column else ""
         raise CommandError(f"{error}{hint}") from None
     for text in table.notes:
         note(text, quiet)
-    understood = {column.name for column in table.columns if column.kind != "category"}
-    for name in features:
-        if name not in understood and (why := why_text(known[name])):
-            note(f"column {name!r}: {why}", quiet)
-    X = np.empty((len(known), len(table.feature_names)), dtype)
-    start = 0
-    for block in blocks(known):
-        X[start:start + len(block)] = table.scaler.apply(table.transform(block), dtype)
-        start += len(block)
-    return table, X
+    return table, table.encode(known, dtype, scaled=True, notes=[])
 
 
 def _split_rows(n_rows, codes, fraction, rng):
@@ -341,14 +327,9 @@ def _check_width(options, goal, known, features):
 
     if len(features) < MANY_COLUMNS:
         return
-    kinds = dict(zip(known.columns, (dtype.kind for dtype in known.dtypes), strict=True))
-    numbers = [name for name in features if kinds[name] in "iuf"]
-    # as one array: pandas holds what it has read column by column, and would go through them so
-    values = known[numbers].to_numpy(np.float64, na_value=np.nan)
-    varies = np.fmin.reduce(values, axis=0) < np.fmax.reduce(values, axis=0)
     table = TableEncoder(targets=goal.names)
-    table.columns = [Column(name, "number")
-                     for name, some in zip(numbers, varies, strict=True) if some]
+    table.columns = [Column(name, "number") for name in features
+                     if holds_numbers(known.column(name))]
     if not table.columns:
         return
     table.scaler = Scaler(np.zeros(table.n_inputs), np.ones(table.n_inputs))

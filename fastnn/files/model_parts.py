@@ -66,7 +66,15 @@ def _needs(predictor, settings):
     needs = {*predictor.net.spec.needs, *({"history"} & settings.keys())}
     if None in (settings.get("limits") or ()):
         needs.add("open_limits")
+    if predictor.table is not None and any(map(_has_format, settings["table"]["columns"])):
+        needs.add("table_formats")
     return sorted(needs)
+
+
+def _has_format(column):
+    """Whether the settings of a column of a table say how its text is written."""
+    return not column.keys().isdisjoint(("decimal", "thousands", "unit", "day_first")) or (
+        column["kind"] != "number" and "missing_words" in column)
 
 
 def parts(predictor, estimator=None):

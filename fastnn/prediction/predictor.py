@@ -253,7 +253,7 @@ class Predictor:
         return X
 
     def _checked(self, X):
-        if self.table is not None and hasattr(X, "columns"):
+        if self.table is not None and _is_table(X):
             X = self.table.transform(X)
         elif hasattr(X, "columns") and self.feature_names_in_ is not None:
             X = _named_columns(X, self.feature_names_in_)
@@ -284,6 +284,12 @@ class Predictor:
 
     def _predictor(self):
         return self
+
+
+def _is_table(X):
+    """Whether X has names: a frame, a dict of columns, a list of dicts."""
+    return hasattr(X, "columns") or hasattr(X, "column") or isinstance(X, dict) or (
+        isinstance(X, list) and len(X) > 0 and isinstance(X[0], dict))
 
 
 def _named_columns(frame, names):

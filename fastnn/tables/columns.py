@@ -30,6 +30,8 @@ class Problem:
     text: str
     count: int = 0
     unknown: bool = False  # categories that training did not have
+    row: int = 0
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ class Column:
             rows = np.flatnonzero(wrong[codes])
             if len(rows):
                 odd = [texts[code] for code in dict.fromkeys(codes[rows[:100_000]].tolist())]
-                problems.append(Problem(self.name, self._not_understood(
-                    odd, len(rows), int(rows[0])), len(rows)))
+                problems.append(Problem(
+                    self.name, self._not_understood(odd, len(rows), int(rows[0])), len(rows),
+                    row=int(rows[0]),
+                    example=shown_value(odd[0]) if cells.kind == "text" else odd[0]))
         if self.kind == "number" and words:
             problems += self._remarks(words, cells.style)
         return values[codes], problems
@@ -198,11 +202,11 @@ class Column:
 
     def code(self, text, na=()):
         """Return the code of a text."""
-        if self.is_missing(text, na):
-            return len(self.categories) + 1
         places = self.places
         place = places.get(text)
         if place is None:
+            if self.is_missing(text, na):
+                return len(self.categories) + 1
             place = places.get(alike(text), len(self.categories))
         return place
 
@@ -220,7 +224,7 @@ class Column:
         row = int(unknown.argmax())
         text = (f"column {shown_value(self.name)}: {n:,} value{'s' * (n != 1)} of categories that "
                 f"training did not have, such as {shown_value(words[0])} (row {{row:{row}}})")
-        return values, [Problem(self.name, text, n, True)]
+        return values, [Problem(self.name, text, n, True, row, words[0])]
 
 
 def chain_codes(column, texts, na):

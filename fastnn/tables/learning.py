@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.tables import dates
-from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, Style, alike
+from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, PLAIN_NUMBER, Style, alike
 from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers
 
-__all__ = ["Notes", "Options", "counts_rows", "learn_column"]
+__all__ = ["Notes", "Options", "counts_rows", "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((
-    "?", "??", ".", "..", "...", "-", "--", "---", "*", "**", "_", "x", "X", "/", "n.a.", "N.A.",
+    "?", "??", ".", "..", "...", "-", "--", "---", "*", "**", "n.a.", "N.A.",
     "n.d.", "nd", "ND", "na", "Na", "NAN", "Nan", "none", "NONE", "Null", "nil", "missing",
     "Missing", "MISSING", "unknown", "Unknown", "UNKNOWN", "unk", "not available", "Not Available",
     "#VALUE!", "#REF!", "#DIV/0!", "#NUM!", "#NAME?", "#NULL!", "0000-00-00",
@@ -24,6 +24,7 @@ MAX_WORDS = 10        # other different words among numbers or dates that count 
 NUMERIC_SHARE = 0.9   # of the values must be numbers, where there are other words
 VARIED_SHARE = 0.5    # the same, where the numbers are too many to be codes
 VARIED = 20           # different numbers
+MOST_WORDS = 1000     # of dates that are not in the calendar, which a model remembers
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?|index|level_0")
@@ -180,6 +181,16 @@ def counts_rows(cells):
     return bool((np.diff(values) == 1).all())
 
 
+def holds_numbers(cells):
+    """Whether a column holds numbers and nothing else, of which not all are the same."""
+    if cells.kind == "text":
+        values = [text for text in cells.used()[1] if text not in MISSING_WORDS]
+        if not all(map(PLAIN_NUMBER.fullmatch, values)):
+            return False
+        return len({float(value) for value in values}) > 1
+    return cells.kind == "number" and len(np.unique(cells.array[~cells.missing()])) > 1
+
+
 # ---- columns of text ----
 
 def _as_booleans(name, values, gaps, notes):
@@ -272,7 +283,7 @@ def _as_dates(name, cells, values, counts, gaps, notes):
         n = int(counts[~ok].sum())
         notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) is no date and counts as "
                   "missing", "is taken as dates: ")
-    words = tuple(values[i] for i in np.flatnonzero(~ok & ~shaped))
+    words = said[:MOST_WORDS]
     found = _date_column(name, np.repeat(parsed[ok], 1), day_first, words, gaps or bool(said),
                          notes)
     if found and doubt:
@@ -298,7 +309,7 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
             continue
         times = spellings.setdefault(alike(label), {})
         times[label] = times.get(label, 0) + count
-    if n_long > 0.5 * n_there:
+    if n_long > (1 - NUMERIC_SHARE) * n_there:
         notes.add(name, f"texts of more than {MAX_TEXT} characters are no categories")
         return None
     # of several spellings the commonest one names the category

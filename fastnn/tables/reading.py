@@ -196,7 +196,7 @@ class _Reader:
         except LookupError as error:
             if "encoding" not in str(error):
                 raise
-            raise TableError(f"encoding={self.encoding!r} is not known") from None
+            raise TableError(f"--encoding {self.encoding!r} is not known (encoding=...)") from None
         except UnicodeError:
             raise TableError(self._no_text()) from None
         except (EOFError, zlib.error, lzma.LZMAError) as error:

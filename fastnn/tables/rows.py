@@ -26,9 +26,7 @@ class RowReader:
         self.simple, self.rest, self.categories = [], [], []
         for column in schema.columns:
             if column.kind == "category":
-                known = {text: i for text, i in column.places.items()
-                         if not column.is_missing(text, self.na)}
-                self.categories.append((column.name, known, len(column.categories) + 1))
+                self.categories.append((column.name, column.places, len(column.categories) + 1))
                 code += 1
                 continue
             plain = column.kind == "number" and not any(

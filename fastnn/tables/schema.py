@@ -137,14 +137,7 @@ class Schema:
         if not 1 <= max_categories <= LIMITS["categories"]:
             raise ValueError(f"max_categories={max_categories} must be >= 1 and <= "
                              f"{LIMITS['categories']}")
-        if len(table) == 0:
-            raise TableError("the table has no rows")
-        if not table.names:
-            raise TableError("the table has no columns")
-        long = next((name for name in table.names if len(name) > MAX_TEXT), None)
-        if long is not None:
-            raise TableError(f"the table has a column with a name of {len(long):,} characters "
-                             f"({shown_value(long)}), must be at most {MAX_TEXT}")
+        check_learnable(table)
         na = table.na if na is None else tuple(map(str, na))
         options = Options(_categorical(categorical_features, table), na, infinities,
                           max_categories)
@@ -204,7 +197,7 @@ class Schema:
             for problem, text in zip(problems, texts, strict=True):
                 if problem.count:
                     raise TableError(text.replace(", counted as missing", ""), problem.column)
-        return Inputs(numbers, codes, _summed(problems, texts))
+        return Inputs(numbers, codes, summed(problems, texts))
 
     def _check_names(self, table):
         missing = [column.name for column in self.columns if column.name not in table]
@@ -284,6 +277,18 @@ class Schema:
         return found
 
 
+def check_learnable(table):
+    """Raise where there is nothing to learn from, or a name that no file could hold."""
+    if len(table) == 0:
+        raise TableError("the table has no rows")
+    if not table.names:
+        raise TableError("the table has no columns")
+    long = next((name for name in table.names if len(name) > MAX_TEXT), None)
+    if long is not None:
+        raise TableError(f"the table has a column with a name of {len(long):,} characters "
+                         f"({shown_value(long)}), must be at most {MAX_TEXT}")
+
+
 def near(name, names):
     """" Did you mean ...?", or nothing."""
     folded = {known.strip().lower(): known for known in names}
@@ -319,7 +324,7 @@ def _categorical(given, table):
     return frozenset(found)
 
 
-def _summed(problems, texts):
+def summed(problems, texts):
     """Return the remarks; many columns with unknown categories become one."""
     unknown = [problem for problem in problems if problem.unknown]
     if len(unknown) <= 3:
