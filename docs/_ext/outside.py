@@ -12,6 +12,7 @@ LINK = re.compile(r"(\]\()((?:\.\./)+)([^)#\s]+)(#[^)\s]*)?(\))")
 PAGES = {"CONTRIBUTING.md": "under_the_hood/contributing.md",
          "CHANGELOG.md": "under_the_hood/changelog.md",
          "SECURITY.md": "under_the_hood/security.md",
+         "CODE_OF_CONDUCT.md": "under_the_hood/conduct.md",
          "README.md": "index.md"}
 INCLUDED = set(PAGES.values()) - {"index.md"}
 

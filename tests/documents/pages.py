@@ -12,7 +12,8 @@ CODE = re.compile(r"^```python\n(.*?)^```|^<!-- run\n(.*?)^-->", re.DOTALL | re.
 def pages():
     """Paths of all pages, from the top of the tree: not those that the build of the site makes."""
     found = [path.relative_to(ROOT).as_posix() for path in DOCS.rglob("*.md")]
-    return sorted([*found, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"])
+    return sorted([*found, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+                   "CODE_OF_CONDUCT.md"])
 
 
 def text_of(page):

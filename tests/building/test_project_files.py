@@ -1,0 +1,125 @@
+"""What other tools read of the project: citation, recipe, workflows, forms; all agree."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+yaml = pytest.importorskip("yaml")
+tomllib = pytest.importorskip("tomllib")
+ROOT = Path(__file__).resolve().parents[2]
+if not (ROOT / ".readthedocs.yaml").is_file():
+    pytest.skip("not a clone", allow_module_level=True)
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+
+
+def read(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return yaml.safe_load(re.sub(r"\$\{\{(.*?)\}\}", r"<\1>", text))  # templates of other tools
+
+
+def names(requirements):
+    """{name: least version} of requirements."""
+    found = {}
+    for text in requirements:
+        name, least = re.match(r"([\w.-]+)\s*(?:>=\s*([\d.]+))?", text).groups()
+        found[name.lower()] = least
+    return found
+
+
+def test_citation():
+    citation = read("CITATION.cff")
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    assert citation["repository-code"] == PROJECT["urls"]["Source"]
+    assert citation["authors"] == PROJECT["authors"]
+    assert {"cff-version", "message", "title"} <= set(citation)
+
+
+def test_urls():
+    urls = PROJECT["urls"]
+    assert {"Documentation", "Source", "Issues", "Changelog"} <= set(urls)
+    source = urls["Source"]
+    assert all(urls[name].startswith(source + "/") for name in ("Issues", "Changelog"))
+    known = {source, urls["Documentation"]}
+    for name in ("conda/recipe.yaml", ".github/ISSUE_TEMPLATE/config.yml", "CITATION.cff"):
+        for url in re.findall(r"https://[^\s\"']*fastnn[^\s\"']*", (ROOT / name).read_text()):
+            assert any(url.startswith(start) for start in known), (name, url)
+
+
+def test_classifiers_name_the_pythons_of_the_wheels():
+    wheels = PYPROJECT["tool"]["cibuildwheel"]["build"].split()
+    built = {"3." + re.match(r"cp3(\d+)-", tag)[1] for tag in wheels}
+    listed = {text.rpartition(" ")[2] for text in PROJECT["classifiers"]
+              if re.match(r"Programming Language :: Python :: 3\.\d", text)}
+    assert listed == built
+    assert PROJECT["requires-python"].removeprefix(">=") in listed
+
+
+def test_recipe_has_the_requirements_of_pyproject():
+    recipe = read("conda/recipe.yaml")
+    requirements = recipe["requirements"]
+
+    def listed(kind):
+        found = names(text for text in requirements[kind] if isinstance(text, str))
+        found.pop("pip", None)
+        return found
+
+    run = listed("run")
+    assert run.pop("python") == PROJECT["requires-python"].removeprefix(">=")
+    assert run == names(PROJECT["dependencies"])
+    host = listed("host")
+    host.pop("python")
+    assert host == names(PYPROJECT["build-system"]["requires"])
+    assert recipe["context"]["version"] == PROJECT["version"]
+    assert recipe["package"]["name"] == PROJECT["name"]
+    command, _, place = recipe["build"]["python"]["entry_points"][0].partition(" = ")
+    assert PROJECT["scripts"] == {command: place}
+
+
+def test_read_the_docs_builds_the_site():
+    made = read(".readthedocs.yaml")
+    assert (ROOT / made["sphinx"]["configuration"]).is_file()
+    assert made["sphinx"]["fail_on_warning"] is True
+    for extra in made["python"]["install"][0]["extra_requirements"]:
+        assert extra in PROJECT["optional-dependencies"]
+
+
+def test_release_is_published_without_a_secret():
+    text = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    release = read(".github/workflows/release.yml")
+    jobs = release["jobs"]
+    assert release["permissions"] == {} and "secrets." not in text and "password:" not in text
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert jobs["publish"]["environment"] == "release"
+    assert jobs["publish"]["needs"] == "attest" and set(jobs["attest"]["needs"]) == {
+        "wheels", "sdist"}
+    assert jobs["attest"]["permissions"]["attestations"] == "write"
+    called = jobs["wheels"]["uses"].removeprefix("./")
+    assert "workflow_call" in read(called)[True]  # `on` is a boolean of YAML 1.1
+
+
+def test_pre_commit_runs_the_linters_of_the_project():
+    hooks = [hook["id"] for repo in read(".pre-commit-config.yaml")["repos"]
+             for hook in repo["hooks"]]
+    assert {"ruff-check", "cython-lint"} <= set(hooks)
+
+
+def test_forms_of_issues():
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) >= 4
+    for path in forms:
+        form = read(path.relative_to(ROOT))
+        if path.stem == "config":
+            assert form["contact_links"]
+            continue
+        assert form["name"] and form["description"] and form["body"]
+        assert all("id" in part for part in form["body"] if part["type"] != "markdown")
+
+
+def test_pages_that_people_look_for():
+    for name in ("SECURITY.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"):
+        assert (ROOT / name).read_text(encoding="utf-8").strip(), name
+    manifest = (ROOT / "MANIFEST.in").read_text()
+    assert "CODE_OF_CONDUCT.md" in manifest and "CITATION.cff" in manifest
