@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 
+import dask
 import distributed
 from distributed.scheduler import KilledWorker
 
@@ -75,8 +76,10 @@ class Cluster:
         """
         key = (f"fastnn-{name}-{self.token}", *number)
         where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
-        return self.client.submit(function, *arguments, key=key, pure=False, priority=priority,
-                                  **where)
+        # Dask warns of what is large in a task; that a worker lost can be made again is worth it
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+            return self.client.submit(function, *arguments, key=key, pure=False,
+                                      priority=priority, **where)
 
     def fetch(self, futures, others=()):
         """Return the results of some futures, in their order.

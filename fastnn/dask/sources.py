@@ -14,7 +14,7 @@ from fastnn.dask import tasks
 
 __all__ = ["parts_of"]
 
-PART_BYTES = 1 << 24  # of an array of the driver
+PART_BYTES = 1 << 23  # of an array of the driver: Dask warns of more than 10 MB in a task
 
 
 def parts_of(cluster, X, y=None, sample_weight=None, name="part"):

@@ -104,9 +104,19 @@ def _read(part):
     return part.read() if isinstance(part, Recipe) else part
 
 
-def _rows(shard, number):
+def _rows(shard):
     """Return the rows of a shard that is kept, or read those of one that is not."""
-    return cut(*shard) if len(shard) == 3 and isinstance(shard[2], dict) else shard
+    if isinstance(shard[2], dict):
+        return cut(*shard)
+    return tuple(map(_sound, shard))
+
+
+def _sound(array):
+    """Return an array as the loops read it: what another worker has sent may lie at any address."""
+    if validation.is_sparse(array):
+        return type(array)(tuple(map(_sound, (array.data, array.indices, array.indptr))),
+                           shape=array.shape)
+    return None if array is None else np.require(array, requirements="CA")
 
 
 def uncut(sources, number, wish):
@@ -135,7 +145,7 @@ def local_steps(start, shard, number):
     """
     check_version(start["version"])
     with named(f"shard {number}"), single_threaded_blas():
-        trainer = _trainer(start, _rows(shard, number), start["optimizer"],
+        trainer = _trainer(start, _rows(shard), start["optimizer"],
                            start["batch_size"], int(start["mask_keys"][number]))
         n_rows, batch = start["shard_rows"][number], min(
             start["batch_size"], start["shard_rows"][number])
@@ -149,7 +159,7 @@ def local_steps(start, shard, number):
         trainer.set_state(start["states"], start["step"])
         rates = start["rates"]
         if isinstance(rates, np.ndarray):
-            rates = rates[:-(-(end - begin) // batch)]
+            rates = rates[:-(-(end - begin) // batch)].copy()
         loss = trainer.run_epoch(order[begin:end].copy(), learning_rate=rates,
                                  stop_if_diverged=True)
         vectors = (trainer.parameters - start["parameters"], *trainer.optimizer_state)
@@ -164,7 +174,7 @@ def gradient(start, shard, number):
     `local_steps`. Without ``start["slope"]`` the loss alone."""
     check_version(start["version"])
     with named(f"shard {number}"), single_threaded_blas():
-        rows = _rows(shard, number)
+        rows = _rows(shard)
         trainer = _trainer(start, rows, None, FULL_BATCH_ROWS, 0)
         slope = np.zeros_like(trainer.parameters) if start["slope"] else None
         loss = trainer.loss_and_grad(slope)

@@ -168,6 +168,14 @@ def test_the_tree_is_decided_by_the_leaves_alone():
     assert node["vectors"][0].tolist() == [1.5, 1.5] and node["loss"] == 3
 
 
+def test_rows_of_another_worker_may_lie_at_any_address():
+    X, y = rows(4)
+    sent = np.frombuffer(b"\0" + X.tobytes(), np.uint8)[1:].view("f4").reshape(X.shape)
+    assert not sent.flags.aligned
+    found, _, weight = tasks._rows((sent, y, None))
+    assert found.flags.aligned and (found == X).all() and weight is None
+
+
 def test_number_of_shards_is_decided_by_the_data():
     number = shards.number_of_shards
     assert [number(None, n, 0) for n in (1, 100, 600, 10**6, 10**7, 10**9)] == [1, 1, 8, 8, 39, 64]

@@ -20,7 +20,7 @@ import fastnn.dask  # noqa: E402
 
 pytestmark = pytest.mark.slow
 SETTINGS = dict(shards=5, optimizer=fastnn.Adam(0.01), epochs=2, local_steps=4)
-LONG = {**SETTINGS, "epochs": 60}  # 120 rounds
+LONG = {**SETTINGS, "epochs": 20}  # 40 rounds
 
 
 def fitted(client=None, callback=None, **settings):
@@ -52,7 +52,7 @@ def test_workers_that_come_and_go(on_processes, expected):
         cluster = client.cluster
 
         def scale(epoch, net, history):
-            cluster.scale({10: 3, 25: 2, 40: 1}.get(epoch, len(cluster.workers)))
+            cluster.scale({3: 3, 9: 2, 14: 1}.get(epoch, len(cluster.workers)))
 
         assert fitted(client, scale, **LONG) == expected[1]
 
@@ -115,7 +115,7 @@ net = network()
 def told(epoch, net, history):
     print(epoch, flush=True)
 fastnn.dask.fit(net, X, y, client=distributed.Client(sys.argv[1]), shards=5, local_steps=4,
-                optimizer=fastnn.Adam(0.01), epochs=60, checkpoint=sys.argv[2],
+                optimizer=fastnn.Adam(0.01), epochs=20, checkpoint=sys.argv[2],
                 checkpoint_seconds=0, callback=told)
 print(net.parameters.tobytes().hex())
 """
@@ -127,7 +127,7 @@ def test_a_driver_that_is_killed(on_processes, expected, tmp_path):
                    str(tmp_path / "fit.safetensors")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(
             [os.path.dirname(os.path.dirname(fastnn.__file__)), os.path.dirname(__file__)])}
-        for last in (3, 20):
+        for last in (3, 9):
             with subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE) as process:
                 for line in process.stdout:
                     if line.strip() == str(last):
@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_the_cluster_usable(on_processes, expected, ctrl_c):
         net = network()
         with pytest.raises(KeyboardInterrupt):
             fastnn.dask.fit(net, X, y, client=client, callback=interrupt, **LONG)
-        assert net.history.stopped == "interrupted" and 4 <= len(net.history.loss) < 60
+        assert net.history.stopped == "interrupted" and 4 <= len(net.history.loss) < 20
         assert fitted(client, **SETTINGS) == expected[0]
 
 
@@ -167,3 +167,73 @@ def test_a_task_whose_workers_die(on_processes):
         with pytest.raises(RuntimeError, match="the workers that ran survey 2 died"):
             fastnn.dask.fit(network(), data, da.from_array(y, chunks=20), client=client)
         assert len(fastnn.dask.fit(network(), X, y, client=client, epochs=1).loss) == 1
+
+
+@pytest.fixture
+def two_machines():
+    """Two network namespaces with a link between them: their names and addresses."""
+    names = [f"fastnn{os.getpid() % 10_000}{letter}" for letter in "ab"]
+    links = [f"fn{os.getpid() % 10_000}{letter}" for letter in "ab"]
+    addresses = "10.213.7.1", "10.213.7.2"
+
+    def ip(*words):
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+            ip("link", "add", links[0], "type", "veth", "peer", "name", links[1])
+            for name, link, address in zip(names, links, addresses, strict=True):
+                ip("link", "set", link, "netns", name)
+                ip("-n", name, "addr", "add", f"{address}/24", "dev", link)
+                ip("-n", name, "link", "set", link, "up")
+                ip("-n", name, "link", "set", "lo", "up")
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("network namespaces cannot be made here")
+        yield list(zip(names, addresses, strict=True))
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+def test_two_machines(two_machines, expected, tmp_path):
+    """A scheduler, a driver and a worker on one machine, a worker on another that is lost."""
+    (here, address), (there, other) = two_machines
+    scheduler = f"tcp://{address}:8786"
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(
+        [os.path.dirname(os.path.dirname(fastnn.__file__)), os.path.dirname(__file__)])}
+    running = []
+
+    def start(machine, *words, **settings):
+        process = subprocess.Popen(["ip", "netns", "exec", machine, sys.executable, *words],
+                                   env=env, cwd=tmp_path, **settings)
+        running.append(process)
+        return process
+
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        start(here, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard",
+              **quiet)
+        workers = [
+            start(machine, "-m", "distributed.cli.dask_worker", scheduler, "--host", own,
+                  "--nthreads", "1", "--no-dashboard", "--no-nanny", **quiet)
+            for machine, own in ((here, address), (there, other))]
+        driver = start(here, "-c", DRIVER.replace(
+            "distributed.Client(sys.argv[1])", "client").replace(
+            "X, y =", "client = distributed.Client(sys.argv[1], timeout=60)\n"
+                      "client.wait_for_workers(2, timeout=60)\nX, y ="),
+            scheduler, str(tmp_path / "fit.safetensors"), stdout=subprocess.PIPE, text=True)
+        lines = []
+        for line in driver.stdout:
+            lines.append(line.strip())
+            if line.strip() == "5":
+                workers[1].kill()
+        assert driver.wait(60) == 0
+    finally:
+        for process in running:
+            process.kill()
+            process.wait(10)
+            if process.stdout is not None:
+                process.stdout.close()
+    assert bytes.fromhex(lines[-1]) == expected[1]
