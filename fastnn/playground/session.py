@@ -12,11 +12,12 @@ import time
 
 import numpy as np
 
-import fastnn
 from fastnn.core.threads import single_threaded_blas
+from fastnn.mlp import MLP
 from fastnn.playground import code
 from fastnn.playground.data import RANGE, features, make_points
 from fastnn.playground.settings import OPTIMIZERS, SCHEDULES, SettingsError
+from fastnn.training import optimizers, schedules
 
 __all__ = ["Session"]
 
@@ -86,7 +87,7 @@ class Session:
         self.settings, self.table, self.points = settings, table, points
         n = points.n_train
         self.train, self.test = (X[:n], points.y[:n]), (X[n:], points.y[n:])
-        self.net = net = fastnn.MLP(
+        self.net = net = MLP(
             (X.shape[1], *settings.layers, 1), activation=settings.activation,
             output=settings.output(points.classifies), dropout=settings.dropout if settings.layers
             else 0.0, random_state=settings.seed, n_threads=1)
@@ -107,7 +108,7 @@ class Session:
         rate = settings.rate
         schedule, others = SCHEDULES[settings.schedule]
         if schedule:
-            rate = getattr(fastnn.schedules, schedule)(rate, **others(settings.horizon))
+            rate = getattr(schedules, schedule)(rate, **others(settings.horizon))
         name, others = OPTIMIZERS[settings.optimizer]
         self._rate = rate
         if keep:
@@ -116,7 +117,7 @@ class Session:
         self._before = self.epoch
         self._trainer = net._trainer(
             self.data, self._info, settings.l2, net.parameters,
-            optimizer=getattr(fastnn, name)(rate, **others),
+            optimizer=getattr(optimizers, name)(rate, **others),
             batch_size=min(settings.batch, len(self.train[0])), seed=net._key(0, self.epoch),
             **({"l1": settings.l1} if settings.l1 else {}))
         self._kept = np.empty_like(net.parameters)

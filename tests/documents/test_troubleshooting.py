@@ -69,8 +69,8 @@ SAID = {
     "ConvergenceWarning": ("docs/troubleshooting.md", "Maximum iterations reached"),
     "MemoryError": ("docs/troubleshooting.md", "the arrays do not fit"),  # Python's own
     "the compiled modules of fastnn are missing": ("fastnn/__init__.py", "the compiled modules of"),
-    "MLPClassifier and MLPRegressor need scikit-learn": (
-        "fastnn/estimators/__init__.py", "MLPClassifier and MLPRegressor need"),
+    "the estimators of fastnn need scikit-learn": (
+        "fastnn/estimators/__init__.py", "the estimators of fastnn need scikit-learn"),
 }
 ROWS = re.findall(r"^\| `([^`]+)`", text_of("docs/troubleshooting.md").partition("(messages)=")[2],
                   re.MULTILINE)
