@@ -17,6 +17,9 @@ from fastnn.mlp import MLP, TRAINING
 
 __all__ = ["fit_many"]
 
+# who trains in the place of this process, in the context of a call: `fastnn.dask.on_workers`
+elsewhere: contextvars.ContextVar = contextvars.ContextVar("fastnn.ensemble", default=None)
+
 
 def fit_many(networks, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
              rows=None, sample_weight=None, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None,
@@ -92,9 +95,6 @@ input_dropout, input_noise, mixup, max_steps
     >>> [len(history.loss) for history in histories]
     [30, 30]
     """
-    networks = _check_networks(networks)
-    for module in TRAINING:
-        imported(module)
     one_each = {
         "loss": loss, "optimizer": optimizer, "epochs": epochs, "batch_size": batch_size,
         "shuffle": shuffle, "rows": rows, "sample_weight": sample_weight, "alpha": alpha, "l1": l1,
@@ -102,6 +102,12 @@ input_dropout, input_noise, mixup, max_steps
         "input_dropout": input_dropout, "input_noise": input_noise, "mixup": mixup,
         "validation_data": validation_data, "validation_rows": validation_rows,
         "metrics": metrics, "callbacks": callbacks, "max_steps": max_steps}
+    train = elsewhere.get()
+    if train is not None:
+        return train(networks, X, y, **one_each)
+    networks = _check_networks(networks)
+    for module in TRAINING:
+        imported(module)
     columns = {}
     for name, value in one_each.items():
         columns[name] = _spread(name, value, len(networks))

@@ -12,13 +12,17 @@ except ImportError as error:
         'fastnn.dask needs Dask: pip install "fastnn-mlp[dask]"', name=error.name) from error
 
 from fastnn.core.imports import imported
-from fastnn.dask.ensemble import fit_many
+from fastnn.dask.ensemble import fit_many, on_workers
 from fastnn.dask.fitting import fit
 
-__all__ = ["MLPClassifier", "MLPRegressor", "fit", "fit_many"]
+__all__ = ["MLPClassifier", "MLPRegressor", "fit", "fit_many", "on_workers"]
+
+# which need scikit-learn
+_HOME = {"MLPClassifier": "estimators", "MLPRegressor": "estimators",
+         "TabularClassifier": "tabular", "TabularRegressor": "tabular"}
 
 
 def __getattr__(name):
-    if name not in ("MLPClassifier", "MLPRegressor"):  # which need scikit-learn
+    if name not in _HOME:
         raise AttributeError(f"module 'fastnn.dask' has no attribute {name!r}")
-    return getattr(imported("fastnn.dask.estimators"), name)
+    return getattr(imported(f"fastnn.dask.{_HOME[name]}"), name)

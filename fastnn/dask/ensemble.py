@@ -1,5 +1,8 @@
 """`fit_many`: many networks on the workers of a Dask cluster, each by one of them."""
 
+import functools
+from contextlib import contextmanager
+
 import dask
 import numpy as np
 
@@ -12,7 +15,7 @@ from fastnn.dask.cluster import Cluster
 from fastnn.dask.tasks import check_version, keep
 from fastnn.mlp import MLP
 
-__all__ = ["fit_many"]
+__all__ = ["fit_many", "on_workers"]
 
 
 def fit_many(networks, X, y, *, client=None, **settings):
@@ -90,6 +93,36 @@ def fit_many(networks, X, y, *, client=None, **settings):
         for message, category in told:
             notices.warn(message.replace("networks[0]", f"networks[{i}]", 1), category)
     return histories
+
+
+@contextmanager
+def on_workers(client=None):
+    """While it lasts, `fastnn.fit_many` trains on the workers, and what calls it: the members of
+    `fastnn.TabularClassifier`, for example.
+
+    Parameters
+    ----------
+    client : distributed.Client or None, default=None
+        None: the one that runs.
+
+    Examples
+    --------
+    >>> import distributed, fastnn, fastnn.dask
+    >>> import numpy as np
+    >>> X, y = np.eye(8, dtype="float32"), np.arange(8) % 2
+    >>> nets = [fastnn.MLP((8, 4, 2), output="softmax", random_state=i) for i in range(2)]
+    >>> with distributed.Client(processes=False, dashboard_address=None):
+    ...     with fastnn.dask.on_workers():
+    ...         histories = fastnn.fit_many(nets, X, y, epochs=3)
+    >>> [len(history.loss) for history in histories]
+    [3, 3]
+    """
+    client = Cluster(client).client
+    before = ensemble.elsewhere.set(functools.partial(fit_many, client=client))
+    try:
+        yield
+    finally:
+        ensemble.elsewhere.reset(before)
 
 
 def _sent(cluster, name, value):

@@ -9,7 +9,7 @@ from distributed import Future
 from fastnn.dask import tasks
 from fastnn.dask.sources import parts_of
 
-__all__ = ["is_lazy", "lazy", "score"]
+__all__ = ["is_lazy", "lazy", "lazy_tables", "score"]
 
 
 def is_lazy(X):
@@ -48,6 +48,21 @@ def lazy(model, method, X):
                             name=None, meta=one[:0], **settings)
     return X.map_partitions(tasks.predict, sent, method, names, True,
                             meta=tasks.framed(one[:0], X._meta.index[:0]))
+
+
+def lazy_tables(model, method, X):
+    """Return the predictions of a fitted estimator of tables, which takes each part as it is; see
+    `lazy`."""
+    sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
+    if hasattr(X, "map_partitions") and hasattr(X, "columns"):
+        sample = X._meta_nonempty
+        one = getattr(model, method)(sample)
+        return X.map_partitions(tasks.predict_table, sent, method, sample[:1],
+                                meta=tasks.framed(one[:0], X._meta.index[:0]))
+    task = dask.delayed(tasks.predict_table, pure=False)
+    if not isinstance(X, (list, tuple)):
+        X = X.rechunk({1: -1}).to_delayed().reshape(-1)
+    return [task(part, sent, method) for part in X]
 
 
 def _unnamed(model):

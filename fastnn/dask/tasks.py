@@ -244,6 +244,14 @@ def predict(X, model, method, names=None, frame=False):
     return framed(found, index) if frame else found
 
 
+def predict_table(X, model, method, sample=None):
+    """Return the predictions of an estimator of tables for a part, with the index of X where a
+    sample says what a part without rows is like."""
+    rows = X if len(X) or sample is None else sample
+    found = getattr(model, method)(rows)[:len(X)]
+    return found if sample is None else framed(found, X.index)
+
+
 def framed(values, index):
     """Return predictions as a Series, or a DataFrame where there are several columns."""
     import pandas

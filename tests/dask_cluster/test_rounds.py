@@ -199,3 +199,15 @@ def test_nothing_of_dask_is_imported_unasked(run_python):
     code = ("import sys, fastnn; fastnn.MLP((2, 3, 1)).fit([[1, 2], [2, 3]], [1, 2], epochs=1);"
             "print({'dask', 'distributed', 'fastnn.dask'} & sys.modules.keys())")
     assert run_python(code).stdout.strip() == "set()"
+
+
+def test_fit_many_elsewhere(client):
+    X, y = rows(100)
+    nets = [[network() for _ in range(2)] for _ in range(2)]
+    fastnn.fit_many(nets[0], X, y, epochs=[1, 2])
+    with fastnn.dask.on_workers():
+        fastnn.fit_many(nets[1], X, y, epochs=[1, 2])
+    assert [net.parameters.tobytes() for net in nets[1]] == [
+        net.parameters.tobytes() for net in nets[0]]
+    with pytest.raises(ValueError, match="networks is empty"), fastnn.dask.on_workers():
+        fastnn.fit_many([], X, y)

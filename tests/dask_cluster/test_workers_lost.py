@@ -59,7 +59,7 @@ def test_workers_that_come_and_go(on_processes, expected):
 
 def test_a_scheduler_under_load(on_processes, expected):
     with on_processes(2) as client:
-        others = client.map(lambda i: sum(range(20_000)) + i, range(3000), pure=False)
+        others = client.map(lambda i: sum(range(20_000)) + i, range(1000), pure=False)
         assert fitted(client, **SETTINGS) == expected[0]
         client.cancel(others)
 
