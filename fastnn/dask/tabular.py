@@ -2,9 +2,9 @@
 
 import dask
 
-from fastnn import estimators
 from fastnn.dask import prediction
 from fastnn.dask.ensemble import on_workers
+from fastnn.estimators import tabular  # type: ignore
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -55,7 +55,7 @@ class _OnWorkers:
         return state
 
 
-class TabularClassifier(_OnWorkers, estimators.TabularClassifier):  # type: ignore
+class TabularClassifier(_OnWorkers, tabular.TabularClassifier):
     """`fastnn.TabularClassifier` whose members are trained by the workers of a Dask cluster.
 
     The client is the one that runs, or the one that is assigned: ``model.client = client``.
@@ -68,7 +68,7 @@ class TabularClassifier(_OnWorkers, estimators.TabularClassifier):  # type: igno
         return super().predict_proba(X)
 
 
-class TabularRegressor(_OnWorkers, estimators.TabularRegressor):  # type: ignore
+class TabularRegressor(_OnWorkers, tabular.TabularRegressor):
     """`fastnn.TabularRegressor` whose members are trained by the workers of a Dask cluster.
 
     The client is the one that runs, or the one that is assigned: ``model.client = client``.
