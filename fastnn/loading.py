@@ -36,9 +36,10 @@ def load(path, *, predictor=False, max_bytes=container.MAX_BYTES):
 
     Returns
     -------
-    MLP, MLPClassifier, MLPRegressor or Predictor
-        What was saved; a `Predictor` for a file with a scaler or class names of its own, and for an
-        estimator where there is no scikit-learn.
+    MLP, MLPClassifier, MLPRegressor, Predictor or TabularModel
+        What was saved: of a `TabularClassifier` or `TabularRegressor` the `TabularModel`, which
+        predicts without scikit-learn and pandas. A `Predictor` for a file with a scaler or class
+        names of its own, and for an estimator where there is no scikit-learn.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def load(path, *, predictor=False, max_bytes=container.MAX_BYTES):
     FileNotFoundError
     """
     model, settings, _ = describe(path, max_bytes)
-    if predictor:
+    if predictor or "tabular" in settings:
         return model
     plain = model.scaler is None and model.table is None
     if plain and "estimator" in settings:
@@ -64,6 +65,9 @@ def describe(path, max_bytes=container.MAX_BYTES):
     """Return the predictor of a file, its settings, and versions and checksum of the file."""
     arrays, settings, header = container.read(path, expected_arrays, max_bytes)
     try:
+        if "tabular" in settings:
+            model = imported("fastnn.tabular.model").TabularModel.from_file(arrays, settings)
+            return model, settings, header
         take_history(arrays, settings)
         return _predictor(arrays, settings, container.is_newer(header)), settings, header
     except ERRORS as error:

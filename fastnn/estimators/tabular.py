@@ -24,7 +24,7 @@ from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.tables.frames import as_table, table_of
 from fastnn.tables.table import Table
-from fastnn.tabular.explain import BACKGROUND, SAMPLES, explain
+from fastnn.tabular.explain import BACKGROUND, SAMPLES
 from fastnn.tabular.importances import permutation_importances
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.model import fit_model
@@ -211,16 +211,28 @@ class BaseTabular(BaseEstimator):
             ``values`` and ``errors`` (standard errors) of shape (n_samples, n_features_in_), or
             with a third axis for classes, labels and several targets; ``base_values``.
         """
-        check_is_fitted(self)
-        found = explain(self.model_, self._table(X, reset=False), self._explained,
-                        samples=samples, background=background, seed=random_state)
+        found = self._model().explain(self._table(X, reset=False), samples=samples,
+                                      background=background, random_state=random_state)
         if found.values.shape[2] == 1:
             return found._replace(values=found.values[:, :, 0], errors=found.errors[:, :, 0],
                                   base_values=float(found.base_values[0]))
         return found
 
-    def _explained(self, outputs):
-        return self.model_.numbers(outputs)
+    def save(self, path, *, max_bytes=None):
+        """Write the fitted model to a safetensors file: schema, encodings, networks and labels.
+
+        `fastnn.load` gives a `fastnn.tabular.TabularModel` back, which predicts frames and lists of
+        dicts without scikit-learn and pandas; the parameters of the estimator are not in the file.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        max_bytes : int or None, default=None
+            A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
+            argument, too.
+        """
+        self._model().save(path, max_bytes=max_bytes)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -29,7 +29,7 @@ FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
 PLAIN_FORMAT = (1, 0)  # of a file that needs nothing which came later
 # what this reader knows
 NEEDS = ("activation", "batch_norm", "dropout", "heads", "history", "layer_norm", "layers",
-         "open_limits", "prelu", "repeat", "residual", "scale", "table_formats")
+         "open_limits", "prelu", "repeat", "residual", "scale", "table_formats", "tabular")
 # Parsing more than this would take longer than 0.1 s: of bytes, and of what costs more than
 # strings, in a header that is not small
 MAX_HEADER_BYTES = 1 << 21
@@ -40,7 +40,8 @@ MAX_BYTES = 1 << 30  # of a file, unless the caller expects more
 # return a signal handler may raise, and the file would stay open.
 PRIVATE = partial(os.open, mode=0o600)
 SLICE = 1 << 22  # bytes that are hashed or written at a time: Ctrl-C comes in between
-DTYPES = {"float32": "F32", "float64": "F64"}
+DTYPES = {"float32": "F32", "float64": "F64", "uint8": "U8"}
+FLOATS = "float32", "float64"
 ODD_FILES = ((stat.S_ISDIR, "a folder"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"),
              (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
 
@@ -56,7 +57,7 @@ def write(path, arrays, settings, *, needs=(), max_bytes=None):
     ----------
     path : str or path
     arrays : dict of str to array
-        float32 or float64.
+        float32, float64 or, where ``needs`` says so, uint8.
     settings : dict
         Plain: strings, finite numbers, lists, dictionaries with strings as keys, None.
     needs : sequence of str, default=()

@@ -11,6 +11,8 @@ limits          (low, high) of the scaled inputs, None where there is none on th
                 scale are arrays beside the weights
 table           how a data frame becomes inputs, see `TableEncoder`
 estimator       class, params and fitted of an estimator, see `BaseMLP`
+tabular         of a `TabularModel`, which has none of the others: classes, and the arrays with
+                dtypes and shapes; the rest is JSON in the array ``settings``
 history         of an estimator that was trained for long: how many numbers each of the curves has
                 that are arrays (history.loss_curve_, ...) beside the weights
 ==============  ==================================================================================
@@ -28,6 +30,8 @@ from fastnn.network.parameters import ParameterLayout
 from fastnn.network.spec import NetworkSpec, flat
 
 MAX_LAYERS = 1000
+MAX_ARRAYS = 1 << 14  # of a `TabularModel`
+MAX_TEXT = 1 << 26  # bytes of its settings
 CHAIN = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
 OTHER = ("spec", "initializer")
 KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator",
@@ -159,6 +163,8 @@ def expected_arrays(settings):
     if "progress" in settings:
         raise container.ModelFormatError("is a checkpoint, not a model: "
                                          "MLP.fit(..., checkpoint=path) goes on from it")
+    if "tabular" in settings:
+        return _tabular_arrays(settings)
     spec, _ = read_spec(settings["net"], newer=True)
     expected = {block.name: (spec.dtype, block.shape) for block in ParameterLayout(spec).blocks}
     if "limits" in settings:
@@ -174,6 +180,26 @@ def expected_arrays(settings):
             if length > MAX_CURVE:
                 raise ValueError(f"history.{name}={length} must be <= {MAX_CURVE}")
             expected[f"history.{name}"] = "float64", (length,)
+    return expected
+
+
+def _tabular_arrays(settings):
+    """Return the arrays that a `TabularModel` says it has."""
+    if "tabular" not in settings.get("needs", ()) or settings.keys() != {"needs", "tabular"}:
+        raise ValueError("tabular must be needed, and nothing else be there")
+    stated = settings["tabular"]
+    if stated.keys() != {"arrays", "classes"}:
+        raise ValueError("tabular must hold arrays and classes")
+    if len(stated["arrays"]) > MAX_ARRAYS:
+        raise ValueError(f"{len(stated['arrays'])} arrays; a file holds at most {MAX_ARRAYS}")
+    expected = {}
+    for name, (dtype, shape) in stated["arrays"].items():
+        validation.check_name("dtype", dtype, tuple(container.DTYPES))
+        for length in shape:
+            validation.check_count("shape", length, minimum=0)
+        expected[name] = dtype, tuple(shape)
+    if expected.get("settings", ("", ()))[0] != "uint8" or len(expected["settings"][1]) != 1:
+        raise ValueError("settings must be a text")
     return expected
 
 

@@ -4,14 +4,18 @@ import json
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core.imports import imported
 from fastnn.core.notices import warn
+from fastnn.core.validation import check_name
 from fastnn.prediction import decision
 from fastnn.tables.errors import TableWarning
 from fastnn.tables.frames import as_table
 from fastnn.tables.schema import Schema
-from fastnn.tabular import recipe
+from fastnn.tabular import files
+from fastnn.tabular.explain import BACKGROUND, SAMPLES, explain
 from fastnn.tabular.groups import groups_of
+from fastnn.tabular.importances import REPEATS, permutation_importances
+from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.metrics import metric_of
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
@@ -58,6 +62,21 @@ class TabularModel:
         parts = from_parts(json.loads(state["settings"]), state["arrays"], state["classes"])
         self.__init__(*parts)
 
+    def __repr__(self):
+        kinds = ", ".join(f"{n} {kind}" for kind, n in self.schema.count().items())
+        return (f"<TabularModel, {self.task.kind}: {len(self.ensemble.networks)} networks, "
+                f"columns: {kinds}>")
+
+    @property
+    def classes_(self):
+        """Labels in the order of their numbers; None for a regression."""
+        return self.classes
+
+    @property
+    def feature_names_in_(self):
+        """Names of the columns, a tuple."""
+        return self.names
+
     def outputs(self, table, *, strict=False, n_threads=None):
         """Return the outputs of the networks, float64 (n_rows, n_out).
 
@@ -102,6 +121,41 @@ class TabularModel:
             return np.ones((len(outputs), 1))
         return decision.class_probabilities(outputs) if self.task.kind == "binary" else outputs
 
+    def predict_interval(self, table, coverage=0.9, *, strict=False, n_threads=None):
+        """Return an interval for each row, see `TabularRegressor.predict_interval`."""
+        if self.classes is not None:
+            raise AttributeError("a model of classes has no predict_interval")
+        return predict_interval(self, self.outputs(table, strict=strict, n_threads=n_threads),
+                                coverage)
+
+    def explain(self, table, *, samples=SAMPLES, background=BACKGROUND, random_state=0,
+                strict=False):
+        """Return the `Explanation` of rows, see `TabularClassifier.explain`."""
+        return explain(self, table, self.numbers, samples=samples, background=background,
+                       seed=random_state, strict=strict)
+
+    def importances(self, *, repeats=REPEATS, n_threads=None):
+        """Return importances of the columns and their errors, see `permutation_importances`."""
+        return permutation_importances(self, repeats=repeats, n_threads=n_threads)
+
+    def save(self, path, *, max_bytes=None):
+        """Write the model to a safetensors file; `fastnn.load` reads it.
+
+        Parameters
+        ----------
+        path : str or path
+            The old file is there until the new one is complete.
+        max_bytes : int or None, default=None
+            A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
+            argument, too.
+        """
+        files.write(path, self, max_bytes)
+
+    @classmethod
+    def from_file(cls, arrays, settings):
+        """Return the model of a file that has been read, see `fastnn.load`."""
+        return files.read(arrays, settings, cls)
+
     def numbers(self, outputs):
         """Return probabilities or values (n, k), which an explanation is about."""
         return self.task.predictions(outputs) if self.classes is None else (
@@ -140,8 +194,8 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     ValueError, TypeError
         On a wrong argument; when no column or fewer than two rows are left.
     """
-    validation_of = validation
-    preset = _check_preset(preset)
+    validation_of, recipe = validation, imported("fastnn.tabular.recipe")  # services need none
+    preset = check_name("preset", preset, tuple(recipe.PRESETS))
     metric = metric_of(eval_metric, task)
     table = as_table(X)
     schema = Schema.learn(table, categorical_features=categorical_features, infinities=infinities)
@@ -169,11 +223,6 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         warn(note)
     reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)
     return TabularModel(schema, task, ensemble, table.names, classes, reference)
-
-
-def _check_preset(preset):
-    """Return the name of a preset, checked."""
-    return validation.check_name("preset", preset, tuple(recipe.PRESETS))
 
 
 def _is_constant(targets):

@@ -1,5 +1,7 @@
 """A `TabularModel` as plain values and arrays, for files and pickles, and back."""
 
+import numpy as np
+
 from fastnn.files.model_parts import net_settings, read_spec
 from fastnn.mlp import MLP
 from fastnn.tables.schema import Inputs, Schema
@@ -68,14 +70,16 @@ def from_parts(settings, arrays, classes):
     schema = Schema.from_settings(settings["schema"])
     encodings = [Encoding.from_parts(one, _under(arrays, f"encodings.{i}"))
                  for i, one in enumerate(settings["encodings"])]
+    for one in encodings:
+        _check_encoding(one, schema)
     networks = [_network(one, _under(arrays, f"networks.{i}"))
                 for i, one in enumerate(settings["networks"])]
     parts, first = [], 0
     for at, count in settings["parts"]:
         some = networks[first:first + count]
         first += count
-        if any(net.sizes[0] != encodings[at].n_inputs or net.sizes[-1] != task.n_out
-               for net in some):
+        if not 0 <= at < len(encodings) or any(net.sizes[0] != encodings[at].n_inputs
+                                               or net.sizes[-1] != task.n_out for net in some):
             raise ValueError("networks and encodings do not fit")
         parts.append((encodings[at], some))
     if first != len(networks) or len(settings["weights"]) != len(networks):
@@ -86,11 +90,29 @@ def from_parts(settings, arrays, classes):
     if reference is not None:
         reference = Reference.from_parts(reference, _under(arrays, "reference"), Inputs,
                                          len(networks))
+        p, q = len(schema.number_names), len(schema.category_names)
+        inputs, tops = reference.inputs, np.array(schema.category_sizes, int) + 1
+        if inputs.numbers.shape[1] != p or inputs.codes.shape[1] != q or (
+                inputs.codes < 0).any() or (inputs.codes > tops).any():
+            raise ValueError("the rows of reference do not fit the schema")
     names = settings["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or (
             not {column.name for column in schema.columns} <= set(names)):
         raise ValueError("names must hold those of the schema")
     return schema, task, ensemble, names, classes, reference
+
+
+def _check_encoding(encoding, schema):
+    """Raise ValueError where an encoding is not of the inputs of a schema."""
+    sizes = schema.category_sizes
+    if [len(one) for one in encoding.maps] != [size + 2 for size in sizes]:
+        raise ValueError("an encoding does not fit the categories of the schema")
+    codes = np.array([sizes], np.int32).reshape(1, len(sizes))
+    n = len(schema.number_names)
+    if encoding.statistics is not None:
+        n += encoding.statistics.transform(codes).shape[1]
+    if len(encoding.edges) != n:
+        raise ValueError("an encoding does not fit the numbers of the schema")
 
 
 def _under(arrays, prefix):

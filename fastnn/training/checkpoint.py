@@ -198,7 +198,7 @@ class Checkpoint(FitFile):
             for key, (dtype, shape) in saved["arrays"].items():
                 for n in shape:
                     validation.check_count("shape", n, minimum=0)
-                if dtype not in container.DTYPES or math.prod(shape) > most:
+                if dtype not in container.FLOATS or math.prod(shape) > most:
                     raise ValueError(f"array {key!r} of a callback is {dtype} {shape}")
                 found[f"callbacks.{i}.{key}"] = dtype, tuple(shape)
         return found
@@ -240,7 +240,7 @@ def _states(callbacks, arrays):
             if isinstance(value, np.ndarray) and value.ndim == 0:
                 value = value[()]  # files hold no arrays without axes
             if isinstance(value, np.ndarray):
-                if value.dtype.name not in container.DTYPES:
+                if value.dtype.name not in container.FLOATS:
                     raise TypeError(f"{name}.get_state()[{key!r}] is an array of {value.dtype}, "
                                     "must be float32 or float64")
                 arrays[f"callbacks.{len(states)}.{key}"] = value
