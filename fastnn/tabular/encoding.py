@@ -62,7 +62,7 @@ class Encoding:
         self.n_columns = max(len(self.edges) + len(self.maps), 1)
 
     @classmethod
-    def fit(cls, inputs, sizes, *, bins=48, rarest=1, statistics=None):
+    def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None):
         """Return the encoding that the rows of ``inputs`` suggest.
 
         Parameters
@@ -72,6 +72,8 @@ class Encoding:
             Number of categories of each column of codes: those beyond are unknown and missing.
         bins : int, default=48
             Of each column of numbers at most.
+        values : bool, default=True
+            Whether values count beside their bins.
         rarest : int, default=1
             Categories of fewer rows share an input.
         statistics : tuple (Statistics, float64 array (n_rows, k)) or None, default=None
@@ -90,6 +92,9 @@ class Encoding:
             seen.append(np.isnan(column).any())
         maps = [_map(codes, size, rarest) for codes, size in zip(inputs.codes.T, sizes,
                                                                 strict=True)]
+        scales = np.reshape(np.array(scales, float), (-1, 4))
+        if not values:
+            scales[[_bins_of(one) > 0 for one in edges], 3] = 1e300  # values vanish
         return cls(edges, scales, seen, maps, table)
 
     def transform(self, inputs, dtype="float32", *, statistics=None):
