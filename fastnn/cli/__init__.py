@@ -13,8 +13,8 @@ import os
 import sys
 from pathlib import Path
 
-from fastnn.cli import bench, export, info, playground, predict, train
-from fastnn.cli.common import CommandError, Help, program, say
+from fastnn.cli import bench, evaluate, export, info, playground, predict, train
+from fastnn.cli.common import CommandError, Help, near, program, say
 
 __all__ = ["main"]
 
@@ -29,14 +29,30 @@ a first session:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """Names the option that was meant."""
+
+    def parse_args(self, args=None, namespace=None):
+        found, odd = self.parse_known_args(args, namespace)
+        if odd:
+            commands = next(action for action in self._actions
+                            if isinstance(action, argparse._SubParsersAction))
+            command = commands.choices.get(found.command, self)
+            known = [name for name in command._option_string_actions if name.startswith("--")]
+            option = next((text.partition("=")[0] for text in odd if text.startswith("-")), None)
+            hint = near(option, known) if option is not None else ""
+            command.error(f"unrecognized arguments: {' '.join(odd)}{hint}")
+        return found
+
+
 def _parser():
     from fastnn.core.version import __version__
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=program(), description=DESCRIPTION, epilog=EPILOG, formatter_class=Help)
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for module in (train, predict, info, export, playground, bench):
+    for module in (train, evaluate, predict, info, export, playground, bench):
         module.add(commands)
     return parser
 

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import importlib
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from fastnn.files import container
 
 __all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "load_model",
-           "near", "need", "note", "program", "say"]
+           "near", "need", "note", "program", "quoted", "say"]
 
 
 class CommandError(Exception):
@@ -65,6 +66,11 @@ def note(text, quiet=False):
     """Write a remark to standard error."""
     if not quiet:
         say(f"note: {text}", sys.stderr)
+
+
+def quoted(text):
+    """Return text as a shell takes it."""
+    return shlex.quote(str(text))
 
 
 def count(number, noun):

@@ -11,7 +11,7 @@ Scaling is part of what is exported; turning columns of text into inputs is not:
 the inputs of a model that was trained on a table.
 
 examples:
-  %(prog)s model.safetensors --to onnx
+  %(prog)s model.safetensors -o price.onnx
   %(prog)s model.safetensors --to c --prefix price -o price.h
 """
 
@@ -19,13 +19,14 @@ examples:
 def add(commands):
     """Add the command and its options."""
     parser = commands.add_parser(
-        "export", usage="%(prog)s MODEL --to {c,onnx} [options]",
+        "export", usage="%(prog)s MODEL [--to {c,onnx}] [-o FILE] [options]",
         help="write a model as ONNX or as a C header", formatter_class=Help,
         description="Writes a model for programs without Python.", epilog=EPILOG)
     parser.set_defaults(run=run)
     parser.add_argument("model", help="model file")
-    parser.add_argument("--to", required=True, choices=sorted(ENDINGS),
-                        help="c: a header without dependencies; onnx: for ONNX Runtime and others")
+    parser.add_argument("--to", choices=sorted(ENDINGS),
+                        help="c: a header without dependencies; onnx: for ONNX Runtime and others "
+                             "(default: by the ending of --output, .h or .onnx)")
     parser.add_argument("-o", "--output", metavar="FILE",
                         help="file to write (default: the model's name with .h or .onnx)")
     parser.add_argument("-f", "--force", action="store_true", help="replace an existing file")
@@ -38,6 +39,12 @@ def run(options):
     """Run the command."""
     from fastnn import export
 
+    if options.to is None:
+        options.to = next((to for to, ending in ENDINGS.items()
+                           if (options.output or "").lower().endswith(ending)), None)
+    if options.to is None:
+        raise CommandError("--to c or --to onnx, or an --output that ends in .h or .onnx, must say "
+                           "what to write")
     for name, other in (("prefix", "c"), ("opset", "onnx")):
         if getattr(options, name) is not None and options.to != other:
             raise CommandError(f"--{name} goes with --to {other} only")
@@ -53,7 +60,7 @@ def run(options):
         raise CommandError(str(error), 1) from None
     if not options.quiet:
         say(f"wrote {escaped(output)} ({output.stat().st_size:,} bytes)")
-        if model.table is not None and model.table.count().keys() - {"number"}:
+        if getattr(model, "table", None) is not None and model.table.count().keys() - {"number"}:
             names = model.table.feature_names
             note(f"it takes {len(names)} numbers in this order: " + escaped(", ".join(names[:6]))
                  + (", ... ('info --json' lists all)" if len(names) > 6 else ""))

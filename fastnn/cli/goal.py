@@ -30,6 +30,7 @@ class Goal:
     values: np.ndarray | None = None     # (n_known, n_targets), for regression
     classes: np.ndarray | None = None
     codes: np.ndarray | None = None      # (n_known,)
+    labels: Labels | None = None         # of the classes
     mean: np.ndarray | None = None
     scale: np.ndarray | None = None
     notes: list = field(default_factory=list)
@@ -41,11 +42,10 @@ class Goal:
         return (f"classification of {self.names[0]!r} into {len(self.classes)} classes: {shown} "
                 f"({self.why})")
 
-    def scale_targets(self, rows, dtype):
-        """Mean and scale of the rows for training; the dtype to train in."""
+    def scale_targets(self, values, dtype):
+        """Mean and scale of the values for training; the dtype to train in."""
         if self.values is None:
             return dtype or "float32"
-        values = self.values[rows]
         largest = np.abs(self.values).max(axis=0)
         for name, size in zip(self.names, largest, strict=True):
             limit = MAX_FLOAT32 if dtype == "float32" else MAX_TARGET
@@ -135,7 +135,7 @@ def _classification(table, name, cells, why, numbers, keep_na):
         raise CommandError(f"the target {name!r} has {len(classes)} classes in {n} rows: too many "
                            "to learn; is it the right column"
                            + (", or --task regression?" if numbers is not None else "?"))
-    return Goal([name], why, known, classes=classes, codes=codes[known],
+    return Goal([name], why, known, classes=classes, codes=codes[known], labels=labels,
                 notes=[text.replace("the target", f"the target {name!r}", 1)
                        for text in labels.notes])
 

@@ -46,6 +46,8 @@ def run(options):
 def described(path):
     """Everything about a model file, as plain values."""
     model, settings, header = describe_model(path)
+    if not hasattr(model, "net"):
+        return {**_of_a_table(path, model), **_of_the_file(header)}
     net = model.net
     columns = None
     if model.table is not None:
@@ -67,11 +69,36 @@ def described(path):
         "estimator": settings.get("estimator", {}).get("class"),
         "inputs": None if model.feature_names_in_ is None else list(model.feature_names_in_),
         "columns": columns,
-        "format": header["fastnn_format"],
-        "written_by": f"fastnn {header['fastnn_version']}",
-        "sha256": header["sha256"],
-        "checksum": "right",
+        **_of_the_file(header),
     }
+
+
+def _of_a_table(path, model):
+    """Return what is to be said of a `TabularModel`."""
+    networks = model.ensemble.networks
+    sizes = dict(zip(model.schema.category_names, model.schema.category_sizes, strict=True))
+    columns = [{"name": column.name, "kind": column.kind,
+                "note": f"{sizes[column.name]:,}" if column.name in sizes else ""}
+               for column in model.schema.columns]
+    several = sorted({"-".join(map(str, net.sizes)) for net in networks})
+    return {
+        "file": os.fspath(path),
+        "size_bytes": os.path.getsize(path),
+        "networks": len(networks),
+        "network": several[0] if len(several) == 1 else several,
+        "parameters": sum(net.n_parameters for net in networks),
+        "task": model.task.kind,
+        "loss": model.task.loss.name,
+        "classes": None if model.classes_ is None else model.classes_.tolist(),
+        "targets": list(model.targets),
+        "inputs": None,
+        "columns": columns,
+    }
+
+
+def _of_the_file(header):
+    return {"format": header["fastnn_format"], "written_by": f"fastnn {header['fastnn_version']}",
+            "sha256": header["sha256"], "checksum": "right"}
 
 
 def _note(column):

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import sys
+import warnings
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fastnn.cli.common import (
     near,
     note,
 )
+from fastnn.cli.preset import tell
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.files import container
 from fastnn.tables.cells import PLAIN_NUMBER
@@ -59,6 +61,8 @@ def add(commands):
     parser.add_argument("--safe-csv", action="store_true",
                         help="for spreadsheets: an apostrophe before text that begins like a "
                              "formula, with one of = + - @")
+    parser.add_argument("--strict", action="store_true",
+                        help="refuse a table with categories that the training did not have")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     add_table_options(parser)
 
@@ -66,6 +70,8 @@ def add(commands):
 def run(options):
     """Predicts and writes."""
     model = load_model(options.model)
+    if options.strict and hasattr(model, "net"):
+        raise CommandError("--strict goes with a model of 'train --preset'")
     if options.proba and model.classes_ is None:
         raise CommandError(f"--proba: {options.model!r} predicts numbers, it has no classes")
     if options.output != "-":
@@ -98,10 +104,17 @@ def _predictions(model, table, options):
     """Return the columns to write beside those that are kept."""
     if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
-    X, model, targets = *_inputs(model, table, options), getattr(model.table, "targets", ())
+    if hasattr(model, "net"):
+        X, model, targets = *inputs_of(model, table, options), getattr(model.table, "targets", ())
+        values = model.predict(X)
+        chances = model.predict_proba(X) if options.proba else None
+    else:
+        check_names(table, [column.name for column in model.schema.columns])
+        outputs = _outputs(model, table, options)
+        values, targets = model.decided(outputs), model.targets
+        chances = model.probabilities(outputs) if options.proba else None
     found = {}
     if model.classes_ is None:
-        values = model.predict(X)
         values = values.reshape(len(table), -1)
         if values.shape[1] == 1:
             names = ["prediction"]
@@ -111,23 +124,33 @@ def _predictions(model, table, options):
             names = [f"prediction_{i}" for i in range(values.shape[1])]
         found = dict(zip(names, values.T, strict=True))
     elif model.task == "multilabel":
-        labels = model.predict(X)
-        found = {f"prediction_{label}": labels[:, i] for i, label in enumerate(model.classes_)}
+        found = {f"prediction_{label}": values[:, i] for i, label in enumerate(model.classes_)}
     else:
-        found["prediction"] = model.predict(X)
+        found["prediction"] = values
     if options.proba:
-        chances = model.predict_proba(X)
         found |= {f"probability_{label}": chances[:, i] for i, label in enumerate(model.classes_)}
     return found
 
 
-def _inputs(model, table, options):
+def _outputs(model, table, options):
+    """Return the outputs of a model of a table."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            outputs = model.outputs(table, strict=options.strict)
+        except TableError as error:
+            raise CommandError(str(error)) from None
+    tell(caught, options.quiet)
+    return outputs
+
+
+def inputs_of(model, table, options):
     """Return what the network takes, scaled, and the model without scaler and table."""
     from fastnn.prediction.predictor import Predictor
 
     if model.table is None:
         return _columns(model, table), model
-    _check_names(table, [column.name for column in model.table.columns])
+    check_names(table, [column.name for column in model.table.columns])
     notes = []
     try:
         X = model.table.encode(table, model.net.dtype, scaled=model.scaler, notes=notes)
@@ -138,7 +161,7 @@ def _inputs(model, table, options):
     return X, Predictor(model.net, model.task, classes=model.classes_)
 
 
-def _check_names(table, names):
+def check_names(table, names):
     missing = [name for name in names if name not in table]
     if missing:
         more = f" (and lacks {len(missing) - 1} more)" if len(missing) > 1 else ""
@@ -150,7 +173,7 @@ def _columns(model, table):
     """Return columns of numbers: those whose names the model knows, or all in order."""
     if model.feature_names_in_ is not None:
         names = list(map(str, model.feature_names_in_))
-        _check_names(table, names)
+        check_names(table, names)
     else:
         names = table.names
         if len(names) != model.n_features_in_:

@@ -1,63 +1,127 @@
-"""Scores on held-out rows, beside those of a model that always gives the same answer."""
+"""Scores of predictions, beside those of a model that always gives the same answer."""
 
 import numpy as np
 
 from fastnn.cli.common import escaped
+from fastnn.tabular.metrics import metric_of
+from fastnn.tabular.task import Task
 
-__all__ = ["print_scores"]
+__all__ = ["confusion", "constant_of", "is_better", "log_loss", "print_scores"]
+
+MOST_CLASSES = 12  # with a line of their own
+RARE = 0.1  # share of a class below which accuracy says little
 
 
-def print_scores(goal, predictor, X, train_rows, test_rows, say):
-    """Print them for scaled inputs, which the predictor takes; return whether the network is
-    better."""
-    if goal.classes is None:
-        found = predictor.predict(X)
-        found = found.reshape(len(X), -1).astype(np.float64)
+def print_scores(names, classes, truth, found, constant, say, weight=None, who="model"):
+    """Print the scores of predictions.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the targets.
+    classes : array or None
+        None: a regression.
+    truth : array
+        Numbers of classes (n,), or values (n, n_targets).
+    found : array
+        Probabilities (n, n_classes), or values (n, n_targets).
+    constant : array
+        What a model that always gives the same answer gives: (n_classes,) or (n_targets,).
+    say : callable
+        Takes a line.
+    weight : array (n,) or None, default=None
+    who : str, default="model"
+        What the line of the predictions is called.
+    """
+    weight = np.ones(len(truth)) if weight is None else weight
+    if classes is None:
         say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
-        better = False
-        for i, name in enumerate(goal.names):
-            truth = goal.values[test_rows, i]
-            label = "network" if len(goal.names) == 1 else escaped(name)[:18]
-            say(_regression_line(label, truth, found[:, i]))
-            constant = np.full(len(truth), goal.mean[i])
-            say(_regression_line("always the mean", truth, constant))
-            better |= bool(np.sum((found[:, i] - truth) ** 2) < np.sum((constant - truth) ** 2))
-        return better
-    found = predictor.predict_proba(X)
-    share = np.bincount(goal.codes[train_rows], minlength=len(goal.classes)) / len(train_rows)
-    truth = goal.codes[test_rows]
-    commonest = str(goal.classes[share.argmax()])
-    label = f"always {commonest[:24]!r}"
+        for i, name in enumerate(names):
+            label = who if len(names) == 1 else escaped(name)[:18]
+            say(_regression_line(label, truth[:, i], found[:, i], weight))
+            same = np.full(len(truth), constant[i])
+            say(_regression_line("always the mean", truth[:, i], same, weight))
+        return
+    label = f"always {str(classes[np.argmax(constant)])[:24]!r}"
     width = max(18, len(label))
-    say(f"  {'':{width}} {'accuracy':>9} {'balanced':>9} {'log loss':>9}")
-    constant = np.broadcast_to(share, found.shape)
-    say(_class_line("network", width, truth, found))
-    say(_class_line(label, width, truth, constant))
+    two = len(classes) == 2
+    say(f"  {'':{width}} {'accuracy':>9} {'balanced':>9} {'log loss':>9}"
+        + (f" {'AUC':>9}" if two else ""))
+    same = np.broadcast_to(constant, found.shape)
+    say(_class_line(who, width, truth, found, weight))
+    say(_class_line(label, width, truth, same, weight))
+    shares = np.bincount(truth, minlength=len(classes)) / len(truth)
+    if len(classes) <= MOST_CLASSES and (len(classes) > 2 or shares.min() < RARE):
+        _print_confusion(classes, truth, found, say)
+
+
+def _print_confusion(classes, truth, found, say):
+    """Print recall by class, and what the rows of each class were taken for."""
+    table = confusion(truth, found, len(classes))
+    shown = [escaped(str(name))[:12] for name in classes]
+    width = max(8, *map(len, shown)) + 1
+    say(f"\n  {'class':{width}} {'rows':>7} {'recall':>7}   taken for "
+        + "".join(f"{name:>{width}}" for name in shown))
+    for name, row in zip(shown, table, strict=True):
+        recall = f"{row[shown.index(name)] / row.sum():7.3f}" if row.sum() else f"{'-':>7}"
+        say(f"  {name:{width}} {row.sum():7,} {recall}   {'':10}"
+            + "".join(f"{n:>{width},}" for n in row))
+
+
+def confusion(truth, found, n_classes):
+    """Return how many rows of each class (first axis) were taken for which (second axis)."""
+    table = np.zeros((n_classes, n_classes), int)
+    np.add.at(table, (truth, found.argmax(axis=1)), 1)
+    return table
+
+
+def constant_of(classes, truth, weight=None):
+    """Return the answer that is best where it is the same for every row: shares of the classes, or
+    means."""
+    if classes is None:
+        return np.average(truth, axis=0, weights=weight)
+    counts = np.bincount(truth, weights=weight, minlength=len(classes))
+    return counts / counts.sum()
+
+
+def is_better(classes, truth, found, constant):
+    """Return whether predictions are better than the constant in any respect."""
+    if classes is None:
+        return bool((((found - truth) ** 2).sum(axis=0)
+                     < ((constant - truth) ** 2).sum(axis=0)).any())
     guess = found.argmax(axis=1)
-    return bool(np.mean(guess == truth) > np.mean(truth == share.argmax())
-                or _balanced(guess, truth) > 1 / len(np.unique(truth))
-                or _log_loss(found, truth) < _log_loss(constant, truth))
+    ones = np.ones(len(truth))
+    return bool(np.mean(guess == truth) > np.mean(truth == constant.argmax())
+                or _balanced(guess, truth, ones) > 1 / len(np.unique(truth))
+                or log_loss(truth, found) < log_loss(truth, np.broadcast_to(constant, found.shape)))
 
 
-def _balanced(guess, truth):
-    """Share of right answers within each class, mean over the classes."""
-    return np.mean([np.mean(guess[truth == code] == code) for code in np.unique(truth)])
-
-
-def _regression_line(label, truth, found):
-    error = found - truth
-    spread = np.sum((truth - truth.mean()) ** 2)
-    r2 = f"{1 - np.sum(error ** 2) / spread:9.4f}" if spread > 0 else f"{'-':>9}"
-    return (f"  {label:18} {r2} {np.abs(error).mean():12.6g} "
-            f"{np.sqrt(np.mean(error ** 2)):12.6g}")
-
-
-def _log_loss(probabilities, truth):
+def log_loss(truth, probabilities, weight=None):
+    """Return the log loss of probabilities (n, n_classes)."""
     chance = probabilities[np.arange(len(truth)), truth].astype(np.float64)
-    return -np.log(np.clip(chance, np.finfo(probabilities.dtype).eps, 1)).mean()
+    return np.average(-np.log(np.clip(chance, np.finfo(np.float32).eps, 1)), weights=weight)
 
 
-def _class_line(label, width, truth, probabilities):
+def _balanced(guess, truth, weight):
+    """Share of right answers within each class, mean over the classes."""
+    return np.mean([np.average(guess[truth == code] == code, weights=weight[truth == code])
+                    for code in np.unique(truth) if weight[truth == code].sum() > 0])
+
+
+def _regression_line(label, truth, found, weight):
+    error = found - truth
+    spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
+    square = np.average(error ** 2, weights=weight)
+    r2 = f"{1 - square / spread:9.4f}" if spread > 0 else f"{'-':>9}"
+    return (f"  {label:18} {r2} {np.average(np.abs(error), weights=weight):12.6g} "
+            f"{np.sqrt(square):12.6g}")
+
+
+def _class_line(label, width, truth, probabilities, weight):
     guess = probabilities.argmax(axis=1)
-    return (f"  {label:{width}} {np.mean(guess == truth):9.4f} {_balanced(guess, truth):9.4f} "
-            f"{_log_loss(probabilities, truth):9.4f}")
+    line = (f"  {label:{width}} {np.average(guess == truth, weights=weight):9.4f} "
+            f"{_balanced(guess, truth, weight):9.4f} {log_loss(truth, probabilities, weight):9.4f}")
+    if probabilities.shape[1] == 2:
+        area = metric_of("roc_auc", Task.of_classes(2))
+        line += f" {area.value(truth, probabilities[:, 1:], weight):9.4f}"
+    return line

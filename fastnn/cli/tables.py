@@ -6,8 +6,10 @@ from fastnn.cli.common import CommandError, note
 from fastnn.tables.errors import TableError
 from fastnn.tables.reading import read
 
-__all__ = ["add_table_options", "read_table", "table_options"]
+__all__ = ["COLUMNS", "add_table_options", "read_table", "table_options"]
 
+COLUMNS = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
+           "category": "of categories"}
 MARKS = {"point": ".", "dot": ".", "comma": ",", "space": " ", "apostrophe": "'", "none": ""}
 
 

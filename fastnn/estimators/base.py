@@ -170,7 +170,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             tasks.done()
         return self
 
-    def _fit_with_hooks(self, X, y, hooks, *, validation_data=None, **settings):
+    def _fit_with_hooks(self, X, y, hooks, *, sample_weight=None, validation_data=None,
+                        **settings):
         """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
 
         For the command line; arguments and result are otherwise those of `fit`.
@@ -182,7 +183,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             negative loss.
         """
         self._validate_params()
-        return self._fit(X, y, None, validation_data, hooks=hooks, **settings)
+        return self._fit(X, y, sample_weight, validation_data, hooks=hooks, **settings)
 
     # -- training ------------------------------------------------------------------------------
 

@@ -37,6 +37,8 @@ class TabularModel:
     classes : array (n_classes,) or None
         Labels in the order of their numbers; None for a regression.
     reference : Reference or None
+    targets : sequence of str, default=()
+        Names of what is predicted, for those who write predictions.
 
     Attributes
     ----------
@@ -44,11 +46,11 @@ class TabularModel:
         For each column of the table what it became.
     """
 
-    def __init__(self, schema, task, ensemble, names, classes=None, reference=None):
+    def __init__(self, schema, task, ensemble, names, classes=None, reference=None, targets=()):
         self.schema, self.task, self.ensemble = schema, task, ensemble
         self.names = tuple(names)
         self.classes = None if classes is None else np.asarray(classes)
-        self.reference = reference
+        self.reference, self.targets = reference, tuple(targets)
         self.groups = groups_of(schema, self.names)
 
     def __getstate__(self):

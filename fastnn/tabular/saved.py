@@ -13,7 +13,7 @@ from fastnn.tabular.task import Task
 __all__ = ["from_parts", "to_parts"]
 
 KEYS = {"schema", "names", "task", "encodings", "parts", "networks", "weights", "constant",
-        "reference"}
+        "reference", "targets"}
 
 
 def to_parts(model):
@@ -31,6 +31,7 @@ def to_parts(model):
         arrays |= {f"networks.{i}.{name}": array for name, array in net.named_parameters().items()}
     settings = {
         "schema": model.schema.settings(), "names": list(model.names),
+        "targets": list(model.targets),
         "task": model.task.settings(),
         "encodings": [one.settings() for one in encodings], "parts": parts,
         "networks": [net_settings(net) for net in ensemble.networks],
@@ -99,7 +100,10 @@ def from_parts(settings, arrays, classes):
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or (
             not {column.name for column in schema.columns} <= set(names)):
         raise ValueError("names must hold those of the schema")
-    return schema, task, ensemble, names, classes, reference
+    targets = settings["targets"]
+    if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
+        raise ValueError("targets must be names")
+    return schema, task, ensemble, names, classes, reference, targets
 
 
 def _check_encoding(encoding, schema):
