@@ -148,10 +148,17 @@ class Column:
         return parse_dates(texts, day_first)
 
     def form_for(self, style):
-        """Return the format of a file: what the user says of it goes before what was learned."""
-        if style is None or style.decimal is None and style.thousands is None:
+        """Return the format of a file: what the user or the file itself says beyond doubt goes
+        before what was learned."""
+        if style is None:
             return self.form
-        return _given(style, self.form.unit)
+        if style.decimal is not None or style.thousands is not None:
+            return _given(style, self.form.unit)
+        if style.usual in (None, self.form.decimal):
+            return self.form
+        other = "." if style.usual == "," else ","
+        return NumberFormat(style.usual, other if other == "." or self.form.thousands else "",
+                            self.form.unit)
 
     def _not_understood(self, words, n, row):
         what = {"number": explained(self.form, words),
@@ -163,14 +170,17 @@ class Column:
     def _remarks(self, words, style):
         """Return what is read in one way, but may mean a thousand times as much."""
         form = self.form_for(style)
-        if style is not None and style.decimal is None and style.usual not in (None, form.decimal):
-            mark = "." if form.decimal == "," else "."
-            odd = next((word for word in words if mark in word), None)
-            if odd is not None:
+        if form != self.form and style.decimal is None and style.thousands is None:
+            # the decimal mark of this file is another one
+            found, before = parse_numbers(words, form), parse_numbers(words, self.form)
+            odd = np.flatnonzero((found != before) & ~np.isnan(found) & ~np.isnan(before))
+            if len(odd):
+                first, mark = odd[0], self.form.decimal
                 return [Problem(self.name, (
-                    f"column {shown_value(self.name)}: {shown_value(odd)} is read with the decimal "
-                    f"mark {form.decimal!r} of the training, but this file's numbers seem to have "
-                    f"{style.usual!r}: if so, --decimal {style.usual} (decimal={style.usual!r})"))]
+                    f"column {shown_value(self.name)}: {shown_value(words[first])} is read as "
+                    f"{found[first]:.15g}, as the decimal mark of this file seems to be "
+                    f"{form.decimal!r}; if it means {before[first]:.15g}: --decimal {mark} "
+                    f"(decimal={mark!r})"))]
         if self.whole and form.is_plain and (doubt := _doubtful(words, ".")):
             first = doubt[0][0]
             return [Problem(self.name, (

@@ -35,6 +35,7 @@ __all__ = ["Column", "TableEncoder", "TableError"]
 
 MAX_CATEGORIES = 100      # inputs of a column, unless another limit is asked for
 MAX_NAMES = 1 << 22       # characters of the names of all inputs: a bound on time and memory
+ALL_WRONG = 10            # values of a column; if none is understood, it is another column
 LIMITS = {"columns": 1 << 16, "categories": 1 << 12, "missing_words": 1 << 10, "targets": 1 << 12}
 CATEGORY_KEYS = {"name", "kind", "categories", "missing_category"}
 OTHER_KEYS = {"name", "kind", "fill"}
@@ -150,7 +151,7 @@ class TableEncoder:
         options = Options(na=table.na, max_categories=self.max_categories)
         columns, notes, mean, scale = [], Notes(), [], []
         for name in table.names:
-            found = _learn(name, table.column(name), options, notes)
+            found = _learn(table, name, options, notes)
             if found is None:
                 continue
             column, values = found
@@ -198,7 +199,8 @@ class TableEncoder:
             A scaler that comes behind; True: that of `fit`. Values are rounded once, after that.
         notes : list of str or None, default=None
             Takes what was not understood, which counts as missing then, and how many categories
-            are unknown. None: what is not understood is an error.
+            are unknown; a column of ten values or more of which none is understood is an error.
+            None: whatever is not understood is one.
         """
         table = as_table(frame)
         missing = [column.name for column in self.columns if column.name not in table]
@@ -212,12 +214,14 @@ class TableEncoder:
         for column in self.columns:
             cells = table.column(column.name)
             if column.kind == "category":
-                found = _mark_categories(column, cells, out[:, start:start + column.n_inputs])
+                found = _mark_categories(column, cells, table.na,
+                                         out[:, start:start + column.n_inputs])
                 if notes is None:
                     found = []
             else:
-                values, found = column.numbers(cells)
-                if notes is None:
+                values, found = column.numbers(cells, table.na)
+                if notes is None or (sum(problem.count for problem in found) >= ALL_WRONG
+                                     and np.isnan(values).all()):
                     _refuse_problem(column, found, table)
                 _refuse_infinite(column, values, table)
                 values[np.isnan(values)] = column.fill
@@ -336,9 +340,9 @@ def _column_from(plain):
 
 # ---- columns of a table ----
 
-def _learn(name, cells, options, notes):
+def _learn(table, name, options, notes):
     """(Column, its values or None); None for a column to leave out, with a note why."""
-    found = learn_column(name, cells, options, notes)
+    cells, found = table.column(name), learn_column(table, name, options, notes)
     if found is None:
         return None
     values = {key: getattr(found, key) for key in ("name", "kind", "form", "day_first",
@@ -376,8 +380,8 @@ def _moments(name, values):
 
 # ---- values of a column ----
 
-def _mark_categories(column, cells, out):
-    codes, problems = column.codes(cells)
+def _mark_categories(column, cells, na, out):
+    codes, problems = column.codes(cells, na)
     # one that is unknown has no input; neither has a missing one, if training had none
     k = len(column.categories)
     places = np.append(np.arange(k), [-1, k if column.missing_category else -1])[codes]

@@ -163,6 +163,10 @@ def series_of(name, values):
 
 
 def _refused(name, dtype):
+    if str(dtype).lower().startswith(("list", "large_list", "fixed_size_list", "struct", "array",
+                                      "map")):
+        return TableError(f"column {name!r} holds lists or other containers, which cannot become "
+                          "numbers: leave it out", name)
     return TableError(f"column {name!r} has dtype {dtype}, which cannot become numbers: turn it "
                       "into numbers or text, or leave it out", name)
 

@@ -66,8 +66,20 @@ class Notes:
         return found
 
 
-def learn_column(name, cells, options, notes):
-    """Return the `Column` of some cells, None for one to leave out, with a note why."""
+def learn_column(table, name, options, notes):
+    """Return a `Column` of a table, None for one to leave out, with a note why."""
+    cells = table.column(name)
+    try:
+        return _learned(name, cells, options, notes)
+    except TableError as error:
+        if "{row}" not in str(error):
+            raise
+        row = np.flatnonzero(np.isinf(Column(name, "number").numbers(cells)[0]))[:1]
+        label = table.row_label(int(row[0])) if len(row) else "?"
+        raise TableError(str(error).replace("{row}", str(label)), name) from None
+
+
+def _learned(name, cells, options, notes):
     missing = cells.missing()
     if len(cells) == 0 or missing.all():
         notes.add(name, "all its values are missing")
@@ -140,8 +152,9 @@ def _loses_digits(integers):
 def _number_column(name, values, form, words, gaps, options, notes, whole):
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
-        raise TableError(f"column {name!r} holds infinite values, must hold finite numbers; "
-                         "infinities='missing' counts them as missing, 'keep' keeps them", name)
+        raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} is not a finite "
+                         "number; infinities='missing' counts such values as missing, 'keep' keeps "
+                         "them", name)
     if options.infinities == "missing" and infinite.any():
         values, gaps = values[~infinite], True
         if not len(values):

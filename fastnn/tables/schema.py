@@ -143,7 +143,7 @@ class Schema:
                           max_categories)
         notes, columns = Notes(), []
         for name in table.names:
-            found = learn_column(name, table.column(name), options, notes)
+            found = learn_column(table, name, options, notes)
             if found is not None:
                 columns.append(found)
         if not columns:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli.tables import find_separator
+from fastnn.tables.reading import find_separator
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -349,7 +349,7 @@ def test_bench(run, monkeypatch):
     ("'x.xlsx' is neither CSV nor Parquet", ("x.xlsx", "-t", "age")),
     ("that goes with regression", ("people.csv", "-t", "age,stars", "--task", "classification")),
     ("has numbers that are not whole", ("people.csv", "-t", "age", "--task", "classification")),
-    ("a regression needs numbers, but column 'group', row 1", ("people.csv", "-t", "group",
+    ("a regression needs numbers, but column 'group'.*first in row 1", ("people.csv", "-t", "group",
                                                                "--task", "regression")),
     ("has 1 class|many to learn|classes in 300 rows", ("people.csv", "-t", "since")),
     ("--seed -1 must be 0 or more", ("people.csv", "-t", "age", "--seed", "-1")),
@@ -368,7 +368,7 @@ def test_mistakes_in_train(run, message, arguments):
 @pytest.mark.parametrize("message, text", [
     ("'t.csv' is empty", b""), ("'t.csv' is empty", b"\n\n"),
     ("header line but no rows", b"a,y\n"),
-    ("Expected 2 fields in line 3, saw 3", b"a,y\n1,2\n1,2,3"),
+    ("line 3 has 3 values, must have 2", b"a,y\n1,2\n1,2,3"),
     ("is not text", b"a,y\n\0\1,2\n"), ("--encoding cp1252", "a,y\nü,1\n".encode("latin-1")),
     ("2 rows with a known target are not enough", b"a,y\n1,2\n2,3\n"),
     ("'y' is missing in all rows", b"a,y\n1,\n2,\n"),
@@ -438,9 +438,8 @@ def test_failures_that_are_no_mistakes(run, monkeypatch):
     fails(run, 1, "training diverged: use a smaller --learning-rate", "train", "people.csv", "-t",
           "amount", "--learning-rate", "1e30")
     run(*TRAIN)
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    fails(run, 1, r"needs pandas.*\n.*pip install pandas", "predict", "model.safetensors",
-          "people.csv")
+    monkeypatch.setitem(sys.modules, "pandas", None)  # which predictions do not need
+    assert run("predict", "model.safetensors", "people.csv")[0] == 0
     monkeypatch.setitem(sys.modules, "sklearn", None)
     fails(run, 1, "pip install", *TRAIN, "-f")
 

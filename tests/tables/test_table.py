@@ -93,7 +93,7 @@ def test_a_few_words_among_numbers_are_missing_values():
     train = frame(a=["?", *map(str, range(1, 20))])
     table, X = encoded(train)
     assert table.columns[0].kind == "number" and X[0] == 10
-    assert "'?' (first in row 0)" in table.notes[0]
+    assert "'?' (1 value) counts as missing" in table.notes[0]
     np.testing.assert_array_equal(table.transform(frame(a=["?", "3", 4])), [[10], [3], [4]])
     with pytest.raises(TableError, match="column 'a', row 1: '!' is not a number"):
         table.transform(frame(a=["?", "!"]))
@@ -159,8 +159,9 @@ def test_what_cannot_become_numbers_is_refused(column):
 def test_double_names_and_no_frames():
     with pytest.raises(TableError, match="more than one column 'a'"):
         TableEncoder().fit(pd.DataFrame([[1, 2], [3, 4]], columns=["a", "a"]))
-    with pytest.raises(TypeError, match="pandas data frame, or .* not ndarray"):
-        TableEncoder().fit(np.ones((2, 2)))
+    with pytest.raises(TypeError, match="data frame of pandas, .* not int"):
+        TableEncoder().fit(3)
+    assert TableEncoder().fit(np.arange(4).reshape(2, 2)).feature_names == ["x0", "x1"]
     with pytest.raises(TableError, match="no rows"):
         TableEncoder().fit(frame(a=[]))
 
