@@ -1,26 +1,38 @@
 """fastnn: multilayer perceptrons at the speed of the CPU.
 
-Three doors::
+What you can do with it::
 
-    from fastnn import MLPClassifier, MLPRegressor   # scikit-learn's API, compiled
+    from fastnn import MLPClassifier, MLPRegressor      # scikit-learn's API, compiled
+    from fastnn import TabularClassifier, TabularRegressor  # data frames as they are
+
     net = fastnn.MLP((784, 128, 10), output="softmax")  # the bare network on NumPy arrays
-    net = fastnn.load("model.safetensors")           # a model inside a service
+    history = net.fit(X, y, epochs=10, optimizer=fastnn.Adam(1e-3), validation_data=(Xv, yv))
+    net.predict(X)                                      # (n_samples, 10)
+    net.save("model.safetensors")
 
-The house, from the top; imports go down only::
+    model = fastnn.load("model.safetensors")            # in a service: NumPy alone is enough
 
-     cli, playground, config         the command line; what is installed
-     loading, interop, export, dask  models from and to files, libraries, other languages; clusters
-     estimators                      scikit-learn's API, and its rules as hooks
-     tabular                         models of tables, as they are
-     ensemble                        many networks in one pass
-     mlp, tables                     MLP; data frames to inputs
-     prediction | training           the forward pass, NumPy alone | the trainer and its epochs
-     files                           bytes and plain values
-     network                         NetworkSpec, parameters, operations
-     core                            kernels' table, signals, threads, memory, checks
-     csrc/                           kernels per instruction set; no Python, no threads
+Where to look, each with ``help(...)``:
 
-Names are imported when they are first used: prediction with a loaded model needs NumPy alone.
+===========================  ======================================================================
+make a network               `MLP`, `MLP.of` with `Dense`, `LayerNorm`, `Dropout`, `Residual`, ...
+train it                     `MLP.fit`, `MLP.fit_batches`, `MLP.steps`, `fit_many`, `History`
+how to step                  `Adam`, `SGD`, `LBFGS`, ... (`fastnn.optimizers`), `fastnn.schedules`,
+                             `find_learning_rate`
+what to minimise             `fastnn.losses`: names such as "huber", objects, functions of your own
+while it trains              `EarlyStopping`, `TimeLimit`, `CSVLogger`, `TensorBoard`, `Callback`
+use it                       `MLP.predict`, `MLP.save`, `load`, `Predictor`, `Scaler`
+data frames, categories      `TabularClassifier`, `TabularRegressor`, `fastnn.tables`,
+                             `TableEncoder`, `fastnn.encoders`, `fastnn.sources`
+from and to other libraries  `from_torch`, `from_keras`, `from_onnx`, `from_sklearn`, `to_sklearn`,
+                             `fastnn.export` (ONNX, C)
+command line                 ``python -m fastnn --help``
+more than one machine        ``fastnn.dask``
+this installation            `show_config`
+===========================  ======================================================================
+
+Names are imported when they are first used. For contributors: CONTRIBUTING.md says where things
+live.
 """
 
 try:
@@ -48,6 +60,7 @@ _HOME = {
     "Repeat": "network.spec",
     "Heads": "network.spec",
     "DivergenceWarning": "training.history",
+    "HintWarning": "core.notices",
     "History": "training.history",
     "StopFit": "training.history",
     "Callback": "training.epochs",
@@ -96,23 +109,37 @@ _HOME = {
     "show_config": "config",
 }
 
-_MODULES = ("display", "encoders", "export", "losses", "schedules", "sources")
+_MODULES = ("display", "encoders", "estimators", "export", "interop", "losses", "optimizers",
+            "schedules", "sources", "tables")
+_NEED_SKLEARN = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor",
+                 "estimators")
 
 __all__ = [*_HOME, "__version__", *_MODULES]
 
 
 def __getattr__(name):
-    if name in _MODULES or name == "dask":  # which needs Dask, and is in no list for that
+    if name in _HOME:
+        value = getattr(imported(f"fastnn.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES or _is_module(name):
         return imported(f"fastnn.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    value = getattr(imported(f"fastnn.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
+    hint = "" if name.startswith("_") else imported("fastnn.core.words").did_you_mean(name, __all__)
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}{hint}")
+
+
+def _is_module(name):
+    """Whether there is a submodule of this name, that nobody has imported yet."""
+    from importlib.util import find_spec
+
+    return not name.startswith("_") and find_spec(f"fastnn.{name}") is not None
 
 
 def __dir__():
-    return sorted({*globals(), *__all__})
+    from importlib.util import find_spec
+
+    missing = () if find_spec("sklearn") else _NEED_SKLEARN
+    return sorted(name for name in __all__ if name not in missing)
 
 
 with held_back():  # at the end: handlers that have waited find a module that is complete

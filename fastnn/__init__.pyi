@@ -1,11 +1,16 @@
 # The public names, for editors and type checkers. At run time each is imported when first used.
 from fastnn import display as display
 from fastnn import encoders as encoders
+from fastnn import estimators as estimators
 from fastnn import export as export
+from fastnn import interop as interop
 from fastnn import losses as losses
+from fastnn import optimizers as optimizers
 from fastnn import schedules as schedules
 from fastnn import sources as sources
+from fastnn import tables as tables
 from fastnn.config import show_config as show_config
+from fastnn.core.notices import HintWarning as HintWarning
 from fastnn.core.version import __version__ as __version__
 from fastnn.ensemble import fit_many as fit_many
 from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -178,6 +183,7 @@ __all__ = [
     "EvolutionStrategy",
     "FitState",
     "Heads",
+    "HintWarning",
     "History",
     "LBFGS",
     "LayerNorm",
@@ -214,6 +220,7 @@ __all__ = [
     "__version__",
     "display",
     "encoders",
+    "estimators",
     "export",
     "find_learning_rate",
     "fit_many",
@@ -221,10 +228,13 @@ __all__ = [
     "from_onnx",
     "from_sklearn",
     "from_torch",
+    "interop",
     "load",
     "losses",
+    "optimizers",
     "schedules",
     "show_config",
     "sources",
+    "tables",
     "to_sklearn",
 ]

@@ -5,7 +5,7 @@ from fastnn.core.machine import configuration
 __all__ = ["configuration", "show_config"]
 
 
-def show_config():
+def show_config() -> None:
     """Print versions, instruction set, threads and BLAS.
 
     Examples

@@ -1,7 +1,17 @@
 """What `MLP` says of its slopes: Jacobians and products with them, products with the Hessian."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.core.imports import imported
 from fastnn.core.threads import single_threaded_blas
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import Array, ArrayLike, Rows
+    from fastnn.training.losses import Loss
 
 __all__ = ["Derivatives"]
 
@@ -9,10 +19,20 @@ __all__ = ["Derivatives"]
 class Derivatives:
     """The methods of `MLP` that give derivatives."""
 
+    if TYPE_CHECKING:  # what `MLP` has
+        _bound: Any
+        _check_data: Any
+        _import_training: Any
+        _layout: Any
+        _snapshot: Any
+        _threads: int
+        _trainer: Any
+        parameters: Any
+
     def _derivatives(self, logits):
         return imported("fastnn.prediction.derivatives").derivatives_of(self._layout, logits)
 
-    def jacobian(self, X, *, logits=False):
+    def jacobian(self, X: Rows, *, logits: bool = False) -> Array:
         """Return the derivatives of all outputs with respect to all inputs, for each row.
 
         The way is gone back once for each output, or forward once for each input, whichever are
@@ -46,7 +66,7 @@ class Derivatives:
         return self._derivatives(logits).jacobian(
             self._snapshot.parameters, X, logits, self._threads)
 
-    def jvp(self, X, V, *, logits=False):
+    def jvp(self, X: Rows, V: ArrayLike, *, logits: bool = False) -> Array:
         """Return the Jacobian of each row times a vector: how the outputs change along V.
 
         Parameters
@@ -62,7 +82,7 @@ class Derivatives:
         return self._derivatives(logits).jvp(
             self._snapshot.parameters, X, V, logits, self._threads)
 
-    def vjp(self, X, U, *, logits=False):
+    def vjp(self, X: Rows, U: ArrayLike, *, logits: bool = False) -> Array:
         """Return a vector times the Jacobian of each row: the gradient of U · outputs with respect
         to the inputs.
 
@@ -80,7 +100,8 @@ class Derivatives:
         return self._derivatives(logits).vjp(
             self._snapshot.parameters, X, U, logits, self._threads)
 
-    def input_gradient(self, X, y, *, loss=None, sample_weight=None):
+    def input_gradient(self, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None,
+                       sample_weight: ArrayLike | None = None) -> Array:
         """Return the gradient of the mean loss with respect to the inputs; arguments as in `fit`.
 
         Returns
@@ -96,7 +117,8 @@ class Derivatives:
             slopes, = trainer.deltas([len(self._layout.ops) - 1])
         return derivatives.vjp(trainer.parameters, data[0], slopes, True, self._threads)
 
-    def hvp(self, X, y, v, *, loss=None, sample_weight=None, alpha=0.0):
+    def hvp(self, X: Rows, y: ArrayLike, v: ArrayLike, *, loss: str | Loss | None = None,
+            sample_weight: ArrayLike | None = None, alpha: float = 0.0) -> Array:
         """Return the Hessian of the mean loss times a vector of parameters (Pearlmutter 1994).
 
         Exact, for about the work of two gradients. Where a function has a kink, as relu has, the

@@ -13,14 +13,22 @@ or categories there are; the result is that of the dense encoding.
     net.predict(encoder.transform(new))
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import Codes
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, ArrayLike, DType
 
 __all__ = ["Categories", "Codes", "Encoder", "Numbers", "greedy_edges"]
 
@@ -59,7 +67,7 @@ class Categories:
             validation.check_count("most", self.most)
 
 
-def greedy_edges(x, bins):
+def greedy_edges(x: ArrayLike, bins: int) -> Array:
     """Return edges of bins of about equal counts, ascending: float64 array of at most bins + 1.
 
     A value that alone has more rows than a bin gets a bin to itself, and the bins of the others are
@@ -83,7 +91,9 @@ def greedy_edges(x, bins):
         if not heavy.any():
             break
         alone |= heavy
-    firsts, weights, size = [], [], 0.0  # of each bin its first value and rows
+    firsts: list[int] = []  # of each bin its first value
+    weights: list[float] = []  # and its rows
+    size = 0.0
     for i, count in enumerate(counts):
         if i == 0 or alone[i] or alone[i - 1] or weights[-1] + count / 2 > size:
             size = left / max(n_left, 1)  # what is left, evenly
@@ -96,9 +106,9 @@ def greedy_edges(x, bins):
         pair = int(np.argmin(np.add(weights[:-1], weights[1:])))
         weights[pair] += weights.pop(pair + 1)
         firsts.pop(pair + 1)
-    firsts = np.array(firsts[1:], np.intp)
+    at = np.array(firsts[1:], np.intp)
     # halves first: a sum could overflow
-    between = values[firsts - 1] / 2 + values[firsts] / 2
+    between = values[at - 1] / 2 + values[at] / 2
     return np.unique(np.concatenate([values[:1], between, values[-1:]]).astype(float))
 
 
@@ -151,6 +161,7 @@ class _Table(NamedTuple):
         return rows, np.ones(rows.shape), np.ones(rows.shape, bool)
 
 
+@suggests
 class Encoder:
     """From columns of numbers and categories to `Codes`.
 
@@ -182,14 +193,15 @@ class Encoder:
     (3, 1)
     """
 
-    def __init__(self, columns=None):
+    def __init__(self, columns: Numbers | Categories | Sequence[Numbers | Categories | None] | None
+                 = None) -> None:
         given = columns if isinstance(columns, (list, tuple)) else [columns]
         for column in given:
             if not isinstance(column, (Numbers, Categories, type(None))):
                 raise TypeError(f"columns={shown(columns)} must hold Numbers() and Categories()")
         self.columns = columns
 
-    def fit(self, X):
+    def fit(self, X: Any) -> Encoder:
         """Learn the bins and the categories; returns the encoder.
 
         Parameters
@@ -220,7 +232,7 @@ class Encoder:
         self._adds.flags.writeable = False
         return self
 
-    def transform(self, X, dtype="float32"):
+    def transform(self, X: Any, dtype: DType = "float32") -> Codes:
         """Return the `Codes` of rows.
 
         Parameters
@@ -247,15 +259,15 @@ class Encoder:
         return Codes(values[there].astype(validation.check_dtype(dtype)),
                      rows[there].astype(np.int32), start, self._adds)
 
-    def fit_transform(self, X, dtype="float32"):
+    def fit_transform(self, X: Any, dtype: DType = "float32") -> Codes:
         """Return the codes of the rows that the encoder learns from."""
         return self.fit(X).transform(X, dtype)
 
-    def to_dense(self, X, dtype="float64"):
+    def to_dense(self, X: Any, dtype: DType = "float64") -> Array:
         """Return the dense encoding, an array (n_rows, n_inputs)."""
         return self.transform(X, dtype).toarray()
 
-    def edges(self, column):
+    def edges(self, column: int) -> Array:
         """Return the edges of the bins of a column of numbers, by its number."""
         fitted = self._fitted[column]
         if not isinstance(fitted, _Bins):

@@ -1,19 +1,31 @@
 """Many networks in one pass: `fit_many`."""
 
+from __future__ import annotations
+
 import contextvars
 import functools
 import queue
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.core.threads import resolve_threads, single_threaded_blas
 from fastnn.mlp import MLP, TRAINING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import ArrayLike, Metrics, Rows
+    from fastnn.training.epochs import Callback
+    from fastnn.training.history import History
+    from fastnn.training.losses import Loss
+    from fastnn.training.optimizer_base import Optimizer, WholeFit
 
 __all__ = ["fit_many"]
 
@@ -21,10 +33,23 @@ __all__ = ["fit_many"]
 elsewhere: contextvars.ContextVar = contextvars.ContextVar("fastnn.ensemble", default=None)
 
 
-def fit_many(networks, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-             rows=None, sample_weight=None, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None,
-             clip_value=None, input_dropout=0.0, input_noise=0.0, mixup=0.0, validation_data=None,
-             validation_rows=None, metrics=None, callbacks=None, max_steps=None, n_threads=None):
+@suggests
+def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
+             loss: str | Loss | None | list[Any] = None,
+             optimizer: str | Optimizer | WholeFit | None | list[Any] = None,
+             epochs: int | list[Any] = 10, batch_size: int | list[Any] = 128,
+             shuffle: bool | list[Any] = True, rows: ArrayLike | list[Any] | None = None,
+             sample_weight: ArrayLike | None | list[Any] = None, alpha: float | list[Any] = 0.0,
+             l1: float | list[Any] = 0.0, max_norm: float | None | list[Any] = None,
+             clip_norm: float | None | list[Any] = None,
+             clip_value: float | None | list[Any] = None, input_dropout: float | list[Any] = 0.0,
+             input_noise: float | list[Any] = 0.0, mixup: float | list[Any] = 0.0,
+             validation_data: tuple[Rows, ArrayLike] | list[Any] | None = None,
+             validation_rows: ArrayLike | list[Any] | None = None,
+             metrics: Metrics | list[Any] | None = None,
+             callbacks: Sequence[Sequence[Callback] | None] | None = None,
+             max_steps: int | None | list[Any] = None,
+             n_threads: int | None = None) -> list[History]:
     """Train many networks on the same data, several at a time; each ends with the bytes of a fit of
     its own, ``net.fit(X[rows], y[rows], ...)``.
 

@@ -1,10 +1,13 @@
 """Models from files: the one room that makes objects of what files say."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from fastnn.core import validation
 from fastnn.core.imports import imported
-from fastnn.core.notices import shorten
+from fastnn.core.notices import shorten, suggests
 from fastnn.files import container
 from fastnn.files.model_parts import (
     ERRORS,
@@ -20,10 +23,16 @@ from fastnn.mlp import MLP
 from fastnn.prediction.predictor import Predictor
 from fastnn.prediction.scaler import Scaler
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import File
+
 __all__ = ["describe", "load"]
 
 
-def load(path, *, predictor=False, max_bytes=container.MAX_BYTES):
+@suggests
+def load(path: File, *, predictor: bool = False, max_bytes: int = container.MAX_BYTES) -> Any:
     """Return the model that `save` of an `MLP`, of an estimator or of a `Predictor` wrote.
 
     Parameters

@@ -1,10 +1,15 @@
 """`MLP`: the bare network for NumPy users."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
+from fastnn.core.notices import no_attribute, suggests
 from fastnn.core.threads import (
     default_threads,
     refuse_in_fit,
@@ -13,9 +18,25 @@ from fastnn.core.threads import (
 )
 from fastnn.differentiation import Derivatives
 from fastnn.network.initializers import INITIALIZERS, drawn
-from fastnn.network.parameters import ParameterLayout
+from fastnn.network.parameters import ParameterLayout, Views
 from fastnn.network.spec import NetworkSpec
 from fastnn.prediction._forward import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Literal
+
+    from typing_extensions import Never
+
+    from fastnn.core.types import Array, ArrayLike, Batches, DType, File, Metrics, Rows, Seed
+    from fastnn.network.spec import Activations, CustomActivation, Layer
+    from fastnn.prediction.scaler import Scaler
+    from fastnn.training._steps import Steps
+    from fastnn.training.epochs import Callback
+    from fastnn.training.history import History
+    from fastnn.training.losses import Loss
+    from fastnn.training.optimizer_base import Optimizer, WholeFit
+    from fastnn.training.plan import TrainingPlan
 
 __all__ = ["MLP"]
 
@@ -23,6 +44,8 @@ __all__ = ["MLP"]
 TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",
             "fastnn.training.fitting")
 _OF_FITS = ("_history", "_origins", "_left")  # what copies do not get
+SET = ("net.{0} cannot be set: net.{0}[0][:] = array writes into one of them, "
+       "net.set_weights([W0, b0, ...]) replaces all")
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
 
@@ -99,16 +122,22 @@ class MLP(Derivatives):
     _origins: tuple = ()
     _left = None
 
-    def __init__(self, sizes, activation="relu", output="identity", *, norm=None, residual=False,
-                 members=None, dtype="float32", dropout=0.0, initializer="glorot_uniform",
-                 random_state=None, n_threads=None, gemm="auto"):
+    @suggests
+    def __init__(self, sizes: Sequence[int], activation: Activations = "relu",
+                 output: str = "identity", *, norm: Literal["layer", "batch"] | None = None,
+                 residual: bool = False, members: int | None = None, dtype: DType = "float32",
+                 dropout: float | Sequence[float] = 0.0, initializer: str = "glorot_uniform",
+                 random_state: Seed = None, n_threads: int | None = None,
+                 gemm: Literal["auto", "blas", "native"] = "auto") -> None:
         spec = NetworkSpec.chain(sizes, activation, output, dtype=dtype, dropout=dropout,
                                  norm=norm, residual=residual, members=members)
         self._set_up(spec, initializer, random_state, n_threads, gemm)
 
     @classmethod
-    def of(cls, layers, *, n_in, output="identity", dtype="float32", initializer="glorot_uniform",
-           random_state=None, n_threads=None, gemm="auto"):
+    @suggests
+    def of(cls, layers: Sequence[Layer], *, n_in: int, output: str = "identity",
+           dtype: DType = "float32", initializer: str = "glorot_uniform", random_state: Seed = None,
+           n_threads: int | None = None, gemm: Literal["auto", "blas", "native"] = "auto") -> MLP:
         """Return a network of any order of layers.
 
         Parameters
@@ -156,6 +185,10 @@ class MLP(Derivatives):
     def _drawn(self):
         """Return the parameters that this seed starts with."""
         return drawn(self._layout, self.initializer, self._seed)
+
+    if not TYPE_CHECKING:  # to a type checker it would mean that there is any attribute
+        def __getattr__(self, name):
+            raise no_attribute(self, name)
 
     def __repr__(self):
         if not self.spec.is_chain:
@@ -229,46 +262,47 @@ class MLP(Derivatives):
     # ---- what it is ----
 
     @property
-    def spec(self):
+    def spec(self) -> NetworkSpec:
         """The `NetworkSpec`: what the network is, frozen."""
         return self._layout.spec
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, ...]:
         """Units of the input, the hidden layers and the output."""
         return self._layout.sizes
 
     @property
-    def activations(self):
+    def activations(self) -> tuple[str | CustomActivation, ...]:
         """Activations of the hidden layers, names or `CustomActivation`: a tuple."""
         return self.spec.activations
 
     @property
-    def output(self):
+    def output(self) -> str:
         """Name of the output's activation."""
         return self.spec.output
 
     @property
-    def dropout(self):
+    def dropout(self) -> tuple[float, ...]:
         """Rates of dropout of the hidden layers, a tuple."""
         return self.spec.dropout
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """float32 or float64, of parameters and outputs."""
         return self._layout.dtype
 
     @property
-    def initializer(self):
+    def initializer(self) -> str:
         """Name of the distribution of the initial weights."""
         return self._initializer
 
     @initializer.setter
     def initializer(self, value):
-        self._initializer = validation.check_name("initializer", value, tuple(INITIALIZERS))
+        self._initializer = validation.check_name(
+            "initializer", value, tuple(INITIALIZERS), "initializer")
 
     @property
-    def n_threads(self):
+    def n_threads(self) -> int | None:
         """Number of threads; None: as many as this process may use."""
         return self._n_threads
 
@@ -277,7 +311,7 @@ class MLP(Derivatives):
         self._n_threads = None if value is None else resolve_threads(value)
 
     @property
-    def gemm(self):
+    def gemm(self) -> str:
         """Who computes the matrix products of training."""
         return self._gemm
 
@@ -290,11 +324,11 @@ class MLP(Derivatives):
         return default_threads() if self._n_threads is None else self._n_threads
 
     @property
-    def frozen(self):
+    def frozen(self) -> tuple[int, ...]:
         """Numbers of the layers that training leaves as they are, a sorted tuple."""
         return self._frozen
 
-    def freeze(self, *layers):
+    def freeze(self, *layers: int) -> None:
         """Leave the parameters of layers as they are in all fits to come.
 
         Parameters
@@ -304,7 +338,7 @@ class MLP(Derivatives):
         """
         self._frozen = tuple(sorted({*self._frozen, *self._layout.check_layers(layers)}))
 
-    def unfreeze(self, *layers):
+    def unfreeze(self, *layers: int) -> None:
         """Train layers again; without arguments all of them.
 
         Parameters
@@ -318,12 +352,12 @@ class MLP(Derivatives):
     # ---- parameters ----
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """Number of weights and biases."""
         return self._layout.n_parameters
 
     @property
-    def parameters(self):
+    def parameters(self) -> Array:
         """The flat vector W0, b0, W1, b1, ... itself, not a copy.
 
         Each layer starts on a multiple of 64 bytes; the gaps hold zeros. `fit` and `set_weights`
@@ -332,30 +366,38 @@ class MLP(Derivatives):
         return self._snapshot.parameters
 
     @property
-    def weights(self):
+    def weights(self) -> tuple[Array, ...]:
         """Views of the weights in ``parameters``: tuple of (n_in, n_out) arrays, one for each dense
         layer."""
-        return self._layout.weights_and_biases(self.parameters)[0]
+        return Views(self._layout.weights_and_biases(self.parameters)[0])
+
+    @weights.setter
+    def weights(self, value: Never) -> None:
+        raise AttributeError(SET.format("weights"))
 
     @property
-    def biases(self):
+    def biases(self) -> tuple[Array, ...]:
         """Views of the biases in ``parameters``: tuple of (n_out,) arrays, one for each dense
         layer."""
-        return self._layout.weights_and_biases(self.parameters)[1]
+        return Views(self._layout.weights_and_biases(self.parameters)[1])
 
-    def named_parameters(self):
+    @biases.setter
+    def biases(self, value: Never) -> None:
+        raise AttributeError(SET.format("biases"))
+
+    def named_parameters(self) -> dict[str, Array]:
         """Return a dict of views of all blocks of ``parameters``, by name: ``layers.0.weight``,
         ``layers.0.bias``, ...; a layer norm has ``gain`` and ``bias``, a batch norm ``mean`` and
         ``variance``, too, a scale ``gain``, a PReLU ``slope``."""
         views = self._layout.views(self.parameters)
         return {block.name: view for block, view in zip(self._layout.blocks, views, strict=True)}
 
-    def get_weights(self):
+    def get_weights(self) -> list[Array]:
         """Return copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out); a layer
         norm has gain and bias."""
         return [array.copy() for array in self._layout.views(self.parameters)]
 
-    def set_weights(self, arrays):
+    def set_weights(self, arrays: Iterable[ArrayLike]) -> None:
         """Replace all parameters by copies of arrays such as `get_weights` returns.
 
         Parameters
@@ -372,7 +414,7 @@ class MLP(Derivatives):
         self._origins = ()  # another start
         self._publish(parameters, self._epochs_done)
 
-    def grow(self, *, n_in=None, n_out=None):
+    def grow(self, *, n_in: int | None = None, n_out: int | None = None) -> None:
         """Give the network more inputs or outputs, where features or classes appear later.
 
         New weights and biases are 0: the outputs of before stay as they are until the new inputs
@@ -414,11 +456,18 @@ class MLP(Derivatives):
 
     # ---- training ----
 
-    def fit(self, X, y, *, loss=None, optimizer=None, epochs=10, batch_size=128, shuffle=True,
-            sample_weight=None, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None, clip_value=None,
-            input_dropout=0.0, input_noise=0.0, mixup=0.0, validation_data=None, metrics=None,
-            callback=None, callbacks=None, max_time=None, max_steps=None, progress=None,
-            checkpoint=None, checkpoint_seconds=10.0):
+    @suggests
+    def fit(self, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None,
+            optimizer: str | Optimizer | WholeFit | None = None, epochs: int = 10,
+            batch_size: int = 128, shuffle: bool = True, sample_weight: ArrayLike | None = None,
+            alpha: float = 0.0, l1: float = 0.0, max_norm: float | None = None,
+            clip_norm: float | None = None, clip_value: float | None = None,
+            input_dropout: float = 0.0, input_noise: float = 0.0, mixup: float = 0.0,
+            validation_data: tuple[Rows, ArrayLike] | None = None, metrics: Metrics | None = None,
+            callback: Callable[[int, MLP, History], object] | None = None,
+            callbacks: Sequence[Callback] | None = None, max_time: float | None = None,
+            max_steps: int | None = None, progress: bool | None = None,
+            checkpoint: File | None = None, checkpoint_seconds: float = 10.0) -> History:
         """Train on minibatches, from the current parameters on.
 
         Parameters
@@ -540,16 +589,24 @@ class MLP(Derivatives):
             checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds)
 
     @property
-    def history(self):
+    def history(self) -> History | None:
         """The `History` of the last fit of this object, also of one that Ctrl-C or an error has
         ended; None before. Copies and files do not hold it."""
         return self._history
 
-    def fit_batches(self, source, *, loss=None, optimizer=None, epochs=1, batch_size=None,
-                    shuffle=False, alpha=0.0, l1=0.0, max_norm=None, clip_norm=None,
-                    clip_value=None, input_dropout=0.0, input_noise=0.0, mixup=0.0,
-                    validation_data=None, metrics=None, callback=None, callbacks=None,
-                    max_time=None, max_steps=None, steps_per_epoch=None, progress=None):
+    @suggests
+    def fit_batches(self, source: Batches, *, loss: str | Loss | None = None,
+                    optimizer: str | Optimizer | None = None, epochs: int = 1,
+                    batch_size: int | None = None, shuffle: bool = False, alpha: float = 0.0,
+                    l1: float = 0.0, max_norm: float | None = None, clip_norm: float | None = None,
+                    clip_value: float | None = None, input_dropout: float = 0.0,
+                    input_noise: float = 0.0, mixup: float = 0.0,
+                    validation_data: tuple[Rows, ArrayLike] | None = None,
+                    metrics: Metrics | None = None,
+                    callback: Callable[[int, MLP, History], object] | None = None,
+                    callbacks: Sequence[Callback] | None = None, max_time: float | None = None,
+                    max_steps: int | None = None, steps_per_epoch: int | None = None,
+                    progress: bool | None = None) -> History:
         """Train on batches that come one after the other, from the current parameters on.
 
         The next batches are read and checked in another thread while one trains: the source runs
@@ -615,9 +672,12 @@ class MLP(Derivatives):
             metrics=metrics, callback=callback, callbacks=callbacks, max_time=max_time,
             max_steps=max_steps, steps_per_epoch=steps_per_epoch, progress=progress)
 
-    def steps(self, optimizer=None, *, loss=None, alpha=0.0, l1=0.0, max_norm=None,
-              clip_norm=None, clip_value=None, input_dropout=0.0, input_noise=0.0, mixup=0.0,
-              batch_size=1):
+    @suggests
+    def steps(self, optimizer: str | Optimizer | None = None, *, loss: str | Loss | None = None,
+              alpha: float = 0.0, l1: float = 0.0, max_norm: float | None = None,
+              clip_norm: float | None = None, clip_value: float | None = None,
+              input_dropout: float = 0.0, input_noise: float = 0.0, mixup: float = 0.0,
+              batch_size: int = 1) -> Steps:
         """Return a function that trains on the batch it is given: ``loss = steps(X, y)``.
 
         For streams and reinforcement learning: the optimizer's state is kept from one step to the
@@ -694,7 +754,8 @@ class MLP(Derivatives):
             trainer.set_rows(rows)
         return trainer
 
-    def loss(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
+    def loss(self, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None,
+             sample_weight: ArrayLike | None = None, alpha: float = 0.0) -> float:
         """Return the mean loss over all rows, without dropout; arguments as in `fit`.
 
         A `BatchNorm` takes its running averages, as in predictions; in `loss_and_grad` the
@@ -706,7 +767,9 @@ class MLP(Derivatives):
         """
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, None)
 
-    def loss_and_grad(self, X, y, *, loss=None, sample_weight=None, alpha=0.0):
+    def loss_and_grad(self, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None,
+                      sample_weight: ArrayLike | None = None,
+                      alpha: float = 0.0) -> tuple[float, Array]:
         """Return the mean loss over all rows and its gradient, without dropout; arguments as in
         `fit`.
 
@@ -726,7 +789,7 @@ class MLP(Derivatives):
         with single_threaded_blas():
             return trainer.loss_and_grad(grad)
 
-    def deltas(self, X, y, *, loss=None):
+    def deltas(self, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None) -> list[Array]:
         """Return the error terms of backpropagation: the gradient of the mean loss with respect to
         z = x W + b of each dense layer.
 
@@ -739,7 +802,7 @@ class MLP(Derivatives):
         with single_threaded_blas():
             return trainer.deltas()
 
-    def plan(self, batch_size=128):
+    def plan(self, batch_size: int = 128) -> TrainingPlan:
         """Return how a batch of this size is trained: shards, threads, products, and why;
         printable."""
         plan_training = imported("fastnn.training.plan").plan_training
@@ -748,7 +811,7 @@ class MLP(Derivatives):
 
     # ---- prediction ----
 
-    def predict(self, X, out=None):
+    def predict(self, X: Rows, out: Array | None = None) -> Array:
         """Return the outputs of the network.
 
         Any number of threads may predict with one network, also while it is being fitted. Values
@@ -764,25 +827,28 @@ class MLP(Derivatives):
         Returns
         -------
         array (n_samples, n_out)
-            Probabilities for output sigmoid or softmax, else values.
+            Probabilities for output sigmoid or softmax, else values. With one output it is
+            (n_samples, 1), not (n_samples,): beside a y of (n_samples,) take
+            ``net.predict(X)[:, 0]``, or their difference would be (n_samples, n_samples).
         """
         snapshot = self._snapshot
-        if not snapshot.accepts(X):
-            if validation.is_sparse(X) or is_codes(X):
+        rows: Any = X
+        if not snapshot.accepts(rows):
+            if validation.is_sparse(rows) or is_codes(rows):
                 return imported("fastnn.prediction.blocks").predict_sparse(
-                    snapshot, X, out, self._threads)
-            X = validation.check_prediction_rows("X", X, self.sizes[0], self.dtype)
-            if X.dtype != self.dtype:
+                    snapshot, rows, out, self._threads)
+            rows = validation.check_prediction_rows("X", rows, self.sizes[0], self.dtype)
+            if rows.dtype != self.dtype:
                 return imported("fastnn.prediction.blocks").predict_blocks(
-                    self._snapshot, X, out, self._threads)
+                    self._snapshot, rows, out, self._threads)
         if out is None:
-            return snapshot.predict(X, None, self._threads)
-        validation.check_out(out, (X.shape[0], self.sizes[-1]), self.dtype)
-        if np.may_share_memory(X, out):
-            X = X.copy()
-        return snapshot.predict(X, out, self._threads)
+            return snapshot.predict(rows, None, self._threads)
+        validation.check_out(out, (rows.shape[0], self.sizes[-1]), self.dtype)
+        if np.may_share_memory(rows, out):
+            rows = rows.copy()
+        return snapshot.predict(rows, out, self._threads)
 
-    def activations_of(self, X):
+    def activations_of(self, X: Rows) -> list[Array]:
         """Return the activations of every layer: list of arrays (n_samples, n_units), the output
         last.
 
@@ -795,7 +861,9 @@ class MLP(Derivatives):
 
     # ---- files ----
 
-    def save(self, path, *, scaler=None, classes=None, feature_names=None, max_bytes=None):
+    def save(self, path: File, *, scaler: Scaler | tuple[ArrayLike, ArrayLike] | None = None,
+             classes: ArrayLike | None = None, feature_names: Sequence[str] | None = None,
+             max_bytes: int | None = None) -> None:
         """Write the network to a safetensors file; `fastnn.load` reads it.
 
         The optimizer's state is not part of it: each `fit` starts with a fresh one.

@@ -3,17 +3,28 @@
 Each of these can be gone through as often as there are epochs, and reads one batch at a time.
 """
 
+from __future__ import annotations
+
 import os
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.notices import suggests
 from fastnn.core.validation import as_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.types import File
 
 __all__ = ["from_folder", "from_parquet"]
 
 
-def from_folder(path, X="X*.npy", y="y*.npy", sample_weight=None):
+@suggests
+def from_folder(path: File, X: str = "X*.npy", y: str = "y*.npy",
+                sample_weight: str | None = None) -> Folder:
     """Return the pairs of ``.npy`` files in a folder, a batch each, in the order of their names.
 
     Parameters
@@ -79,7 +90,10 @@ class Folder:
                         for pattern in self.patterns)
 
 
-def from_parquet(path, columns=None, *, target, sample_weight=None, rows=None):
+@suggests
+def from_parquet(path: File | Sequence[File], columns: Sequence[str] | None = None, *,
+                 target: str | Sequence[str], sample_weight: str | None = None,
+                 rows: int | None = None) -> Parquet:
     """Return the row groups of a Parquet file, or of several, a batch each; needs pyarrow.
 
     Parameters

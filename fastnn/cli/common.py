@@ -1,7 +1,6 @@
 """What the commands share: errors, models, progress."""
 
 import argparse
-import difflib
 import importlib
 import os
 import shlex
@@ -9,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from fastnn.core.words import near
 from fastnn.files import container
 
 __all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "load_model",
@@ -76,18 +76,6 @@ def quoted(text):
 def count(number, noun):
     """Such as "1 row", "2,000 rows"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def near(name, names):
-    """" Did you mean ...?", or what there is instead."""
-    names = list(names)
-    folded = {known.strip().lower(): known for known in names}
-    close = [folded[match] for match in
-             difflib.get_close_matches(name.strip().lower(), folded, 3, 0.6)]
-    if close:
-        return f"; did you mean {' or '.join(map(repr, close))}?"
-    shown = ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
-    return f"; there are: {shown}"
 
 
 def need(*packages):

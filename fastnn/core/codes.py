@@ -1,6 +1,15 @@
 """`Codes`: rows of numbers and categories as the numbers of table rows that are looked up."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import Array, DType
 
 __all__ = ["Codes", "is_codes", "refuse_codes"]
 
@@ -27,18 +36,18 @@ class Codes:
     format = "csr"
     ndim = 2
 
-    def __init__(self, data, indices, indptr, adds):
+    def __init__(self, data: Array, indices: Array, indptr: Array, adds: Array) -> None:
         self.data, self.indices, self.indptr, self.adds = data, indices, indptr, adds
         self.shape = (len(indptr) - 1, len(adds))
 
     def __repr__(self):
         return f"<Codes of {self.shape[0]} rows for {self.shape[1]} inputs, {self.dtype}>"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self.data.dtype
 
@@ -46,15 +55,15 @@ class Codes:
         raise TypeError("codes are no array: MLP takes them as they are, where an array is needed "
                         "give the encoder's to_dense(X)")
 
-    def copy(self):
+    def copy(self) -> Codes:
         """Return codes with arrays of their own."""
         return Codes(self.data.copy(), self.indices.copy(), self.indptr.copy(), self.adds.copy())
 
-    def astype(self, dtype):
+    def astype(self, dtype: DType) -> Codes:
         """Return the codes with entries of another dtype."""
         return Codes(self.data.astype(dtype), self.indices, self.indptr, self.adds)
 
-    def __getitem__(self, rows):
+    def __getitem__(self, rows: Any) -> Codes:
         """Return some of the rows, by a slice, an array of numbers, or one of booleans."""
         numbers = np.atleast_1d(np.arange(self.shape[0])[rows])
         counts = np.diff(self.indptr)[numbers]
@@ -62,7 +71,7 @@ class Codes:
         places = np.repeat(self.indptr[numbers] - start[:-1], counts) + np.arange(start[-1])
         return Codes(self.data[places], self.indices[places], start, self.adds)
 
-    def toarray(self):
+    def toarray(self) -> Array:
         """Return the dense encoding, an array (n_rows, n_inputs)."""
         found = np.zeros(self.shape, self.dtype)
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))

@@ -107,13 +107,30 @@ def check_seed(random_state):
     return check_count("random_state", random_state, minimum=0)
 
 
-def check_name(name, value, known):
-    """One of some names."""
+def check_name(name, value, known, kind=None):
+    """Return one of some names.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    value : object
+        What the user gave.
+    known : sequence of str
+        The names there are.
+    kind : str, optional
+        Key of `fastnn.core.words.ALIASES`: other names for the same, and other capitals, are taken.
+    """
     if not isinstance(value, str):
         raise TypeError(f"{name}={shown(value)} must be a string, one of: {', '.join(known)}")
-    if value not in known:
-        raise ValueError(f"{name}={shown(value)} must be one of: {', '.join(known)}")
-    return value
+    if value in known:
+        return value
+    words = imported("fastnn.core.words")
+    found = None if kind is None else words.meant(value, known, kind)
+    if found is None:
+        raise ValueError(f"{name}={shown(value)} must be one of: {', '.join(known)}"
+                         f"{words.of_name(value, known, kind)}")
+    return found
 
 
 def is_activation(name):
@@ -123,7 +140,7 @@ def is_activation(name):
 
 def check_activation(name, value):
     """Name of an elementwise activation, an alias replaced by what it stands for."""
-    check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES))
+    value = check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES), "activation")
     return _kernels.ALIASES.get(value, value)
 
 
@@ -131,14 +148,16 @@ def check_output(value):
     """Name of an output activation: elementwise, or softmax."""
     if isinstance(value, str) and value == "softmax":
         return value
-    check_name("output", value, ("softmax", *_kernels.ACTIVATIONS, *_kernels.ALIASES))
+    value = check_name("output", value, ("softmax", *_kernels.ACTIVATIONS, *_kernels.ALIASES),
+                       "activation")
     return _kernels.ALIASES.get(value, value)
 
 
 def check_sizes(sizes):
     """Units of the input, the hidden layers and the output, as a tuple."""
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
-        raise TypeError(f"sizes={shown(sizes)} must be a sequence of integers: (n_in, ..., n_out)")
+        raise TypeError(f"sizes={shown(sizes)} must be a sequence of integers: (n_in, ..., n_out), "
+                        "such as MLP((784, 128, 10))")
     sizes = tuple(sizes)
     if len(sizes) < 2:
         raise ValueError(f"sizes={shown(sizes)} must have at least two entries: (n_in, n_out)")
@@ -218,9 +237,9 @@ def by_dlpack(data):
 
 def require(name, array, dtype):
     """Row-major, aligned, native; refuses what is not numbers."""
-    array = as_array(name, array)
+    given, array = array, as_array(name, array)
     if array.dtype.kind not in NUMERIC:
-        raise TypeError(f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)")
+        raise not_numeric(name, given, array)
     with np.errstate(all="ignore"):  # a value beyond the dtype is found as infinity below
         ready = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
         if array.size <= SLICE or ready:
@@ -229,6 +248,11 @@ def require(name, array, dtype):
         for start, rows in slices(array):
             found[start:start + len(rows)] = rows
         return found
+
+
+def not_numeric(name, given, array):
+    """Return the `TypeError` of what is no numbers, which names the first such column and value."""
+    return TypeError(imported("fastnn.core.cures").not_numeric(name, given, array))
 
 
 def slices(array):
@@ -382,10 +406,11 @@ def check_rows(name, X, n_in, dtype, finite=True):
 
 def _check_shape(name, X, n_in):
     if X.ndim != 2:
-        hint = f"; for one row: {name}.reshape(1, -1)" if X.ndim == 1 else ""
+        hint = imported("fastnn.core.cures").shape_hint(name, X.shape, n_in)
         raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in}){hint}")
     if X.shape[1] != n_in:
-        raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}")
+        hint = imported("fastnn.core.cures").columns_hint(name, X.shape, n_in)
+        raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}{hint}")
     return X
 
 
@@ -398,6 +423,8 @@ def check_training_rows(name, X, n_in, dtype, in_place=True):
     (see `Trainer.set_data`); its values are checked as the dtype has them, some at a time.
     """
     array = None if is_sparse(X) or is_codes(X) or not in_place else as_array(name, X)
+    if array is not None and array.dtype.kind not in NUMERIC:
+        raise not_numeric(name, X, array)
     if array is not None and is_converted(array, dtype):
         X = _check_shape(name, array, n_in)
         if array.dtype.kind == "f":
@@ -441,13 +468,18 @@ def is_mapped(array):
 def check_targets(name, y, n_samples, n_out, dtype, loss):
     """Return y as int32 labels (n_samples,) where the loss takes them, else (n_samples, n_out) of
     the dtype; ``loss``: a `BoundLoss`."""
-    y = as_array(name, y)
+    given, y = y, as_array(name, y)
     if y.dtype.kind not in NUMERIC:
-        raise TypeError(f"{name} has dtype {y.dtype}, must be numeric (bool, int or float)")
+        raise not_numeric(name, given, y)
     if y.ndim == 0 or y.shape[0] != n_samples:
-        raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples}")
+        hint = f": {name}.T?" if y.ndim == 2 and y.shape[1] == n_samples else ""
+        raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples} "
+                         f"rows of X{hint}")
     column = y.ndim == 1 or y.shape[1:] == (1,)
     if loss.labels == "rows" and (y.ndim == 1 or column and n_out > 1):
+        if n_out == 1:
+            raise ValueError("output='softmax' with 1 unit is 1 for every row: two classes need "
+                             "sizes (..., 2), or output='sigmoid'")
         return _check_labels(name, y.reshape(-1), n_out, loss.name)
     if loss.labels == "one_hot" and column and n_out > 1:
         labels = _check_labels(name, y.reshape(-1), n_out, loss.name)
@@ -457,12 +489,18 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
         y = y.reshape(-1, 1)
     if y.shape != (n_samples, width):
         labels = ", or (n_samples,) labels" if loss.labels else ""
-        raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {width}){labels}")
+        counts = y.dtype.kind in "biu" or bool((y == np.floor(y)).all())
+        hint = imported("fastnn.core.cures").target_hint(
+            y.shape, n_samples, width, counts and loss.link == "identity" and not loss.labels)
+        raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {width}){labels}"
+                         f"{hint}")
     y = require(name, y, dtype)
     check_finite(name, y, dtype)
     low, high = y.min(), y.max()
     if loss.targets == "unit" and not (low >= 0 and high <= 1):
-        raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]")
+        hint = {(-1, 1): ": (y > 0).astype(int)", (1, 2): ": subtract 1"}.get((low, high), "")
+        raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]"
+                         f"{hint}")
     if loss.targets == "nonnegative" and not low >= 0:
         raise ValueError(f"{name} has the value {low}, loss={loss.name!r} needs values >= 0")
     if loss.targets == "positive" and not low > 0:
@@ -490,7 +528,8 @@ def _check_labels(name, y, n_out, loss):
                          f"loss={loss!r} needs 0..{n_out - 1}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:
-        raise ValueError(f"{name} has labels in {low}..{high}, must be in 0..{n_out - 1}")
+        hint = imported("fastnn.core.cures").label_hint(int(low), int(high), n_out)
+        raise ValueError(f"{name} has labels in {low}..{high}, must be in 0..{n_out - 1}{hint}")
     return np.require(y, np.int32, ("C", "A"))
 
 

@@ -1,14 +1,17 @@
 """What the estimators share: the flow of a fit, the checks of its input, the cached network."""
 
+from __future__ import annotations
+
 import operator
 from numbers import Real
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, Options
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -19,12 +22,14 @@ from sklearn.utils.validation import (
 
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
-from fastnn.core.notices import warn
+from fastnn.core.cures import Unscaled
+from fastnn.core.notices import hint, suggests, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
-from fastnn.estimators import rules, saving
+from fastnn.estimators import rules, saving, wording
 from fastnn.estimators.arrays import aligned, first_non_finite, is_ready_csr, numbers, sound
 from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of
+from fastnn.estimators.decorators import validated
 from fastnn.estimators.networks import WithNetwork
 from fastnn.estimators.settings import (
     CONSTRAINTS,
@@ -41,11 +46,19 @@ from fastnn.estimators.settings import (
 from fastnn.estimators.stepping import stepping_of
 from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
 from fastnn.estimators.watching import HeldOut, Scorer, validation_set
+from fastnn.estimators.wording import Names
 from fastnn.mlp import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
 from fastnn.training.callbacks import CallCallbacks
 from fastnn.training.fitting import limit_and_progress
 from fastnn.training.optimizers import Optimizer, takes_steps, trainer_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from fastnn.core.types import ArrayLike, File, Rows
 
 __all__ = ["BaseMLP", "has_partial_fit"]
 
@@ -73,11 +86,11 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
 
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", COUNT],
-        "activation": [StrOptions({*ACTIVATIONS, *ALIASES}), list, tuple],
-        "solver": [StrOptions(SOLVERS), Optimizer],
+        "activation": [Names({*ACTIVATIONS, *ALIASES}), list, tuple],
+        "solver": [Names(SOLVERS), Optimizer],
         "alpha": [non_negative(Real)],
-        "batch_size": [StrOptions({"auto"}), COUNT],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "batch_size": [Names({"auto"}), COUNT],
+        "learning_rate": [Names({"constant", "invscaling", "adaptive"})],
         "learning_rate_init": [positive(Real)],
         "power_t": [non_negative(Real)],
         "max_iter": [COUNT],
@@ -98,7 +111,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         "n_threads": [None, COUNT],
         "dtype": [
             None,
-            StrOptions({"float32", "float64"}),
+            Names({"float32", "float64"}),
             Options(type, {np.float32, np.float64}),
         ],
         "dropout": [SHARE, list, tuple],
@@ -118,9 +131,13 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
-            validation_data=None, checkpoint=None, checkpoint_seconds=10.0):
+    @suggests
+    @validated
+    def fit(self, X: Rows, y: Rows, sample_weight: ArrayLike | None = None, *,
+            X_val: Rows | None = None, y_val: Rows | None = None,
+            sample_weight_val: ArrayLike | None = None,
+            validation_data: tuple[Any, ...] | None = None, checkpoint: File | None = None,
+            checkpoint_seconds: float = 10.0) -> Self:
         """Train the network.
 
         Parameters
@@ -219,12 +236,18 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
                  or goes_on_afresh(self, checkpoint))
         given = X, y, sample_weight
         X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
-        target = self._encode(y, X.dtype, fresh, subset=one_epoch)
+        try:
+            target = self._encode(y, X.dtype, fresh, subset=one_epoch)
+        except (TypeError, ValueError) as error:
+            wording.refuse_missing(y)
+            raise wording.about_data(error, X, y) from None
         weight = self._check_weight(sample_weight, X, y, one_epoch)
         if weight is not None:
             check_total_weight("sample_weight", weight)
         rng = check_random_state(self.random_state)
 
+        if self.verbose and fresh:
+            hint("scale", Unscaled(X, target if self.out_activation_ == "identity" else None))
         if fresh:
             sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
             network = self._new_network(sizes, X.dtype)
@@ -306,6 +329,12 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             others.append(tasks)
         return others
 
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise wording.about_parameter(error, self) from None
+
     def _check_settings(self):
         """Check the parameters, unless they are those of the last call: scikit-learn looks at them
         before the first `partial_fit` alone, and takes as long as a small epoch."""
@@ -375,12 +404,11 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1:
             # Names instead of booleans: train_test_split's message about rare classes prints them.
             stratify = np.where(target[:, 0] > 0, "True", "False")
-        return train_test_split(
-            np.arange(n_samples),
-            random_state=rng,
-            test_size=self.validation_fraction,
-            stratify=stratify,
-        )
+        try:
+            return train_test_split(np.arange(n_samples), random_state=rng,
+                                    test_size=self.validation_fraction, stratify=stratify)
+        except ValueError as error:
+            raise wording.about_split(error, self.validation_fraction, n_samples) from None
 
     def _trainer(self, network, **settings):
         if self.out_activation_ not in LOSSES:
@@ -430,10 +458,16 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             elif "Input y contains" in str(error):
                 place = first_non_finite(*y, None)
             if place is None:
-                raise
+                raise wording.about_data(error, X, *y) from None
             raise ValueError(f"{error}\nThe first such value is in {place}.") from None
+        except TypeError as error:
+            raise wording.about_data(error, X, *y) from None
         if not y:
             return aligned(checked)
+        if isinstance(self, RegressorMixin):  # None has become NaN by now, behind the checks
+            wording.refuse_missing(*y)
+        if settings["reset"]:
+            wording.see_dates(X)
         X, y = checked
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -496,7 +530,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
 
     # -- files -------------------------------------------------------------------------------------
 
-    def save(self, path, pipeline=None, *, max_bytes=None):
+    def save(self, path: File, pipeline: Any = None, *, max_bytes: int | None = None) -> None:
         """Write the fitted model to a safetensors file; `fastnn.load` reads it.
 
         The file holds parameters, weights, classes, feature names and the history, as plain values;

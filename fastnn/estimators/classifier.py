@@ -1,24 +1,37 @@
 """`MLPClassifier`: labels to outputs and back."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import StrOptions
+from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
     type_of_target,
     unique_labels,
 )
 
-from fastnn.core.notices import warn
+from fastnn.core.notices import suggests, warn
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
+from fastnn.estimators.decorators import available_if, validated
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.stepping import short_way_first
+from fastnn.estimators.wording import Names
 from fastnn.prediction import decision
 from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, Literal
+
+    from fastnn.core.types import Array, ArrayLike, Batches, DType, Rows, Seed
+    from fastnn.training.epochs import Callback
+    from fastnn.training.optimizer_base import Optimizer
+    from fastnn.training.schedules import Schedule
 
 __all__ = ["MLPClassifier"]
 
@@ -80,63 +93,65 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "loss": [StrOptions({"log_loss", "focal", "hinge", "squared_hinge"}), Loss],
+        "class_weight": [dict, Names({"balanced"}), None],
+        "loss": [Names({"log_loss", "focal", "hinge", "squared_hinge"}), Loss],
     }
     loss = "log_loss"  # of pickles of before there was a choice
 
+    @suggests
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Sequence[str] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dtype=None,
-        dropout=0.0,
-        class_weight=None,
-        loss="log_loss",
-        scoring=None,
-        schedule=None,
-        clip_norm=None,
-        clip_value=None,
-        max_norm=None,
-        l1=0.0,
-        norm=None,
-        residual=False,
-        input_dropout=0.0,
-        input_noise=0.0,
-        mixup=0.0,
-        callbacks=None,
-        max_time=None,
-        progress=False,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Seed = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dtype: DType | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+        loss: str | Loss = "log_loss",
+        scoring: str | Callable[..., float] | None = None,
+        schedule: str | Schedule | Callable[[int], float] | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+        l1: float = 0.0,
+        norm: Literal["layer", "batch"] | None = None,
+        residual: bool = False,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        mixup: float = 0.0,
+        callbacks: Sequence[Callback] | None = None,
+        max_time: float | None = None,
+        progress: bool | None = False,
+    ) -> None:
         self._store(locals())
 
     @available_if(has_partial_fit)
     @short_way_first
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    @validated
+    def partial_fit(self, X: Rows, y: Rows, sample_weight: ArrayLike | None = None,
+                    classes: ArrayLike | None = None) -> MLPClassifier:
         """Train for one epoch, with the optimizer as the last call left it.
 
         Parameters
@@ -155,7 +170,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, one_epoch=True)
 
     @available_if(has_partial_fit)
-    def fit_batches(self, source, *, classes=None, epochs=1):
+    def fit_batches(self, source: Batches, *, classes: ArrayLike | None = None,
+                    epochs: int = 1) -> MLPClassifier:
         """Train on batches that come one after the other, each as `partial_fit` does.
 
         It starts anew unless ``warm_start``. The next batches are read in another thread while one
@@ -177,7 +193,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         return fit_batches(self, source, epochs, classes)
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Any:
         """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
         model = self._twin()  # all of one moment, whoever fits meanwhile
         codes = model._codes(model._output(X)).astype(np.intp)
@@ -189,21 +205,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return sp.csr_matrix(codes) if model._sparse_labels else codes
 
     @available_if(_has_margins)
-    def decision_function(self, X):
+    def decision_function(self, X: Rows) -> Array:
         """Return the margin of each class, shape (n_samples, n_classes); of two classes that of the
         second, (n_samples,), which is predicted where it is above 0. For the hinges."""
         output = self._twin()._output(X)
         return output.ravel() if output.shape[1] == 1 else output
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: Rows) -> Array:
         """Return the probability of each class (columns as in `classes_`) or of each label."""
         model = self._twin()
         output = model._output(X)
         return decision.class_probabilities(output) if model.n_outputs_ == 1 else output
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Rows) -> Array:
         """Return the logarithm of `predict_proba`."""
         probability = self.predict_proba(X)
         return np.log(probability, out=probability)

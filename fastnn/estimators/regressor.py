@@ -1,27 +1,41 @@
 """`MLPRegressor`: values, quantiles and intervals."""
 
+from __future__ import annotations
+
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import ndtri
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.metrics import d2_pinball_score, r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import _safe_indexing, check_consistent_length
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.metaestimators import available_if
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
 from fastnn.core._arrays import all_finite
+from fastnn.core.notices import suggests
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, from_tensor, spread_targets
 from fastnn.estimators.base import BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
+from fastnn.estimators.decorators import available_if, validated
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.stepping import short_way_first
+from fastnn.estimators.wording import Names
 from fastnn.prediction import decision
 from fastnn.training.losses import Custom, GaussianNLL, Loss, Quantile, as_loss, check_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Literal
+
+    from fastnn.core.types import Array, ArrayLike, Batches, DType, Rows, Seed
+    from fastnn.training.epochs import Callback
+    from fastnn.training.optimizer_base import Optimizer
+    from fastnn.training.schedules import Schedule
 
 __all__ = ["MLPRegressor"]
 
@@ -71,7 +85,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(NAMES)), Loss],
+        "loss": [Names(set(NAMES)), Loss],
         "quantile": [None, Real, "array-like"],
         "calibration_fraction": [None, _SHARE],
     }
@@ -79,59 +93,60 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     # levels of a fit with quantiles; True of one with gaussian_nll; what `calibrate` keeps
     _levels = _normal = _calibration = None
 
+    @suggests
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: str | Loss = "squared_error",
+        hidden_layer_sizes: int | Sequence[int] = (100,),
+        activation: str | Sequence[str] = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        n_threads=None,
-        dtype=None,
-        dropout=0.0,
-        quantile=None,
-        calibration_fraction=None,
-        scoring=None,
-        schedule=None,
-        clip_norm=None,
-        clip_value=None,
-        max_norm=None,
-        l1=0.0,
-        norm=None,
-        residual=False,
-        input_dropout=0.0,
-        input_noise=0.0,
-        mixup=0.0,
-        callbacks=None,
-        max_time=None,
-        progress=False,
-    ):
+        solver: str | Optimizer = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: Literal["constant", "invscaling", "adaptive"] = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Seed = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        n_threads: int | None = None,
+        dtype: DType | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        quantile: float | Sequence[float] | None = None,
+        calibration_fraction: float | None = None,
+        scoring: str | Callable[..., float] | None = None,
+        schedule: str | Schedule | Callable[[int], float] | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        max_norm: float | None = None,
+        l1: float = 0.0,
+        norm: Literal["layer", "batch"] | None = None,
+        residual: bool = False,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        mixup: float = 0.0,
+        callbacks: Sequence[Callback] | None = None,
+        max_time: float | None = None,
+        progress: bool | None = False,
+    ) -> None:
         self._store(locals())
 
     @available_if(has_partial_fit)
     @short_way_first
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    @validated
+    def partial_fit(self, X: Rows, y: Rows, sample_weight: ArrayLike | None = None) -> MLPRegressor:
         """Train for one epoch, with the optimizer as the last call left it.
 
         Parameters
@@ -147,7 +162,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight, one_epoch=True)
 
     @available_if(has_partial_fit)
-    def fit_batches(self, source, *, epochs=1):
+    def fit_batches(self, source: Batches, *, epochs: int = 1) -> MLPRegressor:
         """Train on batches that come one after the other, each as `partial_fit` does.
 
         It starts anew unless ``warm_start``. The next batches are read in another thread while one
@@ -167,7 +182,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         return fit_batches(self, source, epochs)
 
-    def predict(self, X):
+    def predict(self, X: Rows) -> Array:
         """Return the value of each row, shape (n_samples,) or (n_samples, n_outputs).
 
         With several quantiles these, in rising order, (n_samples, n_quantiles); with
@@ -182,7 +197,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return output.ravel() if output.shape[1] == 1 else output
 
     @available_if(_has_quantiles)
-    def predict_quantiles(self, X, q):
+    def predict_quantiles(self, X: Rows, q: ArrayLike) -> Array:
         """Return quantiles of each row's value.
 
         Parameters
@@ -219,7 +234,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                              f"{list(model._levels)}: fit with quantile={levels}")
         return decision.quantiles(output)[:, at]
 
-    def calibrate(self, X, y):
+    def calibrate(self, X: Rows, y: ArrayLike) -> MLPRegressor:
         """Take rows that were not trained on as the measure of `predict_interval`.
 
         A later fit forgets them.
@@ -239,7 +254,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self._calibration = twin._calibration
         return self
 
-    def predict_interval(self, X, coverage=0.9):
+    def predict_interval(self, X: Rows, coverage: float = 0.9) -> Array:
         """Return an interval for each row that holds its value with a given probability.
 
         Split-conformal prediction around the quantiles (Romano, Patterson & Candes 2019): the two
@@ -293,7 +308,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ends = np.column_stack([low - correction, high + correction])
         return np.sort(ends, axis=1)  # where it is empty, the ends the other way round
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Rows, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return R² of the prediction; with ``loss="quantile"`` the share of the pinball loss that
         it explains (scikit-learn's `d2_pinball_score`), its mean over the levels.
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from numbers import Integral, Real
 
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from fastnn.core.notices import shown
+from fastnn.estimators.wording import Names
 from fastnn.training.callbacks import StepLimit, check_callbacks
 from fastnn.training.epochs import has_state
 from fastnn.training.evolution import EvolutionStrategy
@@ -46,12 +47,12 @@ LATER = {
 }
 CONSTRAINTS = {
     "scoring": [None, str, callable],
-    "schedule": [None, StrOptions(set(SCHEDULES)), Schedule, callable],
+    "schedule": [None, Names(set(SCHEDULES)), Schedule, callable],
     "clip_norm": [None, positive(Real)],
     "clip_value": [None, positive(Real)],
     "max_norm": [None, positive(Real)],
     "l1": [non_negative(Real)],
-    "norm": [None, StrOptions({"layer", "batch"})],
+    "norm": [None, Names({"layer", "batch"})],
     "residual": ["boolean"],
     "input_dropout": [SHARE],
     "input_noise": [non_negative(Real)],

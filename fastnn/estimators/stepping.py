@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core.threads import sole_fit
 from fastnn.estimators import rules
+from fastnn.estimators.decorators import F
 from fastnn.mlp import MLP
 from fastnn.training._steps import Stepper
 from fastnn.training.epochs import FitState
@@ -87,7 +88,7 @@ def stepping_of(est, trainer, n_rows, weight, hooks):
     return Stepping(est, trainer, n_rows)
 
 
-def short_way_first(partial_fit):
+def short_way_first(partial_fit: F) -> F:
     """Decorate a `partial_fit`: called as usual, it goes the short way where there is one."""
 
     @functools.wraps(partial_fit)
@@ -96,7 +97,7 @@ def short_way_first(partial_fit):
             return self
         return partial_fit(self, *args, **keywords)
 
-    return wrapper
+    return wrapper  # type: ignore[return-value]
 
 
 def _step(est, X, y, classes=None, **others):

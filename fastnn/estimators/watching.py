@@ -4,8 +4,9 @@ from numbers import Real
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.metrics import check_scoring
+from sklearn.metrics import check_scoring, get_scorer_names
 
+from fastnn.core import words
 from fastnn.core.notices import shown
 
 __all__ = ["HeldOut", "Scorer", "validation_set"]
@@ -86,7 +87,13 @@ class Scorer:
         self.weight = {} if weight is None else {"sample_weight": weight}
         self.model = est._twin()
         vars(self.model).pop("feature_names_in_", None)  # X is an array by now
-        self.scorer = check_scoring(self.model, self.name)
+        try:
+            self.scorer = check_scoring(self.model, self.name)
+        except ValueError as error:
+            hint = ""
+            if isinstance(self.name, str):
+                hint = words.of_name(self.name, [*get_scorer_names(), "loss"], "metrics")
+            raise ValueError(f"scoring={shown(self.name)}: {error}{hint}") from None
 
     def __call__(self, parameters):
         """Return the score with these parameters of the network."""

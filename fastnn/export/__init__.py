@@ -3,10 +3,23 @@
 ``_onnx.py``, ``_skl2onnx.py`` and ``_c.py`` do it, each imported when it is first needed.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastnn.core.notices import suggests
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from fastnn.core.types import ArrayLike, File
+
 __all__ = ["c_header", "onnx", "register_skl2onnx"]
 
 
-def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
+@suggests
+def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
+         zipmap: bool | Literal["columns"] = False, nocl: bool = False) -> None:
     """Write an ONNX file that computes what the model predicts.
 
     The input is (n_rows, n_in) of the network's dtype, any number of rows. The outputs are
@@ -47,7 +60,9 @@ def onnx(model, path, opset=17, *, input_name="X", zipmap=False, nocl=False):
     _onnx.export(model, path, opset, input_name, zipmap, nocl)
 
 
-def c_header(model, path, prefix="model", *, test_rows=None, jacobian=False):
+@suggests
+def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayLike | None = None,
+             jacobian: bool = False) -> None:
     """Write one self-contained C99 header that computes what the model predicts.
 
     It needs <math.h> and nothing else, allocates nothing, and keeps no state. All names begin with
@@ -79,7 +94,7 @@ def c_header(model, path, prefix="model", *, test_rows=None, jacobian=False):
     _c.export(model, path, prefix, test_rows, jacobian)
 
 
-def register_skl2onnx():
+def register_skl2onnx() -> None:
     """Tell skl2onnx how to convert MLPClassifier and MLPRegressor, alone or in a pipeline.
 
     Afterwards ``skl2onnx.to_onnx`` takes what holds them. The options "zipmap" and "nocl" are those

@@ -21,6 +21,7 @@ from operator import itemgetter
 import numpy as np
 
 from fastnn.core._signals import sync_folder
+from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
 from fastnn.core.validation import check_count
 from fastnn.core.version import __version__
@@ -48,6 +49,10 @@ ODD_FILES = ((stat.S_ISDIR, "a folder"), (stat.S_ISCHR, "a device"), (stat.S_ISB
 
 class ModelFormatError(ValueError):
     """A file that is not a model of fastnn, or one that this version cannot read."""
+
+
+class NotSafetensors(ModelFormatError):
+    """A file of another kind; `read` says of which."""
 
 
 def write(path, arrays, settings, *, needs=(), max_bytes=None):
@@ -276,6 +281,9 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
     max_bytes = check_count("max_bytes", max_bytes)
     try:
         return _read(name, expected, max_bytes)
+    except NotSafetensors as error:
+        cure = imported("fastnn.files.kinds").cure(name)
+        raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}{cure}") from None
     except ModelFormatError as error:
         raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}") from None
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -326,14 +334,14 @@ def _mapped(name, max_bytes):
     if status.st_size > max_bytes:
         raise ModelFormatError(f"has {status.st_size} bytes; max_bytes={max_bytes}")
     if status.st_size < 10:
-        raise ModelFormatError("is not a safetensors file, or a part of one")
+        raise NotSafetensors("is not a safetensors file, or a part of one")
     mapped = np.memmap(name, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(mapped[:8].tobytes(), "little")
     if not 2 <= length <= len(mapped) - 8:
-        raise ModelFormatError("is not a safetensors file, or a part of one")
+        raise NotSafetensors("is not a safetensors file, or a part of one")
     if length > MAX_HEADER_BYTES:
-        raise ModelFormatError(f"has a header of {length} bytes, models have at most "
-                               f"{MAX_HEADER_BYTES}")
+        raise NotSafetensors(f"has a header of {length} bytes, models have at most "
+                             f"{MAX_HEADER_BYTES}")
     text = mapped[8:8 + length].tobytes()
     if excess := _excess(text):
         raise ModelFormatError(f"has a header of {excess}")
@@ -342,7 +350,7 @@ def _mapped(name, max_bytes):
         if not isinstance(header, dict):
             raise ValueError("the header must be a JSON object")
     except (ValueError, RecursionError) as error:
-        raise ModelFormatError(f"is not a safetensors file: {error}") from None
+        raise NotSafetensors(f"is not a safetensors file: {error}") from None
     return mapped, 8 + length, header
 
 

@@ -1,5 +1,10 @@
 """Networks of Keras as ours."""
 
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.interop.chain import (
@@ -11,6 +16,11 @@ from fastnn.interop.chain import (
     row_of,
     steps,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.mlp import MLP
 
 # name of a function of keras.activations -> our name
 KERAS = {
@@ -33,7 +43,7 @@ NESTED = ("Sequential", "Functional")  # models, which may be layers of others
 OF_ROWS = ("Dense", "LayerNormalization", "BatchNormalization", "PReLU", "Normalization")
 
 
-def from_keras(model):
+def from_keras(model: Any) -> MLP:
     """Return an `MLP` with the weights of a Keras 3 model.
 
     Parameters
@@ -57,8 +67,11 @@ def from_keras(model):
         When a layer or one of its settings has no counterpart; the message names it.
     """
     if kind_of(model, "keras") not in NESTED:
+        hint = ""
+        if isinstance(model, (str, os.PathLike)):
+            hint = f"; from a file: keras.models.load_model({os.fspath(model)!r})"
         raise TypeError(f"model={type(model).__name__} must be a keras.Sequential, or a "
-                        "keras.Model of inputs and outputs")
+                        f"keras.Model of inputs and outputs{hint}")
     if not model.built:
         raise ValueError(f"model {model.name!r} has no weights yet; begin it with keras.Input, or "
                          "call it once")

@@ -6,17 +6,24 @@ and compared with each of ours, so every way to write one is understood. A value
 what was made of it begins a residual block.
 """
 
+from __future__ import annotations
+
 import functools
 import heapq
 import math
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.core.notices import shorten, shown
+from fastnn.core.notices import shorten, shown, suggests
+from fastnn.files.kinds import looks_like
 from fastnn.interop.chain import Chain
 from fastnn.mlp import MLP
+
+if TYPE_CHECKING:
+    from typing import Any
 
 PASSED = {"Identity", "Dropout", "ZipMap"}
 SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
@@ -84,7 +91,8 @@ ELEMENTWISE = {
 }
 
 
-def from_onnx(model, *, output=None):
+@suggests
+def from_onnx(model: Any, *, output: str | None = None) -> MLP:
     """Return an `MLP` of an ONNX graph that is a multilayer perceptron.
 
     Parameters
@@ -151,7 +159,9 @@ def _from_file(onnx, path):
     except (OSError, MemoryError):
         raise
     except Exception as error:  # protobuf and onnx have errors of their own
-        raise ValueError(f"{path!r} is not an ONNX file: {_reason(error)}") from None
+        what = looks_like(path)
+        hint = f"it looks like {what}" if what not in (None, "an ONNX file") else _reason(error)
+        raise ValueError(f"{path!r} is not an ONNX file: {hint}") from None
 
 
 def _reason(error):

@@ -1,6 +1,9 @@
 """Estimators of scikit-learn as ours, and ours as its."""
 
+from __future__ import annotations
+
 from copy import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,12 +12,15 @@ from fastnn.interop.chain import Chain
 from fastnn.mlp import MLP
 from fastnn.prediction.predictor import Predictor, check_exported
 
+if TYPE_CHECKING:
+    from typing import Any
+
 HISTORY = ("n_iter_", "t_", "loss_", "best_loss_", "loss_curve_", "validation_scores_",
            "best_validation_score_", "_no_improvement_count")
 SOLVERS = ("lbfgs", "sgd", "adam")  # that scikit-learn has
 
 
-def from_sklearn(model):
+def from_sklearn(model: Any) -> Any:
     """Our estimator with parameters, weights and history of scikit-learn's.
 
     Parameters
@@ -37,7 +43,11 @@ def from_sklearn(model):
 
     name = type(model).__name__
     if name not in estimators.__all__ or not type(model).__module__.startswith("sklearn."):
-        raise TypeError(f"model={name} must be an MLPClassifier or MLPRegressor of scikit-learn")
+        hint = ""
+        if hasattr(model, "named_steps"):
+            hint = "; of a pipeline give its last step, pipe[-1]"
+        raise TypeError(f"model={name} must be an MLPClassifier or MLPRegressor of scikit-learn"
+                        f"{hint}")
     _check_fitted(model)
     output = "sigmoid" if model.out_activation_ == "logistic" else model.out_activation_
     activations = [model.activation] * (len(model.coefs_) - 1) + [output]
@@ -58,7 +68,7 @@ def from_sklearn(model):
     return getattr(estimators, name)._from_file(predictor, model.get_params(), fitted)
 
 
-def to_sklearn(model):
+def to_sklearn(model: Any) -> Any:
     """scikit-learn's estimator with parameters, weights and history of ours.
 
     Parameters

@@ -4,12 +4,16 @@ A `Sequential` is read layer by layer. Any other module is followed by `torch.fx
 once with a stand-in for the inputs and notes what it does.
 """
 
+from __future__ import annotations
+
+import os
 import sys
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.notices import shorten
+from fastnn.core.notices import shorten, suggests
 from fastnn.interop import state_dict
 from fastnn.interop.chain import (
     Chain,
@@ -20,6 +24,12 @@ from fastnn.interop.chain import (
     steps,
 )
 from fastnn.interop.state_dict import from_tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.mlp import MLP
 
 # class of torch.nn -> our name, and the settings it must have
 TORCH = {
@@ -70,7 +80,9 @@ FUNCTIONS = {
 ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
 
 
-def from_torch(model, *, activation=None, output=None, order=None):
+@suggests
+def from_torch(model: Any, *, activation: str | None = None, output: str | None = None,
+               order: Sequence[str] | None = None) -> MLP:
     """Return an `MLP` with the weights of a PyTorch model.
 
     Parameters
@@ -116,7 +128,10 @@ def from_torch(model, *, activation=None, output=None, order=None):
         return state_dict.read(chain, model, activation or "relu", output or "identity", order)
     kind = _torch_kind(model)
     if kind not in ("Sequential", "Linear") and not _is_followed(model):
-        raise TypeError(f"model={type(model).__name__} {MODELS}")
+        hint = ""
+        if isinstance(model, (str, os.PathLike)):
+            hint = f"; from a file: torch.load({os.fspath(model)!r}, weights_only=True)"
+        raise TypeError(f"model={type(model).__name__} {MODELS}{hint}")
     for name, value in (("activation", activation), ("output", output), ("order", order)):
         if value is not None:
             raise ValueError(f"{name}={value!r} goes with a state dict; a Sequential says its own, "

@@ -32,6 +32,17 @@ class Block(NamedTuple):
         return math.prod(self.shape)  # NumPy's loses itself where there is no memory
 
 
+class Views(tuple):
+    """Arrays that can be written to, in a tuple that cannot."""
+
+    __slots__ = ()
+
+    def __setitem__(self, i, value):
+        raise TypeError(f"net.weights and net.biases cannot be assigned to: net.weights[{i!r}][:] "
+                        f"= W writes into one of them (net.biases[{i!r}][:] = b), "
+                        "net.set_weights([W0, b0, ...]) replaces all")
+
+
 class ParameterLayout:
     """Where the blocks of all operations lie in one flat vector.
 

@@ -4,8 +4,20 @@ importers and summaries all read it.
 A layer is one frozen class with its ``kind``, the name that files have for it. `LAYERS` lists them.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.core import validation
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Literal, TypeAlias
+
+    from fastnn.core.types import DType
+
+    Activations: TypeAlias = "str | CustomActivation | Sequence[str | CustomActivation]"
 
 __all__ = ["Activation", "BatchNorm", "CustomActivation", "Dense", "Dropout", "Heads", "LayerNorm",
            "NetworkSpec", "PReLU", "Repeat", "Residual", "Scale"]
@@ -22,6 +34,11 @@ class Frozen:
     """
 
     __slots__ = ()
+
+    def __init_subclass__(cls):
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            suggests(cls)
 
     def _set(self, **values):
         for name, value in values.items():
@@ -83,8 +100,12 @@ class CustomActivation(Frozen):
     """
 
     __slots__ = ("value", "derivative", "name")
+    value: Callable[[Any], Any]
+    derivative: Callable[[Any], Any]
+    name: str
 
-    def __init__(self, value, derivative, name="custom"):
+    def __init__(self, value: Callable[[Any], Any], derivative: Callable[[Any], Any],
+                 name: str = "custom") -> None:
         for field, function in (("value", value), ("derivative", derivative)):
             if not callable(function):
                 raise TypeError(f"{field}={shown(function)} of CustomActivation must be callable "
@@ -117,10 +138,11 @@ class Layer(Frozen):
     __slots__ = ()
     kind: str
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """Return the layer as strings, numbers and lists."""
-        plain = {"kind": self.kind}
-        for name, value in zip(self.__slots__, self._values(), strict=True):
+        plain: dict[str, Any] = {"kind": self.kind}
+        names: tuple[str, ...] = self.__slots__
+        for name, value in zip(names, self._values(), strict=True):
             plain[name] = [layer.to_plain() for layer in value] if name == "layers" else value
         return plain
 
@@ -137,9 +159,11 @@ class Dense(Layer):
     """
 
     __slots__ = ("units", "activation")
+    units: int
+    activation: str | CustomActivation
     kind = "dense"
 
-    def __init__(self, units, activation="identity"):
+    def __init__(self, units: int, activation: str | CustomActivation = "identity") -> None:
         self._set(units=validation.check_units("units", units),
                   activation=check_activation("activation", activation))
 
@@ -154,9 +178,10 @@ class Activation(Layer):
     """
 
     __slots__ = ("name",)
+    name: str | CustomActivation
     kind = "activation"
 
-    def __init__(self, name):
+    def __init__(self, name: str | CustomActivation) -> None:
         self._set(name=check_activation("name", name))
 
 
@@ -173,9 +198,10 @@ class LayerNorm(Layer):
     """
 
     __slots__ = ("eps",)
+    eps: float
     kind = "layer_norm"
 
-    def __init__(self, eps=1e-5):
+    def __init__(self, eps: float = 1e-5) -> None:
         self._set(eps=validation.check_positive("eps", eps))
 
 
@@ -202,9 +228,11 @@ class BatchNorm(Layer):
     """
 
     __slots__ = ("eps", "momentum")
+    eps: float
+    momentum: float
     kind = "batch_norm"
 
-    def __init__(self, eps=1e-5, momentum=0.1):
+    def __init__(self, eps: float = 1e-5, momentum: float = 0.1) -> None:
         momentum = validation.check_positive("momentum", momentum)
         if momentum > 1:
             raise ValueError(f"momentum={momentum} of BatchNorm must be in (0, 1]: the share of a "
@@ -234,9 +262,10 @@ class PReLU(Layer):
     """
 
     __slots__ = ("per_unit",)
+    per_unit: bool
     kind = "prelu"
 
-    def __init__(self, per_unit=True):
+    def __init__(self, per_unit: bool = True) -> None:
         self._set(per_unit=validation.check_flag("per_unit", per_unit))
 
 
@@ -250,9 +279,10 @@ class Dropout(Layer):
     """
 
     __slots__ = ("rate",)
+    rate: float
     kind = "dropout"
 
-    def __init__(self, rate):
+    def __init__(self, rate: float) -> None:
         self._set(rate=validation.check_fraction("rate", rate))
 
 
@@ -266,9 +296,10 @@ class Residual(Layer):
     """
 
     __slots__ = ("layers",)
+    layers: tuple[Layer, ...]
     kind = "residual"
 
-    def __init__(self, layers):
+    def __init__(self, layers: Sequence[Layer]) -> None:
         self._set(layers=_check_layers("layers of Residual", layers))
         if depth(self.layers) >= MAX_DEPTH:
             raise ValueError(f"Residual layers lie deeper in each other than {MAX_DEPTH}")
@@ -289,9 +320,10 @@ class Repeat(Layer):
     """
 
     __slots__ = ("members",)
+    members: int
     kind = "repeat"
 
-    def __init__(self, members):
+    def __init__(self, members: int) -> None:
         self._set(members=validation.check_units("members", members))
 
 
@@ -310,9 +342,11 @@ class Heads(Layer):
     """
 
     __slots__ = ("units", "members")
+    units: int
+    members: int
     kind = "heads"
 
-    def __init__(self, units, members):
+    def __init__(self, units: int, members: int) -> None:
         self._set(units=validation.check_units("units", units),
                   members=validation.check_units("members", members))
 
@@ -344,8 +378,13 @@ class NetworkSpec(Frozen):
     """
 
     __slots__ = ("n_in", "layers", "output", "dtype")
+    n_in: int
+    layers: tuple[Layer, ...]
+    output: str
+    dtype: str
 
-    def __init__(self, n_in, layers, output="identity", dtype="float32"):
+    def __init__(self, n_in: int, layers: Sequence[Layer], output: str = "identity",
+                 dtype: DType = "float32") -> None:
         self._set(n_in=validation.check_units("n_in", n_in),
                   layers=_check_layers("layers", layers), output=validation.check_output(output),
                   dtype=validation.check_dtype(dtype).name)
@@ -356,8 +395,10 @@ class NetworkSpec(Frozen):
         validation.check_n_parameters(self.n_parameters, self)
 
     @classmethod
-    def chain(cls, sizes, activation="relu", output="identity", *, dtype="float32", dropout=0.0,
-              norm=None, residual=False, members=None):
+    def chain(cls, sizes: Sequence[int], activation: Activations = "relu", output: str = "identity",
+              *, dtype: DType = "float32", dropout: float | Sequence[float] = 0.0,
+              norm: Literal["layer", "batch"] | None = None, residual: bool = False,
+              members: int | None = None) -> NetworkSpec:
         """Return the description of hidden layers one after the other.
 
         Parameters
@@ -385,9 +426,10 @@ class NetworkSpec(Frozen):
         if norm not in NORMS:
             raise ValueError(f"norm={shown(norm)} must be None, 'layer' or 'batch'")
         residual = validation.check_flag("residual", residual)
-        layers, n_in = [], sizes[0]
+        layers: list[Layer] = []
+        n_in = sizes[0]
         for units, name, rate in zip(sizes[1:-1], names, rates, strict=True):
-            hidden = [Dense(units, name)]
+            hidden: list[Layer] = [Dense(units, name)]
             if norm is not None:
                 between = LayerNorm() if norm == "layer" else BatchNorm()
                 hidden = [Dense(units), between, Activation(name)]
@@ -402,23 +444,23 @@ class NetworkSpec(Frozen):
     # ---- what it says ----
 
     @property
-    def sizes(self):
+    def sizes(self) -> tuple[int, ...]:
         """Units of the input and of each `Dense` layer, `Heads` too."""
         return (self.n_in, *(layer.units for layer in flat(self.layers)
                              if isinstance(layer, (Dense, Heads))))
 
     @property
-    def members(self):
+    def members(self) -> int:
         """Members of an ensemble, see `Repeat`; 1 of a single network."""
         return next((layer.members for layer in self.layers if isinstance(layer, Repeat)), 1)
 
     @property
-    def n_out(self):
+    def n_out(self) -> int:
         """Number of outputs."""
         return self.sizes[-1]
 
     @property
-    def activations(self):
+    def activations(self) -> tuple[str | CustomActivation, ...]:
         """Activations of the hidden layers, as a rule names: what each `Dense` layer but the last
         has, or what comes between it and the next one."""
         found = []
@@ -430,7 +472,7 @@ class NetworkSpec(Frozen):
         return tuple(found[:-1])
 
     @property
-    def dropout(self):
+    def dropout(self) -> tuple[float, ...]:
         """Rates of the hidden layers: what comes after each `Dense` layer but the last."""
         found = []
         for layer in flat(self.layers):
@@ -441,7 +483,7 @@ class NetworkSpec(Frozen):
         return tuple(found[:-1])
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """Number of weights, biases, gains and whatever else layers have."""
         total, width = 0, self.n_in
         for layer in flat(self.layers):
@@ -453,14 +495,14 @@ class NetworkSpec(Frozen):
         return total
 
     @property
-    def is_chain(self):
+    def is_chain(self) -> bool:
         """Whether sizes, activations, dropout and output say all: `Dense` layers, each with an
         activation and at most a `Dropout` after it, and a last one with neither."""
         return self == NetworkSpec.chain(self.sizes, self.activations, self.output,
                                          dtype=self.dtype, dropout=self.dropout)
 
     @property
-    def custom_activations(self):
+    def custom_activations(self) -> tuple[CustomActivation, ...]:
         """The `CustomActivation` objects of all layers, a tuple."""
         found = []
         for layer in flat(self.layers):
@@ -469,7 +511,7 @@ class NetworkSpec(Frozen):
                 found.append(activation)
         return tuple(found)
 
-    def refuse_functions(self, place):
+    def refuse_functions(self, place: str) -> None:
         """Raise ValueError where the network has Python functions, which a file cannot hold.
 
         Parameters
@@ -482,7 +524,7 @@ class NetworkSpec(Frozen):
                              f"{place} cannot hold: pickle the network, or keep its get_weights()")
 
     @property
-    def needs(self):
+    def needs(self) -> tuple[str, ...]:
         """Names of what a reader of files must know beside chains of `Dense` layers."""
         if self.is_chain:
             return ()
@@ -494,14 +536,14 @@ class NetworkSpec(Frozen):
 
     # ---- plain values ----
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """Return strings, numbers and lists from which `from_plain` makes the same; a
         `CustomActivation` as it is."""
         return {"n_in": self.n_in, "layers": [layer.to_plain() for layer in self.layers],
                 "output": self.output, "dtype": self.dtype}
 
     @classmethod
-    def from_plain(cls, plain):
+    def from_plain(cls, plain: object) -> NetworkSpec:
         """Return the description that these values say.
 
         Raises

@@ -3,15 +3,25 @@
 The scaling of the inputs comes before the network, the names of the classes after it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.files import model_parts
 from fastnn.prediction import decision
 from fastnn.prediction._forward import Snapshot
 from fastnn.prediction.scaler import Scaler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, ArrayLike, File, Rows
 
 __all__ = ["Predictor", "as_predictor", "save_network"]
 
@@ -20,6 +30,7 @@ TASKS = ("outputs", "regression", "quantiles", "mean_variance", "classification"
 LABELS = ("classification", "multilabel", "margins")  # tasks that have classes
 
 
+@suggests
 class Predictor:
     """A model for serving: it predicts, and cannot be trained.
 
@@ -53,8 +64,9 @@ class Predictor:
     n_features_in_ : int
     """
 
-    def __init__(self, net, task="outputs", *, classes=None, feature_names=None, scaler=None,
-                 table=None):
+    def __init__(self, net: Any, task: str = "outputs", *, classes: ArrayLike | None = None,
+                 feature_names: Sequence[str] | None = None, scaler: Scaler | None = None,
+                 table: Any = None) -> None:
         if not isinstance(getattr(net, "_snapshot", None), Snapshot):
             raise TypeError(f"net={type(net).__name__} must be an MLP")
         if not isinstance(scaler, (Scaler, type(None))):
@@ -82,12 +94,12 @@ class Predictor:
                 expected = (2,) if len(self.classes_) != 1 else (1,)
             if self.classes_.shape != expected:
                 raise ValueError(f"classes has shape {self.classes_.shape}, must be {expected}")
-        self._feature_names = None
+        self._feature_names: Array | None = None
         if feature_names is not None:
-            self._feature_names = np.array(list(feature_names), dtype=object)
-            if self.feature_names_in_.shape != (n_in,):
-                raise ValueError(f"feature_names has {len(self.feature_names_in_)} entries, must "
-                                 f"have {n_in}")
+            names = np.array(list(feature_names), dtype=object)
+            if names.shape != (n_in,):
+                raise ValueError(f"feature_names has {len(names)} entries, must have {n_in}")
+            self._feature_names = names
         if scaler is not None and len(scaler.mean) != n_in:
             raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
         if table is not None and table.n_inputs != n_in:
@@ -112,41 +124,41 @@ class Predictor:
         return f"<Predictor, {self.task}{scaled}: {self.net!r}>"
 
     @property
-    def net(self):
+    def net(self) -> Any:
         """The `MLP`."""
         return self._net
 
     @property
-    def task(self):
+    def task(self) -> str:
         """What `predict` returns."""
         return self._task
 
     @property
-    def classes_(self):
+    def classes_(self) -> Array | None:
         """Labels in the order of the outputs, or None."""
         return self._classes
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> Array | None:
         """Names of the inputs, or None."""
         return self._feature_names
 
     @property
-    def scaler(self):
+    def scaler(self) -> Scaler | None:
         """The `Scaler` before the network, or None."""
         return self._scaler
 
     @property
-    def table(self):
+    def table(self) -> Any:
         """The `TableEncoder` before the scaler, or None."""
         return self._table
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of inputs."""
         return self._net.sizes[0]
 
-    def predict(self, X, out=None):
+    def predict(self, X: Rows, out: Array | None = None) -> Array:
         """Return labels or values, by ``task``.
 
         Parameters
@@ -178,7 +190,7 @@ class Predictor:
         threshold = 0 if self.task == "margins" else decision.THRESHOLD
         return self.classes_[decision.class_numbers(output, len(self.classes_), threshold)]
 
-    def predict_proba(self, X, out=None):
+    def predict_proba(self, X: Rows, out: Array | None = None) -> Array:
         """Return the probability of each class (columns as in ``classes_``) or of each label.
 
         Parameters
@@ -198,7 +210,7 @@ class Predictor:
                 raise ValueError("out lies in the network's parameters, must be memory of its own")
         return decision.class_probabilities(output, out)
 
-    def predict_jacobian(self, X, *, logits=False):
+    def predict_jacobian(self, X: Rows, *, logits: bool = False) -> Array:
         """Return the derivatives of the network's outputs with respect to unscaled inputs.
 
         Of values, probabilities or margins, as the network gives them: of one output for two
@@ -264,7 +276,7 @@ class Predictor:
         X = validation.check_rows("X", X, self.net.sizes[0], dtype)
         return X if self.scaler is None else validation.dense_rows(X)
 
-    def save(self, path, *, max_bytes=None):
+    def save(self, path: File, *, max_bytes: int | None = None) -> None:
         """Write the model to a safetensors file; `fastnn.load` reads it.
 
         Parameters
@@ -331,8 +343,14 @@ def as_predictor(model):
     """
     if hasattr(model, "_predictor"):
         return model._predictor()
+    hint = ""
+    if hasattr(model, "steps") and hasattr(model, "named_steps"):
+        hint = ("; a pipeline: fastnn.export.register_skl2onnx(), then "
+                "skl2onnx.to_onnx(pipe, X[:1])")
+    elif type(model).__module__.startswith("sklearn.neural_network"):
+        hint = "; of scikit-learn's: fastnn.from_sklearn(model)"
     raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
-                    "Predictor")
+                    f"Predictor{hint}")
 
 
 def save_network(net, path, scaler, classes, feature_names, max_bytes):

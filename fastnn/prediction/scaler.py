@@ -1,16 +1,24 @@
 """`Scaler`: what comes before the network, each input by itself."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import is_ready
+from fastnn.core.notices import suggests
 from fastnn.prediction._forward import scale_rows
+
+if TYPE_CHECKING:
+    from fastnn.core.types import Array, ArrayLike, DType, Rows
 
 __all__ = ["Scaler"]
 
 
+@suggests
 class Scaler:
     """Each input by itself: (x - mean) / scale, cut off at the limits; in double precision.
 
@@ -27,12 +35,13 @@ class Scaler:
     read-only arrays.
     """
 
-    def __init__(self, mean, scale, limits=None):
-        mean, scale = _vector("mean", mean), _vector("scale", scale)
-        if mean.shape != scale.shape:
-            raise ValueError(f"mean has shape {mean.shape}, scale {scale.shape}; both must be "
+    def __init__(self, mean: ArrayLike, scale: ArrayLike,
+                 limits: tuple[float | None, float | None] | None = None) -> None:
+        own, divisor = _vector("mean", mean), _vector("scale", scale)
+        if own.shape != divisor.shape:
+            raise ValueError(f"mean has shape {own.shape}, scale {divisor.shape}; both must be "
                              "(n_in,)")
-        self._mean, self._scale = mean, _checked_scale(scale)
+        self._mean, self._scale = own, _checked_scale(divisor)
         self.limits = limits
 
     def __repr__(self):
@@ -48,7 +57,7 @@ class Scaler:
         self.__init__(**state)
 
     @property
-    def mean(self):
+    def mean(self) -> Array:
         """What is subtracted, float64 (n_in,)."""
         return self._mean
 
@@ -57,7 +66,7 @@ class Scaler:
         self._mean = self._as_wide("mean", _vector("mean", value))
 
     @property
-    def scale(self):
+    def scale(self) -> Array:
         """What is divided by, float64 (n_in,)."""
         return self._scale
 
@@ -66,7 +75,7 @@ class Scaler:
         self._scale = self._as_wide("scale", _checked_scale(_vector("scale", value)))
 
     @property
-    def limits(self):
+    def limits(self) -> tuple[float, float] | None:
         """(low, high), infinite where there is no limit on that side; or None."""
         return self._limits
 
@@ -79,7 +88,7 @@ class Scaler:
             raise ValueError(f"{name} has shape {vector.shape}, must be {self._mean.shape}")
         return vector
 
-    def apply(self, X, dtype):
+    def apply(self, X: Rows, dtype: DType) -> Array:
         """Return the scaled rows, row-major.
 
         Parameters

@@ -15,13 +15,17 @@ What the values of a column mean is learned and read as `Schema` does it, so tha
 of any library give the same.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.notices import suggests
 from fastnn.prediction.scaler import Scaler
 from fastnn.tables import columns as columns_
 from fastnn.tables.columns import KINDS
@@ -30,6 +34,12 @@ from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
 from fastnn.tables.schema import ROW, check_learnable, near, summed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from fastnn.core.types import Array, DType
 
 __all__ = ["Column", "TableEncoder", "TableError"]
 
@@ -72,6 +82,7 @@ class Column(columns_.Column):
         return self.n_inputs * (len(self.name) + 10) + sum(map(len, self.categories))
 
 
+@suggests
 class TableEncoder:
     """Turns the columns of a data frame into the inputs of a network.
 
@@ -103,7 +114,7 @@ class TableEncoder:
            [2.25, 0.  , 0.  ]])
     """
 
-    def __init__(self, max_categories=MAX_CATEGORIES, targets=()):
+    def __init__(self, max_categories: int = MAX_CATEGORIES, targets: Iterable[str] = ()) -> None:
         if not 1 <= max_categories <= LIMITS["categories"]:
             raise ValueError(f"max_categories={max_categories} must be >= 1 and <= "
                              f"{LIMITS['categories']}")
@@ -111,31 +122,31 @@ class TableEncoder:
         self.targets = tuple(map(str, targets))
         if max(map(len, self.targets), default=0) > MAX_TEXT:
             raise ValueError(f"targets must have names of at most {MAX_TEXT} characters")
-        self.columns = []
-        self.notes = []
-        self.scaler = None
+        self.columns: list[Any] = []
+        self.notes: list[str] = []
+        self.scaler: Scaler | None = None
 
     def __repr__(self):
         return f"<TableEncoder of {len(self.columns)} columns, {self.n_inputs} inputs>"
 
     @property
-    def feature_names(self):
+    def feature_names(self) -> list[str]:
         """Names of the inputs: the column, or "column=category"."""
         return list(chain.from_iterable(column.feature_names for column in self.columns))
 
     @property
-    def n_inputs(self):
+    def n_inputs(self) -> int:
         """How many `feature_names` there are, without making them."""
         return sum(column.n_inputs for column in self.columns)
 
-    def count(self):
+    def count(self) -> dict[str, int]:
         """Return number of columns of each kind that occurs."""
         kinds = [column.kind for column in self.columns]
         return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
 
     # ---- fitting ----
 
-    def fit(self, frame):
+    def fit(self, frame: Any) -> TableEncoder:
         """Learns kinds, categories, medians and scales from the columns of a frame.
 
         Left out, with a note: columns with one value only, and text of which most rows have a value
@@ -149,7 +160,8 @@ class TableEncoder:
         table = as_table(frame)
         check_learnable(table)
         options = Options(na=table.na, max_categories=self.max_categories)
-        columns, notes, mean, scale = [], Notes(), [], []
+        columns: list[Any] = []
+        notes, mean, scale = Notes(), [], []
         for name in table.names:
             found = _learn(table, name, options, notes)
             if found is None:
@@ -175,7 +187,7 @@ class TableEncoder:
 
     # ---- use ----
 
-    def transform(self, frame, dtype=np.float64):
+    def transform(self, frame: Any, dtype: DType = np.float64) -> Array:
         """Return the inputs of the rows, (n_samples, len(feature_names)), row-major, not scaled.
 
         Columns are taken by name, others ignored. A category that training did not have gives 0 in
@@ -241,7 +253,7 @@ class TableEncoder:
 
     # ---- settings ----
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """Everything `transform` needs as plain values; `from_settings` takes it."""
         columns = []
         for column in self.columns:
@@ -262,7 +274,7 @@ class TableEncoder:
         return {"columns": columns, "targets": list(self.targets)}
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_settings(cls, settings: Any) -> TableEncoder:
         """Return the encoder whose `settings` these are.
 
         Raises

@@ -171,7 +171,11 @@ def check_callbacks(callbacks, callback):
     if callbacks is None:
         callbacks = ()
     if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks={shown(callbacks)} must be a list of fastnn.Callback objects")
+        hint = ""
+        if hasattr(callbacks, "on_epoch_end"):
+            hint = ", with one object too: callbacks=[...]"
+        raise TypeError(f"callbacks={shown(callbacks)} must be a list of fastnn.Callback objects"
+                        f"{hint}")
     found = []
     for i, given in enumerate(callbacks):
         name = f"callbacks[{i}]={shown(given)}"

@@ -168,7 +168,8 @@ class Checkpoint(FitFile):
         if progress["epochs"] > self.epochs:
             raise container.ModelFormatError(
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
-                f"epochs={self.epochs}: give at least as many, or delete the file to start anew")
+                f"epochs={self.epochs}: epochs count from the start, not from the checkpoint, so "
+                "give at least as many, or delete the file to start anew")
         control = self._check_control(settings.get("control"), progress["epochs"])
         return {**self.flat_arrays(),
                 **{name: ("float64", (progress["epochs"],)) for name in self.losses},

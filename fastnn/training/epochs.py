@@ -1,7 +1,17 @@
 """The one driver of epochs. Whatever happens between two epochs is a hook."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fastnn.core import validation
 from fastnn.training.history import History
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import Array
+    from fastnn.training._trainer import Trainer
 
 __all__ = ["Callback", "FitState", "Hook", "run_epochs"]
 
@@ -38,33 +48,36 @@ class FitState:
         The compiled loop; internal.
     """
 
-    def __init__(self, trainer, model, history=None):
+    def __init__(self, trainer: Trainer, model: Any, history: History | None = None) -> None:
         self.trainer, self.model = trainer, model
         self.history = History() if history is None else history
-        self.epoch, self.epochs, self.loss, self.reason = -1, None, None, None
+        self.epoch = -1
+        self.epochs: int | None = None
+        self.loss: float | None = None
+        self.reason: str | None = None
         self._scale, self.ended = 1.0, False
-        self.rates = None  # of the last epoch: a number, or an array with one for each step
+        self.rates: Any = None  # of the last epoch: a number, or an array with one for each step
         self.all_done = "epochs"  # the reason where no hook ends the fit
-        self.keeper = None  # the `KeepFinite` of `MLP.fit`
+        self.keeper: Any = None  # the `KeepFinite` of `MLP.fit`
 
     @property
-    def net(self):
+    def net(self) -> Any:
         """What is being fitted."""
         return self.model
 
     @property
-    def step(self):
+    def step(self) -> int:
         """Steps of the optimizer so far."""
         return self.trainer.step
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float | None:
         """Learning rate of the last step."""
         rates = self.rates
         return None if rates is None else float(rates[-1] if hasattr(rates, "shape") else rates)
 
     @property
-    def learning_rate_scale(self):
+    def learning_rate_scale(self) -> float:
         """Factor of all learning rates from the next epoch on."""
         return self._scale
 
@@ -73,11 +86,11 @@ class FitState:
         self._scale = validation.check_nonnegative("learning_rate_scale", scale)
 
     @property
-    def parameters(self):
+    def parameters(self) -> Array:
         """The flat parameters that the network has after this epoch."""
         return self.trainer.published if self.keeper is None else self.keeper.parameters
 
-    def stop(self, reason="stopped", *, ended=True):
+    def stop(self, reason: str = "stopped", *, ended: bool = True) -> None:
         """End the fit after this epoch.
 
         Parameters
@@ -93,7 +106,7 @@ class FitState:
         if self.reason is None:
             self.reason, self.ended = reason, ended
 
-    def restore(self, parameters):
+    def restore(self, parameters: Array) -> None:
         """Give the network these parameters at the end of the fit (`Callback.on_fit_end`).
 
         Parameters
@@ -132,27 +145,27 @@ class Callback:
     ...             state.stop(f"loss below {self.loss}")
     """
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Do something before the first epoch."""
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Do something after an epoch."""
 
-    def on_fit_end(self, state):
+    def on_fit_end(self, state: FitState) -> None:
         """Do something at the end, also after Ctrl-C or an error."""
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Return what decides the result, a dict of plain values: a checkpoint that says otherwise
         is refused, and names what differs. Only that of a callback with a state is asked for."""
         return {}
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any] | None:
         """Return what a checkpoint must hold to go on as if nothing had been: a dict of plain
         values (numbers, strings, None, lists) and float arrays; None for nothing, which comes back
         as an empty dict. An array without axes comes back as a number."""
         return None
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Take what `get_state` gave; called after `on_fit_begin`, where a fit goes on."""
 
 

@@ -7,7 +7,7 @@ so hooks, schedules, checkpoints and rules of epochs are those of every other fi
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -20,9 +20,12 @@ from fastnn.core.threads import resolve_threads, sole_fit
 from fastnn.training._trainer import Trainer
 from fastnn.training.callbacks import StepLimit
 from fastnn.training.history import StopFit
-from fastnn.training.optimizer_base import LAYER_KEYS
+from fastnn.training.optimizer_base import LAYER_KEYS, declared
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.schedules import Schedule, StepRates
+
+if TYPE_CHECKING:
+    from fastnn.core.types import Array, ArrayLike, Seed
 
 __all__ = ["EvolutionStrategy", "Population"]
 
@@ -33,6 +36,7 @@ THREAD_FLOPS = 5e6
 MEMBER_FLOPS = 2e5
 
 
+@declared
 @dataclass(frozen=True)
 class EvolutionStrategy(Optimizer):
     """An evolution strategy (Rechenberg 1973) as Salimans et al. 2017 have it.
@@ -103,10 +107,13 @@ class EvolutionStrategy(Optimizer):
         validation.check_positive("sigma", self.sigma)
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> "tuple[float, ...]":
         return self.beta1, self.beta2, self.eps, False
 
-    def maximize(self, function, start, *, generations=100, random_state=None, callback=None):
+    def maximize(self, function: "Callable[[Any], float]", start: "Any", *, generations: int = 100,
+                 random_state: "Seed" = None,
+                 callback: "Callable[[int, Any, Array], object] | None" = None
+                 ) -> "tuple[Any, list[float]]":
         """Look for the vector, or the network, with the largest value of a function.
 
         For what has no data: controllers that are judged by simulations, for example. Larger is
@@ -206,7 +213,7 @@ class EvolutionStrategy(Optimizer):
         spread = np.sqrt(v / (1 - self.beta2**step)) + self.eps
         vector -= learning_rate / (1 - self.beta1**step) * m / spread
 
-    def gradient(self, losses, noise, out):
+    def gradient(self, losses: "ArrayLike", noise: "Array", out: "Array") -> "Array":
         """Return the estimate of the gradient in ``out``, from losses of the + and - members."""
         n = len(noise)
         weight = centred_ranks(losses)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import is_codes
-from fastnn.core.notices import shorten
+from fastnn.core.notices import shorten, shown
 from fastnn.files import container
 from fastnn.training.optimizer_base import Optimizer
 from fastnn.training.schedules import Schedule
@@ -47,6 +47,9 @@ class FitFile:
     digests: ClassVar[tuple[str, ...]] = (DATA, HELD_OUT)
 
     def __init__(self, path, seconds, fit, layout, n_states, squares):
+        if isinstance(path, (bool, int)) or not isinstance(path, (str, bytes, os.PathLike)):
+            raise TypeError(f"checkpoint={shown(path)} must be a path, such as "
+                            "'fit.checkpoint': the file that keeps where the fit stands")
         self.path = container.check_place(os.path.realpath(path))
         _try_folder(self.path)
         self.seconds, self.layout = seconds, layout

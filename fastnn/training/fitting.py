@@ -8,7 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from fastnn.core import validation
-from fastnn.core.notices import warn
+from fastnn.core.imports import imported
+from fastnn.core.notices import hint, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.bursts import bursts_of
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
@@ -140,7 +141,11 @@ def check_validation_data(net, data, info):
 def fit(net, X, y, *, loss, sample_weight, **arguments):
     """Train a network; see `MLP.fit`."""
     info = net._bound(loss)
-    return Fit(net, net._check_data(X, y, sample_weight, info), info, **arguments).run()
+    data = net._check_data(X, y, sample_weight, info)
+    if net._epochs_done == 0:
+        values = info.link == "identity" and info.targets == "real" and not info.labels
+        hint("scale", imported("fastnn.core.cures").Unscaled(data[0], data[1] if values else None))
+    return Fit(net, data, info, **arguments).run()
 
 
 class Fit:

@@ -1,9 +1,17 @@
 """What a fit leaves behind: its losses, and the warning of a fit that left the finite numbers; how
 a callback ends it."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 from fastnn.core.imports import imported
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
 
 
 class DivergenceWarning(RuntimeWarning):
@@ -52,21 +60,22 @@ class History:
         Why the fit ended, see `FitState`; None while it runs.
     """
 
-    def __init__(self, validates=False, metrics=(), scores=()):
-        self.loss = []
-        self.val_loss = [] if validates else None
-        self.metrics = {}
+    def __init__(self, validates: bool = False, metrics: Sequence[str] = (),
+                 scores: Sequence[str] = ()) -> None:
+        self.loss: list[float] = []
+        self.val_loss: list[float] | None = [] if validates else None
+        self.metrics: dict[str, list[float]] = {}
         for name in metrics:
             self.metrics[name] = []
         self.scores = tuple(scores)
-        self.stopped = None
+        self.stopped: str | None = None
 
     def __repr__(self):
         last = f", loss={self.loss[-1]:.6g}" if self.loss else ""
         return f"<History of {len(self.loss)} epochs{last}>"
 
     @property
-    def names(self):
+    def names(self) -> list[str]:
         """Names of the curves: "loss", "val_loss", ..."""
         names = ["loss"]
         if self.val_loss is not None:
@@ -74,16 +83,20 @@ class History:
         names.extend(self.metrics)
         return names
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> list[float]:
         if name in ("loss", "val_loss"):
             found = getattr(self, name)
         else:
             found = self.metrics.get(name)
         if found is None:
-            raise KeyError(f"{name!r} is not in the history, which has {', '.join(self.names)}")
+            hint = imported("fastnn.core.words").did_you_mean(str(name), self.names)
+            if name == "val_loss":
+                hint = ": it is there where the fit has validation_data"
+            raise KeyError(f"{name!r} is not in the history, which has {', '.join(self.names)}"
+                           f"{hint}")
         return found
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         # only what is no attribute gets here; a copy that is being made has no metrics yet
         metrics = self.__dict__.get("metrics")
         if isinstance(metrics, dict) and name in metrics:
@@ -92,7 +105,7 @@ class History:
             return {"metrics": {}, "scores": (), "stopped": None}[name]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
-    def to_frame(self):
+    def to_frame(self) -> Any:
         """Return a table: a row for each epoch (its index, from 0), a column for each curve.
 
         Returns

@@ -1,20 +1,27 @@
 """L-BFGS over all data, by SciPy; its iterations have the hooks that epochs have."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import minimize
 
 from fastnn.core import validation
-from fastnn.core.notices import warn
+from fastnn.core.notices import suggests, warn
 from fastnn.training.epochs import Ending, begin_fit, end_epoch
 from fastnn.training.history import DivergenceWarning
 from fastnn.training.optimizers import WholeFit
 
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["LBFGS", "minimise"]
 
 
+@suggests
 @dataclass(frozen=True)
 class LBFGS(WholeFit):
     """L-BFGS-B of SciPy (Byrd, Lu, Nocedal & Zhu 1995; Zhu et al. 1997), for `MLP.fit`.
@@ -66,7 +73,7 @@ class LBFGS(WholeFit):
         for name in ("tol", "ftol"):
             validation.check_nonnegative(name, getattr(self, name))
 
-    def run(self, state, hooks):
+    def run(self, state: Any, hooks: Any) -> None:
         """Run the fit; see `WholeFit`."""
         result = minimise(state, max_iter=self.max_iter, max_fun=self.max_fun, gtol=self.tol,
                           ftol=self.ftol, memory=self.memory, hooks=hooks)

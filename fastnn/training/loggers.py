@@ -1,12 +1,21 @@
 """Callbacks that tell others how a fit goes: a table, TensorBoard, MLflow, Optuna."""
 
+from __future__ import annotations
+
 import csv
 import os
+from typing import TYPE_CHECKING
 
 from fastnn.core import validation
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.training.epochs import Callback
 from fastnn.training.stopping import check_monitor
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import File
+    from fastnn.training.epochs import FitState
 
 __all__ = ["CSVLogger", "MLflowLogger", "OptunaPruning", "TensorBoard"]
 
@@ -16,6 +25,7 @@ def last_values(history):
     return {name: history[name][-1] for name in history.names}
 
 
+@suggests
 class CSVLogger(Callback):
     """Writes the history to a CSV file, a line for each epoch as soon as it ends.
 
@@ -29,14 +39,15 @@ class CSVLogger(Callback):
         One character.
     """
 
-    def __init__(self, path, separator=","):
+    def __init__(self, path: File, separator: str = ",") -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator={shown(separator)} must be one character")
         self.path = os.path.abspath(os.fsdecode(path))
         self.separator = separator
-        self._file = self._writer = None
+        self._file: Any = None
+        self._writer: Any = None
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Open the file; write its head."""
         history = state.history
         self._close()
@@ -47,12 +58,12 @@ class CSVLogger(Callback):
             self._writer.writerow([epoch, *(repr(history[name][epoch]) for name in history.names)])
         self._file.flush()
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Write a line."""
         self._writer.writerow([state.epoch, *map(repr, last_values(state.history).values())])
         self._file.flush()
 
-    def on_fit_end(self, state):
+    def on_fit_end(self, state: FitState) -> None:
         """Close the file."""
         self._close()
 
@@ -62,6 +73,7 @@ class CSVLogger(Callback):
             file.close()
 
 
+@suggests
 class TensorBoard(Callback):
     """Writes the curves and the learning rate for TensorBoard.
 
@@ -76,16 +88,16 @@ class TensorBoard(Callback):
         Without the package tensorboard, and torch or tensorboardX, which write its files.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: File) -> None:
         self.folder = os.fsdecode(folder)
         self._open = _summary_writer()
-        self._writer = None
+        self._writer: Any = None
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Open the files."""
         self._writer = self._open(self.folder)
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Write the values."""
         for name, value in last_values(state.history).items():
             self._writer.add_scalar(name, value, state.epoch)
@@ -93,7 +105,7 @@ class TensorBoard(Callback):
             self._writer.add_scalar("learning_rate", state.learning_rate, state.epoch)
         self._writer.flush()
 
-    def on_fit_end(self, state):
+    def on_fit_end(self, state: FitState) -> None:
         """Close the files."""
         writer, self._writer = self._writer, None
         if writer is not None:
@@ -113,6 +125,7 @@ def _summary_writer():
     return SummaryWriter
 
 
+@suggests
 class MLflowLogger(Callback):
     """Logs the curves and the learning rate to the active run of MLflow; without one to a new run.
 
@@ -127,7 +140,7 @@ class MLflowLogger(Callback):
         Without MLflow.
     """
 
-    def __init__(self, prefix=""):
+    def __init__(self, prefix: str = "") -> None:
         try:
             import mlflow
         except ImportError:
@@ -135,13 +148,13 @@ class MLflowLogger(Callback):
         self.prefix, self._mlflow = prefix, mlflow
         self._own = False
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Begin a run where none is active."""
         self._own = self._mlflow.active_run() is None
         if self._own:
             self._mlflow.start_run()
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Log the values; MLflow numbers them by epoch."""
         values = last_values(state.history)
         if state.learning_rate is not None:
@@ -149,7 +162,7 @@ class MLflowLogger(Callback):
         self._mlflow.log_metrics({self.prefix + name: value for name, value in values.items()},
                                  step=state.epoch)
 
-    def on_fit_end(self, state):
+    def on_fit_end(self, state: FitState) -> None:
         """End the run that was begun here."""
         if self._own:
             self._own = False
@@ -157,6 +170,7 @@ class MLflowLogger(Callback):
             self._mlflow.end_run("KILLED" if failed else "FINISHED")
 
 
+@suggests
 class OptunaPruning(Callback):
     """Reports a curve to a trial of Optuna, and gives the trial up where Optuna says so.
 
@@ -172,7 +186,7 @@ class OptunaPruning(Callback):
         Epochs from one report to the next.
     """
 
-    def __init__(self, trial, monitor="val_loss", every=1):
+    def __init__(self, trial: Any, monitor: str = "val_loss", every: int = 1) -> None:
         for method in ("report", "should_prune"):
             if not callable(getattr(trial, method, None)):
                 raise TypeError(f"trial={shown(trial)} must be a trial of Optuna")
@@ -181,12 +195,12 @@ class OptunaPruning(Callback):
         self.trial, self.monitor = trial, monitor
         self.every = validation.check_count("every", every)
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Look for the curve."""
         validation.check_count("every", self.every)  # it may have been set since
         check_monitor(state.history, self.monitor)
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Report, and ask."""
         if (state.epoch + 1) % self.every:
             return

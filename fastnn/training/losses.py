@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.core.notices import shown
+from fastnn.core.notices import hint, shown, suggests
 from fastnn.core.validation import check_name, check_real
 
 __all__ = ["AbsoluteError", "BinaryCrossEntropy", "BoundLoss", "CrossEntropy", "Custom", "Focal",
@@ -51,26 +51,33 @@ class Loss:
     def _check(self):
         """Raise where a field has a value that it must not have."""
 
-    def row(self, output):
+    def row(self, output: str) -> str:
         """Return the name of its row in csrc/losses.def, for this activation of the output."""
         return self.name
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return the row's parameters: one tuple for all outputs, or a list of one for each."""
         return ()
 
-    def n_targets(self, n_out):
+    def n_targets(self, n_out: int) -> int:
         """Return how many columns of y belong to so many outputs."""
         return n_out
 
 
+@suggests
 @dataclass(frozen=True)
 class SquaredError(Loss):
-    """½ (z - y)², the mean over the outputs."""
+    """½ (z - y)², the mean over the outputs: half the mean squared error.
+
+    As in scikit-learn's `MLPRegressor`, so that its derivative is z - y. What Keras, PyTorch and
+    `sklearn.metrics.mean_squared_error` report is twice as much: ``2 * history.loss[-1]``, where no
+    penalty is part of it. The name "mse" is taken too, with a hint that says so.
+    """
 
     name = "squared_error"
 
 
+@suggests
 @dataclass(frozen=True)
 class AbsoluteError(Loss):
     """|z - y|, the mean over the outputs; its minimum is the median.
@@ -81,6 +88,7 @@ class AbsoluteError(Loss):
     name = "absolute_error"
 
 
+@suggests
 @dataclass(frozen=True)
 class Huber(Loss):
     """½ d² for |d| <= delta, delta (|d| - ½ delta) beyond, d = z - y (Huber 1964); the mean over
@@ -98,11 +106,12 @@ class Huber(Loss):
     def _check(self):
         _number(self, "delta", "finite and > 0", lambda value: value > 0)
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return (delta,)."""
         return (float(self.delta),)
 
 
+@suggests
 @dataclass(frozen=True)
 class LogCosh(Loss):
     """log cosh(z - y), the mean over the outputs: ½ d² near 0, |d| - log 2 far away."""
@@ -110,6 +119,7 @@ class LogCosh(Loss):
     name = "log_cosh"
 
 
+@suggests
 @dataclass(frozen=True)
 class Quantile(Loss):
     """level (y - z) for z < y, (1 - level) (z - y) for z >= y (Koenker & Bassett 1978, the pinball
@@ -143,11 +153,11 @@ class Quantile(Loss):
         object.__setattr__(self, "level", levels)  # hashable, as the others are
 
     @property
-    def levels(self):
+    def levels(self) -> tuple[float, ...]:
         """All levels, a tuple."""
         return self.level if isinstance(self.level, tuple) else (float(self.level),)
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return the level of all outputs, or of each."""
         if not isinstance(self.level, tuple):
             return (float(self.level),)
@@ -157,6 +167,7 @@ class Quantile(Loss):
         return [(level,) for level in self.level]
 
 
+@suggests
 @dataclass(frozen=True)
 class Poisson(Loss):
     """Half the Poisson deviance, y log(y / μ) - y + μ with μ = exp(z); the sum over the outputs.
@@ -167,6 +178,7 @@ class Poisson(Loss):
     name = "poisson"
 
 
+@suggests
 @dataclass(frozen=True)
 class Gamma(Loss):
     """Half the gamma deviance, log(μ / y) + y / μ - 1 with μ = exp(z); the sum over the outputs.
@@ -177,6 +189,7 @@ class Gamma(Loss):
     name = "gamma"
 
 
+@suggests
 @dataclass(frozen=True)
 class Tweedie(Loss):
     """Half the Tweedie deviance (Jorgensen 1987), with μ = exp(z) and power p
@@ -197,15 +210,16 @@ class Tweedie(Loss):
     def _check(self):
         _number(self, "power", "in [1, 2]", lambda value: 1 <= value <= 2)
 
-    def row(self, output):
+    def row(self, output: str) -> str:
         """Return the row: at both ends the deviance has a form of its own."""
-        return {1: "poisson", 2: "gamma"}.get(self.power, self.name)
+        return {1.0: "poisson", 2.0: "gamma"}.get(self.power, self.name)
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return (power,)."""
         return (float(self.power),) if 1 < self.power < 2 else ()
 
 
+@suggests
 @dataclass(frozen=True)
 class GaussianNLL(Loss):
     """½ (s + (m - y)² e^-s): the negative log-likelihood of a normal distribution with mean m and
@@ -217,7 +231,7 @@ class GaussianNLL(Loss):
 
     name = "gaussian_nll"
 
-    def n_targets(self, n_out):
+    def n_targets(self, n_out: int) -> int:
         """Return half the number of outputs."""
         if n_out % 2:
             raise ValueError(f"loss='gaussian_nll' needs two outputs for each column of y, means "
@@ -225,6 +239,7 @@ class GaussianNLL(Loss):
         return n_out // 2
 
 
+@suggests
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
     """-Σ y_j log p_j, p = softmax(z).
@@ -243,11 +258,12 @@ class CrossEntropy(Loss):
         _number(self, "label_smoothing", "in [0, 1): with 1 nothing is left of the labels",
                 lambda value: 0 <= value < 1)
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return (label_smoothing,)."""
         return (float(self.label_smoothing),) if self.label_smoothing else ()
 
 
+@suggests
 @dataclass(frozen=True)
 class BinaryCrossEntropy(Loss):
     """-y log p - (1 - y) log(1 - p), p = sigmoid(z); the sum over the outputs."""
@@ -255,6 +271,7 @@ class BinaryCrossEntropy(Loss):
     name = "binary_cross_entropy"
 
 
+@suggests
 @dataclass(frozen=True)
 class Focal(Loss):
     """-Σ y_j (1 - p_j)^gamma log p_j (Lin et al. 2017): the cross-entropy, with less weight on what
@@ -275,17 +292,18 @@ class Focal(Loss):
     def _check(self):
         _number(self, "gamma", "finite and >= 0", lambda value: value >= 0)
 
-    def row(self, output):
+    def row(self, output: str) -> str:
         """Return the row of this output."""
         if output == "sigmoid":
             return "binary_focal" if self.gamma else "binary_cross_entropy"
         return "focal" if self.gamma else "cross_entropy"
 
-    def parameters(self, n_out):
+    def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
         """Return (gamma,)."""
         return (float(self.gamma),) if self.gamma else ()
 
 
+@suggests
 @dataclass(frozen=True)
 class Perceptron(Loss):
     """max(0, -(2y - 1) z) for y in {0, 1} (Rosenblatt 1958); the sum over the outputs."""
@@ -293,6 +311,7 @@ class Perceptron(Loss):
     name = "perceptron"
 
 
+@suggests
 @dataclass(frozen=True)
 class Hinge(Loss):
     """max(0, 1 - (2y - 1) z) for y in {0, 1} (Cortes & Vapnik 1995); the sum over the outputs.
@@ -305,6 +324,7 @@ class Hinge(Loss):
     name = "hinge"
 
 
+@suggests
 @dataclass(frozen=True)
 class SquaredHinge(Loss):
     """max(0, 1 - (2y - 1) z)² for y in {0, 1}; the sum over the outputs. Otherwise as `Hinge`."""
@@ -312,6 +332,7 @@ class SquaredHinge(Loss):
     name = "squared_hinge"
 
 
+@suggests
 @dataclass(frozen=True)
 class Custom(Loss):
     """A loss of the user's own, as Python functions of arrays.
@@ -429,7 +450,11 @@ def as_loss(loss):
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"loss={loss.__name__} is a class, must be an object: {loss.__name__}()")
     names = tuple({**_BY_NAME, **_kernels.LOSSES})
-    name = check_name("loss", loss, names)
+    name = check_name("loss", loss, names, "loss")
+    if name == "squared_error" and loss[:1] in "mM":
+        hint("half", f"loss={loss!r} is taken as 'squared_error', which is ½ (prediction - y)², as "
+                     "in scikit-learn's MLPRegressor: half of the mean squared error that Keras, "
+                     "PyTorch and sklearn.metrics give")
     return _BY_NAME[name]() if name in _BY_NAME else _Row(name)
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import FrozenInstanceError, dataclass, field, fields
 from numbers import Integral
 from typing import Any, ClassVar
 
 from fastnn.core import _kernels
+from fastnn.core.notices import suggests
 from fastnn.core.validation import check_flag, check_real
 from fastnn.training.schedules import Schedule
 
@@ -126,45 +127,60 @@ class Optimizer:
             object.__setattr__(self, "layers", _check_layers(self.layers, self.layer_keys))
 
     @property
-    def row(self):
+    def row(self) -> str:
         """Name of the row of csrc/optimizers.def that has the update."""
         return self.name
 
     @property
-    def squares(self):
+    def squares(self) -> tuple[int, ...]:
         """Numbers of the state vectors that are sums of squares."""
         return ()
 
     @property
-    def is_lazy(self):
+    def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is, to the bit, and need
         not be done: of rows of W without an entry in a sparse batch."""
         return False
 
     @property
-    def n_states(self):
+    def n_states(self) -> int:
         """Number of state vectors."""
         return _kernels.OPTIMIZERS[self.row].n_state
 
-    def learning_rate_at(self, epoch):
+    def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch (from 0): the number itself, or what the callable says."""
-        if not callable(self.learning_rate):
-            return float(self.learning_rate)
-        rate = check_real(f"learning_rate({epoch})", self.learning_rate(epoch))
+        rate: Any = self.learning_rate
+        if not callable(rate):
+            return float(rate)
+        rate = check_real(f"learning_rate({epoch})", rate(epoch))
         if not (math.isfinite(rate) and rate >= 0):
             raise ValueError(f"learning_rate({epoch}) = {rate} must be finite and >= 0")
         return rate
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         """The numbers h[] of the optimizer's row."""
         raise NotImplementedError
+
+
+def declared(cls):
+    """Return a class of settings whose errors name what was meant: of a keyword that it does not
+    have, and of an attempt to set one in a fit."""
+    cls.__setattr__ = _refuse_setting
+    return suggests(cls)
+
+
+def _refuse_setting(self, name, value):
+    raise FrozenInstanceError(
+        f"{name} of {type(self).__name__} cannot be set: give another object, or a function or "
+        "schedule as the learning rate (fastnn.schedules); in a callback set "
+        "state.learning_rate_scale, of single steps steps.learning_rate")
 
 
 class WholeFit:
     """Base of what runs a whole fit by itself, over all rows, instead of step by step."""
 
-    def run(self, state, hooks):
+    def run(self, state: Any, hooks: Any) -> None:
         """Run the fit from the trainer's parameters on, and leave the result there.
 
         Parameters

@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from fastnn.core import _kernels
 from fastnn.core.imports import imported
+from fastnn.core.notices import shown
 from fastnn.core.validation import check_count, check_name
-from fastnn.training.optimizer_base import LAYER_KEYS, Optimizer, WholeFit
+from fastnn.training.optimizer_base import LAYER_KEYS, Optimizer, WholeFit, declared
 from fastnn.training.schedules import Schedule
 
 
@@ -20,12 +21,18 @@ def check_optimizer(optimizer):
     if isinstance(optimizer, WholeFit):
         return optimizer
     if isinstance(optimizer, str):
-        return BY_NAME[check_name("optimizer", optimizer, tuple(BY_NAME))]()
+        return BY_NAME[check_name("optimizer", optimizer, tuple(BY_NAME), "optimizer")]()
+    if isinstance(optimizer, type) and issubclass(optimizer, (Optimizer, WholeFit)):
+        raise TypeError(f"optimizer={optimizer.__name__} is a class, must be an Optimizer, an "
+                        f"object: {optimizer.__name__}()")
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam(), or "
                         "the name of one")
-    check_name(f"{type(optimizer).__name__}.name", getattr(optimizer, "row", None),
-               tuple(_kernels.OPTIMIZERS))
+    name, known = getattr(optimizer, "row", None), tuple(_kernels.OPTIMIZERS)
+    if name not in known:
+        raise ValueError(f"{type(optimizer).__name__}.name={shown(name)} has no update: it must be "
+                         f"one of: {', '.join(known)}. How to add one: CONTRIBUTING.md, \"A new "
+                         "optimizer\"")
     return optimizer
 
 
@@ -58,6 +65,7 @@ def trainer_of(optimizer):
     return getattr(imported(module), name)
 
 
+@declared
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum.
@@ -90,16 +98,17 @@ class SGD(Optimizer):
             raise ValueError(f"velocity={self.velocity!r} must be 'gradient' or 'step'")
 
     @property
-    def is_lazy(self):
+    def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is: without momentum, where
         the velocity is the last gradient, and nothing reads it."""
         return self.momentum == 0
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.momentum, self.nesterov, self.velocity == "step"
 
 
+@declared
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015).
@@ -131,20 +140,21 @@ class Adam(Optimizer):
     amsgrad: bool = False
 
     @property
-    def row(self):
+    def row(self) -> str:
         """Name of the row of csrc/optimizers.def that has the update."""
         return "amsgrad" if self.amsgrad else "adam"
 
     @property
-    def squares(self):
+    def squares(self) -> tuple[int, ...]:
         """Numbers of the state vectors that are sums of squares."""
         return (1, 2) if self.amsgrad else (1,)
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.beta1, self.beta2, self.eps, self.eps_hat
 
 
+@declared
 @dataclass(frozen=True)
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -170,10 +180,11 @@ class AdamW(Optimizer):
     weight_decay: float = 0.01
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.beta1, self.beta2, self.eps, self.weight_decay
 
 
+@declared
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
     """RMSprop (Tieleman & Hinton 2012).
@@ -196,10 +207,11 @@ class RMSprop(Optimizer):
     eps: float = 1e-8
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.rho, self.eps
 
 
+@declared
 @dataclass(frozen=True)
 class Adagrad(Optimizer):
     """Adagrad (Duchi, Hazan & Singer 2011): s += g², w -= learning_rate g / (√s + eps).
@@ -219,16 +231,17 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
 
     @property
-    def is_lazy(self):
+    def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is: unless eps is 0 in
         float32, where 0 / 0 is NaN."""
         return self.eps > 1e-37
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return (self.eps,)
 
 
+@declared
 @dataclass(frozen=True)
 class Adadelta(Optimizer):
     """Adadelta (Zeiler 2012).
@@ -253,10 +266,11 @@ class Adadelta(Optimizer):
     eps: float = 1e-6
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.rho, self.eps
 
 
+@declared
 @dataclass(frozen=True)
 class AdaMax(Optimizer):
     """AdaMax, Adam in the maximum norm (Kingma & Ba 2015, algorithm 2).
@@ -282,10 +296,11 @@ class AdaMax(Optimizer):
     eps: float = 1e-8
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.beta1, self.beta2, self.eps
 
 
+@declared
 @dataclass(frozen=True)
 class Nadam(Optimizer):
     """Nadam, Adam with Nesterov's momentum (Dozat 2016), in PyTorch's form.
@@ -313,10 +328,11 @@ class Nadam(Optimizer):
     momentum_decay: float = 4e-3
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.beta1, self.beta2, self.eps, self.momentum_decay
 
 
+@declared
 @dataclass(frozen=True)
 class Rprop(Optimizer):
     """Resilient backpropagation (Riedmiller & Braun 1993): signs of gradients alone; for batches of
@@ -353,10 +369,11 @@ class Rprop(Optimizer):
             raise ValueError(f"step_min={self.step_min} must be <= step_max={self.step_max}")
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.eta_minus, self.eta_plus, self.step_min, self.step_max
 
 
+@declared
 @dataclass(frozen=True)
 class Lion(Optimizer):
     """Lion (Chen et al. 2023): the sign of an average of gradients.
@@ -381,10 +398,11 @@ class Lion(Optimizer):
     weight_decay: float = 0.0
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.beta1, self.beta2, self.weight_decay
 
 
+@declared
 @dataclass(frozen=True)
 class Muon(Optimizer):
     """Muon (Jordan 2024): orthogonal steps for hidden matrices, Adam for all other parameters.
@@ -434,20 +452,21 @@ class Muon(Optimizer):
             raise ValueError("adam.layers must be None: give layers to Muon")
 
     @property
-    def row(self):
+    def row(self) -> str:
         """Name of the row of csrc/optimizers.def for all but the matrices."""
         return self.adam.row
 
     @property
-    def squares(self):
+    def squares(self) -> tuple[int, ...]:
         """Numbers of the state vectors that are sums of squares."""
         return self.adam.squares
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.adam.hyperparameters
 
 
+@declared
 @dataclass(frozen=True)
 class EMA(Optimizer):
     """An exponential moving average of the weights around any optimizer (Polyak & Juditsky 1992).
@@ -482,27 +501,27 @@ class EMA(Optimizer):
         super().__post_init__()
         object.__setattr__(self, "layers", inner.layers)
 
-    def learning_rate_at(self, epoch):
+    def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of an epoch, as the optimizer says it."""
         return self.optimizer.learning_rate_at(epoch)
 
     @property
-    def row(self):
+    def row(self) -> str:
         """Name of the row of csrc/optimizers.def that has the update."""
         return self.optimizer.row
 
     @property
-    def squares(self):
+    def squares(self) -> tuple[int, ...]:
         """Numbers of the state vectors that are sums of squares."""
         return self.optimizer.squares
 
     @property
-    def n_states(self):
+    def n_states(self) -> int:
         """Number of state vectors; the mean is the last one."""
         return self.optimizer.n_states + 1
 
     @property
-    def hyperparameters(self):
+    def hyperparameters(self) -> tuple[float, ...]:
         return self.optimizer.hyperparameters
 
 

@@ -1,14 +1,25 @@
 """The learning rate range test (Smith 2017)."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.imports import imported
+from fastnn.core.notices import suggests
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.optimizers import Adam, WholeFit, check_optimizer
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from fastnn.core.types import ArrayLike, Rows
+    from fastnn.training.losses import Loss
+    from fastnn.training.optimizer_base import Optimizer
 
 __all__ = ["LearningRateCurve", "find_learning_rate"]
 
@@ -34,7 +45,7 @@ class LearningRateCurve:
     losses: np.ndarray
     suggestion: float
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> Any:
         """Draw the curve; needs matplotlib.
 
         Parameters
@@ -55,8 +66,12 @@ class LearningRateCurve:
         return ax
 
 
-def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, sample_weight=None,
-                       alpha=0.0, lowest=1e-7, highest=10.0, n_steps=100):
+@suggests
+def find_learning_rate(net: Any, X: Rows, y: ArrayLike, *, loss: str | Loss | None = None,
+                       optimizer: str | Optimizer | None = None, batch_size: int = 128,
+                       sample_weight: ArrayLike | None = None, alpha: float = 0.0,
+                       lowest: float = 1e-7, highest: float = 10.0,
+                       n_steps: int = 100) -> LearningRateCurve:
     """Train a copy of a network while the learning rate rises, and see where the loss falls.
 
     The range test of Smith (2017): one step for each rate, from the lowest to the highest in equal
@@ -97,11 +112,12 @@ def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, 
     if not hasattr(net, "_check_data"):
         raise TypeError(f"net={type(net).__name__} must be a fastnn.MLP")
     info = net._bound(loss)
-    X, y, sample_weight = net._check_data(X, y, sample_weight, info)
+    data = net._check_data(X, y, sample_weight, info)
+    n_rows = data[0].shape[0]
     optimizer = Adam() if optimizer is None else check_optimizer(optimizer)
     if isinstance(optimizer, WholeFit):
         raise ValueError(f"optimizer={type(optimizer).__name__} has no learning rate to look for")
-    batch_size = min(validation.check_count("batch_size", batch_size), X.shape[0])
+    batch_size = min(validation.check_count("batch_size", batch_size), n_rows)
     alpha = validation.check_nonnegative("alpha", alpha)
     lowest = validation.check_positive("lowest", lowest)
     highest = validation.check_positive("highest", highest)
@@ -112,11 +128,11 @@ def find_learning_rate(net, X, y, *, loss=None, optimizer=None, batch_size=128, 
         raise ValueError(f"n_steps={n_steps} must be >= 10: fewer make no curve")
     rates = np.geomspace(lowest, highest, n_steps)
     with sole_fit(net):
-        trainer = net._trainer((X, y, sample_weight), info, alpha, net.parameters,
+        trainer = net._trainer(data, info, alpha, net.parameters,
                                optimizer=optimizer, batch_size=batch_size, seed=net._key(2),
                                frozen=net.frozen)
         with single_threaded_blas():
-            losses = _rising(trainer, rates, batch_size, X.shape[0], net._key(3))
+            losses = _rising(trainer, rates, batch_size, n_rows, net._key(3))
     rates = rates[:len(losses)]
     return LearningRateCurve(rates, losses, _steepest(rates, losses))
 

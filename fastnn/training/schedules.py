@@ -7,12 +7,15 @@ The rates of an epoch are an array that is made before it. Throughout, s is the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_count, check_real
+
+if TYPE_CHECKING:
+    from fastnn.core.types import Array
 
 __all__ = ["ByEpoch", "ByStep", "Constant", "CosLog4", "Cosine", "Exponential", "FlatThenCosine",
            "InverseScaling", "OneCycle", "Polynomial", "Schedule", "Step", "StepRates"]
@@ -58,21 +61,20 @@ class Schedule:
                 raise ValueError(f"{field.name}={value} must be {rule}")
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         """Whether the rates depend on the number of all steps: then a checkpoint compares it."""
         return True
 
-    def start(self):
+    def start(self) -> float:
         """Return the rate that those of layers are in proportion to."""
-        self._check_rate()
-        return self.learning_rate
+        return self._checked_rate()
 
-    def with_rate(self, learning_rate):
+    def with_rate(self, learning_rate: float) -> "Schedule":
         """Return this schedule with a learning rate, where it has none of its own."""
         return self if self.learning_rate is not None else replace(
             self, learning_rate=learning_rate)
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the factors of some steps.
 
         Parameters
@@ -90,7 +92,8 @@ class Schedule:
         """
         raise NotImplementedError
 
-    def rates(self, first_step, n_steps, total_steps, steps_per_epoch):
+    def rates(self, first_step: int, n_steps: int, total_steps: int,
+              steps_per_epoch: int) -> "Array":
         """Return the learning rates of some steps.
 
         Parameters
@@ -105,16 +108,17 @@ class Schedule:
         -------
         float64 array (n_steps,)
         """
-        self._check_rate()
+        rate = self._checked_rate()
         step = np.arange(first_step, first_step + n_steps, dtype=float)
-        return self.learning_rate * self.factors(step, total_steps, steps_per_epoch)
+        return rate * self.factors(step, total_steps, steps_per_epoch)
 
-    def _check_rate(self):
+    def _checked_rate(self):
         if self.learning_rate is None:
             raise ValueError(f"{type(self).__name__} has no learning_rate: give one, such as "
                              f"fastnn.schedules.{type(self).__name__}(1e-3)")
+        return self.learning_rate
 
-    def describe(self):
+    def describe(self) -> str:
         """Return what a checkpoint compares, as text."""
         settings = ", ".join(
             f"{field.name}={_text(getattr(self, field.name))}" for field in fields(self))
@@ -130,6 +134,7 @@ def _falling_cosine(t):
     return 0.5 * (1 + np.cos(np.pi * t))
 
 
+@suggests
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate for all steps.
@@ -142,14 +147,15 @@ class Constant(Schedule):
     counts = "epochs"
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         return False
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return ones."""
         return np.ones_like(step)
 
 
+@suggests
 @dataclass(frozen=True)
 class Step(Schedule):
     """learning_rate gamma^⌊e / step_size⌋: lower after each so many epochs (PyTorch's StepLR).
@@ -172,14 +178,15 @@ class Step(Schedule):
         check_count("step_size", self.step_size)
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         return False
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return gamma to the number of falls."""
         return float(self.gamma) ** (step // per_epoch // self.step_size)
 
 
+@suggests
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """learning_rate gamma^e, smoothly by step (at whole epochs PyTorch's ExponentialLR).
@@ -194,14 +201,15 @@ class Exponential(Schedule):
     gamma: float = 0.95
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         return False
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return gamma to the epoch."""
         return float(self.gamma) ** (step / per_epoch)
 
 
+@suggests
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """learning_rate / (1 + s)^power (Robbins & Monro 1951).
@@ -219,14 +227,15 @@ class InverseScaling(Schedule):
     power: float = 0.5
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         return False
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the inverse power of the step."""
         return (1 + step) ** -float(self.power)
 
 
+@suggests
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine from learning_rate down to final · learning_rate (Loshchilov & Hutter 2017).
@@ -256,7 +265,7 @@ class Cosine(Schedule):
         super().__post_init__()
         check_count("restarts", self.restarts, minimum=0)
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the warm-up, then the cycles."""
         rising = math.floor(self.warmup * total)
         lengths = float(self.growth) ** np.arange(self.restarts + 1)
@@ -270,6 +279,7 @@ class Cosine(Schedule):
         return np.where(step < rising, (step + 1) / max(rising, 1), falling)
 
 
+@suggests
 @dataclass(frozen=True)
 class CosLog4(Schedule):
     """learning_rate ½ (1 - cos 2π log₂(1 + 15 t)): four cycles, each longer than the one before
@@ -280,11 +290,12 @@ class CosLog4(Schedule):
     learning_rate : float or None, default=None
     """
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the cycles."""
         return 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * np.minimum(step / total, 1))))
 
 
+@suggests
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """Up and down in one cycle of two half cosines (Smith & Topin 2018; PyTorch's OneCycleLR).
@@ -308,7 +319,7 @@ class OneCycle(Schedule):
     initial: float = 0.04
     final: float = 4e-6
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the cycle."""
         top, end = max(self.warmup * total - 1, 0), total - 1
         up = step / top if top > 0 else np.ones_like(step)
@@ -318,6 +329,7 @@ class OneCycle(Schedule):
         return np.where(step < top, rising, falling)
 
 
+@suggests
 @dataclass(frozen=True)
 class Polynomial(Schedule):
     """learning_rate (final + (1 - final) (1 - t)^power) (PyTorch's PolynomialLR; power 1: linear).
@@ -333,12 +345,13 @@ class Polynomial(Schedule):
     power: float = 1.0
     final: float = 0.0
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return the power of what is left."""
         left = np.maximum(1 - step / total, 0)
         return self.final + (1 - self.final) * left ** float(self.power)
 
 
+@suggests
 @dataclass(frozen=True)
 class FlatThenCosine(Schedule):
     """learning_rate up to step flat · N, then half a cosine down to final · learning_rate.
@@ -355,13 +368,14 @@ class FlatThenCosine(Schedule):
     flat: float = 0.5
     final: float = 0.0
 
-    def factors(self, step, total, per_epoch):
+    def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
         """Return ones, then the cosine."""
         start = self.flat * total
         u = np.clip((step - start) / (total - start), 0, 1)
         return self.final + (1 - self.final) * _falling_cosine(u)
 
 
+@suggests
 @dataclass(frozen=True)
 class ByStep(Schedule):
     """Whatever a function of the step says.
@@ -377,25 +391,26 @@ class ByStep(Schedule):
 
     function: Callable[[int], float] | None = None
 
-    def __init__(self, function):
+    def __init__(self, function: "Callable[[int], float]") -> None:
         if not callable(function):
             raise TypeError(f"function={shown(function)} must be a function of the step")
         object.__setattr__(self, "learning_rate", None)
         object.__setattr__(self, "function", function)
 
     @property
-    def looks_ahead(self):
+    def looks_ahead(self) -> bool:
         return False
 
-    def start(self):
+    def start(self) -> float:
         """Return what the function says first."""
         return float(self.rates(0, 1, 1, 1)[0])
 
-    def with_rate(self, learning_rate):
+    def with_rate(self, learning_rate: float) -> "Schedule":
         """Return itself: the function says the rates."""
         return self
 
-    def rates(self, first_step, n_steps, total_steps, steps_per_epoch):
+    def rates(self, first_step: int, n_steps: int, total_steps: int,
+              steps_per_epoch: int) -> "Array":
         """Return what the function says for each step."""
         return _called(self.function, range(first_step, first_step + n_steps))
 
@@ -412,10 +427,11 @@ class ByEpoch(ByStep):
 
     counts = "epochs"
 
-    def __init__(self, function):
+    def __init__(self, function: "Callable[[int], float]") -> None:
         super().__init__(function)
 
-    def rates(self, first_step, n_steps, total_steps, steps_per_epoch):
+    def rates(self, first_step: int, n_steps: int, total_steps: int,
+              steps_per_epoch: int) -> "Array":
         """Return what the function says for the epoch of each step."""
         epoch = np.arange(first_step, first_step + n_steps) // steps_per_epoch
         numbers, where = np.unique(epoch, return_inverse=True)

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names
 
+from fastnn.core.imports import imported
+
 __all__ = ["answers_of", "scorer_of"]
 
 
@@ -13,8 +15,10 @@ def scorer_of(name, scoring):
         return get_scorer(scoring)
     except ValueError:
         as_name = "" if name == scoring else f" of {name!r}"
-        raise ValueError(f"metric {scoring!r}{as_name} is no scorer of scikit-learn, must be one "
-                         f"of {', '.join(get_scorer_names())}, or a function of (y, output)"
+        names = get_scorer_names()
+        hint = imported("fastnn.core.words").of_name(scoring, names, "metrics")
+        raise ValueError(f"metric {scoring!r}{as_name} is no scorer of scikit-learn{hint or '.'} "
+                         f"It must be one of {', '.join(names)}, or a function of (y, output)"
                          ) from None
 
 

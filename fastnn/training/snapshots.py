@@ -1,16 +1,27 @@
 """Callbacks that keep parameters: in files, or as the path that training takes."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.notices import suggests
 from fastnn.training.epochs import Callback
 from fastnn.training.stopping import Monitor
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from fastnn.core.types import Array, File
+    from fastnn.training.epochs import FitState
 
 __all__ = ["RecordPath", "Snapshots"]
 
 
+@suggests
 class Snapshots(Callback):
     """Writes the network to files: the best one and the last one.
 
@@ -34,35 +45,37 @@ class Snapshots(Callback):
     best_path, last_path : str
     """
 
-    def __init__(self, folder, monitor="val_loss", min_delta=0.0, *, mode=None):
+    def __init__(self, folder: File, monitor: str | None = "val_loss", min_delta: float = 0.0, *,
+                 mode: Literal["min", "max"] | None = None) -> None:
         self.folder = os.path.abspath(os.fsdecode(folder))  # a callback may change the folder
         self.monitor = monitor
         self._monitor = None if monitor is None else Monitor(monitor, mode, min_delta)
         self.best_path = os.path.join(self.folder, "best.safetensors")
         self.last_path = os.path.join(self.folder, "last.safetensors")
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Make the folder."""
         if self._monitor is not None:
             self._monitor.begin(state.history)
         os.makedirs(self.folder, exist_ok=True)
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Write."""
         state.net.save(self.last_path)
         if self._monitor is not None and self._monitor.improves(state):
             state.net.save(self.best_path)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """Return the best value and its epoch."""
         return {} if self._monitor is None else self._monitor.get_state()
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         if self._monitor is not None:
             self._monitor.set_state(state)
 
 
+@suggests
 class RecordPath(Callback):
     """Keeps the parameters at the start and after each epoch: the path over the loss surface.
 
@@ -79,34 +92,35 @@ class RecordPath(Callback):
         The epoch before each of them; -1 for the start.
     """
 
-    def __init__(self, every=1):
+    def __init__(self, every: int = 1) -> None:
         self.every = validation.check_count("every", every)
-        self.epochs, self._kept = [], []
+        self.epochs: list[int] = []
+        self._kept: list[Array] = []
 
     @property
-    def path(self):
+    def path(self) -> Array:
         """The parameters, a row each."""
         return np.array(self._kept)
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Keep the start."""
         validation.check_count("every", self.every)  # it may have been set since
         self.epochs, self._kept = [state.epoch], [state.parameters.copy()]
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Keep the parameters."""
         if (state.epoch + 1) % self.every == 0:
             self.epochs.append(state.epoch)
             self._kept.append(state.parameters.copy())
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Return what decides which are kept."""
         return {"every": self.every}
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """Return the path."""
         return {"epochs": self.epochs, "path": self.path}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self.epochs, self._kept = list(state["epochs"]), list(state["path"])

@@ -1,12 +1,21 @@
 """Callbacks that end a fit or lower its learning rate."""
 
+from __future__ import annotations
+
 import math
 import time
+from typing import TYPE_CHECKING
 
 from fastnn.core import validation
-from fastnn.core.notices import shown
+from fastnn.core.imports import imported
+from fastnn.core.notices import shown, suggests
 from fastnn.training.epochs import Callback
 from fastnn.training.metrics import falls
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from fastnn.training.epochs import FitState
 
 __all__ = ["EarlyStopping", "Monitor", "ReduceOnPlateau", "TimeLimit", "check_monitor"]
 
@@ -17,6 +26,7 @@ def check_monitor(history, name):
         hint = ""
         if name.startswith("val_"):
             hint = "; give validation_data" if history.val_loss is None else "; see metrics="
+        hint += imported("fastnn.core.words").did_you_mean(name, history.names)
         raise ValueError(f"monitor={shown(name)} is not in the history, which has "
                          f"{', '.join(map(repr, history.names))}{hint}")
 
@@ -77,6 +87,7 @@ class Monitor:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
+@suggests
 class EarlyStopping(Callback):
     """Ends a fit where a curve has not become better for some epochs (Prechelt 1998).
 
@@ -121,31 +132,33 @@ class EarlyStopping(Callback):
     True
     """
 
-    def __init__(self, monitor="val_loss", patience=10, min_delta=0.0, restore_best=True,
-                 start_from=0, *, mode=None):
+    def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
+                 restore_best: bool = True, start_from: int = 0, *,
+                 mode: Literal["min", "max"] | None = None) -> None:
         self._monitor = Monitor(monitor, mode, min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
         self.patience = validation.check_count("patience", patience)
         self.restore_best = validation.check_flag("restore_best", restore_best)
         self.start_from = validation.check_count("start_from", start_from, minimum=0)
-        self._waited, self._parameters = 0, None
+        self._waited = 0
+        self._parameters: Any = None
 
     @property
-    def best(self):
+    def best(self) -> float | None:
         """Best value so far."""
         return self._monitor.best
 
     @property
-    def best_epoch(self):
+    def best_epoch(self) -> int | None:
         """Epoch of the best value."""
         return self._monitor.best_epoch
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Begin anew."""
         self._monitor.begin(state.history)
         self._waited, self._parameters = 0, None
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Keep the parameters of the best epoch, or end the fit."""
         if state.epoch < self.start_from:
             return
@@ -160,28 +173,29 @@ class EarlyStopping(Callback):
                 f"; the best was {self.best:.6g} in epoch {self.best_epoch}")
             state.stop(f"{self.monitor} has not improved for {self._waited} epochs{best}")
 
-    def on_fit_end(self, state):
+    def on_fit_end(self, state: FitState) -> None:
         """Give the best parameters to the network."""
         if self._parameters is not None and state.reason not in ("interrupted", "failed"):
             state.restore(self._parameters)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Return what decides the result: a checkpoint of other settings is refused."""
         return {"monitor": self.monitor, "patience": self.patience, "min_delta": self.min_delta,
                 "restore_best": self.restore_best, "start_from": self.start_from,
                 "mode": self.mode}
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """Return the best value, its epoch and parameters, and the epochs since then."""
         return {**self._monitor.get_state(), "waited": self._waited,
                 "parameters": self._parameters}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._monitor.set_state(state)
         self._waited, self._parameters = state["waited"], state["parameters"]
 
 
+@suggests
 class ReduceOnPlateau(Callback):
     """Lowers the learning rate where a curve has stopped becoming better.
 
@@ -208,8 +222,9 @@ class ReduceOnPlateau(Callback):
 
     EPS = 1e-8  # PyTorch's: a smaller change of the rate is none
 
-    def __init__(self, monitor="val_loss", factor=0.1, patience=10, min_delta=0.0, cooldown=0,
-                 min_lr=0.0, *, mode=None):
+    def __init__(self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
+                 min_delta: float = 0.0, cooldown: int = 0, min_lr: float = 0.0, *,
+                 mode: Literal["min", "max"] | None = None) -> None:
         self._monitor = Monitor(monitor, mode, min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
         self.factor = validation.check_real("factor", factor)
@@ -220,12 +235,12 @@ class ReduceOnPlateau(Callback):
         self.min_lr = validation.check_nonnegative("min_lr", min_lr)
         self._waited = self._cooling = 0
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Begin anew."""
         self._monitor.begin(state.history)
         self._waited = self._cooling = 0
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """Lower the rate where it is time."""
         rate = state.learning_rate
         if rate is None:
@@ -241,22 +256,23 @@ class ReduceOnPlateau(Callback):
             if rate - lower > self.EPS:
                 state.learning_rate_scale *= lower / rate
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Return what decides the result."""
         return {"monitor": self.monitor, "factor": self.factor, "patience": self.patience,
                 "min_delta": self.min_delta, "cooldown": self.cooldown, "min_lr": self.min_lr,
                 "mode": self.mode}
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """Return the best value, and the epochs since then."""
         return {**self._monitor.get_state(), "waited": self._waited, "cooling": self._cooling}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         self._monitor.set_state(state)
         self._waited, self._cooling = state["waited"], state["cooling"]
 
 
+@suggests
 class TimeLimit(Callback):
     """Ends a fit after the epoch in which the time is up; one epoch is done at least.
 
@@ -268,15 +284,15 @@ class TimeLimit(Callback):
         From the beginning of the first epoch.
     """
 
-    def __init__(self, seconds, *, name="seconds"):
+    def __init__(self, seconds: float, *, name: str = "seconds") -> None:
         self.seconds = validation.check_positive(name, seconds)
         self._end = math.inf
 
-    def on_fit_begin(self, state):
+    def on_fit_begin(self, state: FitState) -> None:
         """Take the time."""
         self._end = time.monotonic() + self.seconds
 
-    def on_epoch_end(self, state):
+    def on_epoch_end(self, state: FitState) -> None:
         """End the fit where the time is up."""
         if time.monotonic() >= self._end:
             state.stop("time", ended=False)

@@ -1,0 +1,188 @@
+"""What is wrong with the arrays of a user, and the cure. Imported where something is wrong."""
+
+import math
+from numbers import Real
+
+import numpy as np
+
+from fastnn.core.notices import shown
+
+__all__ = ["Unscaled", "columns_hint", "dates_in", "label_hint", "missing_at",
+           "not_numeric", "shape_hint", "target_hint", "text_hint"]
+
+LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
+ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
+          "python -m fastnn train reads such tables")
+CLASS_NAMES = ("for class names: classes, y = np.unique(y, return_inverse=True), or "
+               "fastnn.MLPClassifier")
+
+
+def shape_hint(name, shape, n_in):
+    """Return the end of a message on X of a wrong number of dimensions."""
+    if len(shape) == 1 and n_in == 1 and shape[0] != 1:
+        return f"; for one column: {name}.reshape(-1, 1)"
+    if len(shape) == 1:
+        return f"; for one row: {name}.reshape(1, -1)"
+    if len(shape) > 2 and math.prod(shape[1:]) == n_in:
+        return f": {name}.reshape(len({name}), -1)"
+    if len(shape) > 2:
+        return (f": {name}.reshape(len({name}), -1) has {math.prod(shape[1:])} columns, for "
+                f"MLP(({math.prod(shape[1:])}, ...))")
+    return ""
+
+
+def columns_hint(name, shape, n_in):
+    """Return the end of a message on X of a wrong number of columns."""
+    n_rows, n_columns = shape
+    if n_rows == n_in:
+        return f"; it has {n_rows} rows and {n_columns} columns: {name}.T?"
+    return f": the first of the network's sizes is {n_in}"
+
+
+def missing_at(values):
+    """Return the number of the first value that is missing (None, NaN, pandas.NA), or None."""
+    for i, value in enumerate(values):
+        if value is None or type(value).__name__ in ("NAType", "NaTType") or (
+                isinstance(value, Real) and value != value):
+            return i
+    return None
+
+
+def text_hint(name, data, array):
+    """Return what column of X is no number, with its first value and the cure; None where all
+    are.
+
+    Parameters
+    ----------
+    name : str
+    data : object
+        As the user gave it: a data frame has names of columns.
+    array : array
+        The same.
+    """
+    names = getattr(data, "columns", None)
+    columns = array.T if array.ndim == 2 else [array]
+    for i, column in enumerate(columns):
+        if column.dtype.kind in "biuf":
+            continue
+        for row, value in enumerate(column.tolist() if column.dtype.kind != "M" else column):
+            if isinstance(value, Real):
+                if value == value:
+                    continue
+                value = None  # noqa: PLW2901, NaN among objects: missing
+            label = f"column {i if names is None or array.ndim != 2 else names[i]!r}"
+            place = f"{label}, row {row}" if array.ndim == 2 else f"row {row}"
+            if value is None or missing_at([value]) == 0:
+                return f"{name} has a missing value in {place}: fill it, or leave the row out"
+            what = label if array.ndim == 2 else name
+            if hasattr(value, "year") or isinstance(value, np.datetime64):
+                return (f"{what} holds dates ({value} in row {row}): make numbers of them, such as "
+                        "days since one of them")
+            if isinstance(value, (str, bytes)) and _is_number(value):
+                return (f"{what} holds numbers as text ({shown(value)} in row {row}): "
+                        f"{name}.astype('float64')")
+            if isinstance(value, dict):
+                return (f"{name} holds dicts: fastnn.TableEncoder and models of "
+                        "python -m fastnn train take such rows, as a data frame")
+            if isinstance(value, (str, bytes)):
+                return f"{what} holds text ({shown(value)} in row {row}): {ENCODE}"
+            return f"{what} holds {type(value).__name__} ({shown(value)} in row {row})"
+    return None
+
+
+def _is_number(text):
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def not_numeric(name, data, array):
+    """Return the message on an array whose dtype is not one of numbers."""
+    start = f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)"
+    if array.dtype.kind == "c":
+        return f"{start}: give {name}.real, or real and imaginary parts as columns"
+    if array.dtype.kind not in "OUSM" or array.size == 0 or array.ndim not in (1, 2):
+        return start
+    found = text_hint(name, data, array)
+    if found is None:
+        return f"{start}; it holds numbers as objects: {name}.astype('float64')"
+    if name == "y" and "holds text" in found:
+        return f"{start}; {CLASS_NAMES}"
+    return f"{start}: {found}"
+
+
+def label_hint(low, high, n_out):
+    """Return the end of a message on labels out of range."""
+    if low == -1 and high == 1 and n_out == 2:
+        return ": labels count from 0: (y > 0).astype(int)"
+    if low < 0:
+        return ": labels count from 0; rows without a label must be left out"
+    if low >= 1 and high - low < n_out:
+        return f": labels count from 0, subtract {low}"
+    return f": labels count from 0, so {high} needs {high + 1} outputs, sizes (..., {high + 1})"
+
+
+def target_hint(shape, n_samples, width, looks_like_labels):
+    """Return the end of a message on y of a wrong shape."""
+    if len(shape) == 2 and shape == (width, n_samples):
+        return ": y.T?"
+    if len(shape) == 1 and width > 1 and looks_like_labels:
+        return "; for class labels: MLP(..., output='softmax')"
+    if len(shape) == 1 and width > 1:
+        return (f"; one value a row needs a network of one output, sizes (..., 1), not {width}")
+    if len(shape) == 2 and width == 1 and shape[1] > 1:
+        return f": the network has 1 output, sizes (..., {shape[1]}) make {shape[1]}"
+    return ""
+
+
+class Unscaled:
+    """Says whether inputs or targets are far from a deviation of 1, by a look at a few of them.
+
+    Some 64 rows and 64 columns, evenly apart: no pass over the data.
+
+    Parameters
+    ----------
+    X, y : arrays
+        y: None where it need not be scaled.
+    """
+
+    def __init__(self, X, y=None):
+        self.X, self.y = X, y
+
+    def __call__(self):
+        """Return the text of a hint, or None."""
+        said = self.of("X", self.X)
+        if self.y is not None:
+            said = said or self.of("y", self.y)
+        return said
+
+    @staticmethod
+    def of(name, array):
+        """Return the text on one array."""
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not array.size:
+            return None
+        array = array.reshape(-1, 1) if array.ndim == 1 else array
+        every = max(1, array.shape[1] // 64)
+        some = array[::max(1, len(array) // 64), ::every].astype(np.float64)
+        with np.errstate(all="ignore"):
+            size = np.sqrt(np.square(some).mean(axis=0))
+        at = int(size.argmax())
+        if not size[at] > LARGE:
+            return None
+        value = some[np.abs(some[:, at]).argmax(), at]
+        place = "" if name == "y" else f" in column {at * every}"
+        scale = {"X": "scaled = (X - X.mean(axis=0)) / X.std(axis=0), with the same numbers for "
+                      "rows to predict (fastnn.Scaler, sklearn's StandardScaler)",
+                 "y": "fit on (y - y.mean()) / y.std(), and undo it in predictions"}[name]
+        return (f"{name} is not scaled: it has values such as {value:.4g}{place}. Networks learn "
+                f"slowly, or nothing, where values are far from mean 0 and deviation 1: {scale}")
+
+
+def dates_in(data):
+    """Return the name of the first column of dates of a data frame, or None."""
+    dtypes = getattr(data, "dtypes", None)
+    if dtypes is None or not hasattr(dtypes, "items"):
+        return None
+    return next((name for name, dtype in dtypes.items() if getattr(dtype, "kind", "") in "Mm"
+                 and getattr(dtype, "kind", "")), None)

@@ -1,0 +1,243 @@
+"""Words that people type, and what they mean here. Imported where something is wrong already."""
+
+import re
+
+__all__ = ["ALIASES", "close", "did_you_mean", "for_call", "meant", "near", "of_name"]
+
+# kind of a name -> other names for the same thing, folded as `_folded` does
+ALIASES = {
+    "activation": {"linear": "identity", "swish": "silu", "exponential": "exp",
+                   "heaviside": "step"},
+    "loss": {"mse": "squared_error", "meansquarederror": "squared_error",
+             "mae": "absolute_error", "meanabsoluteerror": "absolute_error",
+             "smoothl1": "huber", "pinball": "quantile",
+             "categoricalcrossentropy": "cross_entropy",
+             "sparsecategoricalcrossentropy": "cross_entropy", "bce": "binary_cross_entropy",
+             "binarycrossentropy": "binary_cross_entropy"},
+    "optimizer": {},
+    "initializer": {"xavieruniform": "glorot_uniform", "xaviernormal": "glorot_normal",
+                    "kaiminguniform": "he_uniform", "kaimingnormal": "he_normal",
+                    "zero": "zeros"},
+}
+# what is said of a name that is not taken, by kind
+NAMES = {
+    "activation": {"softmax": "softmax is for the output alone: output='softmax'"},
+    "initializer": {name: f"did you mean {start}_uniform or {start}_normal?" for name, start in (
+        ("he", "he"), ("kaiming", "he"), ("glorot", "glorot"), ("xavier", "glorot"))},
+    "loss": {"logloss": "the log loss is 'cross_entropy' of output softmax, 'binary_cross_entropy' "
+                        "of sigmoid",
+             "nll": "did you mean 'cross_entropy' or 'gaussian_nll'?",
+             "logistic": "did you mean 'binary_cross_entropy'?"},
+    "optimizer": {"lbfgs": "L-BFGS is an object: optimizer=fastnn.LBFGS()",
+                  "es": "an evolution strategy is an object: "
+                        "optimizer=fastnn.EvolutionStrategy()",
+                  "momentum": "momentum is one of SGD: optimizer=fastnn.SGD(0.01, momentum=0.9)"},
+    "metrics": {"mse": "neg_mean_squared_error", "mae": "neg_mean_absolute_error",
+                "rmse": "neg_root_mean_squared_error", "acc": "accuracy", "auc": "roc_auc",
+                "logloss": "neg_log_loss", "crossentropy": "neg_log_loss", "rsquared": "r2",
+                "meansquarederror": "neg_mean_squared_error",
+                "meanabsoluteerror": "neg_mean_absolute_error"},
+}
+# attributes that other libraries' networks have -> ours
+ATTRIBUTES = {
+    "evaluate": "net.loss(X, y)", "score": "net.loss(X, y), or fastnn.MLPClassifier, which has it",
+    "forward": "net.predict(X)", "predict_proba": "net.predict(X), which gives probabilities with "
+    "output='softmax' or 'sigmoid'", "predict_classes": "net.predict(X).argmax(axis=1)",
+    "train": "net.fit(X, y)", "compile": "net.fit(X, y, loss=..., optimizer=...)",
+    "backward": "net.loss_and_grad(X, y), net.deltas(X, y), net.vjp(X, U)",
+    "partial_fit": "net.steps(), or fastnn.MLPClassifier, which has it",
+    "coefs_": "net.weights", "intercepts_": "net.biases", "loss_curve_": "net.history.loss",
+    "state_dict": "net.named_parameters()", "load_state_dict": "net.set_weights(arrays)",
+    "load_weights": "net.set_weights(arrays), fastnn.load(path)",
+    "save_weights": "net.save(path)", "layers": "net.spec.layers", "load": "fastnn.load(path)",
+    "learning_rate": "the optimizer has it: net.fit(X, y, optimizer=fastnn.Adam(0.01))",
+    "optimizer": "net.fit(X, y, optimizer=fastnn.Adam(0.01))", "count_params": "net.n_parameters",
+}
+# names of parameters elsewhere -> ours, the first that a function has
+PARAMETERS = {
+    "lr": ("learning_rate_init", "learning_rate"),
+    "max_lr": ("learning_rate",), "rate": ("learning_rate",),
+    "learning_rate": ("learning_rate_init",),
+    "learning_rate_init": ("learning_rate",),
+    "step_size": ("learning_rate_init", "learning_rate"),
+    "betas": ("beta1", "beta_1"), "beta_1": ("beta1",), "beta_2": ("beta2",),
+    "beta1": ("beta_1",), "beta2": ("beta_2",), "b1": ("beta1",), "b2": ("beta2",),
+    "epsilon": ("eps",), "eps": ("epsilon",),
+    "wd": ("weight_decay", "alpha"), "decay": ("weight_decay", "alpha"),
+    "weight_decay": ("alpha",), "l2": ("alpha",), "reg": ("alpha",),
+    "seed": ("random_state",), "random_seed": ("random_state",),
+    "n_jobs": ("n_threads",), "num_threads": ("n_threads",), "threads": ("n_threads",),
+    "n_epochs": ("epochs", "max_iter"), "num_epochs": ("epochs", "max_iter"),
+    "nb_epoch": ("epochs", "max_iter"), "epochs": ("max_iter",), "max_iter": ("epochs",),
+    "n_iter": ("epochs", "max_iter"), "max_epochs": ("epochs", "max_iter"),
+    "verbose": ("progress",), "progress": ("verbose",), "progress_bar": ("progress",),
+    "callbacks": ("callback",), "callback": ("callbacks",),
+    "validation_split": ("validation_fraction", "validation_data"),
+    "validation_fraction": ("validation_data",),
+    "eval_set": ("validation_data",), "X_val": ("validation_data",),
+    "sample_weights": ("sample_weight",), "weights": ("sample_weight",),
+    "batchsize": ("batch_size",), "bs": ("batch_size",), "minibatch_size": ("batch_size",),
+    "hidden_layer_sizes": ("sizes",), "layer_sizes": ("sizes",), "layers": ("sizes",),
+    "hidden_sizes": ("hidden_layer_sizes", "sizes"), "hidden_layers": ("hidden_layer_sizes",),
+    "sizes": ("hidden_layer_sizes",), "hidden": ("hidden_layer_sizes", "sizes"),
+    "activations": ("activation",), "nonlinearity": ("activation",),
+    "output_activation": ("output",), "out_activation": ("output",), "final": ("output",),
+    "init": ("initializer",), "kernel_initializer": ("initializer",),
+    "dropout_rate": ("dropout", "rate"), "drop": ("dropout", "rate"), "p": ("rate", "dropout"),
+    "optimizer": ("solver",), "solver": ("optimizer",),
+    "criterion": ("loss",), "loss_function": ("loss",), "loss_fn": ("loss",),
+    "objective": ("loss",), "n_units": ("units",), "out_features": ("units",),
+    "gradient_clip": ("clip_norm",), "max_grad_norm": ("clip_norm",), "clipnorm": ("clip_norm",),
+    "tau": ("level",), "quantiles": ("level",), "q": ("level",), "beta": ("delta",),
+    "path_or_file": ("path",), "file": ("path",), "filename": ("path",), "fname": ("path",),
+    "min_delta": ("tol",), "tol": ("min_delta",), "patience": ("n_iter_no_change",),
+    "n_iter_no_change": ("patience",), "restore_best_weights": ("restore_best",),
+    "scheduler": ("schedule",), "T_max": ("epochs",),
+}
+_IN_OPTIMIZER = "the optimizer has it: optimizer=fastnn.{}"
+_OF_TRAINING = {
+    "lr": _IN_OPTIMIZER.format("Adam(learning_rate=0.01)"),
+    "learning_rate": _IN_OPTIMIZER.format("Adam(learning_rate=0.01)"),
+    "learning_rate_init": _IN_OPTIMIZER.format("Adam(learning_rate=0.01)"),
+    "schedule": "the optimizer has it: optimizer=fastnn.Adam(fastnn.schedules.Cosine(0.01))",
+    "scheduler": "the optimizer has it: optimizer=fastnn.Adam(fastnn.schedules.Cosine(0.01))",
+    "momentum": _IN_OPTIMIZER.format("SGD(0.01, momentum=0.9)"),
+    "nesterov": _IN_OPTIMIZER.format("SGD(0.01, nesterov=True)"),
+    "weight_decay": "alpha= is the L2 penalty; decay apart from the gradient is of the "
+                    "optimizer: optimizer=fastnn.AdamW(weight_decay=0.01)",
+    "early_stopping": "give callbacks=[fastnn.EarlyStopping(patience=10)]",
+    "patience": "give callbacks=[fastnn.EarlyStopping(patience=10)]",
+    "verbose": "progress=True shows how far the fit is",
+    "validation_split": "split the rows yourself: validation_data=(X_val, y_val)",
+    "validation_fraction": "split the rows yourself: validation_data=(X_val, y_val)",
+    "class_weight": "give each row its weight: sample_weight=class_weights[y]",
+    "dropout": "the network has it: fastnn.MLP(sizes, dropout=0.2)",
+    "random_state": "the network has it: fastnn.MLP(sizes, random_state=0)",
+    "seed": "the network has it: fastnn.MLP(sizes, random_state=0)",
+    "n_threads": "the network has it: net.n_threads = 2",
+    "n_jobs": "the network has it: net.n_threads = 2",
+}
+_OF_NETWORK = {
+    "loss": "training has it: net.fit(X, y, loss='huber')",
+    "optimizer": "training has it: net.fit(X, y, optimizer=fastnn.Adam(0.01))",
+    "solver": "training has it: net.fit(X, y, optimizer=fastnn.Adam(0.01))",
+    "lr": "training has it: net.fit(X, y, optimizer=fastnn.Adam(learning_rate=0.01))",
+    "learning_rate": "training has it: net.fit(X, y, optimizer=fastnn.Adam(learning_rate=0.01))",
+    "epochs": "training has it: net.fit(X, y, epochs=10)",
+    "max_iter": "training has it: net.fit(X, y, epochs=10)",
+    "batch_size": "training has it: net.fit(X, y, batch_size=128)",
+    "alpha": "training has it: net.fit(X, y, alpha=1e-4)",
+    "hidden_layer_sizes": "sizes has all layers, those of input and output too: "
+                          "fastnn.MLP((n_in, 64, 64, n_out))",
+    "layers": "sizes has all layers: fastnn.MLP((n_in, 64, n_out)); for layer objects "
+              "fastnn.MLP.of(layers, n_in=...)",
+}
+_OF_ESTIMATOR_FIT = {
+    "epochs": "the estimator has it: {}(max_iter=...)",
+    "max_iter": "the estimator has it: {}(max_iter=...)",
+    "batch_size": "the estimator has it: {}(batch_size=...)",
+    "callback": "the estimator has it: {}(callbacks=[...])",
+    "callbacks": "the estimator has it: {}(callbacks=[...])",
+    "verbose": "the estimator has it: {}(verbose=True)",
+    "learning_rate": "the estimator has it: {}(learning_rate_init=...)",
+    "lr": "the estimator has it: {}(learning_rate_init=...)",
+    "class_weight": "the estimator has it: {}(class_weight=...)",
+    "early_stopping": "the estimator has it: {}(early_stopping=True)",
+    "eval_set": "give X_val= and y_val=", "validation_split":
+        "the estimator has it: {}(early_stopping=True, validation_fraction=0.1)",
+}
+# end of the qualified name of a function -> what is said of a parameter that it does not have
+CALLS = {
+    **dict.fromkeys(("MLP.fit", "MLP.fit_batches", "MLP.steps", "fit_many"), _OF_TRAINING),
+    **dict.fromkeys(("MLP.__init__", "MLP.of"), _OF_NETWORK),
+    "BaseMLP.fit": _OF_ESTIMATOR_FIT,
+}
+_UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
+_OWN = re.compile(r"^\w*BaseMLP(?=\.)")
+
+
+def _folded(name):
+    return re.sub(r"[\s_\-]", "", name).lower()
+
+
+def meant(name, known, kind):
+    """Return the known name that was meant beyond doubt: it differs in capitals and underscores
+    alone, or is another name for it; None where there is none.
+
+    Parameters
+    ----------
+    name : str
+    known : sequence of str
+    kind : str
+        Key of `ALIASES`.
+    """
+    folded = _folded(name)
+    same = [one for one in known if _folded(one) == folded]
+    if len(same) == 1:
+        return same[0]
+    found = ALIASES[kind].get(folded)
+    return found if found in known else None
+
+
+def close(name, known, n=2):
+    """Return the known names that look like a name, the best first."""
+    import difflib
+
+    by_fold = {}
+    for one in known:
+        by_fold.setdefault(_folded(one), one)
+    return [by_fold[match] for match in
+            difflib.get_close_matches(_folded(name), by_fold, n, 0.6)]
+
+
+def did_you_mean(name, known):
+    """Return "; did you mean 'relu'?", or nothing."""
+    found = close(name, known)
+    return f"; did you mean {' or '.join(map(repr, found))}?" if found else ""
+
+
+def near(name, known, most=12):
+    """Return the same, or else what there is."""
+    known = list(known)
+    shown = ", ".join(map(repr, known[:most])) + (", ..." if len(known) > most else "")
+    return did_you_mean(name, known) or f"; there are: {shown}"
+
+
+def of_name(name, known, kind=None):
+    """Return the end of a message on a name that is not taken; empty where nothing helps."""
+    said = NAMES.get(kind, {}).get(_folded(name))
+    if said in known:
+        return f"; did you mean {said!r}?"
+    return f"; {said}" if said else did_you_mean(name, known)
+
+
+def for_call(error, function, owner=None):
+    """Return the message of a `TypeError` that a call has raised, with what was meant.
+
+    Parameters
+    ----------
+    error : TypeError
+        Of Python itself, such as "f() got an unexpected keyword argument 'lr'".
+    function : callable
+        What was called.
+    owner : str, optional
+        Name of the class whose object it was called on.
+    """
+    from inspect import signature
+
+    text = str(error).replace(".__init__()", "()")
+    if owner is not None:
+        text = _OWN.sub(owner, text)
+    found = _UNEXPECTED.match(text)
+    if found is None:
+        return text
+    text, name = found[0], found[2]
+    special = CALLS.get(function.__qualname__, {}).get(name)
+    if special is not None:
+        return f"{text}: {special.format(owner)}"
+    known = [one.name for one in signature(function).parameters.values()
+             if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name != "self"]
+    ours = [one for one in PARAMETERS.get(name, ()) if one in known][:1] or close(name, known)
+    if ours:
+        return f"{text}; did you mean {' or '.join(map(repr, ours))}?"
+    return f"{text}; there are: {', '.join(known)}" if known else text

@@ -1,0 +1,139 @@
+"""What the estimators add to scikit-learn's messages: which name was meant, which column is wrong,
+and the cure."""
+
+import re
+from numbers import Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+
+from fastnn.core import cures, words
+from fastnn.core.notices import hint, shown
+from fastnn.training.optimizers import BY_NAME
+
+__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_missing", "see_dates"]
+
+_PARAMETER = re.compile(r"^The '(\w+)' parameter of (\w+) ")
+_OF_CLASSES = ("log_loss", "focal", "hinge", "squared_hinge", "cross_entropy",
+               "binary_cross_entropy")
+_OF_VALUES = ("squared_error", "absolute_error", "huber", "log_cosh", "quantile", "gaussian_nll",
+              "poisson", "gamma", "tweedie")
+_SOLVERS = {cls.__name__: name for name, cls in BY_NAME.items()}
+
+
+class Names(StrOptions):
+    """The constraint of a string, whose names a message lists in their order."""
+
+    def __str__(self):
+        return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
+
+
+def about_parameter(error, est):
+    """Return scikit-learn's error of a parameter, with what was meant."""
+    found = _PARAMETER.match(str(error))
+    if found is None:
+        return error
+    name = found[1]
+    said = _said(est, name, getattr(est, name))
+    return InvalidParameterError(f"{error}{said}") if said else error
+
+
+def _said(est, name, value):
+    if name == "loss" and not isinstance(value, str) and (
+            isinstance(value, Real) or np.iterable(value)):
+        return (" The first parameter of MLPRegressor is loss, as in scikit-learn: write "
+                f"MLPRegressor(hidden_layer_sizes={shown(value)}).")
+    if name == "learning_rate" and isinstance(value, Real):
+        return f" The step size is learning_rate_init={shown(value)}."
+    if name == "solver" and not isinstance(value, str):
+        return _of_solver(value)
+    if not isinstance(value, str):
+        return ""
+    known = []
+    for constraint in est._parameter_constraints[name]:
+        known += getattr(constraint, "options", ()) if isinstance(constraint, StrOptions) else ()
+    kind = {"activation": "activation", "solver": "optimizer", "loss": "loss"}.get(name)
+    meant = None if kind is None else words.meant(value, known, kind)
+    if meant is not None:
+        return f" Did you mean {meant!r}?"
+    if name == "loss":
+        for others, other in ((_OF_VALUES, "MLPRegressor"), (_OF_CLASSES, "MLPClassifier")):
+            meant = words.meant(value, others, kind)
+            if meant is not None and meant not in known:
+                return f" {meant!r} is a loss of {other}."
+    said = words.of_name(value, known)
+    return f" {said[2].upper()}{said[3:]}" + ("" if said.endswith("?") else ".") if said else ""
+
+
+def _of_solver(value):
+    if type(value).__name__ == "LBFGS":
+        return " L-BFGS goes by its name here: solver='lbfgs'."
+    if isinstance(value, type) and value.__name__ in _SOLVERS:
+        return f" That is a class: fastnn.{value.__name__}() makes an object."
+    return ""
+
+
+def about_data(error, X, y=None):
+    """Return scikit-learn's error of the data, with the column that is wrong, or the cure.
+
+    Parameters
+    ----------
+    error : ValueError or TypeError
+    X, y : as the user gave them
+    """
+    text = str(error)
+    shape = np.shape(X) if not sp.issparse(X) else X.shape
+    found = None
+    if "could not convert" in text or "invalid literal" in text:
+        found = _first_text(X, y)
+    elif "promoted by" in text or "Timestamp" in text:
+        column = cures.dates_in(X)
+        if column is not None:
+            found = (f"column {column!r} of X holds dates: make numbers of them, such as days "
+                     "since one of them")
+    elif "inconsistent numbers of samples" in text and y is not None:
+        if len(shape) == 2 and shape[1] == len(y):
+            found = f"X has {shape[0]} rows and {shape[1]} columns: X.T?"
+    elif "array with dim" in text and len(shape) > 2:
+        found = "X.reshape(len(X), -1) makes one row of each"
+    return error if found is None else type(error)(f"{text}\n{found}")
+
+
+def _first_text(X, y):
+    for name, data in (("X", X), ("y", y)):
+        if data is None or sp.issparse(data):
+            continue
+        array = np.asarray(data, dtype=object)
+        found = cures.text_hint(name, data, array) if array.ndim in (1, 2) else None
+        if found is not None and name == "X":
+            return found
+        if found is not None:
+            return f"{found.partition(': ')[0]}; class names are for MLPClassifier"
+    return None
+
+
+def about_split(error, fraction, n_samples):
+    """Return the error of early stopping's split, with what the split is."""
+    return ValueError(f"early_stopping holds out {fraction:.0%} of {n_samples} rows, too few for "
+                      "that: give more rows, a larger validation_fraction, or X_val= and y_val=. "
+                      f"{error}")
+
+
+def refuse_missing(y):
+    """Raise where a value of y is missing, as None or NaN among objects."""
+    if sp.issparse(y) or getattr(getattr(y, "dtype", None), "kind", "O") != "O":
+        return
+    values = np.asarray(y, dtype=object)
+    row = cures.missing_at(values.ravel().tolist())
+    if row is not None:
+        row //= max(1, values.size // max(1, len(values)))
+        raise ValueError(f"y has a missing value in row {row}: fill it, or leave the row out")
+
+
+def see_dates(X):
+    """Give a hint where a column of X holds dates, which scikit-learn takes for nanoseconds."""
+    column = cures.dates_in(X)
+    if column is not None:
+        hint("dates", f"column {column!r} of X holds dates, which count as nanoseconds since 1970: "
+                      "make days of them, or parts such as month and weekday")

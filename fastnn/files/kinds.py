@@ -1,0 +1,119 @@
+"""What a file looks like that is not what it was taken for, and who reads it. Imported where
+something is wrong."""
+
+import os
+
+from fastnn.core.notices import shown
+
+__all__ = ["cure", "looks_like"]
+
+HEAD = 512
+# first bytes -> what it is; where several fit, the first one
+BEGINNINGS = (
+    (b"\x89PNG\r\n", "a picture (PNG)"), (b"\xff\xd8\xff", "a picture (JPEG)"),
+    (b"GIF8", "a picture (GIF)"), (b"BM", "a picture (BMP)"), (b"II*\0", "a picture (TIFF)"),
+    (b"MM\0*", "a picture (TIFF)"), (b"%PDF", "a PDF file"), (b"PAR1", "a Parquet file"),
+    (b"ARROW1", "a Feather file"), (b"FEA1", "a Feather file"), (b"ORC", "an ORC file"),
+    (b"\x93NUMPY", "a NumPy file"), (b"\x89HDF\r\n", "an HDF5 file"), (b"\x1f\x8b", "a gzip file"),
+    (b"\xfd7zXZ", "an xz file"), (b"BZh", "a bzip2 file"), (b"(\xb5/\xfd", "a zstd file"),
+    (b"SQLite format 3\0", "an SQLite database"), (b"\x7fELF", "a program"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1", "an Excel file (xls)"), (b"GGUF", "a GGUF file"),
+    *((b"\x80" + bytes([version]), "a pickle or joblib file") for version in (2, 3, 4, 5)),
+    *((b"x" + bytes([level]), "a compressed joblib file") for level in (0x01, 0x5e, 0x9c, 0xda)),
+)
+# names inside of a zip archive: its end, or all of it
+MEMBERS = (
+    ("data.pkl", "a PyTorch file"), ("model.weights.h5", "a Keras file"),
+    ("[Content_Types].xml", "an Excel file (xlsx)"), ("content.xml", "an OpenDocument file"),
+    ("schema.json", "a skops file"), (".npy", "a NumPy archive (npz)"),
+)
+ENDINGS = {".onnx": "an ONNX file", ".tflite": "a TensorFlow Lite file"}
+CURES = {
+    "an ONNX file": "fastnn.from_onnx(path)",
+    "a PyTorch file": "fastnn.from_torch(torch.load(path, weights_only=True))",
+    "a Keras file": "fastnn.from_keras(keras.models.load_model(path))",
+    "an HDF5 file": "fastnn.from_keras(keras.models.load_model(path)), if it is of Keras",
+    "a pickle or joblib file": "joblib.load(path) or pickle.load, if you trust who wrote it",
+    "a compressed joblib file": "joblib.load(path), if you trust who wrote it",
+    "a skops file": "skops.io.load(path, trusted=fastnn.SKOPS_TRUSTED)",
+    "a table as text (CSV)": "fastnn.load takes models; python -m fastnn predict MODEL TABLE "
+                             "takes both, in this order",
+    "a NumPy file": "numpy.load(path)", "a NumPy archive (npz)": "numpy.load(path)",
+    "a Parquet file": "fastnn.load takes models; pandas.read_parquet(path) a table",
+    "a Feather file": "fastnn.load takes models; pandas.read_feather(path) a table",
+    "an Excel file (xlsx)": "fastnn.load takes models; pandas.read_excel(path) a table",
+    "an Excel file (xls)": "fastnn.load takes models; pandas.read_excel(path) a table",
+}
+
+
+def looks_like(path):
+    """Return what a file looks like, such as "an ONNX file"; None where nothing tells.
+
+    Parameters
+    ----------
+    path : str or path
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(HEAD)
+    except OSError:
+        return None
+    if head.startswith(b"PK\x03\x04"):
+        return _archive(path)
+    for beginning, what in BEGINNINGS:
+        if head.startswith(beginning):
+            return what
+    if _is_onnx(head):
+        return "an ONNX file"
+    ending = ENDINGS.get(os.path.splitext(os.fsdecode(path))[1].lower())
+    return ending or _as_text(head)
+
+
+def cure(path):
+    """Return the end of a message: what the file looks like, and who reads it; or nothing."""
+    what = looks_like(path)
+    if what is None:
+        return ""
+    return f"; it looks like {what}" + (f": {CURES[what]}" if what in CURES else "")
+
+
+def _archive(path):
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as archive:
+            names = archive.namelist()[:1000]
+    except (BadZipFile, OSError, ValueError, NotImplementedError):
+        return "a zip archive"
+    for end, what in MEMBERS:
+        if any(name.endswith(end) for name in names):
+            return what
+    return "a zip archive"
+
+
+def _is_onnx(head):
+    """Whether these may be the first fields of a ModelProto: ir_version, then the producer's name,
+    an opset or a graph."""
+    return (len(head) > 4 and head[0] == 0x08 and 3 <= head[1] <= 20
+            and head[2] in (0x12, 0x3a, 0x42))
+
+
+def _as_text(head):
+    """Return what text looks like; None for other bytes."""
+    try:
+        text = head.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 4:  # else it is cut within a character
+            return None
+        text = head[:error.start].decode("utf-8-sig")
+    if not text.strip() or any(ord(c) < 32 and c not in "\t\r\n\f" for c in text):
+        return None
+    start = text.lstrip()
+    if start.startswith(("{", "[")):
+        return "JSON"
+    if start.lower().startswith(("<!doctype html", "<html", "<?xml")):
+        return "a web page or XML"
+    if start.startswith("version https://git-lfs"):
+        return "a pointer of Git LFS (run git lfs pull)"
+    first = start.splitlines()[0]
+    return "a table as text (CSV)" if any(c in first for c in ",;\t") else f"text ({shown(first)})"

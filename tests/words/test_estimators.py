@@ -1,0 +1,123 @@
+"""Messages of the estimators: scikit-learn's, with what was meant."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("sklearn")
+from fastnn import MLPClassifier, MLPRegressor  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(30, 2))
+LABELS = RNG.integers(0, 2, 30)
+Y = X.sum(axis=1)
+
+
+def message(call, error=ValueError):
+    with pytest.raises(error) as caught, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        call()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("settings, text", [
+    (dict(activation="ReLU"), "Got 'ReLU' instead. Did you mean 'relu'?"),
+    (dict(activation="linear"), "Did you mean 'identity'?"),
+    (dict(activation="rellu"), "Did you mean 'relu'"),
+    (dict(solver="AdamW"), "Did you mean 'adamw'?"),
+    (dict(solver=fastnn.LBFGS()), "solver='lbfgs'"),
+    (dict(solver=fastnn.AdamW), "That is a class: fastnn.AdamW() makes an object."),
+    (dict(learning_rate=0.01), "The step size is learning_rate_init=0.01."),
+    (dict(loss="mse"), "'squared_error' is a loss of MLPRegressor."),
+    (dict(schedule="cosin"), "Did you mean 'cosine'"),
+    (dict(norm="bacth"), "Did you mean 'batch'?"),
+    (dict(class_weight="balance"), "Did you mean 'balanced'?"),
+    (dict(scoring="acc", early_stopping=True), "; did you mean 'accuracy'?"),
+])
+def test_values_of_a_classifier(settings, text):
+    assert text in message(lambda: MLPClassifier(max_iter=1, **settings).fit(X, LABELS))
+
+
+def test_names_come_in_their_order():
+    told = message(lambda: MLPClassifier(activation="no").fit(X, LABELS))
+    assert "{'elu', 'exp', 'gelu', " in told
+
+
+@pytest.mark.parametrize("make, text", [
+    (lambda: MLPRegressor((64, 64)), "write MLPRegressor(hidden_layer_sizes=(64, 64))."),
+    (lambda: MLPRegressor(64), "write MLPRegressor(hidden_layer_sizes=64)."),
+    (lambda: MLPRegressor("mse"), "Did you mean 'squared_error'?"),
+    (lambda: MLPRegressor("log_loss"), "'log_loss' is a loss of MLPClassifier."),
+])
+def test_values_of_a_regressor(make, text):
+    assert text in message(lambda: make().fit(X, Y))
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: MLPClassifier(lr=0.1), "MLPClassifier() got an unexpected keyword argument 'lr'; did "
+     "you mean 'learning_rate_init'?"),
+    (lambda: MLPClassifier(epochs=3), "did you mean 'max_iter'?"),
+    (lambda: MLPRegressor(hidden_layers=(3,)), "did you mean 'hidden_layer_sizes'?"),
+    (lambda: MLPRegressor(optimizer="adam"), "did you mean 'solver'?"),
+    (lambda: MLPClassifier().fit(X), "MLPClassifier.fit() missing 1 required positional argument"),
+    (lambda: MLPRegressor().fit(X, Y, callback=print), "MLPRegressor.fit() got an unexpected "
+     "keyword argument 'callback': the estimator has it: MLPRegressor(callbacks=[...])"),
+    (lambda: MLPClassifier().fit(X, LABELS, epochs=3), "MLPClassifier(max_iter=...)"),
+])
+def test_parameters(call, text):
+    assert text in message(call, TypeError)
+
+
+@pytest.mark.parametrize("make", [MLPClassifier, MLPRegressor])
+def test_a_missing_target_is_named_by_its_row(make):
+    for y in ([1, 0, None] * 10, ["a", "b", None] * 10):
+        told = message(lambda y=y: make(max_iter=1).fit(X, y))
+        assert "y has a missing value in row 2" in told or "class names are for" in told
+    assert "row 2" in message(lambda: make(max_iter=1).fit(X, [1, 0, None] * 10))
+
+
+def test_text_is_named_by_column_and_value():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.ones(30), "customerID": ["5258-FHJAB"] * 30})
+    told = message(lambda: MLPClassifier().fit(frame, LABELS))
+    assert told.startswith("could not convert string to float")
+    assert "column 'customerID' holds text ('5258-FHJAB' in row 0): encode it" in told
+    assert "column 1 holds text" in message(lambda: MLPRegressor().fit(frame.to_numpy(), Y))
+    assert "class names are for MLPClassifier" in message(lambda: MLPRegressor().fit(X, ["a"] * 30))
+
+
+def test_dates():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"when": pandas.date_range("2020-01-01", periods=30)})
+    with pytest.warns(fastnn.HintWarning, match="column 'when' of X holds dates"):
+        MLPRegressor(max_iter=1).fit(frame, Y)
+    told = message(lambda: MLPRegressor(max_iter=1).fit(frame.assign(a=1.0), Y), TypeError)
+    assert "column 'when' of X holds dates: make numbers of them" in told
+
+
+def test_shapes():
+    assert "X has 2 rows and 30 columns: X.T?" in message(lambda: MLPClassifier().fit(X.T, LABELS))
+    told = message(lambda: MLPClassifier().fit(X.reshape(3, 10, 2), LABELS[:3]))
+    assert "X.reshape(len(X), -1)" in told
+
+
+def test_early_stopping_with_too_few_rows():
+    told = message(lambda: MLPClassifier(early_stopping=True).fit(X[:5], [0, 1, 0, 1, 0]))
+    assert told.startswith("early_stopping holds out 10% of 5 rows, too few for that: ")
+
+
+def test_a_hint_on_scale_where_it_is_asked_for():
+    """scikit-learn's estimators say nothing, so ours do by ``verbose=True`` alone."""
+    def hints(**settings):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            MLPRegressor(max_iter=1, **settings).fit(X, 1000 * Y + 5000)
+        return [str(one.message) for one in told if one.category is fastnn.HintWarning]
+
+    assert hints() == []
+    text, = hints(verbose=True)
+    assert re.match("y is not scaled", text)
