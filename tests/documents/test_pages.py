@@ -14,6 +14,7 @@ import fastnn
 
 # pages whose code needs more than they say, and is run elsewhere
 ELSEWHERE = {"CONTRIBUTING.md": "tests/building/test_packaging.py",
+             "docs/dask.md": "tests/dask_cluster: it needs a cluster",
              "docs/export.md": "test_export_documentation.py",
              "docs/import.md": "test_import_documentation.py"}
 # packages that a page may need beyond those of the tests
@@ -42,6 +43,7 @@ def test_code_runs(page, tmp_path, monkeypatch):
     try:
         run(page)
     except ImportError as error:
+        error = error if error.name else error.__cause__ or error
         package = (error.name or "").partition(".")[0]
         if package in OPTIONAL:
             pytest.skip(f"needs {package}")
@@ -79,5 +81,7 @@ def test_names_exist(page):
                 break
             try:
                 found = getattr(found, part)
+            except ImportError:  # of a package that is not there
+                break
             except AttributeError:
                 raise AssertionError(f"there is no fastnn{name}") from None
