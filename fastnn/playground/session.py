@@ -145,14 +145,11 @@ class Session:
                     chunk = min(max(int(self.per_second * CHUNK_SECONDS), 1), MAX_CHUNK)
                     if epochs is not None:
                         chunk = min(chunk, first + epochs - self.epoch)
-                    if chunk <= 0:
-                        break
                     begun = time.perf_counter()
-                    self._run(chunk)
-                    now = time.perf_counter()
-                    self.per_second = chunk / max(now - begun, 1e-7)
-                    if epochs is None and now >= end:
+                    if chunk <= 0 or epochs is None and begun >= end:
                         break
+                    self._run(chunk)
+                    self.per_second = chunk / max(time.perf_counter() - begun, 1e-7)
             return self.epoch - first
 
     def _run(self, n_epochs):

@@ -6,7 +6,9 @@ import {Curves, drawMap, drawPoints, takeColors} from "./draw.js";
 import {Network} from "./network.js";
 
 const $ = (id) => document.getElementById(id);
-const FRAME_SECONDS = 0.025;  // of training for each frame: then about 30 of them are drawn a second
+// Seconds of training for each frame: as many as leave 30 frames a second, within these
+const LEAST = 0.004, MOST = 0.025, FRAME = 1000 / 32;
+let share = MOST;
 
 let session = null, setup = null, choices = null, featureMaps = null;
 let playing = false, looping = false, frame = null, parts = null, shown = null, colors = null;
@@ -160,7 +162,7 @@ const screen = () => new Promise(requestAnimationFrame);
 
 function amount() {
   const speed = $("speed").value;
-  return speed === "full" ? {seconds: FRAME_SECONDS} : {epochs: Number(speed)};
+  return speed === "full" ? {seconds: share} : {epochs: Number(speed)};
 }
 
 // A frame with the setup that it belongs to: others may have been asked for meanwhile.
@@ -177,9 +179,11 @@ function drawIfPresent(answer) {
 async function loop() {
   if (looping) return;
   looping = true;
-  let next = ask();
+  let next = ask(), before = performance.now();
   while (playing) {
-    const answer = await next;
+    const answer = await next, now = performance.now();
+    share = Math.min(MOST, Math.max(LEAST, share * (now - before > FRAME ? 0.9 : 1.1)));
+    before = now;
     if (playing) {
       next = ask();
       await screen();
