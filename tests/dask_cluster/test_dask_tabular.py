@@ -14,6 +14,8 @@ if not hasattr(fastnn, "TabularClassifier"):
 
 import fastnn.dask  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def table(n=160):
     rng = np.random.default_rng(0)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -65,28 +64,25 @@ def test_a_scheduler_under_load(on_processes, expected):
 
 
 def test_twenty_kills(on_processes, expected):
-    """kill -9 of workers at random moments, until there were twenty."""
+    """kill -9 of workers at random moments, until there were twenty; a new one comes for each."""
     rng, killed, ends = np.random.default_rng(0), [], threading.Event()
 
-    def kill(client):
-        while not ends.wait(rng.uniform(0.2, 2.0)):
-            try:
-                pids = client.run(os.getpid, on_error="ignore")
-                if pids and len(killed) < 20:
-                    os.kill(rng.choice(sorted(pids.values())), signal.SIGKILL)
-                    killed.append(time.monotonic())
-            except (OSError, ProcessLookupError, TimeoutError):
-                pass
+    def kill(cluster):
+        while not ends.wait(rng.uniform(0.05, 1.0)) and len(killed) < 20:
+            if len(cluster.scheduler.workers) == 3:
+                nanny = cluster.workers[rng.choice(sorted(cluster.workers))]
+                if nanny.pid is not None:
+                    os.kill(nanny.pid, signal.SIGKILL)
+                    killed.append(len(fits))
 
+    fits = []
     with on_processes(3) as client:
-        thread = threading.Thread(target=kill, args=(
-            distributed.Client(client.scheduler.address, set_as_default=False),), daemon=True)
+        thread = threading.Thread(target=kill, args=(client.cluster,), daemon=True)
         thread.start()
-        fits = 0
         try:
-            while len(killed) < 20 and fits < 30:
-                assert fitted(client, **LONG) == expected[1], len(killed)
-                fits += 1
+            while len(killed) < 20 and len(fits) < 60:
+                assert fitted(client, **LONG) == expected[1], killed
+                fits.append(None)
         finally:
             ends.set()
             thread.join(30)
