@@ -105,7 +105,8 @@ def _predictions(model, table, options):
     if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
     if hasattr(model, "net"):
-        X, model, targets = *inputs_of(model, table, options), getattr(model.table, "targets", ())
+        targets = getattr(model.table, "targets", ())
+        X, model = inputs_of(model, table, options)
         values = model.predict(X)
         chances = model.predict_proba(X) if options.proba else None
     else:
