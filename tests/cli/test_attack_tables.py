@@ -15,7 +15,7 @@ import pytest
 from timing import check_in_proportion
 
 import fastnn
-from fastnn.cli import train
+from fastnn.cli import network
 from fastnn.cli.common import escaped
 from fastnn.cli.predict import _guarded
 from fastnn.cli.tables import read_table
@@ -151,7 +151,7 @@ def test_what_cannot_be_saved_is_not_trained(run):
 
 def test_too_many_numbers_are_refused_before_they_are_learned(run, monkeypatch):
     """By what a file would say of them at least; each column by itself takes a millisecond."""
-    monkeypatch.setattr(train, "MANY_COLUMNS", 100)
+    monkeypatch.setattr(network, "MANY_COLUMNS", 100)
     monkeypatch.setattr(TableEncoder, "fit", lambda self, frame: pytest.fail("columns are learned"))
     values = np.random.default_rng(0).integers(0, 9, (2, 12, 750))
     parts = [pd.DataFrame({"y": [0, 1] * 6, "text": "a"})]
@@ -166,7 +166,7 @@ def test_too_many_numbers_are_refused_before_they_are_learned(run, monkeypatch):
 
 def test_columns_that_are_not_learned_from_do_not_count(run, monkeypatch):
     """Those of one value, of text, and those left out; missing values or none."""
-    monkeypatch.setattr(train, "MANY_COLUMNS", 100)
+    monkeypatch.setattr(network, "MANY_COLUMNS", 100)
     table = numbers().assign(words=[f"w{i}" for i in range(60)], gaps=[None, 1.5] * 30)
     same = pd.DataFrame(7, range(60), [f"{i:0900}" for i in range(1200)])
     pd.concat([table, same], axis=1).to_csv("t.csv", index=False)
@@ -321,7 +321,7 @@ def test_file_names_that_are_no_text(run):
     numbers().to_csv("t.csv", index=False)
     name, table, header = "n\udcff.safetensors", "t\udcfe.csv", "n\udcff.h"
     os.rename("t.csv", table)
-    for words in (["train", table, "-t", "y", "-o", name], ["info", name],
+    for words in (["train", table, "-t", "y", "--hidden", "4", "-o", name], ["info", name],
                   ["predict", name, table], ["export", name, "--to", "c", "-o", header],
                   ["predict", name, table, "-o", "p\udcff.csv"], ["info", "none\udcff"]):
         done = subprocess.run(**command(*words, PYTHONIOENCODING="utf-8:strict"), text=True,

@@ -356,7 +356,7 @@ def test_bench(run, monkeypatch):
     ("must be numbers of units", ("people.csv", "-t", "age", "--hidden", "4,x")),
     ("argument --threads: 99999 must be at most", ("no.csv", "-t", "age", "--threads", "99999")),
     ("0 must be 1 or more", ("people.csv", "-t", "age", "--epochs", "0")),
-    ("1.5 must be above 0 and below 1", ("people.csv", "-t", "age", "--test-fraction", "1.5")),
+    ("1.5 must be at least 0 and below 1", ("people.csv", "-t", "age", "--test-fraction", "1.5")),
     ("arguments are required: -t/--target", ("people.csv",)),
 ])
 def test_mistakes_in_train(run, message, arguments):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.cli import train
+from fastnn.cli import network
 from fastnn.estimators import rules
 
 pd = pytest.importorskip("pandas")
@@ -27,7 +27,7 @@ def run(run, monkeypatch):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(2, 400))
     pd.DataFrame({"x": x, "y": y, "z": np.sin(x) + y}).to_csv("table.csv", index=False)
-    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(network, "CHECKPOINT_SECONDS", 0)
     return run
 
 
@@ -135,7 +135,8 @@ def test_files_of_other_trainings_are_refused(run):
 def test_killed_and_interrupted_as_a_user_does(run):
     """kill -9, then Ctrl-C, then to the end; beside a training without a break."""
     code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-            "from fastnn.cli import main, train; train.CHECKPOINT_SECONDS = 0; sys.exit(main())")
+            "from fastnn.cli import main, network; network.CHECKPOINT_SECONDS = 0; "
+            "sys.exit(main())")
     command = [*TRAIN, "--epochs", "400", "--checkpoint", "c", "--force"]
     for end in (signal.SIGKILL, signal.SIGINT, None):
         process = subprocess.Popen(

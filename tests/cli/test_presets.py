@@ -1,0 +1,178 @@
+"""``train`` by a preset, ``evaluate``, reports."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastnn
+
+QUICK = ("--preset", "fast")
+
+
+def people(n=400, seed=0):
+    """A target of two classes that age and city tell, and one of numbers."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({
+        "age": rng.integers(18, 90, n), "city": rng.choice(["Bern", "Basel", "Genf"], n),
+        "income": np.where(rng.random(n) < 0.1, np.nan, rng.lognormal(10, 1, n).round()),
+        "days": rng.integers(1, 4, n)})
+    z = (frame.age - 50) / 10 + (frame.city == "Bern") * 2 - 0.5
+    frame["left"] = np.where(rng.random(n) < 1 / (1 + np.exp(-2 * z)), "yes", "no")
+    frame["spent"] = (3 * frame.age + rng.normal(size=n)).round(2)
+    return frame
+
+
+@pytest.fixture
+def run(run):
+    """The same, in a folder with people.csv."""
+    people().to_csv("people.csv", index=False)
+    return run
+
+
+def scores(out):
+    """Numbers of the lines of the scores."""
+    return [[float(text) for text in re.findall(r"-?\d+\.?\d*", line.partition("'")[2] or line)]
+            for line in out.splitlines() if line.startswith(("  model", "  always"))]
+
+
+def test_classes(run):
+    code, out, err = run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK)
+    assert code == 0, err
+    model, constant = scores(out)
+    assert model[2] < 0.8 * constant[2] and model[3] > 0.8 and constant[3] == 0.5
+    assert out.index("importances") < out.index("  age ") < out.index("  city ")
+    found = fastnn.load("model.safetensors")
+    assert found.targets == ("left",) and list(found.classes_) == ["no", "yes"]
+
+    people(200, seed=1).to_csv("new.csv", index=False)
+    _, out, _ = run("evaluate", "model.safetensors", "new.csv")
+    assert scores(out)[0][2] < scores(out)[1][2]
+    _, out, _ = run("predict", "model.safetensors", "new.csv", "--proba", "--keep", "days")
+    header, first, *_ = out.splitlines()
+    assert header == "days,prediction,probability_no,probability_yes"
+    table = pd.read_csv("new.csv")
+    np.testing.assert_allclose([float(text) for text in first.split(",")[2:]],
+                               found.predict_proba(table)[0], rtol=1e-12)
+    _, out, _ = run("info", "model.safetensors")
+    assert "networks " in out and "predicts        left" in out and "city " in out
+
+
+def test_numbers_with_a_loss_and_weights(run):
+    code, out, err = run("train", "people.csv", "-t", "spent", "--drop", "left", "--loss",
+                         "poisson", "--weight", "days", *QUICK)
+    assert code == 0, err
+    model, constant = scores(out)
+    assert model[0] > 0.9 and abs(constant[0]) < 0.05
+    found = fastnn.load("model.safetensors")
+    assert found.task.loss.name == "poisson" and "days" not in found.names
+    assert (found.predict(people().drop(columns=["left", "spent", "days"])) > 0).all()
+
+
+def test_rows_to_judge_by(run):
+    """A table of its own, none, folds."""
+    people(150, seed=2).to_csv("test.csv", index=False)
+    basic = ("train", "people.csv", "-t", "left", "--drop", "spent", "-f", *QUICK)
+    _, out, _ = run(*basic, "--test", "test.csv")
+    assert "on 400 rows in" in out and "scores on 150 rows of test.csv" in out
+    _, out, _ = run(*basic, "--test-fraction", 0)
+    assert "on 400 rows in" in out and "by networks that have not learned from it" in out
+    assert scores(out)[0][2] < scores(out)[1][2]
+    _, out, err = run(*basic, "--cv", 3)
+    assert "scores on all 400 rows, each by a model of the other 2 of 3 folds" in out
+    assert err.count("fold ") == 3 and "on 400 rows in" in out
+    assert scores(out)[0][2] < scores(out)[1][2]
+
+
+def test_a_rare_class(run):
+    """Judged by log loss, with recall by class and what was taken for what."""
+    frame = people(1500)
+    rng = np.random.default_rng(0)
+    chance = 1 / (1 + np.exp(-(frame.age - 95) / 4.0))
+    frame["left"] = np.where(rng.random(1500) < chance, "fraud", "fine")
+    assert 0.01 < (frame.left == "fraud").mean() < 0.1
+    frame.to_csv("people.csv", index=False)
+    _, out, _ = run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK)
+    model, constant = scores(out)
+    assert model[2] < constant[2] and model[3] > 0.8
+    lines = out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.strip().startswith("class "))
+    assert lines[at + 1].split()[0] == "fine" and lines[at + 2].split()[0] == "fraud"
+    counts = [[int(text) for text in lines[at + i].split()[-2:]] for i in (1, 2)]
+    assert np.sum(counts) == 300
+    before = scores(out)[0][1]
+    _, out, _ = run("train", "people.csv", "-t", "left", "--drop", "spent", "-f", "--class-weight",
+                    "balanced", *QUICK)
+    assert scores(out)[0][1] > before  # the rare class counts as much as the other one
+
+
+@pytest.mark.parametrize("target, drop", [("left", "spent"), ("spent", "left")])
+def test_reports(run, target, drop):
+    code, out, err = run("train", "people.csv", "-t", target, "--drop", drop, "--report", "r.html",
+                         *QUICK)
+    assert code == 0 and "wrote r.html" in out, err
+    text = Path("r.html").read_text(encoding="utf-8")
+    words = ["The table", "Scores on 80 rows", "Training", "Importances", "city"]
+    words += ["Confusion", "Calibration"] if target == "left" else ["predicted and true"]
+    assert all(word in text for word in words)
+    assert "<script" not in text and not re.search(r"(src|href)=", text) and "nan" not in text
+    code, _, err = run("train", "people.csv", "-t", target, "--report", "r.txt", "-f", *QUICK)
+    assert code == 2 and "must end in .html" in err
+    code, out, err = run("evaluate", "model.safetensors", "people.csv", "--report", "e.html")
+    assert code == 0 and "Scores on 400 rows" in Path("e.html").read_text(encoding="utf-8")
+
+
+def test_names_are_escaped_in_reports(run):
+    frame = people(120).rename(columns={"city": "<b>&city"})
+    frame.to_csv("people.csv", index=False)
+    run("train", "people.csv", "-t", "left", "--drop", "spent", "--report", "r.html", *QUICK)
+    text = Path("r.html").read_text(encoding="utf-8")
+    assert "<b>" not in text and "&lt;b&gt;&amp;city" in text
+
+
+def test_unknown_categories_are_told_or_refused(run):
+    run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK)
+    people(20).assign(city=["Bern"] * 17 + ["Genua"] * 3).to_csv("new.csv", index=False)
+    code, _, err = run("predict", "model.safetensors", "new.csv")
+    assert code == 0 and "Genua" in err and "3" in err
+    code, _, err = run("predict", "model.safetensors", "new.csv", "--strict")
+    assert code == 2 and "Genua" in err
+
+
+@pytest.mark.parametrize("message, arguments", [
+    ("--hidden is of a plain network, --preset of a preset", ("--hidden", 3)),
+    ("--loss poisson goes with numbers", ("--loss", "poisson")),
+    ("--metric 'f2' must be one of: accuracy", ("--metric", "f2")),
+    ("--cv 1 must be 2 or more", ("--cv", 1)),
+    ("--cv and --test-fraction are both given", ("--cv", 3, "--test-fraction", 0.1)),
+    ("--test and --test-fraction are both given", ("--test", "people.csv", "--test-fraction", 0.1)),
+    ("the table has no column 'dayz'; did you mean 'days'", ("--weight", "dayz")),
+    ("--weight needs numbers, but", ("--weight", "city")),
+    ("there is no file 'tests.csv'", ("--test", "tests.csv")),
+    ("did you mean '--time-limit'", ("--timelimit", 3)),
+])
+def test_mistakes(run, message, arguments):
+    code, out, err = run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK, *arguments)
+    assert code == 2 and message in err, err
+    assert not Path("model.safetensors").exists()
+
+
+def test_mistakes_in_evaluate(run):
+    run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK)
+    people(30).drop(columns="left").to_csv("new.csv", index=False)
+    code, _, err = run("evaluate", "model.safetensors", "new.csv")
+    assert code == 2 and "has no column 'left', which is the target" in err
+    people(30).assign(left="maybe").to_csv("new.csv", index=False)
+    code, _, err = run("evaluate", "model.safetensors", "new.csv")
+    assert code == 2 and "classes that training did not have: 'maybe'" in err
+
+
+def test_the_same_bytes_for_any_threads(run):
+    found = []
+    for threads in (1, 2):
+        run("train", "people.csv", "-t", "left", "--drop", "spent", "-f", "--threads", threads,
+            *QUICK)
+        found.append(Path("model.safetensors").read_bytes())
+    assert found[0] == found[1]
