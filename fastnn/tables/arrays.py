@@ -85,9 +85,9 @@ def doubles(name, values):
     if values.dtype.itemsize > 8:
         return values.astype(np.float64)
     found, places = np.unique(values, return_inverse=True)
-    whole = found == np.floor(found)
     exact = found.astype(np.float64)
-    odd = np.flatnonzero(~whole & np.isfinite(found))
+    whole = (exact == np.floor(exact)) & (np.abs(exact) < 1 << 24)
+    odd = np.flatnonzero(~whole & np.isfinite(exact))
     exact[odd] = found[odd].astype(str).astype(np.float64)
     return exact[places.reshape(-1)]
 

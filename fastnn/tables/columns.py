@@ -81,6 +81,11 @@ class Column:
 
     def numbers(self, cells, na=()):
         """Return the values (n,) float64, NaN where missing, and a list of `Problem`."""
+        values, problems = self._numbers(cells, na)
+        values += 0.0  # which makes -0.0 the 0.0 that whole numbers have
+        return values, problems
+
+    def _numbers(self, cells, na):
         if cells.kind == "number" and self.kind in ("number", "boolean"):
             values = np.array(cells.array, dtype=np.float64)
             if cells.mask is not None:

@@ -27,7 +27,7 @@ VARIED = 20           # different numbers
 MOST_WORDS = 1000     # of dates that are not in the calendar, which a model remembers
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
-UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?|index|level_0")
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?")
 
 
 @dataclass
@@ -149,7 +149,8 @@ def _loses_digits(integers):
     return len(np.unique(different.astype(np.float64))) < len(different)
 
 
-def _number_column(name, values, form, words, gaps, options, notes, whole):
+def _number_column(name, values, form, words, gaps, options, notes, whole,
+                   n_rows=None):
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
         raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} is not a finite "
@@ -162,7 +163,7 @@ def _number_column(name, values, form, words, gaps, options, notes, whole):
             return LEFT_OUT
     if values.min() == values.max() and not gaps:
         return _constant(name, notes)
-    if UNNAMED.fullmatch(name) and name.startswith("Unnamed") and _is_index(values, gaps):
+    if UNNAMED.fullmatch(name) and _is_index(values, gaps, n_rows or len(values)):
         notes.add(name, "it has no name and holds whole numbers, as an index that was written "
                   "with the table does; to learn from it give it a name")
         return LEFT_OUT
@@ -170,10 +171,10 @@ def _number_column(name, values, form, words, gaps, options, notes, whole):
                   whole=bool(whole or (values == np.floor(values)).all()))
 
 
-def _is_index(values, gaps):
+def _is_index(values, gaps, n_rows):
     """Whole numbers that are (nearly) all different."""
     return bool(not gaps and (values == np.floor(values)).all()
-                and len(np.unique(values)) >= 0.5 * len(values))
+                and len(np.unique(values)) >= 0.5 * n_rows)
 
 
 def counts_rows(cells):
@@ -229,10 +230,18 @@ def _enough(ok, words, counts, marked, varied):
     return bool(n_ok >= share * (n_ok + n_other))
 
 
+def _many_words(values, understood):
+    """Whether the first texts are enough to see that too many are words."""
+    return sum(not understood(text) for text in values[:2 * MAX_WORDS]) > MAX_WORDS
+
+
 def _as_numbers(name, cells, values, counts, gaps, options, notes):
     marks = MARKS.intersection(values)
     form, doubt = find_format([value for value in values if value not in marks] if marks
                               else values, cells.style)
+    if _many_words(values, lambda text: not np.isnan(parse_numbers([text], form)[0]) or
+                   text in marks):
+        return None
     parsed = parse_numbers(values, form)
     ok = ~np.isnan(parsed)
     if not ok.any():
@@ -252,7 +261,8 @@ def _as_numbers(name, cells, values, counts, gaps, options, notes):
         notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; if it is "
                   "a value of its own, make the column one of categories "
                   "(categorical_features=[...])", "is taken as numbers: ")
-    found = _number_column(name, parsed[ok], form, said, gaps or bool(said), options, notes, False)
+    found = _number_column(name, parsed[ok], form, said, gaps or bool(said), options, notes, False,
+                           len(cells))
     if found and doubt:
         notes.add(name, doubt, "holds numbers with marks: ")
     if found and form.unit == "%":
@@ -277,6 +287,8 @@ def _are_ids(values, ok):
 
 
 def _as_dates(name, cells, values, counts, gaps, notes):
+    if _many_words(values, lambda text: text in MARKS or dates.looks_like_date(text)):
+        return None
     shaped = np.array([dates.looks_like_date(value) for value in values])
     if not shaped.any():
         return None

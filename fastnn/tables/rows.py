@@ -50,7 +50,7 @@ class RowReader:
                 if kind is float:
                     if value == INFINITE or value == -INFINITE:
                         return None
-                    numbers[place] = value
+                    numbers[place] = value + 0.0
                 elif kind is int:
                     numbers[place] = value
                 elif value is not None:
@@ -92,7 +92,7 @@ class RowReader:
                 value in self.na):
             return math.nan
         found = float(value) if PLAIN_NUMBER.fullmatch(value) else INFINITE
-        return None if found in (INFINITE, -INFINITE) else found
+        return None if found in (INFINITE, -INFINITE) else found + 0.0
 
     def _other(self, value, column, place, numbers):
         if value is None:

@@ -1,0 +1,183 @@
+"""The same table by every door gives the same bytes: CSV, Parquet, pandas, polars, dicts, rows.
+
+Random tables of typed columns are written as files in random ways, trained by one door and applied
+by all of them.
+"""
+
+import datetime
+import io
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fastnn.tables import Schema, TableError, as_table, read
+
+pd = pytest.importorskip("pandas")
+pl = pytest.importorskip("polars")
+pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
+
+WORDS = st.sampled_from(["a", "b", "Rome", "Oslo", "x y", "été", "'q'", 'say "hi"', "A,B", "u;v",
+                         "1st", "yes", "no", "2 rooms", "-", "C", "#1", "naïve"])
+NUMBERS = st.one_of(
+    st.integers(-10**6, 10**6), st.floats(-1e6, 1e6, allow_nan=False).map(lambda v: round(v, 3)),
+    st.floats(allow_nan=False, allow_infinity=False, width=32).map(float),
+    st.floats(-1e15, 1e15, allow_nan=False))
+MOMENTS = st.datetimes(datetime.datetime(1950, 1, 1), datetime.datetime(2060, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0))
+MISSING = ["", "NA", "NaN", "nan", "null", "None", "N/A", "<NA>"]
+
+
+def written(value, decimal):
+    """One cell of a file."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, (int, float)):
+        return repr(value).replace(".", decimal)
+    return str(value)
+
+
+@st.composite
+def tables(draw):
+    """Columns of values of one type each, some None; and how to write them."""
+    n = draw(st.integers(2, 25))
+    columns = {}
+    for j in range(draw(st.integers(1, 5))):
+        kind = draw(st.sampled_from(["whole", "number", "boolean", "date", "moment", "word",
+                                     "class"]))
+        cell = {"whole": st.integers(-10**9, 10**9), "number": NUMBERS.map(float),
+                "boolean": st.booleans(), "date": MOMENTS.map(lambda moment: moment.date()),
+                "moment": MOMENTS, "word": WORDS,
+                "class": st.sampled_from(["p", "q", "r"])}[kind]
+        gaps = draw(st.booleans())
+        columns[f"{kind} {j}"] = draw(st.lists(st.none() | cell if gaps else cell, min_size=n,
+                                               max_size=n))
+    separator = draw(st.sampled_from([",", ";", "\t", "|"]))
+    decimal = draw(st.sampled_from([".", ","])) if separator == ";" else "."
+    return columns, separator, decimal, draw(st.sampled_from(MISSING)), draw(
+        st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"])), draw(st.booleans())
+
+
+def as_file(table, path):
+    columns, separator, decimal, missing, encoding, packed = table
+    file = io.StringIO()
+    import csv
+    writer = csv.writer(file, delimiter=separator, lineterminator="\r\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow([missing if value is None else written(value, decimal) for value in row])
+    content = file.getvalue().encode(encoding)
+    if packed:
+        import gzip
+        path, content = path.with_suffix(".csv.gz"), gzip.compress(content)
+    path.write_bytes(content)
+    return read(path, separator=separator, encoding=encoding, decimal=decimal)
+
+
+def typed(columns):
+    """A frame of pandas whose columns have types, with the least that it loses."""
+    found = {}
+    for name, values in columns.items():
+        kind = name.split()[0]
+        dtype = {"whole": "Int64", "boolean": "boolean", "number": "float64"}.get(kind)
+        if kind in ("date", "moment"):
+            found[name] = pd.to_datetime(pd.Series(values, dtype=object))
+        else:
+            found[name] = pd.Series(values, dtype=dtype or object)
+    return pd.DataFrame(found)
+
+
+def doors(table, folder):
+    """Each door's name and what goes in."""
+    columns = table[0]
+    frame = typed(columns)
+    yield "csv", as_file(table, folder / "t.csv")
+    frame.to_parquet(folder / "t.parquet")
+    yield "parquet", read(folder / "t.parquet")
+    yield "pandas", frame
+    yield "pandas of objects", frame.astype(object)
+    yield "pandas, nullable", frame.convert_dtypes()
+    yield "pandas, pyarrow", frame.convert_dtypes(dtype_backend="pyarrow")
+    yield "pandas, text", pd.read_csv(io.StringIO(frame.to_csv(index=False)), dtype=str,
+                                      keep_default_na=False)
+    yield "polars", pl.DataFrame({name: values for name, values in columns.items()}, strict=False)
+    yield "pyarrow", pa.table(columns)
+    yield "pyarrow, dictionaries", pa.table({
+        name: pa.array(values).dictionary_encode() if name.startswith(("word", "class"))
+        else values for name, values in columns.items()})
+    yield "dict", columns
+    yield "list of dicts", [dict(zip(columns, row, strict=True))
+                            for row in zip(*columns.values(), strict=True)]
+
+
+def learned(data):
+    try:
+        return Schema.learn(data)
+    except TableError as error:
+        return str(error)
+
+
+def same(a, b):
+    return a.numbers.tobytes() == b.numbers.tobytes() and a.codes.tobytes() == b.codes.tobytes()
+
+
+def check(table, folder):
+    columns = table[0]
+    entries = dict(doors(table, folder))
+    schema = learned(entries["list of dicts"])
+    for name, data in entries.items():
+        other = learned(data)
+        if isinstance(schema, str):
+            assert other == schema, name
+            continue
+        assert not isinstance(other, str), (name, other)
+        plain, before = other.settings(), schema.settings()
+        for column in (*plain["columns"], *before["columns"]):  # what only text shows
+            for key in ("decimal", "thousands", "day_first", "whole"):
+                column.pop(key, None)
+        assert plain == before, name
+    if isinstance(schema, str):
+        return
+    trained = learned(entries["csv"])  # it has marks of its own
+    expected = schema.apply(entries["dict"])
+    for model in (schema, trained, Schema.from_settings(trained.settings())):
+        for name, data in entries.items():
+            found = model.apply(data)
+            assert same(found, expected), name
+            assert not found.notes, (name, found.notes)
+    for i, row in enumerate(entries["list of dicts"]):
+        assert same(schema.apply_row(row), expected[i:i + 1]), row
+    assert len(as_table(columns)) == len(expected)
+
+
+FEW = settings(max_examples=25, deadline=None, derandomize=True,
+               suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=200, deadline=None, derandomize=True,
+                suppress_health_check=list(HealthCheck))
+
+
+@FEW
+@given(tables())
+def test_every_door_gives_the_same_bytes(tmp_path_factory, table):
+    check(table, tmp_path_factory.mktemp("t"))
+
+
+@pytest.mark.slow
+@MANY
+@given(tables())
+def test_every_door_gives_the_same_bytes_many_tables(tmp_path_factory, table):
+    check(table, tmp_path_factory.mktemp("t"))
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-7, 3.4e38, 16777217.0, 123456.789, -0.0, 1 / 3])
+def test_numbers_of_float32_are_those_of_their_text(value):
+    """A file that is written of a float32 column holds its shortest text."""
+    values = np.array([value, 2, np.nan], np.float32)
+    schema = Schema.learn({"a": [0.5, 1.5, None]})
+    expected = schema.apply({"a": [str(values[0]), "2", None]}).numbers
+    for data in ({"a": values}, pd.DataFrame({"a": values}), pl.DataFrame({"a": values}),
+                 pa.table({"a": values}), pd.DataFrame({"a": pd.array(values, "Float32")}),
+                 [{"a": one} for one in values]):
+        assert schema.apply(data).numbers.tobytes() == expected.tobytes()
