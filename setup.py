@@ -25,7 +25,8 @@ MODULES = (
     "training._ops_members", "training._ops_python", "training._ops_lookup",
     "training._python_loss", "training._row_major", "training._one_row",
     "training._feature_major", "training._phases", "training._extras", "training._loop",
-    "training._bursts", "training._trainer", "training._steps", "training._curvature")
+    "training._bursts", "training._trainer", "training._steps", "training._curvature",
+    "tabular._encode")
 OPENMP_MODULES = ("core._kernels", "prediction._forward", "prediction._derivatives",
                   "training._loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))

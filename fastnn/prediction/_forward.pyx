@@ -145,6 +145,8 @@ cdef class Snapshot:
     cdef ptrdiff_t table_size    # elements of these W
     cdef readonly bint looks_up  # nothing but dense operations reads X
     cdef double flops_per_row
+    cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
+    cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
         dtype = (<object>parameters).dtype
@@ -280,6 +282,22 @@ cdef class Snapshot:
                              f"{entries.column[entries.wrong]}")
         return out
 
+    def keep_table(self, cnp.ndarray adds not None):
+        """Make the tables that codes look up once, for all predictions of codes with this very
+        ``adds``: for parameters and ``adds`` that never change."""
+        cdef Entries entries
+        if not self.looks_up or adds.size != self.n_in or (
+                adds.descr.type_num != cnp.NPY_UINT8 or not cnp.PyArray_ISCARRAY_RO(adds)):
+            raise ValueError("adds must have one entry for each input of a network that reads "
+                             "codes")
+        entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
+        table = np.empty(self.table_size, self.layout.dtype)
+        if self.is_double:
+            self.sum_rows(&entries, <double*>cnp.PyArray_DATA(<cnp.ndarray>table))
+        else:
+            self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
+        self.kept_adds, self.kept_table = adds, table
+
     cdef run(self, ptrdiff_t rows, cnp.ndarray x, cnp.ndarray out, int threads,
              double flops_per_row, Entries* entries):
         """The outputs; ``entries``: where the values x belong, NULL for a dense x (rows, n_in)."""
@@ -336,7 +354,9 @@ cdef class Snapshot:
                 return True
         if entries != NULL:
             packed_size -= self.packed_inputs
-            if entries.adds != NULL:
+            if self.keeps(entries):
+                entries.table = cnp.PyArray_DATA(self.kept_table)
+            elif entries.adds != NULL:
                 entries.table = malloc(self.table_size * sizeof(real))
                 if entries.table == NULL:
                     free(scratch)
@@ -345,7 +365,7 @@ cdef class Snapshot:
         if packed_size and rows * self.members >= PACKING_ROWS:
             packed = <real*>malloc(packed_size * sizeof(real))
             if packed == NULL:
-                if entries != NULL:
+                if entries != NULL and not self.keeps(entries):
                     free(entries.table)
                 free(scratch)
                 return True
@@ -361,11 +381,16 @@ cdef class Snapshot:
                     self.forward_block(block, rows, x, entries, out, packed,
                                        scratch + fnn_team_rank() * per_thread, watch,
                                        failures)
-        if entries != NULL:
+        if entries != NULL and not self.keeps(entries):
             free(entries.table)
         free(packed)
         free(scratch)
         return False
+
+    cdef bint keeps(self, const Entries* entries) noexcept:
+        """Whether the tables for these codes are there."""
+        return (self.kept_table is not None and entries.adds != NULL
+                and entries.adds == cnp.PyArray_DATA(self.kept_adds))
 
     cdef void sum_rows(self, const Entries* entries, real* table) noexcept:
         """The tables that codes look up: row i is the sum of the rows of W from the beginning of
@@ -664,3 +689,44 @@ cdef void _scale(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
             z = low if z < low else high if z > high else z
             out[i * n + j] = <target>z
     fnn_after_keeping_subnormals(float_mode)
+
+
+# ---- ensembles ----
+
+def add_outputs(tuple snapshots not None, cnp.ndarray weights not None, codes,
+                cnp.ndarray found not None, int threads):
+    """Add the outputs of several networks for the same codes, each times its weight.
+
+    Parameters
+    ----------
+    snapshots : tuple of Snapshot
+        Of one dtype and number of outputs.
+    weights : float64 array (n_snapshots,)
+    codes : Codes
+        Of that dtype.
+    found : float64 array (n_rows, n_out)
+        What they are added to, in their order.
+    threads : int
+    """
+    cdef Snapshot one
+    cdef cnp.ndarray out
+    cdef double* total = <double*>cnp.PyArray_DATA(found)
+    cdef double weight
+    cdef ptrdiff_t i, k, size = found.size
+    if (weights.descr.type_num != cnp.NPY_DOUBLE or weights.size < len(snapshots)
+            or found.descr.type_num != cnp.NPY_DOUBLE or not cnp.PyArray_ISCARRAY(found)
+            or not cnp.PyArray_ISCARRAY_RO(weights)):
+        raise ValueError("weights and found must be float64 arrays that fit the snapshots")
+    start, column, value, adds = codes.indptr, codes.indices, codes.data, codes.adds
+    for k in range(len(snapshots)):
+        one = snapshots[k]
+        out = one.predict_sparse(start, column, value, None, threads, adds)
+        if out.size != size:
+            raise ValueError("found does not fit the rows and the outputs")
+        weight = (<double*>cnp.PyArray_DATA(weights))[k]
+        if one.is_double:
+            for i in range(size):
+                total[i] += weight * (<double*>cnp.PyArray_DATA(out))[i]
+        else:
+            for i in range(size):
+                total[i] += weight * <double>(<float*>cnp.PyArray_DATA(out))[i]

@@ -8,11 +8,12 @@ import numpy as np
 
 from fastnn.core.codes import Codes
 from fastnn.encoders import greedy_edges
+from fastnn.tabular._encode import encode
 from fastnn.tabular.statistics import Statistics
 
 __all__ = ["Encoding"]
 
-CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7 of itself
+CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7; as in _encode.pyx
 PER_NUMBER = 3  # entries: the value, the two ends of its bin
 
 
@@ -60,6 +61,10 @@ class Encoding:
         self.adds.flags.writeable = False
         self.n_inputs = len(kinds)
         self.n_columns = max(len(self.edges) + len(self.maps), 1)
+        self.width = max(PER_NUMBER * len(self.edges) + len(self.maps), 1)
+        self.one_row = np.array([0, self.width], np.int64)
+        self.tables = (*_joined(self.edges, float), self.scales, self.seen.astype(np.uint8),
+                       *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
 
     @classmethod
     def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None):
@@ -112,40 +117,12 @@ class Encoding:
         if self.statistics is not None:
             found = self.statistics.transform(inputs.codes) if statistics is None else statistics
             numbers = np.concatenate([numbers, found], axis=1)
-        n, p = len(numbers), len(self.edges)
-        width = max(PER_NUMBER * p + len(self.maps), 1)
-        rows, values = np.zeros((n, width), np.int32), np.zeros((n, width), dtype)
-        for j in range(p):
-            self._number(j, numbers[:, j], rows[:, PER_NUMBER * j:], values[:, PER_NUMBER * j:])
-        for j, one in enumerate(self.maps):
-            place = one[inputs.codes[:, j]]
-            at = PER_NUMBER * p + j
-            rows[:, at] = np.where(place < 0, 0, self.firsts[p + j] + place)
-            values[:, at] = place >= 0
-        indptr = np.arange(0, (n + 1) * width, width, dtype=np.int64)
+        n, width = len(numbers), self.width
+        make = np.empty if self.firsts else np.zeros
+        rows, values = make((n, width), np.int32), make((n, width), dtype)
+        encode(numbers, inputs.codes, self.tables, rows, values)
+        indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values.reshape(-1), rows.reshape(-1), indptr, self.adds)
-
-    def _number(self, j, x, rows, values):
-        """Write the entries of a column of numbers."""
-        edges, first, n_bins = self.edges[j], self.firsts[j], _bins_of(self.edges[j])
-        missing = np.isnan(x)
-        own = first + (len(edges) > 1) + n_bins
-        if self.seen[j]:
-            rows[:, 0], values[:, 0] = np.where(missing, own, first), missing
-        else:
-            rows[:, 0] = first if len(edges) > 1 else 0
-        if len(edges) < 2:
-            return
-        known = np.clip(np.where(missing, edges[0], x), edges[0], edges[-1])
-        values[:, 0] += np.where(missing, 0, _bounded(known, *self.scales[j]))
-        if not n_bins:
-            return
-        k = np.clip(np.searchsorted(edges, known, "right") - 1, 0, n_bins - 1)
-        with np.errstate(over="ignore"):
-            fraction = np.clip((known - edges[k]) / (edges[k + 1] - edges[k]), 0, 1)
-        rows[:, 1], rows[:, 2] = first + np.maximum(k, 1), first + 1 + k
-        values[:, 1] = np.where((k > 0) & ~missing, 1 - fraction, 0)
-        values[:, 2] = np.where(missing, 0, fraction)
 
     # ---- files ----
 
@@ -200,6 +177,12 @@ class Encoding:
                 name[len(prefix):]: array for name, array in arrays.items()
                 if name.startswith(prefix)})
         return cls(edges, arrays["scales"], settings["seen"], maps, statistics)
+
+
+def _joined(arrays, dtype):
+    """Return arrays one behind the other, and where each begins and the last one ends."""
+    flat = np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype)
+    return flat, np.cumsum([0, *map(len, arrays)]).astype(np.int64)
 
 
 def _split(array, sizes):

@@ -93,7 +93,10 @@ class TabularModel:
 
     def inputs(self, table, strict=False):
         """Return the `Inputs` of a table; warn of what is not understood of it."""
-        inputs = self.schema.apply(table, strict)
+        if type(table) is list and len(table) == 1:  # by a service, in a hurry
+            inputs = self.schema.apply_row(table[0], strict)
+        else:
+            inputs = self.schema.apply(table, strict)
         for note in inputs.notes:
             warn(note, TableWarning)
         return inputs

@@ -4,9 +4,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.core.threads import resolve_threads
+from fastnn.prediction._forward import Snapshot, add_outputs
+
 __all__ = ["Ensemble", "Part"]
 
 CHUNK = 1 << 14  # rows whose codes are there at a time in a prediction
+FEW = 64  # rows up to which the sums of rows of W that codes look up are kept, not made anew
 
 
 class Part(NamedTuple):
@@ -48,11 +52,29 @@ class Ensemble:
         self.weights = weights / weights.sum() if n else weights
         self.constant = None if constant is None else np.asarray(constant, float)
         self.held_out, self.folds, self.notes = held_out, folds, list(notes)
+        self.n_out = self.networks[0].sizes[-1] if self.parts else len(self.constant)
+        self._serving = None
 
     @property
     def networks(self):
         """All networks, in order."""
         return [net for part in self.parts for net in part.networks]
+
+    def _served(self):
+        """Return for each part its encoding, its networks as they stay, and their weights."""
+        if self._serving is None:
+            found, at = [], 0
+            for part in self.parts:
+                snapshots = []
+                for net in part.networks:
+                    one = Snapshot(net._layout, net._layout.copy(net.parameters))
+                    one.keep_table(part.encoding.adds)
+                    snapshots.append(one)
+                own = self.weights[at:at + len(snapshots)].copy()
+                at += len(snapshots)
+                found.append((part.encoding, tuple(snapshots), own))
+            self._serving = found
+        return self._serving
 
     def outputs(self, inputs, n_threads=None):
         """Return the mean outputs of rows, float64 (n_rows, n_out).
@@ -66,7 +88,12 @@ class Ensemble:
         n = len(inputs)
         if not self.parts:
             return np.tile(self.constant, (n, 1))
-        found = np.zeros((n, self.networks[0].sizes[-1]))
+        found = np.zeros((n, self.n_out))
+        if n <= FEW:
+            threads = 1 if n == 1 else resolve_threads(n_threads)
+            for encoding, snapshots, weights in self._served():
+                add_outputs(snapshots, weights, encoding.transform(inputs), found, threads)
+            return found
         for start in range(0, n, CHUNK):
             some = inputs if n <= CHUNK else inputs[start:start + CHUNK]
             at = 0

@@ -417,8 +417,8 @@ cdef class Trainer:
         job.lookup.sorts = job.lookup.on and job.mode != LOSS
         job.lookup.skips = job.lookup.sorts and self.lazy
         if job.lookup.sorts:
-            self.workspace_nbytes += make_room(job, self.entries, self.data, rows, shuffles,
-                                              self.dtype)
+            self.workspace_nbytes += make_room(
+                job, self.entries, self.data, rows, shuffles, self.dtype)
         elif not job.lookup.on and job.mode != GIVEN:
             self.make_copy()
         if job.inputs.mixed:

@@ -147,7 +147,7 @@ def test_intervals_cover(settings, coverage):
     assert (ends[:, 0] <= ends[:, 1]).all()
     share = ((VALUE[120:] >= ends[:, 0]) & (VALUE[120:] <= ends[:, 1])).mean()
     # the mean of networks is better than those by which the width is found: rather too wide
-    assert coverage - 0.1 < share < coverage + 0.2
+    assert coverage - 0.1 < share < min(coverage + 0.3, 0.99)
 
 
 def test_intervals_of_counts_grow_and_are_not_negative():
