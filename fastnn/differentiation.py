@@ -41,6 +41,7 @@ class Derivatives:
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
         logits : bool, default=False
             Whether to leave the output's activation out: derivatives of scores instead of
             probabilities.
@@ -72,12 +73,14 @@ class Derivatives:
         Parameters
         ----------
         X, V : array-like (n_samples, n_in)
+            Inputs, and a direction for each row.
         logits : bool, default=False
             As for `jacobian`.
 
         Returns
         -------
         array (n_samples, n_out)
+            A row for each row of X.
         """
         return self._derivatives(logits).jvp(
             self._snapshot.parameters, X, V, logits, self._threads)
@@ -89,13 +92,16 @@ class Derivatives:
         Parameters
         ----------
         X : array-like (n_samples, n_in)
+            Inputs.
         U : array-like (n_samples, n_out)
+            Factors of the outputs, for each row.
         logits : bool, default=False
             As for `jacobian`.
 
         Returns
         -------
         array (n_samples, n_in)
+            A row for each row of X.
         """
         return self._derivatives(logits).vjp(
             self._snapshot.parameters, X, U, logits, self._threads)
@@ -104,10 +110,21 @@ class Derivatives:
                        sample_weight: ArrayLike | None = None) -> Array:
         """Return the gradient of the mean loss with respect to the inputs; arguments as in `fit`.
 
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
+        y : array-like (n_samples, n_out), or (n_samples,)
+            Targets, as for `fit`.
+        loss : str, Loss or None, default=None
+            As for `fit`; None: the one that goes with the output.
+        sample_weight : array-like (n_samples,) or None, default=None
+            Weights of the rows.
+
         Returns
         -------
         array (n_samples, n_in)
-            n_samples times a row of it is the gradient of that row's loss, without sample weights.
+            A row of it times n_samples is the gradient of that row's loss, without sample weights.
         """
         derivatives = self._derivatives(logits=True)  # first: what is refused
         info = self._bound(loss)
@@ -126,10 +143,12 @@ class Derivatives:
 
         Parameters
         ----------
-        X, y, loss, sample_weight, alpha
+        X, y : array-like
             As for `fit`.
         v : array (n,)
             Flat, in the layout of ``parameters``.
+        loss, sample_weight, alpha : see `fit`
+            As for `fit`.
 
         Returns
         -------

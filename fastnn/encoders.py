@@ -80,6 +80,12 @@ def greedy_edges(x: ArrayLike, bins: int) -> Array:
     x : float array (n,)
         Finite, at least two values.
     bins : int
+        How many, at most.
+
+    Returns
+    -------
+    array (n_edges,)
+        In rising order.
     """
     values, counts = np.unique(x, return_counts=True)
     if len(values) <= bins + 1:
@@ -207,6 +213,12 @@ class Encoder:
         Parameters
         ----------
         X : array (n_rows, n_columns), data frame, or sequence of columns
+            What to learn from.
+
+        Returns
+        -------
+        Encoder
+            Itself.
 
         Raises
         ------
@@ -241,6 +253,11 @@ class Encoder:
             With the columns of the fit; data frames by name.
         dtype : {"float32", "float64"}, default="float32"
             Of fractions; best the network's own.
+
+        Returns
+        -------
+        Codes
+            One row for each row of the data.
         """
         if not hasattr(self, "_fitted"):
             raise ValueError("the encoder is not fitted: call fit(X) first")
@@ -260,15 +277,52 @@ class Encoder:
                      rows[there].astype(np.int32), start, self._adds)
 
     def fit_transform(self, X: Any, dtype: DType = "float32") -> Codes:
-        """Return the codes of the rows that the encoder learns from."""
+        """Return the codes of the rows that the encoder learns from.
+
+        Parameters
+        ----------
+        X : array (n_rows, n_columns), data frame, or sequence of columns
+            With the columns of the fit.
+        dtype : {"float32", "float64"}, default="float32"
+            Of the result.
+
+        Returns
+        -------
+        Codes
+            One row for each row of X.
+        """
         return self.fit(X).transform(X, dtype)
 
     def to_dense(self, X: Any, dtype: DType = "float64") -> Array:
-        """Return the dense encoding, an array (n_rows, n_inputs)."""
+        """Return the dense encoding, an array (n_rows, n_inputs).
+
+        Parameters
+        ----------
+        X : array (n_rows, n_columns), data frame, or sequence of columns
+            With the columns of the fit.
+        dtype : {"float32", "float64"}, default="float64"
+            Of the result.
+
+        Returns
+        -------
+        array (n_rows, n_inputs)
+            One row for each row of X.
+        """
         return self.transform(X, dtype).toarray()
 
     def edges(self, column: int) -> Array:
-        """Return the edges of the bins of a column of numbers, by its number."""
+        """Return the edges of the bins of a column of numbers, by its number.
+
+        Parameters
+        ----------
+        column : int
+            Its number, from 0.
+
+        Returns
+        -------
+        array (n_edges,)
+            In rising order.
+        """
         fitted = self._fitted[column]
         if not isinstance(fitted, _Bins):
             raise ValueError(f"column {column} holds categories")

@@ -63,26 +63,30 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     networks : sequence of MLP
         Each an object of its own. Their ``n_threads`` are not looked at.
     X : array-like or sparse matrix (n_samples, n_in)
+        Inputs.
     y : array-like (n_samples, n_out), or (n_samples,)
         Both as `MLP.fit` takes them; they must suit all networks. Networks of one dtype read the
         same memory.
+    loss, optimizer, epochs, batch_size, shuffle : see `MLP.fit`
+        As for `MLP.fit`: one value for all networks, or a list with one for each.
     rows : int or bool array, or list, default=None
         The rows to train on: row numbers (n,), each as often as it is named, or a mask
         (n_samples,). A list holds one of them, or None for all rows, for each network; an array
         holds for all networks.
+    sample_weight : array (n_samples,), or list, default=None
+        An array for all networks, or a list of an array or None for each.
+    alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup : see `MLP.fit`
+        As for `MLP.fit`: one value for all networks, or a list with one for each.
     validation_data : (X, y), or list, default=None
         Fills ``history.val_loss``: a pair for all networks, or a list of a pair or None for each.
     validation_rows : int or bool array, or list, default=None
         In its place: rows of X and y, given as ``rows`` are.
-    sample_weight : array (n_samples,), or list, default=None
-        An array for all networks, or a list of an array or None for each.
     metrics : default=None
         As for `MLP.fit`, for all networks; or a list with a list, a dict or None for each.
     callbacks : list, default=None
         For each network None or a list of `fastnn.Callback` objects, which are that network's
         alone: `fastnn.EarlyStopping`, ... They are called in the threads that train.
-    loss, optimizer, epochs, batch_size, shuffle, alpha, l1, max_norm, clip_norm, clip_value, \
-input_dropout, input_noise, mixup, max_steps
+    max_steps : int, list or None, default=None
         As for `MLP.fit`: one value for all networks, or a list with one for each.
     n_threads : int or None, default=None
         None: as many as allowed. The results do not depend on it, to the bit.

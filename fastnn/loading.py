@@ -38,6 +38,7 @@ def load(path: File, *, predictor: bool = False, max_bytes: int = container.MAX_
     Parameters
     ----------
     path : str or path
+        Where the file is.
     predictor : bool, default=False
         Whether to return a `Predictor` in any case, so that scikit-learn is not imported.
     max_bytes : int, default=2**30

@@ -74,7 +74,7 @@ class MLP(Derivatives):
         leaky_relu, elu, selu, gelu, silu, mish, softplus, hard_tanh, hard_sigmoid, relu6, exp,
         step; `fastnn.CustomActivation` for functions of your own.
     output : str, default="identity"
-        identity, sigmoid, softmax, exp, step, or another elementwise activation.
+        One of identity, sigmoid, softmax, exp, step, or another elementwise activation.
     norm : {None, "layer", "batch"}, default=None
         "layer" normalises the weighted inputs of each hidden layer over its units, before the
         activation (Ba, Kiros & Hinton 2016), see `LayerNorm`; "batch" over the rows of a batch
@@ -89,11 +89,13 @@ class MLP(Derivatives):
         them). A step costs about as much as one of a batch so many times larger. None: a single
         network. See `Repeat` and `Heads`.
     dtype : {"float32", "float64"}, default="float32"
+        Of parameters and outputs.
     dropout : float in [0, 1) or sequence of float, default=0.0
         Rate at which units of the hidden layers are dropped in training, the rest being scaled by
         1 / (1 - rate) (Srivastava et al. 2014).
     initializer : str, default="glorot_uniform"
-        glorot_uniform, glorot_normal, he_uniform, he_normal, normal (σ = 0.05), zeros.
+        One of glorot_uniform, glorot_normal, he_uniform, he_normal, normal (σ = 0.05),
+        zeros.
         Biases start at 0.
     random_state : int, numpy.random.Generator, numpy.random.RandomState or None, default=None
         Decides initial weights, the order of rows and dropout. None: another one each time.
@@ -151,12 +153,13 @@ class MLP(Derivatives):
         output : str, default="identity"
             What becomes of the last layer's values: identity, sigmoid, softmax, exp, step, or
             another elementwise activation.
-        dtype, initializer, random_state, n_threads, gemm
+        dtype, initializer, random_state, n_threads, gemm : see `MLP`
             As for `MLP` itself.
 
         Returns
         -------
         MLP
+            With initial weights.
 
         Examples
         --------
@@ -333,7 +336,7 @@ class MLP(Derivatives):
 
         Parameters
         ----------
-        layers : int
+        *layers : int
             Their numbers, as the names of parameters have them: ``layers.0.weight`` is of layer 0.
         """
         self._frozen = tuple(sorted({*self._frozen, *self._layout.check_layers(layers)}))
@@ -343,7 +346,7 @@ class MLP(Derivatives):
 
         Parameters
         ----------
-        layers : int
+        *layers : int
             Their numbers, see `freeze`.
         """
         gone = set(self._layout.check_layers(layers)) if layers else set(self._frozen)
@@ -368,7 +371,8 @@ class MLP(Derivatives):
     @property
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights in ``parameters``: tuple of (n_in, n_out) arrays, one for each dense
-        layer."""
+        layer.
+        """
         return Views(self._layout.weights_and_biases(self.parameters)[0])
 
     @weights.setter
@@ -378,7 +382,8 @@ class MLP(Derivatives):
     @property
     def biases(self) -> tuple[Array, ...]:
         """Views of the biases in ``parameters``: tuple of (n_out,) arrays, one for each dense
-        layer."""
+        layer.
+        """
         return Views(self._layout.weights_and_biases(self.parameters)[1])
 
     @biases.setter
@@ -388,13 +393,25 @@ class MLP(Derivatives):
     def named_parameters(self) -> dict[str, Array]:
         """Return a dict of views of all blocks of ``parameters``, by name: ``layers.0.weight``,
         ``layers.0.bias``, ...; a layer norm has ``gain`` and ``bias``, a batch norm ``mean`` and
-        ``variance``, too, a scale ``gain``, a PReLU ``slope``."""
+        ``variance``, too, a scale ``gain``, a PReLU ``slope``.
+
+        Returns
+        -------
+        dict of str to array
+            Views, not copies.
+        """
         views = self._layout.views(self.parameters)
         return {block.name: view for block, view in zip(self._layout.blocks, views, strict=True)}
 
     def get_weights(self) -> list[Array]:
         """Return copies of all parameters: [W0, b0, W1, b1, ...], W of shape (n_in, n_out); a layer
-        norm has gain and bias."""
+        norm has gain and bias.
+
+        Returns
+        -------
+        list of array
+            In the order of ``set_weights``.
+        """
         return [array.copy() for array in self._layout.views(self.parameters)]
 
     def set_weights(self, arrays: Iterable[ArrayLike]) -> None:
@@ -493,14 +510,29 @@ class MLP(Derivatives):
             an optimizer with its defaults: sgd, adam, adamw, rmsprop, adagrad, adadelta, adamax,
             nadam, rprop, lion, muon.
         epochs : int, default=10
+            How often to go through the rows.
         batch_size : int, default=128
             Clipped to the number of rows; the last batch may be shorter.
         shuffle : bool, default=True
             A new order of the rows each epoch.
         sample_weight : array-like (n_samples,) or None
+            Weights of the rows; None: 1 each.
         alpha : float, default=0.0
             L2 penalty alpha / 2 · |W|² divided by the sum of the batch's sample weights, biases
             left out, as in scikit-learn.
+        l1 : float, default=0.0
+            L1 penalty l1 · |W|₁, divided by the same as that of alpha, biases left out; its
+            subgradient is sign(w), 0 at 0. ``alpha``, ``l1`` and ``max_norm`` of a layer may be
+            given as ``layers`` of the optimizer.
+        max_norm : float or None, default=None
+            After each step the incoming weights of a unit, a column of W, are scaled down to this
+            norm where they are longer (Srivastava et al. 2014).
+        clip_norm : float or None, default=None
+            The gradient of a step, penalties included, is scaled down to this norm over all
+            parameters where it is longer: g · min(1, clip_norm / (|g| + 1e-6)) (Pascanu, Mikolov &
+            Bengio 2013; PyTorch's ``clip_grad_norm_``).
+        clip_value : float or None, default=None
+            Each element of the gradient is cut off at ±clip_value, before clip_norm.
         input_dropout : float in [0, 1), default=0.0
             Rate at which inputs are set to 0 in training, the rest being scaled by 1 / (1 - rate)
             (Srivastava et al. 2014). As for the next two: what is fed is changed in the steps of
@@ -540,19 +572,6 @@ class MLP(Derivatives):
             Each fit needs a file of its own; delete it to start anew.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
-        l1 : float, default=0.0
-            L1 penalty l1 · |W|₁, divided by the same as that of alpha, biases left out; its
-            subgradient is sign(w), 0 at 0. ``alpha``, ``l1`` and ``max_norm`` of a layer may be
-            given as ``layers`` of the optimizer.
-        clip_norm : float or None, default=None
-            The gradient of a step, penalties included, is scaled down to this norm over all
-            parameters where it is longer: g · min(1, clip_norm / (|g| + 1e-6)) (Pascanu, Mikolov &
-            Bengio 2013; PyTorch's ``clip_grad_norm_``).
-        clip_value : float or None, default=None
-            Each element of the gradient is cut off at ±clip_value, before clip_norm.
-        max_norm : float or None, default=None
-            After each step the incoming weights of a unit, a column of W, are scaled down to this
-            norm where they are longer (Srivastava et al. 2014).
 
         Returns
         -------
@@ -591,7 +610,8 @@ class MLP(Derivatives):
     @property
     def history(self) -> History | None:
         """The `History` of the last fit of this object, also of one that Ctrl-C or an error has
-        ended; None before. Copies and files do not hold it."""
+        ended; None before. Copies and files do not hold it.
+        """
         return self._history
 
     @suggests
@@ -619,7 +639,7 @@ class MLP(Derivatives):
             A list, or another object that can be iterated over again, serves all epochs; an
             iterator or a generator one. A function is called for each epoch, with its number from 0
             where it takes an argument, and returns an iterable.
-        loss, alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup
+        loss : str, Loss or None, default=None
             As for `fit`.
         optimizer : Optimizer or str, default=Adam()
             As for `fit`; not `fastnn.LBFGS`, which needs all rows. A schedule by step needs
@@ -632,13 +652,17 @@ class MLP(Derivatives):
             of which the last one may be shorter.
         shuffle : bool, default=False
             Whether the rows of each batch of the source get a random order.
-        validation_data, metrics, callback, callbacks, max_time, progress
+        alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup : see `fit`
+            As for `fit`.
+        validation_data, metrics, callback, callbacks, max_time : see `fit`
             As for `fit`.
         max_steps : int or None, default=None
             Most steps of the fit; the last epoch may be cut short.
         steps_per_epoch : int or None, default=None
             Most steps of an epoch: it ends after so many, though the source has more. Schedules
             take it for the number of steps that all epochs have.
+        progress : bool or None, default=None
+            As for `fit`.
 
         Returns
         -------
@@ -689,7 +713,9 @@ class MLP(Derivatives):
         optimizer : Optimizer or str, default=Adam()
             One that steps along a gradient. Its learning rate is a number or a
             `fastnn.schedules.ByStep`; ``steps.learning_rate`` can be set.
-        loss, alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup
+        loss : str, Loss or None, default=None
+            As for `fit`.
+        alpha, l1, max_norm, clip_norm, clip_value, input_dropout, input_noise, mixup : see `fit`
             As for `fit`.
         batch_size : int, default=1
             Rows to make room for. A larger batch makes more room, which takes longer once.
@@ -697,6 +723,7 @@ class MLP(Derivatives):
         Returns
         -------
         Steps
+            To be called with a batch.
 
         Examples
         --------
@@ -761,9 +788,23 @@ class MLP(Derivatives):
         A `BatchNorm` takes its running averages, as in predictions; in `loss_and_grad` the
         statistics of the rows, as in training.
 
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
+        y : array-like (n_samples, n_out), or (n_samples,)
+            Targets, as for `fit`.
+        loss : str, Loss or None, default=None
+            As for `fit`; None: the one that goes with the output.
+        sample_weight : array-like (n_samples,) or None, default=None
+            Weights of the rows.
+        alpha : float, default=0.0
+            L2 penalty, as for `fit`.
+
         Returns
         -------
         float
+            The mean over the rows, penalty included.
         """
         return self._loss_and_grad(X, y, loss, sample_weight, alpha, None)
 
@@ -773,9 +814,23 @@ class MLP(Derivatives):
         """Return the mean loss over all rows and its gradient, without dropout; arguments as in
         `fit`.
 
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
+        y : array-like (n_samples, n_out), or (n_samples,)
+            Targets, as for `fit`.
+        loss : str, Loss or None, default=None
+            As for `fit`; None: the one that goes with the output.
+        sample_weight : array-like (n_samples,) or None, default=None
+            Weights of the rows.
+        alpha : float, default=0.0
+            L2 penalty, as for `fit`.
+
         Returns
         -------
         loss : float
+            The mean over the rows, penalty included.
         grad : array
             With respect to ``parameters``, in the same layout.
         """
@@ -793,9 +848,19 @@ class MLP(Derivatives):
         """Return the error terms of backpropagation: the gradient of the mean loss with respect to
         z = x W + b of each dense layer.
 
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
+        y : array-like (n_samples, n_out), or (n_samples,)
+            Targets, as for `fit`.
+        loss : str, Loss or None, default=None
+            As for `fit`; None: the one that goes with the output.
+
         Returns
         -------
-        list of arrays (n_samples, n_out), hidden layers first
+        list of array (n_samples, n_out)
+            Hidden layers first.
         """
         info = self._bound(loss)
         trainer = self._trainer(self._check_data(X, y, None, info), info, 0.0, self.parameters)
@@ -804,7 +869,18 @@ class MLP(Derivatives):
 
     def plan(self, batch_size: int = 128) -> TrainingPlan:
         """Return how a batch of this size is trained: shards, threads, products, and why;
-        printable."""
+        printable.
+
+        Parameters
+        ----------
+        batch_size : int, default=128
+            Rows of a batch.
+
+        Returns
+        -------
+        TrainingPlan
+            Printable.
+        """
         plan_training = imported("fastnn.training.plan").plan_training
         return plan_training(self._layout, validation.check_count("batch_size", batch_size),
                              self._threads, self.gemm)
@@ -855,6 +931,16 @@ class MLP(Derivatives):
         A layer is a dense one with all that comes after it, up to the next one; the first one also
         has what comes before it. Those of an ensemble are (n_samples, members, n_units), but for
         the output, which is the mean.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_in)
+            Inputs.
+
+        Returns
+        -------
+        list of array (n_samples, n_units)
+            The output last.
         """
         return imported("fastnn.prediction.blocks").activations_of(
             self._layout, self.parameters, X, self._threads)

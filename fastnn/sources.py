@@ -30,19 +30,21 @@ def from_folder(path: File, X: str = "X*.npy", y: str = "y*.npy",
     Parameters
     ----------
     path : str or path
+        Where the files are.
     X, y : str, default="X*.npy", "y*.npy"
         Names of the files; ``*`` stands for what is the same in both names of a pair.
     sample_weight : str or None, default=None
         The same for sample weights.
 
+    Returns
+    -------
+    iterable of batches, for `fit_batches`
+        One pass for each epoch.
+
     Raises
     ------
     FileNotFoundError
         When there are none, or a file lacks its pair.
-
-    Returns
-    -------
-    iterable of batches, for `fit_batches`
 
     Examples
     --------
@@ -99,6 +101,7 @@ def from_parquet(path: File | Sequence[File], columns: Sequence[str] | None = No
     Parameters
     ----------
     path : str, path or sequence of them
+        Where the files are.
     columns : sequence of str or None, default=None
         The inputs, numbers or booleans; None: all columns but those below.
     target : str or sequence of str
@@ -108,14 +111,15 @@ def from_parquet(path: File | Sequence[File], columns: Sequence[str] | None = No
     rows : int or None, default=None
         Rows of a batch at most; None: whole row groups.
 
+    Returns
+    -------
+    iterable of batches, for `fit_batches`
+        One pass for each epoch.
+
     Raises
     ------
     ValueError
         When a column is not there, holds no numbers, or has missing values.
-
-    Returns
-    -------
-    iterable of batches, for `fit_batches`
 
     Examples
     --------

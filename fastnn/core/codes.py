@@ -28,6 +28,7 @@ class Codes:
     indices : int32 array (n_entries,)
         Their columns: rows of the table.
     indptr : int64 array (n_rows + 1,)
+        Where each row begins.
     adds : uint8 array (n_inputs,)
         1 where a row of the table adds to the one before it, 0 where a run begins.
     """
@@ -56,11 +57,28 @@ class Codes:
                         "give the encoder's to_dense(X)")
 
     def copy(self) -> Codes:
-        """Return codes with arrays of their own."""
+        """Return codes with arrays of their own.
+
+        Returns
+        -------
+        Codes
+            With arrays of its own.
+        """
         return Codes(self.data.copy(), self.indices.copy(), self.indptr.copy(), self.adds.copy())
 
     def astype(self, dtype: DType) -> Codes:
-        """Return the codes with entries of another dtype."""
+        """Return the codes with entries of another dtype.
+
+        Parameters
+        ----------
+        dtype : {"float32", "float64"}
+            Of the entries.
+
+        Returns
+        -------
+        Codes
+            With the same rows and columns.
+        """
         return Codes(self.data.astype(dtype), self.indices, self.indptr, self.adds)
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -72,7 +90,13 @@ class Codes:
         return Codes(self.data[places], self.indices[places], start, self.adds)
 
     def toarray(self) -> Array:
-        """Return the dense encoding, an array (n_rows, n_inputs)."""
+        """Return the dense encoding, an array (n_rows, n_inputs).
+
+        Returns
+        -------
+        array (n_rows, n_inputs)
+            Of the dtype of the codes.
+        """
         found = np.zeros(self.shape, self.dtype)
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
         np.add.at(found, (rows, self.indices), self.data)

@@ -143,8 +143,11 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
         sample_weight : array of shape (n_samples,), default=None
+            Weights of the rows; None: 1 each.
         X_val : array or sparse matrix of shape (n_val, n_features), default=None
             Rows whose loss goes to `validation_loss_curve_`. With ``early_stopping=True`` they
             are the validation set, and no rows are split off. A pipeline treats them as it does X
@@ -152,6 +155,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         y_val : array of shape (n_val,) or (n_val, n_outputs), default=None
             Their targets.
         sample_weight_val : array of shape (n_val,), default=None
+            Weights of the validation rows; None: 1 each.
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
             The same in one argument, whose rows no pipeline can transform.
         checkpoint : str, path or None, default=None
@@ -167,6 +171,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         Returns
         -------
         self
+            The estimator itself.
 
         Raises
         ------

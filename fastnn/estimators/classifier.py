@@ -77,6 +77,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ``CrossEntropy(label_smoothing=0.1)``, which of two classes or of labels smooths zeros and
         ones towards ½; ``Hinge()``, ``SquaredHinge()``: one class against the rest, with
         `decision_function` in the place of `predict_proba`, and one label per row.
+    {more parameters}
 
     {attributes}
     classes_ : ndarray of shape (n_classes,)
@@ -157,14 +158,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         y : array of shape (n_samples,) or (n_samples, n_labels)
+            Targets.
         sample_weight : array of shape (n_samples,), default=None
+            Weights of the rows; None: 1 each.
         classes : array of shape (n_classes,), default=None
             All labels that y may hold in this and later calls; needed in the first.
 
         Returns
         -------
         self
+            The estimator itself.
         """
         _check_partial_fit_first_call(self, classes)
         return self._fit(X, y, sample_weight, one_epoch=True)
@@ -190,11 +195,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Returns
         -------
         self
+            The estimator itself.
         """
         return fit_batches(self, source, epochs, classes)
 
     def predict(self, X: Rows) -> Any:
-        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
+        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels).
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            One entry or row for each row of X.
+        """
         model = self._twin()  # all of one moment, whoever fits meanwhile
         codes = model._codes(model._output(X)).astype(np.intp)
         if not model._is_multilabel():
@@ -207,20 +224,53 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(_has_margins)
     def decision_function(self, X: Rows) -> Array:
         """Return the margin of each class, shape (n_samples, n_classes); of two classes that of the
-        second, (n_samples,), which is predicted where it is above 0. For the hinges."""
+        second, (n_samples,), which is predicted where it is above 0. For the hinges.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            Above 0 where the class is predicted.
+        """
         output = self._twin()._output(X)
         return output.ravel() if output.shape[1] == 1 else output
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: Rows) -> Array:
-        """Return the probability of each class (columns as in `classes_`) or of each label."""
+        """Return the probability of each class (columns as in `classes_`) or of each label.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns as in `classes_`, or one for each label.
+        """
         model = self._twin()
         output = model._output(X)
         return decision.class_probabilities(output) if model.n_outputs_ == 1 else output
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: Rows) -> Array:
-        """Return the logarithm of `predict_proba`."""
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            Columns as in `classes_`.
+        """
         probability = self.predict_proba(X)
         return np.log(probability, out=probability)
 

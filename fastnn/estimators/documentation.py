@@ -64,6 +64,9 @@ _PARAMETERS = """\
     dropout : float or sequence of float, default=0.0
         Share of hidden activations set to zero in training (inverted dropout), for all hidden
         layers or one per hidden layer. Not used by lbfgs and es.
+"""
+
+_MORE = """\
     scoring : str, callable or None, default=None
         What early stopping looks at: name of a scorer of scikit-learn's, a function
         ``(estimator, X, y)`` that returns a number, more being better, or "loss" for the negative
@@ -143,5 +146,6 @@ def documented(cls):
     """Put the shared parts into the docstring of an estimator."""
     if cls.__doc__:  # None under python -OO
         doc = cls.__doc__.replace("    {parameters}\n", _PARAMETERS)
+        doc = doc.replace("    {more parameters}\n", _MORE)
         cls.__doc__ = doc.replace("    {attributes}\n", _ATTRIBUTES)
     return cls

@@ -71,6 +71,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     calibration_fraction : float or None, default=None
         Share of the rows in (0, 1) that `fit` leaves out of the training and hands to `calibrate`,
         for `predict_interval`.
+    {more parameters}
 
     {attributes}
 
@@ -152,12 +153,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
         sample_weight : array of shape (n_samples,), default=None
+            Weights of the rows; None: 1 each.
 
         Returns
         -------
         self
+            The estimator itself.
         """
         return self._fit(X, y, sample_weight, one_epoch=True)
 
@@ -179,6 +184,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Returns
         -------
         self
+            The estimator itself.
         """
         return fit_batches(self, source, epochs)
 
@@ -187,6 +193,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
         With several quantiles these, in rising order, (n_samples, n_quantiles); with
         ``loss="gaussian_nll"`` the means.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            One entry or row for each row of X.
         """
         model = self._twin()
         output = model._output(X)
@@ -203,6 +219,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         q : float or sequence of float
             Levels, in rising order: with ``loss="quantile"`` those that were fitted, or some of
             them; with ``loss="gaussian_nll"`` any in (0, 1), by the normal distribution.
@@ -242,11 +259,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         y : array of shape (n_samples,)
+            Targets.
 
         Returns
         -------
         self
+            The estimator itself.
         """
         with sole_fit(self):
             twin = self._twin()
@@ -272,6 +292,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         coverage : float, default=0.9
             In (0, 1).
 
@@ -315,12 +336,16 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         Parameters
         ----------
         X : array or sparse matrix of shape (n_samples, n_features)
+            Inputs.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Targets.
         sample_weight : array of shape (n_samples,), default=None
+            Weights of the rows; None: 1 each.
 
         Returns
         -------
         float
+            1 is the best.
         """
         if self._levels is None:
             return super().score(X, y, sample_weight)

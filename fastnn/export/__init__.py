@@ -36,9 +36,11 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
         The scaler of a Predictor becomes part of the file, in double precision. The encoder of data
         frames does not: the file takes encoded columns.
     path : str or path
+        Of the file to write.
     opset : int, default=17
         Version of the ONNX operators, from 13 to the newest that the installed onnx knows.
     input_name : str, default="X"
+        Name of the input in the file.
     zipmap : bool or "columns", default=False
         Form of the probabilities of a classifier: an array; True: ``output_label`` and
         ``output_probability``, a list with a dict from class to float32 for each row; "columns":
@@ -75,6 +77,7 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
         The scaler of a Predictor becomes part of the header, in double precision. The encoder of
         data frames does not: the header takes encoded columns.
     path : str or path
+        Of the file to write.
     prefix : str, default="model"
         A C identifier. Macros have it in capitals, so two models must differ in more than case.
     test_rows : array-like (n_rows, n_in) or None

@@ -109,6 +109,7 @@ def from_onnx(model: Any, *, output: str | None = None) -> MLP:
     Returns
     -------
     MLP
+        With the weights of the graph.
 
     Raises
     ------

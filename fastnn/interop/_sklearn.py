@@ -69,7 +69,7 @@ def from_sklearn(model: Any) -> Any:
 
 
 def to_sklearn(model: Any) -> Any:
-    """scikit-learn's estimator with parameters, weights and history of ours.
+    """Return scikit-learn's estimator with parameters, weights and history of ours.
 
     Parameters
     ----------

@@ -78,10 +78,11 @@ class CustomActivation(Frozen):
     Parameters
     ----------
     value : callable
-        value(z) gives f(z), of the same shape as z (n_samples, n_units), which is an array of the
-        network's dtype, a copy. Elementwise: what one row gives must not depend on the others.
+        Called as value(z), it gives f(z), of the same shape as z (n_samples, n_units), which is an
+        array of the network's dtype, a copy. Elementwise: what one row gives must not depend on
+        the others.
     derivative : callable
-        derivative(z) gives f'(z), in the same shape.
+        Called as derivative(z), it gives f'(z), in the same shape.
     name : str, default="custom"
         Stands for the functions in messages, and in a checkpoint, where they are not compared.
 
@@ -139,7 +140,13 @@ class Layer(Frozen):
     kind: str
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the layer as strings, numbers and lists."""
+        """Return the layer as strings, numbers and lists.
+
+        Returns
+        -------
+        dict
+            What `from_plain` takes.
+        """
         plain: dict[str, Any] = {"kind": self.kind}
         names: tuple[str, ...] = self.__slots__
         for name, value in zip(names, self._values(), strict=True):
@@ -375,6 +382,7 @@ class NetworkSpec(Frozen):
     output : str, default="identity"
         What becomes of the last layer's values: softmax, or an elementwise activation.
     dtype : {"float32", "float64"}, default="float32"
+        Of parameters and outputs.
     """
 
     __slots__ = ("n_in", "layers", "output", "dtype")
@@ -408,7 +416,9 @@ class NetworkSpec(Frozen):
         activation : str, CustomActivation or sequence of them, default="relu"
             Of the hidden layers, one for all or one each.
         output : str, default="identity"
+            Activation of the output.
         dtype : {"float32", "float64"}, default="float32"
+            Of parameters and outputs.
         dropout : float or sequence of float, default=0.0
             Of the hidden layers, one rate for all or one each.
         norm : {None, "layer", "batch"}, default=None
@@ -417,6 +427,11 @@ class NetworkSpec(Frozen):
             Whether the input of a hidden layer is added to its output where both are as wide.
         members : int or None, default=None
             Of an ensemble, see `Repeat`; None: a single network.
+
+        Returns
+        -------
+        NetworkSpec
+            The same as one of layers.
         """
         sizes = validation.check_sizes(sizes)
         n_hidden = len(sizes) - 2
@@ -462,7 +477,8 @@ class NetworkSpec(Frozen):
     @property
     def activations(self) -> tuple[str | CustomActivation, ...]:
         """Activations of the hidden layers, as a rule names: what each `Dense` layer but the last
-        has, or what comes between it and the next one."""
+        has, or what comes between it and the next one.
+        """
         found = []
         for layer in flat(self.layers):
             if isinstance(layer, (Dense, Heads)):
@@ -497,7 +513,8 @@ class NetworkSpec(Frozen):
     @property
     def is_chain(self) -> bool:
         """Whether sizes, activations, dropout and output say all: `Dense` layers, each with an
-        activation and at most a `Dropout` after it, and a last one with neither."""
+        activation and at most a `Dropout` after it, and a last one with neither.
+        """
         return self == NetworkSpec.chain(self.sizes, self.activations, self.output,
                                          dtype=self.dtype, dropout=self.dropout)
 
@@ -538,13 +555,29 @@ class NetworkSpec(Frozen):
 
     def to_plain(self) -> dict[str, Any]:
         """Return strings, numbers and lists from which `from_plain` makes the same; a
-        `CustomActivation` as it is."""
+        `CustomActivation` as it is.
+
+        Returns
+        -------
+        dict
+            What `from_plain` takes.
+        """
         return {"n_in": self.n_in, "layers": [layer.to_plain() for layer in self.layers],
                 "output": self.output, "dtype": self.dtype}
 
     @classmethod
     def from_plain(cls, plain: object) -> NetworkSpec:
         """Return the description that these values say.
+
+        Parameters
+        ----------
+        plain : dict
+            What `to_plain` returned.
+
+        Returns
+        -------
+        NetworkSpec
+            The same as the one described.
 
         Raises
         ------
@@ -559,7 +592,8 @@ class NetworkSpec(Frozen):
 
 def flat(layers, inside=True):
     """Yield the layers in their order, those in a `Residual` after it; it itself is left out where
-    ``inside``."""
+    ``inside``.
+    """
     for layer in layers:
         if isinstance(layer, Residual):
             if not inside:

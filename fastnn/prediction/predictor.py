@@ -40,6 +40,7 @@ class Predictor:
     Parameters
     ----------
     net : MLP
+        The network.
     task : str, default="outputs"
         What `predict` returns. "outputs": outputs (n_samples, n_out) as they are; "regression": the
         same, but (n_samples,) for a single one; "quantiles": outputs, each row sorted;
@@ -164,8 +165,14 @@ class Predictor:
         Parameters
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+            Inputs.
         out : array (n_samples, n_out) of the network's dtype, row-major, or None
             Takes the result; for outputs and regression only.
+
+        Returns
+        -------
+        array (n_samples,) or (n_samples, n_out)
+            One entry or row for each row of X.
 
         Raises
         ------
@@ -196,8 +203,14 @@ class Predictor:
         Parameters
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+            Inputs.
         out : array (n_samples, n_classes) of the network's dtype, row-major, or None
             Takes the result.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Columns as in `classes_`, or one for each label.
         """
         if self.classes_ is None or self.task == "margins":
             raise AttributeError(f"a model for {self.task} has no predict_proba")
@@ -220,6 +233,7 @@ class Predictor:
         Parameters
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
+            Inputs.
         logits : bool, default=False
             Whether to leave the output's activation out: derivatives of scores instead of
             probabilities.
@@ -227,6 +241,7 @@ class Predictor:
         Returns
         -------
         array (n_samples, n_out, n_features_in_)
+            [r, j, i] is that of output j of row r with respect to input i.
 
         Raises
         ------

@@ -101,6 +101,7 @@ class Scaler:
         Returns
         -------
         array (n_samples, n_in)
+            A new array.
         """
         dtype = validation.check_dtype(dtype)
         n_in = len(self._mean)

@@ -140,17 +140,33 @@ class TableEncoder:
         return sum(column.n_inputs for column in self.columns)
 
     def count(self) -> dict[str, int]:
-        """Return number of columns of each kind that occurs."""
+        """Return number of columns of each kind that occurs.
+
+        Returns
+        -------
+        dict of str to int
+            None for kinds that do not occur.
+        """
         kinds = [column.kind for column in self.columns]
         return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
 
     # ---- fitting ----
 
     def fit(self, frame: Any) -> TableEncoder:
-        """Learns kinds, categories, medians and scales from the columns of a frame.
+        """Learn kinds, categories, medians and scales from the columns of a frame.
 
         Left out, with a note: columns with one value only, and text of which most rows have a value
         of their own.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame, or what has ``to_pandas()``
+            Of training.
+
+        Returns
+        -------
+        TableEncoder
+            Itself.
 
         Raises
         ------
@@ -192,6 +208,18 @@ class TableEncoder:
 
         Columns are taken by name, others ignored. A category that training did not have gives 0 in
         all inputs of its column.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame, or what has ``to_pandas()``
+            With the columns of the fit, in any order.
+        dtype : dtype, default=float64
+            Of the result.
+
+        Returns
+        -------
+        array (n_samples, len(feature_names))
+            One row for each row of the data.
 
         Raises
         ------
@@ -254,7 +282,13 @@ class TableEncoder:
     # ---- settings ----
 
     def settings(self) -> dict[str, Any]:
-        """Everything `transform` needs as plain values; `from_settings` takes it."""
+        """Return everything `transform` needs as plain values; `from_settings` takes it.
+
+        Returns
+        -------
+        dict
+            Strings, numbers, lists and dicts alone.
+        """
         columns = []
         for column in self.columns:
             plain = {"name": column.name, "kind": column.kind}
@@ -276,6 +310,16 @@ class TableEncoder:
     @classmethod
     def from_settings(cls, settings: Any) -> TableEncoder:
         """Return the encoder whose `settings` these are.
+
+        Parameters
+        ----------
+        settings : dict
+            What `settings` returned.
+
+        Returns
+        -------
+        TableEncoder
+            It needs no `fit`.
 
         Raises
         ------

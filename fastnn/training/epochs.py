@@ -19,6 +19,15 @@ __all__ = ["Callback", "FitState", "Hook", "run_epochs"]
 class FitState:
     """Where a fit stands, as callbacks see it.
 
+    Parameters
+    ----------
+    trainer : Trainer
+        The compiled loop.
+    model : MLP or estimator
+        What is being fitted.
+    history : History or None, default=None
+        Of the fit; None: a new one.
+
     Attributes
     ----------
     net : MLP or estimator
@@ -112,6 +121,7 @@ class FitState:
         Parameters
         ----------
         parameters : flat array like ``parameters``
+            What the network is to have.
         """
         own = self.parameters
         if parameters.shape != own.shape or parameters.dtype != own.dtype:
@@ -146,27 +156,58 @@ class Callback:
     """
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Do something before the first epoch."""
+        """Do something before the first epoch.
+
+        Parameters
+        ----------
+        state : FitState
+            Where the fit stands.
+        """
 
     def on_epoch_end(self, state: FitState) -> None:
-        """Do something after an epoch."""
+        """Do something after an epoch.
+
+        Parameters
+        ----------
+        state : FitState
+            Where the fit stands.
+        """
 
     def on_fit_end(self, state: FitState) -> None:
-        """Do something at the end, also after Ctrl-C or an error."""
+        """Do something at the end, also after Ctrl-C or an error.
+
+        Parameters
+        ----------
+        state : FitState
+            Where the fit stands.
+        """
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the result, a dict of plain values: a checkpoint that says otherwise
-        is refused, and names what differs. Only that of a callback with a state is asked for."""
+        is refused, and names what differs. Only that of a callback with a state is asked for.
+
+        Returns
+        -------
+        dict
+            Of numbers, strings, None and lists.
+        """
         return {}
 
     def get_state(self) -> dict[str, Any] | None:
         """Return what a checkpoint must hold to go on as if nothing had been: a dict of plain
         values (numbers, strings, None, lists) and float arrays; None for nothing, which comes back
-        as an empty dict. An array without axes comes back as a number."""
+        as an empty dict. An array without axes comes back as a number.
+        """
         return None
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take what `get_state` gave; called after `on_fit_begin`, where a fit goes on."""
+        """Take what `get_state` gave; called after `on_fit_begin`, where a fit goes on.
+
+        Parameters
+        ----------
+        state : dict
+            What `get_state` returned.
+        """
 
 
 def has_state(callback):

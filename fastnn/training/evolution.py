@@ -108,6 +108,7 @@ class EvolutionStrategy(Optimizer):
 
     @property
     def hyperparameters(self) -> "tuple[float, ...]":
+        """Those of Adam's row."""
         return self.beta1, self.beta2, self.eps, False
 
     def maximize(self, function: "Callable[[Any], float]", start: "Any", *, generations: int = 100,
@@ -129,6 +130,7 @@ class EvolutionStrategy(Optimizer):
         start : array-like (n,) or MLP
             The network gets the parameters of the last generation; an array is left as it is.
         generations : int, default=100
+            How many of them.
         random_state : int, numpy.random.Generator, numpy.random.RandomState or None, default=None
             Decides the noise.
         callback : callable or None, default=None
@@ -139,6 +141,7 @@ class EvolutionStrategy(Optimizer):
         Returns
         -------
         found : array (n,) of float64, or the MLP
+            What the search has come to.
         values : list of float
             Mean value of the members of each generation.
 
@@ -214,7 +217,22 @@ class EvolutionStrategy(Optimizer):
         vector -= learning_rate / (1 - self.beta1**step) * m / spread
 
     def gradient(self, losses: "ArrayLike", noise: "Array", out: "Array") -> "Array":
-        """Return the estimate of the gradient in ``out``, from losses of the + and - members."""
+        """Return the estimate of the gradient in ``out``, from losses of the + and - members.
+
+        Parameters
+        ----------
+        losses : array-like (population,)
+            Those of the + members first.
+        noise : array (population / 2, n)
+            A row for each pair.
+        out : array (n,)
+            Takes the result.
+
+        Returns
+        -------
+        array (n,)
+            The same as ``out``.
+        """
         n = len(noise)
         weight = centred_ranks(losses)
         weight = (weight[:n] - weight[n:]) / (2 * n * self.sigma)

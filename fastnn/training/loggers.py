@@ -35,6 +35,7 @@ class CSVLogger(Callback):
     Parameters
     ----------
     path : str or path
+        Of the file to write.
     separator : str, default=","
         One character.
     """
@@ -180,6 +181,7 @@ class OptunaPruning(Callback):
     Parameters
     ----------
     trial : optuna.trial.Trial
+        The trial that this fit belongs to.
     monitor : str, default="val_loss"
         Name of a curve of the history.
     every : int, default=1

@@ -52,15 +52,48 @@ class Loss:
         """Raise where a field has a value that it must not have."""
 
     def row(self, output: str) -> str:
-        """Return the name of its row in csrc/losses.def, for this activation of the output."""
+        """Return the name of its row in csrc/losses.def, for this activation of the output.
+
+        Parameters
+        ----------
+        output : str
+            Activation of the output.
+
+        Returns
+        -------
+        str
+            A name in csrc/losses.def.
+        """
         return self.name
 
     def parameters(self, n_out: int) -> tuple[float, ...] | list[tuple[float, ...]]:
-        """Return the row's parameters: one tuple for all outputs, or a list of one for each."""
+        """Return the row's parameters: one tuple for all outputs, or a list of one for each.
+
+        Parameters
+        ----------
+        n_out : int
+            Number of outputs.
+
+        Returns
+        -------
+        tuple of float, or list of tuple
+            Empty where the row has none.
+        """
         return ()
 
     def n_targets(self, n_out: int) -> int:
-        """Return how many columns of y belong to so many outputs."""
+        """Return how many columns of y belong to so many outputs.
+
+        Parameters
+        ----------
+        n_out : int
+            Number of outputs.
+
+        Returns
+        -------
+        int
+            That of the outputs, unless a loss says otherwise.
+        """
         return n_out
 
 
@@ -343,12 +376,12 @@ class Custom(Loss):
     Parameters
     ----------
     value : callable
-        value(y, output) gives the losses (n_samples, n_out), or with ``reduction="sum"`` also
-        (n_samples,), the sums over the outputs. y and output are arrays (n_samples, n_out) of the
-        network's dtype, copies; output is what the network predicts.
+        Called as value(y, output), it gives the losses (n_samples, n_out), or with
+        ``reduction="sum"`` also (n_samples,), the sums over the outputs. y and output are arrays
+        (n_samples, n_out) of the network's dtype, copies; output is what the network predicts.
     derivative : callable
-        derivative(y, output) gives (n_samples, n_out): of each row's losses, summed over its
-        outputs, with respect to the output.
+        Called as derivative(y, output), it gives (n_samples, n_out): of each row's losses, summed
+        over its outputs, with respect to the output.
     name : str, default="custom"
         Stands for the functions in a checkpoint, where they are not compared.
     reduction : {"mean", "sum"}, default="mean"

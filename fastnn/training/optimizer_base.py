@@ -20,7 +20,8 @@ def _check(optimizer, name, rule, valid):
 
 def start_rate(optimizer):
     """Return the learning rate that those of layers, and that of Muon's Adam, are in proportion to:
-    the number itself, that of a schedule, or what a function says at the start."""
+    the number itself, that of a schedule, or what a function says at the start.
+    """
     rate = optimizer.learning_rate
     if isinstance(rate, Schedule):
         rate = rate.start()
@@ -139,7 +140,8 @@ class Optimizer:
     @property
     def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is, to the bit, and need
-        not be done: of rows of W without an entry in a sparse batch."""
+        not be done: of rows of W without an entry in a sparse batch.
+        """
         return False
 
     @property
@@ -148,7 +150,18 @@ class Optimizer:
         return _kernels.OPTIMIZERS[self.row].n_state
 
     def learning_rate_at(self, epoch: int) -> float:
-        """Learning rate of an epoch (from 0): the number itself, or what the callable says."""
+        """Return the learning rate of an epoch: the number itself, or what the callable says.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, from 0.
+
+        Returns
+        -------
+        float
+            Of this epoch.
+        """
         rate: Any = self.learning_rate
         if not callable(rate):
             return float(rate)
@@ -165,7 +178,8 @@ class Optimizer:
 
 def declared(cls):
     """Return a class of settings whose errors name what was meant: of a keyword that it does not
-    have, and of an attempt to set one in a fit."""
+    have, and of an attempt to set one in a fit.
+    """
     cls.__setattr__ = _refuse_setting
     return suggests(cls)
 

@@ -17,7 +17,8 @@ from fastnn.training.schedules import Schedule
 
 def check_optimizer(optimizer):
     """Return an optimizer whose update there is, of a name the one with its defaults; what it says
-    in ``hyperparameters`` is checked where it is read."""
+    in ``hyperparameters`` is checked where it is read.
+    """
     if isinstance(optimizer, WholeFit):
         return optimizer
     if isinstance(optimizer, str):
@@ -78,7 +79,9 @@ class SGD(Optimizer):
     learning_rate : float, callable or schedule, default=0.01
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     momentum : float in [0, 1], default=0.9
+        Share of the last velocity that stays.
     nesterov : bool, default=False
+        Whether to step along the gradient and the velocity that follows.
     velocity : {"gradient", "step"}, default="gradient"
         "step" keeps the learning rate inside the velocity, v = momentum v - learning_rate g,
         w += v (Sutskever et al. 2013; scikit-learn). The same while the learning rate is constant.
@@ -100,11 +103,13 @@ class SGD(Optimizer):
     @property
     def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is: without momentum, where
-        the velocity is the last gradient, and nothing reads it."""
+        the velocity is the last gradient, and nothing reads it.
+        """
         return self.momentum == 0
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.momentum, self.nesterov, self.velocity == "step"
 
 
@@ -121,7 +126,9 @@ class Adam(Optimizer):
     learning_rate : float, callable or schedule, default=1e-3
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
+        Shares of the running averages that stay: of the gradient and of its square.
     eps : float, default=1e-8
+        Added to the denominator.
     eps_hat : bool, default=False
         Add eps before the bias correction, as in the paper's section 2 and in scikit-learn:
         w -= learning_rate √(1 - beta2^t) / (1 - beta1^t) m / (√v + eps).
@@ -151,6 +158,7 @@ class Adam(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.beta1, self.beta2, self.eps, self.eps_hat
 
 
@@ -166,8 +174,11 @@ class AdamW(Optimizer):
     learning_rate : float, callable or schedule, default=1e-3
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
+        Shares of the running averages that stay: of the gradient and of its square.
     eps : float, default=1e-8
+        Added to the denominator.
     weight_decay : float, default=0.01
+        Decay apart from the gradient, in proportion to the learning rate.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -181,6 +192,7 @@ class AdamW(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.beta1, self.beta2, self.eps, self.weight_decay
 
 
@@ -196,7 +208,9 @@ class RMSprop(Optimizer):
     learning_rate : float, callable or schedule, default=1e-3
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     rho : float in [0, 1), default=0.9
+        Share of the running averages that stays.
     eps : float, default=1e-8
+        Added to the denominator.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -208,6 +222,7 @@ class RMSprop(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.rho, self.eps
 
 
@@ -221,6 +236,7 @@ class Adagrad(Optimizer):
     learning_rate : float, callable or schedule, default=0.01
         Step size; a callable gets the epoch (from 0) and returns it; see `fastnn.schedules`.
     eps : float, default=1e-10
+        Added to the denominator.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -233,11 +249,13 @@ class Adagrad(Optimizer):
     @property
     def is_lazy(self) -> bool:
         """Whether the update leaves a weight whose gradient is 0 as it is: unless eps is 0 in
-        float32, where 0 / 0 is NaN."""
+        float32, where 0 / 0 is NaN.
+        """
         return self.eps > 1e-37
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return (self.eps,)
 
 
@@ -254,7 +272,9 @@ class Adadelta(Optimizer):
     learning_rate : float or callable, default=1.0
         The paper has none, which is 1; a callable gets the epoch (from 0) and returns it.
     rho : float in [0, 1), default=0.9
+        Share of the running averages that stays.
     eps : float, default=1e-6
+        Added to the denominator.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -267,6 +287,7 @@ class Adadelta(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.rho, self.eps
 
 
@@ -283,7 +304,9 @@ class AdaMax(Optimizer):
     learning_rate : float or callable, default=2e-3
         Step size; a callable gets the epoch (from 0) and returns it.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
+        Shares that stay: of the running average of the gradient, of its running maximum.
     eps : float, default=1e-8
+        Added to the denominator.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -297,6 +320,7 @@ class AdaMax(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.beta1, self.beta2, self.eps
 
 
@@ -313,8 +337,11 @@ class Nadam(Optimizer):
     learning_rate : float or callable, default=2e-3
         Step size; a callable gets the epoch (from 0) and returns it.
     beta1, beta2 : float in [0, 1), default=0.9, 0.999
+        Shares of the running averages that stay: of the gradient and of its square.
     eps : float, default=1e-8
+        Added to the denominator.
     momentum_decay : float, default=4e-3
+        How fast the momentum comes near beta1.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -329,6 +356,7 @@ class Nadam(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.beta1, self.beta2, self.eps, self.momentum_decay
 
 
@@ -348,7 +376,9 @@ class Rprop(Optimizer):
         Step size at the first step; later ones have no influence. Where a function or a schedule
         starts with 0, no step is taken before it is above 0, which is then the first.
     eta_minus : float in (0, 1), default=0.5
+        Factor of a step where the sign of the gradient changes.
     eta_plus : float > 1, default=1.2
+        Factor of a step where it stays.
     step_min, step_max : float, default=1e-6, 50
         Least and greatest step size.
     layers : dict or None, default=None
@@ -370,6 +400,7 @@ class Rprop(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.eta_minus, self.eta_plus, self.step_min, self.step_max
 
 
@@ -386,7 +417,9 @@ class Lion(Optimizer):
     learning_rate : float or callable, default=1e-4
         Step size; a callable gets the epoch (from 0) and returns it.
     beta1, beta2 : float in [0, 1), default=0.9, 0.99
+        Share of the momentum in the direction of a step, and of what stays of it.
     weight_decay : float, default=0.0
+        Decay apart from the gradient, in proportion to the learning rate.
     layers : dict or None, default=None
         Settings of layers, see `Optimizer`.
     """
@@ -399,6 +432,7 @@ class Lion(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.beta1, self.beta2, self.weight_decay
 
 
@@ -420,7 +454,9 @@ class Muon(Optimizer):
     learning_rate : float or callable, default=0.02
         Step size of the matrices; a callable gets the epoch (from 0) and returns it.
     momentum : float in [0, 1), default=0.95
+        Share of the last velocity that stays.
     nesterov : bool, default=True
+        Whether to step along the gradient and the velocity that follows.
     steps : int, default=5
         Steps of Newton and Schulz.
     weight_decay : float, default=0.0
@@ -463,6 +499,7 @@ class Muon(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.adam.hyperparameters
 
 
@@ -478,6 +515,7 @@ class EMA(Optimizer):
     Parameters
     ----------
     optimizer : Optimizer or str
+        The optimizer whose weights are averaged.
     decay : float in [0, 1), default=0.999
         Of one step: about the last 1 / (1 - decay) steps count.
     """
@@ -522,6 +560,7 @@ class EMA(Optimizer):
 
     @property
     def hyperparameters(self) -> tuple[float, ...]:
+        """The numbers h[] of the optimizer's row."""
         return self.optimizer.hyperparameters
 
 

@@ -56,6 +56,7 @@ class LearningRateCurve:
         Returns
         -------
         matplotlib.axes.Axes
+            The axes drawn on.
         """
         drawing = imported("fastnn.drawing")
         ax = drawing.new_axes(ax, "LearningRateCurve.plot")
@@ -80,12 +81,19 @@ def find_learning_rate(net: Any, X: Rows, y: ArrayLike, *, loss: str | Loss | No
     Parameters
     ----------
     net : MLP
-    X, y, loss, sample_weight, alpha
-        As in `MLP.fit`.
+        The network.
+    X, y : array-like
+        As for `MLP.fit`.
+    loss : str, Loss or None, default=None
+        As for `MLP.fit`.
     optimizer : Optimizer or str, default=Adam()
         Its learning rate does not matter; those of layers are in proportion to it.
     batch_size : int, default=128
+        Rows of a step.
+    sample_weight, alpha : see `MLP.fit`
+        As for `MLP.fit`.
     lowest, highest : float, default=1e-7, 10.0
+        Where the test begins and ends.
     n_steps : int, default=100
         Steps from the lowest rate to the highest.
 

@@ -66,11 +66,28 @@ class Schedule:
         return True
 
     def start(self) -> float:
-        """Return the rate that those of layers are in proportion to."""
+        """Return the rate that those of layers are in proportion to.
+
+        Returns
+        -------
+        float
+            That of the first step.
+        """
         return self._checked_rate()
 
     def with_rate(self, learning_rate: float) -> "Schedule":
-        """Return this schedule with a learning rate, where it has none of its own."""
+        """Return this schedule with a learning rate, where it has none of its own.
+
+        Parameters
+        ----------
+        learning_rate : float
+            The rate that factors refer to.
+
+        Returns
+        -------
+        Schedule
+            This one, where it has a rate of its own.
+        """
         return self if self.learning_rate is not None else replace(
             self, learning_rate=learning_rate)
 
@@ -89,6 +106,7 @@ class Schedule:
         Returns
         -------
         float64 array (n_steps,)
+            1 is the learning rate itself.
         """
         raise NotImplementedError
 
@@ -103,10 +121,12 @@ class Schedule:
         total_steps : int
             Steps of the whole fit.
         steps_per_epoch : int
+            Steps of an epoch.
 
         Returns
         -------
         float64 array (n_steps,)
+            One for each step.
         """
         rate = self._checked_rate()
         step = np.arange(first_step, first_step + n_steps, dtype=float)
@@ -119,7 +139,13 @@ class Schedule:
         return self.learning_rate
 
     def describe(self) -> str:
-        """Return what a checkpoint compares, as text."""
+        """Return what a checkpoint compares, as text.
+
+        Returns
+        -------
+        str
+            Such as ``Cosine(learning_rate=0.1)``.
+        """
         settings = ", ".join(
             f"{field.name}={_text(getattr(self, field.name))}" for field in fields(self))
         return f"{type(self).__name__}({settings})"
@@ -142,12 +168,14 @@ class Constant(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     """
 
     counts = "epochs"
 
     @property
     def looks_ahead(self) -> bool:
+        """Whether the rates depend on the number of all steps: they do not."""
         return False
 
     def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
@@ -163,9 +191,11 @@ class Step(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     step_size : int, default=10
         Epochs of the same rate.
     gamma : float > 0, default=0.1
+        Factor each time.
     """
 
     counts = "epochs"
@@ -179,6 +209,7 @@ class Step(Schedule):
 
     @property
     def looks_ahead(self) -> bool:
+        """Whether the rates depend on the number of all steps: they do not."""
         return False
 
     def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
@@ -194,6 +225,7 @@ class Exponential(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     gamma : float > 0, default=0.95
         What an epoch multiplies the rate by.
     """
@@ -202,6 +234,7 @@ class Exponential(Schedule):
 
     @property
     def looks_ahead(self) -> bool:
+        """Whether the rates depend on the number of all steps: they do not."""
         return False
 
     def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
@@ -219,7 +252,9 @@ class InverseScaling(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     power : float >= 0, default=0.5
+        Exponent.
     """
 
     counts = "steps"
@@ -228,6 +263,7 @@ class InverseScaling(Schedule):
 
     @property
     def looks_ahead(self) -> bool:
+        """Whether the rates depend on the number of all steps: they do not."""
         return False
 
     def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
@@ -246,6 +282,7 @@ class Cosine(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     warmup : float in [0, 1), default=0.0
         Share of the steps in which the rate rises.
     restarts : int, default=0
@@ -288,6 +325,7 @@ class CosLog4(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     """
 
     def factors(self, step: "Array", total: int, per_epoch: int) -> "Array":
@@ -337,7 +375,9 @@ class Polynomial(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     power : float >= 0, default=1.0
+        Exponent.
     final : float in [0, 1], default=0.0
         Share of the learning rate at the end.
     """
@@ -359,6 +399,7 @@ class FlatThenCosine(Schedule):
     Parameters
     ----------
     learning_rate : float or None, default=None
+        Rate that the factors refer to.
     flat : float in [0, 1), default=0.5
         Share of the steps with the full rate.
     final : float in [0, 1], default=0.0
@@ -399,6 +440,7 @@ class ByStep(Schedule):
 
     @property
     def looks_ahead(self) -> bool:
+        """Whether the rates depend on the number of all steps: they do not."""
         return False
 
     def start(self) -> float:

@@ -282,6 +282,8 @@ class TimeLimit(Callback):
     ----------
     seconds : float
         From the beginning of the first epoch.
+    name : str, default="seconds"
+        What messages call them.
     """
 
     def __init__(self, seconds: float, *, name: str = "seconds") -> None:

@@ -1,0 +1,79 @@
+"""Docstrings of the whole public API, by numpydoc's rules."""
+
+import inspect
+from types import ModuleType
+
+import pytest
+
+import fastnn
+
+validate = pytest.importorskip("numpydoc.validate")
+pytest.importorskip("sklearn")
+
+# Rules that are not ours, whatever the object:
+LEFT_OUT = {
+    "GL01": "text begins at the quotes (PEP 257)",
+    "ES01": "one line may say all", "SA01": "`See Also` where it helps",
+    "EX01": "examples of classes and functions are tests; a property needs none",
+    "SS02": "a summary may begin with a formula, or with a name such as float32",
+    "SS06": "a summary may take two lines",
+}
+# An override has the parameters and the result of what it overrides, where they are described.
+OF_OVERRIDES = {"PR01", "RT01"}
+
+
+def public_objects():
+    """Yield the path of each public object, the object, and whether it overrides one of ours."""
+    seen = set()
+    for name in fastnn.__all__:
+        value = getattr(fastnn, name)
+        if isinstance(value, ModuleType):
+            for inner in value.__all__:
+                yield from _of(f"fastnn.{name}.{inner}", getattr(value, inner), seen)
+        elif callable(value):
+            yield from _of(f"fastnn.{name}", value, seen)
+
+
+def _of(path, value, seen):
+    if id(value) in seen or not callable(value):
+        return
+    seen.add(id(value))
+    yield path, value, False
+    if not inspect.isclass(value):
+        return
+    for name in dir(value):
+        if name.startswith("_"):
+            continue
+        homes = [cls for cls in value.__mro__ if name in vars(cls)]
+        member = vars(homes[0])[name]
+        if not homes[0].__module__.startswith("fastnn") or id(member) in seen or _foreign(member):
+            continue
+        seen.add(id(member))
+        is_method = inspect.isroutine(member) or hasattr(member, "fn")
+        if is_method or isinstance(member, (property, classmethod, staticmethod)):
+            ours = [cls for cls in homes[1:] if cls.__module__.startswith("fastnn")]
+            yield f"{path}.{name}", member, bool(ours)
+
+
+def _foreign(member):
+    """Whether scikit-learn or Cython has written the docstring: of requests of metadata, and of
+    the base of compiled steps."""
+    module = getattr(getattr(member, "fn", member), "__module__", None) or ""
+    return type(member).__name__ == "RequestMethod" or module.startswith("sklearn.") or (
+        getattr(member, "__qualname__", "").startswith("Stepper."))
+
+
+def test_public_docstrings_are_valid():
+    wrong, count = [], 0
+    for path, _, overrides in public_objects():
+        count += 1
+        left_out = LEFT_OUT.keys() | (OF_OVERRIDES if overrides else set())
+        for code, message in validate.validate(path)["errors"]:
+            if code not in left_out:
+                wrong.append(f"{path}: {code} {message}")
+    assert count > 250
+    assert wrong == []
+
+
+def test_rules_that_are_left_out_exist():
+    assert set(LEFT_OUT) | OF_OVERRIDES <= set(validate.ERROR_MSGS)
