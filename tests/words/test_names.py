@@ -178,3 +178,16 @@ def test_aliases_name_what_there_is():
     for kind, aliases in words.ALIASES.items():
         for alias, name in aliases.items():
             assert name in known[kind] and alias == words._folded(alias)
+
+
+def test_nothing_of_this_is_imported_where_nothing_is_wrong(run_python):
+    code = ("import sys, numpy, fastnn\n"
+            "before = set(sys.modules)\n"
+            "net = fastnn.MLP((2, 3, 1), 'tanh', random_state=0)\n"
+            "net.predict(numpy.zeros((3, 2), 'f'))\n"
+            "fastnn.load, fastnn.Predictor, fastnn.Adam(0.1)\n"
+            "print(*{'fastnn.core.words', 'fastnn.core.cures', 'fastnn.core.types',\n"
+            "        'fastnn.files.kinds', 'difflib', 'typing_extensions', 'numpy.typing'}\n"
+            "      & set(sys.modules))")
+    done = run_python(code)
+    assert done.stdout.strip() == "", done.stdout + done.stderr
