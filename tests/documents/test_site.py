@@ -19,8 +19,8 @@ from fastnn.core import _kernels
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="no docs here")
 EXAMPLES = sorted(path for folder in ("start", "tutorials")
                   for path in (ROOT / "examples" / "gallery" / folder).glob("*.py"))
-NEEDS = {"fastapi_service.py": ("fastapi", "uvicorn"), "optuna_pruning.py": ("optuna",),
-         "tables.py": ("pandas",), "churn.py": ("pandas",)}
+NEEDS = {"fastapi_service.py": ("fastapi", "uvicorn", "pandas"), "optuna_pruning.py": ("optuna",),
+         "tables.py": ("pandas",), "churn.py": ("pandas",), "house_prices.py": ("pandas",)}
 
 
 @pytest.fixture(scope="module")

@@ -60,10 +60,11 @@ plt.show()
 
 model.save("churn.safetensors")
 loaded = fastnn.load("churn.safetensors")
-print(loaded.predict([{"months": 3, "plan": "basic", "bill": 80.0, "autopay": False},
-                      {"months": 60, "plan": None}]))
+print(loaded.predict([
+    {"months": 3, "plan": "basic", "bill": 80.0, "since": "2024-04-01", "autopay": False},
+    {"months": 60, "plan": None, "bill": None, "since": "2019-06-01", "autopay": True}]))
 
 # %%
-# Columns that nobody gave count as missing. From here: :doc:`/gallery/tutorials/churn`,
+# Whoever forgets a column is told its name. From here: :doc:`/gallery/tutorials/churn`,
 # :doc:`/gallery/tutorials/fastapi_service`. The command line does the same with files:
 # :doc:`/start_command_line`.

@@ -139,4 +139,5 @@ print(round(float(threshold), 3))
 
 model.save("churn.safetensors")
 loaded = fastnn.load("churn.safetensors")
-print(loaded.predict_proba([{"months": 2, "contract": "monthly", "calls": 4}]).round(3))
+print(loaded.predict_proba([{"months": 2, "contract": "monthly", "payment": "card", "bill": None,
+                             "calls": 4, "last_visit": "2024-05-05"}]).round(3))
