@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "fastnn"
 # by where a message is made: (heading, beginning of the path)
 AREAS = [
     ("The estimators", ("estimators/",)),
-    ("Tables and encoders", ("tables/", "encoders.py", "sources.py")),
+    ("Tables and encoders", ("tables/", "tabular/", "encoders.py", "sources.py")),
     ("The command line", ("cli/",)),
     ("Model files and checkpoints", ("files/", "loading.py", "training/checkpoint.py",
                                      "training/fit_file.py", "network/pickles.py")),
@@ -17,6 +17,7 @@ AREAS = [
     ("Prediction", ("prediction/",)),
     ("Training", ("training/", "ensemble.py")),
     ("Arguments and arrays of all functions", ("core/",)),
+    ("Pictures, the playground, clusters", ("display.py", "drawing.py", "playground/", "dask/")),
     ("Everything else", ("",)),
 ]
 
