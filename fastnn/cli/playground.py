@@ -30,7 +30,7 @@ def run(options):
     try:
         from fastnn.playground import server
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if str(error.name).partition(".")[0] not in ("starlette", "uvicorn"):
             raise
         raise CommandError("the playground needs starlette and uvicorn: "
                            "pip install starlette uvicorn") from None
