@@ -25,6 +25,7 @@ import secrets
 import socket
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from importlib import resources
 
 import uvicorn
@@ -177,8 +178,6 @@ class Playground:
         """Begin a session."""
         settings, note = _settings(await _body(request, MAX_MESSAGE)), None
         if settings.data == "csv":
-            from dataclasses import replace
-
             settings = replace(settings, data="circles", loss="").checked()
             note = "the address names a CSV file, which the server does not have: load it again"
         session = await asyncio.to_thread(Session, settings)

@@ -9,6 +9,7 @@ import math
 import struct
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from fastnn.core.threads import single_threaded_blas
 from fastnn.mlp import MLP
 from fastnn.playground import code
 from fastnn.playground.data import RANGE, features, make_points
-from fastnn.playground.settings import OPTIMIZERS, SCHEDULES, SettingsError
+from fastnn.playground.settings import FEATURES, OPTIMIZERS, SCHEDULES, SettingsError
 from fastnn.training import optimizers, schedules
 
 __all__ = ["Session"]
@@ -71,8 +72,6 @@ class Session:
     @staticmethod
     def _whole(settings, table):
         """Return settings with the names of columns and the loss that goes with the data."""
-        from dataclasses import replace
-
         if settings.data != "csv":
             return settings
         if table is None:
@@ -211,10 +210,7 @@ class Session:
 
     def feature_maps(self):
         """Return the maps of all inputs that there are, uint8 (7, UNIT_GRID, UNIT_GRID)."""
-        from fastnn.playground.settings import FEATURES
-
-        rows = features(_mesh(UNIT_GRID), FEATURES)
-        return _bytes(rows.T)
+        return _bytes(features(_mesh(UNIT_GRID), FEATURES).T)
 
     def frame(self):
         """Return where the training stands: a line of JSON, weights and maps, as bytes.

@@ -183,6 +183,52 @@ def test_speed_while_it_draws(browser, address):
     assert not page.errors()
 
 
+def test_lines_and_maps_follow_the_network(browser, address):
+    page = Page(browser, address, "layers=3")
+    before = browser.execute_script("return document.getElementById('map').toDataURL()")
+    Select(page.id("speed")).select_by_value("10")
+    page.click("play")
+    page.until(lambda: page.epoch() >= 50)
+    page.click("play")
+    page.until(lambda: not page.is_playing())
+    time.sleep(1)
+    weights = browser.execute_async_script("""
+        const done = arguments[0];
+        (async () => {
+          const api = await import(new URL("api.js", location.href));
+          const real = window.fetch;
+          let session;
+          window.fetch = (path, options) => { session = path.split("/")[0];
+            return real(path, options); };
+          document.getElementById("show-code").click();
+          await new Promise((r) => setTimeout(r, 1000));
+          document.getElementById("code").close();
+          window.fetch = real;
+          const {weights} = api.unpack(await api.advance(session, {epochs: 0}), [2, 3, 1]);
+          done(weights.map((w) => [...w]).flat());
+        })();""")
+    lines = browser.execute_script("""return [
+        ...document.querySelectorAll("#lines path")].map((p) =>
+        [p.getAttribute("stroke"), Number(p.getAttribute("stroke-width"))])""")
+    colors = browser.execute_script("""return ["--negative", "--positive"].map((name) =>
+        getComputedStyle(document.documentElement).getPropertyValue(name).trim())""")
+    assert len(lines) == len(weights) == 9
+    for weight, (color, width) in zip(weights, lines, strict=True):
+        assert color == colors[weight >= 0]
+        assert width == pytest.approx(min(8, 0.4 + 1.6 * abs(weight) ** 0.8), abs=0.06)
+    after = browser.execute_script("return document.getElementById('map').toDataURL()")
+    assert after != before
+    # a unit's own map, and its bias
+    unit = browser.find_element(By.CSS_SELECTOR, '[data-key="unit-0-1"]')
+    ActionChains(browser).move_to_element(unit).perform()
+    page.until(lambda: page.text("shown") == "layer 1, unit 2")
+    assert re.match(r"Layer 1, unit 2: bias -?\d", page.text("hint"))
+    assert browser.execute_script("return document.getElementById('map').toDataURL()") != after
+    ActionChains(browser).move_to_element(page.id("epoch")).perform()
+    page.until(lambda: page.text("shown") == "output")
+    assert not page.errors()
+
+
 def test_pause_step_and_reset(browser, address):
     page = Page(browser, address)
     page.click("step")
