@@ -12,6 +12,7 @@ from fastnn.core.notices import shown, warn
 __all__ = ["Cluster", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
+GATHER = 10.0  # seconds that a result may take from a worker to here, at first
 
 
 class Cluster:
@@ -107,27 +108,30 @@ class Cluster:
             raise
 
     def _result(self, future):
-        told = False
-        while not future.done():
+        told, patience = False, GATHER
+        while True:
             try:
-                distributed.wait(future, timeout=POLL)
+                if not future.done():
+                    distributed.wait(future, timeout=POLL)
+                # a result that is lost on its way is made again, which may wait for a worker, too
+                return future.result(timeout=patience)
             except (TimeoutError, asyncio.TimeoutError):
+                if future.status == "error":
+                    raise
+                if future.done():
+                    patience *= 2
                 self.check()
                 if not told and not self.workers():
                     told = True
                     warn("no Dask worker is left: the fit waits for one")
-            except asyncio.CancelledError:
-                break
-        try:
-            return future.result()
-        except KilledWorker as error:
-            raise RuntimeError(
-                f"the workers that ran {_told(error)} died, one after the other: are they out of "
-                "memory? Cut the data into more shards, or raise Dask's setting "
-                "distributed.scheduler.allowed-failures") from error
-        except asyncio.CancelledError as error:
-            raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
-                               "With checkpoint=path the fit goes on from there") from error
+            except KilledWorker as error:
+                raise RuntimeError(
+                    f"the workers that ran {_told(error)} died, one after the other: are they out "
+                    "of memory? Cut the data into more shards, or raise Dask's setting "
+                    "distributed.scheduler.allowed-failures") from error
+            except asyncio.CancelledError as error:
+                raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
+                                   "With checkpoint=path the fit goes on from there") from error
 
     def cancel(self, futures):
         """Give up tasks; what runs already runs to its end."""

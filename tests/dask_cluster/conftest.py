@@ -3,6 +3,7 @@
 import pytest
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +22,9 @@ def on_processes():
 
     @contextmanager
     def made(n_workers, threads_per_worker=1, **settings):
-        with distributed.LocalCluster(
+        # else a cluster gives up a worker that takes longer than 15 s to come again
+        patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "10 minutes"})
+        with patient, distributed.LocalCluster(
                 n_workers=n_workers, threads_per_worker=threads_per_worker, processes=True,
                 host="127.0.0.1", dashboard_address=None, **settings) as cluster:
             with distributed.Client(cluster) as client:
