@@ -84,14 +84,16 @@ def use(name, model):
         yield lambda: fastnn.MLP.of(model.layers, n_in=model.n_in).predict(ROWS)
 
 
-tried = 0
+stride = int(sys.argv[2])
+tried = tried_values = 0
 for name in chosen:
     if name not in sys.argv[1].split(","):
         continue
     for attribute in [a for a in dir(chosen[name]) if not a.startswith("_")]:
         if callable(getattr(type(chosen[name]), attribute, None)):
             continue
-        for value in VALUES:
+        tried_values += 1
+        for value in VALUES[tried_values % stride::stride]:
             model = pickle.loads(states[name])
             try:
                 setattr(model, attribute, value)
@@ -171,14 +173,20 @@ def check(done, least):
     assert int(done.stdout.split()[-1]) >= least
 
 
-@pytest.mark.parametrize("names, least", [
-    ("MLP,Scaler,Predictor,NetworkSpec,Adam,AdamW,SGD,RMSprop,Adagrad,LBFGS,EvolutionStrategy,"
-     "History,Dense,EarlyStopping,ReduceOnPlateau,TimeLimit,RecordPath", 2000),
-    ("Adadelta,AdaMax,Nadam,Rprop,Lion,Muon,EMA", 1000),
-    pytest.param("MLPClassifier,MLPRegressor", 4000, marks=pytest.mark.slow)])
-def test_attributes(run_python, names, least):
+NETWORKS = ("MLP,Scaler,Predictor,NetworkSpec,Adam,AdamW,SGD,RMSprop,Adagrad,LBFGS,"
+            "EvolutionStrategy,History,Dense,EarlyStopping,ReduceOnPlateau,TimeLimit,RecordPath")
+OPTIMIZERS = "Adadelta,AdaMax,Nadam,Rprop,Lion,Muon,EMA"
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("names, stride, least", [
+    (f"{NETWORKS},{OPTIMIZERS}", 4, 750), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
+    pytest.param(OPTIMIZERS, 1, 1000, marks=SLOW),
+    pytest.param("MLPClassifier,MLPRegressor", 1, 4000, marks=SLOW)])
+def test_attributes(run_python, names, stride, least):
+    """Every ``stride``-th value, the next attribute starting with the next one."""
     pytest.importorskip("sklearn")
-    check(run_python(ATTRIBUTES, names, timeout=300, OMP_NUM_THREADS=2), least)
+    check(run_python(ATTRIBUTES, names, stride, timeout=300, OMP_NUM_THREADS=2), least)
 
 
 def test_arrays(run_python):

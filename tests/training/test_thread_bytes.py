@@ -1,8 +1,8 @@
 """The trained parameters are the same bytes for any number of threads.
 
 Nine networks, every optimizer, both dtypes, whoever computes the products. The normal suite takes
-the three large networks with one optimizer, few steps and fewer numbers of threads; `make
-test-slow` takes more of them.
+fewer numbers of threads for most optimizers, and the three large networks with one optimizer and
+few steps; `make test-slow` takes more of them.
 """
 
 import os
@@ -67,6 +67,16 @@ def test_every_optimizer_is_there():
 @each("gemm", ["native", "blas"])
 @each("optimizer", OPTIMIZERS)
 def test_bytes(name, dtype, gemm, optimizer, teams):
+    """An update is cut as the gradients are, whatever it does: all teams for one optimizer."""
+    threads = THREADS if optimizer == "adam" else (1, 2, 7)
+    check_all_threads(name, dtype, gemm, optimizer, teams, threads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(CELLS) - set(LARGE)))
+@each("gemm", ["native", "blas"])
+@each("optimizer", OPTIMIZERS)
+def test_bytes_in_full(name, dtype, gemm, optimizer, teams):
     check_all_threads(name, dtype, gemm, optimizer, teams)
 
 
@@ -80,7 +90,7 @@ def test_bytes_of_mixed_products(name, dtype, teams, monkeypatch):
 
 
 @pytest.mark.parametrize("name, dtype", [
-    ("f", "float32"), ("f", "float64"), ("g", "float32"),
+    ("f", "float32"), ("f", "float64"), pytest.param("g", "float32", marks=pytest.mark.slow),
     pytest.param("j", "float32", marks=pytest.mark.slow)])
 @each("gemm", ["native", "blas"])
 def test_bytes_of_large_networks(name, dtype, gemm, teams):
