@@ -98,7 +98,11 @@ def _predictor(arrays, settings, newer):
             raise ValueError("limits must be a list")
         scaler = Scaler(arrays.pop("input.mean"), arrays.pop("input.scale"), limits)
     if "table" in settings:
-        table = imported("fastnn.tables.encoder").TableEncoder.from_settings(settings["table"])
+        plain = settings["table"]
+        if isinstance(plain, dict) and plain.get("kind") == "preparation":
+            table = imported("fastnn.tables.preparation").Preparation.from_settings(plain)
+        else:
+            table = imported("fastnn.tables.encoder").TableEncoder.from_settings(plain)
     spec, initializer = read_spec(settings["net"], newer)
     classes, names = read_labels_and_names(settings, spec.n_out)
     net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,

@@ -545,10 +545,13 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         ----------
         path : str or path
             The old file is there until the new one is complete.
-        pipeline : sklearn.pipeline.Pipeline or None, default=None
-            A fitted pipeline of one scaler (`StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`,
-            `RobustScaler`) and this estimator. The scaler goes into the file, which is then loaded
-            as a `fastnn.Predictor` of unscaled rows.
+        pipeline : Pipeline, TransformedTargetRegressor or None, default=None
+            A fitted one of scikit-learn with this estimator at its end. A single scaler
+            (`StandardScaler`, `MinMaxScaler`, `MaxAbsScaler`, `RobustScaler`) goes into the file,
+            which is then loaded as a `fastnn.Predictor` of unscaled rows; so do a
+            `ColumnTransformer`, pipelines and several steps of scalers, `SimpleImputer`,
+            `OneHotEncoder` and `OrdinalEncoder`: that `Predictor` takes data frames and lists of
+            dicts. Any other step is refused by name.
         max_bytes : int or None, default=None
             A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
             argument, too.

@@ -1,5 +1,6 @@
 """Fitted estimators to files and back: parameters, history, and the scaler of a pipeline."""
 
+import copy
 import json
 from dataclasses import fields
 from numbers import Integral
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastnn.core.notices import shown
 from fastnn.estimators import settings
 from fastnn.estimators.networks import norm_parameters
+from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.files import model_parts
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.prediction.predictor import Predictor
@@ -23,6 +25,7 @@ from fastnn.training.optimizers import EMA
 from fastnn.training.schedules import BY_NAME as SCHEDULES
 from fastnn.training.schedules import Schedule
 
+_SCALERS = "StandardScaler", "RobustScaler", "MaxAbsScaler", "MinMaxScaler"
 OUTPUTS = ("softmax", "logistic", "identity", "exp")  # of estimators
 # History and what else of the fitted attributes is neither parameter nor shape of the network.
 _SAVED = {
@@ -191,21 +194,43 @@ def _restore_targets(est):
 
 
 def _with_scaler(predictor, pipeline, est):
-    """Return the predictor of a pipeline's scaler and its last step ``est``."""
-    steps = [step for _, step in getattr(pipeline, "steps", [])]
-    if not steps or steps[-1] is not est:
-        raise ValueError("pipeline must be a fitted Pipeline with this estimator as its last step")
-    scalers = [step for step in steps[:-1] if step not in (None, "passthrough")]
-    if len(scalers) > 1:
-        raise ValueError(f"pipeline has {len(scalers)} steps before the estimator; one scaler can "
-                         "be saved with it")
-    if not scalers:
+    """Return the predictor of what comes before ``est`` in a pipeline, and of ``est``.
+
+    A single scaler is that of the predictor, which then takes arrays as before; anything else
+    becomes its table. A scaler of the target goes into the output layer.
+    """
+    steps, target = taken_apart(pipeline, est)
+    if target is not None:
+        predictor = _with_target(predictor, target)
+    if not steps:
         return predictor
-    scaler = scalers[0]
-    check_is_fitted(scaler)
+    if len(steps) == 1 and type(steps[0][1]).__name__ in _SCALERS:
+        scaler = steps[0][1]
+        check_is_fitted(scaler)
+        return Predictor(predictor.net, predictor.task, classes=predictor.classes_,
+                         feature_names=vars(scaler).get("feature_names_in_"),
+                         scaler=_as_scaler(scaler))
     return Predictor(predictor.net, predictor.task, classes=predictor.classes_,
-                     feature_names=vars(scaler).get("feature_names_in_"),
-                     scaler=_as_scaler(scaler))
+                     table=preparation_of(steps))
+
+
+def _with_target(predictor, transformer):
+    """Return a predictor whose outputs are in the units of before a scaler of the target."""
+    net = predictor.net
+    scale, add = target_scale(transformer)
+    if predictor.task not in ("regression", "quantiles") or net.output != "identity" or (
+            scale <= 0).any():
+        raise ValueError("the transformer of the target cannot be saved with this loss: only with "
+                         "one whose predictions are the outputs of a linear layer")
+    net = copy.deepcopy(net)
+    weights = net.get_weights()
+    if net.spec.layers and type(net.spec.layers[-1]).__name__ != "Dense":
+        raise ValueError("the transformer of the target cannot be saved: the last layer of the "
+                         "network is not Dense")
+    weights[-2] = weights[-2] * scale
+    weights[-1] = weights[-1] * scale + add
+    net.set_weights(weights)
+    return Predictor(net, predictor.task)
 
 
 def _as_scaler(scaler):

@@ -1,5 +1,6 @@
 """`TabularClassifier` and `TabularRegressor`: scikit-learn's protocol around `TabularModel`."""
 
+from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils.validation import (
 from fastnn.core.notices import shown
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, check_total_weight, from_tensor, is_sparse
+from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.tables.frames import as_table, table_of
@@ -27,7 +29,7 @@ from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES
 from fastnn.tabular.importances import permutation_importances
 from fastnn.tabular.intervals import predict_interval
-from fastnn.tabular.model import fit_model
+from fastnn.tabular.model import TabularModel, fit_model
 from fastnn.tabular.recipe import PRESETS
 from fastnn.tabular.task import REGRESSION, Task
 from fastnn.training.losses import Loss, Quantile
@@ -218,7 +220,7 @@ class BaseTabular(BaseEstimator):
                                   base_values=float(found.base_values[0]))
         return found
 
-    def save(self, path, *, max_bytes=None):
+    def save(self, path, *, pipeline=None, max_bytes=None):
         """Write the fitted model to a safetensors file: schema, encodings, networks and labels.
 
         `fastnn.load` gives a `fastnn.tabular.TabularModel` back, which predicts frames and lists of
@@ -228,11 +230,29 @@ class BaseTabular(BaseEstimator):
         ----------
         path : str or path
             The old file is there until the new one is complete.
+        pipeline : Pipeline, TransformedTargetRegressor or None, default=None
+            A fitted one of scikit-learn with this estimator at its end, whose steps go into the
+            file: a `ColumnTransformer`, scalers, `SimpleImputer`, `OneHotEncoder` and
+            `OrdinalEncoder`, and a scaler of the target. Any other step is refused by name.
         max_bytes : int or None, default=None
             A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
             argument, too.
         """
-        self._model().save(path, max_bytes=max_bytes)
+        model = self._model()
+        if pipeline is not None:
+            model = self._with_pipeline(model, pipeline)
+        model.save(path, max_bytes=max_bytes)
+
+    def _with_pipeline(self, model, pipeline):
+        """Return the model of a pipeline that ends with this estimator."""
+        steps, target = taken_apart(pipeline, self)
+        task = model.task
+        if target is not None:
+            scale, add = target_scale(target)
+            task = replace(task, center=tuple((scale * task.center + add).tolist()),
+                           scale=tuple((scale * task.scale).tolist()))
+        return TabularModel(model.schema, task, model.ensemble, model.names, model.classes,
+                            model.reference, preparation_of(steps) if steps else None)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -9,7 +9,7 @@ classes         labels: {"dtype": name, "values": list}
 feature_names   names of the inputs
 limits          (low, high) of the scaled inputs, None where there is none on that side; mean and
                 scale are arrays beside the weights
-table           how a data frame becomes inputs, see `TableEncoder`
+table           how a data frame becomes inputs, see `TableEncoder`, or `Preparation`
 estimator       class, params and fitted of an estimator, see `BaseMLP`
 tabular         of a `TabularModel`, which has none of the others: classes, and the arrays with
                 dtypes and shapes; the rest is JSON in the array ``settings``
@@ -70,7 +70,9 @@ def _needs(predictor, settings):
     needs = {*predictor.net.spec.needs, *({"history"} & settings.keys())}
     if None in (settings.get("limits") or ()):
         needs.add("open_limits")
-    if predictor.table is not None and any(map(_has_format, settings["table"]["columns"])):
+    if predictor.table is not None and settings["table"].get("kind") == "preparation":
+        needs.add("preparation")
+    elif predictor.table is not None and any(map(_has_format, settings["table"]["columns"])):
         needs.add("table_formats")
     return sorted(needs)
 

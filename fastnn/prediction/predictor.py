@@ -270,6 +270,8 @@ class Predictor:
     def _inputs(self, X):
         """Return rows as the network takes them, checked and scaled."""
         net, scaler = self._net, self._scaler
+        if getattr(self._table, "takes_arrays", False):
+            X = self._table.transform(X)
         ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
         if not (ready and all_finite(X)):
             X = self._checked(X)
@@ -337,6 +339,10 @@ def check_exported(predictor, what):
     ValueError
         When what it predicts is not what its network gives.
     """
+    if getattr(predictor.table, "takes_arrays", False):
+        raise ValueError(f"{what} cannot hold the steps of a pipeline before the network: export "
+                         "the pipeline by skl2onnx, see docs/export.md, or the network alone, "
+                         "fastnn.load(path, predictor=True).net")
     if predictor.task in ("quantiles", "mean_variance", "margins"):
         gives = {"quantiles": "sorted quantiles", "mean_variance": "means",
                  "margins": "labels from margins"}[predictor.task]

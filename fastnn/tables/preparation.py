@@ -29,6 +29,8 @@ class Preparation:
         Columns of the array.
     """
 
+    takes_arrays = True  # whose columns are those of ``names``, in this order
+
     def __init__(self, names, stages, n_inputs):
         self.names, self.stages, self.n_inputs = tuple(names), stages, n_inputs
         for stage in stages:
@@ -51,6 +53,12 @@ class Preparation:
             When a column is missing, or a value is none that a step takes.
         """
         table = as_table(frame)
+        if isinstance(frame, np.ndarray) or (
+                isinstance(frame, (list, tuple)) and frame and not isinstance(frame[0], dict)):
+            if len(table.names) != len(self.names):
+                raise TableError(f"X has {len(table.names)} columns, must have {len(self.names)}")
+            table = as_table({name: table.raw(own) for name, own in
+                              zip(self.names, table.names, strict=True)})
         missing = [name for name in self.names if name not in table]
         if missing:
             raise TableError(f"the table has no column {missing[0]!r}" + (
@@ -193,7 +201,7 @@ def _refuse_unknown(column, places, step):
 
 
 def _one_hot(columns, step):
-    """An output of zeros and ones for each category, but for one that is dropped."""
+    """Return zeros and ones for each category, but for one that is dropped."""
     found = []
     for column, known, drop in zip(columns, step["categories"], step["drop"], strict=True):
         places = _places(column, known)
@@ -204,7 +212,7 @@ def _one_hot(columns, step):
 
 
 def _ordinal(columns, step):
-    """The number of the category, or what stands for unknown and missing ones."""
+    """Return the number of the category, or what stands for unknown and missing ones."""
     found = []
     for column, known in zip(columns, step["categories"], strict=True):
         places = _places(column, known)

@@ -37,6 +37,8 @@ class TabularModel:
     classes : array (n_classes,) or None
         Labels in the order of their numbers; None for a regression.
     reference : Reference or None
+    preparation : Preparation or None
+        Makes the columns that the schema knows, ``names``, of those of a table.
     targets : sequence of str, default=()
         Names of what is predicted, for those who write predictions.
 
@@ -46,11 +48,13 @@ class TabularModel:
         For each column of the table what it became.
     """
 
-    def __init__(self, schema, task, ensemble, names, classes=None, reference=None, targets=()):
+    def __init__(self, schema, task, ensemble, names, classes=None, reference=None,
+                 preparation=None, targets=()):
         self.schema, self.task, self.ensemble = schema, task, ensemble
         self.names = tuple(names)
         self.classes = None if classes is None else np.asarray(classes)
-        self.reference, self.targets = reference, tuple(targets)
+        self.reference, self.preparation = reference, preparation
+        self.targets = tuple(targets)
         self.groups = groups_of(schema, self.names)
 
     def __getstate__(self):
@@ -77,7 +81,7 @@ class TabularModel:
     @property
     def feature_names_in_(self):
         """Names of the columns, a tuple."""
-        return self.names
+        return self.names if self.preparation is None else self.preparation.names
 
     def outputs(self, table, *, strict=False, n_threads=None):
         """Return the outputs of the networks, float64 (n_rows, n_out).
@@ -93,7 +97,10 @@ class TabularModel:
 
     def inputs(self, table, strict=False):
         """Return the `Inputs` of a table; warn of what is not understood of it."""
-        if type(table) is list and len(table) == 1:  # by a service, in a hurry
+        if self.preparation is not None:
+            found = self.preparation.transform(table)
+            inputs = self.schema.apply(dict(zip(self.names, found.T, strict=True)), strict)
+        elif type(table) is list and len(table) == 1:  # by a service, in a hurry
             inputs = self.schema.apply_row(table[0], strict)
         else:
             inputs = self.schema.apply(table, strict)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn.files.model_parts import net_settings, read_spec
 from fastnn.mlp import MLP
+from fastnn.tables.preparation import Preparation
 from fastnn.tables.schema import Inputs, Schema
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.networks import Ensemble
@@ -13,7 +14,7 @@ from fastnn.tabular.task import Task
 __all__ = ["from_parts", "to_parts"]
 
 KEYS = {"schema", "names", "task", "encodings", "parts", "networks", "weights", "constant",
-        "reference", "targets"}
+        "reference", "preparation", "targets"}
 
 
 def to_parts(model):
@@ -37,7 +38,8 @@ def to_parts(model):
         "networks": [net_settings(net) for net in ensemble.networks],
         "weights": ensemble.weights.tolist(),
         "constant": None if ensemble.constant is None else ensemble.constant.tolist(),
-        "reference": None if model.reference is None else model.reference.settings()}
+        "reference": None if model.reference is None else model.reference.settings(),
+        "preparation": None if model.preparation is None else model.preparation.settings()}
     if model.reference is not None:
         arrays |= {f"reference.{name}": array for name, array in model.reference.arrays().items()}
     return settings, arrays
@@ -45,7 +47,7 @@ def to_parts(model):
 
 def from_parts(settings, arrays, classes):
     """Return what a `TabularModel` is made of: schema, task, ensemble, names, classes,
-    reference.
+    reference, preparation.
 
     Parameters
     ----------
@@ -100,10 +102,15 @@ def from_parts(settings, arrays, classes):
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or (
             not {column.name for column in schema.columns} <= set(names)):
         raise ValueError("names must hold those of the schema")
+    preparation = settings["preparation"]
+    if preparation is not None:
+        preparation = Preparation.from_settings(preparation)
+        if preparation.n_inputs != len(names):
+            raise ValueError("the preparation makes other columns than the schema knows")
     targets = settings["targets"]
     if not isinstance(targets, list) or not all(isinstance(name, str) for name in targets):
         raise ValueError("targets must be names")
-    return schema, task, ensemble, names, classes, reference, targets
+    return schema, task, ensemble, names, classes, reference, preparation, targets
 
 
 def _check_encoding(encoding, schema):

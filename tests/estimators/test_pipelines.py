@@ -1,0 +1,173 @@
+"""Pipelines of scikit-learn in model files: the same predictions, or a step that is named."""
+
+import json
+
+import numpy as np
+import pytest
+import quick_recipe
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    MaxAbsScaler,
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    PolynomialFeatures,
+    RobustScaler,
+    StandardScaler,
+)
+
+import fastnn
+
+pandas = pytest.importorskip("pandas")
+RNG = np.random.default_rng(0)
+N = 90
+FRAME = pandas.DataFrame({
+    "a": RNG.normal(5, 2, N), "b": RNG.normal(size=N), "count": RNG.integers(0, 4, N),
+    "c": RNG.choice(["x", "y", "z"], N), "d": RNG.choice(["u", "v"], N)})
+FRAME.loc[::7, "b"] = np.nan
+FRAME.loc[::11, "d"] = None
+VALUE = FRAME["a"].to_numpy() * 3 + (FRAME["c"] == "x") * 5 + 100
+CLASS = np.where(VALUE > VALUE.mean(), "more", "less")
+
+NUMBERS = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+PREPARATIONS = {
+    "columns": ColumnTransformer([
+        ("n", NUMBERS, ["a", "b"]), ("c", OneHotEncoder(handle_unknown="ignore"), ["c", "d"])]),
+    "rest": ColumnTransformer([
+        ("c", OneHotEncoder(drop="first"), ["c"]), ("left", "drop", ["d"]),
+        ("b", SimpleImputer(strategy="median"), ["b"])], remainder="passthrough"),
+    "ordinal": ColumnTransformer([
+        ("o", OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1,
+                             encoded_missing_value=-2), ["c", "d", "count"]),
+        ("m", make_pipeline(MinMaxScaler(clip=True), "passthrough"), ["a"])]),
+    "words": ColumnTransformer([
+        ("w", make_pipeline(SimpleImputer(strategy="most_frequent"),
+                            OneHotEncoder()), ["d"]),
+        ("r", RobustScaler(), ["a"]), ("x", MaxAbsScaler(), ["count"])]),
+    "numbers as categories": ColumnTransformer([
+        ("o", OneHotEncoder(categories=[[0, 1, 2, 3]]), ["count"]), ("a", "passthrough", ["a"])]),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Tabular estimators fit small networks."""
+    quick_recipe.use(monkeypatch)
+
+
+def network(kind, **settings):
+    make = fastnn.MLPClassifier if kind == "class" else fastnn.MLPRegressor
+    return make(hidden_layer_sizes=(8,), max_iter=30, random_state=0, **settings)
+
+
+def dicts(frame):
+    return json.loads(frame.to_json(orient="records"))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PREPARATIONS)
+@pytest.mark.parametrize("kind", ["class", "value", "tabular"])
+def test_files_predict_as_the_pipeline_does(name, kind, tmp_path):
+    est = fastnn.TabularRegressor(random_state=0) if kind == "tabular" else network(kind)
+    pipe = make_pipeline(PREPARATIONS[name], est)
+    if name == "columns" and kind != "tabular":
+        pipe = make_pipeline(PREPARATIONS[name], StandardScaler(with_mean=False), est)
+    pipe.fit(FRAME, CLASS if kind == "class" else VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    call = "predict_proba" if kind == "class" else "predict"
+    expected = getattr(pipe, call)(FRAME)
+    np.testing.assert_allclose(getattr(loaded, call)(FRAME), expected, rtol=1e-6)
+    np.testing.assert_allclose(getattr(loaded, call)(dicts(FRAME)), expected, rtol=1e-6)
+    np.testing.assert_allclose(getattr(loaded, call)(FRAME[list("dcba") + ["count"]]), expected,
+                               rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_arrays_are_prepared_too(tmp_path):
+    """Not taken for what the network reads, though the width may be the same."""
+    X = FRAME[["a", "count"]].to_numpy()
+    est = network("value")
+    pipe = make_pipeline(StandardScaler(), make_pipeline(MinMaxScaler()), est).fit(X, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    np.testing.assert_allclose(loaded.predict(X), pipe.predict(X), rtol=1e-6)
+    np.testing.assert_allclose(loaded.predict(X.tolist()), pipe.predict(X), rtol=1e-6)
+    with pytest.raises(ValueError, match="3 columns, must have 2"):
+        loaded.predict(np.zeros((2, 3)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_unknown_categories_are_as_the_encoder_says(tmp_path):
+    odd = FRAME.assign(c="new")
+    est = network("value")
+    pipe = make_pipeline(PREPARATIONS["columns"], est).fit(FRAME, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    np.testing.assert_allclose(fastnn.load(tmp_path / "m.safetensors").predict(odd),
+                               pipe.predict(odd), rtol=1e-6)
+    pipe = make_pipeline(PREPARATIONS["rest"], est).fit(FRAME.fillna({"b": 0}), VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    with pytest.raises(ValueError, match="column 'c', row 0: 'new' is a category"):
+        fastnn.load(tmp_path / "m.safetensors").predict(odd)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), RobustScaler()])
+@pytest.mark.parametrize("tabular", [True, False])
+def test_targets_that_were_scaled(scaler, tabular, tmp_path):
+    est = fastnn.TabularRegressor(random_state=0) if tabular else network("value")
+    whole = TransformedTargetRegressor(make_pipeline(PREPARATIONS["columns"], est),
+                                       transformer=scaler)
+    whole.fit(FRAME, VALUE)
+    inner = whole.regressor_[-1]
+    inner.save(tmp_path / "m.safetensors", pipeline=whole)
+    np.testing.assert_allclose(fastnn.load(tmp_path / "m.safetensors").predict(FRAME),
+                               whole.predict(FRAME), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_serving_a_pipeline_needs_numpy_alone(tmp_path, run_python):
+    est = network("value")
+    pipe = make_pipeline(PREPARATIONS["columns"], est).fit(FRAME, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    code = """
+import json, sys
+sys.modules["sklearn"] = sys.modules["pandas"] = sys.modules["scipy"] = None
+import fastnn
+print(json.dumps(fastnn.load(sys.argv[1]).predict(json.loads(sys.argv[2])).tolist()))
+"""
+    said = run_python(code, tmp_path / "m.safetensors", json.dumps(dicts(FRAME[:4])))
+    np.testing.assert_allclose(json.loads(said.stdout), pipe.predict(FRAME[:4]), rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("step", "message"), [
+    (PCA(2), "'pca' is PCA"), (PolynomialFeatures(), "'polynomialfeatures'"),
+    (FunctionTransformer(np.log1p), "'functiontransformer'"),
+    (ColumnTransformer([("poly", PolynomialFeatures(), [0])]), "'columntransformer__poly'"),
+    (ColumnTransformer([("o", OneHotEncoder(max_categories=2), [0])]),
+     "'columntransformer__o' puts infrequent"),
+    (SimpleImputer(missing_values=0), "'simpleimputer' takes 0"),
+])
+def test_steps_that_cannot_be_saved_are_named(step, message, tmp_path):
+    est = network("value")
+    pipe = make_pipeline(step, est).fit(np.abs(FRAME[["a", "count"]].to_numpy()), VALUE)
+    with pytest.raises((TypeError, ValueError), match=message):
+        est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_targets_that_cannot_be_saved(tmp_path):
+    est = network("value")
+    whole = TransformedTargetRegressor(est, func=np.log1p, inverse_func=np.expm1)
+    whole.fit(FRAME[["a"]], VALUE)
+    with pytest.raises(TypeError, match="target is FunctionTransformer"):
+        whole.regressor_.save(tmp_path / "m.safetensors", pipeline=whole)
+    with pytest.raises(ValueError, match="last step"):
+        est.save(tmp_path / "m.safetensors", pipeline=make_pipeline(StandardScaler(), est.fit(
+            FRAME[["a"]], VALUE), StandardScaler()))
