@@ -60,6 +60,14 @@ class Labels:
                 if not _is_missing(text, keep_na, na)]
         notes = []
         if cells.kind == "text" and not keep_na:
+            others = [(text, count) for text, count in kept if text not in MISSING_WORDS]
+            if others and _are_values([text for text, _ in others]):
+                # beside numbers, or true and false, such a word is no class
+                words = [text for text, _ in kept if text in MISSING_WORDS]
+                if words:
+                    notes.append(f"{listed(words)} in the target counts as missing; if it is a "
+                                 "class: --keep-na-classes (keep_na=True)")
+                kept = others
             left = [text for text in texts if text in WRITTEN_MISSING and text not in na]
             if left:
                 notes.append(f"{listed(left)} in the target counts as missing; if it is a class: "
@@ -89,11 +97,11 @@ class Labels:
         for i, text in enumerate(texts):
             place = self._places.get(text, self._places.get(_alike_number(text)))
             if place is None:
-                if _is_missing(text, self.keep_na, self.na):
+                if self._missing(text):
                     continue
                 unknown = [one for one in texts if self._places.get(
                     one, self._places.get(_alike_number(one))) is None
-                    and not _is_missing(one, self.keep_na, self.na)]
+                    and not self._missing(one)]
                 n = int(sum(count for one, count in zip(texts, counts, strict=True)
                             if one in unknown))
                 raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
@@ -101,6 +109,16 @@ class Labels:
                                  f"{listed(map(str, self.classes.tolist()), 6)}")
             found[i] = place
         return found[codes]
+
+    def _missing(self, text):
+        return _is_missing(text, self.keep_na, self.na) or (
+            not self.keep_na and text in MISSING_WORDS and self.classes.dtype.kind in "biuf")
+
+
+def _are_values(texts):
+    """Whether all are numbers, or all true or false."""
+    return all(map(PLAIN_NUMBER.fullmatch, texts)) or {text.lower() for text in texts} <= {
+        "true", "false"}
 
 
 def _is_missing(text, keep_na, na):

@@ -123,7 +123,7 @@ def _check_options(decimal, thousands, header_row):
         raise ValueError(f"decimal={decimal!r} must be '.' or ','")
     if thousands not in (None, "", ".", ",", " ", "'"):
         raise ValueError(f"thousands={thousands!r} must be '.', ',', ' ' or \"'\"")
-    if thousands and thousands == (decimal or thousands.replace(".", "?").replace(",", "?")):
+    if thousands and thousands == decimal:
         raise ValueError(f"decimal={decimal!r} and thousands={thousands!r} must differ")
     if header_row is not None and header_row < 0:
         raise ValueError(f"header_row={header_row} must be 0 or more")

@@ -144,6 +144,8 @@ def check(table, folder):
     expected = schema.apply(entries["dict"])
     for model in (schema, trained, Schema.from_settings(trained.settings())):
         for name, data in entries.items():
+            if name == "pandas, text" and table[2] == "," and model is not schema:
+                continue  # text with points, where the model has learned commas
             found = model.apply(data)
             assert same(found, expected), name
             assert not found.notes, (name, found.notes)

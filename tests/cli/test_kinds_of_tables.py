@@ -1,0 +1,224 @@
+"""Kinds of tables that public bug reports name, through the command line: each is read rightly, or
+what is not understood is said. The variants of each kind stand in `tests/tables/test_schema.py`."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("sklearn")
+
+QUICK = ("--epochs", 1, "--hidden", 2, "-f")
+X = np.random.default_rng(0).normal(size=120).round(3)
+
+
+def write(name, header, rows, separator=",", encoding="utf-8"):
+    lines = [header, *(separator.join(map(str, row)) for row in rows)]
+    Path(name).write_text("\n".join(lines) + "\n", encoding=encoding)
+
+
+def columns(run):
+    """What `info` says of the columns: {name: kind}."""
+    out = run("info", "model.safetensors")[1].partition("the table must have")[2]
+    return dict(line.split()[:2] for line in out.splitlines()[1:])
+
+
+def train(run, *arguments, code=0):
+    found, out, err = run("train", "t.csv", *arguments, *QUICK)
+    assert found == code, err
+    return out, err
+
+
+def predict(run, *arguments, code=0):
+    found, out, err = run("predict", "model.safetensors", "new.csv", *arguments)
+    assert found == code, err
+    return out.split("\n")[1:-1], err
+
+
+@pytest.mark.parametrize("three", [
+    ("TRUE", "FALSE", ""), ("true", "false", "NA"), ("True", "False", "nan"), ("TRUE", "False", "N/A"),
+    ("TRUE", "False", "null"), ("tRUE", "FALSE", "None"),
+])
+def test_true_and_false_with_blanks_in_any_spelling(run, three):
+    write("t.csv", "flag,x,y", [(three[i % 3], x, i % 7 + x) for i, x in enumerate(X)])
+    write("new.csv", "flag,x", [(word, 0) for word in (
+        "TRUE", "True", "true", "1", "FALSE", "false", "0")])
+    train(run, "-t", "y")
+    found, err = predict(run)
+    assert len(set(found[:4])) == len(set(found[4:])) == 1
+    assert not err
+    train(run, "-t", "y", "--drop", "flag")
+    out, _ = train(run, "-t", "flag", "--drop", "y")
+    assert ("into 2 classes: False, True" in out)
+    assert fastnn.load("model.safetensors").classes_.dtype == bool
+
+
+@pytest.mark.parametrize("mark", ["?", ".", "-", "n.a.", "unknown", "--"])
+def test_a_quarter_of_the_numbers_is_a_mark(run, mark):
+    write("t.csv", "a,b,y", [(mark if i % 4 == 0 else i, mark if i % 4 == 1 else x, i + x)
+                             for i, x in enumerate(X)])
+    _, err = train(run, "-t", "y")
+    assert columns(run) == {"a": "number", "b": "number"}
+    assert err.count(f"{mark!r} (24 values) counts as missing") == 2 or (
+        err.count(repr(mark)) == 2 and "counts as missing" in err)
+
+
+@pytest.mark.parametrize("bad", ["", "0000-00-00", "unknown", "2023-02-30", "n/a", "31/02/2022"])
+def test_a_bad_date_does_not_drop_the_column(run, bad):
+    days = np.datetime64("2022-01-01") + np.arange(120)
+    write("t.csv", "day,x,y", [(bad if i in (7, 60) else day, x, i) for i, (day, x) in
+                               enumerate(zip(days, X, strict=True))])
+    _, err = train(run, "-t", "y", "--task", "regression")
+    assert columns(run)["day"] == "date"
+    assert (repr(bad) in err) == (bad not in ("", "n/a"))
+    write("new.csv", "day,x", [("2022-05-05", 1), ("soon", 1), ("", 1)])
+    found, err = predict(run)
+    assert found[1] == found[2] != found[0]
+    assert "column 'day': 1 value not understood" in err
+    assert "'soon' is no date (first in row 2)" in err
+
+
+GERMAN = "1.299 987 2.500 12.000 3.100".split()
+
+
+@pytest.mark.parametrize("texts, options, value, told", [
+    (GERMAN, (), 1299, True), (GERMAN, ("--thousands", "."), 1299, False),
+    (GERMAN, ("--decimal", "point"), 1.299, False), (GERMAN, ("--decimal", "comma"), 1299, False),
+    (["1,299", "987", "2,500", "12,000"], ("--separator", ";"), 1299, True),
+    (["1.299,5", "987,25", "2.500"], (), 1299.5, False),
+    (["1\u202f299,5", "987,25", "2\u202f500"], (), 1299.5, False),
+    (["1'299.5", "987.25", "2'500"], (), 1299.5, False),
+    (["1 299", "987", "12 500"], ("--thousands", "space"), 1299, False),
+])
+def test_marks_in_numbers(run, texts, options, value, told):
+    write("t.csv", "pop;z;y", [(texts[i % len(texts)], i % 7, i) for i in range(60)], ";")
+    _, err = train(run, "-t", "y", "--task", "regression", *options)
+    assert ("is read as" in err) == told
+    write("new.csv", "pop;z", [(texts[0], 1)], ";")
+    expected = fastnn.load("model.safetensors").predict([{"pop": value, "z": 1}])
+    found, err = predict(run, *options)
+    assert found == [str(expected[0])], err
+
+
+def test_a_file_with_another_decimal_mark(run):
+    write("t.csv", "a,y", [(x, 2 * x) for x in X])
+    train(run, "-t", "y")
+    write("new.csv", "a;b", [("0.5", 1)], ";")
+    expected, _ = predict(run)
+    write("new.csv", "a;b", [("0,5", 1)], ";")
+    assert predict(run) == (expected, "")
+    write("new.csv", "a;b", [("0,500", 1), ("1,500", 1), ("abc", 1)], ";")
+    found, err = predict(run, "--decimal", ".")
+    assert "3 values not understood" in err
+    assert "--decimal ," in err
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "null", "N/A", "none", "NULL"])
+@pytest.mark.parametrize("others", [("Apnea", "Insomnia"), ("Heavy", "Heavy")])
+def test_a_class_called_none(run, word, others):
+    write("t.csv", "a,b,t", [(x, i % 5, word if x < 0 else others[i % 2])
+                             for i, x in enumerate(X)])
+    out, err = train(run, "-t", "t")
+    n = len({*others, word})
+    assert f"into {n} classes" in out
+    assert word in fastnn.load("model.safetensors").classes_
+    assert (f"--na {word}" in err) == (word != "none")
+    assert "left out" not in err
+    code = 0 if n == 3 else 2
+    out, err = train(run, "-t", "t", "--na", word, code=code)
+    assert "rows left out" in err if code == 0 else "one class only" in err
+
+
+def test_classes_that_programs_write_for_missing(run):
+    write("t.csv", "a,t", [(x, ["nan", "u", "?"][i % 3]) for i, x in enumerate(X)])
+    _, err = train(run, "-t", "t", code=2)
+    assert "one class only" in err
+    out, _ = train(run, "-t", "t", "--keep-na-classes")
+    assert "into 3 classes: ?, nan, u" in out
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", '""'])
+@pytest.mark.parametrize("order", [np.arange, np.random.default_rng(1).permutation])
+def test_an_index_without_a_name(run, name, order):
+    write("t.csv", f"{name},a,y", [(i, x, i) for i, x in zip(order(120), X, strict=True)])
+    _, err = train(run, "-t", "y", "--task", "regression")
+    assert "column 'Unnamed: 0' is left out: it has no name" in err
+    write("new.csv", "a", [(0.5,)])
+    assert len(predict(run)[0]) == 1
+
+
+@pytest.mark.parametrize("blank", [" ", "  ", "\t", "\u00a0", " \u2003"])
+def test_blanks_behind_a_class(run, blank):
+    write("t.csv", "a,c,t", [(x, f"u{blank * (i % 2)}", f"{'no' if x < 0 else 'yes'}"
+                              f"{blank * (i % 3 == 0)}") for i, x in enumerate(X)])
+    out, err = train(run, "-t", "t")
+    assert "into 2 classes: no, yes" in out
+    assert "column 'c' is left out: it has one value only" in err
+
+
+def test_keep_copies_text_as_it_stands(run):
+    write("t.csv", "x,y", [(x, 2 * x) for x in X])
+    train(run, "-t", "y")
+    rows = ["00123,12345678901234567,1.10,TRUE,NA, a,1e5", "00124,,1.20,FALSE,EU,b ,+1",
+            '00125,12345678901234569,2.00,true,None,"c,""d""",1_0', "0x1F,-0,.5,0,nan,ü,2024-1-1"]
+    Path("new.csv").write_text("id,account,version,paid,region,t,o,x\n"
+                               + "".join(f"{row},0.5\n" for row in rows), encoding="utf-8")
+    names = "id,account,version,paid,region,t,o"
+    found, err = predict(run, "--keep", names)
+    assert [line.rpartition(",")[0] for line in found] == rows
+    assert not err
+    run("predict", "model.safetensors", "new.csv", "--keep", names, "-o", "out.csv.gz")
+    import gzip
+    assert gzip.decompress(Path("out.csv.gz").read_bytes()).decode().split("\n")[1:-1] == found
+
+
+def test_unknown_categories_are_counted(run):
+    write("t.csv", "c,d,x,y", [("uvw"[i % 3], "pq"[i % 2], x, x) for i, x in enumerate(X)])
+    train(run, "-t", "y")
+    write("new.csv", "c,d,x", [("U", "p", 1), ("V", "q", 1), ("u", "P", 2), ("", "p", 3)])
+    found, err = predict(run)
+    assert len(found) == 4
+    assert "column 'c': 2 values of categories that training did not have, such as 'U' (row 1)" in (
+        err)
+    assert "column 'd': 1 value of categories" in err
+    assert predict(run, "--quiet")[1] == ""
+
+
+def test_options_of_missing_words_and_headers(run):
+    rows = [(-99 if i % 5 == 0 else i, "pending" if i % 7 == 0 else x, i + x)
+            for i, x in enumerate(X)]
+    write("t.csv", "A title\na,b,y", rows)
+    _, err = train(run, "-t", "y", code=2)
+    assert "--header-row 2" in err
+    _, err = train(run, "-t", "y", "--header-row", 2, "--na=-99,pending")
+    assert not re.search("note: column", err)
+    write("new.csv", "a,b", [(-99, "pending"), ("", "")])
+    found, err = predict(run)
+    assert found[0] == found[1]
+    assert not err
+    _, err = train(run, "-t", "y", "--header-row", "x", code=2)
+    assert "invalid number value: 'x'" in err
+    write("new.csv", "1.5,2", [(3, 4)])
+    assert predict(run, "--header-row", 0, code=2)[1].count("no column 'a'") == 1
+
+
+def test_a_decimal_mark_that_is_none(run):
+    write("t.csv", "a,y", [(x, x) for x in X])
+    for option, wrong in (("--decimal", ";"), ("--thousands", "x"), ("--header-row", "-1")):
+        assert "must be" in train(run, "-t", "y", option, wrong, code=2)[1]
+
+
+@pytest.mark.parametrize("day_first, day", [(True, "2024-04-03"), (False, "2024-03-04"),
+                                            (None, "2024-03-04")])
+def test_day_first(run, day_first, day):
+    write("t.csv", "d,x,y", [(f"{1 + i % 12}/{1 + i * 5 % 12}/2024", x, i)
+                             for i, x in enumerate(X)])
+    said = [] if day_first is None else ["--day-first" if day_first else "--no-day-first"]
+    _, err = train(run, "-t", "y", "--task", "regression", *said)
+    assert ("--day-first" in err) == (day_first is None)
+    model = fastnn.load("model.safetensors")  # the file remembers
+    np.testing.assert_array_equal(model.predict([{"d": "3/4/2024", "x": 1}]),
+                                  model.predict([{"d": day, "x": 1}]))

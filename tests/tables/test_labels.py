@@ -1,0 +1,63 @@
+"""`Labels`: the classes of a target, by every door."""
+
+import numpy as np
+import pytest
+
+from fastnn.tables import Labels, TableError
+
+
+@pytest.mark.parametrize("values, classes, codes", [
+    (["b", "a", "b"], ["a", "b"], [1, 0, 1]), ([2, 1, 2], [1, 2], [1, 0, 1]),
+    (["2", "1", "10"], [1, 2, 10], [1, 0, 2]), ([True, False, None], [False, True], [1, 0, -1]),
+    (["TRUE", "false", ""], [False, True], [1, 0, -1]), ([1.0, 0.0, np.nan], [0, 1], [1, 0, -1]),
+    (["yes", "yes ", " no"], ["no", "yes"], [1, 1, 0]), (["01", "1", "01"], ["01", "1"], [0, 1, 0]),
+    (["1", "1.0", "2"], [1, 2], [0, 0, 1]), (["None", "u", ""], ["None", "u"], [0, 1, -1]),
+    (["NA", "u", "?"], ["NA", "u"], [0, 1, -1]), (["0", "1", "NA"], [0, 1], [0, 1, -1]),
+    (["true", "false", "null"], [False, True], [1, 0, -1]),
+    ([0.5, 1.5, 0.5], [0.5, 1.5], [0, 1, 0]),
+    ([10**24, 1, 10**24], ["1", str(10**24)], [1, 0, 1]),
+])
+def test_classes_and_codes(values, classes, codes):
+    labels = Labels.learn(values)
+    assert labels.classes.tolist() == classes
+    assert labels.apply(values).tolist() == codes
+
+
+def test_missing_words_on_request():
+    values = ["None", "nan", "?", "u"]
+    assert Labels.learn(values, keep_na=True).classes.tolist() == ["?", "None", "nan", "u"]
+    labels = Labels.learn(values, na=["None"])
+    assert labels.classes.tolist() == ["u"]
+    assert labels.apply(values).tolist() == [-1, -1, -1, 0]
+    assert "--keep-na-classes" in labels.notes[0]
+    notes = Labels.learn(values).notes
+    assert "'None' in the target is taken as a class" in notes[1]
+    assert Labels.learn(["0", "1", "NA"], keep_na=True).classes.tolist() == ["0", "1", "NA"]
+
+
+def test_text_stays_text_where_it_is_not_from_a_file():
+    assert Labels.learn(["0", "1"], numbers=False).classes.tolist() == ["0", "1"]
+    assert Labels.learn(["True", "False"], numbers=False).classes.tolist() == ["False", "True"]
+
+
+def test_the_same_classes_by_every_door():
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    pa = pytest.importorskip("pyarrow")
+    for text, typed in ((["1", "2", ""], [1, 2, None]),
+                        (["TRUE", "FALSE", ""], [True, False, None]),
+                        (["u", "v", ""], ["u", "v", None])):
+        labels = Labels.learn(text)
+        for column in (typed, pd.Series(typed), pd.Series(typed).convert_dtypes(),
+                       pd.Series(typed, dtype="category"), pl.Series(typed), pa.array(typed),
+                       pa.array(typed).dictionary_encode(), np.array(typed, dtype=object)):
+            assert labels.apply(column).tolist() == labels.apply(text).tolist()
+            assert Labels.learn(column).classes.tolist() == labels.classes.tolist()
+
+
+def test_wrong_targets():
+    with pytest.raises(TableError, match="missing in all rows"):
+        Labels.learn(["", None, "nan"])
+    with pytest.raises(TableError, match="holds dates"):
+        Labels.learn(np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"))
+    with pytest.raises(TableError, match="2 values of classes that training did not have: 'w'"):
+        Labels.learn(["u", "v"]).apply(["u", "w", "w"])
