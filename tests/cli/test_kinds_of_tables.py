@@ -39,8 +39,8 @@ def predict(run, *arguments, code=0):
 
 
 @pytest.mark.parametrize("three", [
-    ("TRUE", "FALSE", ""), ("true", "false", "NA"), ("True", "False", "nan"), ("TRUE", "False", "N/A"),
-    ("TRUE", "False", "null"), ("tRUE", "FALSE", "None"),
+    ("TRUE", "FALSE", ""), ("true", "false", "NA"), ("True", "False", "nan"),
+    ("TRUE", "False", "N/A"), ("TRUE", "False", "null"), ("tRUE", "FALSE", "None"),
 ])
 def test_true_and_false_with_blanks_in_any_spelling(run, three):
     write("t.csv", "flag,x,y", [(three[i % 3], x, i % 7 + x) for i, x in enumerate(X)])
