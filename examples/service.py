@@ -5,7 +5,10 @@
     curl -d '{"rows": [[5.1, 3.5, 1.4, 0.2]]}' http://127.0.0.1:8000/predict
 
     POST /predict   {"rows": [[...], ...]} -> {"labels": [...], "probabilities": [[...], ...]},
-                    or {"values": [...]} from a model that knows no classes
+                    or {"values": [...]} from a model that knows no classes; a model of tables
+                    (TabularClassifier, TabularRegressor, one with a pipeline) takes rows by name,
+                    {"rows": [{"age": 31, "city": "Rome"}, ...]}, null where a value is missing,
+                    and refuses categories that it does not know with "strict": true
     GET  /model     what it expects and what it answers
     GET  /health    {"status": "ok", "pid": ...}
 
@@ -51,25 +54,36 @@ class Service:
     """The model of one worker and the answers to its requests."""
 
     def __init__(self, path):
-        self.model = fastnn.load(path, predictor=True)
-        self.model.net.n_threads = 1  # the workers share the cores already
-        self.work_per_row = self.model.net.parameters.size
+        self.model = model = fastnn.load(path, predictor=True)
+        self.tabular = hasattr(model, "ensemble")  # a TabularModel
+        self.by_name = self.tabular or model.table is not None
+        nets = model.ensemble.networks if self.tabular else [model.net]
+        for net in nets:
+            net.n_threads = 1  # the workers share the cores already
+        self.work_per_row = sum(net.parameters.size for net in nets)
 
     async def predict(self, request):
-        X = read_rows(await read_body(request))
+        rows, strict = read_rows(await read_body(request), self.by_name)
         try:
-            if len(X) * self.work_per_row <= DIRECT_WORK:
-                answer = self.answer(X)
+            if len(rows) * self.work_per_row <= DIRECT_WORK:
+                answer = self.answer(rows, strict)
             else:
-                answer = await asyncio.to_thread(self.answer, X)
-        except ValueError as error:  # a wrong number of columns, NaN, infinity
+                answer = await asyncio.to_thread(self.answer, rows, strict)
+        except (TypeError, ValueError) as error:  # a wrong number of columns, NaN, infinity
             raise HTTPException(422, str(error)) from None
         return JSONResponse(answer)
 
-    def answer(self, X):
+    def answer(self, X, strict=False):
         """Any number of threads may be in here."""
         model = self.model
-        if model.classes_ is None:
+        if self.tabular:
+            outputs = model.outputs(X, strict=strict, n_threads=1)
+            if model.classes_ is None:
+                found = {"values": model.decided(outputs)}
+            else:
+                found = {"labels": model.decided(outputs),
+                         "probabilities": model.probabilities(outputs)}
+        elif model.classes_ is None:
             found = {"values": model.predict(X)}
         else:
             found = {"labels": model.predict(X), "probabilities": model.predict_proba(X)}
@@ -81,12 +95,17 @@ class Service:
     async def describe(self, request):
         model = self.model
         classes, names = model.classes_, model.feature_names_in_
+        if self.tabular:
+            what = {"task": model.task.kind, "sizes": [net.sizes for net in
+                                                       model.ensemble.networks]}
+        else:
+            names = model.table.columns if self.by_name else names
+            what = {"task": model.task, "sizes": model.net.sizes, "dtype": model.net.dtype.name}
         return JSONResponse({
-            "task": model.task,
-            "sizes": model.net.sizes,
-            "dtype": model.net.dtype.name,
-            "n_features": model.n_features_in_,
-            "feature_names": None if names is None else names.tolist(),
+            **what,
+            "n_features": model.n_features_in_ if names is None else len(names),
+            "feature_names": None if names is None else [getattr(name, "name", name)
+                                                         for name in names],
             "classes": None if classes is None else classes.tolist(),
             "max_rows": MAX_ROWS,
             "fastnn_version": fastnn.__version__,
@@ -120,23 +139,28 @@ async def whole_body(request):
     return body
 
 
-def read_rows(body):
-    """The array that a body holds; the model checks columns and values."""
+def read_rows(body, by_name):
+    """The rows that a body holds, and whether it is strict; the model checks columns and values."""
     try:
-        rows = json.loads(body)["rows"]
-    except (KeyError, TypeError):
+        body = json.loads(body)
+        rows, strict = body["rows"], body.get("strict", False) is True
+    except (AttributeError, KeyError, TypeError):
         raise HTTPException(400, 'the body must be {"rows": [[...], ...]}') from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
         raise HTTPException(422, f"rows must be a list of 1 to {MAX_ROWS} rows")
+    if by_name:
+        if not all(isinstance(row, dict) for row in rows):
+            raise HTTPException(422, 'rows must be objects, {"name of the column": value, ...}')
+        return rows, strict
     try:
         X = np.array(rows)
     except ValueError:
         raise HTTPException(422, "rows must be of one length") from None
     if X.ndim != 2 or X.dtype.kind not in "iuf":
         raise HTTPException(422, "rows must be lists of numbers")
-    return X
+    return X, False
 
 
 async def explain(request, error):

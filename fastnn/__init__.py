@@ -110,7 +110,7 @@ _HOME = {
 }
 
 _MODULES = ("display", "encoders", "estimators", "export", "interop", "losses", "optimizers",
-            "schedules", "sources", "tables")
+            "schedules", "sources", "tables", "tabular")
 _NEED_SKLEARN = ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor",
                  "estimators")
 

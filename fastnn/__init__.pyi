@@ -9,6 +9,7 @@ from fastnn import optimizers as optimizers
 from fastnn import schedules as schedules
 from fastnn import sources as sources
 from fastnn import tables as tables
+from fastnn import tabular as tabular
 from fastnn.config import show_config as show_config
 from fastnn.core.notices import HintWarning as HintWarning
 from fastnn.core.version import __version__ as __version__
@@ -236,5 +237,6 @@ __all__ = [
     "show_config",
     "sources",
     "tables",
+    "tabular",
     "to_sklearn",
 ]

@@ -101,6 +101,35 @@ def test_integers_are_rows_too(served, client):
     assert answer["labels"] == served[0].predict([list(range(N_IN))]).tolist()
 
 
+def test_rows_of_tables_by_name(environment, tmp_path, monkeypatch):
+    """Numbers and words as they are, missing ones null; unknown ones where they may be."""
+    pytest.importorskip("sklearn")
+    import quick_recipe
+
+    quick_recipe.use(monkeypatch)
+    rng = np.random.default_rng(0)
+    table = {"age": rng.normal(40, 10, 80), "city": rng.choice(np.array(["Rome", "Oslo"]), 80)}
+    said = np.where(table["age"] > 40, "old", "young")
+    model = fastnn.TabularClassifier(random_state=0).fit(table, said)
+    model.save(tmp_path / "model.safetensors")
+    rows = [{"age": 31.5, "city": "Rome"}, {"age": None, "city": "Oslo"}]
+    with service_load.service(tmp_path / "model.safetensors", workers=1) as (_, port):
+        client = service_load.Client(port)
+        status, answer = client.post("/predict", json.dumps({"rows": rows}))
+        assert status == 200
+        assert answer == {"labels": model.predict(rows).tolist(),
+                          "probabilities": model.predict_proba(rows).tolist()}
+        status, found = client.get("/model")
+        assert status == 200 and found["feature_names"] == ["age", "city"]
+        odd = [{"age": 1, "city": "Atlantis"}]
+        assert client.post("/predict", json.dumps({"rows": odd}))[0] == 200
+        status, answer = client.post("/predict", json.dumps({"rows": odd, "strict": True}))
+        assert status == 422 and "Atlantis" in answer["error"]
+        for wrong in ([{"city": "Rome"}], [[31.5, "Rome"]], [{"age": [1], "city": "Rome"}]):
+            assert client.post("/predict", json.dumps({"rows": wrong}))[0] == 422
+        client.close()
+
+
 def test_model_and_health(client):
     status, model = client.get("/model")
     assert status == 200
