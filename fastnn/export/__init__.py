@@ -28,11 +28,16 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
     * ``label`` (n_rows,) and ``probabilities`` (n_rows, n_classes) for a classifier;
     * the same, both (n_rows, n_labels), for a multilabel classifier.
 
+    A model of tables (`TabularClassifier`, `TabularRegressor`, `TabularModel`) has one input
+    (n_rows, 1) for each column, by its name: numbers, booleans and dates (days since 1970, and
+    their parts under names such as ``date (month)``) as float64, NaN where missing, categories as
+    strings, empty where missing.
+
     Labels are strings or int64, as in skl2onnx: booleans and whole floats become int64.
 
     Parameters
     ----------
-    model : MLP, fitted estimator or Predictor
+    model : MLP, fitted estimator, Predictor or TabularModel
         The scaler of a Predictor becomes part of the file, in double precision. The encoder of data
         frames does not: the file takes encoded columns.
     path : str or path

@@ -307,9 +307,24 @@ def class_labels(classes, nocl=False):
 def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
     """See `fastnn.export.onnx`."""
     path = check_place(path)
-    predictor = check_exported(as_predictor(model), "an ONNX file")
-    proto = build(predictor, opset, input_name, zipmap, nocl)
+    table = tabular_model_of(model)
+    if table is not None:
+        from fastnn.export import _onnx_tables
+
+        if zipmap:
+            raise ValueError(f"zipmap={zipmap!r} must be False for a model of tables")
+        proto = _onnx_tables.build(table, opset, nocl)
+    else:
+        predictor = check_exported(as_predictor(model), "an ONNX file")
+        proto = build(predictor, opset, input_name, zipmap, nocl)
     write_atomically(path, proto.SerializeToString())
+
+
+def tabular_model_of(model):
+    """Return the `TabularModel` that is exported, None for another model."""
+    if hasattr(model, "_model") and hasattr(model, "_importances"):
+        return model._model()
+    return model if hasattr(model, "ensemble") and hasattr(model, "schema") else None
 
 
 def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
