@@ -72,13 +72,16 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
              jacobian: bool = False) -> None:
     """Write one self-contained C99 header that computes what the model predicts.
 
+    That of a model of tables takes numbers as double, NaN where missing, and codes of categories,
+    which ``model_code(column, "text")`` gives.
+
     It needs <math.h> and nothing else, allocates nothing, and keeps no state. All names begin with
     the prefix, so that a program may hold several models. The comment at its top tells how to use
     it.
 
     Parameters
     ----------
-    model : MLP, fitted estimator or Predictor
+    model : MLP, fitted estimator, Predictor or TabularModel
         The scaler of a Predictor becomes part of the header, in double precision. The encoder of
         data frames does not: the header takes encoded columns.
     path : str or path

@@ -19,7 +19,7 @@ from fastnn.core import validation
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT
-from fastnn.prediction.predictor import as_predictor, check_exported
+from fastnn.prediction.predictor import as_predictor, check_exported, tabular_model_of
 
 MIN_OPSET = 13  # Softmax along one axis
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -318,13 +318,6 @@ def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
         predictor = check_exported(as_predictor(model), "an ONNX file")
         proto = build(predictor, opset, input_name, zipmap, nocl)
     write_atomically(path, proto.SerializeToString())
-
-
-def tabular_model_of(model):
-    """Return the `TabularModel` that is exported, None for another model."""
-    if hasattr(model, "_model") and hasattr(model, "_importances"):
-        return model._model()
-    return model if hasattr(model, "ensemble") and hasattr(model, "schema") else None
 
 
 def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array, ArrayLike, File, Rows
 
-__all__ = ["Predictor", "as_predictor", "save_network"]
+__all__ = ["Predictor", "as_predictor", "save_network", "tabular_model_of"]
 
 TASKS = ("outputs", "regression", "quantiles", "mean_variance", "classification", "multilabel",
          "margins")
@@ -372,6 +372,13 @@ def as_predictor(model):
         hint = "; of scikit-learn's: fastnn.from_sklearn(model)"
     raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
                     f"Predictor{hint}")
+
+
+def tabular_model_of(model):
+    """Return the `TabularModel` that is exported, None for another model."""
+    if hasattr(model, "_model") and hasattr(model, "_importances"):
+        return model._model()
+    return model if hasattr(model, "ensemble") and hasattr(model, "schema") else None
 
 
 def save_network(net, path, scaler, classes, feature_names, max_bytes):
