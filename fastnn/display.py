@@ -38,6 +38,7 @@ def decision_boundary(model, X, y=None, *, ax=None, grid=200, margin=0.1, colorb
     margin : float, default=0.1
         What is drawn around the data, as a share of their range.
     colorbar : bool, default=False
+        Whether to draw the scale of the values; of several classes there is none.
 
     Returns
     -------
@@ -165,6 +166,7 @@ def activations(net, X, *, layer=0, ax=None):
     Parameters
     ----------
     net : MLP
+        Of any number of inputs.
     X : array-like (n_samples, n_in)
         At most 500 rows are drawn, evenly chosen.
     layer : int, default=0
@@ -205,7 +207,7 @@ def activations(net, X, *, layer=0, ax=None):
 class LossSurface:
     """The loss over two directions in the space of the parameters; see `loss_surface`.
 
-    Attributes
+    Parameters
     ----------
     center : flat array
         The parameters at (0, 0).
@@ -281,10 +283,19 @@ def loss_surface(net, X, y, *, path=None, loss=None, sample_weight=None, alpha=0
     Parameters
     ----------
     net : MLP
-    X, y, loss, sample_weight, alpha
-        As in `MLP.loss`.
-    path : RecordPath, array (n_points, n) or None
+        Its parameters are the centre.
+    X : array-like or sparse matrix (n_samples, n_in)
+        Rows that the loss is taken of.
+    y : array-like (n_samples, n_out), or (n_samples,)
+        Their targets.
+    path : RecordPath, array (n_points, n) or None, default=None
         Flat vectors in the layout of ``net.parameters``, at least three of them.
+    loss : str, Loss or None, default=None
+        As in `MLP.fit`; None: the one that goes with the output.
+    sample_weight : array-like (n_samples,) or None, default=None
+        Weights of the rows.
+    alpha : float, default=0.0
+        L2 penalty, as in `MLP.fit`.
     grid : int, default=41
         Points along each direction: grid² losses are computed.
     margin : float, default=0.3

@@ -238,6 +238,9 @@ def test_wheel_holds_no_c(wheel):
         assert any(re.match(rf"{module}\..*(so|pyd)$", name) for name in names), module
         assert f"{module}.pyi" in names
     assert {"fastnn/py.typed", "fastnn/__init__.pyi"} <= set(names)
+    page = {f"fastnn/playground/page/{path.name}"
+            for path in (ROOT / "fastnn" / "playground" / "page").iterdir()}
+    assert page and page <= set(names)
     assert not [name for name in names if not re.match(r"fastnn/|fastnn_mlp-", name)]
 
 
