@@ -7,8 +7,8 @@ import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["Unscaled", "columns_hint", "dates_in", "label_hint", "missing_at",
-           "not_numeric", "shape_hint", "target_hint", "text_hint"]
+__all__ = ["columns_hint", "dates_in", "label_hint", "missing_at", "not_numeric", "shape_hint",
+           "target_hint", "text_hint", "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
 ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
@@ -136,47 +136,38 @@ def target_hint(shape, n_samples, width, looks_like_labels):
     return ""
 
 
-class Unscaled:
-    """Says whether inputs or targets are far from a deviation of 1, by a look at a few of them.
+def unscaled(X, y=None):
+    """Return the text of a hint where inputs or targets are far from a deviation of 1, or None.
 
-    Some 64 rows and 64 columns, evenly apart: no pass over the data.
+    It looks at some 64 rows and 64 columns, evenly apart: no pass over the data.
 
     Parameters
     ----------
     X, y : arrays
         y: None where it need not be scaled.
     """
+    said = _unscaled("X", X)
+    return said if said is not None or y is None else _unscaled("y", y)
 
-    def __init__(self, X, y=None):
-        self.X, self.y = X, y
 
-    def __call__(self):
-        """Return the text of a hint, or None."""
-        said = self.of("X", self.X)
-        if self.y is not None:
-            said = said or self.of("y", self.y)
-        return said
-
-    @staticmethod
-    def of(name, array):
-        """Return the text on one array."""
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not array.size:
-            return None
-        array = array.reshape(-1, 1) if array.ndim == 1 else array
-        every = max(1, array.shape[1] // 64)
-        some = array[::max(1, len(array) // 64), ::every].astype(np.float64)
-        with np.errstate(all="ignore"):
-            size = np.sqrt(np.square(some).mean(axis=0))
-        at = int(size.argmax())
-        if not size[at] > LARGE:
-            return None
-        value = some[np.abs(some[:, at]).argmax(), at]
-        place = "" if name == "y" else f" in column {at * every}"
-        scale = {"X": "scaled = (X - X.mean(axis=0)) / X.std(axis=0), with the same numbers for "
-                      "rows to predict (fastnn.Scaler, sklearn's StandardScaler)",
-                 "y": "fit on (y - y.mean()) / y.std(), and undo it in predictions"}[name]
-        return (f"{name} is not scaled: it has values such as {value:.4g}{place}. Networks learn "
-                f"slowly, or nothing, where values are far from mean 0 and deviation 1: {scale}")
+def _unscaled(name, array):
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "iuf" or not array.size:
+        return None
+    array = array.reshape(-1, 1) if array.ndim == 1 else array
+    every = max(1, array.shape[1] // 64)
+    some = array[::max(1, len(array) // 64), ::every].astype(np.float64)
+    with np.errstate(all="ignore"):
+        size = np.sqrt(np.square(some).mean(axis=0))
+    at = int(size.argmax())
+    if not size[at] > LARGE:
+        return None
+    value = some[np.abs(some[:, at]).argmax(), at]
+    place = "" if name == "y" else f" in column {at * every}"
+    scale = {"X": "scaled = (X - X.mean(axis=0)) / X.std(axis=0), with the same numbers for "
+                  "rows to predict (fastnn.Scaler, sklearn's StandardScaler)",
+             "y": "fit on (y - y.mean()) / y.std(), and undo it in predictions"}[name]
+    return (f"{name} is not scaled: it has values such as {value:.4g}{place}. Networks learn "
+            f"slowly, or nothing, where values are far from mean 0 and deviation 1: {scale}")
 
 
 def dates_in(data):

@@ -51,27 +51,27 @@ class HintWarning(UserWarning):
 _hinted: set[tuple[str, str, int]] = set()
 
 
-def hint(kind: str, message: Any) -> None:
+def hint(kind: str, message: str | None) -> None:
     """Give a hint, unless one of this kind has been given for this line of the caller's.
 
     Parameters
     ----------
     kind : str
         Of hint.
-    message : str or callable
-        A function without arguments returns it, or None where there is nothing to say; it is not
-        called where the hint has been given.
+    message : str or None
+        None where there is nothing to say.
     """
+    if message is None:
+        return
+    # Not before there is something to say: out of memory, f_back of CPython 3.11 returns None and
+    # leaves an error behind.
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OWN:
         frame = frame.f_back
     place = kind, frame.f_code.co_filename, frame.f_lineno
-    if place in _hinted:
-        return
-    text = message() if callable(message) else message
-    if text is not None:
+    if place not in _hinted:
         _hinted.add(place)
-        warn(text, HintWarning)
+        warn(message, HintWarning)
 
 
 def suggests(target: T) -> T:

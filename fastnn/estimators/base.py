@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
-from fastnn.core.cures import Unscaled
+from fastnn.core.cures import unscaled
 from fastnn.core.notices import hint, suggests, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
@@ -252,7 +252,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         rng = check_random_state(self.random_state)
 
         if self.verbose and fresh:
-            hint("scale", Unscaled(X, target if self.out_activation_ == "identity" else None))
+            hint("scale", unscaled(X, target if self.out_activation_ == "identity" else None))
         if fresh:
             sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
             network = self._new_network(sizes, X.dtype)

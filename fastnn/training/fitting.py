@@ -144,7 +144,7 @@ def fit(net, X, y, *, loss, sample_weight, **arguments):
     data = net._check_data(X, y, sample_weight, info)
     if net._epochs_done == 0:
         values = info.link == "identity" and info.targets == "real" and not info.labels
-        hint("scale", imported("fastnn.core.cures").Unscaled(data[0], data[1] if values else None))
+        hint("scale", imported("fastnn.core.cures").unscaled(data[0], data[1] if values else None))
     return Fit(net, data, info, **arguments).run()
 
 

@@ -111,7 +111,7 @@ def test_no_hint_where_there_is_nothing_to_say():
 
 
 def test_the_look_takes_no_pass_over_the_data():
-    from fastnn.core.cures import Unscaled
+    from fastnn.core.cures import unscaled
 
     class Watched(np.ndarray):
         def __getitem__(self, place):
@@ -119,9 +119,9 @@ def test_the_look_takes_no_pass_over_the_data():
             assert found.size <= 2 * 64 * 128
             return found
 
-    assert Unscaled(np.zeros((20_000, 300)).view(Watched))() is None
-    assert Unscaled(np.zeros((0, 3)))() is None and Unscaled([[1e9]])() is None
-    assert "column 296" in Unscaled(np.full((5, 300), [0] * 296 + [99] * 4))()
+    assert unscaled(np.zeros((20_000, 300)).view(Watched)) is None
+    assert unscaled(np.zeros((0, 3))) is None and unscaled([[1e9]]) is None
+    assert "column 296" in unscaled(np.full((5, 300), [0] * 296 + [99] * 4))
 
 
 def test_half_of_the_squared_error_is_told_where_mse_is_asked_for():
