@@ -5,13 +5,23 @@ Each function draws into axes and returns them, as scikit-learn's and seaborn's 
 and sizes can be changed there. `History.plot` and `LearningRateCurve.plot` draw curves.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.threads import single_threaded_blas
 from fastnn.drawing import COLORS, new_axes, pyplot
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import ArrayLike
+    from fastnn.training.losses import Loss
 
 __all__ = ["LossSurface", "activations", "decision_boundary", "hidden_units", "loss_surface"]
 
@@ -20,7 +30,8 @@ MAX_UNITS = 10  # of a layer, whose maps are drawn
 BLOCK = 1 << 16  # rows of a grid that are predicted at a time
 
 
-def decision_boundary(model, X, y=None, *, ax=None, grid=200, margin=0.1, colorbar=False):
+def decision_boundary(model: Any, X: Any, y: Any = None, *, ax: Any = None,
+                      grid: int = 200, margin: float = 0.1, colorbar: bool = False) -> Any:
     """Draw what a model of two inputs answers, and the border between its classes.
 
     Parameters
@@ -43,6 +54,7 @@ def decision_boundary(model, X, y=None, *, ax=None, grid=200, margin=0.1, colorb
     Returns
     -------
     matplotlib.axes.Axes
+        The axes drawn on.
 
     Raises
     ------
@@ -96,7 +108,8 @@ def decision_boundary(model, X, y=None, *, ax=None, grid=200, margin=0.1, colorb
     return ax
 
 
-def hidden_units(net, X, *, layers=None, grid=60, margin=0.1):
+def hidden_units(net: Any, X: Any, *, layers: Sequence[int] | None = None, grid: int = 60,
+                 margin: float = 0.1) -> Any:
     """Draw what each unit answers over the plane of two inputs: a row of maps for each layer.
 
     Parameters
@@ -157,7 +170,7 @@ def hidden_units(net, X, *, layers=None, grid=60, margin=0.1):
     return figure
 
 
-def activations(net, X, *, layer=0, ax=None):
+def activations(net: Any, X: Any, *, layer: int = 0, ax: Any = None) -> Any:
     """Draw the activations of a layer: a row for each row of X, a column for each unit.
 
     The units are in the order of their means. A unit that is the same for all rows, such as a relu
@@ -177,6 +190,7 @@ def activations(net, X, *, layer=0, ax=None):
     Returns
     -------
     matplotlib.axes.Axes
+        The axes drawn on.
 
     Raises
     ------
@@ -231,7 +245,7 @@ class LossSurface:
     path: np.ndarray | None
     explained: float | None
 
-    def plot(self, ax=None, *, levels=25, log=True):
+    def plot(self, ax: Any = None, *, levels: int = 25, log: bool = True) -> Any:
         """Draw contours, and the path of the descent; needs matplotlib.
 
         Parameters
@@ -246,6 +260,7 @@ class LossSurface:
         Returns
         -------
         matplotlib.axes.Axes
+            The axes drawn on.
         """
         ax = new_axes(ax, "LossSurface.plot")
         losses = np.where(np.isfinite(self.losses), self.losses, np.nan)
@@ -271,8 +286,10 @@ class LossSurface:
         return ax
 
 
-def loss_surface(net, X, y, *, path=None, loss=None, sample_weight=None, alpha=0.0, grid=41,
-                 margin=0.3, random_state=0):
+def loss_surface(net: Any, X: Any, y: ArrayLike, *, path: Any = None,
+                 loss: str | Loss | None = None, sample_weight: ArrayLike | None = None,
+                 alpha: float = 0.0, grid: int = 41, margin: float = 0.3,
+                 random_state: int = 0) -> LossSurface:
     """Return the loss around a network's parameters, over two directions (Li et al. 2018).
 
     With a path the directions are the first two principal components of its way to the present

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array, ArrayLike, Batches, DType, File, Metrics, Rows, Seed
     from fastnn.network.spec import Activations, CustomActivation, Layer
+    from fastnn.network.summary import Summary
     from fastnn.prediction.scaler import Scaler
     from fastnn.training._steps import Steps
     from fastnn.training.epochs import Callback
@@ -203,7 +204,7 @@ class MLP(Derivatives):
         return (f"MLP({self.sizes}, activation={activation!r}, output={self.output!r}, "
                 f"dtype={self.dtype.name!r})")
 
-    def summary(self):
+    def summary(self) -> Summary:
         """Return the layers, their outputs and numbers of parameters.
 
         Returns

@@ -1,15 +1,17 @@
 """`TabularClassifier` and `TabularRegressor`: scikit-learn's protocol around `TabularModel`."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -18,9 +20,10 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, check_total_weight, from_tensor, is_sparse
+from fastnn.estimators.decorators import available_if, validated
 from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
@@ -33,6 +36,14 @@ from fastnn.tabular.model import TabularModel, fit_model
 from fastnn.tabular.recipe import PRESETS
 from fastnn.tabular.task import REGRESSION, Task
 from fastnn.training.losses import Loss, Quantile
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Literal
+
+    from typing_extensions import Self
+
+    from fastnn.core.types import Array, ArrayLike, File, Seed
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -51,8 +62,10 @@ class BaseTabular(BaseEstimator):
         "progress": [None, "boolean"],
     }
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    @suggests
+    @validated
+    def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, *, X_val: Any = None,
+            y_val: Any = None, sample_weight_val: ArrayLike | None = None) -> Self:
         """Learn from a table.
 
         Parameters
@@ -61,6 +74,7 @@ class BaseTabular(BaseEstimator):
             Numbers, categories, dates and missing values as they are. Columns of data frames are
             known by name from then on, whatever their order.
         y : array of shape (n_samples,) or (n_samples, n_outputs)
+            Their values.
         sample_weight : array of shape (n_samples,), default=None
             Rows of weight 0 are left out.
         X_val : as X, default=None
@@ -69,10 +83,12 @@ class BaseTabular(BaseEstimator):
         y_val : as y, default=None
             Their targets.
         sample_weight_val : array of shape (n_val,), default=None
+            Weights of the validation rows; None: 1 each.
 
         Returns
         -------
         self
+            The estimator itself.
 
         Raises
         ------
@@ -82,7 +98,7 @@ class BaseTabular(BaseEstimator):
         with sole_fit(self):
             twin = self._twin()
             twin._fit_in_place(X, y, sample_weight, X_val, y_val, sample_weight_val)
-            vars(self).update(vars(twin))
+            self.__dict__.update(vars(twin))
         return self
 
     def _twin(self):
@@ -172,7 +188,7 @@ class BaseTabular(BaseEstimator):
         return self.model_
 
     @property
-    def feature_importances_(self):
+    def feature_importances_(self) -> Array:
         """By how much the loss grows where a column is shuffled, float64 (n_features_in_,).
 
         Measured on rows by networks that have not learned from them, when it is first asked for;
@@ -181,7 +197,7 @@ class BaseTabular(BaseEstimator):
         return self._importances()[0]
 
     @property
-    def feature_importances_error_(self):
+    def feature_importances_error_(self) -> Array:
         """Standard errors of `feature_importances_`, float64 (n_features_in_,)."""
         return self._importances()[1]
 
@@ -190,7 +206,8 @@ class BaseTabular(BaseEstimator):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet")
         return permutation_importances(self.model_, n_threads=self.n_threads)
 
-    def explain(self, X, *, samples=SAMPLES, background=BACKGROUND, random_state=0):
+    def explain(self, X: Any, *, samples: int = SAMPLES, background: int = BACKGROUND,
+                random_state: int = 0) -> Any:
         """Return what each column has contributed to the prediction of each row.
 
         Sampled Shapley values, whose sums with the base value are the predictions: probabilities of
@@ -200,12 +217,14 @@ class BaseTabular(BaseEstimator):
         Parameters
         ----------
         X : as for `fit`
+            Rows, with the columns of the fit.
         samples : int, default=256
             Orders of the columns that are drawn for each row, each with its reverse. Errors fall
             with their root.
         background : int, default=64
             Rows of training that stand for columns that are not known.
         random_state : int, default=0
+            Decides what is drawn.
 
         Returns
         -------
@@ -220,7 +239,7 @@ class BaseTabular(BaseEstimator):
                                   base_values=float(found.base_values[0]))
         return found
 
-    def save(self, path, *, pipeline=None, max_bytes=None):
+    def save(self, path: File, *, pipeline: Any = None, max_bytes: int | None = None) -> None:
         """Write the fitted model to a safetensors file: schema, encodings, networks and labels.
 
         `fastnn.load` gives a `fastnn.tabular.TabularModel` back, which predicts frames and lists of
@@ -319,9 +338,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
-    def __init__(self, preset="default", *, time_limit=None, eval_metric=None, class_weight=None,
-                 categorical_features="auto", infinities="refuse", random_state=None,
-                 n_threads=None, progress=None):
+    @suggests
+    def __init__(self, preset: str = "default", *, time_limit: float | None = None,
+                 eval_metric: str | None = None,
+                 class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
+                 categorical_features: Any = "auto", infinities: str = "refuse",
+                 random_state: Seed = None, n_threads: int | None = None,
+                 progress: bool | None = None) -> None:
         self.preset = preset
         self.time_limit = time_limit
         self.eval_metric = eval_metric
@@ -332,16 +355,49 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.n_threads = n_threads
         self.progress = progress
 
-    def predict(self, X):
-        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels)."""
+    def predict(self, X: Any) -> Array:
+        """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels).
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples,) or (n_samples, n_labels)
+            Labels.
+        """
         return self._model().decided(self._outputs(X))
 
-    def predict_proba(self, X):
-        """Return the probability of each class (columns as in `classes_`) or of each label."""
+    def predict_proba(self, X: Any) -> Array:
+        """Return the probability of each class (columns as in `classes_`) or of each label.
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Columns as in ``classes_``.
+        """
         return self._model().probabilities(self._outputs(X))
 
-    def predict_log_proba(self, X):
-        """Return the logarithm of `predict_proba`."""
+    def predict_log_proba(self, X: Any) -> Array:
+        """Return the logarithm of `predict_proba`.
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples, n_classes)
+            Columns as in ``classes_``.
+        """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -464,9 +520,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         "quantile": [None, Real, "array-like"],
     }
 
-    def __init__(self, preset="default", *, loss="squared_error", quantile=None, time_limit=None,
-                 eval_metric=None, categorical_features="auto", infinities="refuse",
-                 random_state=None, n_threads=None, progress=None):
+    @suggests
+    def __init__(self, preset: str = "default", *, loss: str | Loss = "squared_error",
+                 quantile: float | Sequence[float] | None = None, time_limit: float | None = None,
+                 eval_metric: str | None = None, categorical_features: Any = "auto",
+                 infinities: str = "refuse", random_state: Seed = None,
+                 n_threads: int | None = None, progress: bool | None = None) -> None:
         self.preset = preset
         self.loss = loss
         self.quantile = quantile
@@ -478,18 +537,30 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.n_threads = n_threads
         self.progress = progress
 
-    def predict(self, X):
+    def predict(self, X: Any) -> Array:
         """Return the values of each row, (n_samples,), or (n_samples, n_outputs) for several
-        targets or levels."""
+        targets or levels.
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+
+        Returns
+        -------
+        array (n_samples,) or (n_samples, n_targets)
+            One entry or row for each row of X.
+        """
         return self._model().decided(self._outputs(X))
 
     @available_if(_has_levels)
-    def predict_quantiles(self, X, q=None):
+    def predict_quantiles(self, X: Any, q: ArrayLike | None = None) -> Array:
         """Return quantiles of each row's value, with ``loss="quantile"``.
 
         Parameters
         ----------
         X : as for `fit`
+            Rows, with the columns of the fit.
         q : float, sequence of float or None, default=None
             Some of the levels of the fit, in rising order; None: all of them.
 
@@ -511,7 +582,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
                              f"fit with quantile={levels}")
         return task.predictions(outputs)[:, at]
 
-    def predict_interval(self, X, coverage=0.9):
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return an interval for each row that holds its value with a given probability.
 
         Conformal intervals around the prediction, as wide as rows that were held out in training
@@ -522,6 +593,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         Parameters
         ----------
         X : as for `fit`
+            Rows, with the columns of the fit.
         coverage : float, default=0.9
             In (0, 1).
 
@@ -537,9 +609,24 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """
         return predict_interval(self._model(), self._outputs(X), coverage)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Return R² of the prediction; with ``loss="quantile"`` the share of the pinball loss that
-        it explains (scikit-learn's `d2_pinball_score`), its mean over the levels."""
+        it explains (scikit-learn's `d2_pinball_score`), its mean over the levels.
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+        y : array-like (n_samples,) or (n_samples, n_targets)
+            Their values.
+        sample_weight : array-like (n_samples,) or None, default=None
+            Weights of the rows; None: 1 each.
+
+        Returns
+        -------
+        float
+            1 is the best.
+        """
         prediction = self.predict(X)
         levels = self.model_.task.levels
         if not levels:

@@ -228,19 +228,27 @@ class TableEncoder:
         """
         return self.encode(frame, dtype)
 
-    def encode(self, frame, dtype=np.float64, *, scaled=False, notes=None):
+    def encode(self, frame: Any, dtype: DType = np.float64, *, scaled: bool | Scaler = False,
+               notes: list[str] | None = None) -> Array:
         """Return the inputs of the rows as `transform` does; scaled, and with notes, if asked for.
 
         Parameters
         ----------
         frame : Table or frame
+            With the columns of the fit, in any order.
         dtype : dtype, default=float64
+            Of the result.
         scaled : bool or Scaler, default=False
             A scaler that comes behind; True: that of `fit`. Values are rounded once, after that.
         notes : list of str or None, default=None
             Takes what was not understood, which counts as missing then, and how many categories
             are unknown; a column of ten values or more of which none is understood is an error.
             None: whatever is not understood is one.
+
+        Returns
+        -------
+        array (n_samples, n_inputs)
+            Row-major.
         """
         table = as_table(frame)
         missing = [column.name for column in self.columns if column.name not in table]

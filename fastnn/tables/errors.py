@@ -6,9 +6,17 @@ __all__ = ["TableError", "TableWarning", "listed", "shown_value"]
 
 
 class TableError(ValueError):
-    """A table that does not fit; ``column`` names the place, as far as there is one."""
+    """A table that does not fit.
 
-    def __init__(self, message, column=None):
+    Parameters
+    ----------
+    message : str
+        What is wrong, and what to do.
+    column : str or None, default=None
+        Name of the place, as far as there is one.
+    """
+
+    def __init__(self, message: str, column: str | None = None) -> None:
         super().__init__(shorten(message, 1000))
         self.column = column
 

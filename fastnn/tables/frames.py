@@ -3,6 +3,10 @@
 None of the libraries is imported before somebody hands over a frame of it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.tables import cells as cells_
@@ -11,10 +15,13 @@ from fastnn.tables.cells import Cells
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.table import Table, named
 
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["as_cells", "as_table", "table_of"]
 
 
-def as_table(frame):
+def as_table(frame: Any) -> Table:
     """Return the `Table` of a frame.
 
     Parameters
@@ -22,6 +29,11 @@ def as_table(frame):
     frame : Table, data frame, dict, list or array
         A frame of pandas, polars or pyarrow; a dict of columns; a list of dicts, one per row; a
         two-dimensional array, or a list of rows, whose columns are called x0, x1, ...
+
+    Returns
+    -------
+    Table
+        A `Table` as it is.
 
     Raises
     ------
@@ -66,8 +78,21 @@ def column_of(name, values):
     return Objects(name, list(values))
 
 
-def as_cells(values, name="y"):
-    """Return the cells of one column: a series, an array, a list, or `Cells`."""
+def as_cells(values: Any, name: str = "y") -> Cells:
+    """Return the cells of one column: a series, an array, a list, or `Cells`.
+
+    Parameters
+    ----------
+    values : Cells, array-like or series
+        The column.
+    name : str, default="y"
+        What messages call it.
+
+    Returns
+    -------
+    Cells
+        Canonical.
+    """
     return values if isinstance(values, Cells) else column_of(name, values).cells()
 
 

@@ -1,5 +1,9 @@
 """`Labels`: the classes of a target; `learn_target`: the numbers of one."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from fastnn.tables.cells import INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
@@ -7,6 +11,12 @@ from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.frames import as_cells
 from fastnn.tables.learning import MARKS
 from fastnn.tables.numerals import NumberFormat, explained, find_format, parse_numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, ArrayLike
 
 __all__ = ["Labels", "learn_target"]
 
@@ -16,7 +26,18 @@ EXACT = 1 << 53
 
 
 class Labels:
-    """The classes of a target and their codes.
+    """The classes of a target and their codes; see `learn`.
+
+    Parameters
+    ----------
+    classes : array-like (n_classes,)
+        In order.
+    na : sequence of str, default=()
+        Words that mean "missing".
+    keep_na : bool, default=False
+        Whether all other text is a class.
+    notes : sequence of str, default=()
+        What `learn` has to say.
 
     Attributes
     ----------
@@ -25,7 +46,8 @@ class Labels:
     notes : list of str
     """
 
-    def __init__(self, classes, *, na=(), keep_na=False, notes=()):
+    def __init__(self, classes: ArrayLike, *, na: Sequence[str] = (), keep_na: bool = False,
+                 notes: Sequence[str] = ()) -> None:
         self.classes = np.asarray(classes)
         self.na, self.keep_na = tuple(na), keep_na
         self.notes = list(notes)
@@ -35,7 +57,8 @@ class Labels:
         return f"<Labels of {len(self.classes)} classes>"
 
     @classmethod
-    def learn(cls, column, keep_na=False, *, na=(), numbers=True):
+    def learn(cls, column: Any, keep_na: bool = False, *, na: Sequence[str] = (),
+              numbers: bool = True) -> Labels:
         """Learn the classes of a column.
 
         Nothing between the separators, None and NaN are missing, and so is text that programs write
@@ -44,6 +67,7 @@ class Labels:
         Parameters
         ----------
         column : Cells, array-like or series
+            The target of all rows.
         keep_na : bool, default=False
             Whether all text is a class.
         na : sequence of str, default=()
@@ -83,8 +107,18 @@ class Labels:
             return cls(_typed(cells, labels), na=na, keep_na=keep_na, notes=notes)
         return cls(_classes(labels, kept, numbers), na=na, keep_na=keep_na, notes=notes)
 
-    def apply(self, column):
+    def apply(self, column: Any) -> Array:
         """Return the code of the class of each row, (n,) int64; -1 where it is missing.
+
+        Parameters
+        ----------
+        column : Cells, array-like or series
+            Labels of rows.
+
+        Returns
+        -------
+        array (n_rows,)
+            Their numbers in ``classes``.
 
         Raises
         ------
@@ -167,12 +201,14 @@ def _classes(labels, kept, numbers):
     return np.array([names[key] for key in sorted(keys, key=lambda key: names[key])])
 
 
-def learn_target(column, *, name="y", na=()):
+def learn_target(column: Any, *, name: str = "y",
+                 na: Sequence[str] = ()) -> tuple[Array, list[str]]:
     """Return the numbers of a column, (n,) float64, NaN where missing, and notes on it.
 
     Parameters
     ----------
     column : Cells, array-like or series
+        The target of all rows.
     name : str, default="y"
         For messages.
     na : sequence of str, default=()
@@ -181,7 +217,9 @@ def learn_target(column, *, name="y", na=()):
     Returns
     -------
     values : float64 array (n,)
+        NaN where missing.
     notes : list of str
+        A sentence each.
 
     Raises
     ------

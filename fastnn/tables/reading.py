@@ -4,6 +4,8 @@ Separators, encodings, packed files and the line with the names are found out; w
 file is said with the number of the line.
 """
 
+from __future__ import annotations
+
 import bz2
 import csv
 import difflib
@@ -18,6 +20,7 @@ import zlib
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastnn.core.notices import shorten
 from fastnn.tables import cells as cells_
@@ -25,6 +28,11 @@ from fastnn.tables.cells import MISSING_WORDS, Style
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.numerals import sure_decimal
 from fastnn.tables.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fastnn.core.types import File
 
 __all__ = ["find_separator", "read"]
 
@@ -66,8 +74,9 @@ class Texts:
         return cells_.from_texts(self.raw(), self.style)
 
 
-def read(path, *, separator=None, encoding="utf-8", decimal=None, thousands=None, na=(),
-         header_row=None, day_first=None):
+def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
+         decimal: str | None = None, thousands: str | None = None, na: Sequence[str] = (),
+         header_row: int | None = None, day_first: bool | None = None) -> Table:
     """Return the `Table` of a file.
 
     Parameters
@@ -90,6 +99,11 @@ def read(path, *, separator=None, encoding="utf-8", decimal=None, thousands=None
         None: the first line that is not empty.
     day_first : bool or None, default=None
         Whether 1/2/2024 is the first of February. None: found out.
+
+    Returns
+    -------
+    Table
+        Whose cells are text.
 
     Raises
     ------

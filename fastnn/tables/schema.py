@@ -1,7 +1,10 @@
 """`Schema`: what the columns of a table mean, learned once; `Inputs`: what it makes of a table."""
 
+from __future__ import annotations
+
 import difflib
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +14,12 @@ from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array
 
 __all__ = ["Inputs", "Schema"]
 
@@ -22,19 +31,19 @@ ROW = re.compile(r"\{row:(\d+)\}")
 class Inputs:
     """Rows as a model takes them.
 
-    Attributes
+    Parameters
     ----------
     numbers : float64 array (n, p)
         Numbers, booleans as 0 and 1, dates as days since 1970 and their parts; NaN: missing.
     codes : int32 array (n, q)
         Categories: 0 to k - 1 those of training, k one that training did not have, k + 1 missing.
-    notes : list of str
+    notes : sequence of str, default=()
         What was not understood, a sentence each.
     """
 
     __slots__ = ("codes", "notes", "numbers")
 
-    def __init__(self, numbers, codes, notes=()):
+    def __init__(self, numbers: Array, codes: Array, notes: Sequence[str] = ()) -> None:
         self.numbers, self.codes, self.notes = numbers, codes, list(notes)
 
     def __len__(self):
@@ -54,24 +63,25 @@ class Schema:
     Made by `learn` from the table for training, or by `from_settings`; `apply` takes any table with
     the same columns, by name.
 
-    Attributes
+    Parameters
     ----------
-    columns : tuple of Column
+    columns : sequence of Column
         Those that are used.
-    notes : list of str
-        What `learn` left out or took for something else, and why; a sentence each.
-    na : tuple of str
+    na : sequence of str, default=()
         Words that mean "missing" in all columns, besides the usual ones.
-    infinities : str
-        "refuse", "missing" or "keep".
+    infinities : {"refuse", "missing", "keep"}, default="refuse"
+        What becomes of infinite numbers.
+    notes : sequence of str, default=()
+        What `learn` left out or took for something else, and why; a sentence each.
     """
 
-    def __init__(self, columns, *, na=(), infinities="refuse", notes=()):
+    def __init__(self, columns: Iterable[Column], *, na: Sequence[str] = (),
+                 infinities: str = "refuse", notes: Sequence[str] = ()) -> None:
         self.columns = tuple(columns)
         self.na = tuple(na)
         self.infinities = infinities
         self.notes = list(notes)
-        self._row = None
+        self._row: Any = None
 
     def __repr__(self):
         return (f"<Schema of {len(self.columns)} columns: {len(self.number_names)} numbers, "
@@ -81,31 +91,38 @@ class Schema:
         return {**self.__dict__, "_row": None}
 
     @property
-    def number_names(self):
+    def number_names(self) -> tuple[str, ...]:
         """Names of the columns of `Inputs.numbers`."""
         return tuple(name for column in self.columns for name in column.number_names)
 
     @property
-    def category_names(self):
+    def category_names(self) -> tuple[str, ...]:
         """Names of the columns of `Inputs.codes`."""
         return tuple(column.name for column in self.columns if column.kind == "category")
 
     @property
-    def category_sizes(self):
+    def category_sizes(self) -> tuple[int, ...]:
         """How many categories training had, k of each column of `Inputs.codes`."""
         return tuple(len(column.categories) for column in self.columns
                      if column.kind == "category")
 
-    def count(self):
-        """Return the number of columns of each kind that occurs."""
+    def count(self) -> dict[str, int]:
+        """Return the number of columns of each kind that occurs.
+
+        Returns
+        -------
+        dict of str to int
+            None for kinds that do not occur.
+        """
         kinds = [column.kind for column in self.columns]
         return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
 
     # ---- learning ----
 
     @classmethod
-    def learn(cls, table, *, categorical_features="auto", na=None, infinities="refuse",
-              max_categories=1 << 16):
+    def learn(cls, table: Any, *, categorical_features: Any = "auto",
+              na: Sequence[str] | None = None, infinities: str = "refuse",
+              max_categories: int = 1 << 16) -> Schema:
         """Learn what the columns of a table are.
 
         Left out, with a note: columns without a value or with one only, text of which most rows
@@ -153,7 +170,7 @@ class Schema:
 
     # ---- use ----
 
-    def apply(self, table, strict=False):
+    def apply(self, table: Any, strict: bool = False) -> Inputs:
         """Return the `Inputs` of a table.
 
         Columns are taken by name, others ignored.
@@ -165,6 +182,11 @@ class Schema:
         strict : bool, default=False
             Whether to refuse values that are not understood and categories that training did not
             have, which otherwise count as missing and as unknown, with a note.
+
+        Returns
+        -------
+        Inputs
+            One row for each row of the table.
 
         Raises
         ------
@@ -222,7 +244,7 @@ class Schema:
                          + (f" (and {more} more row{'s' * (more > 1)})" if more else ""),
                          column.name)
 
-    def apply_row(self, row, strict=False):
+    def apply_row(self, row: Mapping[str, Any], strict: bool = False) -> Inputs:
         """Return the `Inputs` of a single row, fast.
 
         Parameters
@@ -231,6 +253,11 @@ class Schema:
             Values by the names of the columns; others are ignored.
         strict : bool, default=False
             As of `apply`.
+
+        Returns
+        -------
+        Inputs
+            Of one row.
 
         Raises
         ------
@@ -248,14 +275,25 @@ class Schema:
 
     # ---- settings ----
 
-    def settings(self):
-        """Return everything `apply` needs as plain values; `from_settings` takes it."""
+    def settings(self) -> dict[str, Any]:
+        """Return everything `apply` needs as plain values; `from_settings` takes it.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
         return {"columns": [_plain(column) for column in self.columns], "na": list(self.na),
                 "infinities": self.infinities}
 
     @classmethod
-    def from_settings(cls, settings):
+    def from_settings(cls, settings: Any) -> Schema:
         """Return the schema whose `settings` these are.
+
+        Parameters
+        ----------
+        settings : dict
+            What `settings` returned.
 
         Raises
         ------

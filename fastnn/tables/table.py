@@ -4,11 +4,18 @@ Columns become canonical `Cells` when they are asked for, so that a column that 
 looked at.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastnn.tables.errors import TableError, shown_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
 __all__ = ["Table", "named"]
 
@@ -32,26 +39,38 @@ class Part:
 
 
 class Table:
-    """Columns with names.
+    """Columns with names; `read` and `as_table` make them.
+
+    Parameters
+    ----------
+    columns : dict of str to column
+        By their names.
+    n_rows : int
+        How many rows there are.
+    labels : sequence or None, default=None
+        What messages call the rows; None: their numbers.
+    notes : sequence of str, default=()
+        What reading the file has met.
+    na : sequence of str, default=()
+        Words that the user says mean "missing".
 
     Attributes
     ----------
     names : tuple of str
     n_rows : int
     notes : list of str
-        What reading the file has met.
     na : tuple of str
-        Words that the user says mean "missing".
     """
 
-    def __init__(self, columns, n_rows, *, labels=None, notes=(), na=()):
+    def __init__(self, columns: dict[str, Any], n_rows: int, *, labels: Any = None,
+                 notes: Sequence[str] = (), na: Sequence[str] = ()) -> None:
         self._columns = columns
         self.names = tuple(columns)
         self.n_rows = n_rows
         self.notes = list(notes)
         self.na = tuple(na)
         self._labels = labels
-        self._cells = {}
+        self._cells: dict[str, Any] = {}
 
     def __len__(self):
         return self.n_rows
@@ -62,8 +81,18 @@ class Table:
     def __repr__(self):
         return f"<Table of {self.n_rows:,} rows, {len(self.names)} columns>"
 
-    def column(self, name):
+    def column(self, name: str) -> Any:
         """Return the `Cells` of a column.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+
+        Returns
+        -------
+        Cells
+            Canonical.
 
         Raises
         ------
@@ -80,14 +109,36 @@ class Table:
             self._cells[name] = found
         return found
 
-    def raw(self, name):
-        """Return the values of a column as they came: the text of a file unchanged."""
+    def raw(self, name: str) -> Sequence[Any]:
+        """Return the values of a column as they came: the text of a file unchanged.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+
+        Returns
+        -------
+        sequence
+            One value for each row.
+        """
         if name not in self._columns:
             raise TableError(f"the table has no column {shown_value(name)}", name)
         return self._columns[name].raw()
 
-    def rows(self, index):
-        """Return the table of some rows: numbers of rows, a slice or a mask."""
+    def rows(self, index: Any) -> Table:
+        """Return the table of some rows: numbers of rows, a slice or a mask.
+
+        Parameters
+        ----------
+        index : int array, bool array or slice
+            Which rows.
+
+        Returns
+        -------
+        Table
+            Of the same columns.
+        """
         index = np.arange(self.n_rows)[index]
         labels = [self.row_label(i) for i in index.tolist()] if self._labels is not None else None
         if labels is None:
@@ -99,8 +150,19 @@ class Table:
                 found._columns[name] = _Later(self, name, index)
         return found
 
-    def select(self, names):
-        """Return the table of some columns, in the order given."""
+    def select(self, names: Sequence[str]) -> Table:
+        """Return the table of some columns, in the order given.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the columns.
+
+        Returns
+        -------
+        Table
+            Of the same rows.
+        """
         for name in names:
             if name not in self._columns:
                 raise TableError(f"the table has no column {shown_value(name)}", name)
@@ -109,16 +171,38 @@ class Table:
         found._cells = {name: self._cells[name] for name in names if name in self._cells}
         return found
 
-    def drop(self, names):
-        """Return the table without some columns."""
+    def drop(self, names: Iterable[str]) -> Table:
+        """Return the table without some columns.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Of the columns.
+
+        Returns
+        -------
+        Table
+            Of the same rows.
+        """
         out = set(names)
         for name in out:
             if name not in self._columns:
                 raise TableError(f"the table has no column {shown_value(name)}", name)
         return self.select([name for name in self.names if name not in out])
 
-    def row_label(self, i):
-        """Return what messages call row ``i``."""
+    def row_label(self, i: int) -> Any:
+        """Return what messages call row ``i``.
+
+        Parameters
+        ----------
+        i : int
+            Number of the row.
+
+        Returns
+        -------
+        object
+            The number itself where rows have no labels.
+        """
         if self._labels is None:
             return i
         label = self._labels[i]

@@ -128,7 +128,8 @@ class History:
             columns[name] = [*curve, *[math.nan] * (n_epochs - len(curve))]
         return pandas.DataFrame(columns, index=pandas.RangeIndex(n_epochs, name="epoch"))
 
-    def plot(self, ax=None, *, names=None, log=None):
+    def plot(self, ax: Any = None, *, names: Sequence[str] | None = None,
+             log: bool | None = None) -> Any:
         """Draw the curves; needs matplotlib.
 
         Parameters
