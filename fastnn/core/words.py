@@ -153,7 +153,7 @@ CALLS = {
     "BaseMLP.fit": _OF_ESTIMATOR_FIT,
 }
 _UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
-_OWN = re.compile(r"^\w*BaseMLP(?=\.)")
+_OWN = re.compile(r"^\w*Base(MLP|Tabular)(?=\.)")
 
 
 def _folded(name):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import (
@@ -27,6 +27,7 @@ from fastnn.estimators.decorators import available_if, validated
 from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
+from fastnn.estimators.wording import Names, about_parameter
 from fastnn.tables.frames import as_table, table_of
 from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES
@@ -38,7 +39,7 @@ from fastnn.tabular.task import REGRESSION, Task
 from fastnn.training.losses import Loss, Quantile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal
 
     from typing_extensions import Self
@@ -52,15 +53,21 @@ class BaseTabular(BaseEstimator):
     """What both estimators share."""
 
     _parameter_constraints: dict = {
-        "preset": [StrOptions(set(PRESETS))],
+        "preset": [Names(set(PRESETS))],
         "time_limit": [None, positive(Real)],
         "eval_metric": [None, str, callable],
-        "categorical_features": [StrOptions({"auto"}), "array-like", None],
-        "infinities": [StrOptions({"refuse", "missing", "keep"})],
+        "categorical_features": [Names({"auto"}), "array-like", None],
+        "infinities": [Names({"refuse", "missing", "keep"})],
         "random_state": ["random_state"],
         "n_threads": [None, COUNT],
         "progress": [None, "boolean"],
     }
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            raise about_parameter(error, self) from None
 
     @suggests
     @validated
@@ -335,12 +342,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     _parameter_constraints: dict = {
         **BaseTabular._parameter_constraints,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, Names({"balanced"}), None],
     }
 
     @suggests
     def __init__(self, preset: str = "default", *, time_limit: float | None = None,
-                 eval_metric: str | None = None,
+                 eval_metric: str | Callable[..., float] | None = None,
                  class_weight: Mapping[Any, float] | Literal["balanced"] | None = None,
                  categorical_features: Any = "auto", infinities: str = "refuse",
                  random_state: Seed = None, n_threads: int | None = None,
@@ -516,16 +523,17 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     _parameter_constraints: dict = {
         **BaseTabular._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION)), Loss],
+        "loss": [Names(set(REGRESSION)), Loss],
         "quantile": [None, Real, "array-like"],
     }
 
     @suggests
     def __init__(self, preset: str = "default", *, loss: str | Loss = "squared_error",
                  quantile: float | Sequence[float] | None = None, time_limit: float | None = None,
-                 eval_metric: str | None = None, categorical_features: Any = "auto",
-                 infinities: str = "refuse", random_state: Seed = None,
-                 n_threads: int | None = None, progress: bool | None = None) -> None:
+                 eval_metric: str | Callable[..., float] | None = None,
+                 categorical_features: Any = "auto", infinities: str = "refuse",
+                 random_state: Seed = None, n_threads: int | None = None,
+                 progress: bool | None = None) -> None:
         self.preset = preset
         self.loss = loss
         self.quantile = quantile

@@ -121,3 +121,14 @@ def test_a_hint_on_scale_where_it_is_asked_for():
     assert hints() == []
     text, = hints(verbose=True)
     assert re.match("y is not scaled", text)
+
+
+def test_estimators_of_tables_say_the_same():
+    assert "did you mean 'random_state'?" in message(
+        lambda: fastnn.TabularClassifier(seed=1), TypeError)
+    assert message(lambda: fastnn.TabularRegressor().fit(X), TypeError).startswith(
+        "TabularRegressor.fit() missing 1 required positional argument")
+    assert "Did you mean 'default'" in message(
+        lambda: fastnn.TabularClassifier("defalt").fit(X, LABELS))
+    told = message(lambda: fastnn.TabularClassifier(infinities="miss").fit(X, LABELS))
+    assert "{'keep', 'missing', 'refuse'}" in told
