@@ -65,7 +65,8 @@ MAKES = {
 # said where this cannot reach: (file, words)
 SAID = {
     "upgrade fastnn": ("fastnn/files/container.py", "upgrade fastnn"),
-    "DivergenceWarning": ("docs/troubleshooting.md", "caught[0].category is fastnn.Diver"),
+    "DivergenceWarning": ("docs/troubleshooting.md", "[fastnn.HintWarning, fastnn.Diver"),
+    "HintWarning": ("docs/troubleshooting.md", "far from a scale of 1"),
     "ConvergenceWarning": ("docs/troubleshooting.md", "Maximum iterations reached"),
     "MemoryError": ("docs/troubleshooting.md", "the arrays do not fit"),  # Python's own
     "the compiled modules of fastnn are missing": ("fastnn/__init__.py", "the compiled modules of"),
