@@ -1,6 +1,7 @@
 """The client: tasks with names, where they should run, and waiting for what they come to."""
 
 import asyncio
+import itertools
 import uuid
 
 import dask
@@ -43,6 +44,7 @@ class Cluster:
             raise TypeError("client is asynchronous, must be one that waits: "
                             "distributed.Client(...) without asynchronous=True")
         self.client, self.token = client, uuid.uuid4().hex
+        self.rounds = itertools.count()  # of all shards: keys of tasks differ
         self.check()
 
     def check(self):

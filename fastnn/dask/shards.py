@@ -182,7 +182,7 @@ class Shards:
                 tasks.cut if keep else tasks.uncut, sources, i, wishes[i], name=name, number=(i,),
                 worker=places[i]))
 
-    def run(self, function, start, name, number, only=None):
+    def run(self, function, start, name, only=None):
         """Run a task for each shard; return the sum of what they give.
 
         Parameters
@@ -192,12 +192,11 @@ class Shards:
         start : dict
             The same for all.
         name : str
-        number : int
-            Of the round.
         only : sequence of bool or None
             Which shards take part.
         """
         cluster, made = self.cluster, []
+        number = next(cluster.rounds)
         cluster.check()
         places = self.pins.of(cluster.workers())
         sent = cluster.submit(tasks.keep, start, name=f"{name}-start", number=(number,))

@@ -30,7 +30,7 @@ class _Shared:
         self.net, self.info, self.shards, self.optimizer = net, info, shards, optimizer
         self.layout, self.dtype, self.frozen = net._layout, net.dtype, net.frozen
         self.parameters = self.layout.copy(net.parameters)
-        self.optimizer_state, self.step, self.rounds = (), 0, 0
+        self.optimizer_state, self.step = (), 0
         self.isas = ()
 
     @property
@@ -47,11 +47,9 @@ class _Shared:
                 "gemm": self.net.gemm, "n_threads": self.net.n_threads or 1,
                 "parameters": self.parameters.copy(), **more}
 
-    def run(self, function, name, only=None, shards=None, **more):
+    def run(self, function, name, only=None, **more):
         """Run a round; return the sum over the shards."""
-        shards = self.shards if shards is None else shards
-        self.rounds += 1
-        found = shards.run(function, self.start(**more), name, self.rounds, only)
+        found = self.shards.run(function, self.start(**more), name, only)
         if len(found["isas"]) > 1 and self.isas != found["isas"]:
             warn(f"workers compute with different instruction sets ({', '.join(found['isas'])}): "
                  "the last bits of the result depend on which worker has which shard. Set "

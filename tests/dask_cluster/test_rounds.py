@@ -76,8 +76,10 @@ def test_lbfgs_has_the_iterates_of_one_machine(client):
     nets = [fastnn.MLP((5, 8, 2), "tanh", "softmax", dtype="float64", random_state=0)
             for _ in range(2)]
     settings = dict(optimizer=fastnn.LBFGS(max_iter=8), alpha=0.5, sample_weight=weight)
-    history = nets[0].fit(X, y, **settings)
-    found = fastnn.dask.fit(nets[1], X, y, shards=3, **settings)
+    history = nets[0].fit(X, y, validation_data=(X[:90], y[:90]), **settings)
+    found = fastnn.dask.fit(nets[1], X, y, shards=3, **settings,
+                            validation_data=in_parts(X[:90], y[:90], 45))
+    np.testing.assert_allclose(found.val_loss, history.val_loss, rtol=1e-8)
     np.testing.assert_allclose(found.loss, history.loss, rtol=1e-8)
     np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-8, atol=1e-10)
 
