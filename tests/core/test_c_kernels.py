@@ -63,7 +63,7 @@ def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",), csrc=CSRC, t
 
 def run(*command, cwd, **environment):
     done = subprocess.run(list(map(str, command)), cwd=cwd, env={**os.environ, **environment},
-                          capture_output=True, text=True, timeout=900, stdin=subprocess.DEVNULL)
+                          capture_output=True, text=True, timeout=3600, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, f"{command[:3]}\n{done.stdout}{done.stderr}"
     return done.stdout
 

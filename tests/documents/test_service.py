@@ -246,7 +246,7 @@ def test_large_and_small_inputs_at_once(environment, tmp_path):
         return answer["labels"] == expected[i]
 
     with service_load.service(path, workers=1) as (_, port):
-        load = service_load.Load(port, bodies, connections=6, seconds=3, check=check)
+        load = service_load.Load(port, bodies, connections=6, seconds=2, check=check)
     assert load.errors == [] and len(load.times) >= 6
 
 

@@ -92,8 +92,8 @@ def doubled(inner):
 
 
 @pytest.mark.parametrize("make", [
-    in_itself, lambda: in_itself(Own), lambda: Own(in_itself()), lambda: nested(3000),
-    lambda: Own(nested(3000)), lambda: doubled(nn.Linear(2, 2)), lambda: doubled(nn.Sequential())])
+    in_itself, lambda: in_itself(Own), lambda: Own(in_itself()), lambda: nested(1000),
+    lambda: Own(nested(1000)), lambda: doubled(nn.Linear(2, 2)), lambda: doubled(nn.Sequential())])
 def test_models_without_end(make):
     model = make()
 

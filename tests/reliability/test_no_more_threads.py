@@ -103,7 +103,7 @@ os.setresuid(2**31 - 7, 2**31 - 7, 2**31 - 7)
 for spare in (0, 1, 2, 3):
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
     resource.setrlimit(resource.RLIMIT_NPROC, (alone + spare, hard))
-    for _ in range(50):  # a team that grows by as many threads as there is room for
+    for _ in range(15):  # a team that grows by as many threads as there is room for
         assert can_lead(2, spare >= 1)
         assert fitted(2) == wanted
         assert can_lead(3, spare >= 2)

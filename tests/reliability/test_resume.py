@@ -19,7 +19,7 @@ import fastnn
 from fastnn import ModelFormatError
 from fastnn.files import container as io
 
-KILLS = [10, pytest.param(100, marks=pytest.mark.slow)]
+KILLS = [6, pytest.param(100, marks=pytest.mark.slow)]
 rng = np.random.default_rng(0)
 X = rng.normal(size=(3000, 30)).astype("float32")
 y = rng.integers(0, 4, 3000)
