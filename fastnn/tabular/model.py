@@ -1,6 +1,9 @@
 """`TabularModel`: from a table to a prediction."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +24,13 @@ from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
 from fastnn.tabular.saved import from_parts, to_parts
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from fastnn.core.types import Array, ArrayLike, File
+    from fastnn.tables.schema import Inputs
+
 __all__ = ["TabularModel", "fit_model"]
 
 
@@ -30,13 +40,17 @@ class TabularModel:
     Parameters
     ----------
     schema : Schema
+        Reads a table.
     task : Task
+        What is predicted.
     ensemble : Ensemble
+        The networks.
     names : sequence of str
         Of all columns of the table of training, those that the schema leaves out, too.
     classes : array (n_classes,) or None
         Labels in the order of their numbers; None for a regression.
     reference : Reference or None
+        A sample of the rows, for importances, explanations and intervals.
     preparation : Preparation or None
         Makes the columns that the schema knows, ``names``, of those of a table.
     targets : sequence of str, default=()
@@ -48,8 +62,9 @@ class TabularModel:
         For each column of the table what it became.
     """
 
-    def __init__(self, schema, task, ensemble, names, classes=None, reference=None,
-                 preparation=None, targets=()):
+    def __init__(self, schema: Schema, task: Any, ensemble: Ensemble, names: Sequence[str],
+                 classes: ArrayLike | None = None, reference: Reference | None = None,
+                 preparation: Any = None, targets: Sequence[str] = ()) -> None:
         self.schema, self.task, self.ensemble = schema, task, ensemble
         self.names = tuple(names)
         self.classes = None if classes is None else np.asarray(classes)
@@ -74,29 +89,50 @@ class TabularModel:
                 f"columns: {kinds}>")
 
     @property
-    def classes_(self):
+    def classes_(self) -> Array | None:
         """Labels in the order of their numbers; None for a regression."""
         return self.classes
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> Any:
         """Names of the columns, a tuple."""
         return self.names if self.preparation is None else self.preparation.names
 
-    def outputs(self, table, *, strict=False, n_threads=None):
+    def outputs(self, table: Any, *, strict: bool = False, n_threads: int | None = None) -> Array:
         """Return the outputs of the networks, float64 (n_rows, n_out).
 
         Parameters
         ----------
         table : data frame, dict of columns, list of dicts, or array (n_rows, n_columns)
+            With the columns of training.
         strict : bool, default=False
             Whether to refuse categories that the fit has not seen.
         n_threads : int or None, default=None
+            None: as many as allowed. The results do not depend on it.
+
+        Returns
+        -------
+        array (n_rows, n_outputs)
+            The mean over the networks.
         """
         return self.ensemble.outputs(self.inputs(table, strict), n_threads)
 
-    def inputs(self, table, strict=False):
-        """Return the `Inputs` of a table; warn of what is not understood of it."""
+    def inputs(self, table: Any, strict: bool = False) -> Inputs:
+        """Return the `Inputs` of a table; warn of what is not understood of it.
+
+        Parameters
+        ----------
+        table : table, data frame, dict of columns or list of dicts
+            With the columns of training, by name.
+        strict : bool, default=False
+            Whether a value that is not understood, or a category that training did not have, is an
+            error.
+
+        Returns
+        -------
+        Inputs
+            One row for each row of the table.
+        """
         if self.preparation is not None:
             found = self.preparation.transform(table)
             inputs = self.schema.apply(dict(zip(self.names, found.T, strict=True)), strict)
@@ -108,12 +144,39 @@ class TabularModel:
             warn(note, TableWarning)
         return inputs
 
-    def predict(self, table, *, strict=False, n_threads=None):
-        """Return labels (n,), zeros and ones (n, n_labels), or values (n,) or (n, n_out)."""
+    def predict(self, table: Any, *, strict: bool = False, n_threads: int | None = None) -> Array:
+        """Return labels (n,), zeros and ones (n, n_labels), or values (n,) or (n, n_out).
+
+        Parameters
+        ----------
+        table : table, data frame, dict of columns or list of dicts
+            With the columns of training, by name.
+        strict : bool, default=False
+            Whether a value that is not understood, or a category that training did not have, is an
+            error.
+        n_threads : int or None, default=None
+            None: as many as allowed. The results do not depend on it.
+
+        Returns
+        -------
+        array (n_rows,) or (n_rows, n_targets)
+            Labels or values.
+        """
         return self.decided(self.outputs(table, strict=strict, n_threads=n_threads))
 
-    def decided(self, outputs):
-        """Return what `predict` does, of outputs."""
+    def decided(self, outputs: Array) -> Array:
+        """Return what `predict` does, of outputs.
+
+        Parameters
+        ----------
+        outputs : array (n_rows, n_outputs)
+            What `outputs` returned.
+
+        Returns
+        -------
+        array (n_rows,) or (n_rows, n_targets)
+            Labels or values.
+        """
         if self.task.kind == "multilabel":
             return decision.labels(outputs).astype(np.intp)
         if self.classes is not None:
@@ -121,36 +184,116 @@ class TabularModel:
         found = self.task.predictions(outputs)
         return found[:, 0] if found.shape[1] == 1 else found
 
-    def predict_proba(self, table, *, strict=False, n_threads=None):
-        """Return the probability of each class or label, float64 (n_rows, n_classes)."""
+    def predict_proba(self, table: Any, *, strict: bool = False,
+                      n_threads: int | None = None) -> Array:
+        """Return the probability of each class or label, float64 (n_rows, n_classes).
+
+        Parameters
+        ----------
+        table : table, data frame, dict of columns or list of dicts
+            With the columns of training, by name.
+        strict : bool, default=False
+            Whether a value that is not understood, or a category that training did not have, is an
+            error.
+        n_threads : int or None, default=None
+            None: as many as allowed. The results do not depend on it.
+
+        Returns
+        -------
+        array (n_rows, n_classes)
+            Columns as in ``classes_``.
+        """
         return self.probabilities(self.outputs(table, strict=strict, n_threads=n_threads))
 
-    def probabilities(self, outputs):
-        """Return what `predict_proba` does, of outputs."""
+    def probabilities(self, outputs: Array) -> Array:
+        """Return what `predict_proba` does, of outputs.
+
+        Parameters
+        ----------
+        outputs : array (n_rows, n_outputs)
+            What `outputs` returned.
+
+        Returns
+        -------
+        array (n_rows, n_classes)
+            Columns as in ``classes_``.
+        """
         if self.classes is None:
             raise AttributeError("a regression has no predict_proba")
         if len(self.classes) == 1:
             return np.ones((len(outputs), 1))
         return decision.class_probabilities(outputs) if self.task.kind == "binary" else outputs
 
-    def predict_interval(self, table, coverage=0.9, *, strict=False, n_threads=None):
-        """Return an interval for each row, see `TabularRegressor.predict_interval`."""
+    def predict_interval(self, table: Any, coverage: float = 0.9, *, strict: bool = False,
+                         n_threads: int | None = None) -> Array:
+        """Return an interval for each row, see `TabularRegressor.predict_interval`.
+
+        Parameters
+        ----------
+        table : table, data frame, dict of columns or list of dicts
+            With the columns of training, by name.
+        coverage : float, default=0.9
+            Share of the values that are to lie inside.
+        strict : bool, default=False
+            Whether a value that is not understood, or a category that training did not have, is an
+            error.
+        n_threads : int or None, default=None
+            None: as many as allowed. The results do not depend on it.
+
+        Returns
+        -------
+        array (n_rows, 2)
+            Lower and upper end.
+        """
         if self.classes is not None:
             raise AttributeError("a model of classes has no predict_interval")
         return predict_interval(self, self.outputs(table, strict=strict, n_threads=n_threads),
                                 coverage)
 
-    def explain(self, table, *, samples=SAMPLES, background=BACKGROUND, random_state=0,
-                strict=False):
-        """Return the `Explanation` of rows, see `TabularClassifier.explain`."""
+    def explain(self, table: Any, *, samples: int = SAMPLES, background: int = BACKGROUND,
+                random_state: int = 0, strict: bool = False) -> Any:
+        """Return the `Explanation` of rows, see `TabularClassifier.explain`.
+
+        Parameters
+        ----------
+        table : table, data frame, dict of columns or list of dicts
+            With the columns of training, by name.
+        samples : int, default=256
+            Orders of the columns that are drawn.
+        background : int, default=64
+            Rows that stand for what is not known.
+        random_state : int, default=0
+            Decides what is drawn.
+        strict : bool, default=False
+            Whether a value that is not understood, or a category that training did not have, is an
+            error.
+
+        Returns
+        -------
+        Explanation
+            With ``values``, ``errors`` and ``base_values``.
+        """
         return explain(self, table, self.numbers, samples=samples, background=background,
                        seed=random_state, strict=strict)
 
-    def importances(self, *, repeats=REPEATS, n_threads=None):
-        """Return importances of the columns and their errors, see `permutation_importances`."""
+    def importances(self, *, repeats: int = REPEATS, n_threads: int | None = None) -> Any:
+        """Return importances of the columns and their errors, see `permutation_importances`.
+
+        Parameters
+        ----------
+        repeats : int, default=5
+            How often each column is shuffled.
+        n_threads : int or None, default=None
+            None: as many as allowed. The results do not depend on it.
+
+        Returns
+        -------
+        tuple of array
+            Importances of the columns, and their errors.
+        """
         return permutation_importances(self, repeats=repeats, n_threads=n_threads)
 
-    def save(self, path, *, max_bytes=None):
+    def save(self, path: File, *, max_bytes: int | None = None) -> None:
         """Write the model to a safetensors file; `fastnn.load` reads it.
 
         Parameters
@@ -164,12 +307,31 @@ class TabularModel:
         files.write(path, self, max_bytes)
 
     @classmethod
-    def from_file(cls, arrays, settings):
-        """Return the model of a file that has been read, see `fastnn.load`."""
+    def from_file(cls, arrays: dict[str, Array], settings: Any) -> TabularModel:
+        """Return the model of a file that has been read, see `fastnn.load`.
+
+        Parameters
+        ----------
+        arrays : dict of str to array
+            Those of the file.
+        settings : dict
+            Plain values of the file.
+        """
         return files.read(arrays, settings, cls)
 
-    def numbers(self, outputs):
-        """Return probabilities or values (n, k), which an explanation is about."""
+    def numbers(self, outputs: Array) -> Array:
+        """Return probabilities or values (n, k), which an explanation is about.
+
+        Parameters
+        ----------
+        outputs : array (n_rows, n_outputs)
+            What `outputs` returned.
+
+        Returns
+        -------
+        array (n_rows,) or (n_rows, n_targets)
+            Values.
+        """
         return self.task.predictions(outputs) if self.classes is None else (
             self.probabilities(outputs))
 
