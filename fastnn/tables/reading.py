@@ -45,7 +45,17 @@ BYTE_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
 BETWEEN = "\x1f"     # joins the cells of a block
-_LIMIT = threading.Lock()
+_limit = threading.RLock()  # of the csv module; a signal handler may read while we do
+
+
+def _renew():
+    """Open the lock of a forked process, whose other threads are gone."""
+    global _limit
+    _limit = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 class Texts:
@@ -201,7 +211,7 @@ class _Reader:
             if self.content is not None and self.packer is not None:
                 self.content = self.packer.decompress(self.content)
             self._look()
-            with _LIMIT:  # the limit of the csv module is one for the process
+            with _limit:  # the limit of the csv module is one for the process
                 before = csv.field_size_limit(sys.maxsize)
                 try:
                     return self._read()

@@ -154,7 +154,7 @@ def check(table, folder):
     assert len(as_table(columns)) == len(expected)
 
 
-FEW = settings(max_examples=25, deadline=None, derandomize=True,
+FEW = settings(max_examples=15, deadline=None, derandomize=True,
                suppress_health_check=list(HealthCheck))
 MANY = settings(max_examples=200, deadline=None, derandomize=True,
                 suppress_health_check=list(HealthCheck))

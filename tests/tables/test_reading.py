@@ -1,6 +1,7 @@
 """`fastnn.tables.read`: files that are not quite as one would wish."""
 
 import bz2
+import csv
 import gzip
 import io
 import lzma
@@ -181,6 +182,18 @@ def test_a_cell_of_ten_megabytes(load):
     assert schema.columns[1].categories == ("u", "v")
     assert "1 text of more than 1000 characters" in schema.notes[0]
     assert schema.apply(table).codes[1].tolist() == [2]
+
+
+def test_the_limit_of_the_csv_module_stays_as_it_was(load):
+    """It is one for the process; also in a child of it and where reading fails."""
+    before = csv.field_size_limit(1000)
+    try:
+        assert len(load("a,b\n" + "x" * 5000 + ",1\n").raw("a")[0]) == 5000
+        with pytest.raises(TableError):
+            load("a,b\n1\n")
+        assert csv.field_size_limit() == 1000
+    finally:
+        csv.field_size_limit(before)
 
 
 # ---- encodings and pipes ----
