@@ -13,14 +13,14 @@ from fastnn import MLP, Predictor, Scaler, export
 from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export import _c
 
-N_ROWS = 10_000
+N_ROWS = 2000
 STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion",
           "-Wdouble-promotion"]
 SANITIZE = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 BUILDS = {
     "gcc c99": ["gcc", "-std=c99", "-O2", *STRICT],
     "clang c99": ["clang", "-std=c99", "-O2", *STRICT],
-    "gcc c++": ["g++", "-std=c++17", "-O2", "-x", "c++", *STRICT],
+    "gcc c++": ["g++", "-std=c++17", "-O1", "-x", "c++", *STRICT],
     "clang c++": ["clang++", "-std=c++17", "-O2", "-x", "c++", *STRICT],
     "gcc sanitizers": ["gcc", "-std=c99", *SANITIZE, *STRICT],
     "clang sanitizers": ["clang", "-std=c99", *SANITIZE, *STRICT],

@@ -62,7 +62,9 @@ def test_skops(model):
 
 
 @pytest.mark.parametrize("settings", [
-    {"skops_trusted_types": fastnn.SKOPS_TRUSTED},
+    # whose requirements are given: to find them MLflow loads the model in another process
+    {"skops_trusted_types": fastnn.SKOPS_TRUSTED, "pip_requirements": ["scikit-learn"]},
+    pytest.param({"skops_trusted_types": fastnn.SKOPS_TRUSTED}, marks=pytest.mark.slow),
     pytest.param({"serialization_format": "cloudpickle"}, marks=pytest.mark.slow)])
 def test_mlflow(settings, tmp_path):
     """The flavour of scikit-learn; its default format asks for what skops may trust."""

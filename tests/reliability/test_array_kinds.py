@@ -208,7 +208,7 @@ def test_out_that_overlaps(data):
     assert net.predict(X, out=out).tobytes() == wanted.tobytes()
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=100)
 @given(st.data())
 def test_fit(data):
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
