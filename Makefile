@@ -52,11 +52,12 @@ build: $(VENV)/.installed  ## compile and install into .venv
 demo: $(VENV)/.installed $(VENV)/.extra-sklearn  ## train on digits beside scikit-learn's MLP
 	$(PY) examples/digits_demo.py --threads 1
 
-# Workers run side by side: one thread each, except where a test asks for more. Neighbouring tests go
-# to one worker, so that few libraries are imported twice, and what a module keeps is made once.
+# Workers run side by side: one thread each, except where a test asks for more. Neighbouring tests
+# go to one worker, so that few libraries are imported twice, and what a module keeps is made once.
 test test-slow asan tsan valgrind: export OPENBLAS_NUM_THREADS = 1
 test test-slow asan tsan valgrind: export OMP_NUM_THREADS = 1
-# Hundreds of interpreters are started: they find the package compiled, whatever the environment says.
+# Hundreds of interpreters are started: they find the package compiled, whatever the environment
+# says.
 test test-slow: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.installed $(VENV)/.extra-test  ## run the test suite, without the slow part
 	$(PY) -m pytest -m "not slow" -n $(JOBS) --dist worksteal $(PYTEST_ARGS)

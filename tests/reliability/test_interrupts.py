@@ -24,7 +24,7 @@ from fastnn.core.threads import blas_callers, single_threaded_blas
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
-MOMENTS = [15, pytest.param(200, marks=pytest.mark.slow)]
+MOMENTS = [8, pytest.param(200, marks=pytest.mark.slow)]
 PROMISED = 0.05  # seconds; of CPU time, where a busy machine takes the core away for longer
 # The CPU time is that of all threads: where the first one has lost its core, that of the second.
 LATE, LATEST = 0.02, 2.0  # share that may be late for it; seconds, whatever the machine does
@@ -100,7 +100,7 @@ def digest(net):
 @pytest.mark.parametrize("gemm, n_threads", [("native", 1), ("native", 2), ("blas", 2)])
 def test_fit(n, gemm, n_threads, sender):
     """Parameters are those of a whole step, and the same net can be fitted again."""
-    X, y = problem(2**17, 64, 10)
+    X, y = problem(2**15, 64, 10)
     sizes, batch = (64, 256, 128, 10), 64
 
     def made():
@@ -482,10 +482,10 @@ def test_a_wide_step_is_given_up_in_its_midst(ctrl_c):
     class Interrupted(Exception):
         pass
 
-    X = problem(1024, 1500, 2)[0]
+    X = problem(1024, 1000, 2)[0]
 
     def fit(interrupted_after=0.0):
-        net = fastnn.MLP((1500, 2048, 1500), random_state=0, n_threads=1)
+        net = fastnn.MLP((1000, 2048, 1000), random_state=0, n_threads=1)
         before = digest(net)
         start = time.process_time()
         try:
