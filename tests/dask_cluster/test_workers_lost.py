@@ -14,6 +14,7 @@ import fastnn
 
 distributed = pytest.importorskip("distributed")
 da = pytest.importorskip("dask.array")
+import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 
@@ -159,7 +160,8 @@ def test_a_task_whose_workers_die(on_processes):
         return block
 
     data = da.from_array(X, chunks=(20, 5)).map_blocks(dies, dtype=X.dtype, meta=X[:0])
-    with on_processes(1) as client:
+    once = dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    with once, on_processes(1) as client:
         with pytest.raises(RuntimeError, match="the workers that ran survey 2 died"):
             fastnn.dask.fit(network(), data, da.from_array(y, chunks=20), client=client)
         assert len(fastnn.dask.fit(network(), X, y, client=client, epochs=1).loss) == 1
