@@ -13,6 +13,7 @@ from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.networks import Ensemble, Part
+from fastnn.tabular.progress import progress_callbacks
 from fastnn.tabular.statistics import Statistics
 from fastnn.training.optimizers import EMA, AdamW, Muon
 from fastnn.training.schedules import FlatThenCosine
@@ -143,6 +144,9 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         monitor, mode = "val_metric", "min"
         arguments["metrics"] = [{"metric": _loss_of(task, metric, weight)} for weight in weights]
     arguments["callbacks"] = [[EarlyStopping(monitor, recipe.patience, mode=mode)] for _ in nets]
+    for own, line in zip(arguments["callbacks"], progress_callbacks(progress, count),
+                         strict=False):
+        own.append(line)
     if time_limit is not None:
         for own in arguments["callbacks"]:
             own.append(TimeLimit(time_limit / count))

@@ -141,6 +141,18 @@ def test_a_row_alone_and_among_others():
     np.testing.assert_array_equal(alone, model.predict_proba(rows(0, 20)))
 
 
+@pytest.mark.real_recipe
+def test_progress_changes_nothing(capsys):
+    plain, shown = (TabularRegressor("fast", random_state=0, progress=progress).fit(
+        rows(0, 60), VALUE[:60]) for progress in (False, True))
+    assert said(plain) == said(shown)
+    told = capsys.readouterr().err
+    assert told.startswith("fastnn: 0 of ") and "networks, 1 epochs" in told
+    last = told.strip().splitlines()[-1]
+    count = len(plain.model_.ensemble.networks)
+    assert last.startswith(f"fastnn: {count} of {count} networks") and "held-out loss" in last
+
+
 # ---- doors ----
 
 @every_kind
