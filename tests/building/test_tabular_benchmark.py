@@ -1,0 +1,73 @@
+"""benchmarks/tabular.py: what it reads, and that it goes on where it was stopped."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pandas")
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "tabular.py"
+pytestmark = pytest.mark.skipif(not SCRIPT.exists(), reason="not in a source tree")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    x, kind = rng.normal(size=80), rng.choice(["a", "b"], 80)
+    rows = [f"{one:.4f},{two},{'yes' if one > 0 else 'no'}" for one, two in zip(x, kind,
+                                                                               strict=True)]
+    (tmp_path / "two.csv").write_text("\n".join(["x,kind,target", *rows]))
+    rows = [f"{one:.4f},{2 * one + 1:.4f}" for one in x]
+    (tmp_path / "line.csv").write_text("\n".join(["x,y", *rows]))
+    rows = [f"{one:.4f},0.5,{count}" for one, count in zip(x, rng.poisson(2, 80), strict=True)]
+    (tmp_path / "counts.csv").write_text("\n".join(["x,exposure,target", *rows]))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def tabular():
+    spec = importlib.util.spec_from_file_location("tabular_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_tasks(tabular, folder):
+    two, line, counts = (tabular.read(folder / f"{name}.csv", 0)
+                         for name in ("two", "line", "counts"))
+    assert (two.kind, two.categories, set(two.y)) == ("classes", ["kind"], {0, 1})
+    assert line.kind == "numbers" and abs(line.y[line.train].std() - 1) < 1e-12
+    assert counts.kind == "rates" and (counts.weight == 0.5).all()
+    assert len(two.train) == 64 and not set(two.train) & set(two.test)
+
+
+def test_losses(tabular, folder):
+    two = tabular.read(folder / "two.csv", 0)
+    half = np.full((16, 2), 0.5)
+    assert tabular.loss(two, half) == pytest.approx(np.log(2))
+    counts = tabular.read(folder / "counts.csv", 0)
+    assert tabular.loss(counts, counts.y[counts.test] + 1e-9) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_it_goes_on(folder):
+    results = folder / "results.jsonl"
+
+    def run(*more):
+        command = [sys.executable, str(SCRIPT), str(folder), "--models", "linear",
+                   "--results", str(results), *more]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    run("--only", "line")
+    assert len(results.read_text().splitlines()) == 1
+    said = run()
+    found = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [one["table"] for one in found].count("line") == 1 and len(found) == 3
+    assert found[0]["loss"] < 0.1 and "mean rank  1.00" in said
+    assert run("--markdown").startswith("| table, split | linear |")
