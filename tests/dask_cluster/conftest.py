@@ -2,8 +2,11 @@
 
 import pytest
 
-distributed = pytest.importorskip("distributed")
-dask = pytest.importorskip("dask")
+try:
+    import dask
+    import distributed
+except ImportError:
+    dask = distributed = None  # each module is skipped
 
 
 @pytest.fixture(scope="session")
