@@ -59,8 +59,9 @@ class Notes:
         found = []
         for (verb, reason), names in together.items():
             if len(names) > 3:
-                several = verb.replace("is ", "are ", 1)
-                found.append(f"{len(names):,} columns {several}{reason} ({listed(names)})")
+                verb, reason = verb.replace("is ", "are ", 1), reason.replace("it has", "they have")
+                reason = reason.replace("its values", "their values")
+                found.append(f"{len(names):,} columns {verb}{reason} ({listed(names)})")
             else:
                 found += [f"column {shown_value(name)} {verb}{reason}" for name in names]
         return found

@@ -341,8 +341,8 @@ def test_unknown_categories_are_counted_and_refused_where_strict():
 
 def test_one_note_for_many_columns_of_a_kind():
     schema = learn(**{f"p{i}": [7] * 9 for i in range(91)}, a=list(range(9)))
-    assert schema.notes == ["91 columns are left out: it has one value only ('p0', 'p1', 'p2' and "
-                            "88 more)"]
+    assert schema.notes == ["91 columns are left out: they have one value only ('p0', 'p1', 'p2' "
+                            "and 88 more)"]
 
 
 # ---- bad input ----
