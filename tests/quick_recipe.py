@@ -10,7 +10,7 @@ from fastnn.tabular.networks import Ensemble
 
 
 def fit(inputs, targets, task, *, sizes=(), sample_weight=None, validation=None, metric=None,
-        seed=0, n_threads=None, epochs=20, **others):
+        seed=0, n_threads=None, epochs=30, **others):
     n = len(inputs)
     encoding = Encoding.fit(inputs, sizes)
     codes = encoding.transform(inputs)
@@ -21,7 +21,7 @@ def fit(inputs, targets, task, *, sizes=(), sample_weight=None, validation=None,
     nets = nets[:len(folds)]
     rows = [np.setdiff1d(np.arange(n), fold) for fold in folds] if validation is None else None
     fastnn.fit_many(nets, codes, targets, loss=task.loss, optimizer=fastnn.AdamW(0.02),
-                    epochs=epochs, batch_size=32, rows=rows, sample_weight=sample_weight,
+                    epochs=epochs, batch_size=32 if sample_weight is None else n, rows=rows, sample_weight=sample_weight,
                     n_threads=n_threads)
     if validation is not None:
         return Ensemble([(encoding, nets)])
