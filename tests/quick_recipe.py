@@ -21,8 +21,8 @@ def fit(inputs, targets, task, *, sizes=(), sample_weight=None, validation=None,
     nets = nets[:len(folds)]
     rows = [np.setdiff1d(np.arange(n), fold) for fold in folds] if validation is None else None
     fastnn.fit_many(nets, codes, targets, loss=task.loss, optimizer=fastnn.AdamW(0.02),
-                    epochs=epochs, batch_size=32 if sample_weight is None else n, rows=rows, sample_weight=sample_weight,
-                    n_threads=n_threads)
+                    epochs=epochs, batch_size=32 if sample_weight is None else n, rows=rows,
+                    sample_weight=sample_weight, n_threads=n_threads)
     if validation is not None:
         return Ensemble([(encoding, nets)])
     held_out = np.full((n, task.n_out), np.nan)
