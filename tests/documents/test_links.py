@@ -18,6 +18,8 @@ GALLERY = ROOT / "examples" / "gallery"
 # pages of parts that a tree may be without
 LATER = {"tabular", "dask", "plots", "playground"}
 MADE = re.compile(r"gallery/(\w+)/(\w+)(\.rst)?$")  # by the build of the site
+LISTS = re.compile(r"currentmodule:: (\S+)\n\n\.\. autosummary::\n +:toctree: generated\n"
+                   r" +:nosignatures:\n\n((?: +\S+\n)+)")
 EXAMPLES = sorted(path.relative_to(GALLERY).as_posix() for path in GALLERY.glob("*/*.py"))
 
 
@@ -111,8 +113,7 @@ def test_every_public_name_is_in_the_reference():
     for page in (DOCS / "reference").glob("*.md"):
         text = page.read_text(encoding="utf-8")
         named |= set(re.findall(r"`fastnn\.(\w+)`", text))
-        for module, names in re.findall(r"currentmodule:: (\S+)\n\n\.\. autosummary::\n"
-                                        r" +:toctree: generated\n\n((?: +\S+\n)+)", text):
+        for module, names in LISTS.findall(text):
             for name in names.split():
                 found = importable(module)
                 for part in name.split("."):
