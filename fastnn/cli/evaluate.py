@@ -4,7 +4,6 @@ import numpy as np
 
 from fastnn.cli.common import CommandError, Help, count, escaped, load_model, say
 from fastnn.cli.predict import inputs_of
-from fastnn.cli.preset import found_by
 from fastnn.cli.samples import truth_of
 from fastnn.cli.scores import constant_of, print_scores
 from fastnn.cli.tables import add_table_options, read_table, table_options
@@ -44,6 +43,7 @@ def add(commands):
 
 def run(options):
     """Run the command."""
+    from fastnn.cli.preset import found_by
     from fastnn.cli.report import check_report, write_report
 
     model = load_model(options.model)

@@ -18,7 +18,6 @@ from fastnn.cli.common import (
     near,
     note,
 )
-from fastnn.cli.preset import tell
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.files import container
 from fastnn.tables.cells import PLAIN_NUMBER
@@ -141,7 +140,8 @@ def _outputs(model, table, options):
             outputs = model.outputs(table, strict=options.strict)
         except TableError as error:
             raise CommandError(str(error)) from None
-    tell(caught, options.quiet)
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        note(text, options.quiet)
     return outputs
 
 

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 
-from fastnn.cli.common import CommandError, count, escaped, note
+from fastnn.cli.common import CommandError, count, escaped, near, note
 from fastnn.cli.report import write_report
 from fastnn.cli.samples import Rows, class_weights, folds_of
 from fastnn.cli.scores import constant_of, is_better, log_loss, print_scores
@@ -14,7 +14,7 @@ from fastnn.cli.tables import COLUMNS
 from fastnn.tables.errors import TableError
 from fastnn.tabular.metrics import metric_names, metric_of
 from fastnn.tabular.model import fit_model
-from fastnn.tabular.task import Task
+from fastnn.tabular.task import REGRESSION, Task
 
 __all__ = ["found_by", "tell", "train"]
 
@@ -55,6 +55,9 @@ def check_goal(options, goal):
         if options.class_weight == "balanced":
             raise CommandError("--class-weight balanced goes with classes, and the target holds "
                                "numbers")
+        if options.loss is not None and options.loss not in REGRESSION:
+            raise CommandError(f"--loss {options.loss!r} is not known"
+                               f"{near(options.loss, REGRESSION)}")
     elif options.loss is not None:
         raise CommandError(f"--loss {options.loss} goes with numbers, and the target holds classes")
     if options.metric is not None:
@@ -198,17 +201,17 @@ def tell_importances(model, say):
         return None
     started = time.perf_counter()
     means, errors = model.importances(repeats=1 if len(model.names) > 50 else 3)
-    order = np.argsort(-means, kind="stable")
+    used = [i for i, group in enumerate(model.groups) if not group.is_empty]
+    order = sorted(used, key=lambda i: -means[i])
     names = [model.names[i] for i in order]
     means, errors = means[order], errors[order]
-    used = int((means != 0).sum())
-    shown = min(SHOWN_IMPORTANCES, used)
+    shown = min(SHOWN_IMPORTANCES, len(used))
     if shown:
         width = min(30, max(len(escaped(name)) for name in names[:shown]))
         say(f"\nimportances (growth of the loss where a column is shuffled; "
              f"{time.perf_counter() - started:.1f} s):")
         for i in range(shown):
             say(f"  {escaped(names[i])[:width]:{width}}  {means[i]:9.4f} ± {errors[i]:.4f}")
-        if used > shown:
-            say(f"  and {used - shown} more")
+        if len(used) > shown:
+            say(f"  and {len(used) - shown} more")
     return names, means, errors

@@ -3,8 +3,6 @@
 import numpy as np
 
 from fastnn.cli.common import escaped
-from fastnn.tabular.metrics import metric_of
-from fastnn.tabular.task import Task
 
 __all__ = ["confusion", "constant_of", "is_better", "log_loss", "print_scores"]
 
@@ -122,6 +120,9 @@ def _class_line(label, width, truth, probabilities, weight):
     line = (f"  {label:{width}} {np.average(guess == truth, weights=weight):9.4f} "
             f"{_balanced(guess, truth, weight):9.4f} {log_loss(truth, probabilities, weight):9.4f}")
     if probabilities.shape[1] == 2:
+        from fastnn.tabular.metrics import metric_of
+        from fastnn.tabular.task import Task
+
         area = metric_of("roc_auc", Task.of_classes(2))
         line += f" {area.value(truth, probabilities[:, 1:], weight):9.4f}"
     return line

@@ -25,7 +25,6 @@ from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
 from fastnn.tables.errors import TableError
 from fastnn.tables.learning import counts_rows
-from fastnn.tabular.task import REGRESSION
 
 NETWORK = {  # options of a plain network, and what holds where they are not given
     "hidden": (64, 64), "activation": "relu", "epochs": 200, "learning_rate": 1e-3, "alpha": 1e-4,
@@ -146,8 +145,9 @@ def add(commands):
     group.add_argument("--metric", metavar="NAME",
                        help="by what each network's best epoch is chosen: log_loss, accuracy, "
                             "roc_auc, rmse, mae, ... (default: the loss)")
-    group.add_argument("--loss", choices=REGRESSION,
-                       help="of numbers (default: squared_error)")
+    group.add_argument("--loss", metavar="NAME",
+                       help="of numbers: squared_error, absolute_error, huber, quantile (the "
+                            "median), poisson, gamma, tweedie, ... (default: squared_error)")
     group.add_argument("--cv", type=positive, metavar="K",
                        help="scores by K models, each without a fold of the rows; the model that "
                             "is saved learns from all rows")

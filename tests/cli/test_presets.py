@@ -176,3 +176,17 @@ def test_the_same_bytes_for_any_threads(run):
             *QUICK)
         found.append(Path("model.safetensors").read_bytes())
     assert found[0] == found[1]
+
+
+def test_a_loss_that_there_is_not(run):
+    code, _, err = run("train", "people.csv", "-t", "spent", "--drop", "left", "--loss", "poison",
+                       *QUICK)
+    assert code == 2 and "--loss 'poison' is not known; did you mean 'poisson'" in err
+
+
+def test_the_command_line_imports_no_models_of_tables(run_python):
+    """Every command pays for what is imported at the top."""
+    done = run_python("import sys, fastnn.cli; print(*sys.modules)")
+    loaded = done.stdout.split()
+    assert "fastnn.cli.train" in loaded
+    assert not [name for name in loaded if name.startswith(("fastnn.tabular", "fastnn.training"))]
