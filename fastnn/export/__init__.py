@@ -62,9 +62,17 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
         When the opset is out of range, the labels have no counterpart in ONNX, or the weights take
         more than the 2 GiB an ONNX file can hold.
     """
-    from fastnn.export import _onnx
+    from fastnn.prediction.predictor import tabular_model_of
 
-    _onnx.export(model, path, opset, input_name, zipmap, nocl)
+    table = tabular_model_of(model)
+    if table is None:
+        from fastnn.export import _onnx
+
+        _onnx.export(model, path, opset, input_name, zipmap, nocl)
+    else:
+        from fastnn.export import _onnx_tables
+
+        _onnx_tables.export(table, path, opset, zipmap, nocl)
 
 
 @suggests
@@ -100,9 +108,17 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
         When the prefix is not an identifier, or a weight or an answer to a test row is not finite;
         with ``jacobian`` when an activation has no derivative.
     """
-    from fastnn.export import _c
+    from fastnn.prediction.predictor import tabular_model_of
 
-    _c.export(model, path, prefix, test_rows, jacobian)
+    table = tabular_model_of(model)
+    if table is None:
+        from fastnn.export import _c
+
+        _c.export(model, path, prefix, test_rows, jacobian)
+    else:
+        from fastnn.export import _c_tables
+
+        _c_tables.export(table, path, prefix, test_rows, jacobian)
 
 
 def register_skl2onnx() -> None:

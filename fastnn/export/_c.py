@@ -11,7 +11,7 @@ from fastnn.export import _c_jacobian
 from fastnn.export._c_jacobian import check_jacobian
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
-from fastnn.prediction.predictor import as_predictor, check_exported, tabular_model_of
+from fastnn.prediction.predictor import as_predictor, check_exported
 
 WIDTH = 100
 N_TEST_ROWS = 5
@@ -168,16 +168,8 @@ KEYWORDS = frozenset("""
 def export(model, path, prefix="model", test_rows=None, jacobian=False):
     """See `fastnn.export.c_header`."""
     path = check_place(path)
-    table = tabular_model_of(model)
-    if table is not None:
-        from fastnn.export import _c_tables
-
-        if jacobian or test_rows is not None:
-            raise ValueError("jacobian must be False and test_rows None for a model of tables")
-        text = _c_tables.header(table, prefix, path.name)
-    else:
-        text = header(check_exported(as_predictor(model), "a C header"), prefix, test_rows,
-                      path.name, jacobian)
+    text = header(check_exported(as_predictor(model), "a C header"), prefix, test_rows, path.name,
+                  jacobian)
     write_atomically(path, text.encode("ascii"))
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from fastnn.core.version import __version__
 from fastnn.export import _c
 from fastnn.export._c import _comment, _numbers, _string, _wrapped, check_prefix
+from fastnn.files.container import check_place, write_atomically
 from fastnn.prediction.predictor import Predictor
 from fastnn.tabular.encoding import CLIP
 
@@ -98,6 +99,14 @@ static inline int {p}_self_test({real} *scratch) {{
     return 0;
 }}
 """
+
+
+def export(model, path, prefix="model", test_rows=None, jacobian=False):
+    """See `fastnn.export.c_header`, of a `TabularModel`."""
+    path = check_place(path)
+    if jacobian or test_rows is not None:
+        raise ValueError("jacobian must be False and test_rows None for a model of tables")
+    write_atomically(path, header(model, prefix, path.name).encode("ascii"))
 
 
 def header(model, prefix="model", file_name="model.h"):

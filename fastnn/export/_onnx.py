@@ -19,7 +19,7 @@ from fastnn.core import validation
 from fastnn.core.version import __version__
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT
-from fastnn.prediction.predictor import as_predictor, check_exported, tabular_model_of
+from fastnn.prediction.predictor import as_predictor, check_exported
 
 MIN_OPSET = 13  # Softmax along one axis
 MAX_BYTES = 2**31 - 1  # of a protobuf message
@@ -307,16 +307,8 @@ def class_labels(classes, nocl=False):
 def export(model, path, opset=17, input_name="X", zipmap=False, nocl=False):
     """See `fastnn.export.onnx`."""
     path = check_place(path)
-    table = tabular_model_of(model)
-    if table is not None:
-        from fastnn.export import _onnx_tables
-
-        if zipmap:
-            raise ValueError(f"zipmap={zipmap!r} must be False for a model of tables")
-        proto = _onnx_tables.build(table, opset, nocl)
-    else:
-        predictor = check_exported(as_predictor(model), "an ONNX file")
-        proto = build(predictor, opset, input_name, zipmap, nocl)
+    proto = build(check_exported(as_predictor(model), "an ONNX file"), opset, input_name, zipmap,
+                  nocl)
     write_atomically(path, proto.SerializeToString())
 
 

@@ -21,12 +21,21 @@ from fastnn.export._onnx import (
     check_opset,
     class_labels,
 )
+from fastnn.files.container import check_place, write_atomically
 from fastnn.tabular.encoding import CLIP
 
 __all__ = ["build"]
 
 ML_OPSET = 2  # of ai.onnx.ml: LabelEncoder
 FAR = 1e100
+
+
+def export(model, path, opset=17, zipmap=False, nocl=False):
+    """See `fastnn.export.onnx`, of a `TabularModel`."""
+    path = check_place(path)
+    if zipmap:
+        raise ValueError(f"zipmap={zipmap!r} must be False for a model of tables")
+    write_atomically(path, build(model, opset, nocl).SerializeToString())
 
 
 def build(model, opset=17, nocl=False):
