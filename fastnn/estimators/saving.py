@@ -9,10 +9,10 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown
 from fastnn.estimators import settings
 from fastnn.estimators.networks import norm_parameters
-from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.files import model_parts
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.prediction.predictor import Predictor
@@ -199,9 +199,10 @@ def _with_scaler(predictor, pipeline, est):
     A single scaler is that of the predictor, which then takes arrays as before; anything else
     becomes its table. A scaler of the target goes into the output layer.
     """
-    steps, target = taken_apart(pipeline, est)
+    pipelines = imported("fastnn.estimators.pipelines")  # which imports much of scikit-learn
+    steps, target = pipelines.taken_apart(pipeline, est)
     if target is not None:
-        predictor = _with_target(predictor, target)
+        predictor = _with_target(predictor, *pipelines.target_scale(target))
     if not steps:
         return predictor
     if len(steps) == 1 and type(steps[0][1]).__name__ in _SCALERS:
@@ -211,13 +212,12 @@ def _with_scaler(predictor, pipeline, est):
                          feature_names=vars(scaler).get("feature_names_in_"),
                          scaler=_as_scaler(scaler))
     return Predictor(predictor.net, predictor.task, classes=predictor.classes_,
-                     table=preparation_of(steps))
+                     table=pipelines.preparation_of(steps))
 
 
-def _with_target(predictor, transformer):
+def _with_target(predictor, scale, add):
     """Return a predictor whose outputs are in the units of before a scaler of the target."""
     net = predictor.net
-    scale, add = target_scale(transformer)
     if predictor.task not in ("regression", "quantiles") or net.output != "identity" or (
             scale <= 0).any():
         raise ValueError("the transformer of the target cannot be saved with this loss: only with "

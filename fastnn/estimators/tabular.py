@@ -20,11 +20,11 @@ from sklearn.utils.validation import (
     column_or_1d,
 )
 
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real, check_total_weight, from_tensor, is_sparse
 from fastnn.estimators.decorators import available_if, validated
-from fastnn.estimators.pipelines import preparation_of, taken_apart, target_scale
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.wording import Names, about_parameter
@@ -271,14 +271,15 @@ class BaseTabular(BaseEstimator):
 
     def _with_pipeline(self, model, pipeline):
         """Return the model of a pipeline that ends with this estimator."""
-        steps, target = taken_apart(pipeline, self)
+        pipelines = imported("fastnn.estimators.pipelines")
+        steps, target = pipelines.taken_apart(pipeline, self)
         task = model.task
         if target is not None:
-            scale, add = target_scale(target)
+            scale, add = pipelines.target_scale(target)
             task = replace(task, center=tuple((scale * task.center + add).tolist()),
                            scale=tuple((scale * task.scale).tolist()))
         return TabularModel(model.schema, task, model.ensemble, model.names, model.classes,
-                            model.reference, preparation_of(steps) if steps else None)
+                            model.reference, pipelines.preparation_of(steps) if steps else None)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -30,6 +30,9 @@ def check_optimizer(optimizer):
         raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam(), or "
                         "the name of one")
     name, known = getattr(optimizer, "row", None), tuple(_kernels.OPTIMIZERS)
+    if not isinstance(name, str):
+        raise TypeError(f"{type(optimizer).__name__}.name={shown(name)} must be a string, one of: "
+                        f"{', '.join(known)}")
     if name not in known:
         raise ValueError(f"{type(optimizer).__name__}.name={shown(name)} has no update: it must be "
                          f"one of: {', '.join(known)}. How to add one: CONTRIBUTING.md, \"A new "

@@ -49,6 +49,8 @@ chosen = {
     "MLPRegressor": fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2,
                                         random_state=0).fit(ROWS, LABELS),
     "CustomActivation": fastnn.CustomActivation(np.sin, np.cos),
+    "TabularClassifier": fastnn.TabularClassifier(preset="fast", random_state=0).fit(ROWS, LABELS),
+    "TabularRegressor": fastnn.TabularRegressor(preset="fast", random_state=0).fit(ROWS, LABELS),
 }
 classes = {name for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))
            and not issubclass(getattr(fastnn, name), Exception)} - {"TableEncoder"}
@@ -66,6 +68,9 @@ def use(name, model):
         if attribute not in ("hidden_layer_sizes", "max_iter"):  # thousands of both are no error
             yield lambda: model.partial_fit(ROWS, LABELS)
             yield lambda: model.fit(ROWS, LABELS)
+    elif name in ("TabularClassifier", "TabularRegressor"):
+        yield lambda: model.predict(ROWS)
+        yield lambda: model.predict_proba(ROWS) if name == "TabularClassifier" else None
     elif name == "MLP":
         yield lambda: model.predict(ROWS)
         yield lambda: model.fit(ROWS, LABELS, epochs=1)
@@ -182,6 +187,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize("names, stride, least", [
     (f"{NETWORKS},{OPTIMIZERS}", 4, 750), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
     pytest.param(OPTIMIZERS, 1, 1000, marks=SLOW),
+    ("TabularClassifier,TabularRegressor", 8, 100),
     pytest.param("MLPClassifier,MLPRegressor", 1, 4000, marks=SLOW)])
 def test_attributes(run_python, names, stride, least):
     """Every ``stride``-th value, the next attribute starting with the next one."""
