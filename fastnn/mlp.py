@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
-from fastnn.core.notices import no_attribute, suggests
+from fastnn.core.notices import suggests
 from fastnn.core.threads import (
     default_threads,
     refuse_in_fit,
@@ -189,10 +189,6 @@ class MLP(Derivatives):
     def _drawn(self):
         """Return the parameters that this seed starts with."""
         return drawn(self._layout, self.initializer, self._seed)
-
-    if not TYPE_CHECKING:  # to a type checker it would mean that there is any attribute
-        def __getattr__(self, name):
-            raise no_attribute(self, name)
 
     def __repr__(self):
         if not self.spec.is_chain:

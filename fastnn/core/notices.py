@@ -119,15 +119,6 @@ def _for_call(error, function, args):
     return TypeError(imported("fastnn.core.words").for_call(error, _innermost(function), owner))
 
 
-def no_attribute(owner, name):
-    """Return the `AttributeError` of a name that another library's network has."""
-    hint = None
-    if not name.startswith("_"):
-        hint = imported("fastnn.core.words").ATTRIBUTES.get(name)
-    return AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}"
-                          + (f": {hint}" if hint else ""), name=name, obj=owner)
-
-
 def shorten(text, limit=200):
     """Return text for a message, of at most so many characters: what is longer loses its middle."""
     if len(text) <= limit:

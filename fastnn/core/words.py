@@ -38,21 +38,6 @@ NAMES = {
                 "meansquarederror": "neg_mean_squared_error",
                 "meanabsoluteerror": "neg_mean_absolute_error"},
 }
-# attributes that other libraries' networks have -> ours
-ATTRIBUTES = {
-    "evaluate": "net.loss(X, y)", "score": "net.loss(X, y), or fastnn.MLPClassifier, which has it",
-    "forward": "net.predict(X)", "predict_proba": "net.predict(X), which gives probabilities with "
-    "output='softmax' or 'sigmoid'", "predict_classes": "net.predict(X).argmax(axis=1)",
-    "train": "net.fit(X, y)", "compile": "net.fit(X, y, loss=..., optimizer=...)",
-    "backward": "net.loss_and_grad(X, y), net.deltas(X, y), net.vjp(X, U)",
-    "partial_fit": "net.steps(), or fastnn.MLPClassifier, which has it",
-    "coefs_": "net.weights", "intercepts_": "net.biases", "loss_curve_": "net.history.loss",
-    "state_dict": "net.named_parameters()", "load_state_dict": "net.set_weights(arrays)",
-    "load_weights": "net.set_weights(arrays), fastnn.load(path)",
-    "save_weights": "net.save(path)", "layers": "net.spec.layers", "load": "fastnn.load(path)",
-    "learning_rate": "the optimizer has it: net.fit(X, y, optimizer=fastnn.Adam(0.01))",
-    "optimizer": "net.fit(X, y, optimizer=fastnn.Adam(0.01))", "count_params": "net.n_parameters",
-}
 # names of parameters elsewhere -> ours, the first that a function has
 PARAMETERS = {
     "lr": ("learning_rate_init", "learning_rate"),

@@ -127,16 +127,10 @@ def test_an_error_from_within_a_call_stays_as_it_is():
         NET.fit(X, Y, callback=callback)
 
 
-@pytest.mark.parametrize("name, text", [
-    ("evaluate", "net.loss(X, y)"), ("forward", "net.predict(X)"), ("train", "net.fit(X, y)"),
-    ("predict_proba", "output='softmax'"), ("coefs_", "net.weights"),
-    ("state_dict", "net.named_parameters()"), ("backward", "net.loss_and_grad(X, y)")])
-def test_attributes_of_other_libraries_say_ours(name, text):
-    with pytest.raises(AttributeError, match=re.escape(f"no attribute {name!r}: ")) as caught:
-        getattr(NET, name)
-    assert text in str(caught.value)
-    with pytest.raises(AttributeError, match="^'MLP' object has no attribute 'fitt'$"):
-        NET.fitt  # noqa: B018
+def test_networks_have_no_getattr():
+    """It would make every attribute slower: 0.2 of the 0.9 microseconds of a small prediction."""
+    assert not any("__getattr__" in vars(kind) or "__getattribute__" in vars(kind)
+                   for kind in (*fastnn.MLP.__mro__[:-1], *fastnn.Predictor.__mro__[:-1]))
 
 
 def test_arrays_of_a_network_are_not_replaced_in_silence():
