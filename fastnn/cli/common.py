@@ -12,7 +12,8 @@ from fastnn.core.words import near
 from fastnn.files import container
 
 __all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "load_model",
-           "near", "need", "note", "program", "quoted", "say"]
+           "near", "need", "note", "program", "quoted", "say",
+           "tell_warnings"]
 
 
 class CommandError(Exception):
@@ -66,6 +67,12 @@ def note(text, quiet=False):
     """Write a remark to standard error."""
     if not quiet:
         say(f"note: {text}", sys.stderr)
+
+
+def tell_warnings(caught, quiet=False):
+    """Write warnings that were recorded as notes, each once."""
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        note(text, quiet)
 
 
 def quoted(text):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.cli.common import CommandError, Help, count, escaped, load_model, say
-from fastnn.cli.predict import inputs_of
+from fastnn.cli.predict import inputs_of, outputs_of
 from fastnn.cli.samples import truth_of
 from fastnn.cli.scores import constant_of, print_scores
 from fastnn.cli.tables import add_table_options, read_table, table_options
@@ -43,7 +43,6 @@ def add(commands):
 
 def run(options):
     """Run the command."""
-    from fastnn.cli.preset import found_by
     from fastnn.cli.report import check_report, write_report
 
     model = load_model(options.model)
@@ -62,7 +61,7 @@ def run(options):
     labels = None if classes is None else Labels(classes)
     rows = truth_of(table, names, labels, repr(options.data), options.quiet, options.weight)
     if tabular:
-        found = found_by(model, rows.table, options.quiet)
+        found = model.numbers(outputs_of(model, rows.table, options.quiet))
     else:
         X, bare = inputs_of(model, rows.table, options)
         found = bare.predict(X).reshape(len(rows), -1) if classes is None else bare.predict_proba(X)

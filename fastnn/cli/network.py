@@ -7,11 +7,11 @@ import warnings
 
 import numpy as np
 
-from fastnn.cli.common import CommandError, Progress, count, escaped, near, note, quoted
+from fastnn.cli.common import CommandError, Progress, count, escaped, near, note
 from fastnn.cli.report import write_report
 from fastnn.cli.samples import class_weights, split_rows
-from fastnn.cli.scores import constant_of, is_better, print_scores
-from fastnn.cli.tables import COLUMNS
+from fastnn.cli.scores import constant_of, judge
+from fastnn.cli.tables import COLUMNS, drop_hint
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
 from fastnn.prediction.predictor import Predictor
 from fastnn.tables.encoder import TableEncoder
@@ -70,11 +70,7 @@ def train(options, goal, rows, learned, held, what, rng, tell, output, report):
         found = bare.predict(X_test).reshape(len(held), -1) if goal.classes is None else (
             bare.predict_proba(X_test))
         found = found.astype(np.float64)
-        print_scores(targets, goal.classes, held.truth, found, constant, tell, held.weight,
-                     "network")
-        if not is_better(goal.classes, held.truth, found, constant):
-            note("no better than the same answer for every row: the columns may say nothing about "
-                 "the target, or there are too few rows", quiet)
+        judge(targets, goal.classes, held, found, constant, tell, quiet, "network")
     predictor.save(output)
     if report is not None:
         write_report(report, f"{', '.join(targets)} of {options.data}", targets, goal.classes, held,
@@ -87,8 +83,7 @@ def _encode(known, targets, dtype, quiet):
     try:
         table = TableEncoder(targets=targets).fit(known)
     except TableError as error:
-        hint = f" (--drop {quoted(error.column)})" if error.column else ""
-        raise CommandError(f"{error}{hint}") from None
+        raise CommandError(drop_hint(error)) from None
     for text in table.notes:
         note(text, quiet)
     return table, table.encode(known, dtype, scaled=True, notes=[])

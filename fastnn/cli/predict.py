@@ -17,6 +17,7 @@ from fastnn.cli.common import (
     load_model,
     near,
     note,
+    tell_warnings,
 )
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.files import container
@@ -110,7 +111,7 @@ def _predictions(model, table, options):
         chances = model.predict_proba(X) if options.proba else None
     else:
         check_names(table, [column.name for column in model.schema.columns])
-        outputs = _outputs(model, table, options)
+        outputs = outputs_of(model, table, options.quiet, options.strict)
         values, targets = model.decided(outputs), model.targets
         chances = model.probabilities(outputs) if options.proba else None
     found = {}
@@ -132,16 +133,15 @@ def _predictions(model, table, options):
     return found
 
 
-def _outputs(model, table, options):
-    """Return the outputs of a model of a table."""
+def outputs_of(model, table, quiet, strict=False):
+    """Return the outputs of a `TabularModel` for a table, with its warnings as notes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            outputs = model.outputs(table, strict=options.strict)
+            outputs = model.outputs(table, strict=strict)
         except TableError as error:
             raise CommandError(str(error)) from None
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        note(text, options.quiet)
+    tell_warnings(caught, quiet)
     return outputs
 
 

@@ -6,17 +6,18 @@ import warnings
 
 import numpy as np
 
-from fastnn.cli.common import CommandError, count, escaped, near, note
+from fastnn.cli.common import CommandError, count, escaped, near, tell_warnings
+from fastnn.cli.predict import outputs_of
 from fastnn.cli.report import write_report
-from fastnn.cli.samples import Rows, class_weights, folds_of
-from fastnn.cli.scores import constant_of, is_better, log_loss, print_scores
-from fastnn.cli.tables import COLUMNS
+from fastnn.cli.samples import class_weights, folds_of
+from fastnn.cli.scores import constant_of, judge, log_loss, print_scores
+from fastnn.cli.tables import COLUMNS, drop_hint
 from fastnn.tables.errors import TableError
 from fastnn.tabular.metrics import metric_names, metric_of
 from fastnn.tabular.model import fit_model
 from fastnn.tabular.task import REGRESSION, Task
 
-__all__ = ["found_by", "tell", "train"]
+__all__ = ["train"]
 
 SHOWN_IMPORTANCES = 10
 
@@ -34,27 +35,27 @@ def train(options, goal, rows, learned, held, what, rng, say, output, report):
     n = len(model.ensemble.networks)
     say(f"trained {count(n, 'network')} ({options.preset}) on {count(len(learned), 'row')} in "
          f"{time.perf_counter() - started:.1f} s")
+    constant = constant_of(goal.classes, learned.truth, learned.weight)
     if judged is None:
-        say("")
-        judged = judge(goal, model, learned, held, say, options.quiet, what)
+        judged = judged_rows(model, learned, held, options.quiet)
+        if judged is not None:
+            if held is None:
+                what = (f"{count(len(judged[0]), 'row')}, each by networks that have not learned "
+                        "from it")
+            say(f"\nscores on {what}:")
+            judge(goal.names, goal.classes, *judged, constant, say, options.quiet)
     importances = None if options.quiet and report is None else (
         tell_importances(model, say))
     model.save(output)
     if report is not None:
-        constant = constant_of(goal.classes, learned.truth, learned.weight)
-        scored = None if judged is None else Rows(None, judged[0])
         write_report(report, f"{', '.join(goal.names)} of {options.data}", goal.names, goal.classes,
-                     scored, None if judged is None else judged[1], constant, model,
-                     model.schema.notes, importances)
+                     *(judged or (None, None)), constant, model, model.schema.notes, importances)
     return False
 
 
 def check_goal(options, goal):
     """Refuse options that do not go with what is predicted."""
     if goal.classes is None:
-        if options.class_weight == "balanced":
-            raise CommandError("--class-weight balanced goes with classes, and the target holds "
-                               "numbers")
         if options.loss is not None and options.loss not in REGRESSION:
             raise CommandError(f"--loss {options.loss!r} is not known"
                                f"{near(options.loss, REGRESSION)}")
@@ -82,7 +83,7 @@ def learn(options, goal, rows, quiet):
             task = Task.of_numbers(truth, options.loss or "squared_error", weight)
         except ValueError as error:
             raise CommandError(f"--loss: {error}") from None
-    progress = None if not quiet else False
+    progress = False if quiet else None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -91,70 +92,23 @@ def learn(options, goal, rows, quiet):
                 sample_weight=weight, eval_metric=options.metric, seed=options.seed,
                 n_threads=options.threads, time_limit=options.time_limit, progress=progress)
         except TableError as error:
-            hint = f" (--drop {error.column!r})" if getattr(error, "column", None) else ""
-            raise CommandError(f"{error}{hint}") from None
-    tell(caught, quiet)
+            raise CommandError(drop_hint(error)) from None
+    tell_warnings(caught, quiet)
     model.targets = tuple(goal.names)
     return model
 
 
-def tell(caught, quiet):
-    """Write warnings as notes, each once."""
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        note(text, quiet)
-
-
-def found_by(model, table, quiet=True, strict=False):
-    """Return probabilities (n, n_classes) or values (n, n_targets) of the rows of a table."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            outputs = model.outputs(table, strict=strict)
-        except TableError as error:
-            raise CommandError(str(error)) from None
-    tell(caught, quiet)
-    return _numbers(model, outputs)
-
-
-def _numbers(model, outputs):
-    return model.task.predictions(outputs) if model.classes is None else (
-        model.probabilities(outputs))
-
-
-def judge(goal, model, learned, held, say, quiet, what):
-    """Print the scores on held-out rows; where there are none, those of the rows of training by
-    networks that have not learned from them. Returns (truth, found), or None.
-
-    Parameters
-    ----------
-    goal : Goal
-    model : TabularModel
-    learned : Rows
-        What the model has learned from.
-    held : Rows or None
-    say : callable
-    quiet : bool
-    what : str
-        What the held-out rows are called.
-    """
+def judged_rows(model, learned, held, quiet):
+    """Return the `Rows` that a model is judged by, and what it says of them: held-out rows; where
+    there are none, rows of training, by networks that have not learned from them. None where there
+    are none of these either."""
     if held is not None:
-        say(f"scores on {what}:")
-        found, rows = found_by(model, held.table, quiet), held
-    else:
-        outputs = model.ensemble.held_out
-        there = None if outputs is None else np.isfinite(outputs).all(axis=1)
-        if there is None or not there.any() or len(outputs) != len(learned):
-            return None
-        say(f"scores on {count(int(there.sum()), 'row')}, each by networks that have not learned "
-             "from it:")
-        rows = learned[there]
-        found = _numbers(model, outputs[there])
-    constant = constant_of(goal.classes, learned.truth, learned.weight)
-    print_scores(goal.names, goal.classes, rows.truth, found, constant, say, rows.weight)
-    if not is_better(goal.classes, rows.truth, found, constant):
-        note("no better than the same answer for every row: the columns may say nothing about the "
-             "target, or there are too few rows", quiet)
-    return rows.truth, found
+        return held, model.numbers(outputs_of(model, held.table, quiet))
+    outputs = model.ensemble.held_out
+    there = None if outputs is None else np.isfinite(outputs).all(axis=1)
+    if there is None or not there.any() or len(outputs) != len(learned):
+        return None
+    return learned[there], model.numbers(outputs[there])
 
 
 def cross_validate(options, goal, rows, n_folds, rng, say, quiet):
@@ -163,6 +117,7 @@ def cross_validate(options, goal, rows, n_folds, rng, say, quiet):
     if n_folds > len(rows):
         raise CommandError(f"--cv {n_folds} is more than the {count(len(rows), 'row')} there are")
     folds = folds_of(len(rows), codes, n_folds, rng)
+    name = "log loss" if goal.classes is not None else "RMSE"
     found, losses = None, []
     for i, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(rows)), fold)
@@ -171,21 +126,19 @@ def cross_validate(options, goal, rows, n_folds, rng, say, quiet):
             raise CommandError(f"--cv {n_folds}: without one fold no row of class "
                                f"{goal.classes[rare].item()!r} is left to learn from")
         model = learn(options, goal, rows[others], True)
-        part = found_by(model, rows.table.rows(fold))
+        part = model.numbers(outputs_of(model, rows.table.rows(fold), True))
         if found is None:
             found = np.empty((len(rows), part.shape[1]))
         found[fold] = part
         losses.append(_loss(goal, rows.truth[fold], part))
         if not quiet:
-            name = "log loss" if goal.classes is not None else "RMSE"
             print(f"fold {i + 1}/{n_folds}: {name} {losses[-1]:.4g}", file=sys.stderr, flush=True)
-    name = "log loss" if goal.classes is not None else "RMSE"
     say(f"scores on all {count(len(rows), 'row')}, each by a model of the other "
          f"{n_folds - 1} of {n_folds} folds ({name} {np.mean(losses):.4g}, standard deviation over "
          f"the folds {np.std(losses, ddof=1):.2g}):")
     constant = constant_of(goal.classes, rows.truth, rows.weight)
     print_scores(goal.names, goal.classes, rows.truth, found, constant, say, rows.weight)
-    return rows.truth, found
+    return rows, found
 
 
 def _loss(goal, truth, found):

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from fastnn.cli.common import escaped
+from fastnn.cli.common import escaped, note
 
-__all__ = ["confusion", "constant_of", "is_better", "log_loss", "print_scores"]
+__all__ = ["confusion", "constant_of", "judge", "log_loss", "print_scores"]
 
 MOST_CLASSES = 12  # with a line of their own
 RARE = 0.1  # share of a class below which accuracy says little
@@ -82,7 +82,24 @@ def constant_of(classes, truth, weight=None):
     return counts / counts.sum()
 
 
-def is_better(classes, truth, found, constant):
+def judge(names, classes, rows, found, constant, say, quiet, who="model"):
+    """Print the scores of predictions of some `Rows`, and a note where they say nothing.
+
+    Parameters
+    ----------
+    names, classes, found, constant, say, who
+        See `print_scores`.
+    rows : Rows
+    quiet : bool
+        No note.
+    """
+    print_scores(names, classes, rows.truth, found, constant, say, rows.weight, who)
+    if not _is_better(classes, rows.truth, found, constant):
+        note("no better than the same answer for every row: the columns may say nothing about the "
+             "target, or there are too few rows", quiet)
+
+
+def _is_better(classes, truth, found, constant):
     """Return whether predictions are better than the constant in any respect."""
     if classes is None:
         return bool((((found - truth) ** 2).sum(axis=0)

@@ -2,11 +2,11 @@
 
 import argparse
 
-from fastnn.cli.common import CommandError, note
+from fastnn.cli.common import CommandError, note, quoted
 from fastnn.tables.errors import TableError
 from fastnn.tables.reading import read
 
-__all__ = ["COLUMNS", "add_table_options", "read_table", "table_options"]
+__all__ = ["COLUMNS", "add_table_options", "drop_hint", "read_table", "table_options"]
 
 COLUMNS = {"number": "of numbers", "boolean": "of true or false", "date": "of dates",
            "category": "of categories"}
@@ -70,6 +70,11 @@ def table_options(options):
             "decimal": options.decimal, "thousands": options.thousands,
             "na": [word.strip() for text in options.na for word in text.split(",")],
             "day_first": options.day_first, "header_row": options.header_row}
+
+
+def drop_hint(error):
+    """Return the message of a `TableError`, with the option that leaves its column out."""
+    return f"{error} (--drop {quoted(error.column)})" if error.column else str(error)
 
 
 def read_table(path, quiet=False, **options):

@@ -190,3 +190,14 @@ def test_the_command_line_imports_no_models_of_tables(run_python):
     loaded = done.stdout.split()
     assert "fastnn.cli.train" in loaded
     assert not [name for name in loaded if name.startswith(("fastnn.tabular", "fastnn.training"))]
+
+
+@pytest.mark.parametrize("model", [QUICK, ("--hidden", 4)])
+def test_a_report_has_the_scores_that_are_printed(run, model):
+    """Those of weighted rows are weighted in both."""
+    _, out, _ = run("train", "people.csv", "-t", "left", "--drop", "spent", "--weight", "days",
+                    "--report", "r.html", *model)
+    printed = next(line for line in out.splitlines() if line.startswith("  always")).split()
+    text = Path("r.html").read_text(encoding="utf-8")
+    reported = next(line for line in text.splitlines() if line.startswith("  always")).split()
+    assert reported[-4:] == printed[-4:]
