@@ -102,8 +102,7 @@ class Table:
         """
         if name in self._cells:
             return self._cells[name]
-        if name not in self._columns:
-            raise TableError(f"the table has no column {shown_value(name)}", name)
+        self._check(name)
         found = self._columns[name].cells()
         if self.n_rows * len(self.names) <= KEPT_CELLS:
             self._cells[name] = found
@@ -122,9 +121,12 @@ class Table:
         sequence
             One value for each row.
         """
+        self._check(name)
+        return self._columns[name].raw()
+
+    def _check(self, name):
         if name not in self._columns:
             raise TableError(f"the table has no column {shown_value(name)}", name)
-        return self._columns[name].raw()
 
     def rows(self, index: Any) -> Table:
         """Return the table of some rows: numbers of rows, a slice or a mask.
@@ -140,15 +142,12 @@ class Table:
             Of the same columns.
         """
         index = np.arange(self.n_rows)[index]
-        labels = [self.row_label(i) for i in index.tolist()] if self._labels is not None else None
-        if labels is None:
-            labels = index
-        found = Table({name: Part(column, index) for name, column in self._columns.items()},
-                      len(index), labels=labels, notes=self.notes, na=self.na)
+        labels = index if self._labels is None else [self.row_label(i) for i in index.tolist()]
         if self.n_rows * len(self.names) <= KEPT_CELLS:  # what is there already is not read again
-            for name in self.names:
-                found._columns[name] = _Later(self, name, index)
-        return found
+            columns = {name: Part(_Kept(self, name), index) for name in self.names}
+        else:
+            columns = {name: Part(column, index) for name, column in self._columns.items()}
+        return Table(columns, len(index), labels=labels, notes=self.notes, na=self.na)
 
     def select(self, names: Sequence[str]) -> Table:
         """Return the table of some columns, in the order given.
@@ -164,8 +163,7 @@ class Table:
             Of the same rows.
         """
         for name in names:
-            if name not in self._columns:
-                raise TableError(f"the table has no column {shown_value(name)}", name)
+            self._check(name)
         found = Table({name: self._columns[name] for name in names}, self.n_rows,
                       labels=self._labels, notes=self.notes, na=self.na)
         found._cells = {name: self._cells[name] for name in names if name in self._cells}
@@ -186,8 +184,7 @@ class Table:
         """
         out = set(names)
         for name in out:
-            if name not in self._columns:
-                raise TableError(f"the table has no column {shown_value(name)}", name)
+            self._check(name)
         return self.select([name for name in self.names if name not in out])
 
     def row_label(self, i: int) -> Any:
@@ -209,20 +206,19 @@ class Table:
         return label.item() if isinstance(label, np.generic) else label
 
 
-class _Later(Part):
-    """Some rows of a column whose cells the whole table keeps."""
+class _Kept:
+    """A column whose cells its table keeps."""
 
-    def __init__(self, table, name, index):
-        self.table, self.name, self.index = table, name, index
+    def __init__(self, table, name):
+        self.table, self.name = table, name
 
     def cells(self):
         """Return the canonical cells."""
-        return self.table.column(self.name).take(self.index)
+        return self.table.column(self.name)
 
     def raw(self):
         """Return the values as they are."""
-        values = self.table.raw(self.name)
-        return [values[i] for i in self.index.tolist()]
+        return self.table.raw(self.name)
 
 
 def named(pairs, n_rows, **settings):
