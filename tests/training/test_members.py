@@ -8,7 +8,7 @@ import pytest
 import reference
 import scipy.sparse
 from each import each
-from planning import use_rules
+from planning import DEFAULTS, use_rules
 
 import fastnn
 from fastnn import (
@@ -337,8 +337,12 @@ IN_THE_MIDDLE = [Repeat(3), Activation("tanh"), Dropout(0.2), LayerNorm(), Dense
 
 
 @each("layers", [IN_THE_MIDDLE, *BEHIND.values()])
-def test_layers_in_the_middle_and_before(layers):
+@each("rules", [{}, dict(epoch_flops=0, min_shard_flops=0, block_rows=8, head_rows=1)])
+def test_layers_in_the_middle_and_before(layers, rules, monkeypatch):
+    """In one shard, and in several."""
+    use_rules(monkeypatch.setattr, **{**DEFAULTS, **rules})
     net = fastnn.MLP.of(layers, n_in=5, output="softmax", dtype="float64", random_state=0)
+    assert net.plan(len(X)).shards > 1 or not rules
     twin = reference.Twin.of(net)
     near(net.predict(X), twin.predict(X), "float64")
     near(net.predict(X[:1]), twin.predict(X[:1]), "float64")
