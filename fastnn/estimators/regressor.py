@@ -316,15 +316,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             raise ValueError("predict_interval needs held-out rows: fit with "
                              "calibration_fraction=0.2, or call calibrate(X, y) with rows that "
                              "were not trained on")
-        n = len(held)
-        rank = int(np.ceil((n + 1) * coverage - 1e-9))
-        if rank > n:
-            least = int(np.ceil(coverage / (1 - coverage) - 1e-9))
-            raise ValueError(f"coverage={coverage} needs at least {least} calibrating rows, there "
-                             f"are {n}")
         low, high = model._ends(held[:, :-1], coverage)
         away = np.maximum(low - held[:, -1], held[:, -1] - high)
-        correction = np.partition(away, rank - 1)[rank - 1]
+        correction = decision.conformal_margin(away, coverage, "calibrating rows")
         low, high = model._ends(output, coverage)
         ends = np.column_stack([low - correction, high + correction])
         return np.sort(ends, axis=1)  # where it is empty, the ends the other way round

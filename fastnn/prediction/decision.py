@@ -50,3 +50,30 @@ def means(output):
     """Return the means (n_samples, n_targets) of outputs that hold means, then logarithms of
     variances."""
     return output[:, :output.shape[1] // 2]
+
+
+def conformal_margin(away, coverage, rows):
+    """Return how far an interval has to reach beyond its ends to hold a new value with a
+    probability of ``coverage``, () or (n_targets,): the ceil((n + 1) coverage)-th smallest of n
+    distances (Romano, Patterson & Candes 2019).
+
+    Parameters
+    ----------
+    away : array (n_rows,) or (n_rows, n_targets)
+        How far rows that were not trained on are beyond the ends; below 0 inside.
+    coverage : float
+        In (0, 1).
+    rows : str
+        What such rows are called.
+
+    Raises
+    ------
+    ValueError
+        On too few rows for this coverage.
+    """
+    n = len(away)
+    rank = int(np.ceil((n + 1) * coverage - 1e-9))
+    if rank > n:
+        least = int(np.ceil(coverage / (1 - coverage) - 1e-9))
+        raise ValueError(f"coverage={coverage} needs at least {least} {rows}, there are {n}")
+    return np.partition(away, rank - 1, axis=0)[rank - 1]

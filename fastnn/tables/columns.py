@@ -15,11 +15,17 @@ from fastnn.tables.numerals import (
     parse_numbers,
 )
 
-__all__ = ["KINDS", "TRUTH", "Column", "Problem", "category_places"]
+__all__ = ["KINDS", "TRUTH", "Column", "Problem", "category_places", "count_kinds"]
 
 KINDS = ("number", "boolean", "date", "category")
 PARTS = ("month", "weekday", "hour")
 TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+
+
+def count_kinds(columns):
+    """Return the number of columns of each kind that occurs, a dict."""
+    kinds = [column.kind for column in columns]
+    return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
 
 
 @dataclass

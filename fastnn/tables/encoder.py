@@ -28,7 +28,7 @@ import numpy as np
 from fastnn.core.notices import suggests
 from fastnn.prediction.scaler import Scaler
 from fastnn.tables import columns as columns_
-from fastnn.tables.columns import KINDS
+from fastnn.tables.columns import KINDS, count_kinds
 from fastnn.tables.errors import TableError
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
@@ -147,8 +147,7 @@ class TableEncoder:
         dict of str to int
             None for kinds that do not occur.
         """
-        kinds = [column.kind for column in self.columns]
-        return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+        return count_kinds(self.columns)
 
     # ---- fitting ----
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.notices import shorten
-from fastnn.tables.columns import KINDS, PARTS, Column
+from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
@@ -114,8 +114,7 @@ class Schema:
         dict of str to int
             None for kinds that do not occur.
         """
-        kinds = [column.kind for column in self.columns]
-        return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+        return count_kinds(self.columns)
 
     # ---- learning ----
 

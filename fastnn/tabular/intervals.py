@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.core.validation import check_fraction
+from fastnn.prediction import decision
 
 __all__ = ["predict_interval"]
 
@@ -32,12 +33,6 @@ def predict_interval(model, outputs, coverage):
     held = model.reference.residuals
     past, values = task.predictions(held[:, :task.n_out]), held[:, task.n_out:]
     values = values * np.array(task.scale) + np.array(task.center)
-    n = len(values)
-    rank = int(np.ceil((n + 1) * coverage - 1e-9))
-    if rank > n:
-        least = int(np.ceil(coverage / (1 - coverage) - 1e-9))
-        raise ValueError(f"coverage={coverage} needs at least {least} rows that were not trained "
-                         f"on, there are {n}")
     new = task.predictions(outputs)
     if len(task.levels) > 1:
         levels = np.array(task.levels)
@@ -51,8 +46,8 @@ def predict_interval(model, outputs, coverage):
         width = _spread(task, past)
         away = np.abs(values - past) / width
         ends, width = [new, new], _spread(task, new)
-    away = np.partition(away, rank - 1, axis=0)[rank - 1]
-    found = np.stack([ends[0] - away * width, ends[1] + away * width], axis=-1)
+    margin = decision.conformal_margin(away, coverage, "rows that were not trained on") * width
+    found = np.stack([ends[0] - margin, ends[1] + margin], axis=-1)
     if task.is_positive:
         found = np.maximum(found, 0)
     found = np.sort(found, axis=-1)
