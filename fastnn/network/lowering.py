@@ -95,7 +95,7 @@ def lower(spec):
         ops.append(Op("copy", last.n_out, last.n_out, len(ops) - 1, activation=spec.output))
     else:
         ops[-1] = last._replace(activation=spec.output)
-    return _with_members(ops)
+    return _with_members(ops) if spec.members > 1 else tuple(ops)
 
 
 def _with_members(ops):

@@ -467,7 +467,8 @@ class NetworkSpec(Frozen):
     @property
     def members(self) -> int:
         """Members of an ensemble, see `Repeat`; 1 of a single network."""
-        return next((layer.members for layer in self.layers if isinstance(layer, Repeat)), 1)
+        last = self.layers[-1]
+        return last.members if isinstance(last, Heads) else 1
 
     @property
     def n_out(self) -> int:
