@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wrong_settings import spoilt
 
 from fastnn.tables import Schema, TableError, as_table, learn_target, read
 from fastnn.tables.columns import Column
@@ -507,21 +508,7 @@ GOOD = json.dumps(good_settings())
 @settings(deadline=None, max_examples=100, derandomize=True)
 @given(junk=JUNK, data=st.data())
 def test_wrong_settings_are_refused(junk, data):
-    plain = json.loads(GOOD)
-    where = data.draw(st.sampled_from(["all", "columns", "na", "infinities", "column", "entry",
-                                       "extra"]))
-    if where == "all":
-        plain = junk
-    elif where in plain:
-        plain[where] = junk
-    else:
-        column = plain["columns"][data.draw(st.integers(0, 4))]
-        if where == "entry":
-            column[data.draw(st.sampled_from(sorted(column)))] = junk
-        elif where == "extra":
-            column[data.draw(st.text(max_size=5))] = junk
-        else:
-            plain["columns"][0] = junk
+    plain = spoilt(data, json.loads(GOOD), junk, ["columns", "na", "infinities"])
     try:
         schema = Schema.from_settings(plain)
     except ValueError:

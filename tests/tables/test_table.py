@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timing import seconds
+from wrong_settings import spoilt
 
 import fastnn
 from fastnn.tables.encoder import TableEncoder, TableError
@@ -205,20 +206,7 @@ JUNK = st.recursive(
 @settings(deadline=None, max_examples=100)
 @given(junk=JUNK, data=st.data())
 def test_wrong_settings_are_refused(junk, data):
-    plain = good_settings()
-    where = data.draw(st.sampled_from(["all", "columns", "targets", "column", "entry", "extra"]))
-    if where == "all":
-        plain = junk
-    elif where in plain:
-        plain[where] = junk
-    else:
-        column = plain["columns"][data.draw(st.integers(0, 3))]
-        if where == "entry":
-            column[data.draw(st.sampled_from(sorted(column)))] = junk
-        elif where == "extra":
-            column[data.draw(st.text(max_size=5))] = junk
-        else:
-            plain["columns"][0] = junk
+    plain = spoilt(data, good_settings(), junk, ["columns", "targets"])
     try:
         table = TableEncoder.from_settings(plain)
     except ValueError:
