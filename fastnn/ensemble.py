@@ -16,7 +16,8 @@ from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
 from fastnn.core.threads import resolve_threads, single_threaded_blas
-from fastnn.mlp import MLP, TRAINING
+from fastnn.learning import TRAINING
+from fastnn.mlp import MLP
 
 if TYPE_CHECKING:
     from typing import Any

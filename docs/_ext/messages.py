@@ -15,7 +15,7 @@ AREAS = [
     ("Import and export", ("interop/", "export/")),
     ("Describing a network", ("network/", "mlp.py", "differentiation.py")),
     ("Prediction", ("prediction/",)),
-    ("Training", ("training/", "ensemble.py")),
+    ("Training", ("training/", "learning.py", "ensemble.py")),
     ("Arguments and arrays of all functions", ("core/",)),
     ("Pictures, the playground, clusters", ("display.py", "drawing.py", "playground/", "dask/")),
     ("Everything else", ("",)),

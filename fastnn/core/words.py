@@ -133,12 +133,13 @@ _OF_ESTIMATOR_FIT = {
 }
 # end of the qualified name of a function -> what is said of a parameter that it does not have
 CALLS = {
-    **dict.fromkeys(("MLP.fit", "MLP.fit_batches", "MLP.steps", "fit_many"), _OF_TRAINING),
+    **dict.fromkeys(("Learning.fit", "Learning.fit_batches", "Learning.steps",
+                     "fit_many"), _OF_TRAINING),
     **dict.fromkeys(("MLP.__init__", "MLP.of"), _OF_NETWORK),
     "BaseMLP.fit": _OF_ESTIMATOR_FIT,
 }
 _UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
-_OWN = re.compile(r"^\w*Base(MLP|Tabular)(?=\.)")
+_OWN = re.compile(r"^(\w*Base(MLP|Tabular)|Learning)(?=\.)")
 
 
 def _folded(name):

@@ -47,7 +47,7 @@ from fastnn.estimators.stepping import stepping_of
 from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
 from fastnn.estimators.watching import HeldOut, Scorer, validation_set
 from fastnn.estimators.wording import Names
-from fastnn.mlp import FULL_BATCH_ROWS
+from fastnn.learning import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
 from fastnn.training.callbacks import CallCallbacks
 from fastnn.training.fitting import limit_and_progress

@@ -23,7 +23,7 @@ FLOORS = [  # from the top; modules and packages of one floor do not know each o
     {"tabular"},
     {"ensemble"},
     {"mlp", "tables", "encoders", "sources"},
-    {"differentiation"},
+    {"differentiation", "learning"},
     {"training", "prediction"},
     {"files"},
     {"network"},

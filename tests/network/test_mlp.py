@@ -216,7 +216,7 @@ def test_other_names_and_show_config(capsys):
 
 
 def test_examples_in_docstrings():
-    for module in (fastnn.mlp, fastnn.training.plan, fastnn.training.optimizers):
+    for module in (fastnn.mlp, fastnn.learning, fastnn.training.plan, fastnn.training.optimizers):
         failed, _ = doctest.testmod(module)
         assert failed == 0
     assert doctest.testmod(fastnn.mlp).attempted > 0
