@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import pytest
+from each import each
 
 from fastnn import MLPClassifier, MLPRegressor
 from fastnn.losses import Quantile
-from tests.each import each
 
 N = 8
 BOOKS = ("loss_curve_", "t_", "n_iter_", "best_loss_", "_no_improvement_count", "loss_")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from each import each
 from test_c_header import SANITIZE, STRICT, need, run
 
 import fastnn
@@ -9,7 +10,6 @@ from fastnn import Activation, Dense, LayerNorm, Predictor, Residual, Scaler, ex
 from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export._c import OPS
 from fastnn.export._c_jacobian import BACK, SLOPES
-from tests.each import each
 
 N_IN, N_ROWS = 5, 200
 LAYERS = [LayerNorm(), Dense(8, "gelu"), Residual([Dense(8, "relu"), LayerNorm(), Dense(8)]),

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from each import each
 
 import fastnn
 from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
-from tests.each import each
 
 NETS = {
     "chain": lambda **k: fastnn.MLP((4, 9, 3), "tanh", output="softmax", random_state=0, **k),

@@ -5,12 +5,12 @@ import threading
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from each import each
 
 import fastnn
 from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
 from fastnn.core import _kernels
 from fastnn.prediction import derivatives
-from tests.each import each
 
 BLOCK = 96  # rows of a block
 ACTIVATIONS = [name for name in _kernels.ACTIVATIONS if name != "step"]

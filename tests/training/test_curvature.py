@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from each import each
 
 import fastnn
 from fastnn import Activation, Dense, LayerNorm, Residual, losses
 from fastnn.training._curvature import BENDS, BOWLS
-from tests.each import each
 
 SMOOTH = [name for name in BENDS if name not in ("relu", "leaky_relu", "elu", "softmax")]
 LAYERS = {

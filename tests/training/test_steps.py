@@ -11,10 +11,10 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from each import each
 
 import fastnn
 from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
-from tests.each import each
 
 ROWS = 12
 
