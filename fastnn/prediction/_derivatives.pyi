@@ -4,8 +4,6 @@ from numpy.typing import NDArray
 
 from fastnn.network.parameters import ParameterLayout
 
-OP_KINDS: dict[str, int]
-
 @final
 class Derivatives:
     def __new__(cls, layout: ParameterLayout) -> Derivatives: ...

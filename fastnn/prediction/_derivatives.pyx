@@ -39,6 +39,7 @@ from fastnn.core._kernels cimport (
     softmax_rows,
     transpose,
 )
+from fastnn.core._ops cimport ADD, DENSE, LAYER_NORM, PYTHON, OpKind, op_kind
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
     FNN_STORE,
@@ -61,15 +62,6 @@ cdef enum:
     LINE = 16                   # numbers of a cache line, at most
     FLOPS_PER_THREAD = 4000000  # as in `_forward`
     WATCHED_FLOPS = 10000000
-
-cdef enum OpKind:
-    DENSE
-    LAYER_NORM
-    COPY
-    ADD
-    PYTHON
-
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD, "python": PYTHON}
 
 cdef enum Sweep:
     TANGENTS                    # J v of each row
@@ -148,7 +140,7 @@ cdef class Derivatives:
         for i in range(self.n_ops):
             description = layout.ops[i]
             op = &self.ops[i]
-            op.kind = OP_KINDS[description.kind]
+            op.kind = op_kind(description.kind)
             op.n_in, op.n_out = description.n_in, description.n_out
             op.w = op.b = 0
             offsets = layout.offsets(i)

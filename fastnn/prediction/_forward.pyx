@@ -40,6 +40,19 @@ from fastnn.core._kernels cimport (
     sum_runs,
     transpose,
 )
+from fastnn.core._ops cimport (
+    ADD,
+    BATCH_NORM,
+    DENSE,
+    HEADS,
+    LAYER_NORM,
+    PRELU,
+    PYTHON,
+    REPEAT,
+    SCALE,
+    OpKind,
+    op_kind,
+)
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
     FNN_STORE,
@@ -65,22 +78,6 @@ cdef enum:
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
     WATCHED_SIZE = 1 << 20     # so many elements are scaled between two looks for it
-
-cdef enum OpKind:
-    DENSE
-    LAYER_NORM
-    COPY
-    ADD
-    PYTHON
-    BATCH_NORM
-    SCALE
-    PRELU
-    REPEAT
-    HEADS
-
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "scale": SCALE,
-            "prelu": PRELU, "copy": COPY, "add": ADD, "python": PYTHON, "repeat": REPEAT,
-            "heads": HEADS}
 
 # see network/lowering.py
 cdef struct Op:
@@ -184,7 +181,7 @@ cdef class Snapshot:
         for i in range(self.n_ops):
             description = descriptions[i]
             op = &self.ops[i]
-            op.kind = OP_KINDS[description.kind]
+            op.kind = op_kind(description.kind)
             op.n_in, op.n_out = description.n_in, description.n_out
             found = offsets.get(i, (0, 0))
             op.w, op.b = found[0], found[1 if len(found) > 1 else 0]

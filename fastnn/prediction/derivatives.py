@@ -1,8 +1,10 @@
 """Which networks have derivatives with respect to their inputs, and who computes them."""
 
-from fastnn.prediction._derivatives import OP_KINDS, Derivatives
+from fastnn.prediction._derivatives import Derivatives
 
 __all__ = ["derivatives_of"]
+
+KINDS = ("dense", "layer_norm", "copy", "add", "python")  # of operations whose derivative is known
 
 
 def derivatives_of(layout, logits):
@@ -35,6 +37,6 @@ def refuse(layout, logits):
             raise ValueError("activation 'step' has no derivative but 0, and none where it jumps: "
                              "give a network with 'sigmoid' in its place the same weights "
                              "(set_weights), or, where it is the output, take logits=True")
-        if op.kind not in OP_KINDS:
+        if op.kind not in KINDS:
             raise ValueError(f"derivatives of a layer of kind {op.kind!r} are not known: fastnn "
-                             f"has those of {', '.join(OP_KINDS)}")
+                             f"has those of {', '.join(KINDS)}")

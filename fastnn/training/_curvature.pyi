@@ -6,7 +6,6 @@ from typing_extensions import disjoint_base
 from fastnn.network.parameters import ParameterLayout
 from fastnn.training.losses import BoundLoss
 
-KINDS: dict[str, int]
 BENDS: dict[str, int]
 BOWLS: dict[str, int]
 

@@ -30,6 +30,7 @@ from fastnn.core._kernels cimport (
     sum_columns,
     transpose,
 )
+from fastnn.core._ops cimport ADD, DENSE, LAYER_NORM, OpKind, op_kind
 from fastnn.core._team cimport fnn_after_keeping_subnormals, fnn_keep_subnormals
 
 import numpy as np
@@ -43,14 +44,6 @@ cnp.import_array()
 cdef enum:
     BLOCK_ROWS = 96
     BUFFERS = 8
-
-cdef enum Kind:
-    DENSE
-    LAYER_NORM
-    COPY
-    ADD
-
-KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "copy": COPY, "add": ADD}
 
 # second derivatives of activations
 cdef enum Bend:
@@ -84,7 +77,7 @@ BOWLS = {"absolute_error": FLAT, "quantile": FLAT, "squared_error": SQUARE,
          "gamma": GAMMA, "tweedie": TWEEDIE, "huber": HUBER, "log_cosh": LOG_COSH}
 
 cdef struct Op:
-    Kind kind
+    OpKind kind
     int activation
     Bend bend
     int source, other, sums, next_sum
@@ -159,7 +152,7 @@ cdef class Curvature:
     ----------
     layout : ParameterLayout
     info : BoundLoss
-        Of `BOWLS`; the activations are of `BENDS`, the layers of `KINDS`.
+        Of `BOWLS`; the activations are of `BENDS`, the layers of `curvature.KINDS`.
     """
 
     cdef object layout, scratch, parameters_of_loss
@@ -192,7 +185,7 @@ cdef class Curvature:
         reads, widest, copies = readers(layout.ops), self.n_in, 0
         for i, description in enumerate(layout.ops):
             op = &self.ops[i]
-            op.kind = KINDS[description.kind]
+            op.kind = op_kind(description.kind)
             op.activation = _kernels.output_index(description.activation)
             op.bend = BENDS[description.activation]
             op.source, op.other = description.source, description.other

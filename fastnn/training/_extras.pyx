@@ -3,17 +3,8 @@
 cimport numpy as cnp
 
 from fastnn.core._kernels cimport FNN_N_COEFFICIENTS
-from fastnn.training._job cimport (
-    DENSE,
-    HEADS,
-    Chunk,
-    Extras,
-    Group,
-    Job,
-    Matrix,
-    Strip,
-    Strips,
-)
+from fastnn.core._ops cimport DENSE, HEADS
+from fastnn.training._job cimport Chunk, Extras, Group, Job, Matrix, Strip, Strips
 
 import math
 

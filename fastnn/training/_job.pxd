@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 cimport numpy as cnp
 
 from fastnn.core._kernels cimport fnn_dropout, fnn_kernels
+from fastnn.core._ops cimport OpKind
 from fastnn.core._signals cimport Watch
 from fastnn.core._team cimport fnn_phases
 
@@ -28,19 +29,6 @@ cdef enum Stage:
     STEP        # chunk by chunk: the update
     LIMIT       # by columns of W: no unit's incoming weights longer than max_norm
     FINISH      # chunk by chunk: averages and copies of what LIMIT has changed
-
-# see network/lowering.py
-cdef enum OpKind:
-    DENSE
-    LAYER_NORM
-    COPY
-    ADD
-    PYTHON
-    BATCH_NORM
-    SCALE
-    PRELU
-    REPEAT
-    HEADS
 
 cdef enum BlockKind:
     WEIGHT

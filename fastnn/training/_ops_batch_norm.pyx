@@ -16,7 +16,8 @@ from fastnn.core._kernels cimport (
     real,
     scale_columns,
 )
-from fastnn.training._job cimport BATCH_NORM, LOSS, Chunk, Job, Op
+from fastnn.core._ops cimport BATCH_NORM
+from fastnn.training._job cimport LOSS, Chunk, Job, Op
 
 
 cdef bint takes_averages(const Job* job, const Op* op, ptrdiff_t rows) noexcept nogil:

@@ -28,12 +28,12 @@ from fastnn.core._kernels cimport (
     transpose,
     update_weights,
 )
+from fastnn.core._ops cimport HEADS
 from fastnn.training._job cimport (
     COLLECT,
     FINISH,
     GIVEN,
     GRAM,
-    HEADS,
     LIMIT,
     MOMENTUM,
     NORMALISE,

@@ -17,6 +17,17 @@ from fastnn.core._kernels cimport (
     real,
     sum_columns,
 )
+from fastnn.core._ops cimport (
+    BATCH_NORM,
+    COPY,
+    DENSE,
+    HEADS,
+    LAYER_NORM,
+    PRELU,
+    PYTHON,
+    REPEAT,
+    SCALE,
+)
 from fastnn.training._gather cimport (
     dense_x,
     gather_labels,
@@ -26,24 +37,7 @@ from fastnn.training._gather cimport (
     mix_weights,
     sum_weights,
 )
-from fastnn.training._job cimport (
-    BATCH_NORM,
-    BIAS,
-    COPY,
-    DENSE,
-    HEADS,
-    LAYER_NORM,
-    LOSS,
-    PRELU,
-    PYTHON,
-    REPEAT,
-    SCALE,
-    UPDATE,
-    WEIGHT,
-    Chunk,
-    Job,
-    Op,
-)
+from fastnn.training._job cimport BIAS, LOSS, UPDATE, WEIGHT, Chunk, Job, Op
 from fastnn.training._ops_add cimport add_forward, add_gradients, copy_rows
 from fastnn.training._ops_batch_norm cimport (
     batch_norm_backward,

@@ -12,7 +12,6 @@ from fastnn.training.losses import BoundLoss, Loss
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.plan import TrainingPlan
 
-OP_KINDS: dict[str, int]
 UNCHANGED: InputChanges
 BLOCK_KINDS: dict[str, int]
 NUMBERS: dict[str, int]

@@ -15,28 +15,19 @@ from fastnn.core._kernels cimport (
     activation_needs_z,
     kernels,
 )
+from fastnn.core._ops cimport ADD, BATCH_NORM, DENSE, HEADS, LAYER_NORM, PYTHON, op_kind
 from fastnn.core._signals cimport raise_if_stopped, start_watch
 from fastnn.core._team cimport FNN_STORE
 from fastnn.training._bursts cimport Burst, compose, run_burst
 from fastnn.training._extras cimport set_extras
 from fastnn.training._job cimport (
-    ADD,
-    BATCH_NORM,
     BIAS,
-    COPY,
-    DENSE,
     GAIN,
     GIVEN,
     GRADIENT,
-    HEADS,
-    LAYER_NORM,
     LOSS,
-    PRELU,
-    PYTHON,
-    REPEAT,
-    SCALE,
-    SLOPE,
     MEMBER_SCALE,
+    SLOPE,
     UPDATE,
     WEIGHT,
     Chunk,
@@ -68,9 +59,6 @@ from fastnn.training.plan import plan_training
 cnp.import_array()
 
 UNCHANGED = InputChanges()
-OP_KINDS = {"dense": DENSE, "layer_norm": LAYER_NORM, "batch_norm": BATCH_NORM, "scale": SCALE,
-            "prelu": PRELU, "copy": COPY, "add": ADD, "python": PYTHON, "repeat": REPEAT,
-            "heads": HEADS}
 # what X may hold, by the number of each in the kernels' table
 NUMBERS = dict(zip(
     ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
@@ -253,7 +241,7 @@ cdef class Trainer:
             op = &job.ops[i]
             if INPUT in description.sources and description.kind != "dense":
                 self.looks_up = False
-            op.kind = OP_KINDS[description.kind]
+            op.kind = op_kind(description.kind)
             op.n_in, op.n_out = description.n_in, description.n_out
             op.members = description.members
             op.source, op.other = description.source, description.other

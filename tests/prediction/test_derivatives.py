@@ -171,7 +171,7 @@ def test_arrays_that_do_not_fit(call, message):
 
 
 def test_a_layer_that_is_not_known_is_refused_by_name(monkeypatch):
-    monkeypatch.delitem(derivatives.OP_KINDS, "layer_norm")
+    monkeypatch.setattr(derivatives, "KINDS", ("dense", "copy", "add"))
     with pytest.raises(ValueError, match="derivatives of a layer of kind 'layer_norm'"):
         of_layers("norm").jacobian(np.zeros((1, 5)))
 
