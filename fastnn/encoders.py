@@ -23,6 +23,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.codes import Codes
 from fastnn.core.notices import shown, suggests
+from fastnn.files.plain import from_plain, to_plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from fastnn.core.types import Array, ArrayLike, DType
 
 __all__ = ["Categories", "Codes", "Encoder", "Numbers", "greedy_edges"]
+
+MOST_COLUMNS = 1 << 16  # of a file
+LABELS = str, bool, int, float  # categories that a file can hold
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class _Bins(NamedTuple):
     """A fitted column of numbers; its last input is that of missing ones."""
 
     edges: np.ndarray
+    kind: Numbers = Numbers()
 
     @property
     def n_inputs(self):
@@ -146,11 +151,24 @@ class _Bins(NamedTuple):
         there = np.stack([(k > 0) & ~missing, np.ones(len(x), bool)], axis=1)
         return rows, values, there
 
+    def settings(self):
+        return {"bins": self.kind.bins, "edges": self.edges.tolist()}
+
+    @classmethod
+    def from_settings(cls, bins, edges):
+        if not isinstance(edges, list) or len(edges) < 2:
+            raise ValueError("edges must be a list of two or more")
+        edges = np.array(edges, float)
+        if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+            raise ValueError("edges must be finite numbers in rising order")
+        return cls(edges, Numbers(bins))
+
 
 class _Table(NamedTuple):
     """A fitted column of categories; its last two inputs are those of unknown and missing ones."""
 
     numbers: dict
+    kind: Categories = Categories()
 
     @property
     def n_inputs(self):
@@ -165,6 +183,25 @@ class _Table(NamedTuple):
         rows = np.array([unknown + 1 if _is_missing(value) else self.numbers.get(value, unknown)
                          for value in _as_categories(name, column)], np.int64).reshape(-1, 1)
         return rows, np.ones(rows.shape), np.ones(rows.shape, bool)
+
+    def settings(self):
+        odd = next((value for value in self.numbers if not isinstance(value, LABELS)), None)
+        if odd is not None:
+            raise TypeError(f"category {shown(odd)} is {type(odd).__name__}, a file can hold "
+                            "strings, numbers and booleans")
+        return {"most": self.kind.most, "categories": to_plain(list(self.numbers))}
+
+    @classmethod
+    def from_settings(cls, most, categories):
+        if not isinstance(categories, list):
+            raise ValueError("categories must be a list")
+        values = from_plain(categories, list)
+        if not all(isinstance(value, LABELS) and value == value for value in values):
+            raise ValueError("categories must be strings, numbers and booleans")
+        found = cls({value: i for i, value in enumerate(values)}, Categories(most))
+        if len(found.numbers) != len(values):
+            raise ValueError("categories must differ")
+        return found
 
 
 @suggests
@@ -197,7 +234,15 @@ class Encoder:
     >>> history = net.fit(codes, np.abs(X).sum(axis=1), epochs=20)
     >>> net.predict(codes[:3]).shape
     (3, 1)
+
+    Saved with the network, it is in front of it in what `fastnn.load` returns:
+
+    >>> net.save("model.safetensors", encoder=encoder)
+    >>> fastnn.load("model.safetensors").predict(X[:3]).shape
+    (3, 1)
     """
+
+    makes_codes = True  # of raw rows, for a `Predictor`
 
     def __init__(self, columns: Numbers | Categories | Sequence[Numbers | Categories | None] | None
                  = None) -> None:
@@ -212,7 +257,8 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, or sequence of columns
+        X : array (n_rows, n_columns), data frame, dict of columns, list of
+            dicts, or sequence of columns
             What to learn from.
 
         Returns
@@ -239,17 +285,21 @@ class Encoder:
                 kind = Numbers() if _is_numeric(column) else Categories()
             fitted = _fit_numbers if isinstance(kind, Numbers) else _fit_categories
             self._fitted.append(fitted(name, kind, column))
+        self._set_sizes()
+        return self
+
+    def _set_sizes(self):
         self.n_inputs = sum(one.n_inputs for one in self._fitted)
         self._adds = np.concatenate([one.adds() for one in self._fitted])
         self._adds.flags.writeable = False
-        return self
 
     def transform(self, X: Any, dtype: DType = "float32") -> Codes:
         """Return the `Codes` of rows.
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, or sequence of columns
+        X : array (n_rows, n_columns), data frame, dict of columns, list of
+            dicts, or sequence of columns
             With the columns of the fit; data frames by name.
         dtype : {"float32", "float64"}, default="float32"
             Of fractions; best the network's own.
@@ -259,8 +309,7 @@ class Encoder:
         Codes
             One row for each row of the data.
         """
-        if not hasattr(self, "_fitted"):
-            raise ValueError("the encoder is not fitted: call fit(X) first")
+        self._check_fitted()
         names, columns = _columns(X, self.names)
         if len(columns) != len(self._fitted):
             raise ValueError(f"X has {len(columns)} columns, must have {len(self._fitted)}")
@@ -281,7 +330,8 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, or sequence of columns
+        X : array (n_rows, n_columns), data frame, dict of columns, list of
+            dicts, or sequence of columns
             With the columns of the fit.
         dtype : {"float32", "float64"}, default="float32"
             Of the result.
@@ -298,7 +348,8 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, or sequence of columns
+        X : array (n_rows, n_columns), data frame, dict of columns, list of
+            dicts, or sequence of columns
             With the columns of the fit.
         dtype : {"float32", "float64"}, default="float64"
             Of the result.
@@ -328,6 +379,69 @@ class Encoder:
             raise ValueError(f"column {column} holds categories")
         return fitted.edges.copy()
 
+    def settings(self) -> dict[str, Any]:
+        """Return everything `transform` needs as plain values; `from_settings` takes it.
+
+        Returns
+        -------
+        dict
+            Strings, numbers, lists and dicts alone.
+
+        Raises
+        ------
+        TypeError
+            When a column's name or a category is none that a file can hold.
+        """
+        self._check_fitted()
+        odd = next((name for name in self.names if not _is_name(name)), None)
+        if odd is not None:
+            raise TypeError(f"column {shown(odd)} is {type(odd).__name__}, a file can hold names "
+                            "that are strings or whole numbers")
+        return {"columns": [{"name": name, **one.settings()}
+                            for name, one in zip(self.names, self._fitted, strict=True)]}
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Encoder:
+        """Return the encoder whose `settings` these are.
+
+        Parameters
+        ----------
+        settings : dict
+            What `settings` returned.
+
+        Returns
+        -------
+        Encoder
+            It needs no `fit`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            When they are no such settings.
+        """
+        columns = settings["columns"]
+        if settings.keys() != {"columns"} or not isinstance(columns, list) or not (
+                1 <= len(columns) <= MOST_COLUMNS):
+            raise ValueError(f"an encoder must hold a list of 1 to {MOST_COLUMNS} columns")
+        names: list[Any] = []
+        fitted: list[Any] = []
+        for plain in columns:
+            more = dict(plain)
+            names.append(more.pop("name"))
+            if not _is_name(names[-1]):
+                raise ValueError("names of columns must be strings or whole numbers")
+            fitted.append((_Bins if "edges" in more else _Table).from_settings(**more))
+        if len(set(names)) != len(names):
+            raise ValueError("columns must have different names")
+        encoder = cls([one.kind for one in fitted])
+        encoder.names, encoder._fitted = names, fitted
+        encoder._set_sizes()
+        return encoder
+
+    def _check_fitted(self):
+        if not hasattr(self, "_fitted"):
+            raise ValueError("the encoder is not fitted: call fit(X) first")
+
 
 def _fit_numbers(name, kind, column):
     x = _as_numbers(name, column)
@@ -337,7 +451,7 @@ def _fit_numbers(name, kind, column):
         only = f"one value, {edges[0]:g}" if len(edges) else "no finite value"
         raise ValueError(f"column {name!r} holds {only}: there is nothing to cut into bins; leave "
                          "it out, or take Categories() for it")
-    return _Bins(edges)
+    return _Bins(edges, kind)
 
 
 def _fit_categories(name, kind, column):
@@ -347,17 +461,22 @@ def _fit_categories(name, kind, column):
             counts[value] = counts.get(value, 0) + 1
     kept = sorted(counts, key=lambda value: (-counts[value], str(value)))[:kind.most]
     return _Table({value: i for i, value in enumerate(sorted(kept, key=lambda value: (
-        str(type(value)), value)))})
+        str(type(value)), value)))}, kind)
 
 
 def _columns(X, names=None):
-    """Names and columns of a data frame, an array, or a sequence of columns."""
-    if hasattr(X, "columns"):
+    """Names and columns of a data frame, a dict, a list of dicts, an array, or a sequence of
+    columns."""
+    if isinstance(X, list) and X and isinstance(X[0], dict):
+        X = {name: np.array([row.get(name) for row in X], object)
+             for name in (X[0] if names is None else names) if any(name in row for row in X)}
+    if hasattr(X, "columns") or isinstance(X, dict):
+        have = list(X if isinstance(X, dict) else X.columns)
         if names is not None:
-            missing = [name for name in names if name not in list(X.columns)]
+            missing = [name for name in names if name not in have]
             if missing:
                 raise ValueError(f"X has no column {missing[0]!r}")
-        names = list(X.columns) if names is None else names
+        names = have if names is None else names
         return names, [np.asarray(X[name]) for name in names]
     if isinstance(X, np.ndarray):
         if X.ndim != 2:
@@ -366,6 +485,10 @@ def _columns(X, names=None):
     else:
         columns = [np.asarray(column) for column in X]
     return list(range(len(columns))) if names is None else names, columns
+
+
+def _is_name(name):
+    return isinstance(name, (str, int)) and not isinstance(name, bool)
 
 
 def _is_numeric(column):

@@ -16,6 +16,7 @@ from fastnn.files.model_parts import (
     known,
     read_labels_and_names,
     read_spec,
+    take_encoder,
     take_history,
 )
 from fastnn.files.plain import from_plain
@@ -48,8 +49,8 @@ def load(path: File, *, predictor: bool = False, max_bytes: int = container.MAX_
     -------
     MLP, MLPClassifier, MLPRegressor, Predictor or TabularModel
         What was saved: of a `TabularClassifier` or `TabularRegressor` the `TabularModel`, which
-        predicts without scikit-learn and pandas. A `Predictor` for a file with a scaler or class
-        names of its own, and for an estimator where there is no scikit-learn.
+        predicts without scikit-learn and pandas. A `Predictor` for a file with a scaler, an encoder
+        or class names of its own, and for an estimator where there is no scikit-learn.
 
     Raises
     ------
@@ -103,6 +104,8 @@ def _predictor(arrays, settings, newer):
             table = imported("fastnn.tables.preparation").Preparation.from_settings(plain)
         else:
             table = imported("fastnn.tables.encoder").TableEncoder.from_settings(plain)
+    elif "encoder" in settings:
+        table = imported("fastnn.encoders").Encoder.from_settings(take_encoder(arrays))
     spec, initializer = read_spec(settings["net"], newer)
     classes, names = read_labels_and_names(settings, spec.n_out)
     net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,

@@ -522,7 +522,7 @@ class MLP(Learning, Derivatives):
 
     def save(self, path: File, *, scaler: Scaler | tuple[ArrayLike, ArrayLike] | None = None,
              classes: ArrayLike | None = None, feature_names: Sequence[str] | None = None,
-             max_bytes: int | None = None) -> None:
+             encoder: Any = None, max_bytes: int | None = None) -> None:
         """Write the network to a safetensors file; `fastnn.load` reads it.
 
         The optimizer's state is not part of it: each `fit` starts with a fresh one.
@@ -536,8 +536,10 @@ class MLP(Learning, Derivatives):
         classes : array-like (n_classes,) or None
             Labels in the order of the outputs; two for a single output.
         feature_names : sequence of str or None
-            Names of the inputs. With one of these three the file is loaded as a
-            `fastnn.Predictor`.
+            Names of the inputs.
+        encoder : encoders.Encoder, TableEncoder or None
+            What made the inputs of raw rows. With one of these four the file is loaded as a
+            `fastnn.Predictor`, which with an encoder takes raw rows.
         max_bytes : int or None, default=None
             A larger file is not written. None: 2**30, beyond which `fastnn.load` needs this
             argument, too.
@@ -545,10 +547,10 @@ class MLP(Learning, Derivatives):
         Raises
         ------
         ValueError
-            When the file would be larger.
+            When the file would be larger; when the encoder makes other inputs.
         """
         imported("fastnn.prediction.predictor").save_network(
-            self, path, scaler, classes, feature_names, max_bytes)
+            self, path, scaler, classes, feature_names, max_bytes, encoder)
 
     def _predictor(self):
         return imported("fastnn.prediction.predictor").Predictor(self)

@@ -49,8 +49,10 @@ def described(path):
     if not hasattr(model, "net"):
         return {**_of_a_table(path, model), **_of_the_file(header)}
     net = model.net
-    columns = None
-    if model.table is not None:
+    columns, inputs = None, model.feature_names_in_
+    if hasattr(model.table, "names"):  # of raw rows: an encoder, or steps of a pipeline
+        inputs = model.table.names
+    elif model.table is not None:
         columns = [{"name": column.name, "kind": column.kind, "note": _note(column)}
                    for column in model.table.columns]
     activations = sorted(set(net.activations))
@@ -67,7 +69,7 @@ def described(path):
         "targets": list(getattr(model.table, "targets", ())),
         "scaled": model.scaler is not None,
         "estimator": settings.get("estimator", {}).get("class"),
-        "inputs": None if model.feature_names_in_ is None else list(model.feature_names_in_),
+        "inputs": None if inputs is None else list(inputs),
         "columns": columns,
         **_of_the_file(header),
     }

@@ -151,6 +151,16 @@ def inputs_of(model, table, options):
 
     if model.table is None:
         return _columns(model, table), model
+    if getattr(model.table, "makes_codes", False):
+        raise CommandError("the model has an encoder of its own, which tells numbers from text: "
+                           "take fastnn.load(path).predict(rows) in Python")
+    if getattr(model.table, "takes_arrays", False):
+        check_names(table, model.table.names)
+        try:
+            X = model.table.transform(table)
+        except TableError as error:
+            raise CommandError(str(error)) from None
+        return X, Predictor(model.net, model.task, classes=model.classes_, scaler=model.scaler)
     check_names(table, [column.name for column in model.table.columns])
     notes = []
     try:

@@ -10,6 +10,8 @@ feature_names   names of the inputs
 limits          (low, high) of the scaled inputs, None where there is none on that side; mean and
                 scale are arrays beside the weights
 table           how a data frame becomes inputs, see `TableEncoder`, or `Preparation`
+encoder         how many bytes the settings of an `Encoder` take, which are JSON in the array
+                ``encoder``
 estimator       class, params and fitted of an estimator, see `BaseMLP`
 tabular         of a `TabularModel`, which has none of the others: classes, and the arrays with
                 dtypes and shapes; the rest is JSON in the array ``settings``
@@ -35,7 +37,7 @@ MAX_TEXT = 1 << 26  # bytes of its settings
 CHAIN = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
 OTHER = ("spec", "initializer")
 KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator",
-        "history"}
+        "history", "encoder"}
 CURVES = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 SHORT_CURVE = 1000  # epochs of which a curve is written into the header, as it always was
 MAX_CURVE = 1 << 24
@@ -67,12 +69,13 @@ def check_room(predictor):
 
 
 def _needs(predictor, settings):
-    needs = {*predictor.net.spec.needs, *({"history"} & settings.keys())}
+    needs = {*predictor.net.spec.needs, *({"history", "encoder"} & settings.keys())}
     if None in (settings.get("limits") or ()):
         needs.add("open_limits")
-    if predictor.table is not None and settings["table"].get("kind") == "preparation":
+    table = settings.get("table")
+    if table is not None and table.get("kind") == "preparation":
         needs.add("preparation")
-    elif predictor.table is not None and any(map(_has_format, settings["table"]["columns"])):
+    elif table is not None and any(map(_has_format, table["columns"])):
         needs.add("table_formats")
     return sorted(needs)
 
@@ -98,7 +101,10 @@ def parts(predictor, estimator=None):
     if predictor.scaler is not None:
         arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
         settings["limits"] = _plain_limits(predictor.scaler.limits)
-    if predictor.table is not None:
+    if getattr(predictor.table, "makes_codes", False):
+        arrays["encoder"] = _as_text(predictor.table.settings())
+        settings["encoder"] = len(arrays["encoder"])
+    elif predictor.table is not None:
         settings["table"] = predictor.table.settings()
     if estimator is not None:
         fitted = dict(estimator["fitted"])
@@ -112,6 +118,20 @@ def parts(predictor, estimator=None):
                                  for key, value in {**estimator, "fitted": fitted}.items()}
     check_readable(settings)
     return arrays, settings
+
+
+def _as_text(settings):
+    """Return settings that may be long, such as categories, as an array of bytes."""
+    text = container.canonical(settings).encode()
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"the settings of the encoder take {len(text)} bytes, a file has room for "
+                         f"{MAX_TEXT}: columns have too many categories")
+    return np.frombuffer(text, np.uint8)
+
+
+def take_encoder(arrays):
+    """Return the settings of the encoder, out of the arrays."""
+    return json.loads(arrays.pop("encoder").tobytes())
 
 
 def _plain_limits(limits):
@@ -171,6 +191,13 @@ def expected_arrays(settings):
     expected = {block.name: (spec.dtype, block.shape) for block in ParameterLayout(spec).blocks}
     if "limits" in settings:
         expected["input.mean"] = expected["input.scale"] = "float64", (spec.n_in,)
+    if "encoder" in settings:
+        if "encoder" not in settings.get("needs", ()) or not (
+                {"limits", "table", "feature_names"}.isdisjoint(settings)):
+            raise ValueError("encoder must be needed, with neither scaler nor table beside it")
+        if validation.check_count("encoder", settings["encoder"]) > MAX_TEXT:
+            raise ValueError(f"encoder={settings['encoder']} must be <= {MAX_TEXT}")
+        expected["encoder"] = "uint8", (settings["encoder"],)
     if "history" in settings:
         if "history" not in settings.get("needs", ()) or "estimator" not in settings:
             raise ValueError("history must be needed, and be that of an estimator")
@@ -238,7 +265,7 @@ def read_labels_and_names(settings, n_out):
 def check_readable(settings):
     """Raise where a reader would refuse the settings."""
     settings = json.loads(container.canonical(settings))
-    settings |= {"needs": ["history"]} if "history" in settings else {}
+    settings["needs"] = ["encoder", "history"]
     try:
         expected_arrays(settings)
         read_labels_and_names(settings, read_spec(settings["net"])[0].n_out)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
+from fastnn.core.codes import is_codes, refuse_codes
 from fastnn.core.notices import shown, suggests
 from fastnn.files import model_parts
 from fastnn.prediction import decision
@@ -53,8 +54,9 @@ class Predictor:
         Names of the inputs. Columns of a data frame are then taken by name.
     scaler : Scaler or None
         Comes before the network.
-    table : TableEncoder or None
-        Turns a data frame into the inputs, comes before the scaler.
+    table : TableEncoder, encoders.Encoder or None
+        Turns a data frame into the inputs, comes before the scaler. An `Encoder` turns rows of raw
+        numbers and categories into codes, and has neither scaler nor feature names beside it.
 
     Attributes
     ----------
@@ -105,6 +107,12 @@ class Predictor:
             raise ValueError(f"scaler is for {len(scaler.mean)} inputs, must be for {n_in}")
         if table is not None and table.n_inputs != n_in:
             raise ValueError(f"table makes {table.n_inputs} inputs, must make {n_in}")
+        if getattr(table, "makes_codes", False):
+            if scaler is not None or feature_names is not None:
+                raise ValueError("scaler and feature_names must be None beside an encoder, which "
+                                 "takes numbers as they are and knows the names of its columns")
+            if not net._snapshot.looks_up:
+                refuse_codes()
         self._scaler = scaler
         self._table = table
 
@@ -151,7 +159,7 @@ class Predictor:
 
     @property
     def table(self) -> Any:
-        """The `TableEncoder` before the scaler, or None."""
+        """The `TableEncoder` before the scaler, the `Encoder` of codes, or None."""
         return self._table
 
     @property
@@ -270,6 +278,12 @@ class Predictor:
     def _inputs(self, X):
         """Return rows as the network takes them, checked and scaled."""
         net, scaler = self._net, self._scaler
+        if getattr(self._table, "makes_codes", False):
+            if isinstance(X, (list, tuple)) and not _is_table(X):
+                raise TypeError(f"X={type(X).__name__} may hold rows or columns, must be an array "
+                                "(of objects where kinds are mixed), a data frame, a dict of "
+                                "columns or a list of dicts")
+            return X if is_codes(X) else self._table.transform(X, net.dtype)
         if getattr(self._table, "takes_arrays", False):
             X = self._table.transform(X)
         ready = is_ready(X, net.sizes[0]) and (scaler is not None or X.dtype == net.dtype)
@@ -339,6 +353,9 @@ def check_exported(predictor, what):
     ValueError
         When what it predicts is not what its network gives.
     """
+    if getattr(predictor.table, "makes_codes", False):
+        raise ValueError(f"{what} cannot hold an encoder: export the network alone, "
+                         "fastnn.load(path).net, whose inputs are encoder.to_dense(X)")
     if getattr(predictor.table, "takes_arrays", False):
         raise ValueError(f"{what} cannot hold the steps of a pipeline before the network: export "
                          "the pipeline by skl2onnx, see docs/export.md, or the network alone, "
@@ -381,8 +398,13 @@ def tabular_model_of(model):
     return model if hasattr(model, "ensemble") and hasattr(model, "schema") else None
 
 
-def save_network(net, path, scaler, classes, feature_names, max_bytes):
+def save_network(net, path, scaler, classes, feature_names, max_bytes, encoder=None):
     """Write a network to a file; see `MLP.save`."""
+    if not (encoder is None or hasattr(encoder, "transform") and hasattr(encoder, "settings")):
+        raise TypeError(f"encoder={type(encoder).__name__} must be a fastnn.encoders.Encoder, or "
+                        "a fastnn.TableEncoder")
+    if encoder is not None and not hasattr(encoder, "n_inputs"):
+        raise ValueError("the encoder is not fitted: call fit(X) first")
     if scaler is not None and not isinstance(scaler, Scaler):
         if not isinstance(scaler, (tuple, list)):
             raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
@@ -392,5 +414,5 @@ def save_network(net, path, scaler, classes, feature_names, max_bytes):
     if classes is not None:
         several = net.output == "sigmoid" and net.sizes[-1] > 1
         task = "multilabel" if several else "classification"
-    Predictor(net, task, classes=classes, scaler=scaler, feature_names=feature_names).save(
-        path, max_bytes=max_bytes)
+    Predictor(net, task, classes=classes, scaler=scaler, feature_names=feature_names,
+              table=encoder).save(path, max_bytes=max_bytes)

@@ -25,7 +25,8 @@ def main():
         with warnings.catch_warnings(action="ignore"):
             model = make()
         spec = (model.net if hasattr(model, "net") else model).spec
-        version = container.FORMAT if spec.needs else container.PLAIN_FORMAT
+        needs = spec.needs or getattr(getattr(model, "table", None), "makes_codes", False)
+        version = container.FORMAT if needs else container.PLAIN_FORMAT
         path = GOLDEN / ".".join(map(str, version)) / f"{name}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         model.save(path)

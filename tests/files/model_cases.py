@@ -62,6 +62,14 @@ def _table():
                             feature_names=table.feature_names)
 
 
+def _encoder():
+    """Rows of numbers, of one column as categories."""
+    kinds = [fastnn.encoders.Numbers(4), fastnn.encoders.Numbers(3), fastnn.encoders.Categories()]
+    encoder = fastnn.encoders.Encoder(kinds).fit(ROWS.round(1))
+    net = fastnn.MLP((encoder.n_inputs, 4, 2), "tanh", "softmax", random_state=3)
+    return fastnn.Predictor(net, "classification", classes=["no", "yes"], table=encoder)
+
+
 # name -> function that makes the model; those of scikit-learn's kind warn of early ends
 MODELS = {
     "mlp": network,
@@ -78,6 +86,7 @@ MODELS = {
     "regressor_two": lambda: _regressor(2, solver="sgd", learning_rate="adaptive"),
     "regressor_poisson": lambda: _regressor(loss="poisson"),
     "predictor_table": _table,
+    "predictor_encoder": _encoder,
     "predictor_scaled": lambda: _scaled("classification"),
     "predictor_values": lambda: _scaled("regression", n_out=1, output="identity"),
 }
