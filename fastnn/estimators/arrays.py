@@ -32,17 +32,19 @@ def is_ready_csr(X, network):
             and data.flags.c_contiguous and data.flags.aligned and all_finite(data))
 
 
-def numbers(name, arrays, ndim):
-    """Return what a user may have assigned as arrays of numbers."""
+def numbers(name, arrays, ndim, last=None):
+    """Return what a user may have assigned as arrays of numbers, the last one perhaps of another
+    number of dimensions."""
     if not isinstance(arrays, (list, tuple)) or len(arrays) == 0:
         raise TypeError(f"{name}={type(arrays).__name__} must be a list of arrays, one for each "
                         "layer")
     found = []
     for i, array in enumerate(arrays):
         array = validation.as_array(f"{name}[{i}]", array)
-        if array.dtype.kind not in validation.NUMERIC or array.ndim != ndim:
+        wanted = last if last is not None and i == len(arrays) - 1 else ndim
+        if array.dtype.kind not in validation.NUMERIC or array.ndim != wanted:
             raise ValueError(f"{name}[{i}] is {array.dtype} of shape {array.shape}, must be "
-                             f"numbers of {ndim} dimension(s)")
+                             f"numbers of {wanted} dimension(s)")
         found.append(array)
     return found
 

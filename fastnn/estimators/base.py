@@ -118,7 +118,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         **CONSTRAINTS,
     }
     # of pickles of before there was a choice
-    scoring = schedule = clip_norm = clip_value = max_norm = norm = callbacks = max_time = None
+    scoring = schedule = clip_norm = clip_value = max_norm = norm = members = None
+    callbacks = max_time = None
     l1 = input_dropout = input_noise = mixup = 0.0
     residual = progress = False
 

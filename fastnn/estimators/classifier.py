@@ -139,6 +139,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         l1: float = 0.0,
         norm: Literal["layer", "batch"] | None = None,
         residual: bool = False,
+        members: int | None = None,
         input_dropout: float = 0.0,
         input_noise: float = 0.0,
         mixup: float = 0.0,

@@ -94,6 +94,9 @@ _MORE = """\
         `fastnn.LayerNorm` and `fastnn.BatchNorm`. "batch" is not for lbfgs.
     residual : bool, default=False
         Whether to add the input of a hidden layer to its output where both are as wide.
+    members : int or None, default=None
+        Networks of an ensemble that shares its hidden layers, such as 16, see `fastnn.MLP`: the
+        loss is the mean over the members, predictions are the mean of theirs. None: one network.
     input_dropout : float, default=0.0
         Share of the inputs set to zero in training, in [0, 1).
     input_noise : float, default=0.0
@@ -126,7 +129,9 @@ _ATTRIBUTES = """\
         Training loss of each epoch.
     norm_parameters_ : list of ndarray
         With ``norm="layer"`` gain and bias of each hidden layer, one after the other; with "batch"
-        gain, bias, and the running mean and variance.
+        gain, bias, and the running mean and variance. With ``members`` their scales of the inputs
+        (members, n_in) come first; the last of `coefs_` is then (members n_in, n_out), the last of
+        `intercepts_` (members, n_out).
     validation_scores_, best_validation_score_ : list of float, float
         Score of the held-out rows after each epoch; None without early stopping.
     validation_loss_curve_ : list of float

@@ -9,6 +9,8 @@ from fastnn.mlp import MLP
 
 __all__ = ["WithNetwork", "norm_parameters"]
 
+DENSE = "dense", "heads"  # operations whose parameters are `coefs_` and `intercepts_`
+
 
 class WithNetwork:
     """What an estimator does with its network."""
@@ -24,6 +26,7 @@ class WithNetwork:
             dropout=self.dropout,
             norm=self.norm,
             residual=self.residual,
+            members=self.members,
             initializer="zeros",
             random_state=0,
             n_threads=self.n_threads,
@@ -32,9 +35,12 @@ class WithNetwork:
     def _rebuilt_network(self, coefs, intercepts, dtype=None):
         """Return a network with copies of these weights and biases; by default of their dtype."""
         coefs = numbers("coefs_", coefs, 2)
-        intercepts = numbers("intercepts_", intercepts, 1)
+        intercepts = numbers("intercepts_", intercepts, 1, None if self.members is None else 2)
         dtype = dtype or np.result_type(coefs[0], np.float32)
-        network = self._new_network((len(coefs[0]), *map(len, intercepts)), dtype)
+        n_in = len(coefs[0])
+        if self.members is not None and len(coefs) == 1:  # of all heads, one below the other
+            n_in //= self.members
+        network = self._new_network((n_in, *(array.shape[-1] for array in intercepts)), dtype)
         for name, own, arrays in (("coefs_", network.weights, coefs),
                                   ("intercepts_", network.biases, intercepts)):
             if len(own) != len(arrays):
@@ -47,7 +53,9 @@ class WithNetwork:
         own = norm_parameters(network)
         given = self.norm_parameters_ or []
         if [array.shape for array in own] != [np.shape(array) for array in given]:
-            raise ValueError(f"norm={self.norm!r} needs {len(own)} arrays in norm_parameters_, of "
+            beside = "" if self.members is None else f", members={self.members}"
+            raise ValueError(f"norm={self.norm!r}{beside} needs {len(own)} arrays in "
+                             "norm_parameters_, of "
                              f"shapes {[array.shape for array in own]}, there are {len(given)}: "
                              "fit again")
         for mine, array in zip(own, given, strict=True):
@@ -58,7 +66,7 @@ class WithNetwork:
         """Make ``network`` the fitted model, at once for predictions in other threads."""
         layout, coefs, intercepts, norm = network._layout, [], [], []
         for block, view in zip(layout.blocks, layout.views(network.parameters), strict=True):
-            if layout.ops[block.op].kind != "dense":
+            if layout.ops[block.op].kind not in DENSE:
                 norm.append(view)
             elif block.kind == "weight":
                 coefs.append(view)
@@ -71,8 +79,8 @@ class WithNetwork:
 
     def _network_key(self, coefs, intercepts):
         """Return the objects a network is made from, to be compared by identity."""
-        return [self.activation, self.n_threads, self.norm, self.residual, *coefs, *intercepts,
-                *(self.norm_parameters_ or ())]
+        return [self.activation, self.n_threads, self.norm, self.residual, self.members, *coefs,
+                *intercepts, *(self.norm_parameters_ or ())]
 
     def _current_network(self):
         """Return the cached network, or a new one where a user has assigned other arrays."""
@@ -91,13 +99,18 @@ class WithNetwork:
         hidden = network.activations
         names = (*hidden, hidden[-1] if hidden else self.activation)
         for name, w, b in zip(names, network.weights, network.biases, strict=True):
-            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0) / sum(w.shape))
+            n_in = len(w) // len(b) if b.ndim == 2 else len(w)  # of heads
+            bound = np.sqrt((2.0 if name in ("logistic", "sigmoid") else 6.0)
+                            / (n_in + w.shape[1]))
             w[:] = rng.uniform(-bound, bound, w.shape)
             b[:] = rng.uniform(-bound, bound, b.shape)
+        if self.members is not None:  # Gorishniy et al. 2025: random signs
+            scale = norm_parameters(network)[0]
+            scale[:] = rng.choice([-1.0, 1.0], scale.shape)
 
 
 def norm_parameters(network):
     """Return views of what is neither weight nor bias of a dense layer: those of the norms."""
     layout = network._layout
     return [view for block, view in zip(layout.blocks, layout.views(network.parameters),
-                                        strict=True) if layout.ops[block.op].kind != "dense"]
+                                        strict=True) if layout.ops[block.op].kind not in DENSE]

@@ -224,7 +224,8 @@ def _with_target(predictor, scale, add):
                          "one whose predictions are the outputs of a linear layer")
     net = copy.deepcopy(net)
     weights = net.get_weights()
-    if net.spec.layers and type(net.spec.layers[-1]).__name__ != "Dense":
+    if net.spec.layers and type(net.spec.layers[-1]).__name__ not in (
+            "Dense", "Heads"):
         raise ValueError("the transformer of the target cannot be saved: the last layer of the "
                          "network is not Dense")
     weights[-2] = weights[-2] * scale

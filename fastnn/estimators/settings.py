@@ -42,8 +42,8 @@ SHARE = Interval(Real, 0, 1, closed="left")
 # that came after the first files, pickles and checkpoints, with their defaults
 LATER = {
     "scoring": None, "schedule": None, "clip_norm": None, "clip_value": None, "max_norm": None,
-    "l1": 0.0, "norm": None, "residual": False, "input_dropout": 0.0, "input_noise": 0.0,
-    "mixup": 0.0, "callbacks": None, "max_time": None, "progress": False,
+    "l1": 0.0, "norm": None, "residual": False, "members": None, "input_dropout": 0.0,
+    "input_noise": 0.0, "mixup": 0.0, "callbacks": None, "max_time": None, "progress": False,
 }
 CONSTRAINTS = {
     "scoring": [None, str, callable],
@@ -54,6 +54,7 @@ CONSTRAINTS = {
     "l1": [non_negative(Real)],
     "norm": [None, Names({"layer", "batch"})],
     "residual": ["boolean"],
+    "members": [None, COUNT],
     "input_dropout": [SHARE],
     "input_noise": [non_negative(Real)],
     "mixup": [non_negative(Real)],

@@ -104,7 +104,8 @@ def to_sklearn(model: Any) -> Any:
     _check_fitted(model)
     net = check_exported(model._predictor(), "an estimator of scikit-learn").net
     if not net.spec.is_chain:
-        raise ValueError(f"the model has norm={model.norm!r}, residual={model.residual}; "
+        members = "" if model.members is None else f", members={model.members}"
+        raise ValueError(f"the model has norm={model.norm!r}, residual={model.residual}{members}; "
                          "scikit-learn has neither")
     names = [model.activation] if isinstance(model.activation, str) else model.activation
     known = ("identity", "logistic", "tanh", "relu")

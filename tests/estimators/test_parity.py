@@ -282,8 +282,8 @@ def test_same_surface(name):
     mine, truth = ours.get_params(), theirs.get_params()
     extras = {"n_threads": None, "dtype": None, "dropout": 0.0, "scoring": None, "schedule": None,
               "clip_norm": None, "clip_value": None, "max_norm": None, "l1": 0.0, "norm": None,
-              "residual": False, "input_dropout": 0.0, "input_noise": 0.0, "mixup": 0.0,
-              "callbacks": None, "max_time": None, "progress": False}
+              "residual": False, "members": None, "input_dropout": 0.0, "input_noise": 0.0,
+              "mixup": 0.0, "callbacks": None, "max_time": None, "progress": False}
     if name == "iris":
         extras |= {"class_weight": None, "loss": "log_loss"}
     else:
