@@ -219,6 +219,8 @@ class Encoder:
     n_inputs : int
         Inputs of the dense encoding: what the network has to have. Of numbers one for each bin and
         one for missing values, of categories one each, one for unknown and one for missing ones.
+    counts : tuple of int
+        So many of them are of each column, for `Embed`.
     names : list of str
         Of the columns; their numbers where the data have none.
 
@@ -289,7 +291,8 @@ class Encoder:
         return self
 
     def _set_sizes(self):
-        self.n_inputs = sum(one.n_inputs for one in self._fitted)
+        self.counts = tuple(one.n_inputs for one in self._fitted)
+        self.n_inputs = sum(self.counts)
         self._adds = np.concatenate([one.adds() for one in self._fitted])
         self._adds.flags.writeable = False
 

@@ -11,10 +11,12 @@ cdef enum OpKind:
     PRELU
     REPEAT
     HEADS
+    EMBED
+    GLU
 
 
 cdef inline OpKind op_kind(name) except *:
     """The kind of that name; ValueError where there is none."""
     cdef int number = ("dense", "layer_norm", "copy", "add", "python", "batch_norm", "scale",
-                       "prelu", "repeat", "heads").index(name)
+                       "prelu", "repeat", "heads", "embed", "glu").index(name)
     return <OpKind>number

@@ -342,6 +342,18 @@ def csr_arrays(name, X, n_in, dtype):
     return starts, column, value
 
 
+def check_order(name, start, column, counts):
+    """Raise where the entries of a row of a CSR matrix do not come in the order of columns of so
+    many inputs each; of no columns never."""
+    if not counts:
+        return
+    place = np.searchsorted(np.cumsum(counts), column, "right")
+    falls = np.flatnonzero(place[1:] < place[:-1]) + 1
+    if len(falls) and not np.isin(falls, start).all():
+        raise ValueError(f"{name}.indices of a row must come in the order of the columns of Embed: "
+                         f"{name}.sort_indices() brings them into it")
+
+
 def check_adds(name, adds, n_in):
     """Return a copy of what says where the sums of `Codes` begin."""
     if type(adds) is not np.ndarray or adds.dtype != np.uint8 or adds.shape != (n_in,) or (

@@ -6,10 +6,9 @@ import numpy as np
 
 from fastnn.estimators.arrays import numbers
 from fastnn.mlp import MLP
+from fastnn.network.lowering import WITH_WEIGHTS
 
 __all__ = ["WithNetwork", "norm_parameters"]
-
-DENSE = "dense", "heads"  # operations whose parameters are `coefs_` and `intercepts_`
 
 
 class WithNetwork:
@@ -66,7 +65,7 @@ class WithNetwork:
         """Make ``network`` the fitted model, at once for predictions in other threads."""
         layout, coefs, intercepts, norm = network._layout, [], [], []
         for block, view in zip(layout.blocks, layout.views(network.parameters), strict=True):
-            if layout.ops[block.op].kind not in DENSE:
+            if layout.ops[block.op].kind not in WITH_WEIGHTS:
                 norm.append(view)
             elif block.kind == "weight":
                 coefs.append(view)
@@ -112,5 +111,5 @@ class WithNetwork:
 def norm_parameters(network):
     """Return views of what is neither weight nor bias of a dense layer: those of the norms."""
     layout = network._layout
-    return [view for block, view in zip(layout.blocks, layout.views(network.parameters),
-                                        strict=True) if layout.ops[block.op].kind not in DENSE]
+    pairs = zip(layout.blocks, layout.views(network.parameters), strict=True)
+    return [view for block, view in pairs if layout.ops[block.op].kind not in WITH_WEIGHTS]

@@ -29,9 +29,9 @@ from fastnn.core.version import __version__
 FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
 PLAIN_FORMAT = (1, 0)  # of a file that needs nothing which came later
 # what this reader knows
-NEEDS = ("activation", "batch_norm", "dropout", "encoder", "heads", "history", "layer_norm",
-         "layers", "open_limits", "prelu", "repeat", "residual", "scale", "table_formats",
-         "tabular", "preparation")
+NEEDS = ("activation", "batch_norm", "dropout", "embed", "encoder", "glu", "heads", "history",
+         "layer_norm", "layers", "open_limits", "prelu", "repeat", "residual", "scale",
+         "table_formats", "tabular", "preparation")
 # Parsing more than this would take longer than 0.1 s: of bytes, and of what costs more than
 # strings, in a header that is not small
 MAX_HEADER_BYTES = 1 << 21

@@ -60,6 +60,8 @@ def drawn(layout, name, seed):
         imported("numpy.random")  # a fifth of the start-up
         rng = np.random.Generator(np.random.Philox(seed))
         weights = layout.weights_and_biases(parameters)[0]
+        if layout.ops[0].kind == "embed":
+            weights = (*np.split(weights[0], np.cumsum(layout.ops[0].counts)[:-1]), *weights[1:])
         if repeats is not None:
             heads = weights[-1]
             weights = (*weights[:-1], *heads.reshape(members, -1, heads.shape[1]))

@@ -9,11 +9,13 @@ compiled loop, and one writer in each exporter.
 from typing import NamedTuple
 
 from fastnn.network.spec import (
+    GLU,
     Activation,
     BatchNorm,
     CustomActivation,
     Dense,
     Dropout,
+    Embed,
     Heads,
     LayerNorm,
     PReLU,
@@ -22,6 +24,7 @@ from fastnn.network.spec import (
     Scale,
 )
 
+WITH_WEIGHTS = "dense", "embed", "heads"  # kinds that have a W and a bias
 INPUT = -1  # as a source: the inputs of the network
 
 # What training and prediction decide alike: rows of a W of so many bytes make a product walk from
@@ -32,6 +35,8 @@ WIDEST_FEATURE_MAJOR = 128
 # kind -> (name, shape, decay) of each of its blocks of parameters; decay: whether L2 acts on it
 PARAMETERS = {
     "dense": lambda op: (("weight", (op.n_in, op.n_out), True), ("bias", (op.n_out,), False)),
+    "embed": lambda op: (("weight", (op.n_in, op.row_units), True), ("bias", (op.n_out,), False)),
+    "glu": lambda op: (),
     "layer_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False)),
     "batch_norm": lambda op: (("gain", (op.n_out,), False), ("bias", (op.n_out,), False),
                               ("mean", (op.n_out,), False), ("variance", (op.n_out,), False)),
@@ -54,6 +59,8 @@ class Op(NamedTuple):
     kind        z
     ==========  ===========================================
     dense       x W + b
+    embed       the same for each column, side by side: W is block-diagonal, and kept without zeros
+    glu         u f(v), with u and v the halves of x
     layer_norm  gain (x - mean) / sqrt(variance + eps) + bias, those of the row
     batch_norm  the same, of the column
     scale       x gain
@@ -78,11 +85,23 @@ class Op(NamedTuple):
     momentum: float = 0.0   # of a batch_norm
     shared: bool = False    # of a prelu: one slope
     members: int = 1        # of an ensemble: rows of its value for each row of X
+    counts: tuple = ()      # of an embed: inputs of each column
+    gate: str = "identity"  # of a glu: f
 
     @property
     def sources(self):
         """Numbers of all operations that it reads."""
         return (self.source, self.other) if self.kind == "add" else (self.source,)
+
+    @property
+    def row_units(self):
+        """Elements of a row of W."""
+        return self.n_out // len(self.counts) if self.kind == "embed" else self.n_out
+
+    @property
+    def weights_size(self):
+        """Elements of a W, of one member."""
+        return self.n_in * self.row_units
 
 
 def lower(spec):
@@ -120,6 +139,12 @@ def _lower_layers(ops, layers, source, width, joint):
             width = layer.units
             if custom:
                 ops.append(Op("python", width, width, len(ops) - 1, function=layer.activation))
+        elif isinstance(layer, Embed):
+            ops.append(Op("embed", width, layer.width(width), source, counts=layer.counts))
+            width = layer.width(width)
+        elif isinstance(layer, GLU):
+            ops.append(Op("glu", width, layer.width(width), source, gate=layer.activation))
+            width = layer.width(width)
         elif isinstance(layer, Repeat):
             ops.append(Op("repeat", width, width, source, members=layer.members))
         elif isinstance(layer, Heads):

@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
-from fastnn.network.lowering import INPUT, PARAMETERS, UNTRAINED, lower
+from fastnn.network.lowering import INPUT, PARAMETERS, UNTRAINED, WITH_WEIGHTS, lower
 
 
 class Block(NamedTuple):
@@ -165,10 +165,11 @@ class ParameterLayout:
 
     def weights_and_biases(self, flat):
         """Return two tuples of views: weights (n_in, n_out) and biases (n_out,) of the dense
-        operations; of heads (members n_in, n_out) and (members, n_out)."""
+        operations; of heads (members n_in, n_out) and (members, n_out), of embeddings (n_in,
+        units) and (columns units,)."""
         weights, biases = [], []
         for block, view in zip(self.blocks, self.views(flat), strict=True):
-            if self.ops[block.op].kind in ("dense", "heads"):
+            if self.ops[block.op].kind in WITH_WEIGHTS:
                 (weights if block.kind == "weight" else biases).append(view)
         return tuple(weights), tuple(biases)
 
@@ -190,8 +191,7 @@ class ParameterLayout:
     def training_flops(self):
         """Floating-point operations of one row's training step: the gradient with respect to the
         input of the network is not needed."""
-        products = [op.members * op.n_in * op.n_out for op in self.ops
-                    if op.kind in ("dense", "heads")]
+        products = [op.members * op.weights_size for op in self.ops if op.kind in WITH_WEIGHTS]
         if self.ops[0].kind == "repeat":  # whose scales need that gradient
             return 6 * sum(products)
         return 4 * products[0] + 6 * sum(products[1:])

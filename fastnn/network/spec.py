@@ -139,6 +139,10 @@ class Layer(Frozen):
     __slots__ = ()
     kind: str
 
+    def width(self, n_in):
+        """Return the number of outputs for so many inputs."""
+        return n_in
+
     def to_plain(self) -> dict[str, Any]:
         """Return the layer as strings, numbers and lists.
 
@@ -173,6 +177,49 @@ class Dense(Layer):
     def __init__(self, units: int, activation: str | CustomActivation = "identity") -> None:
         self._set(units=validation.check_units("units", units),
                   activation=check_activation("activation", activation))
+
+    def width(self, n_in):
+        """Return the number of outputs."""
+        return self.units
+
+
+class Embed(Layer):
+    """Embeddings of the columns of a table, side by side: each column has a W of its own.
+
+    Of a column with inputs x (count,), as an `encoders.Encoder` encodes it, the embedding is
+    x W + b, with W (count, units) and b (units,); those of all columns are the outputs. It is
+    the first layer, reads `Codes`, a sparse X or a dense one, and does what a `Dense` layer does
+    whose W is block-diagonal. Of codes a number costs two rows of a table and a category one,
+    however many bins or categories there are (piecewise-linear embeddings: Gorishniy, Rubachev &
+    Babenko 2022). Initial weights are drawn for each column as for a `Dense` layer of its inputs.
+
+    Parameters
+    ----------
+    units : int
+        Outputs of each column.
+    counts : sequence of int
+        Inputs of each column, `Encoder.counts`; their sum is n_in.
+    """
+
+    __slots__ = ("units", "counts")
+    units: int
+    counts: tuple[int, ...]
+    kind = "embed"
+
+    def __init__(self, units: int, counts: Sequence[int]) -> None:
+        if not isinstance(counts, (list, tuple)) or not counts:
+            raise TypeError(f"counts={shown(counts)} of Embed must be a sequence of int, such as "
+                            "encoder.counts")
+        self._set(units=validation.check_units("units", units),
+                  counts=tuple(validation.check_units("counts", count) for count in counts))
+
+    def width(self, n_in):
+        """Return the number of outputs."""
+        return len(self.counts) * self.units
+
+    def to_plain(self):
+        """Return the layer as strings, numbers and lists."""
+        return {**super().to_plain(), "counts": list(self.counts)}
 
 
 class Activation(Layer):
@@ -276,6 +323,37 @@ class PReLU(Layer):
         self._set(per_unit=validation.check_flag("per_unit", per_unit))
 
 
+class GLU(Layer):
+    """A gated linear unit (Dauphin et al. 2017): the first half of the inputs, each times f of one
+    of the second half.
+
+    x = (u, v) of 2 m inputs gives u f(v) of m outputs. ``Dense(2 * m), GLU("silu")`` is SwiGLU,
+    with "gelu" GEGLU, "relu" ReGLU, "identity" the bilinear one (Shazeer 2020).
+
+    Parameters
+    ----------
+    activation : str, default="sigmoid"
+        Elementwise f.
+    """
+
+    __slots__ = ("activation",)
+    activation: str
+    kind = "glu"
+
+    def __init__(self, activation: str = "sigmoid") -> None:
+        activation = check_activation("activation", activation)
+        if isinstance(activation, CustomActivation):
+            raise TypeError(f"activation={shown(activation)} of GLU must be the name of one")
+        self._set(activation=activation)
+
+    def width(self, n_in):
+        """Return the number of outputs."""
+        if n_in % 2:
+            raise ValueError(f"GLU halves its inputs, and there are {n_in}: an even number, such "
+                             f"as of Dense({n_in + 1}), must come before it")
+        return n_in // 2
+
+
 class Dropout(Layer):
     """Dropout (Srivastava et al. 2014): in training some units are set to 0 at random.
 
@@ -357,11 +435,19 @@ class Heads(Layer):
         self._set(units=validation.check_units("units", units),
                   members=validation.check_units("members", members))
 
+    def width(self, n_in):
+        """Return the number of outputs."""
+        return self.units
 
-LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, BatchNorm, Scale, PReLU,
-                                          Dropout, Residual, Repeat, Heads)}
-# numbers that a layer but Dense and Heads has, from its width
+
+LAYERS = {layer.kind: layer for layer in (Dense, Embed, Activation, GLU, LayerNorm, BatchNorm,
+                                          Scale, PReLU, Dropout, Residual, Repeat, Heads)}
+WITH_WEIGHTS = Dense, Embed, Heads  # layers with a W and a bias
+# numbers that a layer has, from the number of its inputs
 N_PARAMETERS = {
+    "dense": lambda layer, width: (width + 1) * layer.units,
+    "embed": lambda layer, width: (width + len(layer.counts)) * layer.units,
+    "heads": lambda layer, width: (width + 1) * layer.units * layer.members,
     "layer_norm": lambda layer, width: 2 * width,
     "batch_norm": lambda layer, width: 4 * width,
     "scale": lambda layer, width: width,
@@ -400,6 +486,7 @@ class NetworkSpec(Frozen):
         if not any(isinstance(layer, (Dense, Heads)) for layer in flat(self.layers)):
             raise ValueError("layers must hold a Dense layer")
         _check_members(self.layers)
+        _check_embed(self.layers, self.n_in)
         validation.check_n_parameters(self.n_parameters, self)
 
     @classmethod
@@ -460,9 +547,9 @@ class NetworkSpec(Frozen):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Units of the input and of each `Dense` layer, `Heads` too."""
-        return (self.n_in, *(layer.units for layer in flat(self.layers)
-                             if isinstance(layer, (Dense, Heads))))
+        """Units of the input and of each `Dense` layer; `Embed` and `Heads`, too."""
+        return (self.n_in, *(layer.width(0) for layer in flat(self.layers)
+                             if isinstance(layer, WITH_WEIGHTS)))
 
     @property
     def members(self) -> int:
@@ -482,7 +569,7 @@ class NetworkSpec(Frozen):
         """
         found = []
         for layer in flat(self.layers):
-            if isinstance(layer, (Dense, Heads)):
+            if isinstance(layer, WITH_WEIGHTS):
                 found.append(getattr(layer, "activation", "identity"))
             elif isinstance(layer, Activation) and found:
                 found[-1] = layer.name
@@ -493,7 +580,7 @@ class NetworkSpec(Frozen):
         """Rates of the hidden layers: what comes after each `Dense` layer but the last."""
         found = []
         for layer in flat(self.layers):
-            if isinstance(layer, (Dense, Heads)):
+            if isinstance(layer, WITH_WEIGHTS):
                 found.append(0.0)
             elif isinstance(layer, Dropout) and found:
                 found[-1] = layer.rate
@@ -504,11 +591,9 @@ class NetworkSpec(Frozen):
         """Number of weights, biases, gains and whatever else layers have."""
         total, width = 0, self.n_in
         for layer in flat(self.layers):
-            if isinstance(layer, (Dense, Heads)):
-                total += (width + 1) * layer.units * getattr(layer, "members", 1)
-                width = layer.units
-            elif layer.kind in N_PARAMETERS:
+            if layer.kind in N_PARAMETERS:
                 total += N_PARAMETERS[layer.kind](layer, width)
+            width = layer.width(width)
         return total
 
     @property
@@ -613,9 +698,8 @@ def depth(layers):
 def _width_after(layers, width):
     """Return the number of outputs; raise where a `Residual` changes the width."""
     for layer in layers:
-        if isinstance(layer, (Dense, Heads)):
-            width = layer.units
-        elif isinstance(layer, Residual):
+        width = layer.width(width)
+        if isinstance(layer, Residual):
             inner = _width_after(layer.layers, width)
             if inner != width:
                 raise ValueError(f"a Residual of {width} inputs has {inner} outputs, must have "
@@ -636,6 +720,17 @@ def _check_members(layers):
                          "layer, and no other of them")
     if first.members != last.members:
         raise ValueError(f"members={last.members} of Heads must be {first.members}, as of Repeat")
+
+
+def _check_embed(layers, n_in):
+    """Raise unless an `Embed` is the first layer, of all inputs, or there is none."""
+    found = [layer for layer in flat(layers) if isinstance(layer, Embed)]
+    if not found:
+        return
+    if len(found) > 1 or layers[0] != found[0]:
+        raise ValueError("an Embed must be the first layer, and there must be no other one")
+    if sum(found[0].counts) != n_in:
+        raise ValueError(f"counts of Embed add up to {sum(found[0].counts)}, must be n_in={n_in}")
 
 
 def _check_layers(name, layers):

@@ -1,7 +1,7 @@
 """What a network consists of, as a table: layers, outputs, numbers of parameters."""
 
 from fastnn.core.imports import imported
-from fastnn.network.spec import Activation, Dense, Heads, Residual
+from fastnn.network.spec import N_PARAMETERS, Activation, Dense, Embed, Residual
 
 __all__ = ["Summary"]
 
@@ -45,10 +45,9 @@ class Summary:
 
     def _add(self, layers, indent):
         for layer in layers:
-            if isinstance(layer, (Dense, Heads)):
-                self._width = layer.units
+            self._width = layer.width(self._width)
             number, size = None, 0
-            if layer.kind not in ("activation", "dropout", "residual"):
+            if layer.kind in N_PARAMETERS:
                 number, size = self._number, self._counts[self._number]
                 self._number += 1
             self.rows.append((number, indent + _described(layer, number in self.frozen),
@@ -105,6 +104,8 @@ def _described(layer, frozen):
         activation = layer.activation
         text = f"Dense({layer.units})" if activation == "identity" else (
             f"Dense({layer.units}, {getattr(activation, 'name', activation)!r})")
+    elif isinstance(layer, Embed):
+        text = f"Embed({layer.units}) of {len(layer.counts):,} columns"
     elif isinstance(layer, Activation):
         text = f"Activation({getattr(layer.name, 'name', layer.name)!r})"
     else:

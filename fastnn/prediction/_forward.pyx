@@ -44,6 +44,8 @@ from fastnn.core._ops cimport (
     ADD,
     BATCH_NORM,
     DENSE,
+    EMBED,
+    GLU,
     HEADS,
     LAYER_NORM,
     PRELU,
@@ -53,6 +55,7 @@ from fastnn.core._ops cimport (
     OpKind,
     op_kind,
 )
+from fastnn.core._rows cimport embed_row, glu_rows
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
     FNN_STORE,
@@ -94,6 +97,11 @@ cdef struct Op:
     void* function             # PYTHON: a CustomActivation
     ptrdiff_t mean, variance   # BATCH_NORM: offsets of the running averages
     bint shared                # PRELU: one slope for all
+    ptrdiff_t row_units        # elements of a row of W
+    ptrdiff_t n_columns        # EMBED: of the data
+    const int64_t* firsts      # EMBED (n_columns + 1,): where the inputs of each begin
+    const int32_t* inputs      # EMBED (n_in,): 0, 1, 2, ...
+    int gate                   # GLU: index of the activation
 
 # where the values of a sparse X belong
 cdef struct Entries:
@@ -185,7 +193,10 @@ cdef class Snapshot:
             op.n_in, op.n_out = description.n_in, description.n_out
             found = offsets.get(i, (0, 0))
             op.w, op.b = found[0], found[1 if len(found) > 1 else 0]
-            op.shared = description.shared
+            op.shared, op.row_units = description.shared, description.row_units
+            op.gate = _kernels.output_index(description.gate)
+            if op.kind == EMBED:
+                self.set_columns(op, description.counts)
             if op.kind == BATCH_NORM:
                 op.mean, op.variance = found[2:]
                 self.widest_norm = max(self.widest_norm, op.n_out)
@@ -197,10 +208,10 @@ cdef class Snapshot:
             self.is_python = self.is_python or op.kind == PYTHON
             self.n_slots = max(self.n_slots, op.slot + 1)
             self.widest = max(self.widest, op.n_out)
-            if -1 in description.sources and op.kind != DENSE:
+            if -1 in description.sources and op.kind not in (DENSE, EMBED):
                 self.looks_up = False
             if op.source < 0:
-                self.table_size += op.n_in * op.n_out
+                self.table_size += op.n_in * op.row_units
             if op.kind == DENSE and op.n_out >= self.packed_from:
                 size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
                 self.packed_size += size
@@ -215,6 +226,17 @@ cdef class Snapshot:
 
     def __dealloc__(self):
         free(self.ops)
+
+    cdef set_columns(self, Op* op, counts):
+        """Where the inputs of the columns of the data begin, of arrays that the layout keeps."""
+        made = self.layout.made
+        if "columns" not in made:
+            made["columns"] = (np.cumsum((0, *counts), dtype=np.int64),
+                               np.arange(op.n_in, dtype=np.int32))
+        firsts, inputs = made["columns"]
+        op.n_columns = len(counts)
+        op.firsts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray>firsts)
+        op.inputs = <const int32_t*>cnp.PyArray_DATA(<cnp.ndarray>inputs)
 
     cpdef bint accepts(self, X, bint writes=False):
         """Return whether the compiled loop can read this array as it is (or write it): dtype, 2-D,
@@ -271,10 +293,13 @@ cdef class Snapshot:
             raise ValueError("start must have an entry for each row and end within the others")
         if rows == 0:
             return self.run(0, value, out, 1, 0, &entries)
-        flops = self.flops_per_row + 2.0 * self.ops[0].n_out * (
+        flops = self.flops_per_row + 2.0 * self.ops[0].row_units * (
             <double>entries.start[rows] / rows - self.n_in)
         out = self.run(rows, value, out, threads, max(flops, 1.0), &entries)
         if entries.wrong >= 0:
+            if self.ops[0].kind == EMBED and 0 <= entries.column[entries.wrong] < self.n_in:
+                raise ValueError("X.indices of a row must come in the order of the columns of "
+                                 "Embed: X.sort_indices() brings them into it")
             raise ValueError(f"X.indices must hold values in 0..{self.n_in - 1}, has "
                              f"{entries.column[entries.wrong]}")
         return out
@@ -398,9 +423,9 @@ cdef class Snapshot:
             op = &self.ops[i]
             if op.source >= 0:
                 continue
-            sum_runs(kernels, op.n_in, op.n_out, entries.adds, False,
+            sum_runs(kernels, op.n_in, op.row_units, entries.adds, False,
                      (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w, table)
-            table += op.n_in * op.n_out
+            table += op.n_in * op.row_units
 
     cdef const real* table_of(self, const Op* op, const Entries* entries,
                               const real* tag) noexcept nogil:
@@ -410,7 +435,7 @@ cdef class Snapshot:
         if table == NULL:
             return (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
         while other != op:
-            table += other.n_in * other.n_out if other.source < 0 else 0
+            table += other.n_in * other.row_units if other.source < 0 else 0
             other += 1
         return table
 
@@ -522,6 +547,10 @@ cdef class Snapshot:
                 rows *= self.members
             elif op.kind == HEADS:
                 self.heads(op, rows, a, z)
+            elif op.kind == EMBED:
+                self.embed(op, rows, a, entries, first, z)
+            elif op.kind == GLU:
+                glu_rows(kernels, op.gate, rows, op.n_out, a, op.n_in, z, op.n_out)
             else:
                 memcpy(z, a, rows * op.n_out * sizeof(real))
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
@@ -543,6 +572,33 @@ cdef class Snapshot:
                                   op.n_out, z + m * op.n_out, members * op.n_out)
             p.bias = parameters + op.b + m * op.n_out
             run_product(kernels, &p, z)
+
+    cdef void embed(self, const Op* op, ptrdiff_t rows, const real* x, Entries* entries,
+                    ptrdiff_t first, real* z) noexcept nogil:
+        """z (rows, n_out) = x W + b of each column of the data; a sparse X from row ``first`` on.
+        """
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef ptrdiff_t r
+        cdef fnn_lookup p
+        cdef int64_t wrong
+        p.n, p.n_table, p.ld, p.table = op.row_units, op.n_in, op.row_units, parameters + op.w
+        if entries != NULL:
+            p.table = self.table_of(op, entries, z)
+        for r in range(rows):
+            if entries != NULL:
+                p.column, p.value = entries.column, x
+                wrong = embed_row(kernels, &p, entries.start[first + r],
+                                  entries.start[first + r + 1], op.n_columns, op.firsts,
+                                  z + r * op.n_out)
+            else:
+                p.column, p.value = op.inputs, x + r * op.n_in
+                wrong = embed_row(kernels, &p, 0, op.n_in, op.n_columns, op.firsts,
+                                  z + r * op.n_out)
+            if wrong >= 0:
+                memset(z, 0, rows * op.n_out * sizeof(real))
+                entries.wrong = wrong
+                return
+        bias_activate(kernels, FNN_ACT_identity, rows, op.n_out, z, parameters + op.b, z)
 
     cdef void look_up(self, const Op* op, ptrdiff_t rows, const real* value, Entries* entries,
                       ptrdiff_t first, real* z) noexcept nogil:

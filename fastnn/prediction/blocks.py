@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import is_codes, refuse_codes
+from fastnn.network.lowering import WITH_WEIGHTS
 from fastnn.prediction._forward import Snapshot
 
 __all__ = ["activations_of", "predict_blocks", "predict_sparse"]
@@ -74,7 +75,7 @@ def activations_of(layout, parameters, X, n_threads):
     """Return the activations of every layer, see `MLP.activations_of`."""
     X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
     ops, found = layout.ops, []
-    dense = [i for i, op in enumerate(ops) if op.kind in ("dense", "heads")]
+    dense = [i for i, op in enumerate(ops) if op.kind in WITH_WEIGHTS]
     for end in (*dense[1:], len(ops)):
         snapshot = Snapshot(layout, parameters, n_ops=end)
         if validation.is_sparse(X) and not snapshot.looks_up:

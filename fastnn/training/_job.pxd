@@ -71,6 +71,11 @@ cdef struct Op:
     bint fixed                   # BATCH_NORM: frozen, so normalised by them in training, too
     bint shared                  # PRELU: one slope for all
     ptrdiff_t table              # sums of rows of W that codes look up, in `copies`; -1: none
+    ptrdiff_t row_units          # elements of a row of W
+    ptrdiff_t n_columns          # EMBED: of the data
+    const int64_t* firsts        # EMBED (n_columns + 1,): where the inputs of each begin; or NULL
+    const int32_t* inputs        # EMBED (n_in,): 0, 1, 2, ...
+    int gate                     # GLU: index of the activation
 
 # Parameters that one thread updates in one go: rows of a W, or a piece of another block.
 cdef struct Chunk:

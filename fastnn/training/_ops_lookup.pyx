@@ -150,7 +150,7 @@ cdef void find_touched(Job* job, ptrdiff_t n) noexcept nogil:
         if chunk.row == 0:
             k = 0
         look.first[i] = k
-        stop = chunk.row + chunk.size // job.ops[chunk.op].n_out
+        stop = chunk.row + chunk.size // job.ops[chunk.op].row_units
         while k < look.n_touched and look.touched[k] < stop:
             k += 1
         look.stop[i] = k
@@ -174,23 +174,30 @@ cdef void sort_entries(Job* job, const real* tag) noexcept nogil:
 
 # ---- gradient and update ----
 
-cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t k, ptrdiff_t count,
-                          const real* scratch, real* out) noexcept nogil:
-    """out (count, n_out) = the gradient of the rows of W of columns touched[k]..."""
+cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t column, ptrdiff_t k,
+                          ptrdiff_t count, const real* scratch, real* out) noexcept nogil:
+    """out (count, row_units) = the gradient of the rows of W of columns touched[k]...; of an
+    embedding all of them are of this column of the data, else that is 0."""
     cdef const Lookup* look = &job.lookup
     cdef fnn_lookup p
-    p.rows, p.n, p.order = count, op.n_out, NULL
+    p.rows, p.n, p.order = count, op.row_units, NULL
     p.start, p.column = look.start + k, look.rows[look.sorted]
     p.value = look.values[look.sorted]
-    p.table, p.n_table, p.ld = scratch + op.dz, job.rows, op.ld
+    p.table, p.n_table, p.ld = scratch + op.dz + column * op.row_units, job.rows, op.ld
     p.bias, p.relu = NULL, False
-    p.out, p.ldout = out, op.n_out
+    p.out, p.ldout = out, op.row_units
     run_lookup(job.k, &p, scratch)
 
 
-cdef ptrdiff_t run_of(const Lookup* look, ptrdiff_t k, ptrdiff_t stop) noexcept nogil:
-    """How many columns that follow each other begin with touched[k]."""
+cdef ptrdiff_t run_of(const Lookup* look, const Op* op, ptrdiff_t k, ptrdiff_t stop,
+                      ptrdiff_t* column) noexcept nogil:
+    """How many columns that follow each other begin with touched[k]. Of an embedding all of them
+    are of one column of the data: ``column``, which is raised to that."""
     cdef ptrdiff_t count = 1
+    if op.firsts != NULL:
+        while op.firsts[column[0] + 1] <= look.touched[k]:
+            column[0] += 1
+        stop = min(stop, k + op.firsts[column[0] + 1] - look.touched[k])
     while k + count < stop and look.touched[k + count] == look.touched[k] + count:
         count += 1
     return count
@@ -202,22 +209,23 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
+    cdef ptrdiff_t column = 0
     memset(gradient, 0, chunk.size * sizeof(real))
     while k < stop:
-        count = run_of(look, k, stop)
-        gather_gradient(job, op, k, count, scratch,
-                        gradient + (look.touched[k] - chunk.row) * op.n_out)
+        count = run_of(look, op, k, stop, &column)
+        gather_gradient(job, op, column, k, count, scratch,
+                        gradient + (look.touched[k] - chunk.row) * op.row_units)
         k += count
     if op.table >= 0:  # from rows of the table to rows of W, which are in those from there on
-        sum_runs(job.k, chunk.size // op.n_out, op.n_out, job.lookup.adds + chunk.row, True,
+        sum_runs(job.k, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row, True,
                  gradient, gradient)
 
 
 cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil:
     """Bring rows of the table up to date: sums of rows of W from the beginning of their run on."""
-    sum_runs(job.k, chunk.size // op.n_out, op.n_out, job.lookup.adds + chunk.row, False,
+    sum_runs(job.k, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row, False,
              (<const real*>job.parameters) + chunk.at,
-             (<real*>job.copies) + op.table + chunk.row * op.n_out)
+             (<real*>job.copies) + op.table + chunk.row * op.row_units)
 
 
 cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,
@@ -227,21 +235,25 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count, at
+    cdef ptrdiff_t column = 0
     cdef real* s0
     cdef real* s1
     cdef real* s2
     if k == stop:
         return
-    gather_gradient(job, op, k, stop - k, scratch, own)
+    if op.firsts == NULL:
+        gather_gradient(job, op, 0, k, stop - k, scratch, own)
     while k < stop:
-        count = run_of(look, k, stop)
-        at = op.w + look.touched[k] * op.n_out
+        count = run_of(look, op, k, stop, &column)
+        if op.firsts != NULL:
+            gather_gradient(job, op, column, k, count, scratch, own)
+        at = op.w + look.touched[k] * op.row_units
         s0 = (<real*>job.state0) + at if job.state0 != NULL else NULL
         s1 = (<real*>job.state1) + at if job.state1 != NULL else NULL
         s2 = (<real*>job.state2) + at if job.state2 != NULL else NULL
-        update_weights(job.k, job.optimizer, count * op.n_out, 1, own, 0, 0.0, scale,
+        update_weights(job.k, job.optimizer, count * op.row_units, 1, own, 0, 0.0, scale,
                        (<real*>job.parameters) + at, s0, s1, s2, c)
-        own += count * op.n_out
+        own += count * op.row_units
         k += count
 
 

@@ -21,6 +21,8 @@ from fastnn.core._ops cimport (
     BATCH_NORM,
     COPY,
     DENSE,
+    EMBED,
+    GLU,
     HEADS,
     LAYER_NORM,
     PRELU,
@@ -50,6 +52,8 @@ from fastnn.training._ops_dense cimport (
     dense_forward,
     dense_gradient,
 )
+from fastnn.training._ops_embed cimport embed_forward, embed_gradient
+from fastnn.training._ops_glu cimport glu_backward, glu_forward
 from fastnn.training._ops_members cimport (
     copy_heads,
     heads_backward,
@@ -134,6 +138,10 @@ cdef void forward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows,
             scale_forward(job, op, rows, row0, x, ldx, scratch)
         elif op.kind == PRELU:
             prelu_forward(job, op, rows, row0, x, ldx, scratch)
+        elif op.kind == EMBED:
+            embed_forward(job, op, start, rows, row0, x, ldx, scratch)
+        elif op.kind == GLU:
+            glu_forward(job, op, rows, row0, x, ldx, scratch)
         else:
             y = value_of(job, op.other, start, row0, scratch, &ldy)
             add_forward(job, op, rows, row0, x, ldx, y, ldy, scratch)
@@ -186,6 +194,9 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
         elif op.kind == PRELU:
             x = value_of(job, op.source, start, row0, scratch, &ldx)
             prelu_backward(job, op, below, rows, row0, x, ldx, scratch)
+        elif op.kind == GLU:
+            x = value_of(job, op.source, start, row0, scratch, &ldx)
+            glu_backward(job, op, below, rows, row0, x, ldx, scratch)
         elif op.kind == REPEAT:
             rows //= job.members
             row0 //= job.members
@@ -253,6 +264,8 @@ cdef void chunk_gradient(const Job* job, const Chunk* chunk, const real* scratch
         repeat_gradient(job, op, chunk, x, ldx, scratch, gradient)
     elif op.kind == HEADS:
         heads_gradient(job, op, chunk, x, ldx, scratch, gradient)
+    elif op.kind == EMBED:
+        embed_gradient(job, op, chunk, x, ldx, scratch, gradient)
     elif chunk.kind == WEIGHT:
         dense_gradient(job, op, chunk, x, ldx, scratch, gradient)
     elif op.kind == LAYER_NORM:

@@ -15,7 +15,7 @@ from fastnn.core._kernels cimport (
     activation_needs_z,
     kernels,
 )
-from fastnn.core._ops cimport ADD, BATCH_NORM, DENSE, HEADS, LAYER_NORM, PYTHON, op_kind
+from fastnn.core._ops cimport ADD, BATCH_NORM, DENSE, EMBED, HEADS, LAYER_NORM, PYTHON, op_kind
 from fastnn.core._signals cimport raise_if_stopped, start_watch
 from fastnn.core._team cimport FNN_STORE
 from fastnn.training._bursts cimport Burst, compose, run_burst
@@ -41,7 +41,7 @@ from fastnn.training._ops_lookup cimport make_room
 
 import numpy as np
 
-from fastnn.core import _kernels
+from fastnn.core import _kernels, validation
 from fastnn.core.codes import refuse_codes
 from fastnn.core.memory import ALIGNMENT, aligned_zeros
 from fastnn.core.threads import blas_callers, resolve_threads, shared_threads, team_size
@@ -239,7 +239,7 @@ cdef class Trainer:
         job.last = &job.ops[job.n_ops - 1]
         for i, description in enumerate(self.layout.ops):
             op = &job.ops[i]
-            if INPUT in description.sources and description.kind != "dense":
+            if INPUT in description.sources and description.kind not in ("dense", "embed"):
                 self.looks_up = False
             op.kind = op_kind(description.kind)
             op.n_in, op.n_out = description.n_in, description.n_out
@@ -254,7 +254,13 @@ cdef class Trainer:
             offsets = self.layout.offsets(i)
             if offsets:
                 op.w, op.b = offsets[0], offsets[1 if len(offsets) > 1 else 0]
-            op.shared = description.shared
+            op.shared, op.row_units = description.shared, description.row_units
+            op.gate = _kernels.output_index(description.gate)
+            if op.kind == EMBED:
+                op.n_columns = len(description.counts)
+                op.firsts = <const int64_t*>self.address(
+                    np.cumsum((0, *description.counts), dtype=np.int64))
+                op.inputs = <const int32_t*>self.address(np.arange(op.n_in, dtype=np.int32))
             if op.kind == BATCH_NORM:
                 self.set_batch_norm(i, description.momentum)
             op.activation = _kernels.output_index(description.activation)
@@ -454,9 +460,9 @@ cdef class Trainer:
             if op.kind == HEADS:
                 op.transposed = end
                 end += job.members * op.n_out * op.n_in
-            if self.adds is not None and op.kind == DENSE and op.source < 0:
+            if self.adds is not None and op.kind in (DENSE, EMBED) and op.source < 0:
                 op.table = end
-                end += op.n_in * op.n_out
+                end += op.n_in * op.row_units
             if job.feature_major or not op.native:
                 continue
             if self.plan.packs(i):
@@ -567,6 +573,7 @@ cdef class Trainer:
             # as they are: a cast of 64 bits to 32 would wrap
             self.expect_range(column, "X.indices", job.n_in)
             self.expect_range(start, "X.indptr", min(len(column), len(X.data)) + 1)
+            validation.check_order("X", start, column, self.layout.ops[0].counts)
             job.csr_start = <const int64_t*>self.borrow(
                 "start", np.ascontiguousarray(start, np.int64))
             job.csr_column = <const int32_t*>self.borrow(

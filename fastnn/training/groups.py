@@ -77,6 +77,10 @@ class Wishes:
                 found = found._replace(l2=0.0, l1=0.0)
             if block.kind != "weight":
                 found = found._replace(limit=math.inf)
+            elif layout.ops[block.op].kind == "embed" and not math.isinf(found.limit):
+                raise ValueError(f"max_norm={found.limit} cannot be had for an Embed: leave it "
+                                 f"out, or give layers={{{block.layer}: dict(max_norm=None)}} to "
+                                 "the optimizer")
             self.settings.append(found)
         if self.muon and all(one.muon_decay is None for one in self.settings):
             raise ValueError(
@@ -134,7 +138,7 @@ def _check_numbers(layers, layout):
             raise ValueError(f"layers names layer {number}; {layout.spec} has 0..."
                              f"{layout.n_layers - 1}")
         if own.get("muon") and all(
-                block.kind != "weight" or layout.ops[block.op].kind == "heads"
+                block.kind != "weight" or layout.ops[block.op].kind in ("heads", "embed")
                 for block in layout.blocks if block.layer == number):
             raise ValueError(f"layers[{number}]['muon']=True: layer {number} has no W, which Muon "
                              "could make orthogonal")

@@ -8,7 +8,13 @@ from typing import NamedTuple
 from fastnn.core import _kernels
 from fastnn.core.imports import imported
 from fastnn.core.memory import ALIGNMENT
-from fastnn.network.lowering import INPUT, PACKED_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain
+from fastnn.network.lowering import (
+    INPUT,
+    PACKED_BYTES,
+    WIDEST_FEATURE_MAJOR,
+    WITH_WEIGHTS,
+    is_dense_chain,
+)
 from fastnn.network.parameters import ParameterLayout
 
 BLAS_LIMIT = 2**31 - 1
@@ -145,8 +151,8 @@ def choose_blocks(layout, batch, sparse):
     more of W than they need, whatever a block is."""
     widest = 0
     for op in layout.ops:
-        if op.kind in ("dense", "heads") and not (sparse and op.source == INPUT):
-            widest = max(widest, op.n_in * op.n_out)
+        if op.kind in WITH_WEIGHTS and not (sparse and op.source == INPUT):
+            widest = max(widest, op.weights_size)
     rows = next((rows for size, rows in rules.wide_block_rows if widest >= size),
                 max(1, rules.block_rows))
     if has_batch_norm(layout):
