@@ -22,7 +22,7 @@ from fastnn.mlp import MLP
 if TYPE_CHECKING:
     from typing import Any
 
-    from fastnn.core.types import ArrayLike, Metrics, Rows
+    from fastnn.core.types import ArrayLike, File, Metrics, Rows
     from fastnn.training.epochs import Callback
     from fastnn.training.history import History
     from fastnn.training.losses import Loss
@@ -50,7 +50,8 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
              metrics: Metrics | list[Any] | None = None,
              callbacks: Sequence[Sequence[Callback] | None] | None = None,
              max_steps: int | None | list[Any] = None,
-             n_threads: int | None = None) -> list[History]:
+             n_threads: int | None = None, checkpoint: File | None = None,
+             checkpoint_seconds: float = 10.0) -> list[History]:
     """Train many networks on the same data, several at a time; each ends with the bytes of a fit of
     its own, ``net.fit(X[rows], y[rows], ...)``.
 
@@ -91,6 +92,12 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         As for `MLP.fit`: one value for all networks, or a list with one for each.
     n_threads : int or None, default=None
         None: as many as allowed. The results do not depend on it, to the bit.
+    checkpoint : str, path or None, default=None
+        One file that keeps where all of them stand, at whole epochs of each. Where it is there
+        already, each network goes on from it, to the same bytes as if nothing had been, and those
+        that have come to their end are not trained again; see `MLP.fit`. Of at most 500 networks.
+    checkpoint_seconds : float, default=10.0
+        Time between two writes of the file at least.
 
     Returns
     -------
@@ -102,6 +109,10 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     ValueError, TypeError
         On a wrong argument, with the number of the network: ``networks[3]: ...``. All are checked
         before any network is trained.
+    ModelFormatError
+        When the checkpoint is damaged, or one of a fit with other settings, data or networks.
+    OSError
+        When the checkpoint cannot be written.
     RuntimeError
         While one of them is being fitted elsewhere.
     KeyboardInterrupt
@@ -134,6 +145,9 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         "metrics": metrics, "callbacks": callbacks, "max_steps": max_steps}
     train = elsewhere.get()
     if train is not None:
+        if checkpoint is not None:
+            raise ValueError(f"checkpoint={shown(checkpoint)} must be None on workers: networks "
+                             "come back from them when they have come to their end")
         return train(networks, X, y, **one_each)
     networks = _check_networks(networks)
     for module in TRAINING:
@@ -152,7 +166,10 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         except Exception as error:
             name_network(error, i)
             raise
-    return _Pool(fits, workers).run()
+    if checkpoint is None:
+        return _Pool(fits, workers).run()
+    file = imported("fastnn.training.fits_file").opened(checkpoint, checkpoint_seconds, fits)
+    return _Pool(fits, workers, file).run()
 
 
 def _check_networks(networks):
@@ -273,10 +290,12 @@ class _Pool:
     ----------
     fits : list of Fit
     workers : int
+    file : FitsFile or None, default=None
+        Their checkpoint.
     """
 
-    def __init__(self, fits, workers):
-        self.fits, self.workers = fits, workers
+    def __init__(self, fits, workers, file=None):
+        self.fits, self.workers, self.file = fits, workers, file
         self.tasks = iter(sorted(range(len(fits)), key=lambda i: -fits[i].cost))
         self.histories, self.warnings = [None] * len(fits), []
         self.threads, self.running, self.error, self.ends = [], {}, None, False
@@ -286,6 +305,8 @@ class _Pool:
         """Run all fits; return their histories."""
         with single_threaded_blas(), Guarded(self.start, self.join):
             self.wait()
+        if self.file is not None and self.error is None:
+            self.file.finish()
         for number, message, category in sorted(self.warnings, key=lambda told: told[0]):
             notices.warn(f"networks[{number}]: {message}", category)
         if self.error is not None:

@@ -1,13 +1,13 @@
 """``train`` with options of a network: one plain network, its inputs made by a `TableEncoder`."""
 
-import os
 import sys
 import time
 import warnings
 
 import numpy as np
 
-from fastnn.cli.common import CommandError, Progress, count, escaped, near, note
+from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint
+from fastnn.cli.common import CommandError, Progress, count, near, note
 from fastnn.cli.report import write_report
 from fastnn.cli.samples import class_weights, split_rows
 from fastnn.cli.scores import constant_of, judge
@@ -23,24 +23,15 @@ __all__ = ["check_options", "train"]
 
 EARLY_STOPPING_ROWS = 1000
 VALIDATION_FRACTION = 0.1
-CHECKPOINT_SECONDS = 1.0
 MANY_COLUMNS = 10_000  # what they take in a file is counted before they are looked at
 RARE = 0.1  # share of all classes but one, below which accuracy is best where nothing is learned
 
 
 def check_options(options):
-    """Refuse an activation that there is not, and for the checkpoint a file that is another one of
-    this command; `fit` refuses what it cannot write."""
+    """Refuse an activation that there is not."""
     name = options.activation
     if name not in (known := (*ACTIVATIONS, *ALIASES)):
         raise CommandError(f"--activation {name!r} is not known{near(name, known)}")
-    if options.checkpoint is None:
-        return
-    place = os.path.realpath(options.checkpoint)
-    for name, other in (("the input", options.data), ("--output", options.output)):
-        if place == os.path.realpath(other):
-            raise CommandError(f"--checkpoint {options.checkpoint!r} is {name}; choose another "
-                               "file")
 
 
 def train(options, goal, rows, learned, held, what, rng, tell, output, report):
@@ -161,8 +152,7 @@ def _train(options, goal, X, learned, rng, tell):
 
     told = _Told(Progress(options.quiet), options.epochs, by_loss)
     validation = (X[held], y[held]) if stopping else None
-    if options.checkpoint and os.path.exists(options.checkpoint):
-        tell(f"goes on from {escaped(options.checkpoint)}")
+    tell_checkpoint(options, tell)
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

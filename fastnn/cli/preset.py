@@ -6,6 +6,7 @@ import warnings
 
 import numpy as np
 
+from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint, tell_how_to_go_on
 from fastnn.cli.common import CommandError, count, escaped, near, tell_warnings
 from fastnn.cli.predict import outputs_of
 from fastnn.cli.report import write_report
@@ -28,8 +29,13 @@ def train(options, goal, rows, learned, held, what, rng, say, output, report):
     judged = None
     if options.cv is not None:
         judged = cross_validate(options, goal, rows, options.cv, rng, say, options.quiet)
+    tell_checkpoint(options, say)
     started = time.perf_counter()
-    model = learn(options, goal, learned, options.quiet)
+    try:
+        model = learn(options, goal, learned, options.quiet, options.checkpoint)
+    except KeyboardInterrupt:
+        tell_how_to_go_on(options)
+        raise
     kinds = ", ".join(f"{n} {COLUMNS[kind]}" for kind, n in model.schema.count().items())
     say(f"inputs: {kinds}")
     n = len(model.ensemble.networks)
@@ -71,7 +77,7 @@ def check_goal(options, goal):
                                f"{', '.join(metric_names(task))}") from None
 
 
-def learn(options, goal, rows, quiet):
+def learn(options, goal, rows, quiet, checkpoint=None):
     """Return the model of some `Rows`."""
     weight, truth = rows.weight, rows.truth
     if goal.classes is not None:
@@ -90,7 +96,9 @@ def learn(options, goal, rows, quiet):
             model = fit_model(
                 rows.table, truth, task, classes=goal.classes, preset=options.preset,
                 sample_weight=weight, eval_metric=options.metric, seed=options.seed,
-                n_threads=options.threads, time_limit=options.time_limit, progress=progress)
+                n_threads=options.threads, time_limit=options.time_limit, progress=progress,
+                checkpoint=checkpoint, checkpoint_seconds=CHECKPOINT_SECONDS,
+                random_state=options.seed)
         except TableError as error:
             raise CommandError(drop_hint(error)) from None
     tell_warnings(caught, quiet)

@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 
+from fastnn.cli.checkpoint import check_checkpoint
 from fastnn.cli.common import (
     CommandError,
     Help,
@@ -28,7 +29,7 @@ from fastnn.tables.learning import counts_rows
 
 NETWORK = {  # options of a plain network, and what holds where they are not given
     "hidden": (64, 64), "activation": "relu", "epochs": 200, "learning_rate": 1e-3, "alpha": 1e-4,
-    "batch_size": None, "early_stopping": None, "dtype": None, "checkpoint": None}
+    "batch_size": None, "early_stopping": None, "dtype": None}
 TABULAR = ("preset", "time_limit", "metric", "loss", "cv")  # options of a preset
 
 EPILOG = """\
@@ -151,6 +152,9 @@ def add(commands):
     group.add_argument("--cv", type=positive, metavar="K",
                        help="scores by K models, each without a fold of the rows; the model that "
                             "is saved learns from all rows")
+    group.add_argument("--checkpoint", metavar="FILE",
+                       help="keep where the training stands in this file; where it is there "
+                            "already, go on from it, to the same model as without a break")
     group = parser.add_argument_group("a plain network, in the place of a preset")
     group.add_argument("--hidden", type=hidden_sizes, metavar="N,N",
                        help="units of each hidden layer; 0: none, a linear model (default: 64,64)")
@@ -169,9 +173,6 @@ def add(commands):
                             "no better (default: with 1,000 rows or more)")
     group.add_argument("--dtype", choices=("float32", "float64"),
                        help="precision (default: float32)")
-    group.add_argument("--checkpoint", metavar="FILE",
-                       help="keep where the training stands in this file; where it is there "
-                            "already, go on from it, to the same model as without a break")
     group.add_argument("--threads", type=thread_count, metavar="N",
                        help="threads (default: all that are allowed); does not change the result")
     add_table_options(parser)
@@ -188,6 +189,7 @@ def run(options):
     if plain:
         need(("sklearn", "scikit-learn"))
         network.check_options(options)
+    check_checkpoint(options)
     output = check_output(options.output, options.force, options.data)
     report = check_report(options, options.data, options.output)
     quiet = options.quiet

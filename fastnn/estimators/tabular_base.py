@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Real
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
@@ -55,6 +56,9 @@ class BaseTabular(BaseEstimator):
         "progress": [None, "boolean"],
     }
 
+    # where a fit is kept is nothing that a search hands to each of its fits
+    __metadata_request__fit = {"checkpoint": UNUSED, "checkpoint_seconds": UNUSED}  # noqa: RUF012
+
     def _validate_params(self):
         try:
             super()._validate_params()
@@ -64,7 +68,8 @@ class BaseTabular(BaseEstimator):
     @suggests
     @validated
     def fit(self, X: Any, y: Any, sample_weight: ArrayLike | None = None, *, X_val: Any = None,
-            y_val: Any = None, sample_weight_val: ArrayLike | None = None) -> Self:
+            y_val: Any = None, sample_weight_val: ArrayLike | None = None,
+            checkpoint: File | None = None, checkpoint_seconds: float = 10.0) -> Self:
         """Learn from a table.
 
         Parameters
@@ -83,6 +88,15 @@ class BaseTabular(BaseEstimator):
             Their targets.
         sample_weight_val : array of shape (n_val,), default=None
             Weights of the validation rows; None: 1 each.
+        checkpoint : str, path or None, default=None
+            File that keeps where the networks stand, at whole epochs of each. Where it is there
+            already, the fit goes on from it, to the same bytes as if it had never stopped; networks
+            that have come to their end are not trained again. Those that `time_limit` has ended
+            have not: each call goes on with them, with as much time again. Without a number as
+            `random_state` the file keeps the seed of the first call. Each fit needs a file of its
+            own; delete it to start anew. It is no metadata that could be routed.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least.
 
         Returns
         -------
@@ -93,10 +107,15 @@ class BaseTabular(BaseEstimator):
         ------
         ValueError, TypeError
             On a wrong argument or parameter; where nothing can be learned from.
+        ModelFormatError
+            When the checkpoint is damaged, or one of a fit with other parameters or data.
+        OSError
+            When the checkpoint cannot be written.
         """
         with sole_fit(self):
             twin = self._twin()
-            twin._fit_in_place(X, y, sample_weight, X_val, y_val, sample_weight_val)
+            twin._fit_in_place(X, y, sample_weight, X_val, y_val, sample_weight_val, checkpoint,
+                               checkpoint_seconds)
             self.__dict__.update(vars(twin))
         return self
 
@@ -105,7 +124,8 @@ class BaseTabular(BaseEstimator):
         vars(twin).update(vars(self))
         return twin
 
-    def _fit_in_place(self, X, y, sample_weight, X_val, y_val, sample_weight_val):
+    def _fit_in_place(self, X, y, sample_weight, X_val, y_val, sample_weight_val, checkpoint,
+                      checkpoint_seconds):
         if y is None:
             raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
                              "is None")
@@ -125,13 +145,16 @@ class BaseTabular(BaseEstimator):
             check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)
             validation = X_val, y_val, self._weighted(weight_val, y_val, task, classes)
+        number = int(self.random_state) if isinstance(self.random_state, Integral) else None
         seed = check_random_state(self.random_state).randint(2**31 - 1)
         self.model_ = fit_model(
             X, y, task, classes=classes, preset=self.preset,
             categorical_features=self.categorical_features, sample_weight=weight,
             validation=validation, eval_metric=self.eval_metric, seed=seed,
             n_threads=self.n_threads, time_limit=self.time_limit, progress=self.progress,
-            infinities=self.infinities)
+            infinities=self.infinities, checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            random_state=number)
         if classes is not None:
             self.classes_ = self.model_.classes
 

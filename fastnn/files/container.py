@@ -14,6 +14,7 @@ import json
 import math
 import os
 import stat
+import sys
 from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
@@ -280,8 +281,38 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
     """
     name = os.fsdecode(path)
     max_bytes = check_count("max_bytes", max_bytes)
-    try:
+    with _named(name, what):
         return _read(name, expected, max_bytes)
+
+
+def read_settings(path, check, what="model"):
+    """Return what ``check`` makes of the settings of a file, whose arrays are not looked at.
+
+    Parameters
+    ----------
+    path : str or path
+    check : callable
+        Raises ValueError, TypeError or KeyError where they are not those it wants.
+    what : str
+        What it should be, for messages.
+
+    Raises
+    ------
+    ModelFormatError
+        When the file is not such a file. Its checksum is looked at by `read` alone.
+    FileNotFoundError
+    """
+    name = os.fsdecode(path)
+    with _named(name, what):
+        _, _, header = _mapped(name, sys.maxsize)
+        return check(_settings(_metadata(header))[0])
+
+
+@contextmanager
+def _named(name, what):
+    """Put the name of a file before the message of what is wrong with it."""
+    try:
+        yield
     except NotSafetensors as error:
         cure = imported("fastnn.files.kinds").cure(name)
         raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}{cure}") from None
@@ -294,9 +325,7 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
 
 def _read(name, expected, max_bytes):
     mapped, start, header = _mapped(name, max_bytes)
-    metadata = dict(header.pop("__metadata__", {}))
-    if not all(isinstance(value, str) for value in metadata.values()):
-        raise ModelFormatError("is not a safetensors file: metadata must be strings")
+    metadata = _metadata(header)
     settings, stated = _settings(metadata)
     wanted = expected(settings)
     if header.keys() != wanted.keys():
@@ -322,6 +351,14 @@ def _read(name, expected, max_bytes):
         raise ModelFormatError("is damaged: its contents do not have the checksum it states")
     del metadata["fastnn"]
     return arrays, settings, {**metadata, "sha256": stated}
+
+
+def _metadata(header):
+    """Return the metadata of a header, and take them out of it."""
+    metadata = dict(header.pop("__metadata__", {}))
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelFormatError("is not a safetensors file: metadata must be strings")
+    return metadata
 
 
 def _mapped(name, max_bytes):

@@ -185,6 +185,9 @@ def expected_arrays(settings):
     if "progress" in settings:
         raise container.ModelFormatError("is a checkpoint, not a model: "
                                          "MLP.fit(..., checkpoint=path) goes on from it")
+    if "fits" in settings:
+        raise container.ModelFormatError("is a checkpoint of several networks, not a model: the "
+                                         "fit that wrote it goes on from it, with checkpoint=path")
     if "tabular" in settings:
         return _tabular_arrays(settings)
     spec, _ = read_spec(settings["net"], newer=True)

@@ -1,14 +1,15 @@
-"""A `TabularModel` in a model file."""
+"""A `TabularModel` in a model file; the checkpoint of its networks."""
 
 import json
 
 import numpy as np
 
+from fastnn.core.imports import imported
 from fastnn.files import container, model_parts
 from fastnn.files.plain import labels_from_plain, labels_to_plain
 from fastnn.tabular.saved import from_parts, to_parts
 
-__all__ = ["read", "write"]
+__all__ = ["open_checkpoint", "read", "write"]
 
 MOST_CLASSES = 1 << 16
 
@@ -41,3 +42,29 @@ def read(arrays, settings, kind):
     classes = settings["tabular"]["classes"]
     classes = None if classes is None else labels_from_plain(classes, MOST_CLASSES)
     return kind(*from_parts(json.loads(text.tobytes()), arrays, classes))
+
+
+def open_checkpoint(path, seconds, data, validation, seed, **settings):
+    """Return the `FitsFile` of a fit. Where there is a file, its seed counts from then on.
+
+    Parameters
+    ----------
+    path : str or path
+    seconds : float
+        Time between two writes at least.
+    data, validation : tuple (Inputs, targets, sample_weight or None), or None
+    seed : int
+    settings : plain values
+        What else decides the result, beside what `fit_many` compares of each network.
+    """
+    training = imported("fastnn.training.fit_file")
+    about = {**settings, training.DATA: _digest(*data),
+             training.HELD_OUT: None if validation is None else _digest(*validation)}
+    return imported("fastnn.training.fits_file").FitsFile(path, seconds, about, seed)
+
+
+def _digest(inputs, targets, weight):
+    arrays = {"numbers": inputs.numbers, "codes": inputs.codes, "y": np.asarray(targets)}
+    if weight is not None:
+        arrays["sample_weight"] = np.asarray(weight)
+    return container.digest([], arrays)

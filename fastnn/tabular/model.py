@@ -338,7 +338,8 @@ class TabularModel:
 
 def fit_model(X, y, task, *, classes=None, preset="default", categorical_features="auto",
               sample_weight=None, validation=None, eval_metric=None, seed=0, n_threads=None,
-              time_limit=None, progress=None, infinities="refuse"):
+              time_limit=None, progress=None, infinities="refuse", checkpoint=None,
+              checkpoint_seconds=10.0, random_state=None):
     """Return the `TabularModel` of a table.
 
     Parameters
@@ -362,6 +363,11 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         See `fastnn.tabular.recipe.fit`.
     infinities : {"refuse", "missing", "keep"}, default="refuse"
         See `Schema.learn`.
+    checkpoint, checkpoint_seconds
+        See `fastnn.fit_many`.
+    random_state : int or None, default=None
+        What the user has said, for the checkpoint. None: no number, and the seed of the checkpoint
+        counts.
 
     Raises
     ------
@@ -390,9 +396,16 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         constant = task.constant(targets, sample_weight)
         ensemble = Ensemble([], constant=constant, held_out=np.tile(constant, (len(inputs), 1)))
         return TabularModel(schema, task, ensemble, table.names, classes)
+    if checkpoint is not None:
+        checkpoint = files.open_checkpoint(
+            checkpoint, checkpoint_seconds, (inputs, targets, sample_weight), validation, seed,
+            preset=preset, random_state=random_state,
+            eval_metric=None if metric is None else metric.name)
+        seed = checkpoint.seed
     ensemble = recipe.fit(inputs, targets, task, preset=preset, sizes=schema.category_sizes,
                           sample_weight=sample_weight, validation=validation, metric=metric,
-                          seed=seed, n_threads=n_threads, time_limit=time_limit, progress=progress)
+                          seed=seed, n_threads=n_threads, time_limit=time_limit, progress=progress,
+                          checkpoint=checkpoint)
     for note in ensemble.notes:
         warn(note)
     reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)

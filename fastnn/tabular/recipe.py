@@ -85,7 +85,7 @@ MOST_MEANS = 8  # outputs that have statistics
 
 
 def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None, validation=None,
-        metric=None, seed=0, n_threads=None, time_limit=None, progress=None):
+        metric=None, seed=0, n_threads=None, time_limit=None, progress=None, checkpoint=None):
     """Train the networks of a preset.
 
     Parameters
@@ -108,6 +108,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     time_limit : float or None, default=None
         Seconds, about.
     progress : bool or None, default=None
+    checkpoint : FitsFile or None, default=None
+        What the networks go on from.
 
     Returns
     -------
@@ -132,7 +134,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     epochs = max(recipe.steps // -(-len(rows[0]) // batch), 3)
     arguments = {"loss": task.loss, "optimizer": _optimizer(recipe, n, batch), "epochs": epochs,
                  "rows": rows, "batch_size": batch, "sample_weight": sample_weight,
-                 "n_threads": n_threads}
+                 "n_threads": n_threads, "checkpoint": checkpoint}
     if validation is None:
         arguments["validation_rows"] = own_folds
         weights = [None if sample_weight is None else sample_weight[fold] for fold in own_folds]

@@ -35,6 +35,9 @@ from fastnn.training.schedules import Schedule
 COUNTS = ("epochs", "step", "epochs_before", "seed")
 OPTIMIZER = "optimizer"
 START = "the network at the start"
+ROWS = "rows", "validation_rows"  # of `fit_many`: which of the data
+OF_SEVERAL = ("is the checkpoint of several networks, of fit_many or a tabular estimator: choose "
+              "another file")
 LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
 
 
@@ -118,7 +121,7 @@ class Checkpoint(FitFile):
         ModelFormatError
             When it is no checkpoint, is damaged, or belongs to another fit.
         """
-        if not self.path.exists():
+        if not self.is_there:
             return None
         arrays, settings = self.load()
         for name in self.losses:
@@ -149,7 +152,8 @@ class Checkpoint(FitFile):
     def _expected(self, settings):
         """Return the arrays of a checkpoint with these settings."""
         if "progress" not in settings:
-            raise container.ModelFormatError("is a model, not a checkpoint")
+            raise container.ModelFormatError(OF_SEVERAL if "fits" in settings
+                                             else "is a model, not a checkpoint")
         progress = settings["progress"]
         fit = self.checked_fit(settings, progress)
         for key, was, now in self.differences(_named_settings(fit), _named_settings(self.fit)):
@@ -262,7 +266,7 @@ def _describe_callbacks(callbacks):
 
 
 def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=None, metrics=(),
-                 callbacks=(), **settings):
+                 callbacks=(), digest=rows_digest, **settings):
     """Return what decides the result of a fit: plain values, and digests of arrays.
 
     Threads and who computes the products are left out, the number of epochs too. A network without
@@ -283,6 +287,8 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     metrics : sequence of str
     callbacks : sequence of Callback
         Those without a state decide nothing.
+    digest : callable
+        As `rows_digest`.
     settings : plain values
     """
     found = {
@@ -306,7 +312,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     if described:
         found["callbacks"] = described
     for name, rows in ((DATA, data), (HELD_OUT, validation_data)):
-        found[name] = None if rows is None else rows_digest(*rows)
+        found[name] = None if rows is None else digest(*rows)
     return found
 
 

@@ -16,7 +16,8 @@ from fastnn.files import container
 from fastnn.training.optimizer_base import Optimizer
 from fastnn.training.schedules import Schedule
 
-__all__ = ["DATA", "HELD_OUT", "MAX_COUNT", "FitFile", "plain_setting", "rows_digest"]
+__all__ = ["DATA", "HELD_OUT", "MAX_COUNT", "FitFile", "checked_path", "plain_setting",
+           "rows_digest"]
 
 DATA, HELD_OUT = "X, y or sample_weight", "validation_data"
 MAX_COUNT = 1 << 48  # beyond any fit
@@ -25,7 +26,41 @@ FILE_BYTES = 1 << 62  # as many as the network needs: each array is checked agai
 ADDED = {"layers": None, "amsgrad": False}
 
 
-class FitFile:
+class Compared:
+    """Compares what a file says of its fit with the fit that is to go on."""
+
+    # settings of the fit that say no more than whether they are the same
+    digests: ClassVar[tuple[str, ...]] = (DATA, HELD_OUT)
+
+    def differences(self, then, now):
+        """Return (key, what it was, what it is) of settings that differ, digests last."""
+        found = []
+        for key in sorted(then.keys() | now.keys(), key=lambda key: (key in self.digests, key)):
+            if then.get(key) != now.get(key):
+                found.append((key, then.get(key), now.get(key)))
+        return found
+
+    def refuse_other(self, key, was, now, remedy="Delete", of=""):
+        """Raise: the file is that of another fit.
+
+        Parameters
+        ----------
+        key : str
+            The setting that differs.
+        was, now : plain values
+        remedy : str
+            What to do, before "the file".
+        of : str
+            What the setting belongs to, before its name.
+        """
+        other = f"{shorten(repr(was))}, is {shorten(repr(now))} now"
+        if key in self.digests:
+            other = "another one" if was and now else "given" if was else "not given"
+        raise container.ModelFormatError(f"is the checkpoint of another fit: {of}{key} was {other}."
+                                         f" {remedy} the file to start anew")
+
+
+class FitFile(Compared):
     """The file of one fit.
 
     Parameters
@@ -43,24 +78,26 @@ class FitFile:
         Which of them are sums of squares.
     """
 
-    # settings of the fit that say no more than whether they are the same
-    digests: ClassVar[tuple[str, ...]] = (DATA, HELD_OUT)
-
     def __init__(self, path, seconds, fit, layout, n_states, squares):
-        if isinstance(path, (bool, int)) or not isinstance(path, (str, bytes, os.PathLike)):
-            raise TypeError(f"checkpoint={shown(path)} must be a path, such as "
-                            "'fit.checkpoint': the file that keeps where the fit stands")
-        self.path = container.check_place(os.path.realpath(path))
-        _try_folder(self.path)
+        self.path = self._checked(path)
         self.seconds, self.layout = seconds, layout
         self.fit = json.loads(container.canonical(fit))
         self.n_states, self.squares = n_states, squares
         self.written = time.monotonic()
 
+    def _checked(self, path):
+        """Return the path of the file, or raise."""
+        return checked_path(path)
+
     @property
     def is_due(self):
         """Whether the last write was long enough ago."""
         return time.monotonic() - self.written >= self.seconds
+
+    @property
+    def is_there(self):
+        """Whether there is something to go on from."""
+        return self.path.exists()
 
     # ---- reading ----
 
@@ -73,13 +110,15 @@ class FitFile:
         flat : sequence of str
             Names of the arrays that hold parameters; others than the first may be missing.
         """
-        arrays, settings, _ = container.read(self.path, self._expected, FILE_BYTES, "checkpoint")
+        arrays, settings = self._read_file()
         try:
             for name in flat:
                 if name in arrays:
                     validation.check_finite(name, arrays[name], self.layout.dtype)
             for i in range(self.n_states):
                 name = f"optimizer.{i}"
+                if name not in arrays:
+                    continue  # of a fit that has not begun
                 if np.isnan(arrays[name]).any():
                     raise ValueError(f"{name} contains NaN")
                 if i in self.squares and (arrays[name] < 0).any():
@@ -88,6 +127,10 @@ class FitFile:
         except ValueError as error:
             self.refuse(error)
         return arrays, settings
+
+    def _read_file(self):
+        """Return arrays and settings as they are in the file."""
+        return container.read(self.path, self._expected, FILE_BYTES, "checkpoint")[:2]
 
     def refuse(self, error):
         """Raise: this file is no fit's."""
@@ -104,22 +147,6 @@ class FitFile:
         if not isinstance(fit, dict) or not isinstance(progress, dict):
             raise ValueError("fit and progress must be dictionaries")
         return fit
-
-    def differences(self, then, now):
-        """Return (key, what it was, what it is) of settings that differ, digests last."""
-        found = []
-        for key in sorted(then.keys() | now.keys(), key=lambda key: (key in self.digests, key)):
-            if then.get(key) != now.get(key):
-                found.append((key, then.get(key), now.get(key)))
-        return found
-
-    def refuse_other(self, key, was, now, remedy="Delete"):
-        """Raise: the file is that of another fit."""
-        other = f"{shorten(repr(was))}, is {shorten(repr(now))} now"
-        if key in self.digests:
-            other = "another one" if was and now else "given" if was else "not given"
-        raise container.ModelFormatError(
-            f"is the checkpoint of another fit: {key} was {other}. {remedy} the file to start anew")
 
     def flat_arrays(self):
         """Return the arrays of every checkpoint, by name, with dtype and shape."""
@@ -142,6 +169,16 @@ class FitFile:
         container.write(self.path, arrays, settings, needs=self.layout.spec.needs,
                         max_bytes=FILE_BYTES)
         self.written = time.monotonic()
+
+
+def checked_path(path):
+    """Return where a checkpoint is to be; raise where no file can be written."""
+    if isinstance(path, (bool, int)) or not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"checkpoint={shown(path)} must be a path, such as 'fit.checkpoint': the "
+                        "file that keeps where the fit stands")
+    path = container.check_place(os.path.realpath(path))
+    _try_folder(path)
+    return path
 
 
 def _try_folder(path):

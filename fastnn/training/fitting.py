@@ -11,10 +11,12 @@ from fastnn.core import validation
 from fastnn.core.imports import imported
 from fastnn.core.notices import hint, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.files import container
 from fastnn.training.bursts import bursts_of
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
-from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
+from fastnn.training.checkpoint import ROWS, Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
+from fastnn.training.fit_file import rows_digest
 from fastnn.training.inputs import check_inputs
 from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
@@ -204,7 +206,9 @@ class Fit:
         with sole_fit(net):
             stand = Progress(net._seed, net._epochs_done, net.parameters)
             if checkpoint is not None:
-                checkpoint = self.open_checkpoint(checkpoint)
+                if not isinstance(checkpoint, Checkpoint):
+                    checkpoint = Checkpoint(checkpoint, self.seconds, self.description(),
+                                            **self.checkpoint_settings())
                 stand = checkpoint.read(history) or stand
                 if checkpoint.goes_back and net._snapshot is not net._left:
                     warn("the network has been trained since the fit of this checkpoint: the fit "
@@ -247,16 +251,32 @@ class Fit:
                     net._left = net._snapshot
         return history
 
-    def open_checkpoint(self, path):
-        """Return the `Checkpoint` of this fit."""
-        net, fit, steps = self.net, self.settings, self.steps
-        description = describe_fit(
+    def description(self, digest=rows_digest):
+        """Return what decides the result, as `describe_fit` does.
+
+        Parameters
+        ----------
+        digest : callable
+            As `rows_digest`.
+        """
+        net, fit = self.net, self.settings
+        found = describe_fit(
             net, describe(self.info), fit.optimizer, self.data, fit.held_out,
-            total_steps=steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
-            batch_size=self.batch_size, shuffle=self.shuffle, alpha=fit.alpha, **fit.penalties,
-            **fit.inputs.plain())
-        return Checkpoint(path, self.seconds, description, net._layout, fit.optimizer.n_states,
-                          steps.epochs, fit.optimizer.squares, fit.callbacks, net._origins)
+            total_steps=self.steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
+            digest=digest, batch_size=self.batch_size, shuffle=self.shuffle, alpha=fit.alpha,
+            **fit.penalties, **fit.inputs.plain())
+        held = None if fit.evaluate is None else fit.evaluate.held.rows
+        for name, rows in zip(ROWS, (self.rows, held), strict=True):
+            if rows is not None:
+                found[name] = container.digest([], {"rows": rows})
+        return found
+
+    def checkpoint_settings(self):
+        """Return further arguments of the `Checkpoint` of this fit."""
+        fit = self.settings
+        return {"layout": self.net._layout, "n_states": fit.optimizer.n_states,
+                "epochs": self.steps.epochs, "squares": fit.optimizer.squares,
+                "callbacks": fit.callbacks, "origins": self.net._origins}
 
 
 def _check_whole_fit(optimizer, checkpoint, max_steps):
