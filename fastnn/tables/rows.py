@@ -2,6 +2,7 @@
 
 import datetime
 import math
+from operator import itemgetter
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from fastnn.tables.dates import parse_date
 __all__ = ["RowReader"]
 
 INFINITE = math.inf
+PLAIN = frozenset({float, int, type(None)})  # what an array of numbers is made of as it is
 EPOCH = datetime.date(1970, 1, 1).toordinal()
 
 
@@ -37,52 +39,79 @@ class RowReader:
                 self.rest.append((column, place))
             place += len(column.number_names)
         self.empty = [math.nan] * self.n_numbers
+        # the shortest way, of schemas of nothing but plain numbers and categories
+        self.numbers_of = self.codes_of = None
+        if not self.rest and len(self.simple) > 1:
+            self.numbers_of = itemgetter(*(name for name, _, _ in self.simple))
+        if len(self.categories) > 1:
+            self.codes_of = itemgetter(*(name for name, _, _ in self.categories))
+            self.known = [{**known, None: missing} for _, known, missing in self.categories]
 
     def __call__(self, row):
         """Return numbers (1, p) and codes (1, q), or None where the row needs a closer look."""
         if type(row) is not dict:
             return None
-        numbers = self.empty.copy()
         try:
-            for name, place, column in self.simple:
-                value = row[name]
-                kind = type(value)
-                if kind is float:
-                    if value == INFINITE or value == -INFINITE:
-                        return None
-                    numbers[place] = value + 0.0
-                elif kind is int:
-                    numbers[place] = value
-                elif value is not None:
-                    found = self._number(value, kind, column)
-                    if found is None:
-                        return None
-                    numbers[place] = found
-            for column, place in self.rest:
-                if not self._other(row[column.name], column, place, numbers):
-                    return None
-            codes = []
-            for name, known, missing in self.categories:
-                value = row[name]
-                kind = type(value)
-                if kind is str:
-                    found = known.get(value)
-                    if found is None:
-                        return None
-                    codes.append(found)
-                elif value is None:
-                    codes.append(missing)
-                elif kind is int or kind is bool:
-                    found = known.get(str(value))
-                    if found is None:
-                        return None
-                    codes.append(found)
-                else:
-                    return None
-            found = np.array([numbers], np.float64)
+            numbers = self._numbers(row)
+            if numbers is None:
+                return None
+            if self.codes_of is not None:
+                try:
+                    codes = [known[value] for known, value in zip(self.known, self.codes_of(row),
+                                                                  strict=True)]
+                except KeyError:
+                    codes = self._codes(row)
+            else:
+                codes = self._codes(row)
+            if codes is None:
+                return None
+            numbers = np.array([numbers], np.float64)
         except (KeyError, TypeError, OverflowError):
             return None
-        return found, np.array([codes], np.int32).reshape(1, len(codes))
+        return numbers + 0.0, np.array([codes], np.int32)
+
+    def _numbers(self, row):
+        if self.numbers_of is not None:
+            values = self.numbers_of(row)
+            if PLAIN.issuperset(map(type, values)):
+                return None if INFINITE in values or -INFINITE in values else values
+        numbers = self.empty.copy()
+        for name, place, column in self.simple:
+            value = row[name]
+            kind = type(value)
+            if kind is float:
+                if value == INFINITE or value == -INFINITE:
+                    return None
+                numbers[place] = value
+            elif kind is int:
+                numbers[place] = value
+            elif value is not None:
+                found = self._number(value, kind, column)
+                if found is None:
+                    return None
+                numbers[place] = found
+        for column, place in self.rest:
+            if not self._other(row[column.name], column, place, numbers):
+                return None
+        return numbers
+
+    def _codes(self, row):
+        codes = []
+        for name, known, missing in self.categories:
+            value = row[name]
+            kind = type(value)
+            if kind is str:
+                found = known.get(value)
+            elif value is None:
+                found = missing
+            elif kind is int or kind is bool:
+                found = known.get(str(value))
+            else:
+                return None
+            if found is None:
+                return None
+            codes.append(found)
+        return codes
 
     def _number(self, value, kind, column):
         if kind is not str or column.form.is_plain is False:
@@ -92,7 +121,7 @@ class RowReader:
                 value in self.na):
             return math.nan
         found = float(value) if PLAIN_NUMBER.fullmatch(value) else INFINITE
-        return None if found in (INFINITE, -INFINITE) else found + 0.0
+        return None if found in (INFINITE, -INFINITE) else found
 
     def _other(self, value, column, place, numbers):
         if value is None:

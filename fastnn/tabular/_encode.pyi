@@ -2,5 +2,8 @@ from typing import Any
 
 import numpy as np
 
-def encode(numbers: np.ndarray, codes: np.ndarray, tables: tuple[Any, ...], rows: np.ndarray,
-           values: np.ndarray) -> None: ...
+class Tables:
+    def __init__(self, edges: Any, edge_starts: Any, scales: Any, seen: Any, maps: Any,
+                 map_starts: Any, firsts: Any) -> None: ...
+    def encode(self, numbers: np.ndarray, codes: np.ndarray, rows: np.ndarray,
+               values: np.ndarray) -> None: ...

@@ -70,76 +70,94 @@ cdef void write_number(double x, const double* edges, ptrdiff_t n_edges, const d
     values[2] = <real>fraction
 
 
-cdef void write_rows(const double[:, :] numbers, const int32_t[:, :] codes,
-                     const double[::1] edges, const int64_t[::1] edge_starts,
-                     const double[:, ::1] scales, const unsigned char[::1] seen,
-                     const int32_t[::1] maps, const int64_t[::1] map_starts,
-                     const int32_t[::1] firsts, int32_t* rows, real* values,
-                     ptrdiff_t width) noexcept nogil:
-    cdef ptrdiff_t i, j, n = numbers.shape[0], p = seen.shape[0], q = codes.shape[1], at
-    cdef int32_t place
-    for i in range(n):
-        for j in range(p):
-            write_number(numbers[i, j], &edges[0] + edge_starts[j],
-                         edge_starts[j + 1] - edge_starts[j], &scales[j, 0], seen[j], firsts[j],
-                         rows + PER_NUMBER * j, values + PER_NUMBER * j)
-        for j in range(q):
-            at = PER_NUMBER * p + j
-            place = maps[map_starts[j] + codes[i, j]]
-            rows[at] = firsts[p + j] + place if place >= 0 else 0
-            values[at] = 1 if place >= 0 else 0
-        rows += width
-        values += width
-
-
-def encode(numbers, codes, tables, cnp.ndarray rows not None, cnp.ndarray values not None):
-    """Write the entries of rows.
+cdef class Tables:
+    """What rows are encoded by: checked once, read by every call.
 
     Parameters
     ----------
-    numbers : float64 array (n, p)
-    codes : int32 array (n, q)
-    tables : tuple
-        edges, their starts (p + 1,), scales (p, 4), seen (p,), maps, their starts (q + 1,), firsts
-        (p + q,).
-    rows : int32 array (n, width)
-    values : float32 or float64 array (n, width)
-
-    Raises
-    ------
-    ValueError
-        When a code is beyond its map, or shapes do not fit.
+    edges, edge_starts : float64 array, int64 array (p + 1,)
+        Of the columns of numbers, one behind the other.
+    scales : float64 array (p, 4)
+    seen : uint8 array (p,)
+        Whether training had missing values.
+    maps, map_starts : int32 array, int64 array (q + 1,)
+        Of the columns of categories: the input of each code.
+    firsts : int32 array (p + q,)
+        The first input of each column.
     """
-    edges, edge_starts, scales, seen, maps, map_starts, firsts = tables
-    cdef const double[:, :] x = numbers
-    cdef const int32_t[:, :] c = codes
-    cdef const double[::1] flat_edges = edges
-    cdef const int64_t[::1] edges_at = edge_starts
-    cdef const double[:, ::1] scale = scales
-    cdef const unsigned char[::1] known = seen
-    cdef const int32_t[::1] flat_maps = maps
-    cdef const int64_t[::1] maps_at = map_starts
-    cdef const int32_t[::1] first = firsts
-    cdef ptrdiff_t i, j, p = known.shape[0], q = maps_at.shape[0] - 1, n = x.shape[0]
-    cdef ptrdiff_t width = rows.shape[1]
-    if (x.shape[1] != p or c.shape[1] != q or c.shape[0] != n or width < PER_NUMBER * p + q
-            or rows.descr.type_num != cnp.NPY_INT32 or rows.shape[0] != n
-            or rows.size != values.size or not cnp.PyArray_ISCARRAY(rows)
-            or not cnp.PyArray_ISCARRAY(values)):
-        raise ValueError("numbers and codes do not fit the encoding")
-    for i in range(n):
-        for j in range(q):
-            if not 0 <= c[i, j] < maps_at[j + 1] - maps_at[j]:
-                raise ValueError(f"code {c[i, j]} of category {j} is beyond what was learned")
-    cdef int32_t* to_rows = <int32_t*>cnp.PyArray_DATA(rows)
-    cdef void* to_values = cnp.PyArray_DATA(values)
-    cdef bint is_double = values.descr.type_num == cnp.NPY_DOUBLE
-    if not is_double and values.descr.type_num != cnp.NPY_FLOAT:
-        raise ValueError("values must be float32 or float64")
-    with nogil:
-        if is_double:
-            write_rows[double](x, c, flat_edges, edges_at, scale, known, flat_maps, maps_at, first,
-                               to_rows, <double*>to_values, width)
-        else:
-            write_rows[float](x, c, flat_edges, edges_at, scale, known, flat_maps, maps_at, first,
-                              to_rows, <float*>to_values, width)
+
+    cdef const double[::1] edges
+    cdef const int64_t[::1] edge_starts
+    cdef const double[:, ::1] scales
+    cdef const unsigned char[::1] seen
+    cdef const int32_t[::1] maps
+    cdef const int64_t[::1] map_starts
+    cdef const int32_t[::1] firsts
+    cdef ptrdiff_t p, q
+
+    def __init__(self, edges, edge_starts, scales, seen, maps, map_starts, firsts):
+        self.edges, self.edge_starts, self.scales = edges, edge_starts, scales
+        self.seen, self.maps, self.map_starts, self.firsts = seen, maps, map_starts, firsts
+        self.p, self.q = self.seen.shape[0], self.map_starts.shape[0] - 1
+        if (self.edge_starts.shape[0] != self.p + 1 or self.scales.shape[0] != self.p
+                or self.scales.shape[1] != 4 or self.firsts.shape[0] != self.p + self.q
+                or self.edge_starts[self.p] != self.edges.shape[0]
+                or self.map_starts[self.q] != self.maps.shape[0]):
+            raise ValueError("the tables of an encoding do not fit together")
+
+    def encode(self, cnp.ndarray numbers not None, cnp.ndarray codes not None,
+               cnp.ndarray rows not None, cnp.ndarray values not None):
+        """Write the entries of rows.
+
+        Parameters
+        ----------
+        numbers : float64 array (n, p)
+        codes : int32 array (n, q)
+        rows : int32 array (n * width,)
+        values : float32 or float64 array (n * width,)
+
+        Raises
+        ------
+        ValueError
+            When a code is beyond its map, or shapes do not fit.
+        """
+        cdef const double[:, :] x = numbers
+        cdef const int32_t[:, :] c = codes
+        cdef ptrdiff_t i, j, n = x.shape[0], width = rows.size // max(n, 1)
+        if (x.shape[1] != self.p or c.shape[1] != self.q or c.shape[0] != n
+                or width < PER_NUMBER * self.p + self.q or rows.size != n * width
+                or rows.descr.type_num != cnp.NPY_INT32 or rows.size != values.size
+                or not cnp.PyArray_ISCARRAY(rows) or not cnp.PyArray_ISCARRAY(values)):
+            raise ValueError("numbers and codes do not fit the encoding")
+        for i in range(n):
+            for j in range(self.q):
+                if not 0 <= c[i, j] < self.map_starts[j + 1] - self.map_starts[j]:
+                    raise ValueError(f"code {c[i, j]} of category {j} is beyond what was learned")
+        cdef int32_t* to_rows = <int32_t*>cnp.PyArray_DATA(rows)
+        cdef void* to_values = cnp.PyArray_DATA(values)
+        cdef bint is_double = values.descr.type_num == cnp.NPY_DOUBLE
+        if not is_double and values.descr.type_num != cnp.NPY_FLOAT:
+            raise ValueError("values must be float32 or float64")
+        with nogil:
+            if is_double:
+                self.write[double](x, c, to_rows, <double*>to_values, width)
+            else:
+                self.write[float](x, c, to_rows, <float*>to_values, width)
+
+    cdef void write(self, const double[:, :] numbers, const int32_t[:, :] codes, int32_t* rows,
+                    real* values, ptrdiff_t width) noexcept nogil:
+        cdef ptrdiff_t i, j, n = numbers.shape[0], at
+        cdef int32_t place
+        for i in range(n):
+            for j in range(self.p):
+                write_number(numbers[i, j], &self.edges[0] + self.edge_starts[j],
+                             self.edge_starts[j + 1] - self.edge_starts[j], &self.scales[j, 0],
+                             self.seen[j], self.firsts[j], rows + PER_NUMBER * j,
+                             values + PER_NUMBER * j)
+            for j in range(self.q):
+                at = PER_NUMBER * self.p + j
+                place = self.maps[self.map_starts[j] + codes[i, j]]
+                rows[at] = self.firsts[self.p + j] + place if place >= 0 else 0
+                values[at] = 1 if place >= 0 else 0
+            rows += width
+            values += width

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.core.codes import Codes
 from fastnn.encoders import greedy_edges
-from fastnn.tabular._encode import encode
+from fastnn.tabular._encode import Tables
 from fastnn.tabular.statistics import Statistics
 
 __all__ = ["Encoding"]
@@ -63,8 +63,8 @@ class Encoding:
         self.n_columns = max(len(self.edges) + len(self.maps), 1)
         self.width = max(PER_NUMBER * len(self.edges) + len(self.maps), 1)
         self.one_row = np.array([0, self.width], np.int64)
-        self.tables = (*_joined(self.edges, float), self.scales, self.seen.astype(np.uint8),
-                       *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
+        self.tables = Tables(*_joined(self.edges, float), self.scales, self.seen.astype(np.uint8),
+                             *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
 
     @classmethod
     def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None):
@@ -119,10 +119,10 @@ class Encoding:
             numbers = np.concatenate([numbers, found], axis=1)
         n, width = len(numbers), self.width
         make = np.empty if self.firsts else np.zeros
-        rows, values = make((n, width), np.int32), make((n, width), dtype)
-        encode(numbers, inputs.codes, self.tables, rows, values)
+        rows, values = make(n * width, np.int32), make(n * width, dtype)
+        self.tables.encode(numbers, inputs.codes, rows, values)
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
-        return Codes(values.reshape(-1), rows.reshape(-1), indptr, self.adds)
+        return Codes(values, rows, indptr, self.adds)
 
     # ---- files ----
 

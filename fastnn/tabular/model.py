@@ -222,7 +222,12 @@ class TabularModel:
             raise AttributeError("a regression has no predict_proba")
         if len(self.classes) == 1:
             return np.ones((len(outputs), 1))
-        return decision.class_probabilities(outputs) if self.task.kind == "binary" else outputs
+        if self.task.kind != "binary":
+            return outputs
+        if len(outputs) == 1:  # of a service, in a hurry: the same numbers
+            p = outputs.item()
+            return np.array([[1 - p, p]])
+        return decision.class_probabilities(outputs)
 
     def predict_interval(self, table: Any, coverage: float = 0.9, *, strict: bool = False,
                          n_threads: int | None = None) -> Array:
