@@ -62,6 +62,7 @@ def test_smallest_cell(tmp_path):
     assert own == pytest.approx(other, rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_missing_peer_is_named_and_left_out(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('not here')")
     done = compare(*SHORT, "--tables", "training", "--peers", "numpy,torch", path=[tmp_path])

@@ -315,7 +315,7 @@ def test_options_of_export_reach_the_library(run, monkeypatch):
 def test_bench(run, monkeypatch):
     from fastnn.cli import bench
 
-    monkeypatch.setattr(bench, "SECONDS", 0.1)
+    monkeypatch.setattr(bench, "SECONDS", 0.02)
     run(*TRAIN)
     code, out, _ = run("bench", "model.safetensors", "--json", "--threads", 2)
     assert code == 0
@@ -496,7 +496,7 @@ def test_in_a_new_interpreter(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_ctrl_c(tmp_path):
-    people(20000).to_csv(tmp_path / "people.csv", index=False)
+    people(5000).to_csv(tmp_path / "people.csv", index=False)
     # a test run in the background of a shell ignores the signal, and so would its children
     code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
             "from fastnn.cli import main; sys.exit(main())")
@@ -514,7 +514,8 @@ def test_ctrl_c(tmp_path):
 
 
 @pytest.mark.parametrize("name, arguments, least", [
-    ("adult.csv.gz", ("-t", "income", "--drop", "fnlwgt"), 0.84),
+    pytest.param("adult.csv.gz", ("-t", "income", "--drop", "fnlwgt"), 0.84,
+                 marks=pytest.mark.slow),
     ("housing.csv.gz", ("-t", "median_house_value",), 0.78),
 ])
 def test_real_data(run, name, arguments, least):

@@ -37,7 +37,7 @@ def arguments(name, dtype):
     rng = np.random.default_rng(0)
     low, high = CASES[name][1][dtype]
     info = np.finfo(dtype)
-    n = 200_000 if dtype == "float32" else 50_000
+    n = 80_000 if dtype == "float32" else 25_000
     points = [rng.uniform(low, high, n), 10.0 ** rng.uniform(-6, 0, n), rng.uniform(0, 1, n),
               rng.uniform(1, 5, n)]
     if low < 0:

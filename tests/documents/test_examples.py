@@ -47,6 +47,7 @@ def data_of(name):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_score_after_fewer_epochs(name):
     *_, epochs, least = EXAMPLES[name]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 RTOL = 1e-6
-SETTINGS = {"hidden_layer_sizes": (80, 40), "batch_size": 128, "max_iter": 20, "random_state": 3}
+SETTINGS = {"hidden_layer_sizes": (80, 40), "batch_size": 128, "max_iter": 12, "random_state": 3}
 SCHEDULES = {
     "sgd-constant": {"solver": "sgd", "learning_rate_init": 0.02},
     "sgd-invscaling": {

@@ -130,7 +130,9 @@ def program(tmp_path_factory):
     return folder, models
 
 
-@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("build", [
+    "gcc c99", "clang c99",
+    *(pytest.param(build, marks=pytest.mark.slow) for build in BUILDS if "c99" not in build)])
 def test_builds(build, program):
     """Every activation, task and dtype in one program of two files."""
     folder, models = program

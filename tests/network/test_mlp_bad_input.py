@@ -410,7 +410,7 @@ def views(draw, rows, columns):
     return view
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_views(data):
     """Whatever the memory looks like, the values decide; nothing is written to it."""

@@ -185,9 +185,10 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("names, stride, least", [
-    (f"{NETWORKS},{OPTIMIZERS}", 4, 750), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
+    (f"{NETWORKS},{OPTIMIZERS}", 12, 250), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
     pytest.param(OPTIMIZERS, 1, 1000, marks=SLOW),
-    ("TabularClassifier,TabularRegressor", 8, 100),
+    ("TabularClassifier,TabularRegressor", 24, 33),
+    pytest.param("TabularClassifier,TabularRegressor", 4, 200, marks=SLOW),
     pytest.param("MLPClassifier,MLPRegressor", 1, 4000, marks=SLOW)])
 def test_attributes(run_python, names, stride, least):
     """Every ``stride``-th value, the next attribute starting with the next one."""

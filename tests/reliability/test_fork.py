@@ -183,7 +183,7 @@ during(lambda: net.predict(X).tobytes() == outputs, 6, storm)
 """
 
 
-@pytest.mark.parametrize("count", [25, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
 def test_storm(forks, count):
     """While six threads predict."""
     forks(STORM, count, timeout=60 + count)

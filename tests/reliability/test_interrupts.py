@@ -24,7 +24,7 @@ from fastnn.core.threads import blas_callers, single_threaded_blas
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
-MOMENTS = [8, pytest.param(200, marks=pytest.mark.slow)]
+MOMENTS = [5, pytest.param(200, marks=pytest.mark.slow)]
 PROMISED = 0.05  # seconds; of CPU time, where a busy machine takes the core away for longer
 # The CPU time is that of all threads: where the first one has lost its core, that of the second.
 LATE, LATEST = 0.02, 2.0  # share that may be late for it; seconds, whatever the machine does

@@ -139,7 +139,7 @@ def state():
 
 
 @pytest.mark.parametrize("what, count, warm", [
-    ("rows", 2 * 10**5, 10**4), ("teams", 100, 50), ("refit", 1500, 500),
+    ("rows", 2 * 10**5, 10**4), ("teams", 100, 50), ("refit", 600, 300),
     pytest.param("errors", 10**5, 500, marks=pytest.mark.slow),
     pytest.param("refit", 10**4, 500, marks=pytest.mark.slow),
     pytest.param("rows", 10**7, 10**4, marks=pytest.mark.slow),
@@ -158,10 +158,10 @@ def test_resident_memory(run_python, what, count, warm):
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="counts glibc's memory")
 @pytest.mark.parametrize("runs", [  # each in a process of its own, one after another
-    {"rows": 5000, "errors": 2000, "values": 2000, "scaled": 2000, "float64": 2000, "packed": 300,
-     "loss": 700, "pickle": 700},
-    {"teams": 100, "refit": 700, "blas": 700, "fresh": 700},
-    {"estimator": 200, "files": 200}, {"interrupts": 40},
+    {"rows": 5000, "errors": 1000, "values": 1000, "scaled": 1000, "float64": 1000, "packed": 300,
+     "loss": 300, "pickle": 300},
+    {"teams": 100, "refit": 300, "blas": 300, "fresh": 300},
+    {"estimator": 100, "files": 100}, {"interrupts": 40},
     pytest.param({"packed": 2000, "loss": 5000, "pickle": 5000, "refit": 5000, "blas": 5000},
                  marks=pytest.mark.slow),
     pytest.param({"teams": 1000, "fresh": 5000, "estimator": 2000, "files": 2000,

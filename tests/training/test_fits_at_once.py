@@ -75,7 +75,7 @@ def test_a_number_of_threads_that_is_given_stays(sizes):
     assert {size for teams in sizes.values() for size in teams} == {3}
 
 
-def test_estimators_in_the_threading_backend(sizes):
+def test_estimators_in_the_threading_backend(sizes, monkeypatch):
     joblib = pytest.importorskip("joblib")
     model_selection = pytest.importorskip("sklearn.model_selection")
     barrier = threading.Barrier(2, timeout=60)
@@ -90,8 +90,16 @@ def test_estimators_in_the_threading_backend(sizes):
         with joblib.parallel_backend("threading"), pytest.warns(UserWarning):
             return model_selection.cross_val_score(est, X, Y, cv=2, n_jobs=n_jobs).tolist()
 
+    def record(n_threads):  # none has come to its end before the other's first epoch
+        team = recorded(n_threads)
+        if len(sizes[threading.get_ident()]) == 1:
+            barrier.wait()
+        return team
+
     expected = score(fastnn.MLPClassifier, 1)
     sizes.clear()
+    recorded = _trainer.team_size
+    monkeypatch.setattr(_trainer, "team_size", record)
     assert score(Waiting, 2) == expected
     assert len(sizes) == 2 and all(teams[0] == CORES // 2 for teams in sizes.values())
 
