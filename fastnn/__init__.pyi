@@ -39,41 +39,47 @@ from fastnn.interop import (
 )
 from fastnn.loading import load as load
 from fastnn.mlp import MLP as MLP
-from fastnn.network.spec import (
+from fastnn.network.layers import (
+    GLU as GLU,
+)
+from fastnn.network.layers import (
     Activation as Activation,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
     BatchNorm as BatchNorm,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
     CustomActivation as CustomActivation,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
     Dense as Dense,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
     Dropout as Dropout,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
+    Embed as Embed,
+)
+from fastnn.network.layers import (
     Heads as Heads,
 )
-from fastnn.network.spec import (
+from fastnn.network.layers import (
     LayerNorm as LayerNorm,
+)
+from fastnn.network.layers import (
+    PReLU as PReLU,
+)
+from fastnn.network.layers import (
+    Repeat as Repeat,
+)
+from fastnn.network.layers import (
+    Residual as Residual,
+)
+from fastnn.network.layers import (
+    Scale as Scale,
 )
 from fastnn.network.spec import (
     NetworkSpec as NetworkSpec,
-)
-from fastnn.network.spec import (
-    PReLU as PReLU,
-)
-from fastnn.network.spec import (
-    Repeat as Repeat,
-)
-from fastnn.network.spec import (
-    Residual as Residual,
-)
-from fastnn.network.spec import (
-    Scale as Scale,
 )
 from fastnn.prediction.predictor import Predictor as Predictor
 from fastnn.prediction.scaler import Scaler as Scaler
@@ -181,8 +187,10 @@ __all__ = [
     "Dropout",
     "EMA",
     "EarlyStopping",
+    "Embed",
     "EvolutionStrategy",
     "FitState",
+    "GLU",
     "Heads",
     "HintWarning",
     "History",

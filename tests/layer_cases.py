@@ -8,11 +8,13 @@ from itertools import cycle
 import numpy as np
 
 from fastnn import (
+    GLU,
     MLP,
     Activation,
     BatchNorm,
     Dense,
     Dropout,
+    Embed,
     LayerNorm,
     Predictor,
     PReLU,
@@ -61,6 +63,11 @@ def by_hand():
             Scale(), Dense(6), BatchNorm(0.1), PReLU(), Residual([Scale(), Dense(6, "mish"),
                                                                   PReLU(per_unit=False)]),
             BatchNorm(1e-3, 0.5), Activation("hard_tanh"), Dense(3)], "softmax"),
+        "gates": ([
+            Dense(12), GLU("silu"), Residual([LayerNorm(), Dense(12, "tanh"), GLU("gelu")]),
+            Dense(8), GLU(), Activation("softplus"), Dense(6), GLU("identity")], "softmax"),
+        "embeddings": ([Embed(3, (1, 2, 2)), Activation("relu"), Dense(4), LayerNorm(), Dense(2)],
+                       "sigmoid"),
         "dropout and norms": ([
             Dense(6, "relu"), Dropout(0.5), LayerNorm(), LayerNorm(0.5), Dense(6), Dropout(0.1),
             Residual([Dropout(0.2), Dense(6), LayerNorm(), Dropout(0.3)]), Dense(2)], "exp"),

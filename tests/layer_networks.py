@@ -4,6 +4,7 @@ import numpy as np
 
 from fastnn.core import _kernels
 from fastnn.network.spec import (
+    GLU,
     Activation,
     Dense,
     Dropout,
@@ -71,6 +72,9 @@ def orders(rng, names, rate, smooth=False):
         "members of blocks": (m, [Repeat(3), Activation(names()), Dropout(rate), LayerNorm(),
                                   Dense(n), Residual(block), Heads(out, 3)]),
         "members alone": (m, [Repeat(2), Heads(out, 2)]),
+        "gates": (2 * m, [GLU(names()), Dense(2 * n), GLU(names()), Dropout(rate),
+                          Residual([LayerNorm(), Dense(2 * n, names()), GLU(names())]),
+                          Dense(2 * out), GLU(names())]),
         "dropout last": (m, [Dense(n, names()), LayerNorm(), Dense(out, names()), Dropout(rate)]),
     }
 

@@ -102,6 +102,38 @@ def _dense_layer(layer, x, run):
     return _activate(layer.activation, z, run)
 
 
+def _embed_layer(layer, x, run):
+    """A W for each column of the data, side by side; of all rows of W one below the other."""
+    run.begin_operation()
+    run.activated = False
+    (w, b), place = run.take(2)
+    parts = [x[:, stop - count:stop] for count, stop in
+             zip(layer.counts, np.cumsum(layer.counts), strict=True)]
+    tables = np.split(w, np.cumsum(layer.counts)[:-1])
+    run.inputs.append(x)
+
+    def back(dz):
+        each = np.split(dz, len(parts), axis=1)
+        run.gradients[place] = np.concatenate([part.T @ d for part, d in
+                                               zip(parts, each, strict=True)])
+        run.gradients[place + 1] = dz.sum(axis=0)
+        return np.concatenate([d @ table.T for table, d in zip(tables, each, strict=True)], axis=1)
+
+    run.tape.append(back)
+    return np.concatenate([part @ table for part, table in
+                           zip(parts, tables, strict=True)], axis=1) + b
+
+
+def _glu_layer(layer, x, run):
+    """Dauphin et al. 2017, Shazeer 2020: u f(v)"""
+    run.begin_operation()
+    f, slope = activation(layer.activation)
+    u, v = np.split(x, 2, axis=1)
+    run.arguments.append(v)
+    run.tape.append(lambda dz: np.concatenate([dz * f(v), dz * u * slope(v)], axis=1))
+    return u * f(v)
+
+
 def _activation_layer(layer, x, run):
     if not run.open or (layer.name != "identity" and (run.activated or run.dropped)):
         run.begin_operation()
@@ -252,7 +284,8 @@ def _heads_layer(layer, x, run):
     return (np.einsum("rmi,mio->rmo", x, w) + b).reshape(-1, layer.units)
 
 
-LAYERS = {"dense": _dense_layer, "activation": _activation_layer, "layer_norm": _layer_norm_layer,
+LAYERS = {"dense": _dense_layer, "embed": _embed_layer, "glu": _glu_layer,
+          "activation": _activation_layer, "layer_norm": _layer_norm_layer,
           "batch_norm": _batch_norm_layer, "scale": _scale_layer, "prelu": _prelu_layer,
           "repeat": _repeat_layer, "heads": _heads_layer,
           "dropout": _dropout_layer, "residual": _residual_layer}
@@ -274,7 +307,7 @@ class Twin:
         self.weights, self.biases, self.averages, self.moments = [], [], [], []
         at = 0
         for layer in _flat(spec.layers):
-            if layer.kind in ("dense", "heads"):
+            if layer.kind in ("dense", "embed", "heads"):
                 self.weights.append(self.arrays[at])
                 self.biases.append(self.arrays[at + 1])
             elif layer.kind == "batch_norm":
@@ -359,8 +392,8 @@ class Twin:
 
 
 # of each kind of layer
-ARRAYS = {"dense": 2, "layer_norm": 2, "batch_norm": 4, "scale": 1, "prelu": 1, "repeat": 1,
-          "heads": 2}
+ARRAYS = {"dense": 2, "embed": 2, "layer_norm": 2, "batch_norm": 4, "scale": 1, "prelu": 1,
+          "repeat": 1, "heads": 2}
 
 
 def _flat(layers):

@@ -9,6 +9,7 @@ from fastnn.core.notices import shown
 from fastnn.core.version import __version__
 from fastnn.export import _c_jacobian
 from fastnn.export._c_jacobian import check_jacobian
+from fastnn.export._c_rows import CALLS, USES
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
 from fastnn.prediction.predictor import as_predictor, check_exported
@@ -134,6 +135,16 @@ OPS = {
 }}
 """, "{n_out}, {scale} + m * {n_out}, {x}, {z}"),
 }
+OPS["embed"] = OPS["dense"]  # a call of it for each column
+OPS["glu"] = (
+    """\
+/* z = x z, a gate whose f(v) is there;  x and z (n) */
+{head}int n, const {real} *x, {real} *z) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        z[i] *= x[i];
+}}
+""", "")
 OPS["heads"] = (  # the dense one of a member
     OPS["dense"][0],
     "{n_in}, {n_out}, {weight} + m * {size}, {bias} + m * {n_out}, {x}, {z}")
@@ -182,9 +193,10 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h", jacob
         if op.kind not in OPS:
             raise ValueError(f"operation {op.kind!r} cannot be exported: it has no row in "
                              "fastnn/export/_c.py")
-        if op.activation not in ACTIVATIONS and op.activation not in ROW_OUTPUTS:
-            raise ValueError(f"activation {op.activation!r} cannot be exported: it has no row in "
-                             "fastnn/export/_c.py")
+        for name in (op.activation, op.gate):
+            if name not in ACTIVATIONS and name not in ROW_OUTPUTS:
+                raise ValueError(f"activation {name!r} cannot be exported: it has no row in "
+                                 "fastnn/export/_c.py")
     if validation.check_flag("jacobian", jacobian):
         check_jacobian(net._layout)
     parameters = {_name(block): view for block, view in zip(
@@ -342,9 +354,10 @@ class _Writer:
             parts.append("".join(self.array(name, parameters[name])
                                  for name in self.names_of(i).values()))
         parts.append("/* ---- one row through the network ---- */\n")
-        parts += [self.operation(kind) for kind in dict.fromkeys(op.kind for op in self.ops)]
+        parts += [self.operation(kind) for kind in dict.fromkeys(
+            kind for op in self.ops for kind in USES.get(op.kind, (op.kind,)))]
         parts += [self.activation(name) for name in dict.fromkeys(
-            op.activation for op in self.ops) if name != "identity"]
+            name for op in self.ops for name in (op.gate, op.activation)) if name != "identity"]
         parts += [self.predict(), self.decision(), self.self_test(rows, answers)]
         if self.jacobian:
             parts.append("/* ---- derivatives with respect to the inputs ---- */\n")
@@ -475,10 +488,13 @@ class _Writer:
         return OPS[kind][0].format(head=head, indent=" " * len(head), real=self.real)
 
     def call(self, i, x=None, y=None, z=None):
-        """Return the call that computes the value of an operation; the places are those of
-        `predict` unless they are given."""
+        """Return the call that computes the value of an operation, or several; the places are
+        those of `predict` unless they are given."""
         op, place = self.ops[i], self.places
         names = {kind: f"{self.p}_{name}" for kind, name in self.names_of(i).items()}
+        if op.kind in CALLS:
+            return "\n".join(f"    {line}" for line in CALLS[op.kind](
+                op, self.p, names, x or place[op.source], z or place[i]))
         arguments = OPS[op.kind][1].format(
             x=x or place[op.source], y=y or place[op.other], z=z or place[i],
             size=op.n_in * op.n_out, step=int(not op.shared), **names,
@@ -518,7 +534,7 @@ class _Writer:
                          f"        out[j] = 0.0{self.f};",
                          f"    for (m = 0; m < {self.members}; ++m) {{"]
                 indent = "    "
-            body.append(indent + self.call(i))
+            body += [indent + line for line in self.call(i).split("\n")]
             if op.activation != "identity":
                 body.append(f"{indent}    {p}_{op.activation}({op.n_out}, {self.places[i]});")
         lines = "\n".join(body + end)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.export._c_rows import BACK_CALLS, USES
 from fastnn.network.lowering import INPUT, readers
 from fastnn.prediction.derivatives import refuse
 
@@ -69,6 +70,8 @@ BACK = {
                          - ((double)x[i] - mean) * scale * scale * inner / n));
 }}
 """, "{n_out}, {gain}, {eps!r}, {x}, {d}, {dx}"),
+    "embed": (None, None),  # see `BACK_CALLS`
+    "glu": (None, None),
     "copy": (None, "{n_out}, {d}, {dx}"),
     "add": (None, "{n_out}, {d}, {dx}"),
 }
@@ -119,9 +122,10 @@ def check_jacobian(layout):
         if op.kind not in BACK:
             raise ValueError(f"jacobian=True cannot export operation {op.kind!r}: it has no row in "
                              "fastnn/export/_c_jacobian.py")
-        if op.activation not in SLOPES and op.activation not in ("identity", "softmax"):
-            raise ValueError(f"jacobian=True cannot export activation {op.activation!r}: it has no "
-                             "row in fastnn/export/_c_jacobian.py")
+        for name in (op.activation, op.gate):
+            if name not in SLOPES and name not in ("identity", "softmax"):
+                raise ValueError(f"jacobian=True cannot export activation {name!r}: it has no row "
+                                 "in fastnn/export/_c_jacobian.py")
 
 
 def jacobian_use(w):
@@ -173,10 +177,11 @@ class _Way:
 
     def parts(self, rows):
         w = self.w
-        names = dict.fromkeys(op.activation for op in self.ops)
+        names = dict.fromkeys(name for op in self.ops for name in (op.gate, op.activation))
         found = [f"#define {w.P}_JACOBIAN_SCRATCH {self.end} /* {w.real}s */\n",
                  HELPERS.format(p=w.p, real=w.real)]
-        for kind in dict.fromkeys(op.kind for op in self.ops):
+        for kind in dict.fromkeys(
+                kind for op in self.ops for kind in USES.get(op.kind, (op.kind,))):
             if BACK[kind][0]:
                 head = f"static inline void {w.p}_{kind}_back("
                 found.append(BACK[kind][0].format(head=head, indent=" " * len(head), real=w.real,
@@ -223,11 +228,14 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
             if self.slopes[i]:
                 lines.append(f"        {w.p}_times({op.n_out}, {self.slopes[i]}, {d});")
             names = {kind: f"{w.p}_{name}" for kind, name in w.names_of(i).items()}
-            name = f"{op.kind}_back" if BACK[op.kind][0] else "set"
-            arguments = BACK[op.kind][1].format(x=self.value(op.source), d=d,
-                                                dx=self.adjoint(op.source), **names,
-                                                **op._asdict())
-            lines.append(f"        {w.p}_{name}({arguments});")
+            x, dx = self.value(op.source), self.adjoint(op.source)
+            if op.kind in BACK_CALLS:
+                lines += [f"        {line}" for line in BACK_CALLS[op.kind](
+                    op, w.p, names, x, d, dx)]
+            else:
+                name = f"{op.kind}_back" if BACK[op.kind][0] else "set"
+                arguments = BACK[op.kind][1].format(x=x, d=d, dx=dx, **names, **op._asdict())
+                lines.append(f"        {w.p}_{name}({arguments});")
             for k in self.sums.get(i, ()):
                 other = self.ops[k]
                 lines.append(f"        {w.p}_plus({other.n_out}, {self.adjoints[k]}, "

@@ -5,6 +5,7 @@ differ in the `Graph` that takes the nodes.
 """
 
 import json
+from itertools import accumulate
 
 import numpy as np
 
@@ -206,6 +207,23 @@ def _prelu(g, op, x, slope):
     return g.op("Where", g.op("Greater", x, g.real(0)), x, g.op("Mul", x, slope))
 
 
+def _embed(g, op, x, w, b):
+    """Multiply for each column, side by side."""
+    parts = []
+    for count, end in zip(op.counts, accumulate(op.counts), strict=True):
+        place = [g.constant(np.array([at]), "place") for at in (end - count, end)]
+        one, zero = g.constant(np.array([1]), "axes"), g.constant(np.array([0]), "axes")
+        parts.append(g.op("MatMul", g.op("Slice", x, *place, one), g.op("Slice", w, *place, zero)))
+    return g.op("Add", g.op("Concat", *parts, axis=1), b)
+
+
+def _glu(g, op, x):
+    """As PyTorch writes it."""
+    halves = [g.unique("half"), g.unique("half")]
+    u = g.op("Split", x, _shape(g, op.n_out, op.n_out), axis=1, outputs=halves)
+    return g.op("Mul", u, ACTIVATIONS[op.gate](g, halves[1]))
+
+
 # kind -> the name of z, from an `Op`, the value that it reads, and its parameters or other value
 OPS = {
     "dense": lambda g, op, x, w, b: g.op("Gemm", x, w, b),
@@ -213,12 +231,13 @@ OPS = {
     "batch_norm": _batch_norm,
     "scale": lambda g, op, x, gain: g.op("Mul", x, gain),
     "prelu": _prelu,
+    "embed": _embed,
+    "glu": _glu,
     "copy": lambda g, op, x: x,
     "add": lambda g, op, x, y: g.op("Add", x, y),
     "repeat": _repeat,
     "heads": _heads,
 }
-# of parameters, before a layer's number
 # of parameters, before a layer's number
 NAMES = {"weight": "W", "bias": "b", "gain": "gain", "slope": "slope", "mean": "mean",
          "variance": "variance", "scale": "scale"}
@@ -252,7 +271,7 @@ def add_network(g, x, net):
     views = layout.views(net.parameters)
     values = {INPUT: x}
     for i, op in enumerate(layout.ops):
-        for table, name in ((OPS, op.kind), (ACTIVATIONS, op.activation)):
+        for table, name in ((OPS, op.kind), (ACTIVATIONS, op.activation), (ACTIVATIONS, op.gate)):
             if name not in table:
                 what = "activation" if table is ACTIVATIONS else "operation"
                 raise ValueError(f"{what} {name!r} cannot be exported: it has no row in "

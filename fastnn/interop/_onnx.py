@@ -105,6 +105,16 @@ def _from_file(onnx, path):
         raise ValueError(f"{path!r} is not an ONNX file: {hint}") from None
 
 
+class _Gate:
+    """Takes the activation of a gate, as a chain takes that of a layer."""
+
+    name = "identity"
+
+    def activation(self, name, place):
+        """Keep the name."""
+        self.name = name
+
+
 class _Graph(Nodes):
     """A graph that is followed from its input to its output, layer by layer."""
 
@@ -158,6 +168,8 @@ class _Graph(Nodes):
                                  "no weights")
             chain.layer_norm(np.ones(n, dtype), None, eps, place)
             return end
+        if self.consumers(name)[0].op_type == "Split":
+            return self.gate(chain, name, target)
         prelu = self.prelu_at(name)
         if prelu is not None:
             end, slope = prelu
@@ -177,6 +189,29 @@ class _Graph(Nodes):
         self.opened.remove(addition.output[0])
         chain.close_residual(place)
         return addition.output[0]
+
+    def gate(self, chain, name, target):
+        """Read u f(v) of the halves u and v of a value; return the value at its end."""
+        split, *others = self.consumers(name)
+        place, settings = place_of(split), self.attributes(split)
+        sizes = settings.get("split")
+        if sizes is None and len(split.input) > 1 and split.input[1]:
+            sizes = self.constant(split.input[1])
+        if others or len(split.output) != 2 or settings.get("axis", 0) not in (1, -1) or (
+                sizes is not None and (len(sizes) != 2 or sizes[0] != sizes[1])):
+            raise ValueError(f"{place} has no counterpart in fastnn but as a gate: two halves of "
+                             "a row, of which one is multiplied by a function of the other")
+        (u, v), held = split.output, _Gate()
+        end = v
+        if all(node.op_type != "Mul" or u not in node.input for node in self.consumers(v)):
+            end = self.activation(held, v, target)
+        product = self.consumers(end)
+        if len(product) != 1 or product != self.consumers(u) or (
+                product[0].op_type != "Mul" or sorted(product[0].input) != sorted([u, end])):
+            raise ValueError(f"{place} begins no gate of fastnn's: the first half of a row times a "
+                             "function of the second")
+        chain.glu(held.name, place)
+        return product[0].output[0]
 
     def prelu_at(self, name):
         """Return the end and the slope of the nodes Where(x > 0, x, slope x), or None."""

@@ -75,6 +75,7 @@ FUNCTIONS = {
     "hardsigmoid": ("Hardsigmoid", {"inplace": False}),
     "relu6": ("ReLU6", {"inplace": False}),
     "softmax": ("Softmax", {"dim": None}),
+    "glu": ("GLU", {"dim": -1}),
     "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
 }
 ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
@@ -88,14 +89,14 @@ def from_torch(model: Any, *, activation: str | None = None, output: str | None 
     Parameters
     ----------
     model : torch.nn.Module or state dict
-        A `Sequential` of `Linear`, `LayerNorm`, `BatchNorm1d`, `PReLU`, activations, `Dropout`,
-        `Flatten` before the first layer, `Identity`, and `Sequential` of these; or a module of a
-        class of your own, as a whole or in a `Sequential`, whose `forward` applies such layers,
-        functions such as `torch.nn.functional.relu`, and additions of a value and what layers make
-        of it (residual connections). A state dict holds ``*.weight`` (n_out, n_in) and ``*.bias``.
-        It does not say in which order the layers are called, and files list them by name: those
-        whose names differ in a number only are taken in the order of the numbers, and the rest has
-        to follow from the shapes.
+        A `Sequential` of `Linear`, `LayerNorm`, `BatchNorm1d`, `PReLU`, `GLU`, activations,
+        `Dropout`, `Flatten` before the first layer, `Identity`, and `Sequential` of these; or a
+        module of a class of your own, as a whole or in a `Sequential`, whose `forward` applies such
+        layers, functions such as `torch.nn.functional.relu`, and additions of a value and what
+        layers make of it (residual connections). A state dict holds ``*.weight`` (n_out, n_in) and
+        ``*.bias``. It does not say in which order the layers are called, and files list them by
+        name: those whose names differ in a number only are taken in the order of the numbers, and
+        the rest has to follow from the shapes.
     activation : str or sequence of str or None, default=None
         Of the hidden layers; for a state dict only, which does not say. None means relu.
     output : str or None, default=None
@@ -253,6 +254,12 @@ def _append_flatten(chain, module, place):
     check_setting(module.end_dim, -1, place, "end_dim")
 
 
+def _append_glu(chain, module, place):
+    if module.dim not in (-1, 1):
+        check_setting(module.dim, -1, f"{place} (GLU)", "dim")
+    chain.glu("sigmoid", place)
+
+
 # class of torch.nn that is more than a function of one value -> what appends it
 LAYERS = {
     "Linear": _append_dense,
@@ -260,6 +267,7 @@ LAYERS = {
     "BatchNorm1d": _append_batch_norm,
     "PReLU": lambda chain, module, place: chain.prelu(
         from_tensor(module.weight), module.num_parameters > 1, place),
+    "GLU": _append_glu,
     "Dropout": lambda chain, module, place: chain.drop(module.p, place),
     "Flatten": _append_flatten,
 }

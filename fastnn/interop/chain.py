@@ -5,6 +5,7 @@ import numpy as np
 from fastnn.core.notices import shorten, shown
 from fastnn.mlp import MLP
 from fastnn.network.spec import (
+    GLU,
     MAX_DEPTH,
     Activation,
     BatchNorm,
@@ -25,12 +26,13 @@ MAX_DIAGONAL = 4096  # values that a diagonal matrix shifts
 class Part:
     """A layer with its arrays, and the activation and dropout that follow it.
 
-    ``kind`` is "dense", "layer_norm", "batch_norm", "scale", "prelu", "residual", or "start":
-    nothing but what follows the beginning of a residual block.
+    ``kind`` is "dense", "layer_norm", "batch_norm", "scale", "prelu", "glu", "residual", or
+    "start": nothing but what follows the beginning of a residual block.
     """
 
-    def __init__(self, kind, arrays=(), *, eps=None, momentum=None, per_unit=None, inner=None):
-        self.kind, self.arrays = kind, list(arrays)
+    def __init__(self, kind, arrays=(), *, eps=None, momentum=None, per_unit=None, inner=None,
+                 gate=None):
+        self.kind, self.arrays, self.gate = kind, list(arrays), gate
         self.eps, self.inner = eps, inner
         self.momentum, self.per_unit = momentum, per_unit
         self.made = False  # of a factor and shift, in float64 whatever the network is of
@@ -82,6 +84,7 @@ LAYERS = {
     "batch_norm": lambda part, tail: [BatchNorm(part.eps, part.momentum), *tail],
     "scale": lambda part, tail: [Scale(), *tail],
     "prelu": lambda part, tail: [PReLU(part.per_unit), *tail],
+    "glu": lambda part, tail: [GLU(part.gate), *tail],
     "residual": lambda part, tail: [Residual(_layers_of(part.inner)), *tail],
     "start": lambda part, tail: tail,
 }
@@ -185,6 +188,16 @@ class Chain:
             raise ValueError(f"{place} comes before the first layer that says how many inputs "
                              "there are")
         self._add(Part("prelu", [slope], per_unit=per_unit))
+
+    def glu(self, gate, place):
+        """Append u f(v) of the halves u and v of what comes in; the gate is the name of f."""
+        if self.width is None:
+            raise ValueError(f"{place} comes before the first layer that says how many inputs "
+                             "there are")
+        if self.width % 2:
+            raise ValueError(f"{place} halves {self.width} values, must be an even number")
+        self._add(Part("glu", gate=gate))
+        self.width //= 2
 
     def affine(self, factor, shift, place):
         """Append x factor + shift, numbers or arrays (n,): a part of the layer before or, where

@@ -1,7 +1,7 @@
 """What a network consists of, as a table: layers, outputs, numbers of parameters."""
 
 from fastnn.core.imports import imported
-from fastnn.network.spec import N_PARAMETERS, Activation, Dense, Embed, Residual
+from fastnn.network.layers import GLU, N_PARAMETERS, Activation, Dense, Embed, Residual
 
 __all__ = ["Summary"]
 
@@ -104,6 +104,8 @@ def _described(layer, frozen):
         activation = layer.activation
         text = f"Dense({layer.units})" if activation == "identity" else (
             f"Dense({layer.units}, {getattr(activation, 'name', activation)!r})")
+    elif isinstance(layer, GLU):
+        text = f"GLU({layer.activation!r})"
     elif isinstance(layer, Embed):
         text = f"Embed({layer.units}) of {len(layer.counts):,} columns"
     elif isinstance(layer, Activation):

@@ -20,6 +20,7 @@ from fastnn.training._loop cimport run_alone
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.codes import is_codes
 from fastnn.core.notices import warn
 from fastnn.core.threads import refuse_in_fit, single_threaded_blas
 from fastnn.network.growing import grown_vector
@@ -125,11 +126,15 @@ cdef class Stepper:
             run_alone(job, is_double)
         return job.loss_sum if job.diverged else job.loss_sum / job.n_rows
 
-    cdef double general_step(self, X, y, weight, double rate) except? -1:
+    cdef double long_step(self, X, y, weight, double rate) except? -1:
         """The same for whatever `Trainer.set_data` takes, and with functions in Python or BLAS."""
+        cdef double loss = 0
+        self.stale = True  # where it fails the job may point anywhere
         with single_threaded_blas():
             self.trainer.set_data(X, y, weight)
-            return self.trainer.run_epoch(learning_rate=rate, stop_if_diverged=self.stops)
+            loss = self.trainer.run_epoch(learning_rate=rate, stop_if_diverged=self.stops)
+        self.stale = not isinstance(X, np.ndarray)
+        return loss
 
     def run(self, X, y, weight, double rate):
         """Do a step on a batch as `Trainer.set_data` takes it, and return its loss."""
@@ -142,15 +147,13 @@ cdef class Stepper:
             self.busy = False
 
     cdef take(self, X, y, weight, double rate):
-        cdef bint sparse = not isinstance(X, np.ndarray)
         cdef ptrdiff_t rows
-        if not self.plain or self.stale or sparse or not self.is_ready(X):
-            self.stale = sparse
-            return self.general_step(X, y, weight, rate)
+        if not self.plain or self.stale or not self.is_ready(X):
+            return self.long_step(X, y, weight, rate)
         rows = (<cnp.ndarray>X).shape[0]
         if not (self.are_labels(y, rows) or self.are_values(y, rows)) or not (
                 weight is None or self.are_weights(weight, rows)):
-            return self.general_step(X, y, weight, rate)  # it says what is wrong
+            return self.long_step(X, y, weight, rate)  # it says what is wrong
         if y.ndim == 1:
             return self.do_step(X, NULL, <const int32_t*>address(y), address(weight), rate)
         return self.do_step(X, address(y), NULL, address(weight), rate)
@@ -284,6 +287,7 @@ cdef class Steps(Stepper):
         self.labels = np.empty(batch_size, np.int32)
         self.layout = snapshot.layout
         self.use(trainer)
+        self.stale = "adds" in self.settings  # an array is refused by name then
         self.averages = isinstance(self.optimizer, EMA)
 
     cdef publish(self, epochs_done):
@@ -306,12 +310,25 @@ cdef class Steps(Stepper):
             self.trainer.published[:] = given.parameters
         self.publish(given.epochs_done)
 
+    cdef read_codes(self, X):
+        """Take codes of the encoder of these from now on."""
+        settings = self.settings
+        self.settings = {**settings, "sparse": True, "adds": X.adds}
+        try:
+            self.start(self.snapshot, self.trainer.parameters, self.info,
+                       max(<ptrdiff_t>X.shape[0], self.batch))
+        except BaseException:
+            self.settings = settings
+            raise
+        self.publish(self.net._epochs_done)
+
     def __call__(self, X, y, sample_weight=None):
         """Do a step on one batch.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_in)
+        X : array-like, sparse matrix or `Codes` (n_samples, n_in)
+            Codes of one encoder in all steps, or in none.
         y : array-like (n_samples, n_out), or (n_samples,)
             As for `MLP.fit`.
         sample_weight : array-like (n_samples,) or None, default=None
@@ -364,6 +381,8 @@ cdef class Steps(Stepper):
                 if self.are_good_values(y, rows):
                     return self.do_step(X, address(y), NULL, NULL, rate)
         X, y, weight = self.net._check_data(X, y, weight, self.info, in_place=False)
+        if is_codes(X) and "adds" not in self.settings:
+            self.read_codes(X)
         if X.shape[0] > self.batch:
             self.adopt(X.shape[0])
         return self.take(X, y, weight, rate)

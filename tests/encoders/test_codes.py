@@ -89,6 +89,37 @@ def test_same_bytes_for_any_number_of_threads(dtype):
         assert own.predict(codes[r:r + 1]).tobytes() == whole[r].tobytes()
 
 
+@each("optimizer", [fastnn.SGD(0.1), fastnn.Adam(0.01), fastnn.EMA(fastnn.Adam(0.01), 0.9)])
+@each("sizes", [(160, 3), (20, 3)])
+def test_single_steps_take_codes(optimizer, sizes):
+    """From the first step on, or after arrays: the state of the optimizer goes on."""
+    encoder, codes, dense = made()
+    own, twin = (net(encoder.n_inputs, sizes=sizes) for _ in range(2))
+    mine, others = own.steps(optimizer), twin.steps(optimizer)
+    for at in range(0, 150, 30):
+        rows, y = slice(at, at + 30), labels()[at:at + 30]
+        close(mine((dense if at == 0 else codes)[rows], y), others(dense[rows], y), 1e-10)
+    close(own.parameters, twin.parameters, 1e-10)
+    assert mine.step == 5
+    for _ in range(2):
+        with pytest.raises(ValueError, match="codes of one encoder in all batches, or in none"):
+            mine(dense[:30], labels()[:30])
+    mine(codes[:3], labels()[:3])
+
+
+def test_single_steps_say_why_they_cannot_take_codes():
+    encoder, codes, dense = made()
+    normed = fastnn.MLP.of([LayerNorm(), Dense(3)], n_in=encoder.n_inputs, output="softmax",
+                           dtype="float64", random_state=0)
+    steps = normed.steps(fastnn.SGD(0.1))
+    with pytest.raises(ValueError, match=r"only Dense layers can read.*to_dense"):
+        steps(codes, labels())
+    first = steps(dense, labels())
+    assert steps(dense, labels()) < first
+    with pytest.raises(ValueError, match="mixup=0.2 cannot be had with codes"):
+        net(encoder.n_inputs).steps(mixup=0.2)(codes, labels())
+
+
 def test_parameters_set_by_the_user_are_used_at_once():
     encoder, codes, dense = made()
     own = net(encoder.n_inputs)
