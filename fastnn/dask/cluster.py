@@ -6,11 +6,12 @@ import uuid
 
 import dask
 import distributed
+from dask._task_spec import Task, TaskRef
 from distributed.scheduler import KilledWorker
 
 from fastnn.core.notices import shown, warn
 
-__all__ = ["Cluster", "Pins"]
+__all__ = ["Cluster", "Graph", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
 GATHER = 10.0  # seconds that a result may take from a worker to here, at first
@@ -77,24 +78,40 @@ class Cluster:
         worker : str or None
             Where it should run; it may run elsewhere.
         """
-        key = (f"fastnn-{name}-{self.token}", *number)
+        key = self.key(name, number)
         where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
         # Dask warns of what is large in a task; that a worker lost can be made again is worth it
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
             return self.client.submit(function, *arguments, key=key, pure=False,
                                       priority=priority, **where)
 
-    def fetch(self, futures, others=()):
+    def key(self, name, number):
+        """Return the key of a task: see `submit`."""
+        return f"fastnn-{name}-{self.token}", *number
+
+    def send(self, graph, ends):
+        """Return the futures of some tasks of a graph, which goes to the scheduler at once.
+
+        Parameters
+        ----------
+        graph : Graph
+        ends : list of keys
+            What is wanted: all else is dropped when it is used up, and given up with these.
+        """
+        self.check()
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}), \
+                dask.annotate(workers=graph.where, allow_other_workers=True):
+            return self.client.get(graph.tasks, ends, sync=False)
+
+    def fetch(self, futures):
         """Return the results of some futures, in their order.
 
-        While there is no worker it waits, and says so once.
+        While there is no worker it waits, and says so once. Where it does not come to its end it
+        gives them up.
 
         Parameters
         ----------
         futures : list of Future
-        others : list of Future
-            What they are made from: is cancelled with them where this call does not come to its
-            end.
 
         Raises
         ------
@@ -106,7 +123,7 @@ class Cluster:
         try:
             return [self._result(future) for future in futures]
         except BaseException:
-            self.cancel([*futures, *others])
+            self.give_up(futures)
             raise
 
     def _result(self, future):
@@ -135,10 +152,16 @@ class Cluster:
                 raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
                                    "With checkpoint=path the fit goes on from there") from error
 
-    def cancel(self, futures):
-        """Give up tasks; what runs already runs to its end."""
-        if self.client.status == "running":
-            self.client.cancel(list(futures))
+    @staticmethod
+    def give_up(futures):
+        """Give up tasks, and what only they need; what runs already runs to its end.
+
+        Not `Client.cancel`: it fails on the scheduler where nobody waits for what a task of the
+        list is needed for, and the client is lost (distributed 2026.8).
+        """
+        for future in futures:
+            if future is not None:
+                future.release()
 
 
 def _told(error):
@@ -147,6 +170,43 @@ def _told(error):
     if isinstance(key, tuple):
         return f"{key[0].rpartition('-')[0].removeprefix('fastnn-')} {key[-1]}"
     return f"task {key!r}"
+
+
+class Graph:
+    """Tasks that go to the scheduler together.
+
+    One message in the place of one for each task, and the scheduler sees their order.
+    """
+
+    def __init__(self):
+        self.tasks, self.where = {}, _Places()
+
+    def add(self, key, function, *arguments, worker=None):
+        """Add a task; return its key.
+
+        Parameters
+        ----------
+        key : tuple
+            See `Cluster.key`.
+        function : callable
+            Pure.
+        arguments : `ref` of other tasks, plain values
+        worker : str or None
+            Where it should run; it may run elsewhere.
+        """
+        self.tasks[key] = Task(key, function, *arguments)
+        if worker is not None:
+            self.where[key] = [worker]
+        return key
+
+    ref = staticmethod(TaskRef)
+
+
+class _Places(dict):
+    """Which worker a task asks for: what Dask calls, on the scheduler."""
+
+    def __call__(self, key):
+        return self.get(key, [])
 
 
 class Pins:
@@ -175,10 +235,16 @@ class Pins:
 
 
 def _spread(places, workers):
-    """Return a place for each shard: as many per thread everywhere, as few moves as that takes."""
+    """Return a place for each shard: as many per thread everywhere, as few moves as that takes.
+
+    Neighbours are together at first: nodes of the tree then find their children on one worker.
+    """
     if not workers:
         return [None] * len(places)
     threads = sum(workers.values())
+    if places.count(None) == len(places):
+        seats = [address for address, own in workers.items() for _ in range(own)]
+        return [seats[i * threads // len(places)] for i in range(len(places))]
     left = {}
     for address, own in workers.items():
         left[address] = -(-len(places) * own // threads)

@@ -15,7 +15,7 @@ from fastnn.files import container
 
 __all__ = ["Data", "Shards", "Tree", "number_of_shards"]
 
-FAN_IN = 16  # of the tree: how many results one task adds up
+FAN_IN = 8  # of the tree: how many results one task adds up
 MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are
 ROWS = 1 << 18
 LEAST_ROWS = 64
@@ -182,38 +182,37 @@ class Shards:
                 tasks.cut if keep else tasks.uncut, sources, i, wishes[i], name=name, number=(i,),
                 worker=places[i]))
 
-    def run(self, function, start, name, only=None):
-        """Run a task for each shard; return the sum of what they give.
+    def add_round(self, graph, function, end, fit, state, own, last, name):
+        """Add a round to a graph; return the key of its end.
 
         Parameters
         ----------
+        graph : Graph
         function : callable
-            Of `tasks`.
-        start : dict
-            The same for all.
+            Of `tasks`, for each shard: of (fit, state, rows, the shard's own dict).
+        end : callable
+            Of `tasks`, for the last level of the tree: of (fit, state, last, children).
+        fit : Future
+        state : key of a task
+        own : list of dict
+            For each shard; None: it takes no part.
+        last : dict
         name : str
-        only : sequence of bool or None
-            Which shards take part.
         """
-        cluster, made = self.cluster, []
-        number = next(cluster.rounds)
-        cluster.check()
+        cluster, number = self.cluster, next(self.cluster.rounds)
         places = self.pins.of(cluster.workers())
-        sent = cluster.submit(tasks.keep, start, name=f"{name}-start", number=(number,))
-        leaves = []
-        for i, shard in enumerate(self.futures):
-            if only is None or only[i]:
-                leaves.append(cluster.submit(function, sent, shard, i, name=name,
-                                             number=(number, i), worker=places[i]))
-        made.extend(leaves)
-        tree = Tree(len(leaves))
-        nodes = leaves
-        for level, groups in enumerate(tree.levels):
-            nodes = [cluster.submit(tasks.add, *nodes[first:last], name=f"{name}-sum",
-                                    number=(number, level, i), priority=1)
-                     for i, (first, last) in enumerate(groups)]
-            made.extend(nodes)
-        return cluster.fetch(nodes, made)[0]
+        common = [graph.ref(fit.key), graph.ref(state)]
+        nodes = [graph.add(cluster.key(name, (number, i)), function, *common,
+                           graph.ref(shard.key), what, worker=place)
+                 for i, (shard, what, place) in enumerate(zip(self.futures, own, places,
+                                                              strict=True)) if what is not None]
+        *levels, top = Tree(len(nodes)).levels
+        for level, groups in enumerate(levels):
+            nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), tasks.add,
+                               *map(graph.ref, nodes[first:stop]))
+                     for i, (first, stop) in enumerate(groups)]
+        return graph.add(cluster.key(f"{name}-end", (number,)), end, *common, last,
+                         *map(graph.ref, nodes))
 
 
 class Tree:

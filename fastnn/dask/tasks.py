@@ -18,6 +18,7 @@ from fastnn.training.losses import check_loss
 from fastnn.training.optimizers import trainer_of
 
 FULL_BATCH_ROWS = 1024  # that a loss or a gradient over all rows sees at a time
+BLOCK = 1 << 13  # elements that a sum of vectors does at a time
 
 
 class Recipe:
@@ -126,73 +127,124 @@ def uncut(sources, number, wish):
 
 # ---- rounds ----
 
-def local_steps(start, shard, number):
+def local_steps(fit, state, shard, own):
     """Return what some steps of the optimizer on a shard come to.
 
     Parameters
     ----------
-    start : dict
-        Settings of the fit, parameters, states of the optimizer, and which steps to do.
+    fit : dict
+        What all rounds of a fit have in common.
+    state : dict
+        Where the round begins: ``parameters``, and ``states`` of the optimizer.
     shard : tuple
         Its rows.
-    number : int
-        Of the shard.
+    own : dict
+        Of the shard in this round: ``number``, ``rows`` and ``share``, keys of its order and its
+        masks; ``epoch``, ``steps`` (which of the epoch), ``step`` (how many were done before),
+        ``rates``.
 
     Returns
     -------
     dict
-        A leaf of the tree, see `add`; without vectors where the shard has no rows left.
+        A leaf of the tree, see `add`.
     """
-    check_version(start["version"])
-    with named(f"shard {number}"), single_threaded_blas():
-        trainer = _trainer(start, _rows(shard), start["optimizer"],
-                           start["batch_size"], int(start["mask_keys"][number]))
-        n_rows, batch = start["shard_rows"][number], min(
-            start["batch_size"], start["shard_rows"][number])
-        first, last = start["steps"]
-        begin, end = min(first * batch, n_rows), min(last * batch, n_rows)
-        if begin == end:
-            return {"share": 0.0, "vectors": (), "loss": 0.0, "isas": (_kernels.isa(),)}
+    check_version(fit["version"])
+    with named(f"shard {own['number']}"), single_threaded_blas():
+        if not np.isfinite(state["loss"]):  # the round before diverged: nobody wants this one
+            return {"share": 0.0, "vectors": (), "loss": state["loss"], "isas": ()}
+        n_rows = own["rows"]
+        trainer = _trainer(fit, state, _rows(shard), fit["optimizer"], fit["batch_size"],
+                           own["mask_key"])
+        batch = min(fit["batch_size"], n_rows)
+        first, last = own["steps"]
+        begin, end = first * batch, min(last * batch, n_rows)
         order = np.arange(n_rows)
-        if start["shuffle"]:
-            order = trainer.shuffle(int(start["order_keys"][number]), start["epoch"])
-        trainer.set_state(start["states"], start["step"])
-        rates = start["rates"]
+        if fit["shuffle"]:
+            order = trainer.shuffle(own["order_key"], own["epoch"])
+        trainer.set_state(state["states"], own["step"])
+        rates = own["rates"]
         if isinstance(rates, np.ndarray):
             rates = rates[:-(-(end - begin) // batch)].copy()
         loss = trainer.run_epoch(order[begin:end].copy(), learning_rate=rates,
                                  stop_if_diverged=True)
-        vectors = (trainer.parameters - start["parameters"], *trainer.optimizer_state)
-        if start["alone"]:
-            vectors = (trainer.parameters, *trainer.optimizer_state)
-        return {"share": float(start["shares"][number]), "loss": loss * (end - begin),
-                "vectors": vectors, "isas": (_kernels.isa(),)}
+        moved = trainer.parameters.copy()
+        if not fit["alone"]:
+            moved -= state["parameters"]
+        return {"share": own["share"], "loss": loss * (end - begin),
+                "vectors": (moved, *trainer.optimizer_state), "isas": (_kernels.isa(),)}
 
 
-def gradient(start, shard, number):
+def outer_step(fit, state, last, *children):
+    """Return the state after a round: the outer step along what the shards come to.
+
+    With w the parameters at the start of a round, w_s those of shard s after its steps, p_s the
+    part of the round's rows that are of shard s, and d = sum_s p_s (w_s - w):
+    v = outer_momentum v + d, w += outer_learning_rate (d + outer_momentum v). States of the
+    optimizer become their means. Averages that `BatchNorm` keeps become the mean alone.
+
+    Parameters
+    ----------
+    fit, state : dict
+        See `local_steps`.
+    last : dict
+        ``rows`` of the round.
+    children : leaves or nodes of the tree
+    """
+    found = add(*children)
+    total = {"loss": found["loss"] / last["rows"], "loss_sum": found["loss"],
+             "isas": found["isas"]}
+    if not np.isfinite(total["loss"]):
+        return {**state, **total}
+    change, *means = found["vectors"]
+    old, new = state["parameters"], None
+    rate, momentum = fit["outer"]
+    if fit["alone"] and (rate, momentum) == (1.0, 0.0):
+        new, velocity = change, state["velocity"].copy()
+    else:
+        if fit["alone"]:
+            change = change - old
+        speed = momentum * state["velocity"].astype(np.float64) + change
+        new = old + rate * (change + momentum * speed)
+        if fit["moved"] is not None:
+            new = np.where(fit["moved"], new, old + change)
+            speed[~fit["moved"]] = 0
+        velocity = speed.astype(old.dtype)
+    for start, stop in fit["fixed"]:
+        new[start:stop] = old[start:stop]
+    return {"parameters": new.astype(old.dtype), "velocity": velocity,
+            "states": tuple(mean.astype(own.dtype)
+                            for mean, own in zip(means, state["states"], strict=True)), **total}
+
+
+def gradient(fit, state, shard, own):
     """Return the gradient of the loss over the rows of a shard, without penalties; see
-    `local_steps`. Without ``start["slope"]`` the loss alone."""
-    check_version(start["version"])
-    with named(f"shard {number}"), single_threaded_blas():
+    `local_steps`. Without ``own["slope"]`` the loss alone."""
+    check_version(fit["version"])
+    with named(f"shard {own['number']}"), single_threaded_blas():
         rows = _rows(shard)
-        trainer = _trainer(start, rows, None, FULL_BATCH_ROWS, 0)
-        slope = np.zeros_like(trainer.parameters) if start["slope"] else None
+        trainer = _trainer(fit, state, rows, None, FULL_BATCH_ROWS, 0)
+        slope = np.zeros_like(trainer.parameters) if own["slope"] else None
         loss = trainer.loss_and_grad(slope)
         weight = float(rows[0].shape[0] if rows[2] is None else rows[2].sum(dtype=np.float64))
         return {"share": weight, "loss": loss * weight, "weight": weight,
                 "vectors": () if slope is None else (slope,), "isas": (_kernels.isa(),)}
 
 
-def _trainer(start, rows, optimizer, batch_size, seed):
-    spec = NetworkSpec.from_plain(start["spec"])
+def whole_gradient(fit, state, last, *children):
+    """Return the sum of what `gradient` gives."""
+    return add(*children)
+
+
+def _trainer(fit, state, rows, optimizer, batch_size, seed):
+    spec = NetworkSpec.from_plain(fit["spec"])
     X, y, weight = rows
-    settings = start["settings"] if optimizer is not None else {"alpha": 0.0}
+    settings = fit["settings"] if optimizer is not None else {"alpha": 0.0}
     trainer = trainer_of(optimizer)(
-        spec, check_loss(start["loss"], spec.output, spec.n_out), optimizer=optimizer,
+        spec, check_loss(fit["loss"], spec.output, spec.n_out), optimizer=optimizer,
         batch_size=min(batch_size, X.shape[0]), drops=optimizer is not None, seed=seed,
-        gemm=start["gemm"], n_threads=start["n_threads"], sparse=validation.is_sparse(X),
+        gemm=fit["gemm"], n_threads=fit["n_threads"], sparse=validation.is_sparse(X),
         **settings)
-    trainer.parameters[:] = start["parameters"]
+    trainer.parameters[:] = state["parameters"]
     trainer.set_data(X, y, weight)
     return trainer
 
@@ -207,15 +259,25 @@ def add(*children):
         total["loss"] += child["loss"]
         total["weight"] += child.get("weight", 0.0)
         total["isas"] = tuple(sorted({*total["isas"], *child["isas"]}))
-        if not child["vectors"]:
-            continue
-        if not total["vectors"]:
-            total["vectors"] = tuple(np.zeros(len(v)) for v in child["vectors"])
-        for own, given in zip(total["vectors"], child["vectors"], strict=True):
-            if child["share"] is None:
-                own += given
-            else:
-                own += child["share"] * given.astype(np.float64)
+    vectors = [(child["share"], child["vectors"]) for child in children if child["vectors"]]
+    if vectors:
+        shares = [share for share, _ in vectors]
+        total["vectors"] = tuple(_sum(shares, given)
+                                 for given in zip(*(own for _, own in vectors), strict=True))
+    return total
+
+
+def _sum(shares, vectors):
+    """Return the sum of vectors, each times its share or as it is; a block at a time, so that
+    what is added to stays in the cache."""
+    total, product = np.zeros(len(vectors[0])), np.empty(BLOCK)
+    for start in range(0, len(total), BLOCK):
+        own = total[start:start + BLOCK]
+        for share, vector in zip(shares, vectors, strict=True):
+            given = vector[start:start + BLOCK]
+            if share is not None:
+                given = np.multiply(given, share, out=product[:len(given)], dtype=np.float64)
+            own += given
     return total
 
 

@@ -1,18 +1,23 @@
 """What the driver of epochs takes for a `Trainer`: rounds of tasks, one for each shard."""
 
 import time
+from contextlib import closing
 
 import numpy as np
 
 from fastnn.core.notices import warn
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
+from fastnn.dask.cluster import Graph
 from fastnn.training.callbacks import Callback
 from fastnn.training.evolution import trainable_mask
 
 __all__ = ["GradientTrainer", "RoundState", "RoundTrainer", "losses_of"]
 
-TRIAL_STEPS = 16  # of the first round, where the time of a round decides how many there are
+MOST_AHEAD = 8  # rounds that go to the scheduler at once
+SECONDS_AHEAD = 10.0  # that they take, at most
+TRIAL_STEPS = 16  # of the first rounds, where the time of a round decides how many there are
+MOST_TRIALS = 6
 
 
 class _Shared:
@@ -41,31 +46,35 @@ class _Shared:
     def cancel(self):
         """Nothing runs in another thread."""
 
-    def start(self, **more):
-        """Return what a round's tasks have in common."""
-        return {"version": __version__, "spec": self.net.spec.to_plain(), "loss": self.info.loss,
-                "gemm": self.net.gemm, "n_threads": self.net.n_threads or 1,
-                "parameters": self.parameters.copy(), **more}
+    def send(self, **more):
+        """Give the workers what all rounds have in common."""
+        self.fit = self.shards.cluster.submit(
+            tasks.keep, {"version": __version__, "spec": self.net.spec.to_plain(),
+                         "loss": self.info.loss, "gemm": self.net.gemm,
+                         "n_threads": self.net.n_threads or 1, **more}, name="fit",
+            number=(next(self.shards.cluster.rounds),))
 
-    def run(self, function, name, only=None, **more):
-        """Run a round; return the sum over the shards."""
-        found = self.shards.run(function, self.start(**more), name, only)
+    def begin(self, **state):
+        """Return a graph, and the key of the state that its first round begins with."""
+        graph, cluster = Graph(), self.shards.cluster
+        state = {"parameters": self.parameters.copy(), "loss": 0.0, **state}
+        return graph, graph.add(cluster.key("start", (next(cluster.rounds),)), tasks.keep, state)
+
+    def look(self, found):
+        """Warn where workers compute with different instructions."""
         if len(found["isas"]) > 1 and self.isas != found["isas"]:
             warn(f"workers compute with different instruction sets ({', '.join(found['isas'])}): "
                  "the last bits of the result depend on which worker has which shard. Set "
                  "FASTNN_ISA to one that all have")
         self.isas = found["isas"]
-        return found
 
 
 class RoundTrainer(_Shared):
     """Local steps on every shard, then their mean and an outer step (local SGD, Stich 2019;
-    DiLoCo, Douillard et al. 2023).
+    DiLoCo, Douillard et al. 2023); see `tasks.outer_step`.
 
-    With w the parameters at the start of a round, w_s those of shard s after its steps, p_s the
-    part of the round's rows that are of shard s, and d = sum_s p_s (w_s - w):
-    v = outer_momentum v + d, w += outer_learning_rate (d + outer_momentum v). States of the
-    optimizer become their means. Averages that `BatchNorm` keeps become the mean alone.
+    The rounds of an epoch follow one another on the workers: a task takes the outer step, and its
+    result goes to the next round's tasks and to this process, which is the checkpoint.
 
     Parameters
     ----------
@@ -75,7 +84,7 @@ class RoundTrainer(_Shared):
         Of the steps on a shard.
     shuffle : bool
     local_steps : int or None
-        Steps of a round; None: as many as take ``round_seconds``, by the first round.
+        Steps of a round; None: as many as take ``round_seconds``, by the first rounds.
     round_seconds : float
     outer : (float, float)
         Learning rate and momentum of the outer step.
@@ -94,17 +103,21 @@ class RoundTrainer(_Shared):
         super().__init__(net, info, shards, optimizer)
         self.batch_size, self.shuffle, self.steps = batch_size, shuffle, steps
         self.local_steps, self.round_seconds = local_steps, round_seconds
-        self.outer, self.settings, self.epochs_before = outer, settings, epochs_before
-        self.after_round = after_round
+        self.epochs_before, self.after_round = epochs_before, after_round
         n = shards.n
         self.order_keys = np.array([net._key(1, *([s] if s else [])) for s in range(n)], np.uint64)
         self.mask_keys = np.array([net._key(0, epochs_before, *([s] if s else []))
                                    for s in range(n)], np.uint64)
-        self.moved = trainable_mask(self.layout, self.frozen) > 0
-        self.fixed = [slice(block.at, block.at + block.size) for block in self.layout.blocks
-                      if block.layer in self.frozen]
+        moved = trainable_mask(self.layout, self.frozen) > 0
+        fixed = [(block.at, block.at + block.size) for block in self.layout.blocks
+                 if block.layer in self.frozen]
+        self.send(optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, outer=outer,
+                  settings=settings, alone=n == 1, fixed=fixed,
+                  moved=None if moved.all() else moved)
         self.optimizer_state = tuple(self.layout.allocate() for _ in range(optimizer.n_states + 1))
         self.loss_sum = self.rows_done = 0.0  # of the epoch that is being done
+        self.seconds = None  # that the last round took
+        self.trial, self.trials = TRIAL_STEPS, 0
 
     def set_state(self, states, step):
         """Go on from saved state; see `Trainer.set_state`."""
@@ -119,62 +132,94 @@ class RoundTrainer(_Shared):
         if first == 0:
             self.loss_sum = self.rows_done = 0.0
         while first < end:
-            last = min(first + (self.local_steps or TRIAL_STEPS), end)
-            rates = learning_rate
-            if isinstance(rates, np.ndarray):
-                rates = rates[first:last].copy()
-            begun = time.monotonic()
-            loss = self.run_round(self.epochs_before + epoch, first, last, rates)
-            if self.local_steps is None:
-                seconds = max(time.monotonic() - begun, 1e-3)
-                self.local_steps = max(1, int((last - first) * self.round_seconds / seconds))
-            if not np.isfinite(loss):
-                return loss
-            first = last
-            if first < end:
-                self.after_round()
+            ahead, rounds, last = self.ahead, [], first
+            while last < end and len(rounds) < ahead:
+                rounds.append((last, min(last + (self.local_steps or self.trial), end)))
+                last = rounds[-1][1]
+            with closing(self.run_rounds(self.epochs_before + epoch, rounds,
+                                         learning_rate)) as losses:
+                for loss in losses:
+                    if not np.isfinite(loss):
+                        return loss
+                    first = self.step - epoch * self.steps.per_epoch
+                    if first < end:
+                        self.after_round()
         return self.loss_sum / self.rows_done
 
-    def run_round(self, epoch, first, last, rates):
-        """Do some steps on each shard, and the outer step."""
-        batch = self.batch_size
-        done = [min(last * min(batch, n), n) - min(first * min(batch, n), n)
-                for n in self.shards.rows]
+    @property
+    def ahead(self):
+        """How many rounds go to the scheduler at once: what is lost with the last copy of a state
+        is done again from the first of them."""
+        if self.local_steps is None or self.seconds is None:
+            return 1
+        return max(1, min(MOST_AHEAD, int(SECONDS_AHEAD / self.seconds)))
+
+    def run_rounds(self, epoch, rounds, rates):
+        """Do some rounds; yield the loss of each.
+
+        Parameters
+        ----------
+        epoch : int
+        rounds : list of (first, last)
+            Steps of the epoch.
+        rates : float or array
+            Learning rates of the epoch's steps.
+        """
+        cluster = self.shards.cluster
+        *kept, velocity = (state.copy() for state in self.optimizer_state)
+        graph, key = self.begin(states=tuple(kept), velocity=velocity)
+        ends, totals, step = [], [], self.step
+        for first, last in rounds:
+            own, total = self.steps_of(epoch, first, last, step, rates)
+            key = self.shards.add_round(graph, tasks.local_steps, tasks.outer_step, self.fit, key,
+                                        own, {"rows": total}, "local-steps")
+            ends.append(key)
+            totals.append(total)
+            step += last - first
+        begun, states = time.monotonic(), cluster.send(graph, ends)
+        try:
+            for i, ((first, last), total) in enumerate(zip(rounds, totals, strict=True)):
+                found, = cluster.fetch([states[i]])
+                if i:  # the last two stay: what is lost with a worker is made from them
+                    states[i - 1] = None
+                self.look(found)
+                if np.isfinite(found["loss"]):
+                    self.set_state((*found["states"], found["velocity"]), self.step + last - first)
+                    self.parameters[:] = found["parameters"]
+                    self.loss_sum += found["loss_sum"]
+                    self.rows_done += total
+                now = time.monotonic()
+                self.seconds, begun = max(now - begun, 1e-3), now
+                if self.local_steps is None:
+                    self.measure(last - first)
+                yield found["loss"]
+        finally:
+            cluster.give_up(states)
+
+    def measure(self, steps):
+        """Choose how many steps a round has, or how many the next one tries, by what the last
+        round took: not the first one, in which workers read their rows."""
+        self.trials += 1
+        wanted = max(1, int(steps * self.round_seconds / self.seconds))
+        if self.trials > MOST_TRIALS or self.trials > 1 and (
+                self.seconds > 0.5 * self.round_seconds):
+            self.local_steps = wanted
+        elif self.trials > 1:  # what a round costs is part of the time: no more at a step
+            self.trial = min(wanted, 4 * steps)
+
+    def steps_of(self, epoch, first, last, step, rates):
+        """Return what each shard is told of a round, and how many rows the round has."""
+        rows = self.shards.rows
+        done = [min(last * min(self.batch_size, n), n) - min(first * min(self.batch_size, n), n)
+                for n in rows]
         total = sum(done)
-        *states, velocity = self.optimizer_state
-        alone = self.shards.n == 1
-        found = self.run(
-            tasks.local_steps, "local-steps", only=[n > 0 for n in done], epoch=epoch,
-            optimizer=self.optimizer, batch_size=batch, shuffle=self.shuffle, step=self.step,
-            steps=(first, last), rates=rates, shard_rows=self.shards.rows,
-            shares=[n / total for n in done], order_keys=self.order_keys,
-            mask_keys=self.mask_keys, states=[state.copy() for state in states],
-            settings=self.settings, alone=alone)
-        loss = found["loss"] / total
-        if not np.isfinite(loss):
-            return loss
-        change, *means = found["vectors"]
-        if alone:
-            change = change - self.parameters
-        rate, momentum = self.outer
-        new = self.parameters + change
-        if alone and (rate, momentum) == (1.0, 0.0):
-            new = found["vectors"][0]
-        else:
-            speed = momentum * velocity.astype(np.float64) + change
-            outer = self.parameters + rate * (change + momentum * speed)
-            new = np.where(self.moved, outer, new)
-            speed[~self.moved] = 0
-            velocity[:] = speed
-        for part in self.fixed:
-            new[part] = self.parameters[part]
-        self.parameters[:] = new
-        for state, mean in zip(states, means, strict=True):
-            state[:] = mean
-        self.loss_sum += found["loss"]
-        self.rows_done += total
-        self.step += last - first
-        return loss
+        if isinstance(rates, np.ndarray):
+            rates = rates[first:last].copy()
+        common = {"epoch": epoch, "steps": (first, last), "step": step, "rates": rates}
+        return [None if not done[i] else
+                {**common, "number": i, "rows": n, "share": done[i] / total,
+                 "order_key": int(self.order_keys[i]), "mask_key": int(self.mask_keys[i])}
+                for i, n in enumerate(rows)], total
 
 
 class GradientTrainer(_Shared):
@@ -191,14 +236,20 @@ class GradientTrainer(_Shared):
     def __init__(self, net, info, shards, *, alpha=0.0):
         super().__init__(net, info, shards)
         self.alpha = alpha
+        self.send()
         self.weights, _ = self.layout.weights_and_biases(self.parameters)
 
     def loss_and_grad(self, grad=None):
         """Return the loss, penalty included, and put its gradient into ``grad``; see
         `Trainer.loss_and_grad`."""
         self.step += 1
-        found = self.run(tasks.gradient, "loss" if grad is None else "gradient",
-                         slope=grad is not None)
+        graph, key = self.begin()
+        own = [{"number": i, "slope": grad is not None} for i in range(self.shards.n)]
+        end = self.shards.add_round(graph, tasks.gradient, tasks.whole_gradient, self.fit, key, own,
+                                    {}, "loss" if grad is None else "gradient")
+        cluster = self.shards.cluster
+        found, = cluster.fetch(cluster.send(graph, [end]))
+        self.look(found)
         weight = found["weight"]
         if grad is not None:
             np.divide(found["vectors"][0], weight, out=found["vectors"][0])

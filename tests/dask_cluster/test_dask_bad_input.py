@@ -119,8 +119,8 @@ def test_versions_and_errors_of_a_shard(client, monkeypatch):
         fits(X, y)
     monkeypatch.undo()
 
-    def fails(start, shard, number):
-        with fitting.losses_of.__globals__["tasks"].named(f"shard {number}"):
+    def fails(fit, state, shard, own):
+        with fitting.losses_of.__globals__["tasks"].named(f"shard {own['number']}"):
             raise ZeroDivisionError("no")
 
     monkeypatch.setattr("fastnn.dask.trainer.tasks.local_steps", fails)

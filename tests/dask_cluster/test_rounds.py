@@ -113,18 +113,18 @@ def test_a_driver_that_is_stopped_goes_on_from_its_checkpoint(client, tmp_path):
     class Stop(Exception):
         pass
 
-    path, original = tmp_path / "fit.safetensors", shards.Shards.run
+    path, original = tmp_path / "fit.safetensors", cluster.Cluster.fetch
     for stop in (2, 3, 4):  # in the first pass, and in the second
         calls = []
 
-        def run(self, *arguments, calls=calls, stop=stop):
-            calls.append(1)
-            if len(calls) == stop:
+        def fetch(self, futures, calls=calls, stop=stop):
+            calls.append("end" in futures[0].key[0])  # of a round
+            if sum(calls) == stop:
                 raise Stop
-            return original(self, *arguments)
+            return original(self, futures)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(shards.Shards, "run", run)
+            patch.setattr(cluster.Cluster, "fetch", fetch)
             with pytest.raises(Stop):
                 fastnn.dask.fit(network(), X, y, checkpoint=path, checkpoint_seconds=0, **settings)
     again = network()
@@ -161,9 +161,9 @@ def test_fit_many_gives_the_bytes_of_its_own_fits(client):
 
 def test_the_tree_is_decided_by_the_leaves_alone():
     assert shards.Tree(1).levels == [[(0, 1)]]
-    assert shards.Tree(16).levels == [[(0, 16)]]
-    assert shards.Tree(17).levels == [[(0, 16), (16, 17)], [(0, 2)]]
-    assert [len(level) for level in shards.Tree(1000).levels] == [63, 4, 1]
+    assert shards.Tree(8).levels == [[(0, 8)]]
+    assert shards.Tree(9).levels == [[(0, 8), (8, 9)], [(0, 2)]]
+    assert [len(level) for level in shards.Tree(1000).levels] == [125, 16, 2, 1]
     leaves = [{"share": 0.5, "vectors": (np.full(2, i, "f4"),), "loss": i, "isas": ("x",)}
               for i in range(3)]
     node = tasks.add(tasks.add(*leaves[:2]), tasks.add(leaves[2]))
