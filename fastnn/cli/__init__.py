@@ -10,6 +10,7 @@ reader of the output has gone.
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -28,9 +29,28 @@ a first session:
 '%(prog)s COMMAND --help' explains the options of a command.
 """
 
+CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
+
 
 class _Parser(argparse.ArgumentParser):
-    """Names the option that was meant."""
+    """Names the option, the command or the choice that was meant."""
+
+    given = ()
+
+    def parse_known_args(self, args=None, namespace=None):
+        self.given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
+    def error(self, message):
+        hint, wrong = "", CHOICE.search(message)
+        if wrong is not None:
+            hint = near(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+        elif "required" in message:  # perhaps there, and misspelt
+            known = [name for name in self._option_string_actions if name.startswith("--")]
+            odd = [name for text in self.given if (name := text.partition("=")[0]).startswith("--")
+                   and not any(one.startswith(name) for one in known)]
+            hint = near(odd[0], known) if odd else ""
+        super().error(message + hint)
 
     def parse_args(self, args=None, namespace=None):
         found, odd = self.parse_known_args(args, namespace)

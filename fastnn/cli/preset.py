@@ -95,6 +95,7 @@ def learn(options, goal, rows, quiet, checkpoint=None):
         try:
             model = fit_model(
                 rows.table, truth, task, classes=goal.classes, preset=options.preset,
+                categorical_features=options.categorical_features or "auto",
                 sample_weight=weight, eval_metric=options.metric, seed=options.seed,
                 n_threads=options.threads, time_limit=options.time_limit, progress=progress,
                 checkpoint=checkpoint, checkpoint_seconds=CHECKPOINT_SECONDS,

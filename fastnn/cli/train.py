@@ -1,6 +1,7 @@
 """``train``: from a table to a model file, with scores on rows held out."""
 
 import argparse
+import itertools
 import time
 
 import numpy as np
@@ -30,7 +31,7 @@ from fastnn.tables.learning import counts_rows
 NETWORK = {  # options of a plain network, and what holds where they are not given
     "hidden": (64, 64), "activation": "relu", "epochs": 200, "learning_rate": 1e-3, "alpha": 1e-4,
     "batch_size": None, "early_stopping": None, "dtype": None}
-TABULAR = ("preset", "time_limit", "metric", "loss", "cv")  # options of a preset
+TABULAR = ("preset", "time_limit", "metric", "loss", "cv", "categorical_features")  # of a preset
 
 EPILOG = """\
 What happens: the columns are taken as they are, numbers, dates, categories and missing values;
@@ -149,6 +150,10 @@ def add(commands):
     group.add_argument("--loss", metavar="NAME",
                        help="of numbers: squared_error, absolute_error, huber, quantile (the "
                             "median), poisson, gamma, tweedie, ... (default: squared_error)")
+    group.add_argument("--categorical-features", action="append", metavar="COL",
+                       help="columns whose values are categories, whatever they look like, such "
+                            "as codes that are numbers; several by commas or repeated (default: "
+                            "what is no number, date, or true and false)")
     group.add_argument("--cv", type=positive, metavar="K",
                        help="scores by K models, each without a fold of the rows; the model that "
                             "is saved learns from all rows")
@@ -192,11 +197,17 @@ def run(options):
     check_checkpoint(options)
     output = check_output(options.output, options.force, options.data)
     report = check_report(options, options.data, options.output)
+    if report is not None and report.resolve() == output.resolve():
+        raise CommandError(f"{options.report!r} is both --report and --output: give the page "
+                           "another name")
     quiet = options.quiet
     data = read_table(options.data, quiet, **table_options(options))
     targets = [name for text in options.target for name in _split(text, data)]
     dropped = [name for text in options.drop for name in _split(text, data)]
-    _check_columns(data, targets, dropped)
+    categories = [name for text in options.categorical_features or ()
+                  for name in _split(text, data)]
+    _check_columns(data, targets, dropped, categories)
+    options.categorical_features = categories or None
     tell = (lambda text: None) if quiet else say
     tell(f"{escaped(options.data)}: {count(len(data), 'row')}, "
          f"{count(len(data.names), 'column')}")
@@ -282,10 +293,11 @@ def _split(text, table):
     return [text] if text in table else names(text)
 
 
-def _check_columns(table, targets, dropped):
+def _check_columns(table, targets, dropped, categories):
     if not targets:
         raise CommandError("--target must name a column")
-    for option, given in (("--target", targets), ("--drop", dropped)):
+    options = {"--target": targets, "--drop": dropped, "--categorical-features": categories}
+    for option, given in options.items():
         for name in given:
             if name not in table:
                 one = ""
@@ -295,9 +307,10 @@ def _check_columns(table, targets, dropped):
                     f"{option}: the table has no column {name!r}{near(name, table.names)}{one}")
             if given.count(name) > 1:
                 raise CommandError(f"{option} names {name!r} twice")
-    both = set(targets) & set(dropped)
-    if both:
-        raise CommandError(f"{min(both)!r} is both --target and --drop")
+    for one, other in itertools.combinations(options, 2):
+        both = set(options[one]) & set(options[other])
+        if both:
+            raise CommandError(f"{min(both)!r} is both {one} and {other}")
     if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
 

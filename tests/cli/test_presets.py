@@ -1,6 +1,7 @@
 """``train`` by a preset, ``evaluate``, reports."""
 
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 
 import fastnn
+from fastnn.cli import main
 
 QUICK = ("--preset", "fast")
 
@@ -152,11 +154,59 @@ def test_unknown_categories_are_told_or_refused(run):
     ("--weight needs numbers, but", ("--weight", "city")),
     ("there is no file 'tests.csv'", ("--test", "tests.csv")),
     ("did you mean '--time-limit'", ("--timelimit", 3)),
+    ("'left' is both --target and --categorical-features", ("--categorical-features", "left")),
+    ("'spent' is both --drop and --categorical-features", ("--categorical-features", "spent")),
+    ("no column 'dayz'; did you mean 'days'", ("--categorical-features", "city,dayz")),
+    ("names 'days' twice", ("--categorical-features", "days,days")),
+    ("'a.html' is both --report and --output", ("--report", "a.html", "-o", "../{}/a.html")),
+    ("--hidden is of a plain network, --categorical-features of a preset",
+     ("--hidden", 3, "--categorical-features", "days")),
 ])
 def test_mistakes(run, message, arguments):
+    if "--categorical-features of" in message:
+        code, _, err = run("train", "people.csv", "-t", "left", *arguments)
+        assert code == 2 and message in err, err
+        return
+    arguments = [str(word).format(Path.cwd().name) for word in arguments]
     code, out, err = run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK, *arguments)
     assert code == 2 and message in err, err
     assert not Path("model.safetensors").exists()
+
+
+@pytest.mark.parametrize("message, arguments", [
+    ("did you mean '--target'", ("train", "people.csv", "--taget", "left")),
+    ("did you mean '--target'", ("train", "people.csv", "--taget=left")),
+    ("did you mean 'best'", ("train", "people.csv", "-t", "left", "--preset", "bset")),
+    ("did you mean 'train'", ("trian", "people.csv", "-t", "left")),
+])
+def test_words_that_were_meant(capsys, message, arguments):
+    assert main(list(arguments)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_numbers_that_are_categories(run):
+    frame = people()
+    frame["spent"] = np.where(frame.days == 2, 5.0, 1.0) + 0.01 * frame.age  # no line in days
+    frame.to_csv("people.csv", index=False)
+    code, out, err = run("train", "people.csv", "-t", "spent", "--drop", "left", *QUICK,
+                         "--categorical-features", "days")
+    assert code == 0 and "2 of numbers, 2 of categories" in out, err
+    model = fastnn.load("model.safetensors")
+    kinds = {column.name: column.kind for column in model.schema.columns}
+    assert kinds == {"age": "number", "city": "category", "income": "number", "days": "category"}
+    frame["days"] = frame.days.astype(str)
+    twin = fastnn.TabularRegressor("fast", categorical_features=["days"], random_state=0)
+    assert twin.fit(frame.drop(columns=["spent", "left"]), frame.spent).score(
+        frame.drop(columns=["spent", "left"]), frame.spent) > 0.9
+
+
+def test_time_limit_ends_a_fit(run):
+    started = time.perf_counter()
+    code, out, _ = run("train", "people.csv", "-t", "left", "--drop", "spent", "--preset", "best",
+                       "--time-limit", 0.01)
+    assert code == 0 and "trained 16 networks (best)" in out
+    history = [net.history for net in fastnn.load("model.safetensors").ensemble.networks]
+    assert time.perf_counter() - started < 60 and len(history) == 16
 
 
 def test_mistakes_in_evaluate(run):
