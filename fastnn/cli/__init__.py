@@ -32,6 +32,20 @@ a first session:
 CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from (.*)\)")
 
 
+# what other programs call it -> what is meant here
+OPTIONS = {
+    "--lr": "--learning-rate", "--rate": "--learning-rate", "--eta": "--learning-rate",
+    "--learning-rate-init": "--learning-rate",
+    "--n-epochs": "--epochs", "--iterations": "--epochs", "--l2": "--alpha",
+    "--weight-decay": "--alpha", "--hidden-layer-sizes": "--hidden", "--layers": "--hidden",
+    "--units": "--hidden", "--jobs": "--threads", "--n-jobs": "--threads",
+    "--n-threads": "--threads", "--random-state": "--seed", "--label": "--target",
+    "--test-size": "--test-fraction", "--weights": "--weight", "--sample-weight": "--weight",
+    "--sep": "--separator", "--delimiter": "--separator", "--overwrite": "--force",
+    "--probabilities": "--proba", "--class-weights": "--class-weight", "--quality": "--preset",
+}
+
+
 class _Parser(argparse.ArgumentParser):
     """Names the option, the command or the choice that was meant."""
 
@@ -60,9 +74,18 @@ class _Parser(argparse.ArgumentParser):
             command = commands.choices.get(found.command, self)
             known = [name for name in command._option_string_actions if name.startswith("--")]
             option = next((text.partition("=")[0] for text in odd if text.startswith("-")), None)
-            hint = near(option, known) if option is not None else ""
+            hint = _meant(option, known) if option is not None else ""
             command.error(f"unrecognized arguments: {' '.join(odd)}{hint}")
         return found
+
+
+def _meant(option, known):
+    """Return the end of a message: which of the options was meant."""
+    if OPTIONS.get(option) in known:
+        return f"; did you mean {OPTIONS[option]!r}?"
+    if option in ("--verbose", "-v"):
+        return "; the progress is shown anyway, -q hides it"
+    return near(option, known)
 
 
 def _parser():

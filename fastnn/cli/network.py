@@ -49,7 +49,7 @@ def train(options, goal, rows, learned, held, what, rng, tell, output, report):
     model, seconds, interrupted = _train(options, goal, X_train, learned, rng, tell)
     predictor = _predictor(model, goal, table)
 
-    tell(f"trained {count(model.n_iter_, 'epoch')} in {seconds:.1f} s")
+    tell(f"trained {count(model.n_iter_, 'epoch')} in {seconds:.1f} s{_why(model, options)}")
     constant = constant_of(goal.classes, learned.truth, learned.weight)
     found = None
     if held is not None:
@@ -173,6 +173,16 @@ def _train(options, goal, X, learned, rng, tell):
         if issubclass(warning.category, DivergenceWarning):
             note(str(warning.message), options.quiet)
     return model, seconds, interrupted
+
+
+def _why(model, options):
+    """Return why the training ended before the last epoch that was asked for, or nothing."""
+    if model.n_iter_ >= options.epochs or model._no_improvement_count <= model.n_iter_no_change:
+        return ""
+    if model.early_stopping:
+        return (f": the rows to stop by were predicted no better for {model.n_iter_no_change} "
+                f"epochs; kept is epoch {model.best_epoch_}")
+    return f": the loss fell by no more than {model.tol:g} in {model.n_iter_no_change} epochs"
 
 
 def _weights_of(options, goal, learned, rows):

@@ -7,6 +7,7 @@ from fastnn.cli.common import escaped, note
 __all__ = ["confusion", "constant_of", "judge", "log_loss", "print_scores"]
 
 MOST_CLASSES = 12  # with a line of their own
+MANY = 100  # rows, of which all are rarely right
 RARE = 0.1  # share of a class below which accuracy says little
 
 
@@ -97,6 +98,10 @@ def judge(names, classes, rows, found, constant, say, quiet, who="model"):
     if not _is_better(classes, rows.truth, found, constant):
         note("no better than the same answer for every row: the columns may say nothing about the "
              "target, or there are too few rows", quiet)
+    elif classes is not None and len(rows.truth) >= MANY and (
+            found.argmax(axis=1) == rows.truth).all():
+        note("every one of these rows is right. Where that is too good to be true, a column holds "
+             "the target in other words: --drop it", quiet)
 
 
 def _is_better(classes, truth, found, constant):

@@ -25,6 +25,7 @@ from fastnn.cli.report import check_report
 from fastnn.cli.samples import Rows, read_weights, split_rows, truth_of
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
+from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError
 from fastnn.tables.learning import counts_rows
 
@@ -303,6 +304,9 @@ def _check_columns(table, targets, dropped, categories):
                 one = ""
                 if len(table.names) == 1:
                     one = " (is another --separator right? one column was found)"
+                elif any(map(_is_value, table.names)):
+                    one = ("; the first line holds values, not names: --header-row 0 reads it as a "
+                           "row, the columns are then x0, x1, ...")
                 raise CommandError(
                     f"{option}: the table has no column {name!r}{near(name, table.names)}{one}")
             if given.count(name) > 1:
@@ -313,6 +317,11 @@ def _check_columns(table, targets, dropped, categories):
             raise CommandError(f"{min(both)!r} is both {one} and {other}")
     if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
+
+
+def _is_value(name):
+    """Return whether a name in the first line is a number with a point, or a negative one."""
+    return PLAIN_NUMBER.fullmatch(name) is not None and not name.isdecimal()
 
 
 def _features(table, targets, dropped):

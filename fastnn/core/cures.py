@@ -170,6 +170,28 @@ def _unscaled(name, array):
             f"slowly, or nothing, where values are far from mean 0 and deviation 1: {scale}")
 
 
+def other_scale(X, X_val):
+    """Return the text of a hint where validation rows have not the scale of the training's, or
+    None. It looks at some 64 rows of each, and 64 columns.
+
+    Parameters
+    ----------
+    X, X_val : arrays
+    """
+    if unscaled(X) is not None or unscaled(X_val) is None:
+        return None
+    every = max(1, X.shape[1] // 64)
+    sizes = [np.abs(some[::max(1, len(some) // 64), ::every].astype(np.float64)).max(axis=0)
+             for some in (X, X_val)]
+    at = int((sizes[1] / np.maximum(sizes[0], 1.0)).argmax())
+    if not sizes[1][at] > LARGE * max(sizes[0][at], 1.0):
+        return None
+    return (f"the validation rows are on another scale than X: up to {sizes[1][at]:.4g} in column "
+            f"{at * every}, where X has up to {sizes[0][at]:.4g}. A pipeline transforms X alone: "
+            "give it transform_input=['X_val'], and X_val= and y_val= in the place of "
+            "validation_data")
+
+
 def dates_in(data):
     """Return the name of the first column of dates of a data frame, or None."""
     dtypes = getattr(data, "dtypes", None)

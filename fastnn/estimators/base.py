@@ -22,7 +22,7 @@ from sklearn.utils.validation import (
 
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
-from fastnn.core.cures import unscaled
+from fastnn.core.cures import other_scale, unscaled
 from fastnn.core.notices import hint, suggests, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
@@ -385,6 +385,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
         if validation_data is not None:
             held = self._check_validation_data(validation_data, network.dtype)
+            hint("validation scale", other_scale(data[0], held[0]))
         elif stopping:
             rows, held_rows = self._split(data[0].shape[0], target, rng)
             held = [None if a is None else a[held_rows] for a in data]

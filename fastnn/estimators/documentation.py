@@ -134,6 +134,8 @@ _ATTRIBUTES = """\
         `intercepts_` (members, n_out).
     validation_scores_, best_validation_score_ : list of float, float
         Score of the held-out rows after each epoch; None without early stopping.
+    best_epoch_ : int
+        With early stopping: the epoch, from 1, whose parameters have been kept.
     validation_loss_curve_ : list of float
         Loss of the held-out rows after each epoch, without L2 term; None without such rows.
     n_iter_, t_ : int

@@ -5,16 +5,25 @@ import operator
 import numpy as np
 
 from fastnn.estimators.arrays import numbers
+from fastnn.estimators.documented import Documented
 from fastnn.mlp import MLP
 from fastnn.network.lowering import WITH_WEIGHTS
 
 __all__ = ["WithNetwork", "norm_parameters"]
 
 
-class WithNetwork:
+class WithNetwork(Documented):
     """What an estimator does with its network."""
 
     norm_parameters_ = None
+
+    @property
+    def best_epoch_(self) -> int:
+        """Epoch, from 1, whose parameters early stopping has kept."""
+        scores = vars(self).get("validation_scores_")
+        if not scores:
+            raise AttributeError("best_epoch_ is there after a fit with early_stopping=True")
+        return int(np.nan_to_num(scores, nan=-np.inf).argmax()) + 1
 
     def _new_network(self, sizes, dtype):
         return MLP(

@@ -23,6 +23,7 @@ from fastnn.core.notices import suggests
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
 from fastnn.estimators.decorators import validated
+from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.wording import Names, about_parameter
 from fastnn.tables.frames import as_table, table_of
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["BaseTabular"]
 
 
-class BaseTabular(BaseEstimator):
+class BaseTabular(Documented, BaseEstimator):
     """What both estimators share."""
 
     _parameter_constraints: dict = {

@@ -135,7 +135,8 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
     if name.endswith((".parquet", ".pq")):
         table = _read_parquet(path)
     elif name.endswith(OTHERS):
-        raise TableError(f"{path!r} is neither CSV nor Parquet; save the table as CSV")
+        raise TableError(f"{path!r} is neither CSV nor Parquet{_other(path)}; save the table as "
+                         "CSV")
     else:
         table = _Reader(path, separator, encoding, style, header_row).table()
     table.na = tuple(map(str, na))
@@ -161,6 +162,14 @@ def _no_file(path):
     return f"there is no file {path!r}" + (
         f"; did you mean {' or '.join(repr(str(folder / name)) for name in close)}?"
         if close else "")
+
+
+def _other(path):
+    """Return the middle of a message: what a file looks like that is no table, or nothing."""
+    from fastnn.files.kinds import looks_like
+
+    what = looks_like(path) if path != "-" else None
+    return "" if what is None or what.startswith("a table") else f": it looks like {what}"
 
 
 def _content(path):
@@ -234,6 +243,9 @@ class _Reader:
             raise TableError(f"{path!r} is damaged: {error}") from None
 
     def _no_text(self):
+        other = _other(self.path)
+        if other:
+            return f"{self.path!r} is no table as text{other}; save the table as CSV"
         return (f"{self.path!r} is not text in {self.encoding.removesuffix('-sig')}; if it is a "
                 "table: --encoding cp1252 (Windows) or latin-1 (encoding=...)")
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -178,10 +178,22 @@ class Optimizer:
 
 def declared(cls):
     """Return a class of settings whose errors name what was meant: of a keyword that it does not
-    have, and of an attempt to set one in a fit.
+    have, and of an attempt to set one in a fit. Its `repr` leaves out what is as by default.
     """
     cls.__setattr__ = _refuse_setting
+    cls.__repr__ = _call
     return suggests(cls)
+
+
+def _call(self):
+    """Return the call that makes the object: the learning rate, and what is not as by default."""
+    said = []
+    for one in fields(self):
+        value = getattr(self, one.name)
+        if one.init and (one.name == "learning_rate" or one.default is MISSING
+                         or value != one.default):
+            said.append(f"{one.name}={value!r}")
+    return f"{type(self).__name__}({', '.join(said)})"
 
 
 def _refuse_setting(self, name, value):

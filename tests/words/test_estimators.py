@@ -132,3 +132,37 @@ def test_estimators_of_tables_say_the_same():
         lambda: fastnn.TabularClassifier("defalt").fit(X, LABELS))
     told = message(lambda: fastnn.TabularClassifier(infinities="miss").fit(X, LABELS))
     assert "{'keep', 'missing', 'refuse'}" in told
+
+
+def test_validation_rows_that_a_pipeline_has_not_scaled():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    raw = 100 * X + 500
+    pipe = make_pipeline(StandardScaler(), MLPClassifier(max_iter=1))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        pipe.fit(raw, LABELS, mlpclassifier__validation_data=(raw, LABELS))
+        MLPClassifier(max_iter=1).fit(X, LABELS, validation_data=(3 * X, LABELS))
+        MLPClassifier(max_iter=1).fit(raw, LABELS, validation_data=(raw, LABELS))
+    text, = [str(one.message) for one in told if one.category is fastnn.HintWarning]
+    assert text.startswith("the validation rows are on another scale than X: up to ")
+    assert "transform_input=['X_val']" in text
+
+
+def test_best_epoch():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        est = MLPClassifier(max_iter=9, early_stopping=True, random_state=0).fit(X, LABELS)
+    assert est.validation_scores_[est.best_epoch_ - 1] == est.best_validation_score_
+    assert not hasattr(MLPClassifier(max_iter=1), "best_epoch_")
+
+
+def test_the_drawing_in_a_notebook_links_to_the_reference():
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    site = re.search('^Documentation = "(.*)"$', (root / "pyproject.toml").read_text(), re.M)[1]
+    for est in (MLPClassifier(), fastnn.TabularRegressor()):
+        link = f"{site}/en/stable/reference/generated/fastnn.{type(est).__name__}.html"
+        assert f'href="{link}"' in est._repr_html_()

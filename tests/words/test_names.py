@@ -185,3 +185,12 @@ def test_nothing_of_this_is_imported_where_nothing_is_wrong(run_python):
             "      & set(sys.modules))")
     done = run_python(code)
     assert done.stdout.strip() == "", done.stdout + done.stderr
+
+
+def test_an_optimizer_shows_what_has_been_chosen():
+    assert repr(fastnn.SGD(0.1, momentum=0.8)) == "SGD(learning_rate=0.1, momentum=0.8)"
+    assert repr(fastnn.Adam()) == "Adam(learning_rate=0.001)"
+    assert repr(fastnn.EMA(fastnn.Adam(0.01))) == "EMA(optimizer=Adam(learning_rate=0.01))"
+    for optimizer in (fastnn.Adam(0.1, eps_hat=True, layers={0: {"alpha": 1.0}}),
+                      fastnn.Muon(adam=fastnn.AdamW()), fastnn.Lion()):
+        assert eval(repr(optimizer), vars(fastnn)) == optimizer
