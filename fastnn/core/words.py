@@ -131,12 +131,26 @@ _OF_ESTIMATOR_FIT = {
     "eval_set": "give X_val= and y_val=", "validation_split":
         "the estimator has it: {}(early_stopping=True, validation_fraction=0.1)",
 }
+_OF_TABLES = {
+    **dict.fromkeys(("eval_set", "validation_data", "eval_data", "X_valid"),
+                    "give X_val= and y_val="),
+    **dict.fromkeys(("validation_split", "validation_fraction", "early_stopping"),
+                    "folds of the rows are held out in turn; to choose rows give X_val= and "
+                    "y_val="),
+    **dict.fromkeys(("epochs", "max_iter", "n_estimators"),
+                    "the preset decides: {0}('best'), or {0}(time_limit=60)"),
+    **dict.fromkeys(("categorical_features", "categorical_feature", "cat_features"),
+                    "the estimator has it: {}(categorical_features=[...])"),
+    "class_weight": "the estimator has it: {}(class_weight=...)",
+    "eval_metric": "the estimator has it: {}(eval_metric=...)",
+    "verbose": "the estimator has it: {}(progress=True)",
+}
 # end of the qualified name of a function -> what is said of a parameter that it does not have
 CALLS = {
     **dict.fromkeys(("Learning.fit", "Learning.fit_batches", "Learning.steps",
                      "fit_many"), _OF_TRAINING),
     **dict.fromkeys(("MLP.__init__", "MLP.of"), _OF_NETWORK),
-    "BaseMLP.fit": _OF_ESTIMATOR_FIT,
+    "BaseMLP.fit": _OF_ESTIMATOR_FIT, "BaseTabular.fit": _OF_TABLES,
 }
 _UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
 _OWN = re.compile(r"^(\w*Base(MLP|Tabular)|Learning)(?=\.)")

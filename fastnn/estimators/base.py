@@ -466,7 +466,8 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
                 place = first_non_finite(*y, None)
             if place is None:
                 raise wording.about_data(error, X, *y) from None
-            raise ValueError(f"{error}\nThe first such value is in {place}.") from None
+            raise ValueError(f"{error}\nThe first such value is in {place}."
+                             f"{wording.takes_gaps(error, self)}") from None
         except TypeError as error:
             raise wording.about_data(error, X, *y) from None
         if not y:

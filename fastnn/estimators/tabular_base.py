@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metadata_routing import UNUSED
@@ -25,6 +25,7 @@ from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
+from fastnn.estimators.tabular_words import check_columns, check_given
 from fastnn.estimators.wording import Names, about_parameter
 from fastnn.tables.frames import as_table, table_of
 from fastnn.tables.table import Table
@@ -130,6 +131,7 @@ class BaseTabular(Documented, BaseEstimator):
         if y is None:
             raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
                              "is None")
+        check_given(X, y, is_classifier(self))
         X = self._table(X, reset=True)
         y = from_tensor("y", y)
         y = y if sp.issparse(y) or hasattr(y, "dtype") else np.asarray(y)
@@ -142,6 +144,7 @@ class BaseTabular(Documented, BaseEstimator):
             raise ValueError("X_val and y_val must be given together")
         if X_val is not None:
             X_val = self._table(X_val, reset=False)
+            check_columns("X_val", X_val, X)
             y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
             check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)

@@ -6,6 +6,7 @@ from numbers import Real
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 
 from fastnn.core import cures, words
@@ -100,6 +101,17 @@ def about_data(error, X, y=None):
     return error if found is None else type(error)(f"{text}\n{found}")
 
 
+def takes_gaps(error, est):
+    """Return the end of a message on missing values in X: which estimator takes them."""
+    if "Input X contains NaN" not in str(error):
+        return ""
+    return f" {_of_tables(est)} takes missing values, text and dates as they are."
+
+
+def _of_tables(est):
+    return f"fastnn.Tabular{'Regressor' if isinstance(est, RegressorMixin) else 'Classifier'}"
+
+
 def _first_text(X, y):
     for name, data in (("X", X), ("y", y)):
         if data is None or sp.issparse(data):
@@ -107,7 +119,8 @@ def _first_text(X, y):
         array = np.asarray(data, dtype=object)
         found = cures.text_hint(name, data, array) if array.ndim in (1, 2) else None
         if found is not None and name == "X":
-            return found
+            return (f"{found}. fastnn.TabularClassifier and TabularRegressor take text as it is"
+                    if "encode it" in found else found)
         if found is not None:
             return f"{found.partition(': ')[0]}; class names are for MLPClassifier"
     return None

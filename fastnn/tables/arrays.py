@@ -71,6 +71,9 @@ def array_cells(name, values):
         return cells_.from_texts(values.tolist())
     if kind in "OS":
         return cells_.from_objects(name, values.tolist())
+    if kind == "m":
+        raise TableError(f"column {name!r} holds durations: make numbers of them, such as days: "
+                         f"frame[{name!r}] / np.timedelta64(1, 'D')", name)
     raise TableError(f"column {name!r} has dtype {values.dtype}, which cannot become numbers: turn "
                      "it into numbers or text, or leave it out", name)
 

@@ -29,11 +29,11 @@ from fastnn.core.notices import suggests
 from fastnn.prediction.scaler import Scaler
 from fastnn.tables import columns as columns_
 from fastnn.tables.columns import KINDS, count_kinds
-from fastnn.tables.errors import TableError
+from fastnn.tables.errors import TableError, no_columns
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
-from fastnn.tables.schema import ROW, check_learnable, near, summed
+from fastnn.tables.schema import ROW, check_learnable, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -252,9 +252,7 @@ class TableEncoder:
         table = as_table(frame)
         missing = [column.name for column in self.columns if column.name not in table]
         if missing:
-            raise TableError(f"the table has no column {missing[0]!r}" + (
-                f" and lacks {len(missing) - 1} more" if len(missing) > 1 else "")
-                + near(missing[0], table.names), missing[0])
+            raise TableError(no_columns(missing, table.names), missing[0])
         scaler = self.scaler if scaled is True else scaled
         out = np.zeros((len(table), self.n_inputs), dtype)
         start, problems = 0, []

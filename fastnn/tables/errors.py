@@ -31,6 +31,20 @@ def shown_value(value):
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def no_columns(missing, there, whose="the table"):
+    """Return the message on columns that are not there.
+
+    Parameters
+    ----------
+    missing, there : sequences of str
+    whose : str, default="the table"
+    """
+    from fastnn.core.words import did_you_mean
+
+    hint = next(filter(None, (did_you_mean(name, there) for name in missing[:10])), "")
+    return f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}{hint}"
+
+
 def listed(words, most=3):
     """Return the first of several words, and how many more there are."""
     words = list(words)

@@ -192,6 +192,9 @@ def _refused(name, dtype):
                                       "map")):
         return TableError(f"column {name!r} holds lists or other containers, which cannot become "
                           "numbers: leave it out", name)
+    if str(dtype).lower().startswith(("timedelta", "duration")):
+        return TableError(f"column {name!r} holds durations: make numbers of them, such as "
+                          f"frame[{name!r}].dt.total_seconds() / 86400", name)
     return TableError(f"column {name!r} has dtype {dtype}, which cannot become numbers: turn it "
                       "into numbers or text, or leave it out", name)
 

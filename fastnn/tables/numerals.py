@@ -258,7 +258,8 @@ def explained(form, words):
     """Return what to do about texts that are no numbers of this format."""
     hint = ""
     if form.is_plain and any("," in word for word in words):
-        hint = "; numbers with a decimal comma: --decimal , (decimal=',')"
+        hint = ("; numbers with a decimal comma: --decimal , or read(path, decimal=','), in a "
+                "frame column.str.replace(',', '.').astype(float)")
     elif form.decimal == "," and any("." in word for word in words):
         hint = "; numbers with a decimal point: --decimal . (decimal='.')"
     return f"{listed(words)} {'is' if len(words) == 1 else 'are'} no number{hint}"

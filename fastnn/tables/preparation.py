@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fastnn.core.notices import shown
-from fastnn.tables.errors import TableError
+from fastnn.tables.errors import TableError, no_columns
 from fastnn.tables.frames import as_table
 
 __all__ = ["Preparation"]
@@ -61,8 +61,7 @@ class Preparation:
                               zip(self.names, table.names, strict=True)})
         missing = [name for name in self.names if name not in table]
         if missing:
-            raise TableError(f"the table has no column {missing[0]!r}" + (
-                f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""), missing[0])
+            raise TableError(no_columns(missing, table.names), missing[0])
         columns = [_Column(name, table.raw(name)) for name in self.names]
         for stage in self.stages:
             found = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.core.notices import shorten
 from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
-from fastnn.tables.errors import TableError, shown_value
+from fastnn.tables.errors import TableError, no_columns, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
@@ -223,9 +223,7 @@ class Schema:
     def _check_names(self, table):
         missing = [column.name for column in self.columns if column.name not in table]
         if missing:
-            raise TableError(f"the table has no column {missing[0]!r}" + (
-                f" and lacks {len(missing) - 1} more" if len(missing) > 1 else "")
-                + near(missing[0], table.names), missing[0])
+            raise TableError(no_columns(missing, table.names), missing[0])
 
     def _check_infinite(self, column, values, table):
         if self.infinities == "keep" or column.kind != "number":

@@ -120,7 +120,8 @@ class Encoding:
         n, width = len(numbers), self.width
         make = np.empty if self.firsts else np.zeros
         rows, values = make(n * width, np.int32), make(n * width, dtype)
-        self.tables.encode(numbers, inputs.codes, rows, values)
+        if n:
+            self.tables.encode(numbers, inputs.codes, rows, values)
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values, rows, indptr, self.adds)
 

@@ -87,7 +87,7 @@ class Statistics:
             at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
             there = known[at] == wanted
             found[:, i] = np.where(there[:, np.newaxis], self.means[i][at], self.prior)
-        return found.reshape(len(codes), -1)
+        return found.reshape(len(codes), found.shape[1] * found.shape[2])
 
     def settings(self):
         """Return plain values for a file."""

@@ -98,3 +98,15 @@ def test_networks_that_are_kept_are_those_of_before():
     np.testing.assert_array_equal(model.outputs(few), model.outputs(more)[:64])
     copied = model.__getstate__()
     assert copied["arrays"].keys() == model.__getstate__()["arrays"].keys()
+
+
+def test_no_rows(tmp_path):
+    """Categories with statistics, those of many levels, too."""
+    rng = np.random.default_rng(0)
+    levels = [f"level {i}" for i in rng.integers(0, 60, 300)]
+    X = {"a": rng.normal(size=300), "city": levels}
+    model = fastnn.TabularClassifier("fast", random_state=0).fit(X, rng.integers(0, 2, 300))
+    model.save(tmp_path / "model.safetensors")
+    for one in (model, fastnn.load(tmp_path / "model.safetensors")):
+        assert one.predict({"a": [], "city": []}).shape == (0,)
+        assert one.predict_proba({"a": [], "city": []}).shape == (0, 2)

@@ -166,3 +166,37 @@ def test_the_drawing_in_a_notebook_links_to_the_reference():
     for est in (MLPClassifier(), fastnn.TabularRegressor()):
         link = f"{site}/en/stable/reference/generated/fastnn.{type(est).__name__}.html"
         assert f'href="{link}"' in est._repr_html_()
+
+
+FRAME = {"a": X[:, 0], "b": X[:, 1], "c": list("xyz" * 10)}
+
+
+@pytest.mark.parametrize("make, call, error, text", [
+    ("Classifier", lambda est: est.fit("t.csv", LABELS), TypeError,
+     "X='t.csv' must be a table; of the path of a file fastnn.tables.read(path) makes one"),
+    ("Classifier", lambda est: est.fit(FRAME, "c"), TypeError, "y='c' must be the values "
+     "themselves: of a frame X.drop(columns='c') and X['c']"),
+    ("Classifier", lambda est: est.fit(FRAME, np.where(LABELS, np.nan, 1.0)), ValueError,
+     f"Input y contains NaN in {LABELS.sum()} rows, the first is row {LABELS.argmax()}"),
+    ("Regressor", lambda est: est.fit(FRAME, ["<=50K"] * 30), ValueError,
+     "y holds text ('<=50K' in row 0): class names are for TabularClassifier"),
+    ("Classifier", lambda est: est.fit(FRAME, LABELS, eval_set=[(X, LABELS)]), TypeError,
+     "give X_val= and y_val="),
+    ("Regressor", lambda est: est.fit(FRAME, Y, epochs=9), TypeError,
+     "TabularRegressor('best'), or TabularRegressor(time_limit=60)"),
+    ("Classifier", lambda est: est.fit(FRAME, LABELS, X_val={"a": X[:, 0]}, y_val=LABELS),
+     ValueError, "X_val has no columns 'b', 'c'"),
+    ("Regressor", lambda est: est.fit(FRAME | {"d": np.zeros(30, "m8[s]")}, Y), ValueError,
+     "column 'd' holds durations: make numbers of them"),
+])
+def test_what_estimators_of_tables_are_given(make, call, error, text):
+    assert text in message(lambda: call(getattr(fastnn, f"Tabular{make}")("fast")), error)
+
+
+def test_gaps_and_text_name_the_estimator_that_takes_them():
+    gaps = np.where(np.arange(60).reshape(30, 2) == 7, np.nan, X)
+    told = message(lambda: MLPRegressor().fit(gaps, Y))
+    assert told.endswith("column 1, row 3. fastnn.TabularRegressor takes missing values, text and "
+                         "dates as they are.")
+    told = message(lambda: MLPClassifier().fit(np.full((30, 1), "a", object), LABELS))
+    assert told.endswith("fastnn.TabularClassifier and TabularRegressor take text as it is")

@@ -70,7 +70,7 @@ def unknown(rows):
 
 
 @app.post("/predict")
-async def predict(request: Request):           # half a millisecond a row: no thread is needed
+async def predict(request: Request):           # far less than a millisecond: no thread is needed
     rows = [row.model_dump() for row in request.rows]
     try:
         chances = model.predict_proba(rows, n_threads=1)  # workers share the cores already

@@ -1,0 +1,82 @@
+"""What the estimators of tables say of what they are given, before the work begins."""
+
+import math
+import os
+from warnings import warn
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import DataConversionWarning
+
+from fastnn.core.notices import shown
+from fastnn.tables.errors import no_columns
+
+__all__ = ["check_columns", "check_given"]
+
+
+def check_given(X, y, classes):
+    """Refuse what is no table or no target, with what to give instead.
+
+    Parameters
+    ----------
+    X, y : as the user gave them
+    classes : bool
+        Whether y may hold text.
+    """
+    if isinstance(X, (str, os.PathLike)):
+        raise TypeError(f"X={shown(os.fspath(X))} must be a table; of the path of a file "
+                        "fastnn.tables.read(path) makes one")
+    if isinstance(y, str):
+        raise TypeError(f"y={shown(y)} must be the values themselves: of a frame "
+                        f"X.drop(columns={shown(y)}) and X[{shown(y)}]")
+    if sp.issparse(y):
+        return
+    values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1 and not classes:
+        warn("A column-vector y was passed when a 1d array was expected. Please change the shape "
+             "of y to (n_samples,), for example using ravel().", DataConversionWarning,
+             stacklevel=5)
+    kind = getattr(values.dtype, "kind", "O")
+    if kind == "f":
+        _refuse_nan(np.asarray(values))
+    elif kind in "OUST" and not classes:
+        _refuse_text(np.asarray(values, dtype=object))
+
+
+def _refuse_nan(values):
+    missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+    n = int(missing.sum())
+    if n:
+        raise ValueError(f"Input y contains NaN in {n:,} row{'s' * (n != 1)}, the first is row "
+                         f"{int(missing.argmax())}: leave them out, X[~np.isnan(y)] and "
+                         "y[~np.isnan(y)]")
+
+
+def _refuse_text(values):
+    width = max(1, values.size // max(1, len(values)))
+    for place, value in enumerate(values.ravel().tolist()):
+        if isinstance(value, (str, bytes)) and not _is_number(value):
+            raise ValueError(f"could not convert string to float: {value!r}\ny holds text "
+                             f"({shown(value)} in row {place // width}): class names are for "
+                             "TabularClassifier")
+
+
+def _is_number(text):
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
+
+
+def check_columns(name, table, known):
+    """Refuse a table that lacks columns of another one.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    table, known : Table
+    """
+    missing = [column for column in known.names if column not in table]
+    if missing:
+        raise ValueError(no_columns(missing, table.names, name))
