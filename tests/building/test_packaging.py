@@ -228,6 +228,17 @@ def test_sdist_holds_the_sources_and_nothing_built(sdist):
     assert not [name for name in names if built.search(name)]
 
 
+def test_what_is_installed_is_the_whole_package(tmp_path):
+    """A package that was not in a list was missing where users install, and nowhere else."""
+    done = subprocess.run([sys.executable, "setup.py", "-q", "build_py", "--build-lib", tmp_path],
+                          cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    wanted = {path.relative_to(ROOT) for kind in ("*.py", "*.pyi", "py.typed", "page/*")
+              for path in (ROOT / "fastnn").rglob(kind) if path.is_file()}
+    found = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}
+    assert found == wanted
+
+
 @pytest.mark.slow
 def test_wheel_holds_no_c(wheel):
     with zipfile.ZipFile(wheel) as archive:
