@@ -433,8 +433,8 @@ class Heads(Layer):
         return self.units
 
 
-LAYERS = {layer.kind: layer for layer in (Dense, Embed, Activation, GLU, LayerNorm, BatchNorm,
-                                          Scale, PReLU, Dropout, Residual, Repeat, Heads)}
+LAYERS = {layer.kind: layer for layer in (Dense, Activation, LayerNorm, BatchNorm, Scale, PReLU,
+                                          Dropout, Residual, Repeat, Heads, Embed, GLU)}
 WITH_WEIGHTS = Dense, Embed, Heads  # layers with a W and a bias
 # numbers that a layer has, from the number of its inputs
 N_PARAMETERS = {

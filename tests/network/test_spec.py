@@ -13,10 +13,12 @@ from trainers import make_trainer
 
 import fastnn
 from fastnn import (
+    GLU,
     Activation,
     BatchNorm,
     Dense,
     Dropout,
+    Embed,
     Heads,
     LayerNorm,
     NetworkSpec,
@@ -118,8 +120,8 @@ def test_arguments_are_kept_as_plain_values():
 
 
 def test_nothing_of_a_description_can_be_set():
-    layers = [Repeat(2), Dense(3), Activation("relu"), LayerNorm(), BatchNorm(), Scale(), PReLU(),
-              Dropout(0.1), Residual([Dense(3)]), Heads(3, 2)]
+    layers = [Embed(2, (1, 2)), GLU(), Repeat(2), Dense(3), Activation("relu"), LayerNorm(),
+              BatchNorm(), Scale(), PReLU(), Dropout(0.1), Residual([Dense(3)]), Heads(3, 2)]
     assert {type(layer) for layer in layers} == set(LAYERS.values())
     spec = NetworkSpec(3, layers)
     for described in (*layers, spec):
