@@ -36,7 +36,9 @@ class Derivatives:
         """Return the derivatives of all outputs with respect to all inputs, for each row.
 
         The way is gone back once for each output, or forward once for each input, whichever are
-        fewer. Dropout is off. Any number of threads may call it at a time; values are not checked.
+        fewer. All layers have derivatives: dropout is off, a `BatchNorm` takes its running
+        averages, and those of an ensemble are of the averaged prediction. Any number of threads may
+        call it at a time; values are not checked.
 
         Parameters
         ----------
@@ -44,7 +46,7 @@ class Derivatives:
             Inputs.
         logits : bool, default=False
             Whether to leave the output's activation out: derivatives of scores instead of
-            probabilities.
+            probabilities; of an ensemble the mean of those of its members.
 
         Returns
         -------
@@ -110,6 +112,9 @@ class Derivatives:
                        sample_weight: ArrayLike | None = None) -> Array:
         """Return the gradient of the mean loss with respect to the inputs; arguments as in `fit`.
 
+        It is that of what `loss` returns: a `BatchNorm` takes its running averages, and the loss of
+        an ensemble is the mean of its members' ones.
+
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
@@ -131,15 +136,18 @@ class Derivatives:
         data = self._check_data(X, y, sample_weight, info, in_place=False)
         trainer = self._trainer(data, info, 0.0, self.parameters)
         with single_threaded_blas():
-            slopes, = trainer.deltas([len(self._layout.ops) - 1])
-        return derivatives.vjp(trainer.parameters, data[0], slopes, True, self._threads)
+            slopes = trainer.output_deltas()
+        return derivatives.vjp_inside(trainer.parameters, data[0], slopes, self._threads)
 
     def hvp(self, X: Rows, y: ArrayLike, v: ArrayLike, *, loss: str | Loss | None = None,
             sample_weight: ArrayLike | None = None, alpha: float = 0.0) -> Array:
         """Return the Hessian of the mean loss times a vector of parameters (Pearlmutter 1994).
 
-        Exact, for about the work of two gradients. Where a function has a kink, as relu has, the
-        second derivative there is taken as 0.
+        It is the derivative of the gradient of `loss_and_grad` along v: exact, for about the work
+        of two gradients. Where a function has a kink, as relu has, the second derivative there is
+        taken as 0. Losses of straight pieces (absolute_error, quantile, hinge, perceptron) have it
+        almost everywhere: what is left is the curvature of the network. A `BatchNorm` takes the
+        statistics of the rows, as in training; what v has for its running averages is not read.
 
         Parameters
         ----------
@@ -158,8 +166,8 @@ class Derivatives:
         Raises
         ------
         ValueError
-            When an argument does not fit; when a second derivative is not known: that of focal,
-            hinge, Gaussian or user's losses, of user's activations.
+            When an argument does not fit; when a second derivative is not known: that of a
+            `losses.Custom` or a `CustomActivation`, and of the activation "step".
 
         Examples
         --------

@@ -546,7 +546,7 @@ static inline void {p}_predict(const {real} *x, {real} *out, {real} *scratch) {{
 }}
 """
 
-    def scaling(self):
+    def scaling(self, place=None):
         p = self.p
         lines = ["    int i;",
                  f"    for (i = 0; i < {self.n_in}; ++i) {{"]
@@ -554,7 +554,7 @@ static inline void {p}_predict(const {real} *x, {real} *out, {real} *scratch) {{
         for sign, limit in zip("<>", self.predictor.scaler.limits or (), strict=False):
             if np.isfinite(limit):
                 lines.append(f"        z = z {sign} {limit!r} ? {limit!r} : z;")
-        place = f"({self.places[INPUT]})" if self.loops else "scratch"
+        place = place or (f"({self.places[INPUT]})" if self.loops else "scratch")
         lines += [f"        {place}[i] = ({self.real})z;", "    }"]
         return lines
 

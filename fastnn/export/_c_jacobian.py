@@ -70,11 +70,43 @@ BACK = {
                          - ((double)x[i] - mean) * scale * scale * inner / n));
 }}
 """, "{n_out}, {gain}, {eps!r}, {x}, {d}, {dx}"),
+    "batch_norm": (
+        """\
+/* dx, the adjoint of what is normalised;  all (n) */
+{head}int n, const {real} *gain, const {real} *variance,
+{indent}double eps, const {real} *d, {real} *dx) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        dx[i] = gain[i] * ({real})(1.0 / sqrt((double)variance[i] + eps)) * d[i];
+}}
+""", "{n_out}, {gain}, {variance}, {eps!r}, {d}, {dx}"),
+    "scale": (
+        """\
+/* dx = gain d;  all (n) */
+{head}int n, const {real} *gain, const {real} *d, {real} *dx) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        dx[i] = gain[i] * d[i];
+}}
+""", "{n_out}, {gain}, {d}, {dx}"),
+    "prelu": (
+        """\
+/* dx = d, or slope d where x is not > 0;  all (n), slope one where step is 0 */
+{head}int n, const {real} *slope, int step, const {real} *x,
+{indent}const {real} *d, {real} *dx) {{
+    int i;
+    for (i = 0; i < n; ++i)
+        dx[i] = x[i] > 0 ? d[i] : slope[i * step] * d[i];
+}}
+""", "{n_out}, {slope}, {step}, {x}, {d}, {dx}"),
     "embed": (None, None),  # see `BACK_CALLS`
     "glu": (None, None),
     "copy": (None, "{n_out}, {d}, {dx}"),
     "add": (None, "{n_out}, {d}, {dx}"),
 }
+# of one member: a factor of its own, and its own dense layer
+BACK["repeat"] = (BACK["scale"][0], "{n_out}, {scale} + m * {n_out}, {d}, {dx}")
+BACK["heads"] = (BACK["dense"][0], "{n_in}, {n_out}, {weight} + m * {size}, {d}, {dx}")
 
 HELPERS = """\
 /* y = x;  both (n) */
@@ -154,6 +186,8 @@ class _Way:
         self.end = 0
         self.scaled = w.predictor.scaler is not None
         self.inputs = self.take(w.n_in) if self.scaled else "x"
+        # that of one member, where a loop adds them up
+        self.found = self.take(w.n_out * w.n_in) if w.loops else "jacobian"
         self.values = [self.take(op.n_out) for op in self.ops]
         self.adjoints = [self.take(op.n_out) for op in self.ops]
         self.slopes = [self.take(op.n_out) if op.activation in SLOPES else None
@@ -205,11 +239,10 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
 }}
 """
 
-    def forward(self):
+    def forward(self, first, stop):
+        """Return lines that compute the values and slopes of some operations."""
         w, lines = self.w, []
-        if self.scaled:
-            lines += w.scaling()
-        for i, op in enumerate(self.ops):
+        for i, op in list(enumerate(self.ops))[first:stop]:
             place = self.values[i]
             lines.append(w.call(i, self.value(op.source), self.value(op.other), place))
             if self.slopes[i]:
@@ -234,7 +267,9 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
                     op, w.p, names, x, d, dx)]
             else:
                 name = f"{op.kind}_back" if BACK[op.kind][0] else "set"
-                arguments = BACK[op.kind][1].format(x=x, d=d, dx=dx, **names, **op._asdict())
+                arguments = BACK[op.kind][1].format(
+                    x=x, d=d, dx=dx, size=op.n_in * op.n_out, step=int(not op.shared), **names,
+                    **op._asdict())
                 lines.append(f"        {w.p}_{name}({arguments});")
             for k in self.sums.get(i, ()):
                 other = self.ops[k]
@@ -245,14 +280,20 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
     def function(self):
         w, last = self.w, self.adjoints[-1]
         n_out, n_in = w.n_out, w.n_in
-        body = [line for line in self.forward() if line != "    int i;"]
-        body += [f"    for (j = 0; j < {n_out}; ++j) {{",
-                 f"        {w.real} *row = jacobian + j * {n_in}, *d = {last};",
-                 f"        for (i = 0; i < {n_out}; ++i)",
-                 f"            d[i] = i == j ? 1.0{w.f} : 0.0{w.f};",
-                 *self.back(), "    }"]
+        shared = w.repeat if w.loops else 0  # operations that all members have in common
+        own = self.forward(shared, None)
+        own += [f"    for (j = 0; j < {n_out}; ++j) {{",
+                f"        {w.real} *row = {self.found} + j * {n_in}, *d = {last};",
+                f"        for (i = 0; i < {n_out}; ++i)",
+                f"            d[i] = i == j ? 1.0{w.f} : 0.0{w.f};",
+                *self.back(), "    }"]
         if self.ops[-1].activation == "softmax":
-            body.append(f"    {w.p}_softmax_back({n_out}, {n_in}, {self.values[-1]}, jacobian);")
+            own.append(f"    {w.p}_softmax_back({n_out}, {n_in}, {self.values[-1]}, {self.found});")
+        body = []
+        if self.scaled:
+            body += [line for line in w.scaling(f"({self.inputs})") if line != "    int i;"]
+        body += self.forward(0, shared)
+        body += self.summed(own) if w.loops else own
         if self.scaled:
             body += self.unscaled()
         lines = "\n".join(body)
@@ -261,10 +302,22 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
  * inputs: jacobian[j * {w.P}_N_INPUTS + i] is that of output j and input i.
  * scratch: {w.P}_JACOBIAN_SCRATCH {w.real}s; none of the three may overlap. */
 static inline void {w.p}_jacobian(const {w.real} *x, {w.real} *jacobian, {w.real} *scratch) {{
-    int i, j;
+    int i, j{", m" if w.loops else ""};
 {lines}
 }}
 """
+
+    def summed(self, own):
+        """Return the lines of one member in a loop, and the mean of what they find."""
+        w = self.w
+        size = w.n_out * w.n_in
+        return [f"    for (i = 0; i < {size}; ++i)",
+                f"        jacobian[i] = 0.0{w.f};",
+                f"    for (m = 0; m < {w.members}; ++m) {{",
+                *(f"    {line}" for text in own for line in text.split("\n")),
+                f"        for (i = 0; i < {size}; ++i)",
+                f"            jacobian[i] += ({self.found})[i] / {w.members}.0{w.f};",
+                "    }"]
 
     def unscaled(self):
         """Return lines that go through the scaler, whose slope is 0 where it cuts off."""

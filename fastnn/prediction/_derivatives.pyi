@@ -16,3 +16,6 @@ class Derivatives:
     def vjp(
         self, parameters: NDArray[Any], X: object, U: object, raw: bool, threads: int
     ) -> NDArray[Any]: ...
+    def vjp_inside(
+        self, parameters: NDArray[Any], X: object, D: object, threads: int
+    ) -> NDArray[Any]: ...

@@ -4,7 +4,9 @@ from fastnn.prediction._derivatives import Derivatives
 
 __all__ = ["derivatives_of"]
 
-KINDS = ("dense", "layer_norm", "copy", "add", "python")  # of operations whose derivative is known
+# of operations whose derivative is known
+KINDS = ("dense", "layer_norm", "batch_norm", "scale", "prelu", "copy", "add", "python", "repeat",
+         "heads", "embed", "glu")
 
 
 def derivatives_of(layout, logits):
@@ -33,7 +35,7 @@ def refuse(layout, logits):
     """Raise ValueError where a layer has no derivative, or none that is known here."""
     ops = layout.ops
     for op in (*ops[:-1], ops[-1]._replace(activation="identity") if logits else ops[-1]):
-        if op.activation == "step":
+        if "step" in (op.activation, op.gate):
             raise ValueError("activation 'step' has no derivative but 0, and none where it jumps: "
                              "give a network with 'sigmoid' in its place the same weights "
                              "(set_weights), or, where it is the output, take logits=True")

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ BOWLS: dict[str, int]
 
 @disjoint_base
 class Curvature:
-    def __init__(self, layout: ParameterLayout, info: BoundLoss) -> None: ...
+    def __init__(self, layout: ParameterLayout, info: BoundLoss, block: int) -> None: ...
     def product(
         self,
         parameters: NDArray[Any],
@@ -19,4 +20,5 @@ class Curvature:
         X: NDArray[Any],
         y: NDArray[Any],
         weights: NDArray[Any] | None,
+        blocks: Sequence[int],
     ) -> NDArray[Any]: ...

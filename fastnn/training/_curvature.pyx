@@ -4,11 +4,14 @@ R{.} is the derivative along the direction v of the parameters. It goes through 
 then through the way back, layer by layer, beside what it is taken of: R{dz} of the last operation
 is the second derivative of the loss, and R{dW} = R{x}' dz + x' R{dz} is what is asked for. Nothing
 is approximated, and the cost is about that of two gradients.
+
+Rows are worked on in blocks, one after the other; BATCH_NORM takes the statistics of a block, which
+then is what is a shard in training.
 """
 
 cimport numpy as cnp
-from libc.math cimport INFINITY, cosh, exp, fabs, tanh
-from libc.stdint cimport int32_t, uint64_t
+from libc.math cimport INFINITY
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastnn.core._kernels cimport (
@@ -16,22 +19,73 @@ from fastnn.core._kernels cimport (
     FNN_N_PARAMETERS,
     FNN_OUTPUT_SOFTMAX,
     activation_backward,
-    add_parts,
     add_rows,
     bias_activate,
-    fnn_product,
     kernels,
-    layer_norm_rows,
     loss_rows,
     real,
-    row_major_product,
-    run_product,
-    softmax_rows,
-    sum_columns,
     transpose,
 )
-from fastnn.core._ops cimport ADD, DENSE, LAYER_NORM, OpKind, op_kind
+from fastnn.core._ops cimport (
+    ADD,
+    BATCH_NORM,
+    DENSE,
+    EMBED,
+    GLU,
+    HEADS,
+    LAYER_NORM,
+    PRELU,
+    REPEAT,
+    SCALE,
+    op_kind,
+)
 from fastnn.core._team cimport fnn_after_keeping_subnormals, fnn_keep_subnormals
+from fastnn.training._bends cimport (
+    BINARY_FOCAL,
+    ELU,
+    EXP,
+    FLAT,
+    FOCAL,
+    GAMMA,
+    GAUSSIAN_NLL,
+    GELU,
+    HUBER,
+    LOG_COSH,
+    LOGISTIC,
+    MISH,
+    POISSON,
+    SELU,
+    SIGMOID,
+    SILU,
+    SOFTMAX_BOWL,
+    SOFTPLUS,
+    SQUARE,
+    SQUARED_HINGE,
+    STRAIGHT,
+    TANH,
+    TWEEDIE,
+    Bowl,
+    bend_of,
+)
+from fastnn.training._curvature_layers cimport (
+    Op,
+    Way,
+    batch_norm_backward,
+    batch_norm_forward,
+    dense_backward,
+    dense_forward,
+    embed_backward,
+    embed_forward,
+    factor_backward,
+    factor_forward,
+    glu_backward,
+    glu_forward,
+    norm_backward,
+    norm_forward,
+    prelu_backward,
+    prelu_forward,
+)
+from fastnn.training._loss_bends cimport bend_loss
 
 import numpy as np
 
@@ -41,51 +95,17 @@ from fastnn.network.lowering import readers
 
 cnp.import_array()
 
-cdef enum:
-    BLOCK_ROWS = 96
-    BUFFERS = 8
-
 # second derivatives of activations
-cdef enum Bend:
-    STRAIGHT                    # 0 wherever there is one
-    SIGMOID
-    TANH
-    ELU
-    GELU
-    SILU
-    SOFTPLUS
-    EXP
-
 BENDS = {"identity": STRAIGHT, "relu": STRAIGHT, "leaky_relu": STRAIGHT, "sigmoid": SIGMOID,
          "tanh": TANH, "elu": ELU, "gelu": GELU, "silu": SILU, "softplus": SOFTPLUS, "exp": EXP,
-         "softmax": STRAIGHT}
-
-# second derivatives of losses
-cdef enum Bowl:
-    FLAT                        # straight pieces
-    SQUARE
-    SOFTMAX_BOWL
-    LOGISTIC
-    POISSON
-    GAMMA
-    TWEEDIE
-    HUBER
-    LOG_COSH
-
-BOWLS = {"absolute_error": FLAT, "quantile": FLAT, "squared_error": SQUARE,
-         "cross_entropy": SOFTMAX_BOWL, "binary_cross_entropy": LOGISTIC, "poisson": POISSON,
-         "gamma": GAMMA, "tweedie": TWEEDIE, "huber": HUBER, "log_cosh": LOG_COSH}
-
-cdef struct Op:
-    OpKind kind
-    int activation
-    Bend bend
-    int source, other, sums, next_sum
-    ptrdiff_t n_in, n_out, w, b
-    ptrdiff_t buffers           # the first of `BUFFERS` buffers, each (BLOCK_ROWS, n_out)
-    ptrdiff_t stats             # (BLOCK_ROWS, 2)
-    ptrdiff_t wt, vt            # W' and V' (n_out, n_in)
-    double eps
+         "selu": SELU, "mish": MISH, "hard_tanh": STRAIGHT, "hard_sigmoid": STRAIGHT,
+         "relu6": STRAIGHT, "softmax": STRAIGHT}
+# ... and of losses
+BOWLS = {"absolute_error": FLAT, "quantile": FLAT, "hinge": FLAT, "perceptron": FLAT,
+         "squared_error": SQUARE, "cross_entropy": SOFTMAX_BOWL, "binary_cross_entropy": LOGISTIC,
+         "poisson": POISSON, "gamma": GAMMA, "tweedie": TWEEDIE, "huber": HUBER,
+         "log_cosh": LOG_COSH, "squared_hinge": SQUARED_HINGE, "focal": FOCAL,
+         "binary_focal": BINARY_FOCAL, "gaussian_nll": GAUSSIAN_NLL}
 
 # the buffers of an operation
 cdef enum:
@@ -96,53 +116,7 @@ cdef enum:
     RA
     D                           # dL/da, then dL/dz
     RD
-    SPARE
-
-
-cdef inline double bend_of(Bend bend, double z) noexcept nogil:
-    """f''(z)"""
-    cdef double p, density
-    if bend == TANH:
-        p = tanh(z)
-        return -2 * p * (1 - p * p)
-    if bend == ELU:
-        return exp(z) if z < 0 else 0
-    if bend == GELU:
-        density = exp(-0.5 * z * z) * 0.39894228040143267794
-        return density * (2 - z * z) if density > 0 else 0
-    if bend == EXP:
-        return exp(z)
-    if bend == STRAIGHT:
-        return 0
-    p = 1 / (1 + exp(-fabs(z)))  # 1 - p is exact
-    p = p if z >= 0 else 1 - p
-    if bend == SIGMOID:
-        return p * (1 - p) * (1 - 2 * p)
-    if bend == SOFTPLUS:
-        return p * (1 - p)
-    return p * (1 - p) * (2 + z * (1 - 2 * p)) if fabs(z) < 700 else 0
-
-
-cdef inline double bowl_of(Bowl bowl, double z, double y, const double* h) noexcept nogil:
-    """The second derivative of an elementwise loss."""
-    cdef double p
-    if bowl == SQUARE:
-        return 1
-    if bowl == LOGISTIC:
-        p = exp(-fabs(z))
-        return p / ((1 + p) * (1 + p))
-    if bowl == POISSON:
-        return exp(z)
-    if bowl == GAMMA:
-        return y * exp(-z)
-    if bowl == TWEEDIE:
-        return (2 - h[0]) * exp((2 - h[0]) * z) - (1 - h[0]) * y * exp((1 - h[0]) * z)
-    if bowl == HUBER:
-        return 1 if fabs(z - y) <= h[0] else 0
-    if bowl == LOG_COSH:
-        p = cosh(z - y) if fabs(z - y) < 300 else INFINITY
-        return 1 / (p * p)
-    return 0
+    BUFFERS
 
 
 cdef class Curvature:
@@ -153,26 +127,31 @@ cdef class Curvature:
     layout : ParameterLayout
     info : BoundLoss
         Of `BOWLS`; the activations are of `BENDS`, the layers of `curvature.KINDS`.
+    block : int
+        Rows that are worked on together, at most.
     """
 
-    cdef object layout, scratch, parameters_of_loss
+    cdef object layout, scratch, parameters_of_loss, labels, firsts
     cdef Op* ops
     cdef object memory
     cdef int n_ops, loss
     cdef Bowl bowl
     cdef bint value_loss, is_double
     cdef double* h
-    cdef ptrdiff_t n_in, n_out, size, spare, copies
+    cdef ptrdiff_t n_in, n_out, members, block_rows, size, spare
+    cdef ptrdiff_t targets, weights  # of the rows of a block, for each member
 
-    def __init__(self, layout, info):
+    def __init__(self, layout, info, block):
         cdef Op* op
         cdef Op* first
+        cdef ptrdiff_t rows, widest, copies = 0
         self.layout = layout
         self.is_double = layout.dtype == np.float64
         self.n_ops = len(layout.ops)
         self.memory = aligned_zeros(self.n_ops * sizeof(Op), np.uint8)
         self.ops = <Op*>cnp.PyArray_DATA(<cnp.ndarray>self.memory)
         self.n_in, self.n_out = layout.spec.n_in, layout.spec.n_out
+        self.members, self.block_rows = layout.spec.members, block
         self.bowl = BOWLS[info.name]
         self.loss = _kernels.loss_index(info.name)
         self.value_loss = info.link == "identity" and layout.spec.output not in (
@@ -182,31 +161,49 @@ cdef class Curvature:
             for j, row in enumerate(info.parameters):
                 self.parameters_of_loss[j, :len(row)] = row
             self.h = <double*>cnp.PyArray_DATA(<cnp.ndarray>self.parameters_of_loss)
-        reads, widest, copies = readers(layout.ops), self.n_in, 0
+        reads, widest = readers(layout.ops), self.n_in
+        rows = self.block_rows * self.members
         for i, description in enumerate(layout.ops):
             op = &self.ops[i]
             op.kind = op_kind(description.kind)
             op.activation = _kernels.output_index(description.activation)
-            op.bend = BENDS[description.activation]
+            op.bend = BENDS.get(description.activation, STRAIGHT)
+            op.shared, op.members = description.shared, description.members
+            op.gate, op.gate_bend = _kernels.output_index(description.gate), BENDS[description.gate]
+            op.row_units = description.row_units
+            if op.kind == EMBED:
+                self.firsts = np.cumsum((0, *description.counts), dtype=np.int64)
+                op.firsts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray>self.firsts)
+                op.n_columns = len(description.counts)
             op.source, op.other = description.source, description.other
             op.sums = op.next_sum = -1
             op.n_in, op.n_out, op.eps = description.n_in, description.n_out, description.eps
             offsets = layout.offsets(i)
             if offsets:
-                op.w, op.b = offsets
-            op.buffers = self.take(BUFFERS * BLOCK_ROWS * op.n_out)
-            op.stats = self.take(2 * BLOCK_ROWS)
+                op.w, op.b = offsets[0], offsets[1 if len(offsets) > 1 else 0]
+            if op.kind == BATCH_NORM:
+                op.mean, op.variance = offsets[2:]
+            op.buffers = self.take(BUFFERS * self.block_rows * op.members * op.n_out)
+            if op.kind == LAYER_NORM:
+                op.stats = self.take(2 * self.block_rows * op.members)
+            elif op.kind == BATCH_NORM:
+                op.stats = self.take(3 * op.n_out)
             widest = max(widest, op.n_out)
-            if op.kind == DENSE:
-                op.wt = self.take(op.n_in * op.n_out)
-                op.vt = self.take(op.n_in * op.n_out)
+            if op.kind in (DENSE, HEADS):
+                size = op.n_in * op.n_out * (op.members if op.kind == HEADS else 1)
+                op.wt, op.vt = self.take(size), self.take(size)
                 copies = max(copies, op.n_in * op.n_out)
+            elif op.kind == EMBED:
+                copies = max(copies, op.n_in * op.row_units)
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.kind == ADD and op.other >= 0:
                 first = &self.ops[<int>reads[op.other][0]]
                 op.next_sum, first.sums = first.sums, i
-        self.spare = self.take(max(copies, 2 * BLOCK_ROWS * widest))
+        self.spare = self.take(max(copies, rows * widest))
+        if self.members > 1:
+            self.targets, self.weights = self.take(rows * self.n_out), self.take(rows)
+            self.labels = np.zeros(rows, np.int32)
         self.scratch = aligned_zeros(self.size, layout.dtype)
 
     cdef ptrdiff_t take(self, ptrdiff_t count):
@@ -215,52 +212,55 @@ cdef class Curvature:
         return start
 
     def product(self, cnp.ndarray parameters not None, cnp.ndarray v not None,
-                cnp.ndarray X not None, cnp.ndarray y not None, weights):
+                cnp.ndarray X not None, cnp.ndarray y not None, weights, blocks):
         """Return the sum over rows of H v, as the loss's kernel weighs them, in a flat vector.
 
-        All arrays are row-major and of the layout's dtype, labels int32.
+        All arrays are row-major and of the layout's dtype, labels int32. ``blocks``: the first row
+        of each block, and the number of rows behind the last one.
         """
         cdef cnp.ndarray out = self.layout.allocate()
-        cdef ptrdiff_t start, rows, n_rows = X.shape[0]
+        cdef ptrdiff_t start, stop
         if self.is_double:
             self.copy_weights[double](<const double*>cnp.PyArray_DATA(parameters),
                                       <const double*>cnp.PyArray_DATA(v))
         else:
             self.copy_weights[float](<const float*>cnp.PyArray_DATA(parameters),
                                      <const float*>cnp.PyArray_DATA(v))
-        for start in range(0, n_rows, BLOCK_ROWS):
-            rows = min(<ptrdiff_t>BLOCK_ROWS, n_rows - start)
+        for first, behind in zip(blocks, blocks[1:], strict=False):
+            start, stop = first, behind
             if self.is_double:
-                self.block[double](parameters, v, X, y, weights, start, rows, out, NULL)
+                self.block[double](parameters, v, X, y, weights, start, stop - start, out, NULL)
             else:
-                self.block[float](parameters, v, X, y, weights, start, rows, out, NULL)
+                self.block[float](parameters, v, X, y, weights, start, stop - start, out, NULL)
         return out
 
     cdef void copy_weights(self, const real* w, const real* v) noexcept:
-        """W' and V' of each dense operation, row-major."""
+        """W' and V' of each dense operation and each head, row-major."""
         cdef real* scratch = <real*>cnp.PyArray_DATA(<cnp.ndarray>self.scratch)
         cdef Op* op
+        cdef ptrdiff_t at, m
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
-            if op.kind == DENSE:
-                transpose(kernels, op.n_in, op.n_out, w + op.w, op.n_out, <const ptrdiff_t*>NULL,
-                          scratch + op.wt, op.n_in)
-                transpose(kernels, op.n_in, op.n_out, v + op.w, op.n_out, <const ptrdiff_t*>NULL,
-                          scratch + op.vt, op.n_in)
+            if op.kind not in (DENSE, HEADS):
+                continue
+            for m in range(op.members if op.kind == HEADS else 1):
+                at = m * op.n_in * op.n_out
+                transpose(kernels, op.n_in, op.n_out, w + op.w + at, op.n_out,
+                          <const ptrdiff_t*>NULL, scratch + op.wt + at, op.n_in)
+                transpose(kernels, op.n_in, op.n_out, v + op.w + at, op.n_out,
+                          <const ptrdiff_t*>NULL, scratch + op.vt + at, op.n_in)
 
     cdef int block(self, cnp.ndarray parameters, cnp.ndarray v, cnp.ndarray X, cnp.ndarray y,
                    weights, ptrdiff_t start, ptrdiff_t rows, cnp.ndarray out,
                    real* tag) except -1:
         """Add the products of some rows."""
-        cdef const real* w = <const real*>cnp.PyArray_DATA(parameters)
-        cdef const real* direction = <const real*>cnp.PyArray_DATA(v)
         cdef const real* x = (<const real*>cnp.PyArray_DATA(X)) + start * self.n_in
         cdef real* scratch = <real*>cnp.PyArray_DATA(<cnp.ndarray>self.scratch)
-        cdef real* found = <real*>cnp.PyArray_DATA(out)
         cdef const real* targets = NULL
         cdef const int32_t* labels = NULL
         cdef const real* s = NULL
+        cdef Way way
         cdef uint64_t float_mode
         if y.ndim == 1:
             labels = (<const int32_t*>cnp.PyArray_DATA(y)) + start
@@ -268,63 +268,101 @@ cdef class Curvature:
             targets = (<const real*>cnp.PyArray_DATA(y)) + start * self.n_out
         if weights is not None:
             s = (<const real*>cnp.PyArray_DATA(<cnp.ndarray>weights)) + start
+        memset(&way, 0, sizeof(Way))
+        way.rows, way.spare = rows, scratch + self.spare
+        way.w, way.v = cnp.PyArray_DATA(parameters), cnp.PyArray_DATA(v)
+        way.out = cnp.PyArray_DATA(out)
+        if self.members > 1:
+            if labels != NULL:
+                labels = self.repeat_labels(rows, labels)
+            targets = self.repeat(rows, self.n_out, targets, scratch + self.targets)
+            s = self.repeat(rows, 1, s, scratch + self.weights)
         with nogil:
             float_mode = fnn_keep_subnormals()
-            self.forward(rows, x, w, direction, scratch)
-            self.bend_loss(rows, targets, labels, s, scratch)
-            self.backward(rows, x, w, direction, scratch, found)
+            self.forward(&way, x, scratch)
+            self.loss_slopes(rows * self.members, targets, labels, s, scratch)
+            self.backward(&way, x, scratch)
             fnn_after_keeping_subnormals(float_mode)
         return 0
 
+    # ---- each member has the targets of its row ----
+
+    cdef const real* repeat(self, ptrdiff_t rows, ptrdiff_t n, const real* x,
+                            real* out) noexcept nogil:
+        """out (rows, members, n) from x (rows, n); NULL stays NULL"""
+        cdef ptrdiff_t r, m
+        if x == NULL:
+            return NULL
+        for r in range(rows):
+            for m in range(self.members):
+                memcpy(out + (r * self.members + m) * n, x + r * n, n * sizeof(real))
+        return out
+
+    cdef const int32_t* repeat_labels(self, ptrdiff_t rows, const int32_t* labels) noexcept:
+        cdef int32_t* out = <int32_t*>cnp.PyArray_DATA(<cnp.ndarray>self.labels)
+        cdef ptrdiff_t r
+        for r in range(rows * self.members):
+            out[r] = labels[r // self.members]
+        return out
+
+    # ---- there ----
+
     cdef real* buffer(self, int number, int which, real* scratch) noexcept nogil:
         cdef Op* op = &self.ops[number]
-        return scratch + op.buffers + which * BLOCK_ROWS * op.n_out
+        return scratch + op.buffers + which * self.block_rows * op.members * op.n_out
 
-    cdef void forward(self, ptrdiff_t rows, const real* x, const real* w, const real* v,
-                      real* scratch) noexcept nogil:
+    cdef void lead(self, int number, Way* way, const real* x, real* scratch) noexcept nogil:
+        """What an operation reads and writes."""
+        cdef int source = self.ops[number].source
+        way.z, way.rz = self.buffer(number, Z, scratch), self.buffer(number, RZ, scratch)
+        way.d, way.rd = self.buffer(number, D, scratch), self.buffer(number, RD, scratch)
+        way.x, way.rx, way.dx, way.rdx = x, NULL, NULL, NULL
+        if source >= 0:
+            way.x, way.rx = self.buffer(source, A, scratch), self.buffer(source, RA, scratch)
+            way.dx, way.rdx = self.buffer(source, D, scratch), self.buffer(source, RD, scratch)
+
+    cdef void forward(self, Way* way, const real* x, real* scratch) noexcept nogil:
         """z, a, f', R{z} and R{a} of every operation."""
-        cdef const real* a
-        cdef const real* ra
         cdef real* z
         cdef real* rz
         cdef real* slope
+        cdef real* ra
         cdef Op* op
-        cdef fnn_product p
-        cdef ptrdiff_t k, count
+        cdef ptrdiff_t k, count, rows
         cdef int i
         for i in range(self.n_ops):
             op = &self.ops[i]
+            rows = way.rows * op.members
             count = rows * op.n_out
-            a = x if op.source < 0 else self.buffer(op.source, A, scratch)
-            ra = NULL if op.source < 0 else self.buffer(op.source, RA, scratch)
-            z, rz = self.buffer(i, Z, scratch), self.buffer(i, RZ, scratch)
-            slope = self.buffer(i, SLOPE, scratch)
-            if op.kind == DENSE:
-                p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in, w + op.w,
-                                      op.n_out, z, op.n_out)
-                p.bias = w + op.b
-                run_product(kernels, &p, z)
-                p.b, p.bias, p.c = v + op.w, v + op.b, rz
-                run_product(kernels, &p, z)
-                if ra != NULL:
-                    p.a, p.b, p.bias, p.c = ra, w + op.w, NULL, slope
-                    run_product(kernels, &p, z)
-                    add_rows(kernels, rows, op.n_out, rz, op.n_out, slope, op.n_out, rz, op.n_out)
+            self.lead(i, way, x, scratch)
+            z, rz = <real*>way.z, <real*>way.rz
+            if op.kind in (DENSE, HEADS):
+                dense_forward(op, way, scratch)
             elif op.kind == LAYER_NORM:
-                self.norm_forward(op, rows, a, ra, w, v, z, rz, scratch)
-            elif op.kind == ADD:
-                add_rows(kernels, rows, op.n_out, a, op.n_out,
+                norm_forward(op, way, scratch)
+            elif op.kind == BATCH_NORM:
+                batch_norm_forward(op, way, scratch)
+            elif op.kind in (SCALE, REPEAT):
+                factor_forward(op, way, scratch)
+            elif op.kind == PRELU:
+                prelu_forward(op, way, scratch)
+            elif op.kind == EMBED:
+                embed_forward(op, way, scratch)
+            elif op.kind == GLU:
+                glu_forward(op, way, scratch)
+            else:
+                memcpy(z, way.x, count * sizeof(real))
+                set_or_copy(count, <const real*>way.rx, rz)
+            if op.kind == ADD:
+                add_rows(kernels, rows, op.n_out, z, op.n_out,
                          x if op.other < 0 else self.buffer(op.other, A, scratch), op.n_out, z,
                          op.n_out)
-                set_or_copy(count, ra, rz)
                 if op.other >= 0:
                     add_rows(kernels, rows, op.n_out, rz, op.n_out,
                              self.buffer(op.other, RA, scratch), op.n_out, rz, op.n_out)
-            else:
-                memcpy(z, a, count * sizeof(real))
-                set_or_copy(count, ra, rz)
+            slope, ra = self.buffer(i, SLOPE, scratch), self.buffer(i, RA, scratch)
             memcpy(self.buffer(i, A, scratch), z, count * sizeof(real))
-            memcpy(self.buffer(i, RA, scratch), rz, count * sizeof(real))
+            memcpy(ra, rz, count * sizeof(real))
             for k in range(count):
                 slope[k] = 1
             if op.activation in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX) or (
@@ -335,56 +373,33 @@ cdef class Curvature:
             activation_backward(kernels, op.activation, count, z, self.buffer(i, A, scratch),
                                 slope)
             for k in range(count):
-                self.buffer(i, RA, scratch)[k] *= slope[k]
+                ra[k] *= slope[k]
 
-    cdef void bend_loss(self, ptrdiff_t rows, const real* y, const int32_t* labels, const real* s,
-                        real* scratch) noexcept nogil:
+    cdef void loss_slopes(self, ptrdiff_t rows, const real* y, const int32_t* labels,
+                          const real* s, real* scratch) noexcept nogil:
         """D = dL/da of the outputs, RD = R{dL/da}; a is z where the loss sees that."""
         cdef int last = self.n_ops - 1
         cdef const real* a = self.buffer(last, A, scratch)
-        cdef const real* ra = self.buffer(last, RA, scratch)
-        cdef real* rd = self.buffer(last, RD, scratch)
-        cdef ptrdiff_t n = self.n_out, r, j
-        cdef double mean, weight
-        loss_rows(kernels, self.loss, rows, n, a, y, labels, s, INFINITY, self.h,
+        loss_rows(kernels, self.loss, rows, self.n_out, a, y, labels, s, INFINITY, self.h,
                   self.buffer(last, D, scratch))
-        if self.bowl == SOFTMAX_BOWL:
-            softmax_rows(kernels, rows, n, a, rd)
-        for r in range(rows):
-            weight = s[r] if s != NULL else 1
-            if self.bowl == SOFTMAX_BOWL:  # diag(p) - p p'
-                mean = 0
-                for j in range(n):
-                    mean += rd[j] * ra[j]
-                for j in range(n):
-                    rd[j] = <real>(weight * rd[j] * (ra[j] - mean))
-            else:
-                for j in range(n):
-                    rd[j] = <real>(weight * ra[j] * bowl_of(
-                        self.bowl, a[j], y[j] if y != NULL else 0,
-                        self.h + j * FNN_N_PARAMETERS if self.h != NULL else NULL))
-            a, ra, rd = a + n, ra + n, rd + n
-            if y != NULL:
-                y += n
+        bend_loss(self.bowl, rows, self.n_out, a, self.buffer(last, RA, scratch), y, labels, s,
+                  self.h, self.buffer(last, RD, scratch))
 
-    cdef void backward(self, ptrdiff_t rows, const real* x, const real* w, const real* v,
-                       real* scratch, real* out) noexcept nogil:
+    # ---- and back ----
+
+    cdef void backward(self, Way* way, const real* x, real* scratch) noexcept nogil:
         """From D and RD of the outputs to those of all operations; R{dW} is added to out."""
-        cdef const real* a
-        cdef const real* ra
         cdef const real* z
         cdef const real* rz
         cdef const real* slope
         cdef real* d
         cdef real* rd
-        cdef real* dx
-        cdef real* rdx
         cdef Op* op
         cdef ptrdiff_t k, count
         cdef int i
         for i in range(self.n_ops - 1, -1, -1):
             op = &self.ops[i]
-            count = rows * op.n_out
+            count = way.rows * op.members * op.n_out
             d, rd = self.buffer(i, D, scratch), self.buffer(i, RD, scratch)
             if i < self.n_ops - 1 or self.value_loss:
                 z, rz = self.buffer(i, Z, scratch), self.buffer(i, RZ, scratch)
@@ -394,18 +409,25 @@ cdef class Curvature:
                     if op.bend != STRAIGHT:
                         rd[k] += <real>(bend_of(op.bend, z[k]) * rz[k] * d[k])
                     d[k] *= slope[k]
-            a = x if op.source < 0 else self.buffer(op.source, A, scratch)
-            ra = NULL if op.source < 0 else self.buffer(op.source, RA, scratch)
-            dx = NULL if op.source < 0 else self.buffer(op.source, D, scratch)
-            rdx = NULL if op.source < 0 else self.buffer(op.source, RD, scratch)
-            if op.kind == DENSE:
-                self.dense_backward(op, rows, a, ra, d, rd, dx, rdx, scratch, out)
+            self.lead(i, way, x, scratch)
+            if op.kind in (DENSE, HEADS):
+                dense_backward(op, way, scratch)
             elif op.kind == LAYER_NORM:
-                self.norm_backward(op, rows, a, ra, d, rd, w, v, dx, rdx, scratch, out)
-            elif dx != NULL:
-                memcpy(dx, d, count * sizeof(real))
-                memcpy(rdx, rd, count * sizeof(real))
-            self.add_sums(op.sums, rows, scratch)
+                norm_backward(op, way, scratch)
+            elif op.kind == BATCH_NORM:
+                batch_norm_backward(op, way, scratch)
+            elif op.kind in (SCALE, REPEAT):
+                factor_backward(op, way, scratch)
+            elif op.kind == PRELU:
+                prelu_backward(op, way, scratch)
+            elif op.kind == EMBED:
+                embed_backward(op, way, scratch)
+            elif op.kind == GLU:
+                glu_backward(op, way, scratch)
+            elif way.dx != NULL:
+                memcpy(way.dx, d, count * sizeof(real))
+                memcpy(way.rdx, rd, count * sizeof(real))
+            self.add_sums(op.sums, way.rows, scratch)
 
     cdef void add_sums(self, int first, ptrdiff_t rows, real* scratch) noexcept nogil:
         cdef Op* op
@@ -413,114 +435,11 @@ cdef class Curvature:
         while first >= 0:
             op = &self.ops[first]
             for which in range(D, RD + 1):
-                add_rows(kernels, rows, op.n_out, self.buffer(op.other, which, scratch), op.n_out,
+                add_rows(kernels, rows * op.members, op.n_out,
+                         self.buffer(op.other, which, scratch), op.n_out,
                          self.buffer(first, which, scratch), op.n_out,
                          self.buffer(op.other, which, scratch), op.n_out)
             first = op.next_sum
-
-    # ---- dense ----
-
-    cdef void dense_backward(self, Op* op, ptrdiff_t rows, const real* a, const real* ra, real* d,
-                             real* rd, real* dx, real* rdx, real* scratch,
-                             real* out) noexcept nogil:
-        cdef ptrdiff_t n_in = op.n_in, n_out = op.n_out
-        cdef real* room = scratch + self.spare
-        cdef fnn_product p = row_major_product(kernels, n_in, n_out, rows, a, n_in, rd, n_out, room,
-                                               n_out)
-        p.a_by_columns = True
-        run_product(kernels, &p, room)  # x' R{dz}
-        add_parts(kernels, n_in * n_out, 1, room, 0, True, out + op.w)
-        if ra != NULL:
-            p.a, p.b = ra, d
-            run_product(kernels, &p, room)  # R{x}' dz
-            add_parts(kernels, n_in * n_out, 1, room, 0, True, out + op.w)
-        sum_columns(kernels, rows, n_out, rd, n_out, room)
-        add_parts(kernels, n_out, 1, room, 0, True, out + op.b)
-        if dx == NULL:
-            return
-        p = row_major_product(kernels, rows, n_in, n_out, d, n_out, scratch + op.wt, n_in, dx, n_in)
-        run_product(kernels, &p, room)
-        p.a, p.c = rd, rdx
-        run_product(kernels, &p, room)
-        p.a, p.b, p.c = d, scratch + op.vt, room
-        run_product(kernels, &p, room)
-        add_rows(kernels, rows, n_in, rdx, n_in, room, n_in, rdx, n_in)
-
-    # ---- layer norm: x^ = (x - mean) rstd, core(u) = rstd (u - mean(u) - x^ mean(x^ u)) ----
-
-    cdef void norm_forward(self, Op* op, ptrdiff_t rows, const real* x, const real* rx,
-                           const real* w, const real* v, real* z, real* rz,
-                           real* scratch) noexcept nogil:
-        """R{z} = gain core(R{x}) + R{gain} x^ + R{bias}"""
-        cdef const real* gain = w + op.w
-        cdef ptrdiff_t n = op.n_out, j
-        cdef real* stats = scratch + op.stats
-        cdef double inner
-        layer_norm_rows(kernels, rows, n, x, n, gain, w + op.b, op.eps, z, n, stats)
-        for _ in range(rows):
-            for j in range(n):
-                inner = (<double>x[j] - stats[0]) * stats[1]
-                rz[j] = <real>(v[op.w + j] * inner + v[op.b + j])
-            if rx != NULL:
-                core_row(n, x, stats, rx, gain, rz)
-                rx += n
-            x, rz, stats = x + n, rz + n, stats + 2
-
-    cdef void norm_backward(self, Op* op, ptrdiff_t rows, const real* x, const real* rx,
-                            const real* d, const real* rd, const real* w, const real* v, real* dx,
-                            real* rdx, real* scratch, real* out) noexcept nogil:
-        """dx = core(gain dz), and its R{.}"""
-        cdef const real* gain = w + op.w
-        cdef const real* rgain = v + op.w
-        cdef const real* stats = scratch + op.stats
-        cdef ptrdiff_t n = op.n_out, j
-        cdef double rstd, m, t, u, ru, xhat, rxhat
-        cdef double mean_rx, mean_x_rx, mean_u, mean_ru, mean_x_u, mean_x_ru, mean_rx_u
-        for _ in range(rows):
-            m, rstd = stats[0], stats[1]
-            mean_rx = mean_x_rx = mean_u = mean_ru = mean_x_u = mean_x_ru = mean_rx_u = 0
-            for j in range(n):
-                xhat, t = (x[j] - m) * rstd, rx[j] if rx != NULL else 0
-                u, ru = gain[j] * <double>d[j], gain[j] * <double>rd[j] + rgain[j] * <double>d[j]
-                mean_rx += t / n
-                mean_x_rx += xhat * t / n
-                mean_u += u / n
-                mean_ru += ru / n
-                mean_x_u += xhat * u / n
-                mean_x_ru += xhat * ru / n
-            for j in range(n):
-                xhat, t = (x[j] - m) * rstd, rx[j] if rx != NULL else 0
-                rxhat = rstd * (t - mean_rx - xhat * mean_x_rx)
-                mean_rx_u += rxhat * gain[j] * d[j] / n
-                out[op.w + j] += <real>(rd[j] * xhat + d[j] * rxhat)
-                out[op.b + j] += rd[j]
-            if dx != NULL:
-                for j in range(n):
-                    xhat, t = (x[j] - m) * rstd, rx[j] if rx != NULL else 0
-                    rxhat = rstd * (t - mean_rx - xhat * mean_x_rx)
-                    u = gain[j] * <double>d[j]
-                    ru = gain[j] * <double>rd[j] + rgain[j] * <double>d[j]
-                    dx[j] = <real>(rstd * (u - mean_u - xhat * mean_x_u))
-                    rdx[j] = <real>(
-                        -rstd * mean_x_rx * rstd * (u - mean_u - xhat * mean_x_u)
-                        + rstd * (ru - mean_ru - rxhat * mean_x_u
-                                  - xhat * (mean_rx_u + mean_x_ru)))
-                dx, rdx = dx + n, rdx + n
-            x, d, rd, stats = x + n, d + n, rd + n, stats + 2
-            if rx != NULL:
-                rx += n
-
-
-cdef void core_row(ptrdiff_t n, const real* x, const real* stats, const real* u, const real* gain,
-                   real* out) noexcept nogil:
-    """out (n,) += gain core(u)"""
-    cdef double m = stats[0], rstd = stats[1], mean = 0, inner = 0
-    cdef ptrdiff_t j
-    for j in range(n):
-        mean += u[j]
-        inner += u[j] * ((x[j] - m) * rstd)
-    for j in range(n):
-        out[j] += <real>(gain[j] * rstd * (u[j] - mean / n - (x[j] - m) * rstd * inner / n))
 
 
 cdef void set_or_copy(ptrdiff_t count, const real* x, real* out) noexcept nogil:

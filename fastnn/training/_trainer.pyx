@@ -915,21 +915,39 @@ cdef class Trainer:
     def deltas(self, ops=None):
         """Return the gradient of the mean loss with respect to z of some operations: list of
         (n_samples, n_out). None: of each dense one."""
+        if self.job.members > 1:
+            raise ValueError(f"deltas are those of a single network; this one has members="
+                             f"{self.job.members}")
+        if ops is None:
+            ops = [i for i in range(self.job.n_ops) if self.job.ops[<int>i].kind == DENSE]
+        return self.deltas_of(ops)
+
+    def output_deltas(self):
+        """Return that of the raw outputs of all members, (n_samples, members * n_out), where
+        BatchNorm takes its running averages, as in predictions."""
+        cdef int i
+        fixed = []
+        for i in range(self.job.n_ops):
+            fixed.append(self.job.ops[i].fixed)
+            self.job.ops[i].fixed = True
+        try:
+            return self.deltas_of([self.job.n_ops - 1])[0]
+        finally:
+            for i in range(self.job.n_ops):
+                self.job.ops[i].fixed = fixed[i]
+
+    cdef deltas_of(self, ops):
         cdef Job* job = &self.job
         cdef ptrdiff_t start, rows, n_rows = self.data["n_samples"]
         cdef double weight = 0
         cdef Op* op
-        if job.members > 1:
-            raise ValueError(f"deltas are those of a single network; this one has members="
-                             f"{job.members}")
         self.run(LOSS, None)  # brings W' up to date
         job.mode = GRADIENT
         scratch = self.scratch[0]
-        found, dense = [], []
-        for i in range(job.n_ops):
-            if job.ops[i].kind == DENSE if ops is None else i in ops:
-                dense.append(i)
-                found.append(np.empty((n_rows, job.ops[i].n_out), self.dtype))
+        found = []
+        for i in ops:
+            op = &job.ops[<int>i]
+            found.append(np.empty((n_rows, op.members * op.n_out), self.dtype))
         for start in range(0, n_rows, job.shard_rows):
             rows = min(job.shard_rows, n_rows - start)
             if self.is_double:
@@ -938,14 +956,15 @@ cdef class Trainer:
                 run_shard[float](job, 0, 0, start, rows, <float*>job.scratch, NULL)
             self.raise_from_python()
             weight += job.shard_weight[0]
-            for i, out in zip(dense, found, strict=True):
+            for i, out in zip(ops, found, strict=True):
                 op = &job.ops[<int>i]
                 dz = scratch[op.dz:]
                 if job.feature_major:
                     lanes = 1 if rows == 1 else job.lanes  # see _one_row
                     dz = dz[:op.n_out * lanes].reshape(op.n_out, lanes)[:, :rows].T
                 else:
-                    dz = dz[:rows * op.ld].reshape(rows, -1)[:, :op.n_out]
+                    count = rows * op.members
+                    dz = dz[:count * op.ld].reshape(count, -1)[:, :op.n_out].reshape(rows, -1)
                 out[start:start + rows] = dz
             PyErr_CheckSignals()
         for out in found:

@@ -4,36 +4,64 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.training._curvature import BENDS, BOWLS, Curvature
+from fastnn.training.plan import has_batch_norm
 
 __all__ = ["hvp"]
 
-KINDS = ("dense", "layer_norm", "copy", "add")  # of operations whose second derivative is known
+# of operations whose second derivative is known
+KINDS = ("dense", "layer_norm", "batch_norm", "scale", "prelu", "copy", "add", "repeat", "heads",
+         "embed", "glu")
+BLOCK_ROWS = 96  # that are worked on together, where their number is free
 
 
 def hvp(net, X, y, v, *, loss, sample_weight, alpha):
     """Return H v; see `MLP.hvp`."""
+    layout = net._layout
     info = net._bound(loss)
-    refuse(net._layout, info)
+    refuse(layout, info)
     alpha = validation.check_nonnegative("alpha", alpha)
     v = _direction(net, v)
     X, y, weights = net._check_data(X, y, sample_weight, info, in_place=False)
+    n_rows = X.shape[0]
+    if has_batch_norm(layout):
+        blocks = _shards(net._trainer((X, y, weights), info, 0.0, net.parameters).plan, n_rows)
+    else:
+        blocks = list(range(0, n_rows, max(1, BLOCK_ROWS // layout.spec.members)))
+    blocks.append(n_rows)
     X = validation.dense_rows(X)
-    found = Curvature(net._layout, info).product(net.parameters, v, X, y, weights)
-    total = len(X) if weights is None else weights.sum(dtype=np.float64)
-    n_out = net._layout.spec.n_out
+    found = Curvature(layout, info, int(max(np.diff(blocks)))).product(
+        net.parameters, v, X, y, weights, blocks)
+    total = n_rows if weights is None else weights.sum(dtype=np.float64)
+    n_out = layout.spec.n_out
     terms = max({"mean": n_out, "half": n_out // 2, "sum": 1}[info.reduction], 1)
-    found /= found.dtype.type(terms * total)
+    found /= found.dtype.type(terms * layout.spec.members * total)
     if alpha:
-        slopes, _ = net._layout.weights_and_biases(found)
-        for slope, own in zip(slopes, net._layout.weights_and_biases(v)[0], strict=True):
+        slopes, _ = layout.weights_and_biases(found)
+        for slope, own in zip(slopes, layout.weights_and_biases(v)[0], strict=True):
             slope += found.dtype.type(alpha / total) * own
     return found
 
 
+def _shards(plan, n_rows):
+    """Return the first row of each shard that `loss_and_grad` takes the statistics of."""
+    starts = []
+    for first in range(0, n_rows, plan.batch):
+        rows = min(plan.batch, n_rows - first)
+        starts += [first + i * plan.shard_rows for i in range(max(1, rows // plan.shard_rows))]
+    return starts
+
+
 def _direction(net, v):
-    """Return v as a flat vector whose gaps are 0."""
+    """Return v as a flat vector whose gaps are 0, as is what stands in it for running averages."""
+    layout = net._layout
     try:
-        return net._layout.adopted(validation.require("v", v, net.dtype))
+        v = validation.require("v", v, net.dtype)
+        if np.shape(v) == (layout.size,):
+            v = v.copy()
+            for block, view in zip(layout.blocks, layout.views(v), strict=True):
+                if not block.trainable:
+                    view[:] = 0
+        return layout.adopted(v)
     except ValueError as error:
         raise ValueError(f"v must be a vector like net.parameters: {error}") from None
 
@@ -43,11 +71,15 @@ def refuse(layout, info):
     if info.name not in BOWLS or info.is_custom:
         raise ValueError(f"the second derivative of loss={info.name!r} is not known: hvp has "
                          f"{', '.join(BOWLS)}")
-    for op in layout.ops:
+    ops = list(layout.ops)
+    if info.link != "identity":  # the loss is one of the raw outputs
+        ops[-1] = ops[-1]._replace(activation="identity")
+    for op in ops:
         if op.kind not in KINDS:
             name = op.function.name if op.function is not None else op.kind
             raise ValueError(f"the second derivative of {name!r} is not known: hvp has layers of "
                              f"kinds {', '.join(KINDS)} and fastnn's own activations")
-        if op.activation not in BENDS:
-            raise ValueError(f"the second derivative of activation {op.activation!r} is not "
-                             f"known: hvp has {', '.join(BENDS)}")
+        for name in (op.activation, op.gate):
+            if name not in BENDS:
+                raise ValueError(f"the second derivative of activation {name!r} is not known: hvp "
+                                 f"has {', '.join(BENDS)}")

@@ -6,7 +6,20 @@ from each import each
 from test_c_header import SANITIZE, STRICT, need, run
 
 import fastnn
-from fastnn import Activation, Dense, LayerNorm, Predictor, Residual, Scaler, export
+from fastnn import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Heads,
+    LayerNorm,
+    Predictor,
+    PReLU,
+    Repeat,
+    Residual,
+    Scale,
+    Scaler,
+    export,
+)
 from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export._c import OPS
 from fastnn.export._c_jacobian import BACK, SLOPES
@@ -14,6 +27,9 @@ from fastnn.export._c_jacobian import BACK, SLOPES
 N_IN, N_ROWS = 5, 200
 LAYERS = [LayerNorm(), Dense(8, "gelu"), Residual([Dense(8, "relu"), LayerNorm(), Dense(8)]),
           Activation("tanh"), Dense(3)]
+MODERN = [Scale(), Dense(7), BatchNorm(), PReLU(), Residual([Dense(7), PReLU(per_unit=False)]),
+          BatchNorm(), Dense(3)]
+MEMBERS = [Dense(6, "tanh"), Repeat(3), Residual([Dense(6, "gelu"), BatchNorm()]), Heads(4, 3)]
 ON_X = [Residual([Dense(N_IN, "tanh"), Residual([Dense(N_IN, "silu")])]), Dense(4)]
 DRIVER = """
 #include <stdio.h>
@@ -57,6 +73,14 @@ def models():
         for name, layers in (("layers", LAYERS), ("on_x", ON_X)):
             net = fastnn.MLP.of(layers, n_in=N_IN, output="softmax", dtype=dtype, random_state=1)
             found[f"{name}_{dtype}"] = Predictor(net)
+        for name, layers, output in (
+                ("modern", MODERN, "softmax"), ("members", MEMBERS, "softmax"),
+                ("sigmoids", MEMBERS, "sigmoid"), ("heads", [Repeat(2), Heads(3, 2)], "softmax")):
+            net = fastnn.MLP.of(layers, n_in=N_IN, output=output, dtype=dtype, random_state=1)
+            net.set_weights([w + 0.3 * rng.uniform(size=w.shape) for w in net.get_weights()])
+            found[f"{name}_{dtype}"] = Predictor(net)
+            found[f"scaled_{name}_{dtype}"] = Predictor(net, scaler=Scaler(
+                rng.normal(size=N_IN), rng.uniform(0.5, 2, N_IN), limits=(-1, 1.5)))
         found[f"linear_{dtype}"] = Predictor(fastnn.MLP((N_IN, 2), dtype=dtype, random_state=0))
     return found
 

@@ -6,9 +6,23 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from each import each
+from torch_twin import twin_of
 
 import fastnn
-from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
+from fastnn import (
+    GLU,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embed,
+    Heads,
+    LayerNorm,
+    PReLU,
+    Repeat,
+    Residual,
+    Scale,
+)
 from fastnn.core import _kernels
 from fastnn.prediction import derivatives
 
@@ -25,6 +39,24 @@ LAYERS = {
     "dropout": [Dense(6, "relu"), Dropout(0.5), Dense(4)],
     "sum last": [Dense(5), Residual([Dense(5, "relu"), Dense(5)])],
     "python": [Dense(6, fastnn.CustomActivation(np.sin, np.cos)), Dense(2)],
+    "batch norm": [Dense(8), BatchNorm(), Activation("tanh"), Dense(6, "relu"), BatchNorm(),
+                   Dense(3)],
+    "batch norm first": [BatchNorm(), Residual([BatchNorm(), Dense(5, "silu")]), Dense(4)],
+    "scale": [Scale(), Dense(7, "gelu"), Scale(), Dense(3)],
+    "prelu": [PReLU(), Dense(8), PReLU(per_unit=False), Dense(7), PReLU(), Dense(3), Scale()],
+    "embed": [Embed(4, (2, 3)), Activation("tanh"), Dense(3)],
+    "gates": [Dense(8), GLU("silu"), Dense(6), GLU("sigmoid"), Dense(3)],
+    "gates of embeddings": [Embed(3, (1, 4)), GLU("gelu"), Residual([Dense(6), GLU("identity")]),
+                            Repeat(2), Dense(6), GLU("relu"), Heads(3, 2)],
+    "members": [Repeat(4), Dense(8, "relu"), Dense(7, "tanh"), Heads(3, 4)],
+    "member": [Repeat(1), Dense(8, "relu"), Dense(7, "relu"), Heads(3, 1)],
+    "members wide": [Repeat(3), Dense(8, "tanh"), Heads(9, 3)],
+    "heads alone": [Repeat(5), Heads(3, 5)],
+    "members behind layers": [
+        Dense(6, "relu"), Dense(7, "relu"), Repeat(3), Residual([Dense(7, "tanh"), BatchNorm()]),
+        PReLU(), LayerNorm(), Scale(), Residual([Activation("gelu")]), Heads(3, 3)],
+    "members and python": [Repeat(2), Dense(6, fastnn.CustomActivation(np.sin, np.cos)),
+                           Heads(3, 2)],
 }
 
 
@@ -37,7 +69,10 @@ def chain(sizes, activation="tanh", output="identity", dtype="float64"):
 
 
 def of_layers(name, output="softmax", dtype="float64"):
-    return fastnn.MLP.of(LAYERS[name], n_in=5, output=output, dtype=dtype, random_state=0)
+    net = fastnn.MLP.of(LAYERS[name], n_in=5, output=output, dtype=dtype, random_state=0)
+    rng = np.random.default_rng(6)
+    net.set_weights([w + 0.2 * rng.uniform(size=w.shape) for w in net.get_weights()])
+    return net
 
 
 def rows(net, n, seed=0):
@@ -86,6 +121,18 @@ def test_layers_beside_finite_differences(name, output):
         assert np.abs(assert_products(net, X) - found).max() < 1e-7 * (1 + np.abs(found).max())
 
 
+@each("name", ["members", "members wide", "members behind layers", "batch norm"])
+def test_logits_of_layers(name):
+    """Those of an ensemble are the mean of the members' ones."""
+    net, raw = of_layers(name, "softmax"), of_layers(name, "identity")
+    for n in (1, 150):
+        X = rows(net, n)
+        assert (net.jacobian(X, logits=True) == raw.jacobian(X)).all()
+        U, V = rows(net, n, 1)[:, :1] * np.ones(raw.sizes[-1]), rows(net, n, 2)
+        assert (net.vjp(X, U, logits=True) == raw.vjp(X, U)).all()
+        assert (net.jvp(X, V, logits=True) == raw.jvp(X, V)).all()
+
+
 @each("sizes, output", [(sizes, output) for sizes in SIZES[:2] for output in ("softmax", "exp")])
 def test_logits(sizes, output):
     net, raw = chain(sizes, "tanh", output), chain(sizes, "tanh", "identity")
@@ -98,7 +145,7 @@ def test_logits(sizes, output):
 
 @each("name", ["chain", *LAYERS])
 def test_float32_is_near_float64(name):
-    if name == "python":
+    if "python" in name:
         return
     nets = [chain((5, 70, 9), dtype=dtype) if name == "chain" else of_layers(name, dtype=dtype)
             for dtype in ("float32", "float64")]
@@ -229,7 +276,8 @@ def test_parameters_of_the_moment():
 # ---- the gradient of the loss ----
 
 @each("output, loss, name", [
-    (output, loss, name) for name in ("chain", "norm", "sum last", "residual of the inputs")
+    (output, loss, name) for name in ("chain", "norm", "sum last", "residual of the inputs",
+                                      "batch norm", "prelu", "members", "members behind layers")
     for output, loss in [("softmax", None), ("sigmoid", None), ("identity", "huber"),
                          ("tanh", "squared_error")]])
 def test_gradient_of_the_loss(output, loss, name):
@@ -294,43 +342,18 @@ print([name for name in sys.modules if name.startswith(("scipy", "fastnn.trainin
 
 # ---- beside PyTorch ----
 
-IN_TORCH = ["identity", "relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "exp",
-            "leaky_relu"]
-
-
-def twin_of(torch, net):
-    """The network as a function of one row, with its parameters, in PyTorch."""
-    functional = torch.nn.functional
-    known = {"identity": lambda z: z, "relu": torch.relu, "tanh": torch.tanh,
-             "sigmoid": torch.sigmoid, "gelu": functional.gelu, "silu": functional.silu,
-             "softplus": functional.softplus, "elu": functional.elu, "exp": torch.exp,
-             "leaky_relu": functional.leaky_relu,
-             "softmax": lambda z: torch.softmax(z, dim=-1)}
-    parameters = [torch.tensor(w) for w in net.get_weights()]
-
-    def apply(layers, x, left):
-        for layer in layers:
-            if isinstance(layer, Dense):
-                x = known[layer.activation](x @ left.pop(0) + left.pop(0))
-            elif isinstance(layer, LayerNorm):
-                gain, bias = left.pop(0), left.pop(0)
-                x = functional.layer_norm(x, x.shape[-1:], gain, bias, layer.eps)
-            elif isinstance(layer, Residual):
-                x = x + apply(layer.layers, x, left)
-            elif isinstance(layer, Activation):
-                x = known[layer.name](x)
-        return x
-
-    return lambda x: known[net.output](apply(net.spec.layers, x, list(parameters)))
-
-
 @pytest.mark.slow  # PyTorch takes its time to come
-@each("name", [*(("chain", activation) for activation in IN_TORCH), "norm", "sum last",
-               "residual of the inputs", "activation first", "dropout"])
+@each("name", [*(("chain", activation) for activation in ACTIVATIONS), "norm", "sum last",
+               *(name for name in LAYERS if name not in ("norm", "sum last")
+                 and "python" not in name)])
 def test_beside_torch_func(name):
     torch = pytest.importorskip("torch")
     net = chain((5, 9, 7, 3), name[1], "softmax") if isinstance(name, tuple) else of_layers(name)
-    function = twin_of(torch, net)
+    twin, parameters = twin_of(torch, net)
+
+    def function(x):
+        return twin(parameters, x)
+
     X = rows(net, 20)
     x = torch.tensor(X)
     expected = torch.func.vmap(torch.func.jacrev(function))(x).numpy()
