@@ -203,7 +203,8 @@ class Learning:
                     callback: Callable[[int, Self, History], object] | None = None,
                     callbacks: Sequence[Callback] | None = None, max_time: float | None = None,
                     max_steps: int | None = None, steps_per_epoch: int | None = None,
-                    progress: bool | None = None) -> History:
+                    progress: bool | None = None, checkpoint: File | None = None,
+                    checkpoint_seconds: float = 10.0) -> History:
         """Train on batches that come one after the other, from the current parameters on.
 
         The next batches are read and checked in another thread while one trains: the source runs
@@ -240,6 +241,13 @@ class Learning:
             take it for the number of steps that all epochs have.
         progress : bool or None, default=None
             As for `fit`.
+        checkpoint : str, path or None, default=None
+            As for `fit`: file that keeps where the fit stands at whole epochs, from which the same
+            call goes on, to the same bytes. The source must be one that can be begun anew, and give
+            the same batches for an epoch whenever that is asked for: it is not compared with that
+            of before, nor is it asked for the epochs that are done.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least.
 
         Returns
         -------
@@ -252,6 +260,10 @@ class Learning:
         ValueError, TypeError
             On a wrong argument; when a batch is none or does not fit, with its number, from 0; when
             the source gives no batch at all.
+        ModelFormatError
+            When the checkpoint is damaged, or one of a fit with other settings.
+        OSError
+            When the checkpoint cannot be written.
         Exception
             What the source raises. As after a wrong batch, the parameters are those after the last
             whole epoch.
@@ -271,7 +283,8 @@ class Learning:
             shuffle=shuffle, alpha=alpha, penalties=(l1, clip_norm, clip_value, max_norm),
             inputs=(input_dropout, input_noise, mixup), validation_data=validation_data,
             metrics=metrics, callback=callback, callbacks=callbacks, max_time=max_time,
-            max_steps=max_steps, steps_per_epoch=steps_per_epoch, progress=progress)
+            max_steps=max_steps, steps_per_epoch=steps_per_epoch, progress=progress,
+            checkpoint=checkpoint, checkpoint_seconds=checkpoint_seconds)
 
     @suggests
     def steps(self, optimizer: str | Optimizer | None = None, *, loss: str | Loss | None = None,

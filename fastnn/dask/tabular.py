@@ -14,7 +14,8 @@ class _OnWorkers:
 
     client = None  # no parameter: copies and files do not hold it
 
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None):
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
+            checkpoint=None, checkpoint_seconds=10.0):
         """Learn from a table; see `fastnn.TabularClassifier.fit`.
 
         Each member is one task, to the bytes of a fit in this process. The table has to fit into
@@ -24,6 +25,8 @@ class _OnWorkers:
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
             As there, or Dask collections; y may be the name of a column of a `dask.dataframe`.
+        checkpoint, checkpoint_seconds
+            Must stay as they are: workers give networks back when those have come to their end.
 
         Returns
         -------
@@ -35,7 +38,8 @@ class _OnWorkers:
             X, y, sample_weight, X_val, y_val, sample_weight_val)
         with on_workers(self.client):
             return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val,
-                               sample_weight_val=sample_weight_val)
+                               sample_weight_val=sample_weight_val, checkpoint=checkpoint,
+                               checkpoint_seconds=checkpoint_seconds)
 
     def predict(self, X):
         """Return predictions; of a Dask collection lazily, by partitions, the model being sent

@@ -160,12 +160,13 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         validation_data : tuple (X, y) or (X, y, sample_weight), default=None
             The same in one argument, whose rows no pipeline can transform.
         checkpoint : str, path or None, default=None
-            File that keeps where the fit stands after an epoch and at its end; not with
-            ``solver="lbfgs"``. Where it is there already, the fit goes on from it, to the same
-            bytes as if it had never stopped; `max_iter` may be larger then. A fit that has come to
-            its end is not run again. Without a number as `random_state` the file also keeps the
-            random numbers of the first call. Each fit needs a file of its own; delete it to start
-            anew. It is no metadata that could be routed.
+            File that keeps where the fit stands after an epoch and at its end. Where it is there
+            already, the fit goes on from it, to the same bytes as if it had never stopped;
+            `max_iter` may be larger then. A fit that has come to its end is not run again. With
+            ``solver="lbfgs"`` it also holds what SciPy has been told, see `fastnn.LBFGS`. Without a
+            number as `random_state` the file also keeps the random numbers of the first call. Each
+            fit needs a file of its own; delete it to start anew. It is no metadata that could be
+            routed.
         checkpoint_seconds : float, default=10.0
             Time between two writes of the file at least; 0: after every epoch.
 
@@ -307,7 +308,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
                 )
             else:
                 parameters = rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks,
-                                             callbacks=others)
+                                             callbacks=others, checkpoint=checkpoint)
 
         if not np.isfinite(parameters).all():
             raise ValueError(

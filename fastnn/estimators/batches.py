@@ -9,6 +9,8 @@ from fastnn.core import validation
 from fastnn.core._signals import Guarded
 from fastnn.core.notices import warn
 from fastnn.core.threads import sole_fit
+from fastnn.estimators.batch_file import BatchFile
+from fastnn.estimators.checkpoint import START
 from fastnn.training.batches import Prefetch, Source, check_batch
 from fastnn.training.epochs import Hook
 
@@ -26,7 +28,7 @@ class _NoteInterrupt(Hook):
         self.came = state.reason == "interrupted"
 
 
-def fit_batches(est, source, epochs, classes=None):
+def fit_batches(est, source, epochs, classes=None, checkpoint=None, checkpoint_seconds=10.0):
     """Train an estimator on the batches of a source: all of it, or nothing.
 
     Parameters
@@ -38,6 +40,8 @@ def fit_batches(est, source, epochs, classes=None):
     epochs : int
     classes : array-like or None
         All labels; None: found in a first pass over the source.
+    checkpoint : str, path or None
+    checkpoint_seconds : float
 
     Returns
     -------
@@ -48,20 +52,30 @@ def fit_batches(est, source, epochs, classes=None):
     with sole_fit(est):
         twin = est._twin() if est.warm_start else type(est)(**est.get_params(deep=False))
         twin._validate_params()
+        file, done = None, 0
+        if checkpoint is not None:
+            source.check_again(checkpoint)
+            file = BatchFile(checkpoint, checkpoint_seconds, est, epochs)
+            done = file.restore(twin)
         if is_classifier(est):
             if classes is None and "classes_" not in vars(twin):
                 classes = _find_classes(source)
             _check_partial_fit_first_call(twin, classes)
         interrupted = _NoteInterrupt()
         try:
-            for epoch in range(epochs):
+            for epoch in range(done, epochs):
                 _one_pass(twin, source, epoch, interrupted)
                 if interrupted.came:
                     break
+                if file is not None and (epoch + 1 == epochs or file.is_due):
+                    file.write(twin, epoch + 1)
         except KeyboardInterrupt:
             if "coefs_" not in vars(twin):
                 raise
+            interrupted.came = True
             warn("Training interrupted by user.")
+        if file is not None:  # then the same call goes on from there
+            twin._interrupted_from = file.fit[START] if interrupted.came else None
         vars(est).update(vars(twin))
     return est
 

@@ -22,6 +22,7 @@ from fastnn.estimators.settings import LATER, is_at_default
 from fastnn.files import container
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.training.epochs import Hook
+from fastnn.training.evaluations import Evaluations
 from fastnn.training.fit_file import (
     DATA,
     HELD_OUT,
@@ -40,7 +41,8 @@ DRAWN = "drawn"  # a start at random weights
 # which decide nothing, or are looked at by themselves
 FREE = {"n_threads", "verbose", "max_iter", "max_fun", "warm_start", "random_state", "max_time",
         "progress", "callbacks"}
-CURVES = "loss_curve_", "validation_scores_", "validation_loss_curve_"
+LOSSES = "loss_curve_"
+CURVES = LOSSES, "validation_scores_", "validation_loss_curve_"
 COUNTS = "epochs", "step", "t_", "_no_improvement_count"
 NUMBERS = "loss_", "best_loss_", "best_validation_score_", "rate"
 ENDS = None, "patience", "stopped"
@@ -55,7 +57,8 @@ class Checkpoint(FitFile, Hook):
     path, seconds, fit, layout
         See `FitFile`.
     est : estimator
-    optimizer : Optimizer
+    optimizer : Optimizer or None
+        None: L-BFGS, whose evaluations are in the file.
     rng : RandomState
         Before the fit has drawn from it.
     """
@@ -63,16 +66,17 @@ class Checkpoint(FitFile, Hook):
     digests = (*FitFile.digests, START)
 
     def __init__(self, path, seconds, fit, est, layout, optimizer, rng):
-        super().__init__(path, seconds, fit, layout, optimizer.n_states, optimizer.squares)
-        self.max_iter, self.early_stopping = est.max_iter, est.early_stopping
+        if optimizer is None:
+            super().__init__(path, seconds, fit, layout, 0, (), Evaluations(layout))
+        else:
+            super().__init__(path, seconds, fit, layout, optimizer.n_states, optimizer.squares)
+        self.max_iter = est.max_iter
+        self.early_stopping = est.early_stopping and optimizer is not None
         self.random, self.patience, self.improvement = None, None, None
         self.epochs = 0
         self.saved = self._read() if self.path.exists() else None
         if self.fit["random_state"] is None:
-            self.random = self.saved[2] if self.saved else rng.get_state(legacy=False)
-            if self.random["bit_generator"] != "MT19937":
-                raise ValueError(f"random_state={self.random['bit_generator']} must be a number, "
-                                 "None or a RandomState of MT19937 with a checkpoint")
+            self.random = self.saved[2] if self.saved else state_of(rng)
 
     # ---- reading ----
 
@@ -103,25 +107,47 @@ class Checkpoint(FitFile, Hook):
             Whether there are no more.
         """
         self.patience, self.improvement = patience, improvement
-        if self.saved is None:
+        found = self._restore(est, trainer)
+        if found is None:
             return 0, False
-        arrays, progress, _ = self.saved
-        self.saved = None
-        trainer.parameters[:] = arrays["parameters"]
+        arrays, progress = found
         trainer.set_state([arrays[f"optimizer.{i}"] for i in range(self.n_states)],
                           progress["step"])
         if "best" in arrays:
             improvement.best = np.array(arrays["best"])
-        for name in CURVES:
-            if name in arrays:
-                setattr(est, name, arrays[name].tolist())
-        for name in (*COUNTS[2:], *NUMBERS[:3]):
-            setattr(est, name, progress[name])
-        self.epochs = est.n_iter_ = progress["epochs"]
         patience.rate = progress["rate"]
         for epoch in range(self.epochs):
             order.next(epoch)
         return self.epochs, progress["ended"] is not None
+
+    def restore_lbfgs(self, est, state):
+        """Bring a fit by L-BFGS to where the file says that it stands; what a fit has is done again
+        by the `Evaluations`."""
+        found = self._restore(est, state.trainer)
+        if found is not None:
+            arrays, progress = found
+            state.history.loss[:] = arrays["loss_curve_"].tolist()
+            if state.history.val_loss is not None:
+                state.history.val_loss[:] = est.validation_loss_curve_[-self.epochs:]
+            if progress["ended"] is not None:
+                state.all_done = progress["ended"]
+
+    def _restore(self, est, trainer):
+        """Give an estimator what the file has of it; return arrays and progress, or None."""
+        if self.saved is None:
+            return None
+        arrays, progress, _ = self.saved
+        self.saved = None
+        trainer.parameters[:] = arrays["parameters"]
+        for name in CURVES:
+            if name in arrays and (name != LOSSES or self.evaluations is None):
+                setattr(est, name, arrays[name].tolist())
+        for name in (*COUNTS[2:], *NUMBERS[:3]):
+            if name in vars(est):
+                setattr(est, name, progress[name])
+        est.loss_ = progress["loss_"]
+        self.epochs = est.n_iter_ = progress["epochs"]
+        return arrays, progress
 
     def _read(self):
         """Return arrays, progress, and the state of the random numbers (None: not of the file)."""
@@ -130,15 +156,7 @@ class Checkpoint(FitFile, Hook):
         random = None
         try:
             if "random" in arrays:
-                key = arrays["random"]
-                if not ((key >= 0) & (key < 2**32) & (key == np.floor(key))).all():
-                    raise ValueError("random holds no words of 32 bits")
-                pos, has_gauss, gauss = progress["random"]
-                random = {"bit_generator": "MT19937", "has_gauss": int(has_gauss),
-                          "gauss": float(gauss),
-                          "state": {"key": key.astype(np.uint32),
-                                    "pos": validation.check_count("pos", pos, minimum=0)}}
-                np.random.RandomState(0).set_state(random)
+                random = random_of(arrays["random"], progress["random"])
         except (TypeError, ValueError) as error:
             self.refuse(error)
         return arrays, progress, random
@@ -154,6 +172,8 @@ class Checkpoint(FitFile, Hook):
         if progress.keys() != {*COUNTS, *NUMBERS, *CURVES, "ended", "random"}:
             raise ValueError(f"progress holds {sorted(map(str, progress))}")
         for name in COUNTS:
+            if self.evaluations is not None and progress[name] is None:
+                continue
             if validation.check_count(name, progress[name], minimum=0) > MAX_COUNT:
                 raise ValueError(f"{name}={progress[name]} must be <= {MAX_COUNT}")
         for name in NUMBERS:
@@ -166,7 +186,7 @@ class Checkpoint(FitFile, Hook):
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
                 f"max_iter={self.max_iter}: give at least as many, or delete the file to start "
                 "anew")
-        found = self.flat_arrays()
+        found = self.flat_arrays(settings)
         if self.early_stopping:
             found["best"] = found["parameters"]
         for name in CURVES:
@@ -174,6 +194,9 @@ class Checkpoint(FitFile, Hook):
                 found[name] = "float64", (validation.check_count(name, progress[name], minimum=0),)
         if progress["random"] is not None:
             found["random"] = "float64", (STATE_WORDS,)
+        if self.evaluations is not None and found.get(LOSSES) != (
+                "float64", (progress["epochs"],)):
+            raise ValueError(f"{LOSSES} must have a loss for each epoch")
         if (progress["random"] is None) != (fit["random_state"] is not None):
             raise ValueError("random must be there where random_state is no number")
         return found
@@ -202,20 +225,20 @@ class Checkpoint(FitFile, Hook):
         arrays = self.arrays_of(trainer)
         if self.early_stopping:
             arrays["best"] = self.improvement.best
-        progress = {"epochs": self.epochs, "step": trainer.step, "rate": self.patience.rate,
-                    "ended": ended, "random": None}
+        progress = {"epochs": self.epochs, "step": trainer.step, "ended": ended, "random": None,
+                    "rate": None if self.patience is None else self.patience.rate}
         for name in (*COUNTS[2:], *NUMBERS[:3]):
-            progress[name] = getattr(est, name)
+            progress[name] = vars(est).get(name)
         for name in CURVES:
-            curve = getattr(est, name)
+            curve = vars(est).get(name)
+            if name == LOSSES and self.evaluations is not None:
+                curve = state.history.loss
             progress[name] = None if curve is None else len(curve)
             if curve is not None:
                 arrays[name] = np.array(curve, float)
         if self.random is not None:
-            words = self.random["state"]
-            arrays["random"] = words["key"].astype(float)
-            progress["random"] = [words["pos"], self.random["has_gauss"], self.random["gauss"]]
-        self.replace(arrays, {"fit": self.fit, "progress": to_plain(progress)})
+            arrays["random"], progress["random"] = _random_to_plain(self.random)
+        self.replace(arrays, {**self.settings_of(), "progress": to_plain(progress)})
 
 
 def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, **settings):
@@ -237,22 +260,55 @@ def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, *
     settings : plain values
         What else decides the result.
     """
-    if optimizer is None:
-        raise ValueError(f"checkpoint={os.fspath(path)!r} must be None with solver="
-                         f"{est.solver!r}, whose state cannot be kept")
     seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
-    number = est.random_state
-    fit = {name: _plain(value) for name, value in est.get_params(deep=False).items()
-           if name not in FREE and not (name in LATER and is_at_default(name, value))}
-    schedule = optimizer.learning_rate
+    fit = described(est)
+    schedule = getattr(optimizer, "learning_rate", None)
     if isinstance(schedule, Schedule) and schedule.looks_ahead:
         fit["max_iter of the schedule"] = est.max_iter
     fit |= {
-        **settings, "estimator": type(est).__name__, "sizes": list(network.sizes),
-        "dtype": network.dtype.name, START: start, DATA: rows_digest(*data),
-        HELD_OUT: None if held_out is None else rows_digest(*held_out),
-        "random_state": int(number) if isinstance(number, (int, np.integer)) else None}
+        **settings, "sizes": list(network.sizes), "dtype": network.dtype.name, START: start,
+        DATA: rows_digest(*data), HELD_OUT: None if held_out is None else rows_digest(*held_out)}
     return Checkpoint(path, seconds, fit, est, network._layout, optimizer, rng)
+
+
+def described(est):
+    """Return what decides the result of a fit among the parameters of an estimator."""
+    number = est.random_state
+    fit = {name: _plain(value) for name, value in est.get_params(deep=False).items()
+           if name not in FREE and not (name in LATER and is_at_default(name, value))}
+    return {**fit, "estimator": type(est).__name__,
+            "random_state": int(number) if isinstance(number, (int, np.integer)) else None}
+
+
+def state_of(rng):
+    """Return the state of a `RandomState`, which must be one of MT19937."""
+    state = rng.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        raise ValueError(f"random_state={state['bit_generator']} must be a number, None or a "
+                         "RandomState of MT19937 with a checkpoint")
+    return state
+
+
+def random_to_plain(rng):
+    """Return the state of a `RandomState` as an array of 624 numbers, and plain values."""
+    return _random_to_plain(state_of(rng))
+
+
+def _random_to_plain(state):
+    words = state["state"]
+    return words["key"].astype(float), [words["pos"], state["has_gauss"], state["gauss"]]
+
+
+def random_of(key, plain):
+    """Return the state of a `RandomState` from what `random_to_plain` gave."""
+    if not ((key >= 0) & (key < 2**32) & (key == np.floor(key))).all():
+        raise ValueError("random holds no words of 32 bits")
+    pos, has_gauss, gauss = plain
+    state = {"bit_generator": "MT19937", "has_gauss": int(has_gauss), "gauss": float(gauss),
+             "state": {"key": key.astype(np.uint32),
+                       "pos": validation.check_count("pos", pos, minimum=0)}}
+    np.random.RandomState(0).set_state(state)
+    return state
 
 
 def start_of(est, fresh):

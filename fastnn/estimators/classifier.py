@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal
 
-    from fastnn.core.types import Array, ArrayLike, Batches, DType, Rows, Seed
+    from fastnn.core.types import Array, ArrayLike, Batches, DType, File, Rows, Seed
     from fastnn.training.epochs import Callback
     from fastnn.training.optimizer_base import Optimizer
     from fastnn.training.schedules import Schedule
@@ -177,7 +177,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(has_partial_fit)
     def fit_batches(self, source: Batches, *, classes: ArrayLike | None = None,
-                    epochs: int = 1) -> MLPClassifier:
+                    epochs: int = 1, checkpoint: File | None = None,
+                    checkpoint_seconds: float = 10.0) -> MLPClassifier:
         """Train on batches that come one after the other, each as `partial_fit` does.
 
         It starts anew unless ``warm_start``. The next batches are read in another thread while one
@@ -192,13 +193,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             All labels; None: found in a first pass over the source.
         epochs : int, default=1
             How often to go through the source.
+        checkpoint : str, path or None, default=None
+            File that keeps the model after a pass over the source, with all that `partial_fit` goes
+            on with. Where it is there already, the fit goes on from it, to the same bytes where
+            `random_state` is a number or a `RandomState`; `epochs` may be larger then. The source
+            must be one that can be begun anew, and is not compared with that of before.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least.
 
         Returns
         -------
         self
             The estimator itself.
         """
-        return fit_batches(self, source, epochs, classes)
+        return fit_batches(self, source, epochs, classes, checkpoint, checkpoint_seconds)
 
     def predict(self, X: Rows) -> Any:
         """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels).

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Literal
 
-    from fastnn.core.types import Array, ArrayLike, Batches, DType, Rows, Seed
+    from fastnn.core.types import Array, ArrayLike, Batches, DType, File, Rows, Seed
     from fastnn.training.epochs import Callback
     from fastnn.training.optimizer_base import Optimizer
     from fastnn.training.schedules import Schedule
@@ -168,7 +168,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._fit(X, y, sample_weight, one_epoch=True)
 
     @available_if(has_partial_fit)
-    def fit_batches(self, source: Batches, *, epochs: int = 1) -> MLPRegressor:
+    def fit_batches(self, source: Batches, *, epochs: int = 1, checkpoint: File | None = None,
+                    checkpoint_seconds: float = 10.0) -> MLPRegressor:
         """Train on batches that come one after the other, each as `partial_fit` does.
 
         It starts anew unless ``warm_start``. The next batches are read in another thread while one
@@ -181,13 +182,20 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             `fastnn.MLP.fit_batches`.
         epochs : int, default=1
             How often to go through the source.
+        checkpoint : str, path or None, default=None
+            File that keeps the model after a pass over the source, with all that `partial_fit` goes
+            on with. Where it is there already, the fit goes on from it, to the same bytes where
+            `random_state` is a number or a `RandomState`; `epochs` may be larger then. The source
+            must be one that can be begun anew, and is not compared with that of before.
+        checkpoint_seconds : float, default=10.0
+            Time between two writes of the file at least.
 
         Returns
         -------
         self
             The estimator itself.
         """
-        return fit_batches(self, source, epochs)
+        return fit_batches(self, source, epochs, None, checkpoint, checkpoint_seconds)
 
     def predict(self, X: Rows) -> Array:
         """Return the value of each row, shape (n_samples,) or (n_samples, n_outputs).

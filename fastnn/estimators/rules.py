@@ -331,7 +331,7 @@ def _resume(est, trainer, rate):
     return state["learning_rate"]
 
 
-def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=(), callbacks=()):
+def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=(), callbacks=(), checkpoint=None):
     """Minimise the loss over all data with L-BFGS, in float64 over the flat parameter vector.
 
     An interrupt keeps the last iterate. Parameters and result are those of `fit_stochastic`.
@@ -341,10 +341,14 @@ def fit_lbfgs(est, trainer, held_out=None, *, fresh, hooks=(), callbacks=()):
         est.t_ = 0
     own = [Record(0), *([] if held_out is None else [WatchLoss(held_out)]), *hooks,
            *([Together(callbacks)] if callbacks else ())]
-    state = FitState(trainer, est, _history(est, held_out))
+    state, evaluations = FitState(trainer, est, _history(est, held_out)), None
+    if checkpoint is not None:
+        checkpoint.restore_lbfgs(est, state)
+        evaluations = checkpoint.evaluations
+        own.append(checkpoint)
     try:
         result = minimise(state, max_iter=est.max_iter, max_fun=est.max_fun, gtol=est.tol,
-                          hooks=own)
+                          hooks=own, evaluations=evaluations)
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
         est.loss_ = state.loss

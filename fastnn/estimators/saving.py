@@ -25,6 +25,7 @@ from fastnn.training.optimizers import EMA
 from fastnn.training.schedules import BY_NAME as SCHEDULES
 from fastnn.training.schedules import Schedule
 
+ERRORS = model_parts.ERRORS
 _SCALERS = "StandardScaler", "RobustScaler", "MaxAbsScaler", "MinMaxScaler"
 OUTPUTS = ("softmax", "logistic", "identity", "exp")  # of estimators
 # History and what else of the fitted attributes is neither parameter nor shape of the network.
@@ -71,17 +72,23 @@ def write(est, path, pipeline, max_bytes):
         del params["loss"]
     if isinstance(params.get("loss"), Loss):
         params["loss"] = _described(params["loss"])
+    fitted = fitted_of(est)
+    parts = {"class": type(est).__name__, "params": params, "fitted": fitted}
+    _check_readable(est, predictor, params, fitted)
+    if pipeline is not None:
+        predictor = _with_scaler(predictor, pipeline, est)
+    model_parts.write(path, predictor, parts, max_bytes)
+
+
+def fitted_of(est):
+    """Return what `restore` takes of a fitted model beside its `Predictor`."""
     fitted = {name: vars(est)[name] for name in _SAVED if name in vars(est)}
     for name in _OF_TARGETS:
         if fitted.get(name, ...) is None:
             del fitted[name]  # then versions that do not know of it can read the file
         elif name in fitted and name != "_normal":
             fitted[name] = np.ravel(fitted[name]).tolist()  # rows one after the other
-    parts = {"class": type(est).__name__, "params": params, "fitted": fitted}
-    _check_readable(est, predictor, params, fitted)
-    if pipeline is not None:
-        predictor = _with_scaler(predictor, pipeline, est)
-    model_parts.write(path, predictor, parts, max_bytes)
+    return fitted
 
 
 def _described(loss):

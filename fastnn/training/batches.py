@@ -12,9 +12,11 @@ from fastnn.core._signals import Guarded
 from fastnn.core.notices import shown
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.training.callbacks import fit_hooks
-from fastnn.training.checkpoint import Progress
+from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, Hook, run_epochs
-from fastnn.training.fitting import Settings
+from fastnn.training.fitting import Settings, stand_of
+from fastnn.training.losses import describe
+from fastnn.training.optimizers import EMA
 from fastnn.training.schedules import Schedule, StepRates
 
 AHEAD = 2  # batches that are prepared while one trains
@@ -49,6 +51,14 @@ class Source:
             raise ValueError(f"source={type(given).__name__} can be gone through once, epochs="
                              f"{epochs} need a function that returns a new one for each epoch")
         self.takes_epoch = self.calls and _takes_argument(given)
+
+    def check_again(self, checkpoint):
+        """Raise where a fit with a checkpoint could not begin a later epoch in another process."""
+        if self.once:
+            raise ValueError(
+                f"checkpoint={shown(checkpoint)} needs a source that can be begun anew, and "
+                f"source={type(self.given).__name__} can be gone through once: give a function "
+                "that returns one for each epoch, or a list")
 
     def batches(self, epoch):
         """Return an iterator over the batches of an epoch."""
@@ -272,15 +282,19 @@ class BatchTrainer:
         Decides the order of the rows in each batch of the source; None: as they lie.
     per_epoch, max_steps : int or None
         Most steps of an epoch, and of the fit.
+    stand : Progress or None, default=None
+        From where on; None: from the network as it is.
     """
 
     def __init__(self, net, source, info, settings, *, batch_size=None, shuffle_key=None,
-                 per_epoch=None, max_steps=None):
+                 per_epoch=None, max_steps=None, stand=None):
+        stand = stand or Progress(net._seed, net._epochs_done, net.parameters)
         self.net, self.source, self.info, self.settings = net, source, info, settings
         self.batch_size, self.shuffle_key = batch_size, shuffle_key
         self.per_epoch, self.max_steps = per_epoch, max_steps
-        self.epochs_before, self.epoch = net._epochs_done, 0
-        self.trainer, self.first, self.is_cut = None, net.parameters, False
+        self.epochs_before, self.epoch = stand.epochs_before, stand.epochs
+        self.trainer, self.first, self.is_cut = None, stand.parameters, False
+        self.states, self.steps = stand.states, stand.step  # until there is a trainer
 
     @property
     def parameters(self):
@@ -290,17 +304,21 @@ class BatchTrainer:
     @property
     def published(self):
         """What to predict with, see `Trainer`."""
-        return self.first if self.trainer is None else self.trainer.published
+        if self.trainer is not None:
+            return self.trainer.published
+        # of a fit that goes on the mean is the last state
+        means = self.states and isinstance(self.settings["optimizer"], EMA)
+        return self.states[-1] if means else self.first
 
     @property
     def optimizer_state(self):
         """Flat vectors."""
-        return () if self.trainer is None else self.trainer.optimizer_state
+        return self.states if self.trainer is None else self.trainer.optimizer_state
 
     @property
     def step(self):
         """Optimizer steps done so far."""
-        return 0 if self.trainer is None else self.trainer.step
+        return self.steps if self.trainer is None else self.trainer.step
 
     def check(self, X, y, sample_weight):
         """Return what a trainer takes of a batch."""
@@ -314,12 +332,12 @@ class BatchTrainer:
         if self.trainer is not None and needed <= self.trainer.plan.batch:
             self.trainer.set_data(*data)
             return
-        old = self.trainer
+        states, step = self.optimizer_state, self.step
         self.trainer = self.net._trainer(data, self.info, parameters=self.parameters,
                                          batch_size=needed, **self.settings)
-        self.first = None
-        if old is not None:
-            self.trainer.set_state(old.optimizer_state, old.step)
+        self.first, self.states = None, ()
+        if step:
+            self.trainer.set_state(states, step)
 
     def room(self, done):
         """Return how many steps may follow after those of this epoch; None for any number."""
@@ -374,6 +392,29 @@ class BatchTrainer:
         return self.trainer.shuffle(self.shuffle_key, (epoch << 32) + number)
 
 
+class WholeEpochs:
+    """What `WriteCheckpoint` asks a `StepLimit` for: an epoch that ``max_steps`` may have cut short
+    is not written.
+
+    Parameters
+    ----------
+    trainer : BatchTrainer
+    epochs : int
+    """
+
+    is_cut = False  # before it has happened nobody knows
+
+    def __init__(self, trainer, epochs):
+        self.trainer, self.epochs = trainer, epochs
+
+    @property
+    def whole_epochs(self):
+        """How many epochs may be written."""
+        most = self.trainer.max_steps
+        cut = self.trainer.is_cut and most is not None and self.trainer.step >= most
+        return self.trainer.epoch - 1 if cut else self.epochs
+
+
 class EndAfterSteps(Hook):
     """Ends a fit of so many steps.
 
@@ -389,10 +430,11 @@ class EndAfterSteps(Hook):
         """End it, where there would have been more."""
         more = state.epoch + 1 < state.epochs or state.trainer.is_cut
         if more and state.step >= self.max_steps:
-            state.stop("steps")
+            state.stop("steps", ended=False)
 
 
-def fit_batches(net, source, *, loss, batch_size, shuffle, steps_per_epoch, max_steps, **settings):
+def fit_batches(net, source, *, loss, batch_size, shuffle, steps_per_epoch, max_steps, checkpoint,
+                checkpoint_seconds, **settings):
     """Train a network on the batches of a source; see `MLP.fit_batches`."""
     info = net._bound(loss)
     fit = Settings(net, info, **settings)
@@ -400,6 +442,8 @@ def fit_batches(net, source, *, loss, batch_size, shuffle, steps_per_epoch, max_
         raise ValueError(f"optimizer={type(fit.whole).__name__} runs a whole fit over all rows: "
                          "batches need one that steps along a gradient, such as fastnn.Adam")
     source = Source(source, fit.epochs)
+    if checkpoint is not None:
+        source.check_again(checkpoint)
     if batch_size is not None:
         batch_size = validation.check_count("batch_size", batch_size)
     shuffle = validation.check_flag("shuffle", shuffle)
@@ -408,22 +452,44 @@ def fit_batches(net, source, *, loss, batch_size, shuffle, steps_per_epoch, max_
     if max_steps is not None:
         max_steps = validation.check_count("max_steps", max_steps)
         fit.others.insert(0, EndAfterSteps(max_steps))
+    seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     rates = SourceRates(fit.optimizer, fit.epochs, steps_per_epoch, max_steps)
     with sole_fit(net), single_threaded_blas():
-        stand = Progress(net._seed, net._epochs_done, None)
+        if checkpoint is not None:
+            description = describe_fit(
+                net, describe(info), fit.optimizer, None, fit.held_out, total_steps=rates.total,
+                metrics=tuple(fit.metrics), callbacks=fit.callbacks, alpha=fit.alpha,
+                batch_size=batch_size, shuffle=shuffle, steps_per_epoch=steps_per_epoch,
+                **fit.penalties, **fit.inputs.plain())
+            optimizer = fit.optimizer
+            checkpoint = Checkpoint(
+                checkpoint, seconds, description, net._layout, optimizer.n_states, fit.epochs,
+                optimizer.squares, fit.callbacks, net._origins)
+        stand = stand_of(net, fit.history, checkpoint)
         trainer = BatchTrainer(
             net, source, info,
             {"optimizer": fit.optimizer, "alpha": fit.alpha, "inputs": fit.inputs,
-             "seed": net._key(0, net._epochs_done), **fit.penalties},
+             "seed": net._key(0, stand.epochs_before), **fit.penalties},
             batch_size=batch_size, shuffle_key=net._key(1) if shuffle else None,
-            per_epoch=steps_per_epoch, max_steps=max_steps)
+            per_epoch=steps_per_epoch, max_steps=max_steps, stand=stand)
+        stand.parameters, stand.states = None, ()  # the trainer has them
         state = FitState(trainer, net, fit.history)
+        last = fit.epochs
+        if stand.ended:
+            last, state.all_done = stand.epochs, stand.stopped or "stopped"
+        elif max_steps is not None and stand.step >= max_steps and stand.epochs < last:
+            last, state.all_done = stand.epochs, "steps"
+        state.learning_rate_scale = stand.scale
         net._history = fit.history
-        hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, None, stand,
-                          metrics=fit.metrics, held_out=fit.held_out, steps=None,
-                          others=fit.others)
-        run_epochs(state, fit.epochs, order=_no_order, learning_rate=rates.of, hooks=hooks,
-                   stop_if_diverged=True)
+        hooks = fit_hooks(state, net._publish_copy, fit.evaluate, fit.callbacks, checkpoint, stand,
+                          metrics=fit.metrics, held_out=fit.held_out,
+                          steps=WholeEpochs(trainer, fit.epochs), others=fit.others)
+        try:
+            run_epochs(state, last, order=_no_order, learning_rate=rates.of, first=stand.epochs,
+                       hooks=hooks, stop_if_diverged=True)
+        finally:
+            if checkpoint is not None:
+                net._left = net._snapshot
     return fit.history
 
 

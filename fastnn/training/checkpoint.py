@@ -94,6 +94,8 @@ class Checkpoint(FitFile):
         What decides the result, as `describe_fit` says it.
     epochs : int
         Of the fit: a file of more is another one's, and is not read.
+    counted : str, default="epochs"
+        What messages call them.
     callbacks : sequence of Callback
         The states of those that have one are in the file, too.
     origins : sequence of str
@@ -104,9 +106,9 @@ class Checkpoint(FitFile):
     digests = (*FitFile.digests, START)
 
     def __init__(self, path, seconds, fit, layout, n_states, epochs, squares, callbacks=(),
-                 origins=()):
-        super().__init__(path, seconds, fit, layout, n_states, squares)
-        self.epochs = epochs
+                 origins=(), *, counted="epochs", evaluations=None):
+        super().__init__(path, seconds, fit, layout, n_states, squares, evaluations)
+        self.epochs, self.counted = epochs, counted
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
         self.losses += ["val_" + name for name in fit.get("metrics", ())]
         self.callbacks, self.origins = callbacks, origins
@@ -172,10 +174,10 @@ class Checkpoint(FitFile):
         if progress["epochs"] > self.epochs:
             raise container.ModelFormatError(
                 f"is the checkpoint of {progress['epochs']} epochs, this fit has "
-                f"epochs={self.epochs}: epochs count from the start, not from the checkpoint, so "
-                "give at least as many, or delete the file to start anew")
+                f"{self.counted}={self.epochs}: epochs count from the start, not from the "
+                "checkpoint, so give at least as many, or delete the file to start anew")
         control = self._check_control(settings.get("control"), progress["epochs"])
-        return {**self.flat_arrays(),
+        return {**self.flat_arrays(settings),
                 **{name: ("float64", (progress["epochs"],)) for name in self.losses},
                 **control}
 
@@ -219,7 +221,7 @@ class Checkpoint(FitFile):
                     f"history.{name} has {len(losses)} entries after {progress.epochs} epochs; "
                     "with a checkpoint the callback must leave them alone")
             arrays[name] = np.array(losses, float)
-        settings = {"fit": self.fit, "progress": progress.plain()}
+        settings = {**self.settings_of(), "progress": progress.plain()}
         states = _states(self.callbacks, arrays)
         if states or scale != 1 or progress.stopped not in (None, "stopped"):
             settings["control"] = {"learning_rate_scale": scale, "stopped": progress.stopped,
@@ -303,7 +305,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     if not net.spec.is_chain:
         found["network"] = _without_functions(net.spec.to_plain())
     # what is not used is not there, as in files of before
-    schedule = optimizer.learning_rate
+    schedule = getattr(optimizer, "learning_rate", None)
     if isinstance(schedule, Schedule) and schedule.looks_ahead:
         found["steps of the schedule"] = total_steps
     if metrics:

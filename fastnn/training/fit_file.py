@@ -13,7 +13,7 @@ from fastnn.core import validation
 from fastnn.core.codes import is_codes
 from fastnn.core.notices import shorten, shown
 from fastnn.files import container
-from fastnn.training.optimizer_base import Optimizer
+from fastnn.training.optimizer_base import Optimizer, WholeFit
 from fastnn.training.schedules import Schedule
 
 __all__ = ["DATA", "HELD_OUT", "MAX_COUNT", "FitFile", "checked_path", "plain_setting",
@@ -33,9 +33,11 @@ class Compared:
     digests: ClassVar[tuple[str, ...]] = (DATA, HELD_OUT)
 
     def differences(self, then, now):
-        """Return (key, what it was, what it is) of settings that differ, digests last."""
+        """Return (key, what it was, what it is) of settings that differ, digests last. The kind of
+        optimizer comes first: other settings may be there for its sake alone."""
         found = []
-        for key in sorted(then.keys() | now.keys(), key=lambda key: (key in self.digests, key)):
+        for key in sorted(then.keys() | now.keys(),
+                          key=lambda key: (key in self.digests, key != "optimizer", key)):
             if then.get(key) != now.get(key):
                 found.append((key, then.get(key), now.get(key)))
         return found
@@ -76,13 +78,15 @@ class FitFile(Compared):
         Flat vectors of the optimizer.
     squares : sequence of int
         Which of them are sums of squares.
+    evaluations : Evaluations or None, default=None
+        Of a fit that a minimiser runs.
     """
 
-    def __init__(self, path, seconds, fit, layout, n_states, squares):
+    def __init__(self, path, seconds, fit, layout, n_states, squares, evaluations=None):
         self.path = self._checked(path)
         self.seconds, self.layout = seconds, layout
         self.fit = json.loads(container.canonical(fit))
-        self.n_states, self.squares = n_states, squares
+        self.n_states, self.squares, self.evaluations = n_states, squares, evaluations
         self.written = time.monotonic()
 
     def _checked(self, path):
@@ -126,6 +130,8 @@ class FitFile(Compared):
                                      f"{arrays[name].min():g}")
         except ValueError as error:
             self.refuse(error)
+        if self.evaluations is not None:
+            self.evaluations.take(arrays)
         return arrays, settings
 
     def _read_file(self):
@@ -148,10 +154,14 @@ class FitFile(Compared):
             raise ValueError("fit and progress must be dictionaries")
         return fit
 
-    def flat_arrays(self):
-        """Return the arrays of every checkpoint, by name, with dtype and shape."""
+    def flat_arrays(self, settings):
+        """Return the arrays of every checkpoint of these settings, by name, with dtype and
+        shape."""
         flat = self.layout.dtype.name, (self.layout.size,)
-        return {"parameters": flat, **{f"optimizer.{i}": flat for i in range(self.n_states)}}
+        found = {"parameters": flat, **{f"optimizer.{i}": flat for i in range(self.n_states)}}
+        if self.evaluations is not None:
+            found |= self.evaluations.expected(settings["evaluations"])
+        return found
 
     # ---- writing ----
 
@@ -162,7 +172,15 @@ class FitFile(Compared):
         arrays = {"parameters": trainer.parameters}
         for i, state in enumerate(trainer.optimizer_state):
             arrays[f"optimizer.{i}"] = state
+        if self.evaluations is not None:
+            arrays |= self.evaluations.arrays()
         return arrays
+
+    def settings_of(self):
+        """Return the settings that go with those arrays."""
+        if self.evaluations is None:
+            return {"fit": self.fit}
+        return {"fit": self.fit, "evaluations": len(self.evaluations.losses)}
 
     def replace(self, arrays, settings):
         """Write the file anew."""
@@ -206,6 +224,8 @@ def plain_setting(value):
             if field.init and (field.name not in ADDED or own != ADDED[field.name]):
                 found[field.name] = plain_setting(own)
         return found
+    if isinstance(value, WholeFit):
+        return value.describe()
     if isinstance(value, dict):
         return {str(key): plain_setting(own) for key, own in value.items()}
     if value is None or isinstance(value, (str, bool, np.bool_)):

@@ -192,7 +192,7 @@ class Section(Checkpoint):
                          **fit.checkpoint_settings())
         progress = Progress(net._seed, net._epochs_done, None).plain()
         self.saved = {"parameters": net._layout.copy(net.parameters)}, {
-            "fit": self.fit, "progress": progress}
+            **self.settings_of(), "progress": progress}
 
     is_there = False  # something to go on from
 

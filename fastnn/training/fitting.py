@@ -26,7 +26,7 @@ from fastnn.training.schedules import StepRates
 from fastnn.training.stopping import TimeLimit
 
 __all__ = ["Fit", "HeldOut", "Settings", "check_penalties", "check_validation_data", "fit",
-           "limit_and_progress"]
+           "limit_and_progress", "stand_of"]
 
 MAX_ORIGINS = 100  # fits with a checkpoint that a network remembers to come from
 
@@ -184,11 +184,13 @@ class Fit:
         n_rows = data[0].shape[0] if rows is None else len(rows)
         self.batch_size = min(validation.check_count("batch_size", batch_size), n_rows)
         if fit.whole is not None:
-            _check_whole_fit(fit.whole, checkpoint, max_steps)
+            _check_whole_fit(fit.whole, max_steps)
         self.shuffle = validation.check_flag("shuffle", shuffle)
         self.checkpoint = checkpoint
         self.seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
         self.steps = StepLimit(max_steps, fit.epochs, n_rows, self.batch_size)
+        if fit.whole is not None:  # whose iterations are steps over all rows
+            self.steps = StepLimit(None, fit.whole.epochs, n_rows, n_rows)
         self.rates = None if fit.whole is not None else StepRates(fit.optimizer, self.steps)
         self.cost = float(self.steps.total * self.batch_size * net._layout.training_flops)
         self.trainer, self.cancelled = None, False
@@ -204,17 +206,10 @@ class Fit:
         net, fit, steps = self.net, self.settings, self.steps
         whole, history, checkpoint = fit.whole, fit.history, self.checkpoint
         with sole_fit(net):
-            stand = Progress(net._seed, net._epochs_done, net.parameters)
-            if checkpoint is not None:
-                if not isinstance(checkpoint, Checkpoint):
-                    checkpoint = Checkpoint(checkpoint, self.seconds, self.description(),
-                                            **self.checkpoint_settings())
-                stand = checkpoint.read(history) or stand
-                if checkpoint.goes_back and net._snapshot is not net._left:
-                    warn("the network has been trained since the fit of this checkpoint: the fit "
-                         "goes on from the file, and what was learned since is dropped")
-                net._seed = stand.seed
-                net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
+            if not (checkpoint is None or isinstance(checkpoint, Checkpoint)):
+                checkpoint = Checkpoint(checkpoint, self.seconds, self.description(),
+                                        **self.checkpoint_settings())
+            stand = stand_of(net, history, checkpoint)
             self.trainer = trainer = net._trainer(
                 self.data, self.info, fit.alpha, stand.parameters,
                 optimizer=None if whole is not None else fit.optimizer,
@@ -224,7 +219,7 @@ class Fit:
             if self.cancelled:
                 trainer.cancel()
             fit.penalties = None  # the trainer has them
-            if stand.epochs:
+            if stand.epochs and whole is None:
                 trainer.set_state(stand.states, stand.step)
             stand.parameters, stand.states = None, ()  # the trainer has them
             order = RowOrder(trainer, self.shuffle, net._key(1), stand.epochs_before, steps)
@@ -238,7 +233,7 @@ class Fit:
             try:
                 with single_threaded_blas():
                     if whole is not None:
-                        whole.run(state, hooks)
+                        whole.run(state, hooks, checkpoint and checkpoint.evaluations)
                     else:
                         run_epochs(state, stand.epochs if stand.ended else steps.epochs,
                                    order=order.of, learning_rate=self.rates.of,
@@ -263,8 +258,8 @@ class Fit:
         found = describe_fit(
             net, describe(self.info), fit.optimizer, self.data, fit.held_out,
             total_steps=self.steps.total, metrics=tuple(fit.metrics), callbacks=fit.callbacks,
-            digest=digest, batch_size=self.batch_size, shuffle=self.shuffle, alpha=fit.alpha,
-            **fit.penalties, **fit.inputs.plain())
+            digest=digest, alpha=fit.alpha, **fit.penalties, **fit.inputs.plain(),
+            **({} if fit.whole else {"batch_size": self.batch_size, "shuffle": self.shuffle}))
         held = None if fit.evaluate is None else fit.evaluate.held.rows
         for name, rows in zip(ROWS, (self.rows, held), strict=True):
             if rows is not None:
@@ -273,18 +268,32 @@ class Fit:
 
     def checkpoint_settings(self):
         """Return further arguments of the `Checkpoint` of this fit."""
-        fit = self.settings
-        return {"layout": self.net._layout, "n_states": fit.optimizer.n_states,
-                "epochs": self.steps.epochs, "squares": fit.optimizer.squares,
-                "callbacks": fit.callbacks, "origins": self.net._origins}
+        fit, layout, more = self.settings, self.net._layout, {}
+        if fit.whole is not None:
+            evaluations = imported("fastnn.training.evaluations").Evaluations(layout)
+            more = {"counted": fit.whole.counted, "evaluations": evaluations}
+        return {"layout": layout, "n_states": fit.optimizer.n_states, "epochs": self.steps.epochs,
+                "squares": fit.optimizer.squares, "callbacks": fit.callbacks,
+                "origins": self.net._origins, **more}
 
 
-def _check_whole_fit(optimizer, checkpoint, max_steps):
+def stand_of(net, history, checkpoint):
+    """Return the `Progress` of a fit: that of its checkpoint, or that of a fresh one."""
+    stand = Progress(net._seed, net._epochs_done, net.parameters)
+    if checkpoint is None:
+        return stand
+    stand = checkpoint.read(history) or stand
+    if checkpoint.goes_back and net._snapshot is not net._left:
+        warn("the network has been trained since the fit of this checkpoint: the fit goes on from "
+             "the file, and what was learned since is dropped")
+    net._seed = stand.seed
+    net._origins = (*net._origins[-MAX_ORIGINS:], checkpoint.start)
+    return stand
+
+
+def _check_whole_fit(optimizer, max_steps):
     """Refuse what belongs to steps with an optimizer that has none."""
     name = type(optimizer).__name__
-    if checkpoint is not None:
-        raise ValueError(f"checkpoint={checkpoint!r} must be None with optimizer={name}, whose "
-                         "state cannot be kept")
     if max_steps is not None:
         raise ValueError(f"max_steps={max_steps} must be None with optimizer={name}, which has "
                          "iterations instead: see its max_iter")

@@ -28,9 +28,13 @@ class LBFGS(WholeFit):
 
     Each iteration sees all rows: w += t d, where d is the gradient times an estimate of the inverse
     Hessian from the last ``memory`` steps, and t comes from a line search. So ``batch_size``,
-    ``shuffle`` and ``epochs`` of the fit mean nothing to it, dropout is not applied, and there is
-    no checkpoint. Vectors are float64, losses and gradients are computed in the network's dtype.
-    ``history.loss`` has the loss after each iteration.
+    ``shuffle`` and ``epochs`` of the fit mean nothing to it, and dropout is not applied. Vectors
+    are float64, losses and gradients are computed in the network's dtype. ``history.loss`` has the
+    loss after each iteration.
+
+    A checkpoint holds the losses and gradients that SciPy has asked for, up to 256 MiB of them: a
+    fit that goes on tells it again, and computes what lies beyond anew. It takes the same SciPy on
+    the same kind of processor, or is refused. ``max_iter`` and ``max_fun`` may be larger then.
 
     Parameters
     ----------
@@ -73,10 +77,16 @@ class LBFGS(WholeFit):
         for name in ("tol", "ftol"):
             validation.check_nonnegative(name, getattr(self, name))
 
-    def run(self, state: Any, hooks: Any) -> None:
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the result, for checkpoints."""
+        return {"name": "lbfgs", "tol": float(self.tol), "ftol": float(self.ftol),
+                "memory": int(self.memory)}
+
+    def run(self, state: Any, hooks: Any, evaluations: Any = None) -> None:
         """Run the fit; see `WholeFit`."""
         result = minimise(state, max_iter=self.max_iter, max_fun=self.max_fun, gtol=self.tol,
-                          ftol=self.ftol, memory=self.memory, hooks=hooks)
+                          ftol=self.ftol, memory=self.memory, hooks=hooks,
+                          evaluations=evaluations)
         if result is not None and not math.isfinite(result.fun):
             warn(f"L-BFGS ended after {result.nit} iterations at a loss of {result.fun:g}; the "
                  "weights are those from before. Scaled inputs help.", DivergenceWarning)
@@ -87,21 +97,44 @@ class _Stop(Exception):
 
 
 class _Objective:
-    """The loss and its gradient as SciPy wants them, in float64; and the last iterate."""
+    """The loss and its gradient as SciPy wants them, in float64; and the last iterate.
 
-    def __init__(self, state, hooks):
-        self.state, self.hooks = state, hooks
+    Parameters
+    ----------
+    state : FitState
+    hooks : sequence of Hook
+    evaluations : Evaluations or None
+        What is told again, and what is to be kept.
+    """
+
+    def __init__(self, state, hooks, evaluations):
+        self.state, self.hooks, self.evaluations = state, hooks, evaluations
         self.trainer = state.trainer
         self.gradient = np.empty_like(self.trainer.parameters)
         self.evaluated = self.iterate = self.trainer.parameters.copy()
         self.loss = None
+        self.iteration, self.done = 0, len(state.history.loss)  # those that are done again
         self.frozen = []  # parts of the vector that stay
         for block in self.trainer.layout.blocks:
             if block.layer in self.trainer.frozen:
                 self.frozen.append(slice(block.at, block.at + block.size))
 
+    def start(self):
+        """Return where SciPy begins."""
+        start = self.trainer.parameters
+        if self.evaluations is not None:
+            if self.evaluations.start is None:
+                self.evaluations.start = start.copy()
+            start = self.evaluations.start
+        return start.astype(np.float64)
+
     def loss_and_gradient(self, parameters):
-        """Evaluate at some parameters."""
+        """Evaluate at some parameters, or say again what that was."""
+        kept = self.evaluations
+        known = None if kept is None else kept.next(parameters)
+        if known is not None:
+            self.evaluated, (self.loss, gradient) = parameters.astype(self.trainer.dtype), known
+            return self.loss, gradient.astype(np.float64)
         self.trainer.parameters[:] = parameters
         self.evaluated = self.trainer.parameters.copy()
         self.loss = self.trainer.loss_and_grad(self.gradient)
@@ -109,12 +142,21 @@ class _Objective:
             self.gradient[part] = 0
         if self.state.loss is None:
             self.state.loss = self.loss  # of the start
+        if kept is not None:
+            kept.add(parameters, self.loss, self.gradient)
         return self.loss, self.gradient.astype(np.float64)
 
     def end_iteration(self, parameters):
         """Keep the iterate with its own loss: the last evaluation may have been another point of
         the line search."""
         iterate = parameters.astype(self.trainer.dtype)
+        self.iteration += 1
+        if self.iteration <= self.done:
+            if self.iteration == self.done:
+                if not np.array_equal(iterate, self.iterate):
+                    self.evaluations.refuse()
+                self.trainer.parameters[:] = iterate
+            return
         self.trainer.parameters[:] = iterate
         loss = self.loss
         if not np.array_equal(iterate, self.evaluated):
@@ -127,7 +169,8 @@ class _Objective:
             raise _Stop
 
 
-def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memory=10, hooks=()):
+def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memory=10, hooks=(),
+             evaluations=None):
     """Run L-BFGS-B (Byrd, Lu, Nocedal & Zhu 1995) from the trainer's parameters on.
 
     Parameters
@@ -144,13 +187,17 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
         Steps from which the Hessian is estimated.
     hooks : sequence of Hook
         Called after each iteration; one of them may end the fit.
+    evaluations : Evaluations or None, default=None
+        What a checkpoint holds. The iterations of ``state.history`` are done again by them, without
+        hooks; the trainer has the parameters after the last one. Where ``state.all_done`` says that
+        the fit has ended, there is no iteration more.
 
     Returns
     -------
     scipy.optimize.OptimizeResult or None
-        The trainer holds its parameters; None where a hook has ended the fit.
+        The trainer holds its parameters; None where a hook has ended the fit, or it had ended.
     """
-    trainer, objective = state.trainer, _Objective(state, hooks)
+    trainer, objective = state.trainer, _Objective(state, hooks, evaluations)
     for block in trainer.layout.blocks:
         if not block.trainable and block.layer not in trainer.frozen:
             raise ValueError(
@@ -158,16 +205,26 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
                 "running averages which BatchNorm (norm='batch') predicts with: use Adam or "
                 "another optimizer, or LayerNorm (norm='layer')")
     with Ending(state, hooks):
-        state.epochs = max_iter
+        state.epochs, state.epoch = max_iter, objective.done - 1
+        if objective.done:
+            state.loss = state.history.loss[-1]
         begin_fit(state, hooks)
         if state.reason is not None:
             return None
+        if state.all_done != "epochs":
+            state.reason = state.all_done
+            return None
         try:
             result = minimize(
-                objective.loss_and_gradient, trainer.parameters.astype(np.float64),
+                objective.loss_and_gradient, objective.start(),
                 method="L-BFGS-B", jac=True, callback=objective.end_iteration,
                 options={"maxfun": max_fun, "maxiter": max_iter, "gtol": gtol, "ftol": ftol,
                          "maxcor": memory})
+            if objective.iteration < objective.done:
+                raise ValueError(
+                    f"the checkpoint is that of {objective.done} iterations, max_fun={max_fun} "
+                    f"evaluations are enough for {objective.iteration}: give more, or delete the "
+                    "file to start anew")
         except _Stop:
             return None  # after an iteration: the trainer holds it, unless a hook has changed it
         except BaseException:
@@ -175,6 +232,7 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
             raise
         trainer.parameters[:] = result.x
         state.reason = _reason(result)
+        state.ended = state.reason not in ("epochs", "diverged")
     return result
 
 

@@ -206,7 +206,20 @@ def _refuse_setting(self, name, value):
 class WholeFit:
     """Base of what runs a whole fit by itself, over all rows, instead of step by step."""
 
-    def run(self, state: Any, hooks: Any) -> None:
+    n_states: ClassVar[int] = 0  # flat vectors that a checkpoint holds of it
+    squares: ClassVar[tuple[int, ...]] = ()
+    counted: ClassVar[str] = "max_iter"  # the field that says how many iterations there are
+
+    @property
+    def epochs(self) -> int:
+        """Most iterations, each of which is an epoch for hooks."""
+        return getattr(self, self.counted)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the result, for checkpoints."""
+        return {"name": type(self).__name__}
+
+    def run(self, state: Any, hooks: Any, evaluations: Any = None) -> None:
         """Run the fit from the trainer's parameters on, and leave the result there.
 
         Parameters
@@ -215,5 +228,8 @@ class WholeFit:
             Its trainer has no optimizer; its ``reason`` tells afterwards why the fit has ended.
         hooks : sequence of Hook
             Called after each iteration.
+        evaluations : Evaluations or None, default=None
+            What a checkpoint holds of it. Where the history has iterations already, these are done
+            again by them.
         """
         raise NotImplementedError

@@ -149,8 +149,3 @@ def test_frozen_blocks_stay():
 def test_bad_settings(settings, error, message):
     with pytest.raises(error, match=message):
         fastnn.LBFGS(**settings)
-
-
-def test_no_checkpoint(tmp_path):
-    with pytest.raises(ValueError, match="checkpoint=.* must be None with optimizer=LBFGS"):
-        fitted(checkpoint=tmp_path / "x")
