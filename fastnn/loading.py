@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "load"]
 
+LONGEST_PATH = 4096  # what is longer is what stands in a file
+
 
 @suggests
 def load(path: File, *, predictor: bool = False, max_bytes: int = container.MAX_BYTES) -> Any:
@@ -58,6 +60,9 @@ def load(path: File, *, predictor: bool = False, max_bytes: int = container.MAX_
         When the file is not such a file, was changed, or needs a newer fastnn.
     FileNotFoundError
     """
+    if isinstance(path, (bytes, bytearray, memoryview)) and len(path) > LONGEST_PATH:
+        raise TypeError(f"path is {len(path):,} bytes, must be the path of a file: write them to "
+                        "one first")
     model, settings, _ = describe(path, max_bytes)
     if predictor or "tabular" in settings:
         return model

@@ -355,6 +355,12 @@ class MLP(Learning, Derivatives):
         """
         return self._snapshot.parameters
 
+    @parameters.setter
+    def parameters(self, values: Array) -> None:
+        if values is not self._snapshot.parameters:  # net.parameters -= step has been done by now
+            raise AttributeError("parameters cannot be replaced: net.parameters[:] = values writes "
+                                 "into them, net.parameters -= step changes them")
+
     @property
     def weights(self) -> tuple[Array, ...]:
         """Views of the weights in ``parameters``: tuple of (n_in, n_out) arrays, one for each dense

@@ -29,7 +29,17 @@ static inline int {p}_code(int column, const char *text) {{
     }}
     return {p}_n_categories[column];
 }}
+
+/* The code of a row; one that no text has is unknown. */
+static inline int {p}_at(const int *codes, int column) {{
+    const int n = {p}_n_categories[column], code = codes[column];
+    return code < 0 || code > n + 1 ? n : code;
+}}
 """
+# of a date's numbers, and of true and false
+MEANINGS = {"boolean": "0 or 1", "month": "1 to 12", "weekday": "0 is Monday, 6 Sunday",
+            "hour": "of the day, 0 to 24, with its fraction",
+            "date": "days since 1970-01-01 UTC, with their fraction: 2024-05-01 is 19844"}
 
 NUMBER = """\
 /* The inputs of a number: its value, bent; its share of each bin; whether it is missing. */
@@ -159,6 +169,7 @@ class _Writer:
             "Use:", "", f'  #include "{_comment(self.file_name)}"',
             f"  double numbers[{P}_N_NUMBERS + 1], out[{P}_N_OUTPUTS]; // NAN where missing",
             f"  int codes[{P}_N_CATEGORIES + 1]; // codes[j] = {p}_code(j, \"text\")",
+            "    // \"\" is a missing one; a text that training did not have is unknown",
             f"  {self.real} scratch[{P}_SCRATCH]; // one for each thread",
             f"  {p}_predict(numbers, codes, out, scratch);"]
         if self.model.classes is not None and self.model.task.kind != "multilabel":
@@ -166,8 +177,8 @@ class _Writer:
         lines += ["", f"{p}_self_test(scratch) returns 0 where the code as compiled answers as "
                   "fastnn does.", "", "C99 or C++17. No allocation, no state, and nothing but "
                   "<math.h> (link with -lm).", ""]
-        lines += [f"  numbers[{i}]  {_comment(name)}"
-                  for i, name in enumerate(schema.number_names)]
+        lines += [f"  numbers[{i}]  {text}" for i, text in enumerate(
+            text for column in schema.columns for text in _described(column))]
         lines += [f"  codes[{i}]  {_comment(name)}"
                   for i, name in enumerate(schema.category_names)]
         body = "\n".join(f" * {line}".rstrip() for line in lines)
@@ -241,16 +252,16 @@ class _Writer:
         if e.statistics is not None:
             k = len(e.statistics.prior)
             for i, key in enumerate(e.statistics.keys):
-                value = f"codes[{key[0]}]"
+                value = f"{p}_at(codes, {key[0]})"
                 if len(key) > 1:
-                    value = f"(double)codes[{key[0]}] * {e.statistics.sizes[key[1]]} + " \
-                            f"codes[{key[1]}]"
+                    value = (f"(double){value} * {e.statistics.sizes[key[1]]} + "
+                             f"{p}_at(codes, {key[1]})")
                 lines += [f"    i = {p}_find({value}, {p}_known{i}, "
                           f"{len(e.statistics.known[i])});"]
                 lines += [f"    {number(f'{p}_means{i}[i * {k} + {j}]', n + i * k + j)}"
                           for j in range(k)]
         lines += [f"    for (j = 0; j < {q}; ++j) {{",
-                  f"        const int place = {p}_places[{p}_first_place[j] + codes[j]];",
+                  f"        const int place = {p}_places[{p}_first_place[j] + {p}_at(codes, j)];",
                   f"        for (i = 0; i < {p}_n_places[j]; ++i)",
                   "            *x++ = i == place;", "    }", "    (void)numbers;",
                   "    (void)codes;", "    (void)i;", "}", ""]
@@ -306,6 +317,13 @@ class _Writer:
             self.array("test_codes", inputs.codes, "int"), self.array("test_out", outputs),
             SELF_TEST.format(n=len(inputs), p_numbers=inputs.numbers.shape[1],
                              q_codes=inputs.codes.shape[1], **self.names)])
+
+
+def _described(column):
+    """Yield what stands in a comment of each number of a column."""
+    for i, name in enumerate(column.number_names):
+        meaning = MEANINGS.get(column.parts[i - 1] if i else column.kind)
+        yield _comment(name) + (f": {meaning}" if meaning else "")
 
 
 def _scratch_of(net):

@@ -341,6 +341,9 @@ def _read(name, expected, max_bytes):
             raise ValueError(f"tensor {key!r} is {tensor['dtype']}, must be {DTYPES[dtype]}")
         if tensor.keys() != {"shape", "dtype", "data_offsets"} or end - begin != size or begin < 0:
             raise ValueError(f"tensor {key!r} has data_offsets {begin}, {end}")
+        if end > len(mapped) - start:
+            raise ModelFormatError(f"is cut off: it has {len(mapped):,} bytes, its header tells of "
+                                   f"{start + end:,}")
         begins.append((begin, end))
         data = mapped[start + begin:start + end]
         arrays[key] = data.view(np.dtype(dtype).newbyteorder("<")).reshape(shape)

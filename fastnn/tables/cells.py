@@ -172,8 +172,8 @@ def from_objects(name, values):
         except OverflowError:
             pass
     texts = [object_text(name, value) for value in values]
-    named = {kind for kind in types if kind.__module__ != "builtins" or kind in (bool, str)}
-    if bool not in named and str not in named and all(
+    named = {kind for kind in types if kind.__module__ != "builtins" or kind in (bool, str, bytes)}
+    if not named & {bool, str, bytes} and all(
             issubclass(kind, np.floating) for kind in named):
         # numbers and gaps
         numbers = [math.nan if text is None else float(text) for text in texts]

@@ -33,7 +33,7 @@ from fastnn.tables.errors import TableError, no_columns
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
-from fastnn.tables.schema import ROW, check_learnable, summed
+from fastnn.tables.schema import ROW, check_learnable, check_rows, summed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -253,6 +253,7 @@ class TableEncoder:
         missing = [column.name for column in self.columns if column.name not in table]
         if missing:
             raise TableError(no_columns(missing, table.names), missing[0])
+        check_rows(table, (column.name for column in self.columns))
         scaler = self.scaler if scaled is True else scaled
         out = np.zeros((len(table), self.n_inputs), dtype)
         start, problems = 0, []

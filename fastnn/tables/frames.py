@@ -122,14 +122,21 @@ def _of_rows(rows):
 
 
 def _of_dicts(rows):
-    names = {}
+    names, uneven = {}, False
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
             raise TableError(f"row {i} is of type {type(row).__name__}, must be a dict")
         if row.keys() != names.keys():
+            uneven = i > 0
             names |= dict.fromkeys(row)
-    return named([(name, Objects(str(name), [row.get(name) for row in rows])) for name in names],
-                 len(rows))
+    table = named([(name, Objects(str(name), [row.get(name) for row in rows])) for name in names],
+                  len(rows))
+    if uneven:
+        for own, name in zip(table.names, names, strict=True):
+            row = next((i for i, row in enumerate(rows) if name not in row), None)
+            if row is not None:
+                table.lacking[own] = row
+    return table
 
 
 def _of_array(values):

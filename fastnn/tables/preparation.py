@@ -7,6 +7,7 @@ import numpy as np
 from fastnn.core.notices import shown
 from fastnn.tables.errors import TableError, no_columns
 from fastnn.tables.frames import as_table
+from fastnn.tables.schema import check_rows
 
 __all__ = ["Preparation"]
 
@@ -62,6 +63,7 @@ class Preparation:
         missing = [name for name in self.names if name not in table]
         if missing:
             raise TableError(no_columns(missing, table.names), missing[0])
+        check_rows(table, self.names)
         columns = [_Column(name, table.raw(name)) for name in self.names]
         for stage in self.stages:
             found = []

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.core.notices import shorten
 from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
-from fastnn.tables.errors import TableError, no_columns, shown_value
+from fastnn.tables.errors import TableError, listed, no_columns, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
@@ -154,6 +154,7 @@ class Schema:
             raise ValueError(f"max_categories={max_categories} must be >= 1 and <= "
                              f"{LIMITS['categories']}")
         check_learnable(table)
+        table.lacking.clear()  # what a row of training does not have is missing
         na = table.na if na is None else tuple(map(str, na))
         options = Options(_categorical(categorical_features, table), na, infinities,
                           max_categories)
@@ -194,6 +195,8 @@ class Schema:
             is not understood: names column, row and value.
         """
         table = as_table(table)
+        if not table.names and not len(table):
+            table = as_table({column.name: () for column in self.columns})
         self._check_names(table)
         n = len(table)
         numbers = np.empty((n, len(self.number_names)))
@@ -222,8 +225,13 @@ class Schema:
 
     def _check_names(self, table):
         missing = [column.name for column in self.columns if column.name not in table]
+        if len(missing) == len(self.columns) and table.names[0] == "x0":
+            raise TableError("an array, or a list of lists, has no names of columns: give a frame, "
+                             "a dict of columns or a list of dicts, with "
+                             f"{listed(missing, 10)}", missing[0])
         if missing:
             raise TableError(no_columns(missing, table.names), missing[0])
+        check_rows(table, (column.name for column in self.columns))
 
     def _check_infinite(self, column, values, table):
         if self.infinities == "keep" or column.kind != "number":
@@ -357,6 +365,14 @@ def _categorical(given, table):
                                  f"have{near(str(one), table.names)}")
             found.add(str(one))
     return frozenset(found)
+
+
+def check_rows(table, names):
+    """Refuse a row, given as a dict, that lacks one of the columns."""
+    for name in names if table.lacking else ():
+        if name in table.lacking:
+            raise TableError(f"row {table.lacking[name]} has no column {name!r}; where a value is "
+                             "missing give None", name)
 
 
 def summed(problems, texts):

@@ -71,6 +71,7 @@ class Table:
         self.na = tuple(na)
         self._labels = labels
         self._cells: dict[str, Any] = {}
+        self.lacking: dict[str, int] = {}  # of rows as dicts: columns that a row has no word of
 
     def __len__(self):
         return self.n_rows

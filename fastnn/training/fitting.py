@@ -74,13 +74,15 @@ class Settings:
             self.penalties["frozen"] = net.frozen
         self.callbacks = check_callbacks(callbacks, callback)
         self.others = limit_and_progress(max_time, progress)
-        self.metrics = check_metrics(metrics)
         held = validation_data
+        # before scikit-learn is asked for their names: its import takes seconds
+        names = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
+        if held is None and names and isinstance(names, (list, tuple, dict)):
+            raise ValueError(f"metrics={list(names)} are taken on validation data: give "
+                             "validation_data=(X, y), too")
+        self.metrics = check_metrics(metrics)
         if held is not None and not isinstance(held, HeldOut):
             held = HeldOut(check_validation_data(net, held, info))
-        if self.metrics and held is None:
-            raise ValueError(f"metrics={list(self.metrics)} are taken on validation data: give "
-                             "validation_data=(X, y), too")
         self.evaluate = self.held_out = None
         if held is not None:
             self.evaluate = _Evaluate(net, info, held)

@@ -117,6 +117,9 @@ class Optimizer:
     def __post_init__(self):
         if type(self) is Optimizer:
             raise TypeError("Optimizer is the base of SGD, Adam, ...: use one of them")
+        if isinstance(self.learning_rate, str):
+            raise TypeError(f"learning_rate={self.learning_rate!r} must be a number, a schedule "
+                            "such as fastnn.schedules.Cosine(0.01), or a function of the epoch")
         if not (callable(self.learning_rate) or isinstance(self.learning_rate, Schedule)):
             _check(self, "learning_rate", "> 0", lambda value: value > 0)
         for one in fields(self):

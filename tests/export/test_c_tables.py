@@ -91,3 +91,54 @@ def test_what_a_header_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match="constant"):
         fastnn.export.c_header(fastnn.TabularRegressor().fit(TABLE, np.ones(len(TABLE["size"]))),
                                tmp_path / "m.h")
+
+
+LOST = r"""
+#include "model.h"
+static float scratch[MODEL_SCRATCH];
+int main(void) {
+    double numbers[MODEL_N_NUMBERS + 1] = {0}, out[MODEL_N_OUTPUTS], right[MODEL_N_OUTPUTS];
+    int codes[MODEL_N_CATEGORIES + 1], lost[] = {-1, 99, 1 << 30, -(1 << 30)}, i, j;
+    for (j = 0; j < MODEL_N_CATEGORIES; ++j)
+        codes[j] = model_code(j, "a text that training did not have");
+    model_predict(numbers, codes, right, scratch);
+    for (i = 0; i < 4; ++i) {
+        for (j = 0; j < MODEL_N_CATEGORIES; ++j)
+            codes[j] = lost[i];
+        model_predict(numbers, codes, out, scratch);
+        if (out[0] != right[0])
+            return 1 + i;
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_codes_that_no_text_has_are_unknown(tmp_path):
+    """They would be read from the tables of other columns, or from beyond them."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    make, y, _ = CASES["two"]
+    model = make("fast", random_state=0, time_limit=2).fit(TABLE, y)
+    fastnn.export.c_header(model, tmp_path / "model.h")
+    (tmp_path / "main.c").write_text(LOST)
+    subprocess.run(["gcc", *FLAGS[:2], "main.c", "-o", "main", "-lm"], cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "main"]).returncode == 0
+
+
+def test_numbers_are_explained():
+    """A wrong guess of what a weekday is would change the prediction without a word."""
+    from fastnn.export._c_tables import _described
+    from fastnn.tables.columns import PARTS, Column
+
+    told = [*_described(Column("seen", "date", parts=tuple(PARTS))),
+            *_described(Column("paid", "boolean")), *_described(Column("size", "number")),
+            *_described(Column("town", "category"))]
+    assert told == [
+        "seen: days since 1970-01-01 UTC, with their fraction: 2024-05-01 is 19844",
+        *(f"seen ({part}): {text}" for part, text in (
+            ("month", "1 to 12"), ("weekday", "0 is Monday, 6 Sunday"),
+            ("hour", "of the day, 0 to 24, with its fraction"))), "paid: 0 or 1", "size"]
+    assert (np.datetime64("2024-05-01") - np.datetime64("1970-01-01")).astype(int) == 19844

@@ -74,7 +74,7 @@ def test_a_damaged_model_is_no_other_kind(tmp_path):
     fastnn.MLP((2, 1), random_state=0).save(path)
     data = path.read_bytes()
     path.write_bytes(data[:-4])
-    with pytest.raises(fastnn.ModelFormatError, match="is not a model of") as caught:
+    with pytest.raises(fastnn.ModelFormatError, match="is cut off") as caught:
         fastnn.load(path)
     assert "looks like" not in str(caught.value)
 
@@ -128,3 +128,19 @@ def test_a_source_tree_without_compiled_modules_says_so(tmp_path, run_python):
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("ImportError: the compiled modules of fastnn are missing in"), last
     assert "`make build`" in last and "start Python in another folder" in last
+
+
+def test_what_stands_in_a_file_is_no_path(tmp_path):
+    path = tmp_path / "m.safetensors"
+    fastnn.MLP((20, 64, 1), random_state=0).save(path)
+    with pytest.raises(TypeError, match="bytes, must be the path of a file: write them to one"):
+        fastnn.load(path.read_bytes())
+
+
+def test_a_file_that_is_cut_off(tmp_path):
+    path = tmp_path / "m.safetensors"
+    fastnn.MLP((20, 64, 1), random_state=0).save(path)
+    data = path.read_bytes()
+    path.write_bytes(data[:len(data) // 2])
+    with pytest.raises(fastnn.ModelFormatError, match="is cut off: it has .* bytes, its header"):
+        fastnn.load(path)

@@ -194,3 +194,28 @@ def test_an_optimizer_shows_what_has_been_chosen():
     for optimizer in (fastnn.Adam(0.1, eps_hat=True, layers={0: {"alpha": 1.0}}),
                       fastnn.Muon(adam=fastnn.AdamW()), fastnn.Lion()):
         assert eval(repr(optimizer), vars(fastnn)) == optimizer
+
+
+def test_parameters_change_in_place():
+    """``-=`` gives the vector itself to the setter, when the step has been made."""
+    net = fastnn.MLP((2, 3, 1), random_state=0)
+    before, (_, grad) = net.parameters.copy(), net.loss_and_grad(X, Y)
+    net.parameters -= 0.5 * grad
+    np.testing.assert_array_equal(net.parameters, before - 0.5 * grad)
+    refused(lambda: setattr(net, "parameters", before), AttributeError,
+            "net.parameters[:] = values writes into them")
+
+
+def test_a_rate_that_is_the_name_of_a_schedule():
+    refused(lambda: fastnn.Adam("cosine"), TypeError, "a schedule such as "
+            "fastnn.schedules.Cosine(0.01), or a function of the epoch")
+
+
+def test_metrics_need_validation_rows(run_python):
+    for metrics in (["accuracy"], "accuracy", {"a": "accuracy"}):
+        refused(lambda metrics=metrics: NET.fit(X, Y, metrics=metrics), ValueError,
+                "are taken on validation data: give validation_data=(X, y)")
+    done = run_python("import sys, fastnn\n"
+                      "try: fastnn.MLP((1, 1)).fit([[1]], [[1]], metrics=['accuracy'])\n"
+                      "except ValueError: print('sklearn' in sys.modules)")
+    assert done.stdout.strip() == "False", done.stderr
