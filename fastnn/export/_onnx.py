@@ -207,14 +207,13 @@ def _prelu(g, op, x, slope):
     return g.op("Where", g.op("Greater", x, g.real(0)), x, g.op("Mul", x, slope))
 
 
-def _embed(g, op, x, w, b):
+def _embed(g, op, x, *arrays):
     """Multiply for each column, side by side."""
-    parts = []
-    for count, end in zip(op.counts, accumulate(op.counts), strict=True):
-        place = [g.constant(np.array([at]), "place") for at in (end - count, end)]
-        one, zero = g.constant(np.array([1]), "axes"), g.constant(np.array([0]), "axes")
-        parts.append(g.op("MatMul", g.op("Slice", x, *place, one), g.op("Slice", w, *place, zero)))
-    return g.op("Add", g.op("Concat", *parts, axis=1), b)
+    parts, axes = [], _shape(g, 1)
+    for w, count, end in zip(arrays[:-1], op.counts, accumulate(op.counts), strict=True):
+        inputs = g.op("Slice", x, _shape(g, end - count), _shape(g, end), axes)
+        parts.append(g.op("MatMul", inputs, w))
+    return g.op("Add", g.op("Concat", *parts, axis=1), arrays[-1])
 
 
 def _glu(g, op, x):
@@ -280,7 +279,10 @@ def add_network(g, x, net):
         for block, view in zip(layout.blocks, views, strict=True):
             if block.op == i:
                 _, number, kind = block.name.split(".")
-                inputs.append(g.constant(view, NAMES[kind] + number))
+                parts = [view]
+                if op.kind == "embed" and kind == "weight":  # one of each column
+                    parts = np.split(view, [*accumulate(op.counts)][:-1])
+                inputs += [g.constant(part, NAMES[kind] + number) for part in parts]
         if op.kind == "add":
             inputs.append(values[op.other])
         values[i] = ACTIVATIONS[op.activation](g, OPS[op.kind](g, op, *inputs))

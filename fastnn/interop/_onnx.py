@@ -168,8 +168,9 @@ class _Graph(Nodes):
                                  "no weights")
             chain.layer_norm(np.ones(n, dtype), None, eps, place)
             return end
-        if self.consumers(name)[0].op_type == "Split":
-            return self.gate(chain, name, target)
+        first = self.consumers(name)[0].op_type
+        if first in ("Split", "Slice"):
+            return (self.gate if first == "Split" else self.embeddings)(chain, name, target)
         prelu = self.prelu_at(name)
         if prelu is not None:
             end, slope = prelu
@@ -212,6 +213,43 @@ class _Graph(Nodes):
                              "function of the second")
         chain.glu(held.name, place)
         return product[0].output[0]
+
+    def embeddings(self, chain, name, target):
+        """Read Slice and MatMul of each column, Concat and Add; return the value at its end."""
+        slices = self.consumers(name)
+        ends, weights, joined, stop = [], [], [], 0
+        for node in slices:
+            place = [self.constant(key) for key in node.input[1:]]
+            product = self.consumers(node.output[0])
+            if node.op_type != "Slice" or len(place) != 3 or any(
+                    one is None or one.size != 1 for one in place) or (
+                    int(place[2].reshape(())) not in (1, -1)
+                    or int(place[0].reshape(())) != stop) or len(product) != 1 or (
+                    product[0].op_type != "MatMul"):
+                raise ValueError(f"{place_of(node)} has no counterpart in fastnn but as a column "
+                                 "of an embedding: Slice, MatMul, then Concat and Add of all")
+            stop = int(place[1].reshape(()))
+            w, _ = self.product(product[0], node.output[0])
+            if len(w) != stop - int(place[0].reshape(())):
+                raise ValueError(f"{place_of(product[0])} has weights of shape {w.shape}")
+            weights.append(w)
+            ends.append(product[0].output[0])
+            joined += self.consumers(ends[-1])
+        concat, place = joined[0] if joined else None, place_of(slices[0])
+        units = {w.shape[1] for w in weights}
+        if any(node is not concat for node in joined) or len(joined) != len(slices) or (
+                concat.op_type != "Concat" or concat.input != ends or len(units) != 1
+                or self.attributes(concat).get("axis") not in (1, -1)):
+            raise ValueError(f"{place} begins columns that are not put side by side in their "
+                             "order, as many outputs of each")
+        addition = self.consumers(concat.output[0])
+        rows = [self.row_of(key) for node in addition for key in node.input
+                if key != concat.output[0]]
+        if len(addition) != 1 or addition[0].op_type != "Add" or len(rows) != 1 or (
+                rows[0] is None or len(rows[0]) != len(weights) * units.pop()):
+            raise ValueError(f"{place_of(concat)} is not followed by an Add of a constant row")
+        chain.embed(weights, rows[0], place)
+        return addition[0].output[0]
 
     def prelu_at(self, name):
         """Return the end and the slope of the nodes Where(x > 0, x, slope x), or None."""

@@ -11,6 +11,7 @@ from fastnn.network.spec import (
     BatchNorm,
     Dense,
     Dropout,
+    Embed,
     LayerNorm,
     PReLU,
     Residual,
@@ -26,13 +27,13 @@ MAX_DIAGONAL = 4096  # values that a diagonal matrix shifts
 class Part:
     """A layer with its arrays, and the activation and dropout that follow it.
 
-    ``kind`` is "dense", "layer_norm", "batch_norm", "scale", "prelu", "glu", "residual", or
-    "start": nothing but what follows the beginning of a residual block.
+    ``kind`` is "dense", "embed", "layer_norm", "batch_norm", "scale", "prelu", "glu", "residual",
+    or "start": nothing but what follows the beginning of a residual block.
     """
 
     def __init__(self, kind, arrays=(), *, eps=None, momentum=None, per_unit=None, inner=None,
-                 gate=None):
-        self.kind, self.arrays, self.gate = kind, list(arrays), gate
+                 gate=None, counts=None):
+        self.kind, self.arrays, self.gate, self.counts = kind, list(arrays), gate, counts
         self.eps, self.inner = eps, inner
         self.momentum, self.per_unit = momentum, per_unit
         self.made = False  # of a factor and shift, in float64 whatever the network is of
@@ -80,6 +81,8 @@ LAYERS = {
     "dense": lambda part, tail: [
         Dense(len(part.arrays[1]), part.activation or "identity"),
         *(layer for layer in tail if not isinstance(layer, Activation))],
+    "embed": lambda part, tail: [
+        Embed(len(part.arrays[1]) // len(part.counts), part.counts), *tail],
     "layer_norm": lambda part, tail: [LayerNorm(part.eps), *tail],
     "batch_norm": lambda part, tail: [BatchNorm(part.eps, part.momentum), *tail],
     "scale": lambda part, tail: [Scale(), *tail],
@@ -144,6 +147,25 @@ class Chain:
             self._waiting = None
         self._parts.append(Part("dense", [w, b]))
         self.width = w.shape[1]
+
+    def embed(self, weights, b, place):
+        """Append x W + b of each column, side by side, with W (count, units) of each."""
+        counts = [len(w) for w in weights]
+        if self.begun:
+            raise ValueError(f"{place} multiplies columns apart behind another layer, which has no "
+                             "counterpart in fastnn")
+        self._take(sum(counts), place)
+        parts = list(zip(weights, np.split(b, len(counts)), strict=True))
+        if self._waiting is not None:
+            (factor, shift, _), self._waiting = self._waiting, None
+            places = np.cumsum(counts)[:-1]
+            wide = [np.split(np.broadcast_to(value, sum(counts)), places)
+                    for value in (factor, shift)]
+            parts = [folded(*part, *values, wide=True)
+                     for part, values in zip(parts, zip(*wide, strict=True), strict=True)]
+        arrays = [np.concatenate(array) for array in zip(*parts, strict=True)]
+        self._parts.append(Part("embed", arrays, counts=tuple(counts)))
+        self.width = len(b)
 
     def layer_norm(self, gain, bias, eps, place):
         """Append the normalisation of rows with gain (n,) and bias (n,) or None."""

@@ -7,7 +7,7 @@ import pytest
 from each import each
 
 import fastnn
-from fastnn import GLU, Activation, Dense, LayerNorm, Residual
+from fastnn import GLU, Activation, Dense, Embed, LayerNorm, Residual
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -85,12 +85,32 @@ def test_what_is_no_gate_is_named():
             (graph([product], axis=0), "two halves"),
             (graph([helper.make_node("Add", ["u", "v"], ["y"])]), "Add. has no counterpart"),
             (graph([helper.make_node("Tanh", ["u"], ["t"]),
-                    helper.make_node("Mul", ["t", "v"], ["y"])]), "no gate|branch|nothing"),
-            (graph([helper.make_node("Tanh", ["v"], ["y"])]), "gate|leads"),
+                    helper.make_node("Mul", ["t", "v"], ["y"])]), "no counterpart"),
+            (graph([helper.make_node("Tanh", ["v"], ["y"])]), "gate|leads|no counterpart"),
             (graph([helper.make_node("Tanh", ["v"], ["t"]),
-                    helper.make_node("Mul", ["t", "t"], ["y"])]), "gate|none of")]:
+                    helper.make_node("Mul", ["t", "t"], ["y"])]), "gate|none of|no counterpart")]:
         with pytest.raises(ValueError, match=message):
             fastnn.from_onnx(model)
+
+
+@each("change, message", [
+    (lambda g: setattr(g.node[1], "op_type", "Gemm"), "but as a column of an embedding"),
+    (lambda g: g.node[0].input.__setitem__(1, g.node[2].input[1]), "but as a column"),
+    (lambda g: g.node[4].input.reverse(), "not put side by side"),
+    (lambda g: setattr(g.node[5], "op_type", "Sub"), "not followed by an Add"),
+])
+def test_columns_that_are_no_embedding(change, message, tmp_path):
+    """Slice, MatMul, Slice, MatMul, Concat, Add; one of them is changed."""
+    onnx = pytest.importorskip("onnx")
+    net = fastnn.MLP.of([Embed(2, (3, 2)), Dense(1)], n_in=5, random_state=0)
+    fastnn.export.onnx(net, tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    assert [node.op_type for node in model.graph.node[:6]] == [
+        "Slice", "MatMul", "Slice", "MatMul", "Concat", "Add"]
+    assert fastnn.from_onnx(model).spec == net.spec
+    change(model.graph)
+    with pytest.raises(ValueError, match=message):
+        fastnn.from_onnx(model)
 
 
 def test_settings_that_have_no_counterpart():
