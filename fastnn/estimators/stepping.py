@@ -60,7 +60,11 @@ class Stepping:
 
 
 def _settings(est):
-    return [getattr(est, name) for name in est._parameter_constraints]
+    own = vars(est)
+    try:
+        return [own[name] for name in est._parameter_constraints]
+    except KeyError:  # one that came after the model was pickled
+        return [getattr(est, name) for name in est._parameter_constraints]
 
 
 def _all_same(mine, others):

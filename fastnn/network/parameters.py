@@ -185,7 +185,9 @@ class ParameterLayout:
     @property
     def n_parameters(self):
         """Number of parameters, without the gaps."""
-        return self.spec.n_parameters
+        if "n_parameters" not in self.made:
+            self.made["n_parameters"] = self.spec.n_parameters
+        return self.made["n_parameters"]
 
     @property
     def training_flops(self):

@@ -144,13 +144,15 @@ class NetworkSpec(Frozen):
         """Units of the input and of each `Dense` layer; `Embed` and `Heads`, too. Behind a `GLU`
         there are half as many.
         """
-        found, width = [self.n_in], self.n_in
+        found = [self.n_in]
         for layer in flat(self.layers):
-            width = layer.width(width)
-            if isinstance(layer, WITH_WEIGHTS):
-                found.append(width)
-            elif len(found) > 1:
-                found[-1] = width
+            if type(layer) is Dense:  # as most are; this is asked for often
+                found.append(layer.units)
+                continue
+            if type(layer) in WITH_WEIGHTS:
+                found.append(layer.width(self.n_in))
+            elif type(layer) is GLU and len(found) > 1:
+                found[-1] = layer.width(found[-1])
         return tuple(found)
 
     @property

@@ -184,7 +184,9 @@ cdef class Snapshot:
         offsets = {}
         for block in layout.blocks:
             offsets.setdefault(block.op, []).append(block.at)
-        numbers = slots(descriptions)
+        numbers = layout.made.get("slots") if n_ops is None else slots(descriptions)
+        if numbers is None:
+            numbers = layout.made["slots"] = slots(descriptions)
         self.looks_up = True
         for i in range(self.n_ops):
             description = descriptions[i]
