@@ -1,6 +1,7 @@
 """`fit_many(checkpoint=path)`: each network goes on from the one file, to the same bytes."""
 
 import copy
+import errno
 import os
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from each import each
 
 import fastnn
-from fastnn import ModelFormatError
+from fastnn import ModelFormatError, ensemble
 from fastnn.files import container
 from fastnn.training import fits_file
 
@@ -269,3 +270,31 @@ def test_bad_arguments(tmp_path):
     with pytest.raises(ValueError, match="checkpoint must be None with 501 networks"):
         small = [fastnn.MLP((6, 3), output="softmax") for _ in range(501)]
         fastnn.fit_many(small, X, Y, checkpoint=tmp_path / "x")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX")
+def test_a_full_disk(path, monkeypatch):
+    """OSError; the file is the one of before, and networks keep their last whole epoch."""
+    fit(made(), epochs=2, checkpoint=path)
+    before = path.read_bytes()
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    networks = made()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            fit(networks, checkpoint=path, checkpoint_seconds=0)
+    assert path.read_bytes() == before and len(os.listdir(path.parent)) == 1
+    assert [net._epochs_done for net in networks] == [3, 0, 0]
+    assert fit(made(), checkpoint=path) == fit(made())
+
+
+def test_not_on_workers(path):
+    token = ensemble.elsewhere.set(lambda *arguments, **settings: pytest.fail("was called"))
+    try:
+        with pytest.raises(ValueError, match="checkpoint=.* must be None on workers"):
+            fit(made(), checkpoint=path)
+    finally:
+        ensemble.elsewhere.reset(token)

@@ -24,6 +24,7 @@ CASES = {
                               "n_iter_no_change": 2}, VALUES),
     "random state": (MLPRegressor, {"random_state": np.random.RandomState(3)}, VALUES[:, 0]),
     "mean": (MLPClassifier, {"solver": fastnn.EMA(fastnn.AdamW(0.01), 0.9)}, LABELS),
+    "members": (MLPClassifier, {"members": 3, "norm": "batch"}, LABELS),
     "norm": (MLPClassifier, {"norm": "layer", "dropout": 0.2}, LABELS),
     "quantiles": (MLPRegressor, {"loss": "quantile", "quantile": [0.1, 0.9]}, VALUES[:, 0]),
 }
