@@ -14,7 +14,7 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(120, 4))
 LABELS = np.array(["low", "mid", "top"])[rng.integers(0, 3, 120)]
 VALUES = np.column_stack([np.sin(X[:, 0]), X[:, 1] * X[:, 2]])
-PASSES = 6
+PASSES = 5
 CASES = {
     "adam": (MLPClassifier, {}, LABELS),
     "two classes": (MLPClassifier, {"solver": "sgd", "learning_rate": "invscaling"},
@@ -77,16 +77,13 @@ def result(model):
 def test_a_fit_goes_on(name, tmp_path):
     path, wanted = tmp_path / "fit.checkpoint", fit(name)
     asked = []
-    for fails in ((0, 2), (2, 1), (4, 0)):
+    for fails in ((0, 2), (1, 1), (3, 0)):
         with pytest.raises(Stopped):
             fit(name, fails=fails, checkpoint=path, checkpoint_seconds=0)
     again = fit(name, checkpoint=path, asked=asked)
-    assert asked == [4, 5]
+    assert asked == [3, 4]
     assert result(again) == result(wanted)
     assert again.predict(X).tolist() == wanted.predict(X).tolist()
-    asked.clear()
-    assert fit(name, checkpoint=path, asked=asked).predict(X).tolist() == again.predict(X).tolist()
-    assert asked == []  # one that has ended is not done again
     path.unlink()
 
 
@@ -96,10 +93,12 @@ def path(tmp_path):
 
 
 def test_more_passes(path):
-    wanted = fit("adam")
-    fit("adam", epochs=2, checkpoint=path)
-    assert result(fit("adam", checkpoint=path)) == result(wanted)
-    with pytest.raises(ModelFormatError, match="of 6 passes, this fit has epochs=3"):
+    wanted, asked = result(fit("adam")), []
+    fit("adam", epochs=2, checkpoint=path, asked=asked)
+    for _ in range(2):  # one that has ended is not done again
+        assert result(fit("adam", checkpoint=path, asked=asked)) == wanted
+    assert asked == [0, 0, 1, 2, 3, 4]  # the first time for the classes
+    with pytest.raises(ModelFormatError, match="of 5 passes, this fit has epochs=3"):
         fit("adam", checkpoint=path, epochs=3)
 
 
@@ -112,7 +111,7 @@ def test_warm_starts(path):
 
     def interrupted(epoch):
         for i, batch in enumerate(source_of("adam")(epoch)):
-            if (epoch, i) == (3, 2) and not interrupts:
+            if (epoch, i) == (2, 2) and not interrupts:
                 interrupts.append(1)
                 raise KeyboardInterrupt
             yield batch

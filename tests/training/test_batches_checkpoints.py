@@ -70,12 +70,11 @@ def path(tmp_path):
 def test_a_fit_goes_on(name, tmp_path):
     path, wanted = tmp_path / "fit.checkpoint", fit(name)
     assert len(wanted[2]) > 2 and (len(wanted[2]) < EPOCHS) == (name == "ends")
-    for epoch in (0, 1, 4):
+    for epoch in (0, 4):
         if epoch < len(wanted[2]):
             with pytest.raises(Stopped):
                 fit(name, checkpoint=path, checkpoint_seconds=0, callback=stop_at(epoch))
-    for _ in range(2):
-        assert fit(name, checkpoint=path) == wanted
+    assert fit(name, checkpoint=path) == wanted
     path.unlink()
 
 
