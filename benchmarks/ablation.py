@@ -30,6 +30,7 @@ WITHOUT = {
     "folds": ("one network, stopped by a fifth of the rows", {"networks": 1, "folds": 5}),
     "decay": ("hardly any decay of weights", {"decay": 0.0}),
     "statistics": ("no statistics of categories", {"statistics": False}),
+    "linear": ("no linear part", {"linear": False}),
     "patience": ("no stop: all steps, best epoch", {"patience": 10**6}),
 }
 

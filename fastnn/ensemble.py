@@ -15,7 +15,7 @@ from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
-from fastnn.core.threads import resolve_threads, single_threaded_blas
+from fastnn.core.threads import default_threads, resolve_threads, single_threaded_blas
 from fastnn.learning import TRAINING
 from fastnn.mlp import MLP
 
@@ -157,7 +157,8 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         columns[name] = _spread(name, value, len(networks))
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
-    shared = {"n_threads": None if n_threads is None else max(1, threads // workers)}
+    # None: the last ones have the threads of those that are done
+    shared = {"n_threads": None if threads == default_threads() else max(1, threads // workers)}
     data, fits = _Data(X, y), []
     for i, net in enumerate(networks):
         own = {name: column[i] for name, column in columns.items()}

@@ -125,6 +125,13 @@ class Encoding:
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values, rows, indptr, self.adds)
 
+    @property
+    def linear_entries(self):
+        """Places, among the entries of a row, of all that are not bins: intp array."""
+        p, q = len(self.edges), len(self.maps)
+        places = np.concatenate([PER_NUMBER * np.arange(p), PER_NUMBER * p + np.arange(q)])
+        return places if len(places) else np.zeros(1, np.intp)
+
     # ---- files ----
 
     def settings(self):

@@ -1,0 +1,244 @@
+"""A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.linalg import blas, solve
+from scipy.optimize import minimize
+from scipy.special import expit, xlogy
+
+from fastnn.core.threads import single_threaded_blas
+from fastnn.mlp import MLP
+from fastnn.network.spec import Dense
+from fastnn.tabular.encoding import Encoding
+
+__all__ = ["with_linear_part"]
+
+PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum of losses
+SHARES = np.linspace(0, 1, 21)
+TRUST = 0.5  # in what the mean saves: the fold that a network is stopped by flatters it
+ITERATIONS = 25  # for each penalty, from the last one's weights on
+MOST_DENSE = 512  # columns up to which the normal equations are solved
+MOST_OUTPUTS = 8
+MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
+MOST_ROWS = 2000  # on which the networks are compared with each other
+TINY = 1e-7
+
+
+def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
+    """Return the networks with a linear part in each, where rows they have not learned from say
+    that it helps; the same networks where it does not.
+
+    The outputs before their activation become (1 - s) z + s l, where z are those of the network,
+    and l those of a linear model (ridge, logistic or Poisson regression) of the same rows. The
+    share s and the penalty of l are those of the least held-out loss of the mean of all networks:
+    each row is held out from one network alone, whose variance is larger than the mean's, and of
+    what the mean saves (by how much the others differ; Krogh & Vedelsby 1995) half is counted.
+
+    Parameters
+    ----------
+    nets : list of MLP
+        All layers dense, the hidden ones of silu.
+    encoding : Encoding
+    codes : Codes
+        The rows of training.
+    targets, task, weight
+        As `fastnn.tabular.recipe.fit` has them.
+    folds : list of int array
+        Of each network the rows that it has not learned from.
+    """
+    kind = _kind(task)
+    if kind is None:
+        return nets
+    X, n = _matrix(encoding, codes), codes.shape[0]
+    y = _columns(targets, task)
+    unique = {fold.tobytes(): fold for fold in folds}
+    if (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(unique) > MOST_WORK:
+        return nets
+    weight = np.ones(n) if weight is None else np.asarray(weight, float)
+    z, seen = np.full(y.shape, np.nan), np.zeros(n, bool)
+    for net, fold in zip(nets, folds, strict=True):
+        fold = fold[~seen[fold]]
+        z[fold], seen[fold] = _linked(net.predict(codes[fold]), kind), True
+    saved = TRUST * _saved(nets, codes, folds, kind, weight)
+    share = weight[seen] / weight[seen].sum()
+
+    def loss(s, straight):
+        blend = (1 - s) * z[seen] + s * straight[seen]
+        return (share * _losses(blend, y[seen], kind)[0]).sum() - (1 - s) ** 2 * saved
+
+    best, chosen, last = loss(0, z), None, np.inf
+    exact = kind == "identity" and X.shape[1] <= MOST_DENSE
+    with single_threaded_blas():
+        fit = (_Exact if exact else _Iterated)(X, y, weight, kind, unique)
+        for penalty in PENALTIES:
+            straight, parts = np.full(y.shape, np.nan), {}
+            for key, fold in unique.items():
+                part = parts[key] = fit.part(key, penalty)
+                straight[fold] = X[fold] @ part[:-1] + part[-1]
+            least, s = min((loss(s, straight), s) for s in SHARES.tolist())
+            if least < best:
+                best, chosen = least, (s, parts)
+            if least > last:
+                break
+            last = least
+    if chosen is None or chosen[0] == 0:
+        return nets
+    return [_joined(net, encoding, chosen[1][fold.tobytes()], chosen[0])
+            for net, fold in zip(nets, folds, strict=True)]
+
+
+def _kind(task):
+    """Return which of the linear models it is, None where there is none."""
+    if task.n_out > MOST_OUTPUTS:
+        return None
+    if task.output == "exp":
+        return "log" if task.loss.name == "poisson" else None
+    if task.output == "identity":
+        return "identity" if task.loss.name == "squared_error" else None
+    return {"softmax": "softmax", "sigmoid": "logit"}[task.output]
+
+
+def _matrix(encoding, codes):
+    """Return what is linear of the codes: values, missing ones and categories, no bins."""
+    n = codes.shape[0]
+    kept = encoding.kinds != Encoding.BIN
+    places = np.cumsum(kept) - 1
+    at = encoding.linear_entries
+    values = codes.data.reshape(n, -1)[:, at].astype(float)
+    columns = codes.indices.reshape(n, -1)[:, at]
+    values[~kept[columns]] = 0
+    found = sp.csr_matrix((values.reshape(-1), places[columns].reshape(-1).clip(0),
+                           np.arange(0, n * len(at) + 1, len(at))), (n, int(kept.sum())))
+    found.sum_duplicates()
+    return found
+
+
+def _columns(targets, task):
+    if task.kind == "multiclass":
+        return (targets[:, np.newaxis] == np.arange(task.n_out)).astype(float)
+    return np.asarray(targets, float).reshape(len(targets), -1)
+
+
+def _linked(outputs, kind):
+    """Return outputs as they were before their activation."""
+    z = np.asarray(outputs, float)
+    if kind == "identity":
+        return z
+    if kind == "logit":
+        z = np.clip(z, TINY, 1 - TINY)
+        return np.log(z) - np.log1p(-z)
+    return np.log(np.maximum(z, TINY))
+
+
+def _losses(z, y, kind):
+    """Return the loss of each row (n,), and the means that z stands for."""
+    if kind == "identity":
+        return ((z - y) ** 2).sum(axis=1) / 2, z
+    if kind == "logit":
+        return (np.logaddexp(0, z) - y * z).sum(axis=1), expit(z)
+    if kind == "log":
+        means = np.exp(np.minimum(z, 50))
+        return (means - y * z + y - xlogy(y, y)).sum(axis=1), means
+    top = z.max(axis=1, keepdims=True)
+    means = np.exp(z - top)
+    total = means.sum(axis=1, keepdims=True)
+    return (top + np.log(total))[:, 0] - (y * z).sum(axis=1), means / total
+
+
+def _saved(nets, codes, folds, kind, weight):
+    """Return by how much the loss of the mean of the networks is below theirs: half the variance of
+    their outputs times the curvature of the loss."""
+    n = codes.shape[0]
+    rows = np.arange(0, n, max(n // MOST_ROWS, 1))
+    some = codes[rows]
+    z = np.stack([_linked(net.predict(some), kind) for net in nets])
+    # of all that have learned from a row alike
+    learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
+    count = learned.sum(axis=0)
+    mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
+    variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
+    means = _losses(mean, np.zeros_like(mean), kind)[1]
+    curvature = {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
+    each = (curvature * variance).sum(axis=1) / 2 * (1 - 1 / len(nets))
+    return float(np.average(each, weights=weight[rows]))
+
+
+class _Exact:
+    """Ridge regression of all rows but those of a fold, by the normal equations.
+
+    No @ of dense matrices: the sums of SciPy's BLAS do not depend on the number of threads here.
+    """
+
+    def __init__(self, X, y, weight, kind, folds):
+        both = np.hstack([X.toarray(), np.ones((len(y), 1)), y]) * np.sqrt(weight)[:, np.newaxis]
+        self.n_out = y.shape[1]
+        whole = blas.dgemm(1, both, both, trans_a=True)
+        self.grams = {key: whole - blas.dgemm(1, both[fold], both[fold], trans_a=True)
+                      for key, fold in folds.items()}
+
+    def part(self, key, penalty):
+        """Return the weights, and below them the biases: float64 (p + 1, n_out)."""
+        gram, k = self.grams[key], self.n_out
+        left = gram[:-k, :-k].copy()
+        left[np.diag_indices_from(left)] += penalty
+        left[-1, -1] += 1e-9 - penalty
+        return solve(left, gram[:-k, -k:], assume_a="pos")
+
+
+class _Iterated:
+    """The linear model of all rows but those of a fold, by L-BFGS."""
+
+    def __init__(self, X, y, weight, kind, folds):
+        self.kind, self.found, self.rows = kind, {}, {}
+        for key, fold in folds.items():
+            others = np.setdiff1d(np.arange(len(y)), fold)
+            some = X[others]
+            self.rows[key] = some, some.T.tocsr(), y[others], weight[others]
+
+    def part(self, key, penalty):
+        """Return the weights, and below them the biases: float64 (p + 1, n_out)."""
+        kind, (X, XT, y, weight) = self.kind, self.rows[key]
+        shape = (X.shape[1] + 1, y.shape[1])
+        if key not in self.found:
+            start = self.found[key] = np.zeros(shape)
+            start[-1] = _linked(np.average(y, axis=0, weights=weight), kind)
+
+        def objective(flat):
+            part = flat.reshape(shape)
+            z = X @ part[:-1] + part[-1]
+            losses, means = _losses(z, y, kind)
+            error = (means - y) * weight[:, np.newaxis]
+            gradient = np.vstack([XT @ error + penalty * part[:-1], error.sum(axis=0)])
+            value = (weight * losses).sum() + penalty / 2 * (part[:-1] ** 2).sum()
+            return value, gradient.reshape(-1)
+
+        found = minimize(objective, self.found[key].reshape(-1), method="L-BFGS-B", jac=True,
+                         options={"maxiter": ITERATIONS, "gtol": 1e-4 * len(y) ** 0.5,
+                                  "maxcor": 20})
+        self.found[key] = found.x.reshape(shape)
+        return self.found[key]
+
+
+def _joined(net, encoding, part, share):
+    """Return a network of the outputs (1 - share) z + share l before their activation.
+
+    silu(l) - silu(-l) = l: two more units of each hidden layer hand l on to the next one.
+    """
+    k = part.shape[1]
+    old = net.get_weights()
+    first = np.zeros((len(old[0]), k))
+    first[encoding.kinds != Encoding.BIN] = part[:-1]
+    *hidden, _ = net.sizes[1:]
+    joined = MLP.of([*(Dense(units + 2 * k, "silu") for units in hidden), Dense(k)],
+                    n_in=net.sizes[0], output=net.output, random_state=0)
+    weights = [np.hstack([old[0], first, -first]), np.concatenate([old[1], part[-1], -part[-1]])]
+    swap = np.kron([[1, -1], [-1, 1]], np.eye(k))
+    for W, b in zip(old[2:-2:2], old[3:-2:2], strict=True):
+        weights += [np.block([[W, np.zeros((len(W), 2 * k))],
+                              [np.zeros((2 * k, W.shape[1])), swap]]),
+                    np.append(b, np.zeros(2 * k))]
+    weights += [np.vstack([(1 - share) * old[-2], share * np.eye(k), -share * np.eye(k)]),
+                (1 - share) * old[-1]]
+    joined.set_weights(weights)
+    joined._history = net._history
+    return joined

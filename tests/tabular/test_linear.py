@@ -1,0 +1,108 @@
+"""The linear part of networks: what they give with it, and when they get one."""
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+from fastnn.mlp import MLP
+from fastnn.network.spec import Dense
+from fastnn.tables.schema import Inputs
+from fastnn.tabular import linear
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.task import Task
+
+RNG = np.random.default_rng(0)
+N = 400
+NUMBERS = RNG.normal(size=(N, 5))
+NUMBERS[::9, 2] = np.nan
+CODES = RNG.integers(4, size=(N, 2)).astype(np.int32)
+INPUTS = Inputs(NUMBERS, CODES)
+LINE = 2 * NUMBERS[:, 0] - NUMBERS[:, 1] + np.isnan(NUMBERS[:, 2]) + 1.5 * (CODES[:, 0] == 1)
+ENCODING = Encoding.fit(INPUTS, [4, 4], bins=8)
+X = ENCODING.transform(INPUTS)
+FOLDS = np.array_split(np.random.default_rng(1).permutation(N), 4)
+
+
+def networks(task, count=4, scale=1.0):
+    """Networks that have learned nothing."""
+    nets = []
+    for i in range(count):
+        net = MLP.of([Dense(6, "silu"), Dense(5, "silu"), Dense(task.n_out)],
+                     n_in=ENCODING.n_inputs, output=task.output, random_state=i)
+        net.set_weights([scale * W for W in net.get_weights()])
+        nets.append(net)
+    return nets
+
+
+def task_of(kind):
+    """A task, and targets that a linear model learns."""
+    noisy = LINE + 0.5 * np.random.default_rng(2).normal(size=N)
+    if kind == "binary":
+        return Task.of_classes(2), (noisy > 0).astype(int)
+    if kind == "multiclass":
+        return Task.of_classes(3), np.digitize(noisy, [-1, 1])
+    if kind == "multilabel":
+        return Task.of_labels(2), np.stack([noisy > 0, noisy > 1], axis=1)
+    y = noisy[:, np.newaxis] if kind != "poisson" else np.floor(np.exp(noisy / 3))[:, np.newaxis]
+    return Task.of_numbers(y, kind), y
+
+
+@pytest.mark.parametrize("kind, before", [
+    ("squared_error", lambda z: z), ("binary", expit), ("multiclass", lambda z: softmax(z, axis=1)),
+    ("poisson", np.exp)])
+def test_outputs_with_a_linear_part(kind, before):
+    task, _ = task_of(kind)
+    net = networks(task, 1)[0]
+    rng = np.random.default_rng(3)
+    kept = ENCODING.kinds != Encoding.BIN
+    part = rng.normal(size=(int(kept.sum()) + 1, task.n_out))
+    joined = linear._joined(net, ENCODING, part, 0.3)
+    assert joined.sizes == (ENCODING.n_inputs, *(units + 2 * task.n_out for units in (6, 5)),
+                            task.n_out)
+    dense = X.toarray().astype(float)[:, kept]
+    straight = dense @ part[:-1] + part[-1]
+    z = linear._linked(net.predict(X), linear._kind(task))
+    np.testing.assert_allclose(joined.predict(X), before(0.7 * z + 0.3 * straight), rtol=2e-5,
+                               atol=2e-6)
+    matrix = linear._matrix(ENCODING, X)
+    np.testing.assert_array_equal(matrix.toarray(), dense)
+
+
+@pytest.mark.parametrize("kind", ["squared_error", "binary", "multiclass", "multilabel", "poisson"])
+def test_a_linear_truth_gets_a_linear_part(kind):
+    task, y = task_of(kind)
+    targets = task.targets(y)
+    nets = networks(task, scale=0.1)
+    found = linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)
+    assert found is not nets and found[0].sizes[1] == 6 + 2 * task.n_out
+    constant = task.losses(targets, np.tile(task.constant(targets), (N, 1))).mean()
+    least = task.losses(targets, np.tile(targets, (1, 1))).mean() if kind == "poisson" else 0
+    for net, fold in zip(found, FOLDS, strict=True):
+        loss = task.losses(targets[fold], net.predict(X[fold])).mean()
+        assert loss - least < 0.6 * (constant - least)
+
+
+def test_the_exact_and_the_iterated_fit_agree():
+    y, weight = LINE[:, np.newaxis], np.random.default_rng(4).uniform(0.5, 2, N)
+    folds = {b"one": FOLDS[0]}
+    parts = [make(linear._matrix(ENCODING, X), y, weight, "identity", folds)
+             for make in (linear._Exact, linear._Iterated)]
+    others = np.setdiff1d(np.arange(N), FOLDS[0])
+    dense = linear._matrix(ENCODING, X).toarray()[others]
+    one = np.hstack([dense, np.ones((len(others), 1))])
+    ridge = np.diag([10.0] * dense.shape[1] + [0])
+    right = np.linalg.solve(one.T * weight[others] @ one + ridge,
+                            one.T * weight[others] @ y[others])
+    np.testing.assert_allclose(parts[0].part(b"one", 10.0), right, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(parts[1].part(b"one", 10.0), right, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["absolute_error", "quantile", "gamma", "squared_error"])
+def test_networks_that_stay_as_they_are(kind):
+    task, y = task_of("squared_error" if kind != "gamma" else "poisson")
+    task = Task.of_numbers(np.abs(y) + 1, kind)
+    targets = task.targets(np.abs(y) + 1)
+    if kind == "squared_error":  # noise: nothing to learn for a line
+        targets = np.random.default_rng(5).normal(size=(N, 1)).astype(np.float32)
+    nets = networks(task, scale=1e-3)
+    assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS) is nets
