@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.tables import cells as cells_
-from fastnn.tables.cells import Cells
+from fastnn.tables.cells import Cells, moments
 from fastnn.tables.errors import TableError
 
 __all__ = ["Array", "Made", "Objects", "array_cells", "doubles"]
@@ -50,7 +50,9 @@ def array_cells(name, values):
     mask = None
     if isinstance(values, np.ma.MaskedArray):
         mask, values = np.ma.getmaskarray(values), values.data
-        if values.dtype.kind not in "iubf":
+        if values.dtype.kind == "M":
+            values = np.where(mask, np.datetime64("NaT"), values)
+        elif values.dtype.kind not in "iubf":
             return cells_.from_objects(name, [None if gone else value for gone, value in
                                               zip(mask.tolist(), values.tolist(), strict=True)])
     kind = values.dtype.kind
@@ -66,7 +68,7 @@ def array_cells(name, values):
             values = np.where(mask, np.nan, values)
         return Cells("number", array=values)
     if kind == "M":
-        return Cells("date", array=values.astype("datetime64[us]"))
+        return Cells("date", array=moments(name, values))
     if kind == "U":
         return cells_.from_texts(values.tolist())
     if kind in "OS":
@@ -92,6 +94,7 @@ def doubles(name, values):
     whole = (exact == np.floor(exact)) & (np.abs(exact) < 1 << 24)
     odd = np.flatnonzero(~whole & np.isfinite(exact))
     exact[odd] = found[odd].astype(str).astype(np.float64)
+    exact[np.isnan(exact)] = np.nan  # of one sign and payload
     return exact[places.reshape(-1)]
 
 

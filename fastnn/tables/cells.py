@@ -14,7 +14,8 @@ import numpy as np
 
 from fastnn.tables.errors import TableError
 
-__all__ = ["MISSING_WORDS", "Cells", "Style", "alike", "from_objects", "from_texts", "number_text"]
+__all__ = ["MISSING_WORDS", "Cells", "Style", "alike", "from_objects", "from_texts", "moments",
+           "number_text", "words_of"]
 
 # what pandas and others write for "missing"; in any column of inputs they mean that
 MISSING_WORDS = frozenset((
@@ -195,7 +196,9 @@ def object_text(name, value):
         if value.dtype.kind == "f" and value.dtype.itemsize < 8:
             return None if np.isnan(value) else number_text(float(str(value)))
         if value.dtype.kind == "M":
-            return None if np.isnat(value) else date_text(value.astype("datetime64[us]").item())
+            if np.isnat(value):
+                return None
+            return date_text(moments(name, np.array([value]))[0].item())
         value = value.item()
     if isinstance(value, int):
         try:
@@ -238,6 +241,24 @@ def _other_text(name, value):
                          "numbers: leave it out", name)
     raise TableError(f"column {name!r} holds values of type {kind.__name__}, which cannot become "
                      "numbers: turn them into numbers or text, or leave it out", name)
+
+
+def moments(name, values):
+    """Return datetime64 of any unit as datetime64[us]; refuses those that it has no room for."""
+    found = values.astype("datetime64[us]")
+    if np.datetime_data(values.dtype)[0] not in ("ns", "ps", "fs", "as"):
+        lost = (found.astype(values.dtype) != values) & ~np.isnat(values)
+        if lost.any():
+            raise TableError(f"column {name!r} holds dates that are too far off: the first in row "
+                             f"{int(lost.argmax())}, with {values[lost][0]}", name)
+    return found
+
+
+def words_of(name, given):
+    """Return the words of an argument as a tuple of str."""
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
+        raise TypeError(f"{name}={given!r} must be a list of words, such as ['NA', '-999']")
+    return tuple(map(str, given))
 
 
 def number_text(value):

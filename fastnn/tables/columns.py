@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.tables.cells import DAY_US, INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
-from fastnn.tables.dates import parse_dates
+from fastnn.tables.dates import parse_date, parse_dates
 from fastnn.tables.errors import shown_value
 from fastnn.tables.numerals import (
     NumberFormat,
@@ -89,18 +89,33 @@ class Column:
         """Return the values (n,) float64, NaN where missing, and a list of `Problem`."""
         values, problems = self._numbers(cells, na)
         values += 0.0  # which makes -0.0 the 0.0 that whole numbers have
+        for missing in self.missing_values(na):
+            values[values == missing] = np.nan
         return values, problems
+
+    def missing_values(self, na=()):
+        """Return what the words of ``na`` are as values of this column: however a file writes them,
+        and whether it is text or not, they mean "missing"."""
+        if self.kind == "number":
+            return [float(word) for word in na if PLAIN_NUMBER.fullmatch(word)]
+        if self.kind == "boolean":
+            return [float(word.lower() == "true") for word in na
+                    if word.lower() in ("true", "false")]
+        if self.kind == "date":
+            return [days for days in (parse_date(word, self.day_first) for word in na)
+                    if days == days]
+        return []
 
     def _numbers(self, cells, na):
         if cells.kind == "number" and self.kind in ("number", "boolean"):
             values = np.array(cells.array, dtype=np.float64)
             if cells.mask is not None:
                 values[cells.mask] = np.nan
-            for word in (*self.missing_words, *na):
-                if PLAIN_NUMBER.fullmatch(word):
-                    values[values == float(word)] = np.nan
             if self.kind == "number":
                 return values, []
+            for word in na:
+                if PLAIN_NUMBER.fullmatch(word):
+                    values[values == float(word)] = np.nan
             wrong = (values != 0) & (values != 1) & ~np.isnan(values)
             if not wrong.any():
                 return values, []

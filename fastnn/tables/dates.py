@@ -15,7 +15,7 @@ MONTHS = {name: i for i, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}
 MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 ISO = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + TIME, re.ASCII)
-PLAIN_ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+PLAIN_ISO = re.compile(r"(?!0000)\d{4}-\d\d-\d\d", re.ASCII)  # NumPy has a year 0
 NUMERIC = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)" + TIME, re.ASCII)
 NAMED = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)?[-/. ]+{MONTH}[-/., ]+(\d{{4}}|\d\d)" + TIME,
                    re.ASCII | re.IGNORECASE)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.tables import cells as cells_
 from fastnn.tables.arrays import Array, Made, Objects, array_cells, doubles
-from fastnn.tables.cells import Cells
+from fastnn.tables.cells import Cells, moments
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.table import Table, named
 
@@ -251,7 +251,7 @@ class PandasColumn:
             if getattr(dtype, "tz", None) is not None:
                 series = series.dt.tz_convert("UTC").dt.tz_localize(None) if hasattr(
                     series, "dt") else series.tz_convert("UTC").tz_localize(None)
-            return Cells("date", array=series.to_numpy().astype("datetime64[us]"))
+            return Cells("date", array=moments(name, series.to_numpy()))
         if kind in "biuf" and not isinstance(dtype, np.dtype):
             missing = np.asarray(series.isna())
             if kind == "f":
@@ -306,7 +306,7 @@ class PolarsColumn:
             unit = "D" if kind == "Date" else getattr(series.dtype, "time_unit", None) or "us"
             whole = series.to_physical()
             values = (whole.fill_null(0) if gaps else whole).to_numpy().astype(np.int64)
-            stamps = values.astype(f"datetime64[{unit}]").astype("datetime64[us]")
+            stamps = moments(name, values.astype(f"datetime64[{unit}]"))
             if gaps:
                 stamps[missing] = np.datetime64("NaT")
             return Cells("date", array=stamps)
@@ -359,10 +359,10 @@ class ArrowColumn:
         if types.is_timestamp(kind) or types.is_date(kind):
             if types.is_date(kind):
                 stamps = np.asarray(column.cast(pa.timestamp("s")).cast(pa.int64()).fill_null(0))
-                stamps = stamps.astype("datetime64[s]").astype("datetime64[us]")
+                stamps = moments(name, stamps.astype("datetime64[s]"))
             else:
                 stamps = np.asarray(column.cast(pa.int64()).fill_null(0))
-                stamps = stamps.astype(f"datetime64[{kind.unit}]").astype("datetime64[us]")
+                stamps = moments(name, stamps.astype(f"datetime64[{kind.unit}]"))
             if gaps:
                 stamps = stamps.copy()
                 stamps[missing] = np.datetime64("NaT")

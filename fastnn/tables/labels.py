@@ -230,10 +230,7 @@ def learn_target(column: Any, *, name: str = "y",
     if cells.kind in ("number", "boolean"):
         values = cells.array.astype(np.float64)
         values[cells.missing()] = np.nan
-        for word in na:
-            if PLAIN_NUMBER.fullmatch(word):
-                values[values == float(word)] = np.nan
-        return _finite(values, name), []
+        return _finite(_without(values, na), name), []
     codes, texts, counts = cells.used()
     there = [i for i, text in enumerate(texts)
              if text not in MISSING_WORDS and text not in na and text not in MARKS]
@@ -252,7 +249,15 @@ def learn_target(column: Any, *, name: str = "y",
     marked = [text for text in texts if text in MARKS]
     if marked:
         notes.append(f"{listed(marked)} in column {shown_value(name)} counts as missing")
-    return _finite(values[codes], name), notes
+    return _finite(_without(values[codes], na), name), notes
+
+
+def _without(values, na):
+    """Return values without those that the words of ``na`` stand for, however they are written."""
+    for word in na:
+        if PLAIN_NUMBER.fullmatch(word):
+            values[values == float(word)] = np.nan
+    return values
 
 
 def _finite(values, name):

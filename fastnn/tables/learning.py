@@ -102,7 +102,7 @@ def _learned(name, cells, options, notes):
         if found is None:
             found = _as_numbers(name, cells, values, counts, gaps, options, notes)
         if found is None:
-            found = _as_dates(name, cells, values, counts, gaps, notes)
+            found = _as_dates(name, cells, values, counts, gaps, options, notes)
         if found is not None:
             return found or None
     return _as_categories(name, values, counts, gaps, forced, options, notes)
@@ -120,12 +120,11 @@ def _constant(name, notes):
 
 def _learn_typed(name, cells, missing, options, notes):
     there = cells.array[~missing]
-    if cells.kind == "number" and options.na:
-        drop = [float(word) for word in options.na if re.fullmatch(r"[-+]?[\d.]+", word)]
-        there = there[~np.isin(there.astype(np.float64), drop)]
-        if not len(there):
-            notes.add(name, "all its values are missing")
-            return None
+    there = there[_known_rows(name, cells.kind, there.astype(np.int64) / DAY_US
+                              if cells.kind == "date" else there, options)]
+    if not len(there):
+        notes.add(name, "all its values are missing")
+        return None
     gaps = len(there) < len(cells)
     if cells.kind == "boolean":
         if there.all() == there.any() and not gaps:
@@ -138,6 +137,16 @@ def _learn_typed(name, cells, missing, options, notes):
         return _as_categories(name, values, counts, gaps, False, options, notes)
     return _number_column(name, there.astype(np.float64), NumberFormat(), (), gaps, options, notes,
                           there.dtype.kind in "iu") or None
+
+
+def _known_rows(name, kind, values, options, **settings):
+    """Return which values are none that the user's words for "missing" stand for."""
+    missing = Column(name, kind, **settings).missing_values(options.na)
+    return slice(None) if not missing else ~np.isin(values.astype(np.float64), missing)
+
+
+def _known(name, kind, values, options, **settings):
+    return values[_known_rows(name, kind, values, options, **settings)]
 
 
 def _loses_digits(integers):
@@ -262,8 +271,12 @@ def _as_numbers(name, cells, values, counts, gaps, options, notes):
         notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; if it is "
                   "a value of its own, make the column one of categories "
                   "(categorical_features=[...])", "is taken as numbers: ")
-    found = _number_column(name, parsed[ok], form, said, gaps or bool(said), options, notes, False,
-                           len(cells))
+    values = _known(name, "number", parsed[ok], options)
+    if not len(values):
+        notes.add(name, "all its values are missing")
+        return LEFT_OUT
+    found = _number_column(name, values, form, said, gaps or bool(said) or len(values) < ok.sum(),
+                           options, notes, False, len(cells))
     if found and doubt:
         notes.add(name, doubt, "holds numbers with marks: ")
     if found and form.unit == "%":
@@ -287,7 +300,7 @@ def _are_ids(values, ok):
     return len({float(value) for value in integers}) < len(integers)
 
 
-def _as_dates(name, cells, values, counts, gaps, notes):
+def _as_dates(name, cells, values, counts, gaps, options, notes):
     if _many_words(values, lambda text: text in MARKS or dates.looks_like_date(text)):
         return None
     shaped = np.array([dates.looks_like_date(value) for value in values])
@@ -310,7 +323,11 @@ def _as_dates(name, cells, values, counts, gaps, notes):
         notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) is no date and counts as "
                   "missing", "is taken as dates: ")
     words = said[:MOST_WORDS]
-    found = _date_column(name, np.repeat(parsed[ok], 1), day_first, words, gaps or bool(said),
+    days = _known(name, "date", parsed[ok], options, day_first=day_first)
+    if not len(days):
+        notes.add(name, "all its values are missing")
+        return LEFT_OUT
+    found = _date_column(name, days, day_first, words, gaps or bool(said) or len(days) < ok.sum(),
                          notes)
     if found and doubt:
         notes.add(name, doubt, "holds dates in doubt: ")

@@ -82,7 +82,7 @@ def parse_number(text, form=PLAIN, pattern=PLAIN_NUMBER):
     lower = text.lower()
     if lower in TRUTH:
         return TRUTH[lower]
-    if lower.lstrip("+-") in ("inf", "infinity"):
+    if lower[lower[:1] in ("+", "-"):] in ("inf", "infinity"):
         return float(lower)
     return np.nan
 

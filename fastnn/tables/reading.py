@@ -12,6 +12,7 @@ import difflib
 import gzip
 import io
 import lzma
+import numbers
 import os
 import re
 import sys
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from fastnn.core.notices import shorten
 from fastnn.tables import cells as cells_
-from fastnn.tables.cells import MISSING_WORDS, Style
+from fastnn.tables.cells import MISSING_WORDS, Style, words_of
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.numerals import sure_decimal
 from fastnn.tables.table import Table
@@ -124,7 +125,8 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
     TableError
         When it is no table, or is damaged: with the number of the line.
     """
-    _check_options(decimal, thousands, header_row)
+    _check_options(separator, encoding, decimal, thousands, header_row)
+    na = words_of("na", na)
     path = os.fspath(path)
     style = Style(decimal=decimal, thousands=thousands, day_first=day_first)
     if path != "-" and not os.path.exists(path):
@@ -139,11 +141,17 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
                          "CSV")
     else:
         table = _Reader(path, separator, encoding, style, header_row).table()
-    table.na = tuple(map(str, na))
+    table.na = na
     return table
 
 
-def _check_options(decimal, thousands, header_row):
+def _check_options(separator, encoding, decimal, thousands, header_row):
+    if not isinstance(encoding, str):
+        raise TypeError(f"encoding={encoding!r} must be the name of an encoding, such as 'utf-8'")
+    if not isinstance(separator, (str, type(None))):
+        raise TypeError(f"separator={separator!r} must be a string or None")
+    if header_row is not None and not isinstance(header_row, numbers.Integral):
+        raise TypeError(f"header_row={header_row!r} must be a whole number or None")
     if decimal not in (None, ".", ","):
         raise ValueError(f"decimal={decimal!r} must be '.' or ','")
     if thousands not in (None, "", ".", ",", " ", "'"):
@@ -270,8 +278,10 @@ class _Reader:
             start = file.read(START)
             if len(start) == START:
                 start += file.readline()
-                while start.count("\n") < 3 and (line := file.readline()):
+                n_lines = len(start.splitlines())
+                while n_lines < 3 and (line := file.readline()):
                     start += line
+                    n_lines += 1
         if not start.strip():
             raise TableError(f"{self.path!r} is empty")
         if "\0" in start:
@@ -309,7 +319,8 @@ class _Reader:
                 next(lines)
             if self.header_row:
                 for _ in range(self.header_row - 1 - self.skipped):
-                    next(lines, None)
+                    if next(lines, None) is None:
+                        break
                 self.skipped = max(self.header_row - 1, self.skipped)
             self.reader = csv.reader(lines, delimiter=self.separator,
                                      skipinitialspace=self.skip_blanks)
@@ -510,6 +521,8 @@ def find_separator(start):
     """Return the separator that cuts the first lines into the most columns, as many in each."""
     lines = [line for line in start.splitlines() if line.strip()][:20]
     best = ",", 1
+    if not lines:
+        return ","
     for separator in (",", ";", "\t", "|"):
         try:
             widths = [len(row) for row in csv.reader(lines, delimiter=separator)]

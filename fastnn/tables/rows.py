@@ -23,7 +23,8 @@ class RowReader:
     def __init__(self, schema):
         self.na = frozenset(schema.na)
         self.n_numbers = len(schema.number_names)
-        self.odd_numbers = any(PLAIN_NUMBER.fullmatch(word) for word in schema.na)
+        # words that mean missing by their value: -999, 1900-01-01
+        self.odd = any(column.missing_values(schema.na) for column in schema.columns)
         place = code = 0
         self.simple, self.rest, self.categories = [], [], []
         for column in schema.columns:
@@ -31,9 +32,7 @@ class RowReader:
                 self.categories.append((column.name, column.places, len(column.categories) + 1))
                 code += 1
                 continue
-            plain = column.kind == "number" and not any(
-                PLAIN_NUMBER.fullmatch(word) for word in column.missing_words)
-            if plain and not self.odd_numbers:
+            if column.kind == "number":
                 self.simple.append((column.name, place, column))
             else:
                 self.rest.append((column, place))
@@ -49,7 +48,7 @@ class RowReader:
 
     def __call__(self, row):
         """Return numbers (1, p) and codes (1, q), or None where the row needs a closer look."""
-        if type(row) is not dict:
+        if type(row) is not dict or self.odd:
             return None
         try:
             numbers = self._numbers(row)

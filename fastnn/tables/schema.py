@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core.notices import shorten
+from fastnn.tables.cells import words_of
 from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
 from fastnn.tables.errors import TableError, listed, no_columns, shown_value
 from fastnn.tables.frames import as_table
@@ -155,7 +156,7 @@ class Schema:
                              f"{LIMITS['categories']}")
         check_learnable(table)
         table.lacking.clear()  # what a row of training does not have is missing
-        na = table.na if na is None else tuple(map(str, na))
+        na = table.na if na is None else words_of("na", na)
         options = Options(_categorical(categorical_features, table), na, infinities,
                           max_categories)
         notes, columns = Notes(), []

@@ -1,0 +1,142 @@
+"""What a hostile tester found in tables: kinds of it, by every door."""
+
+import datetime
+import time
+
+import numpy as np
+import pytest
+
+from fastnn.tables import Schema, TableError, learn_target, read
+
+MOMENT = datetime.datetime(1900, 1, 1)
+
+
+def doors(values):
+    """The same column as Python's values, text, and frames."""
+    yield values
+    yield [None if value is None else str(value) for value in values]
+    pd = pytest.importorskip("pandas")
+    yield pd.Series(values)
+    yield pd.Series(values, dtype=object)
+    pa = pytest.importorskip("pyarrow")
+    yield pa.array(values)
+    pl = pytest.importorskip("polars")
+    yield pl.Series(values, strict=False)
+
+
+@pytest.mark.parametrize(("values", "na", "gone"), [
+    ([1.5, -999.0, 3.25], "-999", -999.0), ([1, -999, 3], "-999.0", -999),
+    ([1.5, 1000.0, 2.5], "1e3", 1000.0),
+    ([datetime.datetime(2020, 1, 1), MOMENT, datetime.datetime(2020, 1, 3, 5)], "1900-01-01",
+     MOMENT),
+    ([True, False, None, True], "false", False)])
+def test_words_for_missing_mean_their_value_however_it_is_written(values, na, gone):
+    expected = None
+    for column in doors(values):
+        schema = Schema.learn({"a": column}, na=[na])
+        found = schema.apply({"a": column}).numbers
+        assert np.isnan(found[[value == gone for value in values]]).all()
+        expected = found if expected is None else expected
+        assert found.tobytes() == expected.tobytes()
+        rows = [schema.apply_row({"a": value}).numbers for value in values]
+        assert np.concatenate(rows).tobytes() == expected.tobytes()
+
+
+def test_all_of_a_column_may_mean_missing():
+    for column in ([-999.0, -999.0], ["-999.0", "-999"], [MOMENT, MOMENT], ["1900-01-01"] * 2):
+        with pytest.raises(TableError, match="column 'a' is left out: all its values are missing"):
+            Schema.learn({"a": column}, na=["-999", "1900-01-01"])
+
+
+def test_words_for_missing_need_not_be_numbers():
+    """1.2.3 looks like one."""
+    schema = Schema.learn({"a": [1.5, 2.5]}, na=["1.2.3", "."])
+    assert schema.apply({"a": [1.5, None]}).numbers[0] == 1.5
+
+
+def test_words_for_missing_hold_for_targets():
+    for column in ([1.5, -999.0], ["1.5", "-999.00"], np.array([1.5, -999])):
+        values, _ = learn_target(column, na=["-999"])
+        np.testing.assert_array_equal(values, [1.5, np.nan])
+
+
+@pytest.mark.parametrize("na", ["NA", b"NA", 5])
+def test_words_for_missing_are_a_list(na, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    for call in (lambda: Schema.learn({"a": [1, 2]}, na=na),
+                 lambda: read(tmp_path / "t.csv", na=na)):
+        with pytest.raises(TypeError, match="na=.*must be a list of words"):
+            call()
+
+
+def test_text_that_is_no_number_here_says_nothing_of_numbers():
+    """3.25 among decimal commas is not understood; the number 3.25 is."""
+    texts = [f"{i},5" for i in range(40)] + ["3.25"]
+    schema = Schema.learn({"a": texts, "b": list(range(41))})
+    assert schema.columns[0].missing_words == ("3.25",)
+    assert schema.apply({"a": [3.25, 3.5], "b": [1, 2]}).numbers[:, 0].tolist() == [3.25, 3.5]
+    assert schema.apply_row({"a": 3.25, "b": 1}).numbers[0, 0] == 3.25
+    assert np.isnan(schema.apply({"a": ["3.25"], "b": [1]}).numbers[0, 0])
+
+
+@pytest.mark.parametrize("text", ["+-inf", "--inf", "-+infinity", "+", "-", "++inf"])
+def test_signs_before_infinity(text):
+    schema = Schema.learn({"a": [1.5, 2.5]})
+    with pytest.raises(TableError, match="not understood|is no number"):
+        schema.apply({"a": [text, "é"]}, strict=True)
+    Schema.learn({"a": ["1.5", "2.5", text] * 5})
+
+
+def test_a_date_is_read_alike_whatever_stands_beside_it():
+    schema = Schema.learn({"a": ["2020-01-01", "2021-02-02"]})
+    for others in ([], ["2020-01-01"], ["1/2/2020"]):
+        assert np.isnan(schema.apply({"a": ["0000-01-01", *others]}).numbers[0, 0])
+
+
+@pytest.mark.parametrize("unit", ["ns", "us", "s", "D"])
+def test_masked_dates_are_dates(unit):
+    stamps = np.array(["2020-01-01", "2021-05-02", "2021-05-03"], f"datetime64[{unit}]")
+    schema = Schema.learn({"a": stamps})
+    masked = np.ma.array(stamps, mask=[False, True, False])
+    expected = schema.apply({"a": ["2020-01-01", None, "2021-05-03"]}).numbers
+    assert schema.apply({"a": masked}).numbers.tobytes() == expected.tobytes()
+    assert Schema.learn({"a": masked}).columns[0].kind == "date"
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "D", "Y"])
+def test_dates_that_are_too_far_off_are_refused(unit):
+    schema = Schema.learn({"a": ["2020-01-01", "2021-02-02"]})
+    far = np.array([0, 2**58], "int64").astype(f"datetime64[{unit}]")
+    columns = [far]
+    if unit in ("s", "ms"):
+        pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+        columns.append(pa.array(far.astype("int64"), pa.timestamp(unit)))
+        if unit == "ms":
+            columns.append(pl.Series(far.astype("int64")).cast(pl.Datetime(unit)))
+    for column in columns:
+        with pytest.raises(TableError, match="column 'a' holds dates that are too far off: the "
+                                             "first in row 1"):
+            schema.apply({"a": column})
+
+
+def test_lines_that_end_as_on_an_old_mac(tmp_path):
+    """They took the square of their number."""
+    path, took = tmp_path / "t.csv", []
+    for n in (10_000, 80_000):
+        path.write_bytes(b"a,b\r" + b"1,2\r" * n)
+        start = time.process_time()
+        assert read(path).n_rows == n
+        took.append(time.process_time() - start)
+    assert took[1] < 20 * took[0] + 0.5  # 8 times as much; the square would be 64
+
+
+@pytest.mark.parametrize(("settings", "error", "message"), [
+    ({"header_row": 3}, TableError, "holds no line with names"),
+    ({"header_row": 10**30}, TableError, "holds no line with names"),
+    ({"header_row": "1"}, TypeError, "header_row='1' must be a whole number"),
+    ({"encoding": None}, TypeError, "encoding=None must be the name of an encoding"),
+    ({"separator": 3}, TypeError, "separator=3 must be a string")])
+def test_settings_of_reading(settings, error, message, tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(error, match=message):
+        read(tmp_path / "t.csv", **settings)
