@@ -41,7 +41,15 @@ def read(arrays, settings, kind):
         raise ValueError(f"settings of {len(text)} bytes; a file holds {model_parts.MAX_TEXT}")
     classes = settings["tabular"]["classes"]
     classes = None if classes is None else labels_from_plain(classes, MOST_CLASSES)
-    return kind(*from_parts(json.loads(text.tobytes()), arrays, classes))
+    plain = json.loads(text.tobytes(), parse_constant=_refuse_constant)
+    try:
+        return kind(*from_parts(plain, arrays, classes))
+    except IndexError as error:
+        raise ValueError(f"arrays and settings do not fit: {error}") from error
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} among the settings, which no model writes")
 
 
 def open_checkpoint(path, seconds, data, validation, seed, **settings):

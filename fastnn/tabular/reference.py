@@ -102,7 +102,7 @@ class Reference:
         return found if self.weight is None else {**found, "weight": self.weight}
 
     @classmethod
-    def from_parts(cls, settings, arrays, make_inputs, n_networks):
+    def from_parts(cls, settings, arrays, make_inputs, n_networks, task):
         """Return the reference of `settings` and `arrays`.
 
         Parameters
@@ -111,10 +111,13 @@ class Reference:
             From numbers and codes to `Inputs`.
         n_networks : int
             Of the ensemble.
+        task : Task
         """
         m, unseen = len(arrays["folds"]), settings["unseen"]
-        if not all(isinstance(i, int) and 0 <= i < n_networks for fold in unseen for i in fold):
+        if not all(fold and isinstance(fold, list) and all(
+                type(i) is int and 0 <= i < n_networks for i in fold) for fold in unseen):
             raise ValueError("unseen must hold numbers of networks")
+        _check_arrays(settings, arrays, m, task)
         folds = arrays["folds"].astype(np.intp)
         if m and not (folds.min() >= ALL and folds.max() < len(unseen)):
             raise ValueError("folds must be places in unseen")
@@ -123,6 +126,25 @@ class Reference:
                    targets[:, 0] if settings["classes"] else targets,
                    np.array(arrays["weight"]) if settings["weighted"] else None, folds,
                    [list(fold) for fold in unseen], np.array(arrays["residuals"]))
+
+
+def _check_arrays(settings, arrays, m, task):
+    """Raise ValueError where rows, targets, weights and residuals do not fit together."""
+    shapes = {"targets": (m, task.n_targets), "weight": (m,),
+              "residuals": (len(arrays["residuals"]), task.n_out + task.n_targets)}
+    for name in ("targets", "residuals", *(["weight"] if settings["weighted"] else [])):
+        if arrays[name].shape != shapes[name] or not np.isfinite(arrays[name]).all():
+            raise ValueError(f"reference.{name} must be finite and of shape {shapes[name]}")
+    if any(arrays[name].ndim != 2 or len(arrays[name]) != m for name in ("numbers", "codes")) or (
+            arrays["folds"].ndim != 1 or not m):
+        raise ValueError("the arrays of reference must be of one length, 1 at least")
+    targets, top = arrays["targets"], task.n_out - 1 if task.kind == "multiclass" else 1
+    if task.kind != "regression" and not (targets.min() >= 0 and targets.max() <= top):
+        raise ValueError("reference.targets must be classes of the task")
+    if settings["classes"] != (task.kind == "multiclass"):
+        raise ValueError(f"reference.classes={settings['classes']!r} does not fit the task")
+    if settings["weighted"] and not (arrays["weight"].min() >= 0 and arrays["weight"].sum() > 0):
+        raise ValueError("reference.weight must be >= 0, and not all 0")
 
 
 _NOBODY = -2  # a row that all networks have learned from

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from fastnn.core.validation import check_count, check_real
 from fastnn.files.model_parts import net_settings, read_spec
 from fastnn.mlp import MLP
+from fastnn.network.parameters import ParameterLayout
 from fastnn.tables.preparation import Preparation
 from fastnn.tables.schema import Inputs, Schema
 from fastnn.tabular.encoding import Encoding
@@ -79,6 +81,7 @@ def from_parts(settings, arrays, classes):
                 for i, one in enumerate(settings["networks"])]
     parts, first = [], 0
     for at, count in settings["parts"]:
+        check_count("parts", count)
         some = networks[first:first + count]
         first += count
         if not 0 <= at < len(encodings) or any(net.sizes[0] != encodings[at].n_inputs
@@ -87,12 +90,20 @@ def from_parts(settings, arrays, classes):
         parts.append((encodings[at], some))
     if first != len(networks) or len(settings["weights"]) != len(networks):
         raise ValueError("parts, networks and weights do not fit")
-    ensemble = Ensemble(parts, settings["weights"] if networks else None,
-                        constant=settings["constant"])
+    weights = [check_real("weights", one) for one in settings["weights"]]
+    if networks and not (min(weights) >= 0 and 0 < sum(weights) < np.inf):
+        raise ValueError("weights must be >= 0, and not all 0")
+    constant = settings["constant"]
+    if (constant is None) != bool(networks) or (constant is not None and
+                                                len(constant) != task.n_out):
+        raise ValueError("constant must be that of each output, where there is no network")
+    if constant is not None:
+        constant = [check_real("constant", one) for one in constant]
+    ensemble = Ensemble(parts, weights if networks else None, constant=constant)
     reference = settings["reference"]
     if reference is not None:
         reference = Reference.from_parts(reference, _under(arrays, "reference"), Inputs,
-                                         len(networks))
+                                         len(networks), task)
         p, q = len(schema.number_names), len(schema.category_names)
         inputs, tops = reference.inputs, np.array(schema.category_sizes, int) + 1
         if inputs.numbers.shape[1] != p or inputs.codes.shape[1] != q or (
@@ -100,6 +111,7 @@ def from_parts(settings, arrays, classes):
             raise ValueError("the rows of reference do not fit the schema")
     names = settings["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or (
+            len(set(names)) < len(names)) or (
             not {column.name for column in schema.columns} <= set(names)):
         raise ValueError("names must hold those of the schema")
     preparation = settings["preparation"]
@@ -134,6 +146,12 @@ def _under(arrays, prefix):
 
 def _network(settings, arrays):
     spec, initializer = read_spec(settings)
+    blocks = ParameterLayout(spec).blocks  # before anything is made of the size that is said
+    if {block.name: (spec.dtype, block.shape) for block in blocks} != {
+            name: (array.dtype.name, array.shape) for name, array in arrays.items()}:
+        raise ValueError("arrays of a network do not fit its layers")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("a network holds values that are not finite")
     net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
                  initializer="zeros", random_state=0)
     net.initializer = initializer

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.core.notices import shown
+from fastnn.core.validation import check_count, check_real
 from fastnn.training.losses import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -84,16 +85,19 @@ class Task:
                 raise ValueError(f"loss={shown(loss)} has {len(loss.level)} levels, and y "
                                  f"{n_out} columns: give one of both")
             n_out = len(loss.level)
-        mean = np.average(y, axis=0, weights=weight)
+        mean = _mean(y, weight)
         if loss.name in POSITIVE:
             least, rule = (0, ">= 0") if loss.row("exp") != "gamma" else (np.nextafter(0, 1), "> 0")
             if y.min() < least:
                 raise ValueError(f"y holds {y.min():g}, must be {rule} for loss={loss.name!r}")
             center, scale = np.zeros_like(mean), np.where(mean > 0, mean, 1)
         else:
-            center = mean
-            scale = np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
-            scale = np.where(scale > 1e-12 * np.abs(mean), scale, 1.0)
+            center, scale = mean, _deviation(y, mean, weight)
+            if not (np.isfinite(scale) & ((scale > 0) | (y == y[:1]).all(axis=0))).all():
+                # squares that float64 has no room for, though it has for the values
+                most = _largest(y)
+                scale = most * _deviation(y / most, mean / most, weight)
+            scale = np.where(scale > 1e-12 * np.abs(center), scale, 1.0)
         return cls("regression", n_out, loss, tuple(center.tolist()), tuple(scale.tolist()))
 
     @property
@@ -186,8 +190,48 @@ class Task:
         """Return the task that `settings` was taken of."""
         if plain["kind"] not in KINDS:
             raise ValueError(f"kind={plain['kind']!r} must be one of {', '.join(KINDS)}")
-        return cls(plain["kind"], plain["n_out"], from_description(plain["loss"]),
-                   tuple(plain["center"]), tuple(plain["scale"]))
+        found = cls(plain["kind"], check_count("n_out", plain["n_out"]),
+                    from_description(plain["loss"]),
+                    tuple(check_real("center", value) for value in plain["center"]),
+                    tuple(check_real("scale", value) for value in plain["scale"]))
+        found._check()
+        return found
+
+    def _check(self):
+        """Raise ValueError where the parts do not belong together."""
+        if self.kind == "regression":
+            right = self.loss.name in REGRESSION and len(self.scale) == self.n_targets and (
+                self.n_out in (self.n_targets, len(self.levels)))
+        else:
+            loss = CrossEntropy if self.kind == "multiclass" else BinaryCrossEntropy
+            right = isinstance(self.loss, loss) and not (self.center or self.scale)
+        if not right or (self.kind == "binary" and self.n_out != 1):
+            raise ValueError(f"loss, outputs and scale do not fit a task of kind {self.kind!r}")
+
+    @property
+    def n_targets(self):
+        """Columns of what `targets` returns."""
+        if self.kind == "regression":
+            return len(self.center)
+        return self.n_out if self.kind == "multilabel" else 1
+
+
+def _largest(y):
+    most = np.abs(y).max(axis=0)
+    return np.where(most > 0, most, 1)
+
+
+def _mean(y, weight):
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.average(y, axis=0, weights=weight)
+    if np.isfinite(found).all():
+        return found
+    return np.average(y / _largest(y), axis=0, weights=weight) * _largest(y)
+
+
+def _deviation(y, mean, weight):
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.sqrt(np.average((y - mean) ** 2, axis=0, weights=weight))
 
 
 def _squared(y, z, loss):
