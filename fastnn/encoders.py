@@ -15,6 +15,7 @@ or categories there are; the result is that of the dense encoding.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -470,6 +471,9 @@ def _fit_categories(name, kind, column):
 def _columns(X, names=None):
     """Names and columns of a data frame, a dict, a list of dicts, an array, or a sequence of
     columns."""
+    if validation.is_sparse(X) or type(X).__module__.startswith("pyarrow."):
+        raise TypeError(f"X is a {type(X).__name__}, must be an array, a data frame of pandas or "
+                        "polars, a dict of columns, a list of dicts or a sequence of columns")
     if isinstance(X, list) and X and isinstance(X[0], dict):
         X = {name: np.array([row.get(name) for row in X], object)
              for name in (X[0] if names is None else names) if any(name in row for row in X)}
@@ -480,7 +484,13 @@ def _columns(X, names=None):
             if missing:
                 raise ValueError(f"X has no column {missing[0]!r}")
         names = have if names is None else names
-        return names, [np.asarray(X[name]) for name in names]
+        if len(set(have)) < len(have):
+            times = Counter(have)
+            double = next((name for name in names if times[name] > 1), None)
+            if double is not None:
+                raise ValueError(f"X has more than one column {double!r}")
+        return names, [_unmasked(X[name]) for name in names]
+    validation.refuse_masked("X", X)
     if isinstance(X, np.ndarray):
         if X.ndim != 2:
             raise ValueError(f"X has shape {X.shape}, must be (n_rows, n_columns)")
@@ -488,6 +498,11 @@ def _columns(X, names=None):
     else:
         columns = [np.asarray(column) for column in X]
     return list(range(len(columns))) if names is None else names, columns
+
+
+def _unmasked(column):
+    validation.refuse_masked("X", column)
+    return np.asarray(column)
 
 
 def _is_name(name):
@@ -499,6 +514,12 @@ def _is_numeric(column):
 
 
 def _as_numbers(name, column):
+    if column.dtype.kind in "cmM":
+        raise TypeError(f"column {name!r} holds {column.dtype}, must be real numbers: dates as "
+                        "days, say")
+    if column.dtype.kind == "O":
+        column = np.array([np.nan if _is_missing(value) else value for value in column.tolist()],
+                          object)
     try:
         return np.asarray(column, float).reshape(-1)
     except (TypeError, ValueError):
@@ -514,4 +535,5 @@ def _as_categories(name, column):
 
 
 def _is_missing(value):
-    return value is None or value != value
+    # pandas has a value of its own for missing, which is not even different from itself
+    return value is None or type(value).__name__ == "NAType" or value != value

@@ -200,8 +200,8 @@ class BaseTabular(Documented, BaseEstimator):
     def _weight(self, name, weight, X):
         if weight is None:
             return None
-        weight = _check_sample_weight(weight, np.empty((len(X), 1)), dtype=np.float64,
-                                      ensure_non_negative=True)
+        weight = _check_sample_weight(from_tensor(name, weight), np.empty((len(X), 1)),
+                                      dtype=np.float64, ensure_non_negative=True)
         check_total_weight(name, weight)
         return weight
 

@@ -109,6 +109,21 @@ def test_arrays_that_do_not_fit(name, change, models, tmp_path):
         fastnn.load(tmp_path / "m.safetensors")
 
 
+@pytest.mark.parametrize("factor", [1e154, 1e305, 1e-160, 1e-300])
+def test_targets_whose_squares_float64_cannot_hold(factor):
+    """They were predicted as NaN, or as one constant."""
+    expected = TabularRegressor(random_state=0).fit(TABLE, VALUE).predict(TABLE)
+    model = TabularRegressor(random_state=0).fit(TABLE, np.asarray(VALUE) * factor)
+    np.testing.assert_allclose(model.predict(TABLE) / factor, expected, rtol=0.01, atol=1e-3)
+    assert np.isfinite(model.predict_interval(TABLE)).all()
+
+
+def test_hidden_weights_are_not_used():
+    weight = np.ma.array(np.ones(len(VALUE)), mask=np.arange(len(VALUE)) < 3)
+    with pytest.raises(ValueError, match="sample_weight is a masked array that hides values"):
+        TabularRegressor().fit(TABLE, VALUE, weight)
+
+
 ODD = [None, True, 0, 1, -1, 7, 0.5, 1e308, float("nan"), HUGE, 2**64, 10**400, "", "a", [], [0],
        ["a"], {}, {"name": "huber"}, "softmax", "float64", "category"]
 
