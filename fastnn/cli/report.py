@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from fastnn.cli.common import CommandError, check_output
+from fastnn.cli.common import CommandError, check_output, escaped
 from fastnn.cli.scores import confusion, print_scores
 from fastnn.drawing import COLORS, curves, table
 from fastnn.files import container
@@ -95,6 +95,7 @@ def write_report(path, title, names, classes, rows, found, constant, model=None,
             '</title><meta name="viewport" content="width=device-width, initial-scale=1">'
             f"<style>{STYLE}</style></head><body><h1>{escape(title)}</h1>{''.join(parts)}"
             "</body></html>\n")
+    page = escaped(page, kept="\n")  # what would act on a terminal, or turns the text around
     with container.replacing(path) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
 

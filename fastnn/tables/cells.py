@@ -254,7 +254,7 @@ def moments(name, values):
     return found
 
 
-def words_of(name, given):
+def words_of(name, given) -> tuple[str, ...]:
     """Return the words of an argument as a tuple of str."""
     if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
         raise TypeError(f"{name}={given!r} must be a list of words, such as ['NA', '-999']")

@@ -164,6 +164,9 @@ class Schema:
             found = learn_column(table, name, options, notes)
             if found is not None:
                 columns.append(found)
+        if len(columns) > LIMITS["columns"]:
+            raise TableError(f"the table has {len(columns):,} columns to learn from, at most "
+                             f"{LIMITS['columns']:,} can be saved in a file: leave some out")
         if not columns:
             raise TableError("no column is left to learn from: "
                              + shorten("; ".join(notes.lines()), 800))

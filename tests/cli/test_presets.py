@@ -127,11 +127,12 @@ def test_reports(run, target, drop):
 
 
 def test_names_are_escaped_in_reports(run):
-    frame = people(120).rename(columns={"city": "<b>&city"})
+    frame = people(120).rename(columns={"city": "<b>&city\x1b]0;x\x07\u202e"})
     frame.to_csv("people.csv", index=False)
     run("train", "people.csv", "-t", "left", "--drop", "spent", "--report", "r.html", *QUICK)
     text = Path("r.html").read_text(encoding="utf-8")
-    assert "<b>" not in text and "&lt;b&gt;&amp;city" in text
+    assert "<b>" not in text and "&lt;b&gt;&amp;city\\x1b]0;x\\x07\\u202e" in text
+    assert not {"\x1b", "\x07", "\u202e"} & set(text)
 
 
 def test_unknown_categories_are_told_or_refused(run):

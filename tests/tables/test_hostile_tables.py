@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn.tables import Schema, TableError, learn_target, read
+from fastnn.tables import schema as schema_
 
 MOMENT = datetime.datetime(1900, 1, 1)
 
@@ -140,3 +141,11 @@ def test_settings_of_reading(settings, error, message, tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(error, match=message):
         read(tmp_path / "t.csv", **settings)
+
+
+def test_more_columns_than_a_file_holds_are_refused_before_training(monkeypatch):
+    monkeypatch.setitem(schema_.LIMITS, "columns", 3)
+    columns = {name: [1, 2] for name in "abcd"}
+    with pytest.raises(TableError, match="4 columns to learn from, at most 3 can be saved"):
+        Schema.learn(columns)
+    assert len(Schema.learn({**columns, "d": [1, 1]}).columns) == 3
