@@ -29,6 +29,7 @@ from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError
 from fastnn.tables.learning import counts_rows
 
+LONG = 3.0  # seconds of reading, with the imports, that are worth a word
 NETWORK = {  # options of a plain network, and what holds where they are not given
     "hidden": (64, 64), "activation": "relu", "epochs": 200, "learning_rate": 1e-3, "alpha": 1e-4,
     "batch_size": None, "early_stopping": None, "dtype": None}
@@ -191,7 +192,7 @@ def run(options):
         raise CommandError(f"--seed {options.seed} must be 0 or more")
     from fastnn.cli import network, preset
 
-    plain = _is_plain(options)
+    plain = _of_network(options)
     if plain:
         need(("sklearn", "scikit-learn"))
         network.check_options(options)
@@ -210,8 +211,13 @@ def run(options):
     _check_columns(data, targets, dropped, categories)
     options.categorical_features = categories or None
     tell = (lambda text: None) if quiet else say
+    reading = time.perf_counter() - started
     tell(f"{escaped(options.data)}: {count(len(data), 'row')}, "
-         f"{count(len(data.names), 'column')}")
+         f"{count(len(data.names), 'column')}"
+         + (f", read in {reading:.1f} s" if reading > LONG else ""))
+    if plain:
+        note(f"one plain network, since {' and '.join(plain)} {'is' if len(plain) == 1 else 'are'} "
+             "of one; without it: several networks, --preset default", quiet)
     weight = None if options.weight is None else read_weights(data, options.weight)
     features = _features(data, [*targets, options.weight], dropped)
     goal = find_goal(data, targets, options.task, options.keep_na_classes)
@@ -243,8 +249,8 @@ def run(options):
     return 130 if interrupted else 0
 
 
-def _is_plain(options):
-    """Return whether it is a plain network; its options get their defaults."""
+def _of_network(options):
+    """Return the options that ask for a plain network; all of its options get their defaults."""
     given = [name for name in NETWORK if getattr(options, name) is not None]
     others = [name for name in TABULAR if getattr(options, name) is not None]
     if given and others:
@@ -255,7 +261,7 @@ def _is_plain(options):
             setattr(options, name, default)
     if not given and options.preset is None:
         options.preset = "default"
-    return bool(given)
+    return [f"--{name.replace('_', '-')}" for name in given]
 
 
 def _held_out(options, goal, rows, features, rng):
