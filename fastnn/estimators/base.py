@@ -305,6 +305,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
                 parameters = rules.fit_stochastic(
                     self, trainer, rows, n_rows, rng, held_out, fresh=fresh, one_epoch=one_epoch,
                     rate=rate, rates=rates, hooks=hooks, callbacks=others, checkpoint=checkpoint,
+                    data=(X, target),
                 )
             else:
                 parameters = rules.fit_lbfgs(self, trainer, held_out, fresh=fresh, hooks=hooks,

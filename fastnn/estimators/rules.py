@@ -8,6 +8,7 @@ import math
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from fastnn.core.cures import unscaled
 from fastnn.core.notices import warn
 from fastnn.training.epochs import FitState, Hook, run_epochs
 from fastnn.training.history import DivergenceWarning, History
@@ -190,8 +191,17 @@ class Together(Hook):
 
 # ---- fits ----
 
+def _scale_of(est, data):
+    """Return the end of a warning: that inputs, or targets, are far from a scale of 1."""
+    if data is None:
+        return ""
+    said = unscaled(data[0], data[1] if est.out_activation_ == "identity" else None)
+    return "" if said is None else f" {said}."
+
+
+
 def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, rate,
-                   rates=None, hooks=(), callbacks=(), checkpoint=None):
+                   rates=None, hooks=(), callbacks=(), checkpoint=None, data=None):
     """Run epochs of minibatches until a stopping rule holds.
 
     Parameters
@@ -220,6 +230,8 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
         Called after those, and when they end the fit, too; not where it has diverged.
     checkpoint : Checkpoint or None
         From where the fit goes on, and what writes the file.
+    data : tuple of X and target, or None
+        That a warning looks at.
 
     Returns
     -------
@@ -243,7 +255,7 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
                    order=order.next, learning_rate=patience.rate_of, hooks=own)
         if state.reason == "epochs" and not (one_epoch or ended):
             warn(f"Stochastic Optimizer: Maximum iterations ({est.max_iter}) reached and the "
-                 "optimization hasn't converged yet.", ConvergenceWarning)
+                 f"optimization hasn't converged yet.{_scale_of(est, data)}", ConvergenceWarning)
     except KeyboardInterrupt:
         warn("Training interrupted by user.")
 

@@ -200,3 +200,15 @@ def test_gaps_and_text_name_the_estimator_that_takes_them():
                          "dates as they are.")
     told = message(lambda: MLPClassifier().fit(np.full((30, 1), "a", object), LABELS))
     assert told.endswith("fastnn.TabularClassifier and TabularRegressor take text as it is")
+
+
+def test_a_fit_that_has_not_converged_says_what_is_not_scaled():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        MLPClassifier(max_iter=1).fit(1000 * X, LABELS)
+        MLPRegressor(max_iter=1).fit(X, 1000 * Y + 5000)
+        MLPClassifier(max_iter=1).fit(X, LABELS)
+    texts = [str(one.message).partition("converged yet.")[2] for one in told]
+    assert texts[0].startswith(" X is not scaled: it has values such as ")
+    assert texts[1].startswith(" y is not scaled: it has values such as ")
+    assert texts[2] == "" and len(texts) == 3
