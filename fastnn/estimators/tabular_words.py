@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
+from fastnn.core.cures import missing_at
 from fastnn.core.notices import shown
 from fastnn.tables.errors import no_columns
 
@@ -39,8 +40,13 @@ def check_given(X, y, classes):
     kind = getattr(values.dtype, "kind", "O")
     if kind == "f":
         _refuse_nan(np.asarray(values))
+    elif kind == "M":
+        raise TypeError("y holds dates: make numbers of them, such as days, "
+                        "(y - y.min()) / np.timedelta64(1, 'D')")
     elif kind in "OUST" and not classes:
         _refuse_text(np.asarray(values, dtype=object))
+    elif kind == "O":
+        _refuse_mixed(np.asarray(values, dtype=object))
 
 
 def _refuse_nan(values):
@@ -59,6 +65,18 @@ def _refuse_text(values):
             raise ValueError(f"could not convert string to float: {value!r}\ny holds text "
                              f"({shown(value)} in row {place // width}): class names are for "
                              "TabularClassifier")
+
+
+def _refuse_mixed(values):
+    width, each = max(1, values.size // max(1, len(values))), values.ravel().tolist()
+    row = missing_at(each)
+    if row is not None:
+        raise ValueError(f"y has a missing value in row {row // width}: leave the row out")
+    if len({isinstance(value, str) for value in each}) > 1:
+        text = next(value for value in each if isinstance(value, str))
+        other = next(value for value in each if not isinstance(value, str))
+        raise TypeError(f"y holds text and other values, {shown(text)} and {shown(other)}: "
+                        "y.astype(str) makes text of all")
 
 
 def _is_number(text):

@@ -45,6 +45,19 @@ class LearningRateCurve:
     losses: np.ndarray
     suggestion: float
 
+    def __repr__(self):
+        return (f"<LearningRateCurve {self.learning_rates[0]:.3g} to "
+                f"{self.learning_rates[-1]:.3g}, suggestion={self.suggestion:.3g}>")
+
+    def _repr_html_(self):
+        """Return the suggestion and the curve, for notebooks."""
+        drawing, rates = imported("fastnn.drawing"), self.learning_rates
+        ends = f"{rates[0]:.3g} to {rates[-1]:.3g}"
+        return drawing.page(
+            f"Learning rate: {self.suggestion:.3g} is suggested",
+            drawing.curves({"loss": self.losses.tolist()},
+                           f"step, learning rates {ends} in equal ratios"))
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the curve; needs matplotlib.
 

@@ -261,3 +261,12 @@ def test_without_matplotlib(xor, monkeypatch):
         with pytest.raises(ImportError, match=f"{name} needs matplotlib: pip install matplotlib"):
             draw()
     loss_surface(net, X, y, grid=2)  # numbers alone
+
+
+def test_a_range_test_shows_what_it_suggests():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 2))
+    found = fastnn.find_learning_rate(fastnn.MLP((2, 4, 1), random_state=0), X, X[:, 0], n_steps=20)
+    assert repr(found).startswith("<LearningRateCurve 1e-07 to ") and len(repr(found)) < 80
+    assert f"{found.suggestion:.3g} is suggested" in found._repr_html_()
+    assert "<svg" in found._repr_html_() and "<script" not in found._repr_html_()

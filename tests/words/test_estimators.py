@@ -186,6 +186,12 @@ FRAME = {"a": X[:, 0], "b": X[:, 1], "c": list("xyz" * 10)}
      "TabularRegressor('best'), or TabularRegressor(time_limit=60)"),
     ("Classifier", lambda est: est.fit(FRAME, LABELS, X_val={"a": X[:, 0]}, y_val=LABELS),
      ValueError, "X_val has no columns 'b', 'c'"),
+    ("Classifier", lambda est: est.fit(FRAME, [None, "a", "b"] * 10), ValueError,
+     "y has a missing value in row 0: leave the row out"),
+    ("Classifier", lambda est: est.fit(FRAME, np.array([1, "a", 2] * 10, object)), TypeError,
+     "y holds text and other values, 'a' and 1: y.astype(str) makes text of all"),
+    ("Regressor", lambda est: est.fit(FRAME, np.arange(30).astype("M8[D]")), TypeError,
+     "y holds dates: make numbers of them, such as days, (y - y.min()) / "),
     ("Regressor", lambda est: est.fit(FRAME | {"d": np.zeros(30, "m8[s]")}, Y), ValueError,
      "column 'd' holds durations: make numbers of them"),
 ])
