@@ -5,8 +5,9 @@ import math
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core import notices, validation
 from fastnn.core._arrays import all_finite
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown, warn
 from fastnn.training.epochs import Callback, Hook, has_state
 from fastnn.training.history import DivergenceWarning, StopFit
@@ -160,6 +161,18 @@ def _call(method, state):
         state.stop(str(stop) or "stopped")
 
 
+METHODS = "on_fit_begin", "on_epoch_end", "on_fit_end"
+
+
+def _see_misspelt(kind):
+    """Give a hint where a class of callbacks has a method that nothing calls."""
+    for name in dir(kind):
+        if name.startswith("on_") and name not in METHODS:
+            said = imported("fastnn.core.words").did_you_mean(name, METHODS)
+            text = f"{kind.__name__} has a method {name!r}, which nothing calls{said}"
+            notices.hint("callback", text if said else None)
+
+
 def check_callbacks(callbacks, callback):
     """Return the callbacks of a fit as a list, the plain function as the last one.
 
@@ -185,8 +198,9 @@ def check_callbacks(callbacks, callback):
             hint = ("; a function of (epoch, net, history) goes into callback="
                     if callable(given) else "")
             raise TypeError(f"{name} must be a fastnn.Callback{hint}")
-        for method in ("on_fit_begin", "on_epoch_end", "on_fit_end"):
+        for method in METHODS:
             _check_method(name, given, method)
+        _see_misspelt(type(given))
         found.append(given)
     kind = callback if isinstance(callback, type) else type(callback)
     if issubclass(kind, Callback):

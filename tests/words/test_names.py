@@ -219,3 +219,17 @@ def test_metrics_need_validation_rows(run_python):
                       "try: fastnn.MLP((1, 1)).fit([[1]], [[1]], metrics=['accuracy'])\n"
                       "except ValueError: print('sklearn' in sys.modules)")
     assert done.stdout.strip() == "False", done.stderr
+
+
+def test_a_method_of_a_callback_that_is_misspelt():
+    class Watch(fastnn.Callback):
+        def on_epoch_ends(self, state):
+            pass
+
+        def on_server(self):
+            pass
+
+    with pytest.warns(fastnn.HintWarning) as told:
+        NET.fit(X, Y, epochs=1, callbacks=[Watch()])
+    assert [str(one.message) for one in told] == [
+        "Watch has a method 'on_epoch_ends', which nothing calls; did you mean 'on_epoch_end'?"]
