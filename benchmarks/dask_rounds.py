@@ -65,61 +65,93 @@ def quality(client):
                   f"({time.perf_counter() - begun:.1f} s)", flush=True)
 
 
-def workers(rounds=4):
-    """784-256-128-10, rounds of about a second: passes per second on one and on two workers."""
+def workers(repeats=3, steps=1000, parts=16, epochs=2):
+    """784-256-128-10 on one worker and on two, rounds of about a second on two: two shards, an
+    epoch of two rounds."""
+    import dask
     import distributed
 
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(16_000, 784)).astype("float32")
-    y = rng.integers(0, 10, len(X))
-    found = {}
-    for _repeat in range(2):
+    from fastnn.dask import trainer
+
+    def made(i):
+        rng = np.random.default_rng(i)
+        return (rng.standard_normal((4 * 32 * steps // parts, 784), dtype=np.float32),
+                rng.integers(0, 10, 4 * 32 * steps // parts))
+
+    found, times, before = {1: [], 2: []}, [], trainer.RoundTrainer.set_state
+
+    def set_state(self, *arguments):
+        times.append(time.perf_counter())
+        return before(self, *arguments)
+
+    trainer.RoundTrainer.set_state = set_state
+    for _repeat in range(repeats):
         for n in (1, 2):
             with distributed.LocalCluster(n_workers=n, threads_per_worker=1, host="127.0.0.1",
                                           dashboard_address=None) as cluster, \
                     distributed.Client(cluster) as client:
-                times = []
-
-                def told(epoch, net, history, times=times):
-                    times.append(time.perf_counter())
-
+                times.clear()
                 net = fastnn.MLP((784, 256, 128, 10), output="softmax", random_state=0)
-                fastnn.dask.fit(net, X, y, client=client, shards=8, epochs=rounds + 1,
-                                local_steps=10_000, batch_size=32, callback=told)
-                found[n] = min(found.get(n, 1e9), float(np.median(np.diff(times))))
-                print(f"{n} workers: a round of one pass takes {np.diff(times).round(2)} s",
-                      flush=True)
-    print(f"two workers are {found[1] / found[2]:.2f} times one (best medians of two runs each)")
+                fastnn.dask.fit(net, [dask.delayed(made)(i) for i in range(parts)], client=client,
+                                shards=2, epochs=epochs, local_steps=steps, batch_size=32)
+                taken = np.diff(times)
+                found[n].append(float(np.median(taken)))
+                load = " ".join(f"{one:.1f}" for one in os.getloadavg())
+                print(f"{n} workers: rounds of {steps} steps on two shards take {taken.round(2)} "
+                      f"s, load {load}", flush=True)
+    ratios = np.divide(found[1], found[2])
+    print(f"two workers are {np.median(ratios):.2f} times one (of each pair {ratios.round(2)})")
 
 
-def simulate(n_workers=50, seconds=1.0, latency=0.0, rounds=5, sizes=(784, 256, 10)):
-    """Workers in this process whose steps sleep: what the machinery of rounds costs."""
+def simulate(n_workers=50, seconds=1.0, latency=0.0, epochs=3, sizes=(784, 256, 10)):
+    """Workers in this process whose steps sleep: what the machinery of rounds costs.
+
+    An epoch has eight rounds. What each worker's process does for itself (its memory, its profile)
+    is off: here one process would do it for fifty.
+    """
+    import dask
     import distributed
 
-    from fastnn.dask import tasks
+    from fastnn.dask import tasks, trainer
 
-    def sleeps(start, shard, number):
+    def sleeps(fit, state, shard, own):
         time.sleep(seconds + latency)
-        return {"share": 1 / n_workers, "loss": 0.0, "isas": (),
-                "vectors": (np.zeros_like(start["parameters"]), *start["states"])}
+        return {"share": own["share"], "loss": 0.0, "isas": (),
+                "vectors": (np.zeros_like(state["parameters"]), *state["states"])}
 
-    with distributed.Client(processes=False, n_workers=n_workers, threads_per_worker=1,
-                            dashboard_address=None) as client:
+    times, used = [], []
+
+    def set_state(self, *arguments):
+        times.append(time.perf_counter())
+        used.append(time.process_time())
+        return before(self, *arguments)
+
+    quiet = {f"distributed.worker.memory.{name}": False
+             for name in ("target", "spill", "pause", "terminate")}
+    quiet |= {"distributed.worker.profile.enabled": False,
+              "distributed.worker.memory.monitor-interval": "60s",
+              "distributed.admin.system-monitor.interval": "60s"}
+    with dask.config.set(quiet), distributed.Client(
+            processes=False, n_workers=n_workers, threads_per_worker=1,
+            dashboard_address=None) as client:
         real, tasks.local_steps = tasks.local_steps, sleeps
+        before, trainer.RoundTrainer.set_state = trainer.RoundTrainer.set_state, set_state
         try:
             rng = np.random.default_rng(0)
             X = rng.normal(size=(64 * n_workers, sizes[0])).astype("float32")
             y = rng.integers(0, sizes[-1], len(X))
-            net, times = fastnn.MLP(sizes, output="softmax", random_state=0), []
-            fastnn.dask.fit(net, X, y, client=client, shards=n_workers, epochs=rounds + 1,
-                            local_steps=1000,
-                            callback=lambda *_: times.append(time.perf_counter()))
+            net = fastnn.MLP(sizes, output="softmax", random_state=0)
+            fastnn.dask.fit(net, X, y, client=client, shards=n_workers, epochs=epochs,
+                            batch_size=8, local_steps=1)
         finally:
-            tasks.local_steps = real
-        taken = np.diff(times)
+            tasks.local_steps, trainer.RoundTrainer.set_state = real, before
+    taken, busy = np.diff(times), np.diff(used)
+    load = " ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"{n_workers} workers, steps of {seconds} s, {net.n_parameters} parameters and two "
-          f"states of Adam: rounds take {taken.round(3)} s, efficiency "
-          f"{seconds / np.median(taken):.1%}")
+          f"states of Adam: {len(taken)} rounds take {np.median(taken):.3f} s (quartiles "
+          f"{np.quantile(taken, 0.25):.3f} {np.quantile(taken, 0.75):.3f}), efficiency "
+          f"{seconds / np.median(taken):.1%}; processor time of a round {np.median(busy):.3f} s; "
+          f"load {load}")
 
 
 def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
@@ -139,7 +171,7 @@ def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
         net = fastnn.MLP((n_columns, 32, 2), output="softmax", random_state=0)
         begun = time.perf_counter()
         history = fastnn.dask.fit(net, [task(i) for i in range(parts)], client=client,
-                                  epochs=epochs, local_steps=1000, batch_size=64,
+                                  epochs=epochs, local_steps=10_000, batch_size=64,
                                   optimizer=fastnn.Adam(2e-3))
         most = client.run(lambda: __import__("resource").getrusage(
             __import__("resource").RUSAGE_SELF).ru_maxrss)

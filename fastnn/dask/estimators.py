@@ -21,7 +21,7 @@ from fastnn.training.lbfgs import LBFGS
 from fastnn.training.losses import CrossEntropy, check_loss
 from fastnn.training.stopping import EarlyStopping
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "with_more"]
 
 # parameters beside those of fastnn's estimators, with their defaults
 MORE = {"shards": None, "local_steps": None, "outer_learning_rate": 1.0, "outer_momentum": 0.5,
@@ -36,27 +36,38 @@ CONSTRAINTS = {
 BATCH_ROWS = 32  # of batch_size="auto"
 
 
-def _with_more(cls):
-    """Give an estimator a constructor with the parameters of its base and `MORE`."""
-    base = inspect.signature(cls.__base__.__mro__[0].__init__)
-    for parent in cls.__mro__[1:]:
-        if "__init__" in vars(parent):
-            base = inspect.signature(parent.__init__)
-            break
-    own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-           for name, default in MORE.items()]
-    signature = base.replace(parameters=[*base.parameters.values(), *own])
+def with_more(more, constraints):
+    """Return a decorator that gives an estimator a constructor with the parameters of its base and
+    some more.
 
-    def __init__(self, *arguments, **settings):
-        bound = signature.bind(self, *arguments, **settings)
-        bound.apply_defaults()
-        self._store(bound.arguments)
+    Parameters
+    ----------
+    more : dict
+        Defaults of the further parameters.
+    constraints : dict
+        Of these, as scikit-learn has them.
+    """
+    def decorate(cls):
+        parent = next(parent for parent in cls.__mro__[1:] if "__init__" in vars(parent))
+        base = inspect.signature(parent.__init__)
+        own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+               for name, default in more.items()]
+        signature = base.replace(parameters=[*base.parameters.values(), *own])
 
-    __init__.__signature__ = signature
-    __init__.__qualname__ = f"{cls.__qualname__}.__init__"
-    cls.__init__ = __init__
-    cls._parameter_constraints = {**parent._parameter_constraints, **CONSTRAINTS}
-    return cls
+        def __init__(self, *arguments, **settings):
+            bound = signature.bind(self, *arguments, **settings)
+            bound.apply_defaults()
+            for name, value in bound.arguments.items():
+                if name != "self":
+                    setattr(self, name, value)
+
+        __init__.__signature__ = signature
+        __init__.__qualname__ = f"{cls.__qualname__}.__init__"
+        cls.__init__ = __init__
+        cls._parameter_constraints = {**parent._parameter_constraints, **constraints}
+        return cls
+
+    return decorate
 
 
 class _OnWorkers:
@@ -110,8 +121,6 @@ class _OnWorkers:
         if self.scoring not in (None, "loss"):
             raise ValueError(f"scoring={shown(self.scoring)} must be 'loss' or None: with "
                              "fastnn.dask early stopping looks at the loss")
-        if isinstance(getattr(self, "loss", None), CrossEntropy):
-            raise ValueError(f"loss={self.loss!r} must be a name here: 'log_loss'")
 
     def _take_columns(self, data, fresh):
         names = data.columns
@@ -244,15 +253,15 @@ class _OnWorkers:
         return state
 
 
-@_with_more
+@with_more(MORE, CONSTRAINTS)
 class MLPClassifier(_OnWorkers, estimators.MLPClassifier):
     """`fastnn.MLPClassifier` whose `fit` runs on the workers of a Dask cluster.
 
     Its parameters are those, and `fastnn.dask.fit` says how it trains: shards, rounds, the same
     bytes for any number of workers. The client is the one that runs, or the one that is assigned:
     ``model.client = client``. X and y are Dask collections, lists of delayed parts, paths of
-    Parquet files (y: the name of a column), or arrays; one label per row. ``solver="lbfgs"`` takes
-    the exact gradient over all rows.
+    Parquet files (y: the name of a column, or of several with zeros and ones, one per label), or
+    arrays. ``solver="lbfgs"`` takes the exact gradient over all rows.
 
     What differs: ``batch_size="auto"`` is 32 rows of each shard; early stopping looks at the loss
     of held-out rows, which are a share of each shard, or the validation set that `fit` is given;
@@ -281,25 +290,36 @@ class MLPClassifier(_OnWorkers, estimators.MLPClassifier):
     _counts_labels = True
 
     def _take_targets(self, data, dtype, fresh):
-        # each label often enough to be one, to scikit-learn
-        self._encode(np.repeat(data.labels, 4), dtype, fresh, subset=False)
+        if data.labels is None:  # zeros and ones, one column per label
+            y = np.repeat([[0], [1]], data.y[1][0], axis=1)
+        else:  # each label often enough to be one, to scikit-learn
+            y = np.repeat(data.labels, 4)
+        self._encode(y, dtype, fresh, subset=False)
 
     def _encoding(self, data):
-        weight = None
+        weight, loss = None, self._loss()
+        smoothing = 0.0
+        if self.out_activation_ == "logistic" and isinstance(loss, CrossEntropy):
+            smoothing = loss.label_smoothing
+        if self._is_multilabel():
+            if self.class_weight is not None:
+                raise ValueError(f"class_weight={self.class_weight!r} must be None for multilabel "
+                                 "y")
+            return {"smoothing": smoothing}
         if self.class_weight is not None:
             chosen = self.class_weight
             if chosen == "balanced":
                 weight = data.n_rows / (len(data.labels) * data.counts)
             else:
                 weight = compute_class_weight(chosen, classes=self.classes_, y=self.classes_)
-        return {"labels": self.classes_, "class_weight": weight}
+        return {"labels": self.classes_, "class_weight": weight, "smoothing": smoothing}
 
     def predict_proba(self, X):
         """Return the probability of each class, columns as in `classes_`; lazily as `predict`."""
         return self._lazily("predict_proba", X)
 
 
-@_with_more
+@with_more(MORE, CONSTRAINTS)
 class MLPRegressor(_OnWorkers, estimators.MLPRegressor):
     """`fastnn.MLPRegressor` whose `fit` runs on the workers of a Dask cluster.
 

@@ -15,7 +15,7 @@ from fastnn.training.fitting import Settings
 from fastnn.training.history import History
 from fastnn.training.lbfgs import LBFGS
 from fastnn.training.losses import describe
-from fastnn.training.optimizers import EMA, takes_steps
+from fastnn.training.optimizers import takes_steps
 from fastnn.training.schedules import StepRates
 
 __all__ = ["Plan", "fit", "run"]
@@ -197,7 +197,7 @@ batch_size, shuffle, max_steps
         if not self.whole and sync == "gradient":
             raise ValueError(f"sync='gradient' needs optimizer=fastnn.LBFGS(), not {name}: use "
                              "sync='round'")
-        if not self.whole and (isinstance(optimizer, EMA) or not takes_steps(optimizer)):
+        if not self.whole and not takes_steps(optimizer):
             raise ValueError(f"optimizer={name} cannot be averaged over shards: use SGD, Adam or "
                              "another that steps along a gradient")
         if self.whole and max_steps is not None:

@@ -7,6 +7,7 @@ None; or one frame of which y is a column.
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.codes import Codes
 from fastnn.files import container
 from fastnn.training.losses import check_loss
 
@@ -67,8 +68,10 @@ def survey(part, wish):
         if len(values) != found["rows"]:
             raise ValueError(f"y has {len(values)} rows, X has {found['rows']}")
         found["y"] = values.dtype.kind, values.shape[1:]
-        if wish["classes"]:
-            found["labels"], found["counts"] = _labels(values)
+        if wish["classes"] and values.ndim == 2:
+            check_multilabel(values)
+        elif wish["classes"]:
+            found["labels"], found["counts"] = labels_of(values)
         elif wish["n_out"] is None:
             validation.check_finite("y", values, np.dtype(wish["dtype"]))
         elif len(values):
@@ -80,7 +83,7 @@ def survey(part, wish):
         if len(weight) != found["rows"]:
             raise ValueError(f"sample_weight has {len(weight)} rows, X has {found['rows']}")
         if len(weight):
-            weight = _weight(weight, wish["dtype"])
+            weight = weights_of(weight, wish["dtype"])
         found["weight"] = float(weight.sum(dtype=np.float64))
     if wish["digest"]:
         found["digest"] = _digest(array, values, weight)
@@ -90,7 +93,10 @@ def survey(part, wish):
 def rows_of(part, start, stop, wish):
     """Return some rows of a part: X as an array, y and sample_weight as arrays or None."""
     X, y, weight = split(part, wish)
-    array = matrix(_rows(X))[start:stop]
+    if wish.get("table") is not None:
+        array = X.iloc[start:stop] if hasattr(X, "iloc") else np.asarray(X)[start:stop]
+    else:
+        array = matrix(_rows(X))[start:stop]
     return (array, None if y is None else column(y)[start:stop],
             None if weight is None else np.asarray(column(weight))[start:stop])
 
@@ -104,21 +110,28 @@ def encode(pieces, wish):
         As `rows_of` gives them.
     wish : dict
         ``dtype``, ``n_in``, ``n_out``, ``loss``, ``output``; ``labels``, the classes in the order
-        of the outputs, or None; ``class_weight``, a weight for each of them, or None. ``split``:
+        of the outputs, or None; ``class_weight``, a weight for each of them, or None;
+        ``smoothing``, by how much zeros and ones are nearer to each other; ``table``, a
+        `table_parts.Reader` where X is a table. ``split``:
         where rows are held out, (key, how many, whether these are wanted or the others).
     """
     dtype = np.dtype(wish["dtype"])
-    X = _joined([piece[0] for piece in pieces])
-    X = validation.check_rows("X", X, wish["n_in"], dtype)
-    y = _joined([piece[1] for piece in pieces])
+    y, table = _joined([piece[1] for piece in pieces]), wish.get("table")
+    if table is None:
+        X = _joined([piece[0] for piece in pieces])
+        X = validation.check_rows("X", X, wish["n_in"], dtype)
+    else:
+        X = _joined_codes([table.codes(piece[0]) for piece in pieces])
     labels = wish.get("labels")
     codes = None
     if labels is not None:
         y = codes = np.searchsorted(labels, y)
-    y = _target(y, wish)
+    y = _target(y if table is None else table.targets(y), wish)
+    if wish.get("smoothing"):
+        y = (1 - wish["smoothing"]) * y + y.dtype.type(wish["smoothing"] / 2)
     weight = None
     if pieces[0][2] is not None:
-        weight = _weight(_joined([piece[2] for piece in pieces]), dtype)
+        weight = weights_of(_joined([piece[2] for piece in pieces]), dtype)
     if wish.get("class_weight") is not None:
         own = wish["class_weight"][codes].astype(dtype)
         weight = own if weight is None else weight * own
@@ -181,14 +194,21 @@ def _check_values(array, columns, dtype):
                      f"column {name!r}: {int(bad.sum())} such values in this partition")
 
 
-def _labels(values):
+def labels_of(values):
     """Return the labels of a part and how often each is there."""
     if values.ndim != 1:
         raise ValueError(f"y has shape {values.shape}, must be (n_samples,): one label per row")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("y contains NaN or infinity")
     if values.dtype.kind == "O":
-        values = np.array(values.tolist())
+        given = values.tolist()
+        missing = [i for i, label in enumerate(given) if label is None or label != label]
+        if missing:
+            raise ValueError(f"y has no label in row {missing[0]}: {len(missing)} such rows in "
+                             "this partition")
+        if len({isinstance(label, str) for label in given}) > 1:
+            raise TypeError("y holds strings and other objects: give labels of one kind")
+        values = np.array(given)
         if values.dtype.kind not in "USbiu":
             raise TypeError("y holds objects that are no labels: strings, or numbers, of one kind")
     labels, counts = np.unique(values, return_counts=True)
@@ -198,12 +218,19 @@ def _labels(values):
     return labels, counts
 
 
+def check_multilabel(values):
+    """Raise unless several columns of y are labels that a row may have."""
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise ValueError(f"y has shape {values.shape}, must be (n_samples,), one label per row, or "
+                         "hold zeros and ones, one column per label")
+
+
 def _target(y, wish):
     info = check_loss(wish["loss"], wish["output"], wish["n_out"])
     return validation.check_targets("y", y, len(y), wish["n_out"], np.dtype(wish["dtype"]), info)
 
 
-def _weight(weight, dtype):
+def weights_of(weight, dtype):
     """Return weights of the dtype; a part of the rows may have none above 0."""
     weight = validation.require("sample_weight", weight, np.dtype(dtype))
     if weight.ndim != 1:
@@ -223,6 +250,17 @@ def _joined(arrays):
 
         return scipy.sparse.vstack(arrays, format="csr")
     return np.concatenate(arrays)
+
+
+def _joined_codes(pieces):
+    """Return `Codes` one below the other."""
+    if len(pieces) == 1:
+        return pieces[0]
+    sizes = np.cumsum([0, *(len(piece.data) for piece in pieces)])
+    indptr = [piece.indptr[1:] + size for piece, size in zip(pieces, sizes, strict=False)]
+    return Codes(np.concatenate([piece.data for piece in pieces]),
+                 np.concatenate([piece.indices for piece in pieces]),
+                 np.concatenate([[0], *indptr]).astype(np.int64), pieces[0].adds)
 
 
 def _digest(X, y, weight):

@@ -72,18 +72,18 @@ def _unnamed(model):
     return twin
 
 
-def score(cluster, model, X, y, sample_weight):
+def score(cluster, model, X, y, sample_weight, table=False):
     """Return the accuracy, or R², of a fitted estimator on parts.
 
     Sums of the parts are added up in their order: the score is the same for any workers.
     """
     parts, target = parts_of(cluster, X, y, sample_weight, "scored-part")
     names = vars(model).get("feature_names_in_")
-    if names is not None:
+    if names is not None and not table:
         model = _unnamed(model)
     sent = cluster.submit(tasks.keep, model, name="model", number=(0,))
-    found = [cluster.submit(tasks.score, part, sent, i, {"target": target}, names, name="score",
-                            number=(i,)) for i, part in enumerate(parts)]
+    found = [cluster.submit(tasks.score, part, sent, i, {"target": target}, names, table,
+                            name="score", number=(i,)) for i, part in enumerate(parts)]
     sums = [one for one in cluster.fetch(found) if one is not None]
     if not sums:
         raise ValueError("X has 0 rows, must have at least 1")

@@ -116,7 +116,7 @@ class Data:
     def _gather_labels(self, found):
         """Count the labels of all parts; one part may lack some."""
         self.labels = self.counts = None
-        if not self.wish["classes"]:
+        if not self.wish["classes"] or self.y[1]:  # zeros and ones, one column per label
             return
         labels = np.unique(np.concatenate([one["labels"] for one in found if one["rows"]]))
         counts = np.zeros(len(labels), np.int64)

@@ -10,9 +10,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from fastnn.core import _kernels, validation
+from fastnn.core.codes import Codes, is_codes
 from fastnn.core.threads import single_threaded_blas
 from fastnn.core.version import __version__
-from fastnn.dask import parts
+from fastnn.dask import parts, table_parts
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.losses import check_loss
 from fastnn.training.optimizers import trainer_of
@@ -80,6 +81,20 @@ def survey(part, number, wish):
         return parts.survey(_read(part), wish)
 
 
+def look(part, number, wish):
+    """Return what a part of a table holds, as a dict: see `table_parts.look`."""
+    check_version(wish["version"])
+    with named(f"partition {number}"):
+        return table_parts.look(_read(part), wish)
+
+
+def sample(part, number, wish, rows):
+    """Return some rows of a part of a table: see `table_parts.rows_of_sample`."""
+    check_version(wish["version"])
+    with named(f"partition {number}"):
+        return table_parts.rows_of_sample(_read(part), wish, rows)
+
+
 def cut(sources, number, wish):
     """Return the rows of a shard: (X, y, sample_weight) as `Trainer.set_data` takes them.
 
@@ -114,6 +129,8 @@ def _rows(shard):
 
 def _sound(array):
     """Return an array as the loops read it: what another worker has sent may lie at any address."""
+    if is_codes(array):
+        return Codes(*map(_sound, (array.data, array.indices, array.indptr, array.adds)))
     if validation.is_sparse(array):
         return type(array)(tuple(map(_sound, (array.data, array.indices, array.indptr))),
                            shape=array.shape)
@@ -211,6 +228,8 @@ def outer_step(fit, state, last, *children):
         velocity = speed.astype(old.dtype)
     for start, stop in fit["fixed"]:
         new[start:stop] = old[start:stop]
+        if fit["mean"] is not None:
+            means[fit["mean"]][start:stop] = old[start:stop]
     return {"parameters": new.astype(old.dtype), "velocity": velocity,
             "states": tuple(mean.astype(own.dtype)
                             for mean, own in zip(means, state["states"], strict=True)), **total}
@@ -242,7 +261,8 @@ def _trainer(fit, state, rows, optimizer, batch_size, seed):
     trainer = trainer_of(optimizer)(
         spec, check_loss(fit["loss"], spec.output, spec.n_out), optimizer=optimizer,
         batch_size=min(batch_size, X.shape[0]), drops=optimizer is not None, seed=seed,
-        gemm=fit["gemm"], n_threads=fit["n_threads"], sparse=validation.is_sparse(X),
+        gemm=fit["gemm"], n_threads=fit["n_threads"],
+        sparse=validation.is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
         **settings)
     trainer.parameters[:] = state["parameters"]
     trainer.set_data(X, y, weight)
@@ -331,18 +351,19 @@ def _columns(X, names):
     return parts.matrix(X)
 
 
-def score(part, model, number, wish, names):
+def score(part, model, number, wish, names, table=False):
     """Return sums for a score: (weight, right) of a classifier; (weight, mean, squares around it,
     squared errors) of a regressor; None for a part without rows."""
     with named(f"partition {number}"):
         X, y, weight = parts.split(_read(part), wish)
-        X, y = _columns(X, names), parts.column(y)
-        if X.shape[0] == 0:
+        X, y = X if table else _columns(X, names), parts.column(y)
+        if len(y) == 0:
             return None
         weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
         found, total = model.predict(X), float(weight.sum())
         if hasattr(model, "classes_"):
-            return total, float(weight[found == y].sum())
+            right = found == y
+            return total, float(weight[right if right.ndim == 1 else right.all(axis=1)].sum())
         y, found = (np.asarray(a, float).reshape(len(y), -1) for a in (y, found))
         mean = weight @ y / total
         return total, mean, weight @ (y - mean) ** 2, weight @ (y - found) ** 2

@@ -11,6 +11,7 @@ from fastnn.dask import tasks
 from fastnn.dask.cluster import Graph
 from fastnn.training.callbacks import Callback
 from fastnn.training.evolution import trainable_mask
+from fastnn.training.optimizers import EMA
 
 __all__ = ["GradientTrainer", "RoundState", "RoundTrainer", "losses_of"]
 
@@ -40,7 +41,9 @@ class _Shared:
 
     @property
     def published(self):
-        """What to predict with."""
+        """What to predict with: the parameters, or their average where the optimizer takes one."""
+        if isinstance(self.optimizer, EMA) and self.step:
+            return self.optimizer_state[self.optimizer.n_states - 1]
         return self.parameters
 
     def cancel(self):
@@ -113,6 +116,7 @@ class RoundTrainer(_Shared):
                  if block.layer in self.frozen]
         self.send(optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, outer=outer,
                   settings=settings, alone=n == 1, fixed=fixed,
+                  mean=optimizer.n_states - 1 if isinstance(optimizer, EMA) else None,
                   moved=None if moved.all() else moved)
         self.optimizer_state = tuple(self.layout.allocate() for _ in range(optimizer.n_states + 1))
         self.loss_sum = self.rows_done = 0.0  # of the epoch that is being done

@@ -67,7 +67,7 @@ class Encoding:
                              *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
 
     @classmethod
-    def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None):
+    def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None, counts=None):
         """Return the encoding that the rows of ``inputs`` suggest.
 
         Parameters
@@ -83,6 +83,8 @@ class Encoding:
             Categories of fewer rows share an input.
         statistics : tuple (Statistics, float64 array (n_rows, k)) or None, default=None
             With what it gives for these rows, as `Statistics.fit` does.
+        counts : list of int array (size + 2,) or None, default=None
+            How often each code of a column is there; None: in ``inputs``.
         """
         numbers, table = inputs.numbers, None
         if statistics is not None:
@@ -95,8 +97,10 @@ class Encoding:
             edges.append(found if len(found) > 1 else found[:0])
             scales.append(_scale(x) if len(found) > 1 else (0, 1, 0, 1))
             seen.append(np.isnan(column).any())
-        maps = [_map(codes, size, rarest) for codes, size in zip(inputs.codes.T, sizes,
-                                                                strict=True)]
+        if counts is None:
+            counts = [np.bincount(codes, minlength=size + 2)
+                      for codes, size in zip(inputs.codes.T, sizes, strict=True)]
+        maps = [_map(own, size, rarest) for own, size in zip(counts, sizes, strict=True)]
         scales = np.reshape(np.array(scales, float), (-1, 4))
         if not values:
             scales[[_bins_of(one) > 0 for one in edges], 3] = 1e300  # values vanish
@@ -226,9 +230,8 @@ def _bounded(x, center, scale, mean, deviation):
     return (z / np.hypot(1, z / CLIP) - mean) / deviation
 
 
-def _map(codes, size, rarest):
+def _map(counts, size, rarest):
     """Return of each code its input, -1 for none: (size + 2,)."""
-    counts = np.bincount(codes, minlength=size + 2)
     places, kept = np.full(size + 2, -1, np.int32), counts[:size] >= max(rarest, 1)
     n = int(kept.sum())
     places[:size][kept] = np.arange(n)

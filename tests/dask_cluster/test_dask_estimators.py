@@ -124,7 +124,7 @@ def test_what_estimators_refuse(client):
     with pytest.raises(ValueError, match="y has the class 2, which y has not"):
         fastnn.dask.MLPClassifier(**SHORT).fit(X, y, validation_data=(X, y + 1))
     with pytest.raises(ValueError, match="one label per row"):
-        fastnn.dask.MLPClassifier(**SHORT).fit(X, np.stack([y, y, y], axis=1))
+        fastnn.dask.MLPClassifier(**SHORT).fit(X, np.stack([y, y, y + 1], axis=1))
     with pytest.raises(TypeError, match="unexpected keyword argument 'depth'|depth"):
         fastnn.dask.MLPClassifier(depth=3)
 

@@ -1,0 +1,104 @@
+"""Parts of a table on workers: what its schema is learned from, and rows to codes.
+
+Nothing here imports Dask; see `fastnn.dask.tables`.
+"""
+
+import numpy as np
+
+from fastnn.dask import parts
+from fastnn.tables.frames import as_table
+from fastnn.tabular.encoding import Encoding
+
+__all__ = ["Reader", "look", "rows_of_sample"]
+
+MOST_TEXTS = 1 << 17  # different ones of a column that are counted
+
+
+class Reader:
+    """From rows of a table to what networks take.
+
+    Parameters
+    ----------
+    schema : Schema
+    encoding : Encoding
+    task : Task
+    """
+
+    def __init__(self, schema, encoding, task):
+        self.schema, self.encoding, self.task = schema, encoding, task
+
+    def __getstate__(self):  # plain arrays and values: an encoding holds compiled tables
+        return self.schema, self.encoding.settings(), self.encoding.arrays(), self.task
+
+    def __setstate__(self, state):
+        schema, settings, arrays, task = state
+        self.__init__(schema, Encoding.from_parts(settings, arrays), task)
+
+    def codes(self, X):
+        """Return the `Codes` of rows."""
+        return self.encoding.transform(self.schema.apply(as_table(X)))
+
+    def targets(self, y):
+        """Return the targets of rows; of classes y holds their numbers."""
+        if self.task.kind == "regression":
+            y = np.asarray(y, float).reshape(len(y), -1)
+        return self.task.targets(y)
+
+
+def look(part, wish):
+    """Return what a part of a table holds, and raise where it cannot be trained on.
+
+    Returns
+    -------
+    dict
+        ``rows``; ``columns``, their names; ``kinds``, of each "number", "text", "date" or
+        "boolean"; ``texts``, by the name of a column the different ones and how often each is
+        there (None: too many); ``ends``, of a column of numbers the least and the greatest;
+        ``gaps``, the names of those with missing values; ``y``, ``labels``, ``counts``, ``weight``
+        as `parts.survey` has them.
+    """
+    X, y, weight = parts.split(part, wish)
+    table = as_table(X)
+    found = {"rows": len(table), "columns": list(table.names), "kinds": [], "texts": {},
+             "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None}
+    for name in table.names:
+        cells = table.column(name)
+        found["kinds"].append(cells.kind)
+        missing = cells.missing()
+        if missing.any():
+            found["gaps"].append(name)
+        if cells.kind == "text" or name in wish["categorical"] or cells.category:
+            _, texts, counts = cells.used()
+            found["texts"][name] = None if len(texts) > MOST_TEXTS else (list(texts), counts)
+        elif cells.kind == "number" and not missing.all():
+            there = cells.array[~missing]
+            found["ends"][name] = there.min(), there.max()
+    if y is None:
+        raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
+    values = parts.column(y)
+    if len(values) != len(table):
+        raise ValueError(f"y has {len(values)} rows, X has {len(table)}")
+    found["y"] = values.dtype.kind, values.shape[1:]
+    if wish["classes"] and values.ndim == 2:
+        parts.check_multilabel(values)
+    elif wish["classes"]:
+        found["labels"], found["counts"] = parts.labels_of(values)
+    elif values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise ValueError(f"y has dtype {values.dtype}, or holds NaN or infinity: must be numbers")
+    if weight is not None:
+        weight = np.asarray(parts.column(weight))
+        if len(weight) != len(table):
+            raise ValueError(f"sample_weight has {len(weight)} rows, X has {len(table)}")
+        found["weight"] = float(parts.weights_of(weight, "float64").sum())
+    return found
+
+
+def rows_of_sample(part, wish, rows):
+    """Return some rows of a part: X, y, sample_weight."""
+    X, y, weight = parts.split(part, wish)
+    return (_taken(X, rows), parts.column(y)[rows],
+            None if weight is None else np.asarray(parts.column(weight))[rows])
+
+
+def _taken(X, rows):
+    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

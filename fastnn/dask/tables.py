@@ -1,0 +1,342 @@
+"""Tables that stay on the workers: a schema by exact counts and a sample, then rounds on codes."""
+
+import math
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from fastnn.core.notices import shown, warn
+from fastnn.core.version import __version__
+from fastnn.dask import tasks
+from fastnn.dask.fitting import Plan, run
+from fastnn.dask.shards import number_of_shards
+from fastnn.dask.sources import parts_of
+from fastnn.dask.table_parts import Reader
+from fastnn.tables.errors import TableWarning
+from fastnn.tables.frames import as_table
+from fastnn.tables.schema import Inputs, Schema
+from fastnn.tabular import recipe as recipes
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.model import TabularModel
+from fastnn.tabular.networks import Ensemble
+from fastnn.training.fitting import Settings
+from fastnn.training.losses import check_loss
+from fastnn.training.stopping import EarlyStopping
+
+__all__ = ["TableData", "fit_table"]
+
+# Rows that quantiles are taken of. None of them is further than 0.0066 from its level, with a
+# probability of 1 - 2e-5 (Dvoretzky, Kiefer & Wolfowitz 1956; Massart 1990): a bin is 0.02 wide.
+SAMPLE = 1 << 17
+HELD_OUT = 0.1  # of each shard, to stop by
+BATCH = 256  # rows of a step on all shards together
+LEAST_BATCH = 32  # on one
+RAREST = 10  # categories of fewer rows share an input
+
+
+class TableData:
+    """The user's table: parts, and what workers have found in them. See `shards.Data`.
+
+    Parameters
+    ----------
+    cluster : Cluster
+    X, y, sample_weight
+        As for `fastnn.dask.TabularClassifier.fit`.
+    classes : bool
+        Whether y holds labels.
+    categorical : "auto" or sequence
+        Names of columns of categories.
+    name : str
+        What messages call X and y: "" or "X_val".
+
+    Raises
+    ------
+    TypeError, ValueError
+        When a part cannot be trained on, with its number; when parts differ in columns or kinds.
+    """
+
+    def __init__(self, cluster, X, y, sample_weight, classes, categorical, name=""):
+        self.cluster, self.name = cluster, name
+        prefix = "validation-" if name else ""
+        self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        self.wish = {"version": __version__, "target": target, "classes": classes,
+                     "categorical": [] if isinstance(categorical, str) or categorical is None
+                     else list(categorical)}
+        found = cluster.fetch([
+            cluster.submit(tasks.look, part, i, self.wish, name=f"{prefix}look", number=(i,))
+            for i, part in enumerate(self.parts)])
+        self.rows = [one["rows"] for one in found]
+        self.n_rows = sum(self.rows)
+        if self.n_rows < 2:
+            raise ValueError(f"{name or 'X'} has n_samples={self.n_rows} rows in {len(found)} "
+                             "partitions, training needs at least 2")
+        self._check_alike(found)
+        first = next(one for one in found if one["rows"])
+        self.columns, self.y = first["columns"], first["y"]
+        self.gaps = {name for one in found for name in one["gaps"]}
+        self.weighted = first["weight"] is not None
+        self.weight = float(self.n_rows)
+        if self.weighted:
+            self.weight = math.fsum(one["weight"] for one in found)
+            if not self.weight > 0:
+                raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+        self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
+                                             if one["rows"] and one["labels"] is not None])
+        self.texts, self.ends = {}, {}
+        for column in self.columns:
+            own = [one["texts"][column] for one in found if column in one["texts"]]
+            if own and not any(one is None for one in own):
+                texts, counts = _counted([(np.array(texts, object), counts)
+                                          for texts, counts in own if len(texts)])
+                self.texts[column] = [] if texts is None else texts.tolist(), counts
+            ends = [one["ends"][column] for one in found if column in one["ends"]]
+            if ends:
+                self.ends[column] = min(low for low, _ in ends), max(high for _, high in ends)
+        self.digest, self.width = None, None
+        self.computed = not all(part.key[0].split("-")[-2].endswith("recipe")
+                                for part in self.parts)
+
+    def _check_alike(self, found):
+        """Raise where a part has other columns, or other things in them, than the first."""
+        base = first = None
+        for number, one in enumerate(found):
+            if not one["rows"]:
+                continue
+            if base is None:
+                base, first = one, number
+                continue
+            if one["columns"] != base["columns"]:
+                raise ValueError(
+                    f"partition {number} has the columns {shown(one['columns'])}, partition "
+                    f"{first} {shown(base['columns'])}: all must have the same, in the same order")
+            for column, own, other in zip(one["columns"], one["kinds"], base["kinds"], strict=True):
+                if own != other:
+                    raise ValueError(
+                        f"partition {number} holds {own} in column {column!r}, partition {first} "
+                        f"{other}: convert them to one, X = X.astype(...)")
+            if one["y"][1] != base["y"][1] or (one["y"][0] in "OUS") != (base["y"][0] in "OUS"):
+                raise ValueError(
+                    f"partition {number} has y of kind {one['y'][0]!r} and shape (n, "
+                    f"*{one['y'][1]}), partition {first} {base['y'][0]!r} and (n, "
+                    f"*{base['y'][1]}): all must be alike")
+            if (one["weight"] is None) != (base["weight"] is None):
+                raise ValueError(f"partition {number if one['weight'] is None else first} has no "
+                                 "sample_weight, others have")
+
+    def sample(self):
+        """Return (X, y, sample_weight) of `SAMPLE` rows, or of all: by their numbers in the whole
+        table, so that it does not matter how that is cut."""
+        chosen = np.arange(self.n_rows)
+        if self.n_rows > SAMPLE:
+            chosen = np.sort(np.random.default_rng(0).choice(self.n_rows, SAMPLE, replace=False))
+        ends = np.cumsum(self.rows)
+        futures = []
+        for i, part in enumerate(self.parts):
+            own = chosen[np.searchsorted(chosen, ends[i] - self.rows[i]):
+                         np.searchsorted(chosen, ends[i])] - (ends[i] - self.rows[i])
+            if len(own):
+                futures.append(self.cluster.submit(tasks.sample, part, i, self.wish, own,
+                                                   name="sample", number=(i,)))
+        X, y, weight = zip(*self.cluster.fetch(futures), strict=True)
+        return _below(X), np.concatenate(y), None if weight[0] is None else np.concatenate(weight)
+
+    def nbytes(self, wish):
+        """Return how much memory the encoded rows take."""
+        width = wish["table"].encoding.width
+        return self.n_rows * (8 * width + 8 + 4 * (wish["n_out"] + 1))
+
+
+def _counted(pairs):
+    """Return the different values of parts, sorted, and how often each is there."""
+    if not pairs:
+        return None, None
+    values, at = np.unique(np.concatenate([own for own, _ in pairs]), return_inverse=True)
+    counts = np.zeros(len(values), np.int64)
+    np.add.at(counts, at, np.concatenate([counts for _, counts in pairs]))
+    return values, counts
+
+
+def _below(frames):
+    """Return rows of several parts as one."""
+    if not hasattr(frames[0], "iloc"):
+        return np.concatenate(frames)
+    import pandas
+
+    # categories of parts may differ: as text they are the same in any
+    frames = [frame.astype({name: object for name, dtype in frame.dtypes.items()
+                            if str(dtype) == "category"}) for frame in frames]
+    return pandas.concat(frames, ignore_index=True)
+
+
+def learn_schema(data, X, categorical, infinities):
+    """Return the `Schema` of a table, `Inputs` to fit an `Encoding` to, and the exact counts of the
+    codes of its categories.
+
+    It is learned from the sample, and from a row for each text that no row of the sample has, for
+    the ends of numbers, and for missing values: so it knows what any row of the table holds.
+
+    Parameters
+    ----------
+    data : TableData
+    X : rows of the sample
+    categorical, infinities
+        See `Schema.learn`.
+    """
+    table = as_table(X)
+    columns = {name: list(table.raw(name)) for name in table.names}
+    more = {}
+    for name in table.names:
+        cells, own = table.column(name), []
+        if name in data.texts:
+            there = set(cells.used()[1])
+            own = [text for text in data.texts[name][0] if text not in there]
+        elif name in data.ends:
+            array = cells.array[~cells.missing()]
+            low, high = data.ends[name]
+            own = [one for one in (low, high) if not (len(array) and array.min() <= one
+                                                     <= array.max())]
+        if name in data.gaps and not cells.missing().any():
+            own.append(None)
+        more[name] = own
+    n_more = max(map(len, more.values()), default=0)
+    whole = as_table(_with_rows(X, table, columns, more, n_more)) if n_more else table
+    schema = Schema.learn(whole, categorical_features=categorical, infinities=infinities)
+    inputs = schema.apply(table)
+    if n_more:  # further rows are no sample: all that bins learn from them is what may be missing
+        gaps = np.isnan(schema.apply(whole).numbers).any(axis=0)
+        row = np.where(gaps, np.nan, inputs.numbers[:1])
+        inputs = Inputs(np.concatenate([inputs.numbers, row]),
+                        np.concatenate([inputs.codes, inputs.codes[:1]]))
+    return schema, inputs, [_counts_of_codes(data, column, size, codes) for column, size, codes in
+                            zip(_categories(schema), schema.category_sizes, inputs.codes.T,
+                                strict=True)]
+
+
+def _categories(schema):
+    return [column for column in schema.columns if column.kind == "category"]
+
+
+def _counts_of_codes(data, column, size, codes):
+    """Return how often each code of a column is there: in the sample, where there were too many
+    different texts to count."""
+    if column.name not in data.texts:
+        return np.bincount(codes, minlength=size + 2)
+    texts, counts = data.texts[column.name]
+    found = Schema([column]).apply({column.name: list(texts)}).codes[:, 0]
+    total = np.bincount(found, counts, size + 2).astype(np.int64)
+    total[size + 1] += column.name in data.gaps
+    return total
+
+
+def _with_rows(X, table, columns, more, n):
+    """Return a table with further rows; columns that need none repeat what they hold."""
+    found = {}
+    for name in table.names:
+        values = columns[name]
+        there = more[name]
+        filled = there + [values[i % len(values)] for i in range(n - len(there))]
+        found[name] = values + filled
+    if hasattr(X, "iloc"):
+        import pandas
+
+        made = {}
+        for name, values in found.items():
+            own = pandas.Series(values, dtype=object)
+            dtype = X.dtypes[name]
+            gaps = any(value is None for value in more[name])
+            made[name] = own if gaps and getattr(dtype, "kind", "O") in "biu" else (
+                own.astype(dtype))
+        return pandas.DataFrame(made)
+    return np.array([found[name] for name in table.names], X.dtype if X.dtype.kind in "fO" else
+                    object).T
+
+
+def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep):
+    """Fit a tabular estimator whose rows stay on the workers.
+
+    Parameters
+    ----------
+    model : TabularClassifier or TabularRegressor
+        Gets the attributes of a fit.
+    cluster : Cluster
+    X, y, sample_weight
+    validation_data : (X, y, sample_weight) or None
+    shards : int
+    keep : bool or None
+    """
+    classifies = hasattr(model, "class_weight")
+    if model.eval_metric is not None:
+        raise ValueError(f"eval_metric={shown(model.eval_metric)} must be None with shards: the "
+                         "best epoch is that of the least loss")
+    data = TableData(cluster, X, y, sample_weight, classifies, model.categorical_features)
+    X, y, weight = data.sample()
+    table = model._table(X, reset=True)
+    if data.labels is not None:
+        y = np.concatenate([y, data.labels])  # the sample may lack some
+        numbers, task, classes = model._targets(y, None)
+        numbers = numbers[:len(y) - len(data.labels)]
+    else:
+        numbers, task, classes = model._targets(y, weight)
+    if classes is not None and len(classes) < 2:
+        raise ValueError(f"y has the one class {classes.tolist()[0]!r}: there is nothing to learn")
+    schema, inputs, counts = learn_schema(data, X, model.categorical_features, model.infinities)
+    for note in schema.notes:
+        warn(note, TableWarning)
+    recipe = recipes.PRESETS[model.preset][data.n_rows >= recipes.LARGE]
+    targets = task.targets(numbers)
+    bins = int(np.clip(data.n_rows // 64, min(16, recipe.bins), recipe.bins))
+    encoding = Encoding.fit(inputs, schema.category_sizes, bins=bins, values=recipe.values,
+                            rarest=RAREST if data.n_rows >= recipes.LARGE else 1, counts=counts)
+    rng = np.random.default_rng(check_random_state(model.random_state).randint(2**31 - 1))
+    net = recipes._network(encoding, task, targets, weight, recipe, rng)
+    net._seeded = model.random_state is not None
+    data.width = encoding.n_inputs
+    own = {"dtype": "float32", "n_in": data.width, "n_out": task.n_out, "loss": task.loss,
+           "output": task.output, "table": Reader(schema, encoding, task),
+           "labels": classes if data.labels is not None else None,
+           "class_weight": _class_weight(model, data, classes)}
+    held = None
+    if validation_data is not None:
+        held = TableData(cluster, *validation_data, classifies, model.categorical_features, "X_val")
+        _check_held(held, data)
+    n_shards = number_of_shards(shards, data.n_rows, data.nbytes(own))
+    rows = max(data.n_rows // n_shards, 1)
+    batch = min(max(BATCH // n_shards, LEAST_BATCH), rows)
+    epochs = max(recipe.steps // -(-rows // batch), 3)
+    settings = Settings(
+        net, check_loss(task.loss, net.output, task.n_out),
+        optimizer=recipes._optimizer(recipe, rows, batch), epochs=epochs, alpha=0.0,
+        penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
+        metrics=None, callback=None, callbacks=[EarlyStopping("val_loss", recipe.patience)],
+        max_time=model.time_limit, progress=model.progress)
+    plan = Plan(net, settings, shards=n_shards, local_steps=None, outer_learning_rate=1.0,
+                outer_momentum=0.5, keep=keep, batch_size=batch, shuffle=True,
+                split=None if held is not None else HELD_OUT)
+    history = run(net, settings, plan, cluster, data, held, own)
+    model.model_ = TabularModel(schema, task, Ensemble([(encoding, [net])]), table.names, classes)
+    model.history_ = history
+    if classes is not None:
+        model.classes_ = model.model_.classes
+
+
+def _class_weight(model, data, classes):
+    """Return a weight for each class, or None."""
+    chosen = getattr(model, "class_weight", None)
+    if chosen is None:
+        return None
+    if data.labels is None:
+        raise ValueError(f"class_weight={chosen!r} must be None for multilabel y")
+    if chosen == "balanced":
+        return data.n_rows / (len(data.labels) * data.counts)
+    unknown = [label for label in chosen if label not in classes.tolist()]
+    if unknown:
+        raise ValueError(f"class_weight names {shown(unknown[0])}, which is no label of y")
+    return np.array([chosen.get(label, 1.0) for label in classes.tolist()])
+
+
+def _check_held(held, data):
+    if held.columns != data.columns:
+        raise ValueError(f"X_val has the columns {shown(held.columns)}, X {shown(data.columns)}")
+    if data.labels is not None and not np.isin(held.labels, data.labels).all():
+        missing = held.labels[~np.isin(held.labels, data.labels)]
+        raise ValueError(f"y_val holds {missing.tolist()[0]!r}, which y does not")

@@ -1,0 +1,114 @@
+"""Tables whose rows stay on the workers: the same schema and bytes however they are cut."""
+
+import numpy as np
+import pytest
+
+import fastnn
+
+pytest.importorskip("distributed")
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+import dask  # noqa: E402
+
+import fastnn.dask  # noqa: E402
+from fastnn.dask import cluster, tables  # noqa: E402
+
+
+def table(n=600):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({
+        "a": rng.normal(size=n), "b": rng.choice(["x", "y", "z"], n),
+        "c": rng.integers(0, 9, n).astype(float),
+        "e": pandas.Categorical(rng.choice(["u", "v"], n))})
+    frame.loc[7, "b"], frame.loc[5, "c"], frame.loc[9, "a"] = "rare", np.nan, 50.0
+    frame["label"] = np.where(frame["a"] + (frame["b"] == "x") > 0.3, "yes", "no")
+    return frame
+
+
+def cut(frame, n):
+    edges = np.linspace(0, len(frame), n + 1).astype(int)
+    return [dask.delayed(frame[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def learned(client, frame, n):
+    data = tables.TableData(cluster.Cluster(client), cut(frame, n), "label", None, True, "auto")
+    X, y, _ = data.sample()
+    schema, inputs, counts = tables.learn_schema(data, X, "auto", "refuse")
+    return data, schema, inputs, counts, y
+
+
+def test_schema_is_that_of_the_table_however_it_is_cut(client, monkeypatch):
+    frame = table()
+    monkeypatch.setattr(tables, "SAMPLE", 100)
+    found = [learned(client, frame, n) for n in (1, 4)]
+    for data, schema, inputs, counts, _ in found:
+        assert data.n_rows == 600 and data.labels.tolist() == ["no", "yes"]
+        assert data.counts.tolist() == frame["label"].value_counts()[["no", "yes"]].tolist()
+        b = next(column for column in schema.columns if column.name == "b")
+        assert b.categories == ("rare", "x", "y", "z")
+        expected = frame["b"].value_counts()[list(b.categories)].tolist()
+        assert counts[0].tolist() == [*expected, 0, 0], "exact, though the sample has a sixth"
+        assert not (inputs.codes[:, 0] == 0).any(), "which had no row of the category"
+        assert np.isnan(inputs.numbers).any(axis=0).tolist() == [False, True]
+        assert len(inputs) == 101
+    assert found[0][1].settings() == found[1][1].settings()
+    assert found[0][2].numbers.tobytes() == found[1][2].numbers.tobytes()
+    assert (found[0][4] == found[1][4]).all()
+
+
+def test_parts_that_cannot_be_trained_on(client):
+    frame = table(60)
+    label = frame.pop("label")
+    whole = frame.assign(label=label)
+    nan = label.astype(object).copy()
+    nan[3] = np.nan
+    cases = [
+        ((whole, whole[["b", "a", "c", "e", "label"]]), "partition 1 has the columns"),
+        ((whole, whole.assign(b=1.5)), "partition 1 holds number in column 'b', partition 0 text"),
+        ((whole, whole.drop(columns="label")), "partition 1: X has no column 'label'"),
+        ((whole, whole.assign(label=1)), "partition 1 has y of kind"),
+        ((whole, whole.assign(label=nan)), "partition 1: y has no label in row 3: 1 such"),
+        ((whole[:1], whole[:0]), "X has n_samples=1 rows in 2 partitions"),
+        ((whole.assign(label="no"),), "y has the one class 'no'"),
+    ]
+    for given, message in cases:
+        with pytest.raises((ValueError, TypeError), match=message):
+            fastnn.dask.TabularClassifier("fast", shards=2).fit(
+                [dask.delayed(one) for one in given], "label")
+    model = fastnn.dask.TabularClassifier("fast", shards=2, eval_metric="accuracy")
+    with pytest.raises(ValueError, match="eval_metric='accuracy' must be None with shards"):
+        model.fit(cut(whole, 2), "label")
+    with pytest.raises(ValueError, match="partition 0: y has dtype"):
+        fastnn.dask.TabularRegressor("fast", shards=2).fit(cut(whole, 2), "label")
+    with pytest.raises(ValueError, match="shards"):
+        fastnn.dask.TabularClassifier("fast", shards=0).fit(cut(whole, 2), "label")
+    assert client.submit(int, 1).result() == 1, "the cluster is as before"
+
+
+@pytest.mark.slow
+def test_the_same_bytes_however_the_table_is_cut(client, tmp_path, monkeypatch):
+    frame = table()
+    monkeypatch.setattr(tables, "SAMPLE", 200)
+    found = set()
+    for n, keep in ((1, None), (4, None), (3, False)):
+        data = cut(frame, n)
+        model = fastnn.dask.TabularClassifier("fast", shards=3, keep=keep, random_state=0,
+                                              class_weight="balanced").fit(data, "label")
+        found.add(model.model_.ensemble.networks[0].parameters.tobytes())
+    assert len(found) == 1
+    assert model.score(data, "label") > 0.95
+    assert model.score(data, "label") == pytest.approx(model.score(frame, frame["label"]))
+    model.save(tmp_path / "model.safetensors")
+    served = fastnn.load(tmp_path / "model.safetensors")
+    assert (served.predict(frame) == model.predict(frame)).all()
+
+
+@pytest.mark.slow
+def test_values_and_validation_rows(client):
+    frame = table().drop(columns="label")
+    y = (frame["a"].clip(-3, 3) + (frame["b"] == "x")).to_frame("y")
+    data = cut(frame.assign(y=y), 3)
+    model = fastnn.dask.TabularRegressor("fast", shards=2, random_state=0)
+    model.fit(data, "y", X_val=cut(frame.assign(y=y)[:90], 2), y_val="y")
+    assert model.score(data, "y") > 0.8 and len(model.history_.val_loss) > 3
+    assert model.score(data, "y") == pytest.approx(model.score(frame, y["y"]))
