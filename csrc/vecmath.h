@@ -244,7 +244,7 @@ ALWAYS_INLINE R S(v_tanh)(R x) {
 /* 2.5 ulp */
 ALWAYS_INLINE R S(v_sigmoid)(R x) { return 1 / (1 + EXP(-x)); }
 
-/* tanh and 1 / cosh of log(1 + e^x), with e = e^x and t = e (e + 2): t / (t + 2), 3 ulp, and
+/* tanh and 1 / cosh of log(1 + e^x), with e = e^x and t = e (e + 2): t / (t + 2), 3.5 ulp, and
  * 2 (1 + e) / (t + 2), which is below e^-30 where x is cut off. */
 ALWAYS_INLINE R S(v_tanh_softplus)(R x) {
     R e = EXP(x > 30 ? C(30) : x), t = FMA(e, e, 2 * e);

@@ -56,8 +56,8 @@ class _OnWorkers:
         """
         if self.shards is not None:
             if checkpoint is not None:
-                raise ValueError("checkpoint is not taken with shards: fastnn.dask.fit of a network "
-                                 "takes one")
+                raise ValueError("checkpoint is not taken with shards: only fastnn.dask.fit of a "
+                                 "network takes one")
             self._validate_params()
             held = None if X_val is None else (X_val, y_val, sample_weight_val)
             twin = self._twin()

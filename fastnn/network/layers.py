@@ -132,7 +132,7 @@ class Layer(Frozen):
     __slots__ = ()
     kind: str
 
-    def width(self, n_in):
+    def _width(self, n_in):
         """Return the number of outputs for so many inputs."""
         return n_in
 
@@ -171,7 +171,7 @@ class Dense(Layer):
         self._set(units=validation.check_units("units", units),
                   activation=check_activation("activation", activation))
 
-    def width(self, n_in):
+    def _width(self, n_in):
         """Return the number of outputs."""
         return self.units
 
@@ -206,7 +206,7 @@ class Embed(Layer):
         self._set(units=validation.check_units("units", units),
                   counts=tuple(validation.check_units("counts", count) for count in counts))
 
-    def width(self, n_in):
+    def _width(self, n_in):
         """Return the number of outputs."""
         return len(self.counts) * self.units
 
@@ -339,7 +339,7 @@ class GLU(Layer):
             raise TypeError(f"activation={shown(activation)} of GLU must be the name of one")
         self._set(activation=activation)
 
-    def width(self, n_in):
+    def _width(self, n_in):
         """Return the number of outputs."""
         if n_in % 2:
             raise ValueError(f"GLU halves its inputs, and there are {n_in}: an even number, such "
@@ -428,7 +428,7 @@ class Heads(Layer):
         self._set(units=validation.check_units("units", units),
                   members=validation.check_units("members", members))
 
-    def width(self, n_in):
+    def _width(self, n_in):
         """Return the number of outputs."""
         return self.units
 

@@ -140,11 +140,11 @@ def _lower_layers(ops, layers, source, width, joint):
             if custom:
                 ops.append(Op("python", width, width, len(ops) - 1, function=layer.activation))
         elif isinstance(layer, Embed):
-            ops.append(Op("embed", width, layer.width(width), source, counts=layer.counts))
-            width = layer.width(width)
+            ops.append(Op("embed", width, layer._width(width), source, counts=layer.counts))
+            width = layer._width(width)
         elif isinstance(layer, GLU):
-            ops.append(Op("glu", width, layer.width(width), source, gate=layer.activation))
-            width = layer.width(width)
+            ops.append(Op("glu", width, layer._width(width), source, gate=layer.activation))
+            width = layer._width(width)
         elif isinstance(layer, Repeat):
             ops.append(Op("repeat", width, width, source, members=layer.members))
         elif isinstance(layer, Heads):

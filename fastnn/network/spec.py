@@ -150,9 +150,9 @@ class NetworkSpec(Frozen):
                 found.append(layer.units)
                 continue
             if type(layer) in WITH_WEIGHTS:
-                found.append(layer.width(self.n_in))
+                found.append(layer._width(self.n_in))
             elif type(layer) is GLU and len(found) > 1:
-                found[-1] = layer.width(found[-1])
+                found[-1] = layer._width(found[-1])
         return tuple(found)
 
     @property
@@ -197,7 +197,7 @@ class NetworkSpec(Frozen):
         for layer in flat(self.layers):
             if layer.kind in N_PARAMETERS:
                 total += N_PARAMETERS[layer.kind](layer, width)
-            width = layer.width(width)
+            width = layer._width(width)
         return total
 
     @property
@@ -283,7 +283,7 @@ class NetworkSpec(Frozen):
 def _width_after(layers, width):
     """Return the number of outputs; raise where a `Residual` changes the width."""
     for layer in layers:
-        width = layer.width(width)
+        width = layer._width(width)
         if isinstance(layer, Residual):
             inner = _width_after(layer.layers, width)
             if inner != width:

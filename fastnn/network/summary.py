@@ -45,7 +45,7 @@ class Summary:
 
     def _add(self, layers, indent):
         for layer in layers:
-            self._width = layer.width(self._width)
+            self._width = layer._width(self._width)
             number, size = None, 0
             if layer.kind in N_PARAMETERS:
                 number, size = self._number, self._counts[self._number]

@@ -915,11 +915,15 @@ cdef class Trainer:
     def deltas(self, ops=None):
         """Return the gradient of the mean loss with respect to z of some operations: list of
         (n_samples, n_out). None: of each dense one."""
+        cdef int i
         if self.job.members > 1:
             raise ValueError(f"deltas are those of a single network; this one has members="
                              f"{self.job.members}")
         if ops is None:
-            ops = [i for i in range(self.job.n_ops) if self.job.ops[<int>i].kind == DENSE]
+            ops = []
+            for i in range(self.job.n_ops):
+                if self.job.ops[i].kind == DENSE:
+                    ops.append(i)
         return self.deltas_of(ops)
 
     def output_deltas(self):

@@ -75,12 +75,13 @@ class Settings:
         self.callbacks = check_callbacks(callbacks, callback)
         self.others = limit_and_progress(max_time, progress)
         held = validation_data
-        # before scikit-learn is asked for their names: its import takes seconds
-        names = [metrics] if isinstance(metrics, str) or callable(metrics) else metrics
-        if held is None and names and isinstance(names, (list, tuple, dict)):
-            raise ValueError(f"metrics={list(names)} are taken on validation data: give "
+        names = [metrics] if isinstance(metrics, str) else metrics
+        # before scikit-learn is asked for its scorers: its import takes seconds
+        scorers = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
+        self.metrics = names if scorers and held is None else check_metrics(metrics)
+        if held is None and self.metrics:
+            raise ValueError(f"metrics={list(self.metrics)} are taken on validation data: give "
                              "validation_data=(X, y), too")
-        self.metrics = check_metrics(metrics)
         if held is not None and not isinstance(held, HeldOut):
             held = HeldOut(check_validation_data(net, held, info))
         self.evaluate = self.held_out = None

@@ -35,6 +35,7 @@ chosen = {
     "Activation": fastnn.Activation("relu"), "LayerNorm": fastnn.LayerNorm(),
     "BatchNorm": fastnn.BatchNorm(), "Scale": fastnn.Scale(), "PReLU": fastnn.PReLU(),
     "Repeat": fastnn.Repeat(2), "Heads": fastnn.Heads(2, 2),
+    "Embed": fastnn.Embed(2, (3, 4)), "GLU": fastnn.GLU("sigmoid"),
     "Dropout": fastnn.Dropout(0.1), "Residual": fastnn.Residual([fastnn.Dense(3)]),
     "Predictor": fastnn.Predictor(net, "classification", classes=["a", "b"], scaler=scaler),
     "Adam": fastnn.Adam(), "AdamW": fastnn.AdamW(), "SGD": fastnn.SGD(),

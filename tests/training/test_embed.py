@@ -41,7 +41,7 @@ def made(dtype="float64", units=4, rest=REST, **settings):
 def as_dense(net):
     """The network whose first layer is dense: its W is block-diagonal."""
     embed, *rest = net.spec.layers
-    other = fastnn.MLP.of([Dense(embed.width(0)), *rest], n_in=net.spec.n_in,
+    other = fastnn.MLP.of([Dense(embed._width(0)), *rest], n_in=net.spec.n_in,
                           output=net.spec.output, dtype=net.dtype.name, random_state=0)
     w, *arrays = net.get_weights()
     other.set_weights([expanded(embed, w), *arrays])
