@@ -79,7 +79,7 @@ for _ in range(3):  # one that a busy machine has stretched would set most alarm
 span = min(spans)
 rng, moments, failures = random.Random(0), 0, collections.Counter()
 tried = 0
-while tried < children or moments < children and tried < 20 * children:  # a busy machine misses some
+while tried < children or moments < children and tried < 20 * children:  # a busy one misses some
     tried += 1
     result, more = run(max(1e-4, rng.random() * span), rng.random() * 2 * span / alarms)
     if result == wanted:
