@@ -20,6 +20,7 @@ from setuptools.errors import CompileError
 CSRC = Path("csrc")
 MODULES = (
     "core._signals", "core._kernels", "core._probes", "core._arrays", "prediction._forward",
+    "prediction._scaling", "prediction._outputs",
     "prediction._sweeps", "prediction._tangents", "prediction._adjoints", "prediction._derivatives",
     "training._gather", "training._ops_dense", "training._ops_norm",
     "training._ops_batch_norm", "training._ops_scale", "training._ops_prelu", "training._ops_add",
@@ -27,9 +28,9 @@ MODULES = (
     "training._ops_embed", "training._ops_glu",
     "training._python_loss", "training._row_major", "training._one_row",
     "training._feature_major", "training._phases", "training._extras", "training._loop",
-    "training._bursts", "training._trainer", "training._steps", "training._loss_bends",
-    "training._curvature_layers", "training._curvature",
-    "tabular._encode")
+    "training._bursts", "training._data", "training._runs", "training._trainer",
+    "training._steps", "training._loss_bends", "training._curvature_layers",
+    "training._curvature", "tabular._encode")
 OPENMP_MODULES = ("core._kernels", "prediction._forward", "prediction._derivatives",
                   "training._loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))

@@ -367,7 +367,7 @@ class _Pool:
         try:
             with notices.kept(told):
                 self.histories[i] = self.running[i].run()
-        except imported("fastnn.training._trainer").Cancelled:
+        except imported("fastnn.training._runs").Cancelled:
             self.running[i].net.history.stopped = "interrupted"
             raise
         except BaseException as error:

@@ -33,18 +33,3 @@ class Snapshot:
         adds: NDArray[Any] | None = None,
     ) -> NDArray[Any]: ...
     def keep_table(self, adds: NDArray[Any]) -> None: ...
-
-def add_outputs(
-    snapshots: tuple[Snapshot, ...],
-    weights: NDArray[Any],
-    codes: Any,
-    found: NDArray[Any],
-    threads: int,
-) -> None: ...
-def scale_rows(
-    x: NDArray[Any],
-    mean: NDArray[Any],
-    scale: NDArray[Any],
-    limits: tuple[float, float] | None,
-    to_double: bool,
-) -> NDArray[Any]: ...

@@ -8,7 +8,6 @@ a row does not depend on the rows beside it or on the number of threads.
 cimport cython
 cimport numpy as cnp
 from cython.parallel cimport prange
-from cpython.exc cimport PyErr_CheckSignals
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -80,7 +79,6 @@ cdef enum:
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
-    WATCHED_SIZE = 1 << 20     # so many elements are scaled between two looks for it
 
 # see network/lowering.py
 cdef struct Op:
@@ -669,119 +667,3 @@ cdef bint overlap(cnp.ndarray a, cnp.ndarray b):
     cdef const char* start_a = <const char*>cnp.PyArray_DATA(a)
     cdef const char* start_b = <const char*>cnp.PyArray_DATA(b)
     return start_a < start_b + cnp.PyArray_NBYTES(b) and start_b < start_a + cnp.PyArray_NBYTES(a)
-
-
-cdef bint is_double_vector(cnp.ndarray array):
-    return (array.ndim == 1 and array.descr.type_num == cnp.NPY_DOUBLE
-            and cnp.PyArray_ISCARRAY_RO(array))
-
-
-def scale_rows(cnp.ndarray x not None, cnp.ndarray mean not None, cnp.ndarray scale not None,
-               limits, bint to_double):
-    """Return (x - mean) / scale in double precision, cut off at the limits (low, high) where they
-    are not None, as a new row-major array.
-
-    Parameters
-    ----------
-    x : row-major, aligned array (rows, n), float32 or float64
-    mean, scale : float64 arrays (n,)
-    """
-    cdef ptrdiff_t rows, n
-    cdef cnp.npy_intp[2] shape
-    cdef const double* m = <const double*>cnp.PyArray_DATA(mean)
-    cdef const double* s = <const double*>cnp.PyArray_DATA(scale)
-    cdef double low = -np.inf, high = np.inf
-    if x.ndim != 2 or not cnp.PyArray_ISCARRAY_RO(x) or x.descr.type_num not in (
-            cnp.NPY_FLOAT, cnp.NPY_DOUBLE):
-        raise ValueError("x must be a row-major array (rows, n) of float32 or float64")
-    if not (is_double_vector(mean) and is_double_vector(scale)):
-        raise ValueError("mean and scale must be contiguous vectors of float64")
-    rows, n = x.shape[0], x.shape[1]
-    if mean.size != n or scale.size != n:
-        raise ValueError(f"x has {n} columns, mean {mean.size}, scale {scale.size}")
-    if limits is not None:
-        low, high = limits
-    shape[0], shape[1] = rows, n
-    cdef cnp.ndarray out = cnp.PyArray_EMPTY(2, shape,
-                                             cnp.NPY_DOUBLE if to_double else cnp.NPY_FLOAT, 0)
-    if x.descr.type_num == cnp.NPY_DOUBLE:
-        _scale_to[double](rows, n, <const double*>cnp.PyArray_DATA(x), m, s, low, high, out)
-    else:
-        _scale_to[float](rows, n, <const float*>cnp.PyArray_DATA(x), m, s, low, high, out)
-    return out
-
-
-cdef int _scale_to(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
-                   const double* scale, double low, double high, cnp.ndarray out) except -1:
-    cdef void* to = cnp.PyArray_DATA(out)
-    cdef bint to_double = out.descr.type_num == cnp.NPY_DOUBLE
-    cdef ptrdiff_t most = max(1, WATCHED_SIZE // max(n, 1)), start, count
-    for start in range(0, rows, most):
-        count = min(most, rows - start)
-        if start > 0:
-            PyErr_CheckSignals()
-        with nogil:
-            if to_double:
-                _scale(count, n, x + start * n, mean, scale, low, high, (<double*>to) + start * n)
-            else:
-                _scale(count, n, x + start * n, mean, scale, low, high, (<float*>to) + start * n)
-    return 0
-
-
-ctypedef fused target:
-    float
-    double
-
-
-cdef void _scale(ptrdiff_t rows, ptrdiff_t n, const real* x, const double* mean,
-                 const double* scale, double low, double high, target* out) noexcept nogil:
-    cdef ptrdiff_t i, j
-    cdef double z
-    cdef uint64_t float_mode = fnn_keep_subnormals()
-    for i in range(rows):
-        for j in range(n):
-            z = (x[i * n + j] - mean[j]) / scale[j]
-            z = low if z < low else high if z > high else z
-            out[i * n + j] = <target>z
-    fnn_after_keeping_subnormals(float_mode)
-
-
-# ---- ensembles ----
-
-def add_outputs(tuple snapshots not None, cnp.ndarray weights not None, codes,
-                cnp.ndarray found not None, int threads):
-    """Add the outputs of several networks for the same codes, each times its weight.
-
-    Parameters
-    ----------
-    snapshots : tuple of Snapshot
-        Of one dtype and number of outputs.
-    weights : float64 array (n_snapshots,)
-    codes : Codes
-        Of that dtype.
-    found : float64 array (n_rows, n_out)
-        What they are added to, in their order.
-    threads : int
-    """
-    cdef Snapshot one
-    cdef cnp.ndarray out
-    cdef double* total = <double*>cnp.PyArray_DATA(found)
-    cdef double weight
-    cdef ptrdiff_t i, k, size = found.size
-    if (weights.descr.type_num != cnp.NPY_DOUBLE or weights.size < len(snapshots)
-            or found.descr.type_num != cnp.NPY_DOUBLE or not cnp.PyArray_ISCARRAY(found)
-            or not cnp.PyArray_ISCARRAY_RO(weights)):
-        raise ValueError("weights and found must be float64 arrays that fit the snapshots")
-    start, column, value, adds = codes.indptr, codes.indices, codes.data, codes.adds
-    for k in range(len(snapshots)):
-        one = snapshots[k]
-        out = one.predict_sparse(start, column, value, None, threads, adds)
-        if out.size != size:
-            raise ValueError("found does not fit the rows and the outputs")
-        weight = (<double*>cnp.PyArray_DATA(weights))[k]
-        if one.is_double:
-            for i in range(size):
-                total[i] += weight * (<double*>cnp.PyArray_DATA(out))[i]
-        else:
-            for i in range(size):
-                total[i] += weight * <double>(<float*>cnp.PyArray_DATA(out))[i]

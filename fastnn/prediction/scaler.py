@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core._arrays import is_ready
 from fastnn.core.notices import suggests
-from fastnn.prediction._forward import scale_rows
+from fastnn.prediction._scaling import scale_rows
 
 if TYPE_CHECKING:
     from fastnn.core.types import Array, ArrayLike, DType, Rows

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.core.threads import resolve_threads
-from fastnn.prediction._forward import Snapshot, add_outputs
+from fastnn.prediction._forward import Snapshot
+from fastnn.prediction._outputs import add_outputs
 
 __all__ = ["Ensemble", "Part"]
 

@@ -127,6 +127,15 @@ def test_gaussian_nll():
     assert np.abs(found - expected).max() < 2e-8 * (1 + np.abs(expected).max())
 
 
+@each("loss", ["cross_entropy", "focal", losses.CrossEntropy(label_smoothing=0.1)])
+def test_targets_need_not_sum_to_1(loss):
+    net = made("tanh", "softmax")
+    X, y = problem("sigmoid")
+    v = direction(net)
+    found, expected = net.hvp(X, y, v, loss=loss), difference(net, X, y, v, loss=loss)
+    assert np.abs(found - expected).max() < 2e-8 * (1 + np.abs(expected).max())
+
+
 @each("loss", ["hinge", "perceptron"])
 def test_losses_of_straight_pieces_leave_the_curvature_of_the_network_alone(loss):
     """Of a linear model there is none."""

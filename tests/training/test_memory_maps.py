@@ -10,7 +10,7 @@ from planning import use_rules
 
 import fastnn
 from fastnn.core import validation
-from fastnn.training._trainer import NUMBERS
+from fastnn.training._data import NUMBERS
 
 ROWS = 70
 SIZES = {"feature-major": (7, 12, 3), "row-major": (300, 12, 3)}  # 300: more than one piece
