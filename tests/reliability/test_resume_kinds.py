@@ -51,7 +51,7 @@ def table(kind, y, **settings):
     def fit(n_threads, **more):
         model = kind(random_state=0, n_threads=n_threads, **settings).fit(TABLE, y, **more)
         nets = model.model_.ensemble.networks
-        return list(map(left, nets)), model.predict(TABLE).tolist()
+        return [net.parameters.tobytes() for net in nets], model.predict(TABLE).tolist()
     return fit
 
 

@@ -34,7 +34,7 @@ class Stopped(BaseException):
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     monkeypatch.setattr(recipe, "PRESETS", {
-        "default": (SMALL, SMALL), "fast": (SMALL, SMALL),
+        "default": (SMALL, SMALL), "fast": (recipe.replace(SMALL, linear=False),) * 2,
         "best": (recipe.replace(SMALL, statistics=False, muon=False),) * 2})
     monkeypatch.setattr(recipe, "EPOCH", 10)
 
@@ -105,13 +105,16 @@ def test_without_a_number_the_file_has_the_seed(number, tmp_path, stop):
 
 def test_a_limit_of_time(path, stop):
     """Each call goes on, with as much time again, until no network learns any more."""
-    wanted, epochs, models = left(fit(CASES["values"]()), path.parent), [0], []
+    def learned(**settings):
+        model = TabularRegressor("fast", random_state=0, **settings)
+        model = fit((model, {"y": VALUE}), **({} if not settings else {"checkpoint": path}))
+        return model.model_.ensemble.networks, left(model, path.parent)
+
+    wanted, epochs, models = learned()[1], [0], []
     for _ in range(100):
-        model = CASES["values"]()
-        model[0].set_params(time_limit=1e-9)
-        models.append(left(fit(model, checkpoint=path), path.parent))
-        ensemble = model[0].model_.ensemble
-        epochs.append(max(len(net.history.loss) for net in ensemble.networks))
+        networks, model = learned(time_limit=1e-9)
+        models.append(model)
+        epochs.append(max(len(net.history.loss) for net in networks))
         if epochs[-1] == epochs[-2]:
             break
     assert epochs[1:4] == [1, 2, 3] and len(epochs) < 100
