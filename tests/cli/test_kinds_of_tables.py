@@ -222,3 +222,21 @@ def test_day_first(run, day_first, day):
     model = fastnn.load("model.safetensors")  # the file remembers
     np.testing.assert_array_equal(model.predict([{"d": "3/4/2024", "x": 1}]),
                                   model.predict([{"d": day, "x": 1}]))
+
+
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_values_of_true_and_false_in_every_spelling(run, preset):
+    """By a preset: 100 for true, 10 for false, 50 for what is missing; keys stay as they are."""
+    value, three = (100, 10, 50), ("True", "False", "")
+    write("t.csv", "flag,x,y", [(three[i % 3], x, value[i % 3]) for i, x in enumerate(X)])
+    words = ("TRUE", "True", "true", "FALSE", "False", "false", "", "NA")
+    write("new.csv", "id,flag,x", [(f"00{i}", word, 0) for i, word in enumerate(words)])
+    code, _, err = run("train", "t.csv", "-t", "y", "-f", "--preset", preset)
+    assert code == 0, err
+    found, err = predict(run, "--keep", "id,flag")
+    assert [line.rpartition(",")[0] for line in found] == [
+        f"00{i},{word}" for i, word in enumerate(words)]
+    numbers = [float(line.rpartition(",")[2]) for line in found]
+    assert len(set(numbers[:3])) == len(set(numbers[3:6])) == len(set(numbers[6:])) == 1
+    np.testing.assert_allclose(numbers[::3], [100, 10, 50], atol=8)
+    assert not err

@@ -7,7 +7,8 @@ import pytest
 from tabular_data import LABELS, TABLE, THREE, TWO, VALUE, N
 
 import fastnn
-from fastnn.tables.schema import Inputs
+from fastnn.tables.errors import TableError
+from fastnn.tables.schema import Inputs, Schema
 from fastnn.tabular.encoding import CLIP, Encoding
 
 
@@ -85,6 +86,7 @@ def test_a_row_by_its_dict_has_the_bytes_of_the_table(y):
         row = {name: column[i:i + 1].tolist()[0] for name, column in TABLE.items()}
         assert model.outputs([row]).tobytes() == whole[i:i + 1].tobytes()
         assert model.predict([row])[0] == pytest.approx(model.predict(TABLE)[i])
+    assert len(model.predict({name: column[:0] for name, column in TABLE.items()})) == 0
     odd = {"a": None, "b": "1.5", "c": None, "more": 3}
     assert model.outputs([odd]).tobytes() == model.outputs([odd, odd])[:1].tobytes()
 
@@ -110,3 +112,19 @@ def test_no_rows(tmp_path):
     for one in (model, fastnn.load(tmp_path / "model.safetensors")):
         assert one.predict({"a": [], "city": []}).shape == (0,)
         assert one.predict_proba({"a": [], "city": []}).shape == (0, 2)
+
+
+@pytest.mark.parametrize("odd", [
+    {"a": -0.0, "b": 3, "c": "x"}, {"a": None, "b": 2**70, "c": "z"},
+    {"a": " 1.5 ", "b": float("nan"), "c": None}, {"a": True, "b": 1.0, "c": "new"},
+    {"a": np.float32(0.5), "b": 0, "c": np.str_("y")}, {"a": "", "b": -1, "c": "?"}])
+def test_rows_that_are_not_plain_are_read_as_tables_are(odd, recwarn):
+    frame = {**TABLE, "d": TABLE["c"][::-1]}
+    schema = Schema.learn(frame)
+    row = {**odd, "d": "x"}
+    one, other = schema.apply_row(row), schema.apply([row])
+    assert one.numbers.tobytes() == other.numbers.tobytes()
+    np.testing.assert_array_equal(one.codes, other.codes)
+    for infinite in (float("inf"), -float("inf")):
+        with pytest.raises(TableError, match="not a finite number"):
+            schema.apply_row({**row, "a": 1.0, "b": infinite})

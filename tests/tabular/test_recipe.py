@@ -206,3 +206,14 @@ def test_encoding_from_its_parts():
         broken = {**arrays, name: -arrays[name] * 99}
         with pytest.raises(ValueError):
             Encoding.from_parts(settings, broken)
+
+
+@pytest.mark.parametrize("most, bins", [(10**6, 16), (40, 4), (5, 0)])
+def test_many_columns_have_few_bins(most, bins, monkeypatch):
+    monkeypatch.setattr(recipe, "MOST_BINS", most)
+    inputs = Inputs(np.random.default_rng(0).normal(size=(80, 10)), np.zeros((80, 0), np.int32))
+    y = inputs.numbers[:, :1]
+    task = Task.of_numbers(y)
+    few = recipe.Recipe(networks=2, folds=2, hidden=(2,), steps=1, muon=False, linear=False)
+    net = recipe.fit(inputs, task.targets(y), task, preset=few).networks[0]
+    assert net.sizes[0] == 10 * (1 + bins)

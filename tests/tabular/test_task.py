@@ -51,6 +51,16 @@ def test_constant_has_the_least_loss(task, y):
         assert loss(best) <= loss(other) + slack
 
 
+@pytest.mark.parametrize("factor", [1e307, 1e200, 1e-200, 1e-305])
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+def test_targets_of_any_size(factor, loss, recwarn):
+    y = RNG.uniform(0.5, 2, size=(N, 1))
+    plain, task = Task.of_numbers(y, loss), Task.of_numbers(y * factor, loss)
+    np.testing.assert_allclose(task.targets(y * factor), plain.targets(y), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(np.array(task.scale) / factor, plain.scale, rtol=1e-9)
+    assert not recwarn.list
+
+
 @pytest.mark.parametrize(("task", "y"), TASKS[:len(NUMBERS)])
 def test_units_come_back(task, y):
     targets = task.targets(y).astype(float)
