@@ -171,6 +171,8 @@ class Table:
                     if any(cell.strip() for cell in row)]
         except csv.Error as error:
             raise SettingsError(f"the file is no CSV file: {error}") from None
+        if not rows:
+            raise SettingsError("the file is empty")
         header, rows = [name.strip() for name in rows[0]], rows[1:]
         _check_shape(header, rows)
         self.separator = separator
@@ -232,6 +234,11 @@ class Table:
                                 f"{target}: at least 4 are needed")
         axes, values = axes[whole], values[whole]
         low, high = axes.min(axis=0), axes.max(axis=0)
+        with np.errstate(over="ignore"):
+            spans = *(high - low), values.max() - values.min()
+        if not np.isfinite(spans).all():
+            raise SettingsError("a column holds values too far from each other: their difference "
+                                "is beyond the numbers that a computer has")
         if not (high > low).all() or values.min() == values.max():
             raise SettingsError("in the rows that are complete a column has one value only")
         scaled = (axes - low) / (high - low) * 4 - 2

@@ -109,6 +109,7 @@ def test_quoted_values():
     (b"a,b,c\n" + b"1,2," + b"x" * 201 + b"\n" + b"1,2,x\n" * 4, "more than 200 characters"),
     (b"a,b,c\n1,2,\"" + b"x" * 200_000 + b"\"\n" + b"1,2,x\n" * 4, "no CSV file: field larger"),
     (b"a,b,c\n" + b"nan,inf,x\n" * 5, "0 columns of numbers that vary"),
+    (b'" "\n', "the file is empty"),
 ])
 def test_malformed_files_are_explained(body, message):
     with pytest.raises(SettingsError, match=message) as caught:
@@ -133,6 +134,13 @@ def test_rows_that_are_not_complete():
         points_of(text)
     text = "a,b,c\n" + "".join(f"{i},{i % 3},{'xy'[i > 8] if i > 3 else ''}\n" for i in range(9))
     with pytest.raises(SettingsError):
+        points_of(text)
+
+
+@pytest.mark.parametrize("rows", ["{f}e308,{i},{f}", "{i},{f}e308,{f}", "{i},{f},{f}.{i}e308"])
+def test_values_whose_difference_overflows(rows):
+    text = "a,b,c\n" + "".join(rows.format(i=i, f=(-1) ** i) + "\n" for i in range(6))
+    with pytest.raises(SettingsError, match="values too far from each other"):
         points_of(text)
 
 
