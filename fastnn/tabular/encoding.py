@@ -63,8 +63,19 @@ class Encoding:
         self.n_columns = max(len(self.edges) + len(self.maps), 1)
         self.width = max(PER_NUMBER * len(self.edges) + len(self.maps), 1)
         self.one_row = np.array([0, self.width], np.int64)
-        self.tables = Tables(*_joined(self.edges, float), self.scales, self.seen.astype(np.uint8),
-                             *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
+        self.tables = self._tables()
+
+    def _tables(self):
+        return Tables(*_joined(self.edges, float), self.scales, self.seen.astype(np.uint8),
+                      *_joined(self.maps, np.int32), np.array(self.firsts, np.int32))
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "tables"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.adds.flags.writeable = False
+        self.tables = self._tables()
 
     @classmethod
     def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None, counts=None):

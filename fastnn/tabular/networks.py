@@ -56,6 +56,9 @@ class Ensemble:
         self.n_out = self.networks[0].sizes[-1] if self.parts else len(self.constant)
         self._serving = None
 
+    def __getstate__(self):
+        return {**vars(self), "_serving": None}  # compiled; made again when it is needed
+
     @property
     def networks(self):
         """All networks, in order."""

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 import random
 import time
 
@@ -187,3 +188,15 @@ def test_ten_thousand_mutations(kind, models, tmp_path):
         except ValueError as error:  # of the rows, which the schema of the file does not take
             assert "Out of range" not in str(error), error  # noqa: PT017
     assert loaded
+
+
+def test_parts_of_a_model_are_copied_and_pickled(models):
+    """What is compiled of them, too: before a prediction, and after one."""
+    ensemble, some = copy.deepcopy(models("three").ensemble), models("three").inputs(rows(0, 2))
+    expected = None
+    for _ in range(2):
+        for again in (pickle.loads(pickle.dumps(ensemble)), copy.deepcopy(ensemble)):
+            found = again.outputs(some).tobytes()
+            expected = expected or found
+            assert found == expected
+        assert ensemble.outputs(some).tobytes() == expected
