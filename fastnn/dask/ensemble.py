@@ -28,6 +28,7 @@ def fit_many(networks, X, y, *, client=None, **settings):
     Parameters
     ----------
     networks : sequence of MLP
+        Each goes on from its parameters.
     X, y : arrays or sparse matrix, or Dask collections
         Collections are put together on a worker.
     client : distributed.Client or None, default=None
@@ -104,6 +105,11 @@ def on_workers(client=None):
     ----------
     client : distributed.Client or None, default=None
         None: the one that runs.
+
+    Yields
+    ------
+    None
+        Nothing; what is done meanwhile counts.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 
 from fastnn import estimators
+from fastnn.core import words
 from fastnn.core.notices import shown, warn
 from fastnn.core.validation import check_flag
 from fastnn.dask import prediction
@@ -33,12 +34,25 @@ CONSTRAINTS = {
     "outer_momentum": [Interval(Real, 0, 1, closed="left")],
     "keep": [None, "boolean"],
 }
+MORE_PARAMETERS = """\
+    shards : int or None, default=None
+        Number of pieces that the rows are cut into; it decides the result. See `fastnn.dask.fit`,
+        also for the others.
+    local_steps : int, "measured" or None, default=None
+        Steps of a round on each shard. None: an eighth of a pass, at least 8.
+    outer_learning_rate : float, default=1.0
+        Of the step that is made of the shards' changes.
+    outer_momentum : float in [0, 1), default=0.5
+        Of that step.
+    keep : bool or None, default=None
+        Whether workers hold the rows in memory; None: where they fit.
+"""
 BATCH_ROWS = 32  # of batch_size="auto"
 
 
 def with_more(more, constraints):
     """Return a decorator that gives an estimator a constructor with the parameters of its base and
-    some more.
+    some more, and the descriptions of the base.
 
     Parameters
     ----------
@@ -55,7 +69,11 @@ def with_more(more, constraints):
         signature = base.replace(parameters=[*base.parameters.values(), *own])
 
         def __init__(self, *arguments, **settings):
-            bound = signature.bind(self, *arguments, **settings)
+            try:
+                bound = signature.bind(self, *arguments, **settings)
+            except TypeError as error:
+                told = TypeError(f"{cls.__name__}() {error}")
+                raise TypeError(words.for_call(told, __init__)) from None
             bound.apply_defaults()
             for name, value in bound.arguments.items():
                 if name != "self":
@@ -64,10 +82,19 @@ def with_more(more, constraints):
         __init__.__signature__ = signature
         __init__.__qualname__ = f"{cls.__qualname__}.__init__"
         cls.__init__ = __init__
+        if cls.__doc__:  # None under python -OO
+            cls.__doc__ = cls.__doc__.replace("    {parameters}\n", _parameters_of(parent)).replace(
+                "    {more}\n", MORE_PARAMETERS)
         cls._parameter_constraints = {**parent._parameter_constraints, **constraints}
         return cls
 
     return decorate
+
+
+def _parameters_of(estimator):
+    """Return what the docstring of an estimator says of its parameters."""
+    text = estimator.__doc__.partition("    Parameters\n    ----------\n")[2]
+    return text.partition("\n    Attributes\n")[0].rstrip() + "\n"
 
 
 class _OnWorkers:
@@ -209,7 +236,13 @@ class _OnWorkers:
 
     def to_local(self):
         """Return the fitted model as the estimator of this process: `fastnn.MLPClassifier` or
-        `fastnn.MLPRegressor`, which needs no Dask."""
+        `fastnn.MLPRegressor`, which needs no Dask.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            With copies of nothing: arrays are shared.
+        """
         local = object.__new__(self._local)
         vars(local).update({name: value for name, value in vars(self).items()
                             if name not in (*MORE, "client", "history_")})
@@ -223,6 +256,18 @@ class _OnWorkers:
         """Return the accuracy, or R², over all partitions; see `fastnn.MLPClassifier.score`.
 
         Dask collections and lists of parts are scored by the workers, the model being sent once.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+            Rows, and what is right for them.
+        sample_weight : as y, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Of all rows.
         """
         if not prediction.is_lazy(X):
             return self.to_local().score(X, y, sample_weight)
@@ -239,6 +284,7 @@ class _OnWorkers:
         Parameters
         ----------
         X : dask.array, dask.dataframe, list of delayed parts, or what `fastnn.MLPClassifier` takes
+            Rows to predict.
 
         Returns
         -------
@@ -269,8 +315,8 @@ class MLPClassifier(_OnWorkers, estimators.MLPClassifier):
 
     Parameters
     ----------
-    shards, local_steps, outer_learning_rate, outer_momentum, keep
-        As for `fastnn.dask.fit`.
+    {parameters}
+    {more}
 
     Examples
     --------
@@ -328,8 +374,8 @@ class MLPRegressor(_OnWorkers, estimators.MLPRegressor):
 
     Parameters
     ----------
-    shards, local_steps, outer_learning_rate, outer_momentum, keep
-        As for `fastnn.dask.fit`.
+    {parameters}
+    {more}
 
     Examples
     --------

@@ -50,7 +50,8 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
         unknown.
     y : as X, or str or list of str
         Targets, as `MLP.fit` takes them, cut as X is; or the name of a column of X, or several.
-    sample_weight : as y, or None
+    sample_weight : as y, default=None
+        Weight of each row; None: 1 each.
     client : distributed.Client or None, default=None
         None: the one that runs.
     sync : {"round", "gradient"} or None, default=None
@@ -70,23 +71,41 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
     round_seconds : float, default=1.0
         For ``local_steps="measured"``.
     outer_learning_rate : float, default=1.0
+        Of the outer step.
     outer_momentum : float in [0, 1), default=0.5
         Both 1 and 0: the mean of the shards' parameters.
     keep : bool or None, default=None
         Whether workers hold the rows in memory. False: each round reads its parts, encodes them and
         drops them. None: hold them where they take at most 40 % of the workers' memory. It does not
         change the result.
+    loss, optimizer : see `MLP.fit`
+        As there, names or objects.
+    epochs : int, default=10
+        Passes over the rows.
     batch_size : int, default=32
         Rows of a step on one shard: a step of all of them sees ``shards`` times as many.
+    shuffle : bool, default=True
+        As for `MLP.fit`, within each shard.
+    alpha, l1 : float, default=0.0
+        As for `MLP.fit`.
+    max_norm, clip_norm, clip_value : float or None, default=None
+        As for `MLP.fit`.
+    input_dropout, input_noise, mixup : float, default=0.0
+        As for `MLP.fit`.
+    validation_data : tuple (X, y), default=None
+        Dask collections are evaluated on the workers, arrays in this process.
+    metrics, callback, callbacks : see `MLP.fit`
+        As there. Metrics need arrays as validation data.
+    max_time : float or None, default=None
+        Seconds, after which no epoch begins.
     max_steps : int or None, default=None
         Most steps on each shard.
-    validation_data : (X, y) or None
-        Dask collections are evaluated on the workers, arrays in this process.
+    progress : bool or None, default=None
+        As for `MLP.fit`.
     checkpoint : str, path or None, default=None
         As for `MLP.fit`, with ``sync="round"``; it is written after a round, too.
-    loss, optimizer, epochs, shuffle, alpha, l1, max_norm, clip_norm, clip_value, input_dropout, \
-input_noise, mixup, metrics, callback, callbacks, max_time, progress, checkpoint_seconds
-        As for `MLP.fit`. An epoch is a pass over the rows. Metrics need arrays as validation data.
+    checkpoint_seconds : float, default=10.0
+        Time between two writes of the file at least.
 
     Returns
     -------

@@ -77,3 +77,17 @@ def test_public_docstrings_are_valid():
 
 def test_rules_that_are_left_out_exist():
     assert set(LEFT_OUT) | OF_OVERRIDES <= set(validate.ERROR_MSGS)
+
+
+def test_docstrings_of_dask_are_valid():
+    pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    import fastnn.dask
+
+    wrong, seen = [], set()
+    for name in fastnn.dask.__all__:
+        for path, _, overrides in _of(f"fastnn.dask.{name}", getattr(fastnn.dask, name), seen):
+            left_out = LEFT_OUT.keys() | (OF_OVERRIDES if overrides else set())
+            wrong += [f"{path}: {code} {message}" for code, message in
+                      validate.validate(path)["errors"] if code not in left_out]
+    assert len(seen) >= 10 and wrong == []
