@@ -260,8 +260,7 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, dict of columns, list of
-            dicts, or sequence of columns
+        X : array, data frame, dict of columns, list of dicts, or sequence of columns
             What to learn from.
 
         Returns
@@ -302,8 +301,7 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, dict of columns, list of
-            dicts, or sequence of columns
+        X : array, data frame, dict of columns, list of dicts, or sequence of columns
             With the columns of the fit; data frames by name.
         dtype : {"float32", "float64"}, default="float32"
             Of fractions; best the network's own.
@@ -334,8 +332,7 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, dict of columns, list of
-            dicts, or sequence of columns
+        X : array, data frame, dict of columns, list of dicts, or sequence of columns
             With the columns of the fit.
         dtype : {"float32", "float64"}, default="float32"
             Of the result.
@@ -352,8 +349,7 @@ class Encoder:
 
         Parameters
         ----------
-        X : array (n_rows, n_columns), data frame, dict of columns, list of
-            dicts, or sequence of columns
+        X : array, data frame, dict of columns, list of dicts, or sequence of columns
             With the columns of the fit.
         dtype : {"float32", "float64"}, default="float64"
             Of the result.
