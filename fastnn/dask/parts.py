@@ -200,7 +200,7 @@ def labels_of(values):
         raise ValueError(f"y has shape {values.shape}, must be (n_samples,): one label per row")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ValueError("y contains NaN or infinity")
-    if values.dtype.kind == "O":
+    if values.dtype.kind == "O" and len(values):
         given = values.tolist()
         missing = [i for i, label in enumerate(given) if label is None or label != label]
         if missing:
@@ -211,6 +211,8 @@ def labels_of(values):
         values = np.array(given)
         if values.dtype.kind not in "USbiu":
             raise TypeError("y holds objects that are no labels: strings, or numbers, of one kind")
+    if not len(values):
+        return values, np.zeros(0, np.int64)
     labels, counts = np.unique(values, return_counts=True)
     if len(labels) > MAX_LABELS:
         raise ValueError(f"y has {len(labels)} different labels, at most {MAX_LABELS} are taken: "

@@ -40,6 +40,15 @@ def test_classes_of_arrays(client):
     assert model.predict_proba(dX).compute().tobytes() == local.predict_proba(X).tobytes()
     assert model.score(dX, dy) == pytest.approx(local.score(X, labels))
     assert model.score(X, labels) == local.score(X, labels)
+    objects = labels.astype(object)
+    cut = [dask.delayed((X[a:b], objects[a:b])) for a, b in ((0, 0), (0, 200))]
+    same = fastnn.dask.MLPClassifier(**SHORT).fit(cut, None)
+    assert same.coefs_[0].tobytes() == model.coefs_[0].tobytes()
+    for label in (None, np.nan, 3):
+        objects[5] = label
+        with pytest.raises((ValueError, TypeError), match="partition 0: y has no label in row 5|"
+                                                          "partition 0: y holds strings and other"):
+            same.fit([dask.delayed((X, objects))], None)
     parts = model.predict([dask.delayed(X[:30]), dask.delayed(X[:0])])
     assert [len(part.compute()) for part in parts] == [30, 0]
 
