@@ -50,7 +50,7 @@ def check_given(X, y, classes):
 
 
 def _refuse_nan(values):
-    missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+    missing = np.isnan(values).reshape(len(values), values[:1].size).any(axis=1)
     n = int(missing.sum())
     if n:
         raise ValueError(f"Input y contains NaN in {n:,} row{'s' * (n != 1)}, the first is row "

@@ -210,7 +210,7 @@ class Embed(Layer):
         """Return the number of outputs."""
         return len(self.counts) * self.units
 
-    def to_plain(self):
+    def to_plain(self) -> dict[str, Any]:
         """Return the layer as strings, numbers and lists."""
         return {**super().to_plain(), "counts": list(self.counts)}
 
