@@ -1,4 +1,4 @@
-"""What training and prediction do with a row of an embedding or a gate, by the kernels there are."""
+"""What training and prediction do with a row of an embedding or a gate, by kernels of others."""
 
 from libc.stdint cimport int32_t, int64_t
 
@@ -47,8 +47,7 @@ cdef inline int64_t embed_row(const fnn_kernels* k, fnn_lookup* p, int64_t first
 cdef inline void glu_rows(const fnn_kernels* k, int gate, ptrdiff_t rows, ptrdiff_t n,
                           const real* x, ptrdiff_t ldx, real* z, ptrdiff_t ldz) noexcept nogil:
     """z (rows, n; ldz) = u f(v), x (rows, 2 n; ldx) being u and v side by side"""
-    cdef ptrdiff_t r
-    for r in range(rows):
+    for _ in range(rows):
         bias_activate(k, gate, 1, n, <real*>x + n, <const real*>NULL, z)
         scale_columns(k, 1, n, x, n, z, z, n)
         x += ldx
@@ -59,8 +58,7 @@ cdef inline void glu_back(const fnn_kernels* k, int gate, ptrdiff_t rows, ptrdif
                           const real* dz, ptrdiff_t lddz, const real* x, ptrdiff_t ldx, real* dx,
                           ptrdiff_t lddx) noexcept nogil:
     """dx (rows, 2 n; lddx) = dz f(v) beside dz u f'(v), from dz (rows, n; lddz)"""
-    cdef ptrdiff_t r
-    for r in range(rows):
+    for _ in range(rows):
         bias_activate(k, gate, 1, n, <real*>x + n, <const real*>NULL, dx)
         scale_columns(k, 1, n, dz, n, x, dx + n, n)
         activation_backward(k, gate, n, x + n, dx, dx + n)

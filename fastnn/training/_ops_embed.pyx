@@ -5,8 +5,6 @@ Of a sparse X, and of codes, a row looks up its entries as _ops_lookup.pyx does 
 column; a dense row is one that has all of them. The gradient of sparse rows is there, too.
 """
 
-from libc.stdint cimport int64_t
-
 from fastnn.core._kernels cimport (
     FNN_ACT_identity,
     bias_activate,

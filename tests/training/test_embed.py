@@ -9,7 +9,7 @@ import scipy.sparse
 from each import each
 
 import fastnn
-from fastnn import Activation, Dense, Dropout, Embed, Heads, LayerNorm, Repeat
+from fastnn import GLU, Activation, Dense, Dropout, Embed, Heads, LayerNorm, Repeat
 from fastnn.core.codes import Codes
 from fastnn.encoders import Categories, Encoder, Numbers
 
@@ -68,7 +68,8 @@ def close(got, wanted, dtype="float64"):
 
 
 @each("settings", [{}, {"units": 1}, {"n_columns": 1}, {"n_columns": 130, "units": 2},
-                   {"units": 40}, {"units": 300, "n_columns": 2}])
+                   {"units": 40}, {"units": 300, "n_columns": 2},
+                   {"units": 256, "n_columns": 2}])  # rows of a page, which are padded
 def test_losses_gradients_and_predictions_are_the_twins_and_the_dense_ones(settings, dtype):
     net, codes, dense = made(dtype, **settings)
     twin, other, y = reference.Twin.of(net), as_dense(net), labels()
@@ -134,6 +135,17 @@ def test_initial_weights_are_those_of_a_dense_layer_of_each_column():
     assert w.shape == (202, 50) and net.biases[0].shape == (100,) and net.sizes == (202, 100, 1)
     np.testing.assert_allclose(w[:2].std(), 1.0, rtol=0.3)
     np.testing.assert_allclose(w[2:].std(), 0.1, rtol=0.1)
+
+
+def test_many_networks_in_one_pass():
+    _, codes, _ = made()
+    solo, together = ([fastnn.MLP.of([Embed(3, encoder()[0].counts), Dense(8), GLU(), Dense(3)],
+                                     n_in=codes.shape[1], output="softmax", dtype="float64",
+                                     random_state=seed) for seed in range(3)] for _ in range(2))
+    fastnn.fit_many(together, codes, labels(), epochs=3, batch_size=30)
+    for one, other in zip(solo, together, strict=True):
+        one.fit(codes, labels(), epochs=3, batch_size=30)
+        assert one.parameters.tobytes() == other.parameters.tobytes()
 
 
 def test_files_pickles_and_raw_rows(tmp_path):
