@@ -37,16 +37,17 @@ class _OnWorkers:
 
         Parameters
         ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val
+        X, y, sample_weight, X_val, y_val, sample_weight_val : see `fastnn.TabularClassifier.fit`
             As there, or Dask collections; y may be the name of a column of a `dask.dataframe`.
             With ``shards`` lists of delayed parts and paths of Parquet files, too, as
             `fastnn.dask.fit` takes them; parts are pandas frames or arrays.
-        checkpoint, checkpoint_seconds
+        checkpoint, checkpoint_seconds : None, float
             Must stay as they are: workers give networks back when those have come to their end.
 
         Returns
         -------
         self
+            The estimator itself.
 
         Raises
         ------
@@ -74,8 +75,18 @@ class _OnWorkers:
                                checkpoint_seconds=checkpoint_seconds)
 
     def predict(self, X):
-        """Return predictions; of a Dask collection lazily, by partitions, the model being sent
-        once."""
+        """Return predictions; of a Dask collection lazily, by partitions.
+
+        Parameters
+        ----------
+        X : Dask collection, list of delayed parts, or what `fastnn.TabularClassifier` takes
+            Rows to predict. The model is sent once.
+
+        Returns
+        -------
+        dask.array, dask Series, list of delayed arrays, or array
+            As X is.
+        """
         if prediction.is_lazy(X):
             return prediction.lazy_tables(self, "predict", X)
         return super().predict(X)
@@ -85,6 +96,18 @@ class _OnWorkers:
 
         Dask collections and lists of parts are scored by the workers, the model being sent once;
         predictions of quantiles in this process.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+            Rows, and what is right for them.
+        sample_weight : as y, default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+            Of all rows.
         """
         if not prediction.is_lazy(X):
             return super().score(X, y, sample_weight)
@@ -106,6 +129,7 @@ class TabularClassifier(_OnWorkers, tabular.TabularClassifier):
 
     Parameters
     ----------
+    {parameters}
     shards : int or None, default=None
         Number of pieces that the rows are cut into, which stay on the workers; it decides the
         result. None: members are spread over the workers, each with all rows.
@@ -142,6 +166,9 @@ class TabularRegressor(_OnWorkers, tabular.TabularRegressor):
 
     Parameters
     ----------
-    shards, keep
+    {parameters}
+    shards : int or None, default=None
+        As for `fastnn.dask.TabularClassifier`.
+    keep : bool or None, default=None
         As for `fastnn.dask.TabularClassifier`.
     """
