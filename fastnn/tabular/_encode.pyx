@@ -70,6 +70,14 @@ cdef void write_number(double x, const double* edges, ptrdiff_t n_edges, const d
     values[2] = <real>fraction
 
 
+cdef void check_starts(const int64_t[::1] starts) except *:
+    """Raise ValueError where columns do not begin one behind the other."""
+    cdef ptrdiff_t i
+    for i in range(starts.shape[0] - 1):
+        if starts[i] < 0 or starts[i] > starts[i + 1]:
+            raise ValueError("the columns of an encoding do not stand one behind the other")
+
+
 cdef class Tables:
     """What rows are encoded by: checked once, read by every call.
 
@@ -104,6 +112,8 @@ cdef class Tables:
                 or self.edge_starts[self.p] != self.edges.shape[0]
                 or self.map_starts[self.q] != self.maps.shape[0]):
             raise ValueError("the tables of an encoding do not fit together")
+        check_starts(self.edge_starts)
+        check_starts(self.map_starts)
 
     def encode(self, cnp.ndarray numbers not None, cnp.ndarray codes not None,
                cnp.ndarray rows not None, cnp.ndarray values not None):

@@ -43,6 +43,10 @@ class PythonLoss:
         # copies: what one function does to them is not what the other one gets
         values = np.array(self.loss.value(y.copy(), output.copy()))
         slopes = np.asarray(self.loss.derivative(y.copy(), output.copy()))
+        for what, found in (("value", values), ("derivative", slopes)):
+            if found.dtype.kind not in "fiub":
+                raise TypeError(f"{what} of loss {self.loss.name!r} gives {found.dtype}, must give "
+                                "real numbers")
         if values.shape == z.shape:
             values = values.sum(axis=1, dtype=np.float64)
         elif values.shape != (len(z),) or (self.loss.reduction == "mean" and self.n_out > 1):

@@ -16,6 +16,7 @@ import fastnn
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.files import container
 from fastnn.files.plain import labels_to_plain
+from fastnn.tabular._encode import Tables
 from fastnn.tabular.saved import to_parts
 
 HUGE = 2**31 - 1
@@ -200,3 +201,12 @@ def test_parts_of_a_model_are_copied_and_pickled(models):
             expected = expected or found
             assert found == expected
         assert ensemble.outputs(some).tobytes() == expected
+
+
+@pytest.mark.parametrize("starts", [[-10**9, 3], [0, 10**9, 3], [2, 1, 3]])
+def test_columns_of_an_encoding_stand_one_behind_the_other(starts):
+    """Their tables are read without further checks."""
+    q = len(starts) - 1
+    with pytest.raises(ValueError, match="do not stand one behind the other"):
+        Tables(np.zeros(0), np.zeros(1, np.int64), np.zeros((0, 4)), np.zeros(0, np.uint8),
+               np.zeros(3, np.int32), np.array(starts, np.int64), np.zeros(q, np.int32))

@@ -120,6 +120,8 @@ def test_a_thousand_steps_allocate_no_more_than_ten(n_threads, run_python):
 
 # ---- Ctrl-C ----
 
+LATE = 0.5 if "libasan" in os.environ.get("LD_PRELOAD", "") else 0.1  # seconds
+
 
 def clocks():
     """Seconds: of the clock, and of CPU time, which a busy machine does not stretch."""
@@ -165,7 +167,7 @@ def test_ctrl_c_within_one_epoch(n_threads, sizes, ctrl_c):
             trainer.run_epoch(order, learning_rate=1e-3)
         arrived = clocks()
         timer.join()
-        assert min(arrived - sent[0]) < 0.1
+        assert min(arrived - sent[0]) < LATE
         assert 0 < trainer.step < 200_000
         again = made()
         again.run_epoch(order[: 200 * trainer.step], learning_rate=1e-3)
@@ -183,7 +185,7 @@ def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c):
         net.fit(X, y, epochs=1_000_000)
     arrived = clocks()
     timer.join()
-    assert min(arrived - sent[0]) < 0.1
+    assert min(arrived - sent[0]) < LATE
     assert np.isfinite(net.parameters).all()
     assert not (net.parameters == start).all()
     np.testing.assert_allclose(net.predict(X).sum(axis=1), 1, rtol=1e-5)

@@ -8,7 +8,7 @@ from planning import use_rules
 
 import fastnn
 from fastnn.core import threads
-from fastnn.training import _trainer
+from fastnn.training import _runs
 
 CORES = 4
 RNG = np.random.default_rng(0)
@@ -28,7 +28,7 @@ def sizes(monkeypatch):
 
     use_rules(monkeypatch.setattr, epoch_flops=0, min_shard_flops=0, block_rows=8)
     monkeypatch.setattr(threads, "default_threads", lambda: CORES)
-    monkeypatch.setattr(_trainer, "team_size", record)
+    monkeypatch.setattr(_runs, "team_size", record)
     return found
 
 
@@ -98,8 +98,8 @@ def test_estimators_in_the_threading_backend(sizes, monkeypatch):
 
     expected = score(fastnn.MLPClassifier, 1)
     sizes.clear()
-    recorded = _trainer.team_size
-    monkeypatch.setattr(_trainer, "team_size", record)
+    recorded = _runs.team_size
+    monkeypatch.setattr(_runs, "team_size", record)
     assert score(Waiting, 2) == expected
     assert len(sizes) == 2 and all(teams[0] == CORES // 2 for teams in sizes.values())
 

@@ -323,6 +323,15 @@ def test_shapes_of_custom(value, derivative, reduction, message):
         make("huber").fit(X, y, loss=Custom(value, derivative, reduction=reduction), epochs=1)
 
 
+@pytest.mark.parametrize("of", [lambda z: z * 1j, lambda z: z.astype(object)])
+def test_custom_gives_real_numbers(of):
+    X, y, _ = data("huber", 100)
+    for wrong in (Custom(lambda y, z: of(z), lambda y, z: z),
+                  Custom(lambda y, z: z, lambda y, z: of(z))):
+        with pytest.raises(TypeError, match="must give real numbers"):
+            make("huber").fit(X, y, loss=wrong, epochs=1)
+
+
 # ---- checkpoints ----
 
 
