@@ -1,7 +1,9 @@
 from typing import Any
 
 import numpy as np
+from typing_extensions import disjoint_base
 
+@disjoint_base
 class Tables:
     def __init__(self, edges: Any, edge_starts: Any, scales: Any, seen: Any, maps: Any,
                  map_starts: Any, firsts: Any) -> None: ...
