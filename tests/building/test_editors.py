@@ -34,7 +34,8 @@ class Stop(fastnn.Callback):
 
 net.fit(X, y, epohcs=3)  # wrong: did you mean "epochs"?
 MLP((2, 1), activation=3)  # wrong: incompatible type "int"
-net.fitt(X, y)  # wrong: maybe "fit"?
+net.fitt(X, y)  # wrong: has no attribute "fitt"
+net.predictt(X)  # wrong: maybe "predict"
 fastnn.Adamw()  # wrong: "AdamW"
 Adam(lr=0.1)  # wrong: Unexpected keyword argument "lr"
 net.fit(X, y, epochs="3")  # wrong: expected "int"
