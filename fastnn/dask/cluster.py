@@ -164,6 +164,17 @@ class Cluster:
                 future.release()
 
 
+class WithClient:
+    """An estimator that has a client, the one that runs where it is None."""
+
+    client = None  # no parameter: copies and files do not hold it
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        state.pop("client", None)
+        return state
+
+
 def _told(error):
     """Return the name of the task whose workers died."""
     key = getattr(error, "task", None) or (error.args[0] if error.args else "a task")

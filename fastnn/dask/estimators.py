@@ -13,7 +13,7 @@ from fastnn.core import words
 from fastnn.core.notices import shown, warn
 from fastnn.core.validation import check_flag
 from fastnn.dask import prediction
-from fastnn.dask.cluster import Cluster
+from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.shards import Data
 from fastnn.estimators.settings import COUNT, make_optimizer, positive
@@ -97,10 +97,8 @@ def _parameters_of(estimator):
     return text.partition("\n    Attributes\n")[0].rstrip() + "\n"
 
 
-class _OnWorkers:
+class _OnWorkers(WithClient):
     """What both estimators have: a fit by rounds, predictions by partitions."""
-
-    client = None  # no parameter: copies and files do not hold it
 
     def _fit_in_place(self, X, y, sample_weight, validation_data=None, one_epoch=False, hooks=(),
                       stop_by_loss=False, checkpoint=None, checkpoint_seconds=10.0, tasks=None,
@@ -292,11 +290,6 @@ class _OnWorkers:
             As X is.
         """
         return self._lazily("predict", X)
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("client", None)
-        return state
 
 
 @with_more(MORE, CONSTRAINTS)

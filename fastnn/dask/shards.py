@@ -104,14 +104,7 @@ class Data:
                 raise ValueError(
                     f"partition {number} has dtype {one['dtypes'][at]}{column}, partition {first} "
                     f"{base['dtypes'][at]}: convert them to one, X = X.astype(...)")
-            if one["y"] != base["y"]:
-                raise ValueError(
-                    f"partition {number} has y of kind {one['y'][0]!r} and shape (n, "
-                    f"*{one['y'][1]}), partition {first} {base['y'][0]!r} and (n, "
-                    f"*{base['y'][1]}): all must be alike")
-            if (one["weight"] is None) != (base["weight"] is None):
-                raise ValueError(f"partition {number if one['weight'] is None else first} has no "
-                                 "sample_weight, others have")
+            check_targets_alike(number, one, first, base, one["y"] == base["y"])
 
     def _gather_labels(self, found):
         """Count the labels of all parts; one part may lack some."""
@@ -128,6 +121,27 @@ class Data:
     def nbytes(self, wish):
         """Return how much memory the encoded rows take."""
         return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
+
+
+def check_targets_alike(number, one, first, base, alike):
+    """Raise where a partition has other targets than the first, or weights where that has none.
+
+    Parameters
+    ----------
+    number, first : int
+        Of the partition, and of the first one.
+    one, base : dict
+        What they hold, see `parts.survey`.
+    alike : bool
+        Whether their targets are of one kind.
+    """
+    if not alike:
+        raise ValueError(
+            f"partition {number} has y of kind {one['y'][0]!r} and shape (n, *{one['y'][1]}), "
+            f"partition {first} {base['y'][0]!r} and (n, *{base['y'][1]}): all must be alike")
+    if (one["weight"] is None) != (base["weight"] is None):
+        raise ValueError(f"partition {number if one['weight'] is None else first} has no "
+                         "sample_weight, others have")
 
 
 class Shards:

@@ -9,7 +9,7 @@ from fastnn.core.notices import shown, warn
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
 from fastnn.dask.fitting import Plan, run
-from fastnn.dask.shards import number_of_shards
+from fastnn.dask.shards import check_targets_alike, number_of_shards
 from fastnn.dask.sources import parts_of
 from fastnn.dask.table_parts import Reader
 from fastnn.tables.errors import TableWarning
@@ -114,14 +114,9 @@ class TableData:
                     raise ValueError(
                         f"partition {number} holds {own} in column {column!r}, partition {first} "
                         f"{other}: convert them to one, X = X.astype(...)")
-            if one["y"][1] != base["y"][1] or (one["y"][0] in "OUS") != (base["y"][0] in "OUS"):
-                raise ValueError(
-                    f"partition {number} has y of kind {one['y'][0]!r} and shape (n, "
-                    f"*{one['y'][1]}), partition {first} {base['y'][0]!r} and (n, "
-                    f"*{base['y'][1]}): all must be alike")
-            if (one["weight"] is None) != (base["weight"] is None):
-                raise ValueError(f"partition {number if one['weight'] is None else first} has no "
-                                 "sample_weight, others have")
+            text, texts = one["y"][0] in "OUS", base["y"][0] in "OUS"
+            check_targets_alike(number, one, first, base,
+                                one["y"][1] == base["y"][1] and text == texts)
 
     def sample(self):
         """Return (X, y, sample_weight) of `SAMPLE` rows, or of all: by their numbers in the whole

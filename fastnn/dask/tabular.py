@@ -3,7 +3,7 @@
 import dask
 
 from fastnn.dask import prediction
-from fastnn.dask.cluster import Cluster
+from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.ensemble import on_workers
 from fastnn.dask.estimators import with_more
 from fastnn.dask.tables import fit_table
@@ -16,10 +16,8 @@ MORE = {"shards": None, "keep": None}
 CONSTRAINTS = {"shards": [None, COUNT], "keep": [None, "boolean"]}
 
 
-class _OnWorkers:
+class _OnWorkers(WithClient):
     """What both share: members on the workers, or rows that stay there."""
-
-    client = None  # no parameter: copies and files do not hold it
 
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
             checkpoint=None, checkpoint_seconds=10.0):
@@ -114,11 +112,6 @@ class _OnWorkers:
         if self._model().task.levels:
             return super().score(*dask.compute(X, y, sample_weight))
         return prediction.score(Cluster(self.client), self, X, y, sample_weight, table=True)
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("client", None)
-        return state
 
 
 @with_more(MORE, CONSTRAINTS)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from ending_fits import ends
 
 from fastnn.cli import main
 from fastnn.tabular import recipe
-from fastnn.training import fits_file
 
 SMALL = recipe.Recipe(networks=2, folds=2, hidden=(6, 5), bins=4, steps=120, patience=3, average=5)
 TRAIN = ("train", "data.csv", "-t", "y", "--preset", "fast", "--threads", "1")
@@ -28,19 +28,7 @@ def run(run, monkeypatch):
 @pytest.fixture
 def interrupt(monkeypatch):
     """Return a function: Ctrl-C comes after the file was given the state of a network so often."""
-    give = fits_file.FitsFile.give
-
-    def after(count):
-        def counted(self):
-            nonlocal count
-            give(self)
-            count -= 1
-            if count == 0:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(fits_file.FitsFile, "give", counted)
-
-    return after
+    return ends(monkeypatch, KeyboardInterrupt)
 
 
 def test_a_training_goes_on(run, interrupt, tmp_path):

@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from each import each
+from ending_fits import ends
 
 import fastnn
 from fastnn import ModelFormatError, ensemble
@@ -63,19 +64,7 @@ def path(tmp_path):
 @pytest.fixture
 def stop(monkeypatch):
     """Return a function: fits end after the file was given the state of a network so often."""
-    give = fits_file.FitsFile.give
-
-    def after(count):
-        def counted(self):
-            nonlocal count
-            give(self)
-            count -= 1
-            if count == 0:
-                raise Stopped
-
-        monkeypatch.setattr(fits_file.FitsFile, "give", counted)
-
-    return after
+    return ends(monkeypatch, Stopped)
 
 
 def test_networks_go_on(path, stop):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from each import each
+from ending_fits import ends
 from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 from tabular_data import COUNT, TABLE, THREE, TWO, VALUE, rows
@@ -10,7 +11,6 @@ from tabular_data import COUNT, TABLE, THREE, TWO, VALUE, rows
 import fastnn
 from fastnn import ModelFormatError, TabularClassifier, TabularRegressor
 from fastnn.tabular import recipe
-from fastnn.training import fits_file
 
 pytestmark = pytest.mark.real_recipe
 SMALL = recipe.Recipe(networks=3, folds=3, hidden=(8, 6), bins=6, steps=120, patience=2,
@@ -47,19 +47,7 @@ def path(tmp_path):
 @pytest.fixture
 def stop(monkeypatch):
     """Return a function: fits end after the file was given the state of a network so often."""
-    give = fits_file.FitsFile.give
-
-    def after(count):
-        def counted(self):
-            nonlocal count
-            give(self)
-            count -= 1
-            if count == 0:
-                raise Stopped
-
-        monkeypatch.setattr(fits_file.FitsFile, "give", counted)
-
-    return after
+    return ends(monkeypatch, Stopped)
 
 
 def fit(case, n_threads=1, **more):
