@@ -14,6 +14,7 @@ from each import each
 
 import fastnn
 from fastnn import ensemble, losses, schedules
+from fastnn.core import threads
 from fastnn.training import bursts
 
 RNG = np.random.default_rng(0)
@@ -389,3 +390,21 @@ def test_rows_of_codes(callbacks):
     for net, other, own in zip(nets, alone, rows, strict=True):
         other.fit(codes[own], y[own], epochs=6, batch_size=8)
         assert net.parameters.tobytes() == other.parameters.tobytes()
+
+
+@pytest.mark.parametrize("n_threads, own", [(None, None), (4, None), (3, 1), (2, 1), (8, 4)])
+def test_all_threads_that_are_allowed_are_shared(n_threads, own, monkeypatch):
+    """The last networks have those of the ones that are done, as without a number; any other number
+    is divided, so that no more work at a time."""
+    found, check = [], ensemble._check_fit
+
+    def noted(net, data, shared, **more):
+        found.append(shared["n_threads"])
+        return check(net, data, shared, **more)
+
+    monkeypatch.setattr(threads, "default_threads", lambda: 4)
+    monkeypatch.setattr(ensemble, "default_threads", lambda: 4)
+    monkeypatch.setattr(ensemble, "_check_fit", noted)
+    nets = [fastnn.MLP((2, 3, 1), random_state=0) for _ in range(2)]
+    fastnn.fit_many(nets, np.ones((4, 2)), np.ones(4), epochs=1, n_threads=n_threads)
+    assert found == [own] * 2
