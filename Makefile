@@ -115,10 +115,11 @@ asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan 
 	$(C_TESTS) -k "undefined or sanitized"
 	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/core tests/network tests/prediction \
 		tests/training tests/files \
-		tests/reliability/test_failing_malloc.py tests/reliability/test_no_more_threads.py \
+		$(patsubst %,tests/reliability/test_%.py,failing_malloc no_more_threads attribute_sweep \
+		array_kinds) \
 		$(patsubst %,--ignore=tests/core/test_%.py,c_kernels compilers threads))
 	$(if $(TESTS),,$(UNDER_ASAN) $(TEST_SANITIZED) tests/reliability/test_failing_malloc.py \
-		-m slow -k "not checkpoint")
+		tests/reliability/test_attribute_sweep.py -m slow -k "not checkpoint")
 
 tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSanitizer
 	CC="gcc -fsanitize=thread" CFLAGS="-g -fno-omit-frame-pointer" $(BUILD_SANITIZED)

@@ -5,6 +5,7 @@ garbage that everything else in this process has left.
 """
 
 import gc
+import itertools
 import time
 
 TRIES = 8
@@ -29,12 +30,13 @@ def seconds(operation, enough=0.0, tries=TRIES):
 
 
 def check_in_proportion(operation, sizes, factor=3, floor=0.01):
-    """Assert that the time of ``operation(size)`` grows with the size, at most ``factor`` times as
-    fast; what takes less than ``floor`` seconds is not looked at more closely."""
+    """Assert that the time of ``operation(size)`` grows with the size, from each to the next at
+    most ``factor`` times as fast; what takes less than ``floor`` seconds is not looked at more
+    closely."""
     operation(sizes[0])  # what the first call of a process takes
     found = {sizes[0]: seconds(lambda: operation(sizes[0]), tries=3)}
-    for size in sizes[1:]:
-        most = factor * size / sizes[0] * max(found[sizes[0]], floor)
+    for before, size in itertools.pairwise(sizes):
+        most = factor * size / before * max(found[before], floor)
         found[size] = seconds(lambda size=size: operation(size), enough=most)
         assert found[size] < most, found
     print(found)

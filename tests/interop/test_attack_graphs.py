@@ -112,7 +112,7 @@ LONG = {"relu": lambda n: chain("Relu", [], n), "identity": lambda n: chain("Ide
 
 
 @pytest.mark.parametrize("sizes", [(500, 5_000), pytest.param(
-    (1_000, 10_000, 100_000), marks=pytest.mark.slow)])
+    (100, 1_000, 10_000, 100_000), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", LONG)
 def test_time_is_in_proportion(name, sizes):
     models = {n: LONG[name](n) for n in sizes}

@@ -194,9 +194,10 @@ SLOW = pytest.mark.slow
 def test_attributes(run_python, names, stride, least):
     """Every ``stride``-th value, the next attribute starting with the next one."""
     pytest.importorskip("sklearn")
-    check(run_python(ATTRIBUTES, names, stride, timeout=300, OMP_NUM_THREADS=2), least)
+    # under a sanitizer a whole sweep takes many minutes
+    check(run_python(ATTRIBUTES, names, stride, timeout=1800, OMP_NUM_THREADS=2), least)
 
 
 def test_arrays(run_python):
     pytest.importorskip("sklearn")
-    check(run_python(ARRAYS, timeout=300, OMP_NUM_THREADS=2), 1500)
+    check(run_python(ARRAYS, timeout=1800, OMP_NUM_THREADS=2), 1500)
