@@ -323,8 +323,10 @@ def test_bench(run, monkeypatch):
     assert [line["threads"] for line in figures] == [1, 2]
     assert all(line[key] > 0 for line in figures
                for key in ("one_row_us", "rows_per_s", "step_us", "trained_rows_per_s"))
+    assert (784, 512, 512, 10) in bench.NETS
+    monkeypatch.setattr(bench, "NETS", bench.NETS[:2])
     code, out, _ = run("bench", "--threads", 1)
-    assert code == 0 and "784-512-512-10" in out
+    assert code == 0 and "20-64-64-2" in out
 
 
 # ---- mistakes ----

@@ -224,7 +224,7 @@ def test_day_first(run, day_first, day):
                                   model.predict([{"d": day, "x": 1}]))
 
 
-@pytest.mark.parametrize("preset", ["fast", "default"])
+@pytest.mark.parametrize("preset", ["fast", pytest.param("default", marks=pytest.mark.slow)])
 def test_values_of_true_and_false_in_every_spelling(run, preset):
     """By a preset: 100 for true, 10 for false, 50 for what is missing; keys stay as they are."""
     value, three = (100, 10, 50), ("True", "False", "")

@@ -83,7 +83,7 @@ TORCH = {"ReLU": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "SiLU": "silu", "
          "ELU": "elu", "LeakyReLU": "leaky_relu", "Softplus": "softplus"}
 
 
-@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("dynamo", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_files_of_pytorch(dynamo):
     torch = pytest.importorskip("torch")
     if dynamo:

@@ -186,9 +186,9 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("names, stride, least", [
-    (f"{NETWORKS},{OPTIMIZERS}", 12, 250), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
+    (f"{NETWORKS},{OPTIMIZERS}", 24, 125), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
     pytest.param(OPTIMIZERS, 1, 1000, marks=SLOW),
-    ("TabularClassifier,TabularRegressor", 24, 33),
+    ("TabularClassifier,TabularRegressor", 48, 16),
     pytest.param("TabularClassifier,TabularRegressor", 4, 200, marks=SLOW),
     pytest.param("MLPClassifier,MLPRegressor", 1, 4000, marks=SLOW)])
 def test_attributes(run_python, names, stride, least):

@@ -12,7 +12,7 @@ import fastnn
 from fastnn.core import threads
 
 SLOW = pytest.mark.slow
-COUNTS = (pytest.param(1, marks=SLOW), 8, 64, pytest.param(300, marks=SLOW))
+COUNTS = (8, *(pytest.param(count, marks=SLOW) for count in (1, 64, 300)))
 TEAM = 3  # threads that each fit and prediction asks for
 
 COMMON = """
@@ -203,8 +203,9 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("count", [4, pytest.param(64, marks=SLOW)])
+@pytest.mark.parametrize("method, count", [
+    ("fit", 4), *(pytest.param(*case, marks=SLOW)
+                  for case in (("partial_fit", 4), ("fit", 64), ("partial_fit", 64)))])
 def test_fits_of_one_estimator(run_python, count, method):
     pytest.importorskip("sklearn")
     done = run_python(COMMON + ESTIMATOR, count, method)
@@ -374,9 +375,10 @@ def alone():
 
 
 @pytest.mark.parametrize("before, after", [
-    ("torch", "nothing"), ("nothing", "xgboost"), pytest.param("nothing", "torch", marks=SLOW),
+    ("nothing", "xgboost"),
     *(pytest.param(*pair, marks=SLOW)
-      for pair in (("sklearn", "nothing"), ("xgboost", "nothing"), ("nothing", "sklearn"))),
+      for pair in (("torch", "nothing"), ("nothing", "torch"), ("sklearn", "nothing"),
+                   ("xgboost", "nothing"), ("nothing", "sklearn"))),
     *(pytest.param(*pair, marks=SLOW) for pair in itertools.permutations(LIBRARIES, 2))])
 def test_beside_another_library(run_python, alone, before, after):
     """Imported and used before fastnn, after it, or both: the same bytes, and no abort."""
