@@ -232,8 +232,8 @@ def test_what_is_installed_is_the_whole_package(tmp_path):
     """A package that was not in a list was missing where users install, and nowhere else."""
     # by pyproject.toml alone: setup.py would translate the modules
     program = "from setuptools import setup; setup()"
-    done = subprocess.run([sys.executable, "-c", program, "-q", "build_py", "--build-lib", tmp_path],
-                          cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", program, "-q", "build_py", "--build-lib", tmp_path]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     wanted = {path.relative_to(ROOT) for kind in ("*.py", "*.pyi", "py.typed", "page/*")
               for path in (ROOT / "fastnn").rglob(kind) if path.is_file()}

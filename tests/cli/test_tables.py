@@ -26,7 +26,7 @@ def test_substituted_processes(tmp_path):
     (tmp_path / "t.csv").write_text(text("a,c,t", ROWS))
     program = f"'{sys.executable}' -m fastnn"
     done = subprocess.run(
-        ["/bin/bash", "-c", f"{program} train <(cat t.csv) -t t -q --epochs 1 && "
+        ["/bin/bash", "-c", f"{program} train <(cat t.csv) -t t -q --preset fast && "
          f"{program} predict model.safetensors <(cat t.csv)"], cwd=tmp_path, text=True,
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])})

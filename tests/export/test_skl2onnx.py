@@ -72,8 +72,9 @@ def converted(model, types, opset=17, **options):
 
 
 @each("opset", OPSETS)
-@each("given", TYPES)
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype, given", [
+    (dtype, given) if dtype == given else pytest.param(dtype, given, marks=pytest.mark.slow)
+    for dtype in TYPES for given in TYPES])
 @each("activation", ACTIVATIONS)
 def test_activations(activation, dtype, given, opset):
     model = fitted("one target", activation, dtype)[-1]  # a scaler would round in float32

@@ -99,7 +99,7 @@ class Untouched:
         assert [array.tobytes() for array in self.arrays] == self.before
 
 
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=120)
 @given(st.data())
 def test_predict(data):
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
@@ -124,7 +124,7 @@ def test_predict(data):
     untouched.check()
 
 
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=80)
 @given(st.data())
 def test_out(data):
     """Whatever array is given as ``out`` takes the result, or is refused and stays as it is."""
@@ -191,7 +191,7 @@ def test_what_compiled_loops_read(name, dtype):
     assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
 
 
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=40)
 @given(st.data())
 def test_out_that_overlaps(data):
     """X itself, or memory that begins some rows away."""
@@ -208,7 +208,7 @@ def test_out_that_overlaps(data):
     assert net.predict(X, out=out).tobytes() == wanted.tobytes()
 
 
-@settings(SETTINGS, max_examples=100)
+@settings(SETTINGS, max_examples=50)
 @given(st.data())
 def test_fit(data):
     dtype = data.draw(st.sampled_from(["float32", "float64"]))
@@ -243,7 +243,7 @@ def test_fit(data):
     untouched.check()
 
 
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=40)
 @given(st.data())
 def test_no_rows(data):
     """Nothing to predict is an empty answer; nothing to learn from is an error."""
@@ -256,7 +256,7 @@ def test_no_rows(data):
         net.fit(X, np.empty((0, 3)))
 
 
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=40)
 @given(st.data())
 def test_estimators(data):
     rows = data.draw(st.sampled_from([n for n in SIZES if 3 <= n <= 130]))

@@ -212,12 +212,12 @@ FILES = ("save", "load", "checkpoint")
     ("fastnn", "create", 1, "auto"), ("fastnn", "fit", 2, "blas"),
     ("fastnn", "predict", 2, "blas"), ("fastnn", "predict out", 2, "auto"),
     ("fastnn", "load", 1, "auto"), ("fastnn", "checkpoint", 1, "auto"),
-    ("fastnn", "many", 1, "auto"), ("numpy", "create", 1, "auto"), ("numpy", "predict", 1, "auto"),
-    ("numpy", "save", 1, "auto"), ("numpy", "load", 1, "auto"),
+    ("fastnn", "many", 1, "auto"), ("numpy", "predict", 1, "auto"), ("numpy", "save", 1, "auto"),
     *(pytest.param("fastnn", *case, marks=pytest.mark.slow)
       for case in (("predict", 1, "auto"), ("many", 1, "blas"))),
     *(pytest.param("numpy", *case, marks=pytest.mark.slow)
-      for case in (("fit", 1, "auto"), ("many", 1, "auto"), ("checkpoint", 1, "auto"),
+      for case in (("create", 1, "auto"), ("load", 1, "auto"), ("fit", 1, "auto"),
+                   ("many", 1, "auto"), ("checkpoint", 1, "auto"),
                    *((action, 2, "blas") for action in ("create", "fit", "predict", "save",
                                                         "load")))),
     *(pytest.param("python", *case, marks=pytest.mark.slow)

@@ -150,7 +150,9 @@ assert is_right()
 """)
 
 
-@pytest.mark.parametrize("busy", ["predict", "fit", "fit blas"])
+@pytest.mark.parametrize("busy", [
+    pytest.param("predict", marks=pytest.mark.slow), pytest.param("fit", marks=pytest.mark.slow),
+    "fit blas"])
 def test_while_six_threads_work(forks, busy):
     """Whatever team, lock or library they are in at that moment."""
     forks("""
@@ -328,6 +330,7 @@ if __name__ == "__main__":
     assert done.stdout.strip() == "done", done.stderr
 
 
+@pytest.mark.slow
 def test_joblib_loky(run_python, tmp_path):
     pytest.importorskip("joblib")
     (tmp_path / "pool_work.py").write_text(POOLS)

@@ -86,7 +86,7 @@ def moments(n, longest, seed=0):
 
 def problem(rows, n_in, n_out, dtype="float32"):
     rng = np.random.default_rng(0)
-    return rng.normal(size=(rows, n_in)).astype(dtype), rng.integers(0, n_out, rows)
+    return rng.standard_normal((rows, n_in), dtype), rng.integers(0, n_out, rows)
 
 
 def digest(net):
@@ -97,7 +97,8 @@ def digest(net):
 
 
 @pytest.mark.parametrize("n", MOMENTS)
-@pytest.mark.parametrize("gemm, n_threads", [("native", 1), ("native", 2), ("blas", 2)])
+@pytest.mark.parametrize("gemm, n_threads", [
+    pytest.param("native", 1, marks=pytest.mark.slow), ("native", 2), ("blas", 2)])
 def test_fit(n, gemm, n_threads, sender):
     """Parameters are those of a whole step, and the same net can be fitted again."""
     X, y = problem(2**15, 64, 10)
@@ -226,7 +227,7 @@ def is_free_for_others(context):
 
 
 @pytest.mark.parametrize("n", MOMENTS)
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_predict(n, n_threads, sender):
     """A large batch, into a new array and into the caller's."""
     X, _ = problem(120_000, 64, 2)
@@ -260,7 +261,7 @@ def test_other_passes_over_all_rows(what, sender):
         "sparse": lambda: net.predict(csr) is None,
     }[what]
     operation()
-    judge([sender.interrupt(operation, seconds)[0] for seconds in moments(8, 0.12)], what)
+    judge([sender.interrupt(operation, seconds)[0] for seconds in moments(4, 0.12)], what)
 
 
 # ---- estimators ----
@@ -277,7 +278,8 @@ def fit_estimator(model, X, y):
 @pytest.mark.parametrize("n", MOMENTS)
 @pytest.mark.parametrize("settings", [
     {"solver": "adam"}, {"solver": "sgd", "early_stopping": True, "n_threads": 2},
-    {"solver": "lbfgs"}, {"solver": "es", "n_threads": 2}],
+    {"solver": "lbfgs"},
+    pytest.param({"solver": "es", "n_threads": 2}, marks=pytest.mark.slow)],
     ids=lambda settings: settings["solver"])
 def test_fit_of_an_estimator(n, settings, sender):
     """A warning and the trained model, or KeyboardInterrupt and the model as it was."""

@@ -62,7 +62,8 @@ print(min(left[10]), min(left[1000]), min(peak[10]), min(peak[1000]))
 """
 
 
-@pytest.mark.parametrize("n_threads", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_threads", [1, 2])
 def test_memory_does_not_grow_with_the_steps(n_threads, run_python):
     """Neither what an epoch leaves behind nor the most it needs at a time. In a process of its own:
     other threads' memory counts too."""
