@@ -93,15 +93,19 @@ static double reference_cross_entropy(ptrdiff_t n, const double *z, const double
 /* by the chain rule: the slope of the value in p_j, then the Jacobian of softmax */
 static double reference_focal(ptrdiff_t n, const double *z, const double *y, double ceiling,
                               const double *h, double *dz, double *size) {
-    double top = z[0], sum = 0, mixed = 0, total = 0;
+    double top = z[0], before = 0, mixed = 0, total = 0;
     for (ptrdiff_t j = 1; j < n; j++) top = fmax(top, z[j]);
-    for (ptrdiff_t j = 0; j < n; j++) sum += exp(z[j] - top);
+    dz[n - 1] = 0;
+    for (ptrdiff_t j = n - 2; j >= 0; j--) dz[j] = dz[j + 1] + exp(z[j + 1] - top);
+    double sum = dz[0] + exp(z[0] - top);
     for (ptrdiff_t j = 0; j < n; j++) {
-        double p = exp(z[j] - top) / sum, rest = 0, log_p = z[j] - top - log(sum);
-        for (ptrdiff_t k = 0; k < n; k++) rest += k == j ? 0 : exp(z[k] - top) / sum;
+        /* 1 - p, without a difference: what stands before j and what stands after it */
+        double own = exp(z[j] - top), p = own / sum, rest = (before + dz[j]) / sum;
+        double log_p = z[j] - top - log(sum);
         double term = y[j] != 0 ? y[j] * capped(-pow(rest, h[0]) * log_p, ceiling) : 0;
         double slope = -pow(rest, h[0]) / p;
         if (rest > 0) slope += h[0] * pow(rest, h[0] - 1) * log_p;
+        before += own;
         dz[j] = y[j] * p * slope;
         mixed += dz[j];
         total += term;
