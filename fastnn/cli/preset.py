@@ -17,6 +17,7 @@ from fastnn.tables.errors import TableError
 from fastnn.tabular.metrics import metric_names, metric_of
 from fastnn.tabular.model import fit_model
 from fastnn.tabular.task import REGRESSION, Task
+from fastnn.training.progress import is_watched
 
 __all__ = ["train"]
 
@@ -89,7 +90,8 @@ def learn(options, goal, rows, quiet, checkpoint=None):
             task = Task.of_numbers(truth, options.loss or "squared_error", weight)
         except ValueError as error:
             raise CommandError(f"--loss: {error}") from None
-    progress = False if quiet else None
+    # A log has lines now and then, also where nobody has asked for them: fits take minutes.
+    progress = False if quiet else (True, None)[is_watched(sys.stderr)]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

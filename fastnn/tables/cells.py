@@ -68,15 +68,18 @@ class Cells:
         True: missing. None where the array itself says it, as NaN or NaT.
     category : bool
         Whether the frame says that these are categories.
+    dictionary : bool
+        Whether the texts came with a categorical type. They are read as all text is: many use such
+        a type to save memory, and the same values in a file have none.
     style : Style or None
         How the file writes numbers and dates.
     """
 
-    __slots__ = ("array", "category", "codes", "kind", "mask", "style", "values")
+    __slots__ = ("array", "category", "codes", "dictionary", "kind", "mask", "style", "values")
 
     def __init__(self, kind, *, codes=None, values=None, array=None, mask=None, category=False,
-                 style=None):
-        self.kind, self.codes, self.values = kind, codes, values
+                 dictionary=False, style=None):
+        self.kind, self.codes, self.values, self.dictionary = kind, codes, values, dictionary
         self.array, self.mask, self.category, self.style = array, mask, category, style
 
     def __len__(self):
@@ -89,7 +92,7 @@ class Cells:
         """Return the cells of some rows."""
         if self.kind == "text":
             return Cells("text", codes=self.codes[index], values=self.values,
-                         category=self.category, style=self.style)
+                         category=self.category, dictionary=self.dictionary, style=self.style)
         mask = None if self.mask is None else self.mask[index]
         return Cells(self.kind, array=self.array[index], mask=mask, category=self.category,
                      style=self.style)

@@ -210,7 +210,7 @@ def _coded(codes, found, categories):
     """Return the cells of a column of codes, -1 where missing, by the cells of its categories."""
     if categories.kind == "text":
         places = np.append(categories.codes, np.int32(-1)).astype(np.int32)
-        return Cells("text", codes=places[codes], values=categories.values)
+        return Cells("text", codes=places[codes], values=categories.values, dictionary=True)
     if not len(categories):
         return Cells("text", codes=np.full(len(codes), -1, np.int32), values=[])
     labels, values = categories.texts()
@@ -313,7 +313,9 @@ class PolarsColumn:
         if kind in ("String", "Utf8"):
             return cells_.from_texts(series.to_list())
         if kind in ("Categorical", "Enum"):
-            return cells_.from_texts(series.to_list())
+            found = cells_.from_texts(series.to_list())
+            found.dictionary = True
+            return found
         if kind in ("Decimal", "Object", "Null", "Binary", "Time"):
             return cells_.from_objects(name, series.to_list())
         raise _refused(name, series.dtype)

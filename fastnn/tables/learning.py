@@ -104,10 +104,15 @@ def _learned(name, cells, options, notes):
         if found is None:
             found = _as_dates(name, cells, values, counts, gaps, options, notes)
         if found is not None:
+            if found and cells.dictionary:
+                notes.add(name, f"its texts are {TAKEN[found.kind]}, as they would be in a file; "
+                          "name it in categorical_features=[...] for one of categories",
+                          "has a categorical type and is no column of categories: ")
             return found or None
     return _as_categories(name, values, counts, gaps, forced, options, notes)
 
 
+TAKEN = {"number": "numbers", "date": "dates", "boolean": "true and false"}
 LEFT_OUT = False  # of these functions: the column is understood, and says nothing
 
 

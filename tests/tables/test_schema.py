@@ -319,8 +319,27 @@ def test_categories_that_are_asked_for():
             Schema.learn(frame, categorical_features=wrong)
     pd = pytest.importorskip("pandas")
     schema = Schema.learn(pd.DataFrame({"a": pd.Categorical([1, 2, 1]), "b": [1, 2, 3]}))
-    assert schema.category_names == ("a",)
+    assert schema.category_names == ("a",) and not schema.notes
     assert schema.apply({"a": ["2", 1, "1.0"], "b": [1, 1, 1]}).codes.ravel().tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(("words", "what"), [
+    (["1", "2", "10"], "numbers"), (["2024-01-01", "2024-02-01", "2024-02-03"], "dates"),
+    (["true", "False", "TRUE"], "true and false"), (["a", "b", "1"], None)])
+def test_texts_of_a_categorical_type_are_read_as_those_of_a_file(words, what):
+    pd, pl = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    pa = pytest.importorskip("pyarrow")
+    plain = Schema.learn({"a": words * 5, "b": list(range(15))})
+    for column in (pd.Categorical(words * 5), pl.Series(words * 5, dtype=pl.Categorical),
+                   pa.array(words * 5).dictionary_encode()):
+        frame = {"a": pd.Series(column) if isinstance(column, pd.Categorical) else column,
+                 "b": list(range(15))}
+        schema = Schema.learn(frame)
+        assert schema.settings() == plain.settings()
+        assert [f"its texts are {what}" in note for note in schema.notes] == (
+            [True] if what else [])
+        schema = Schema.learn(frame, categorical_features=["a"])
+        assert schema.category_names == ("a",) and not schema.notes
 
 
 def test_unknown_categories_are_counted_and_refused_where_strict():
