@@ -245,8 +245,8 @@ class BaseTabular(Documented, BaseEstimator):
         X : as for `fit`
             Rows, with the columns of the fit.
         samples : int, default=256
-            Orders of the columns that are drawn for each row, each with its reverse. Errors fall
-            with their root.
+            Orders of the columns that are drawn for each row, each with its reverse; at most 2**20.
+            Errors fall with their root.
         background : int, default=64
             Rows of training that stand for columns that are not known.
         random_state : int, default=0

@@ -11,6 +11,7 @@ __all__ = ["Explanation", "explain"]
 BACKGROUND = 64  # rows that stand for a column that is not known
 SAMPLES = 256  # pairs of orders of the columns, of each row
 CHUNK = 1 << 15  # rows of networks at a time
+MOST_SAMPLES = 1 << 20  # a million passes: errors of a thousandth, after many minutes for a row
 
 
 class Explanation(NamedTuple):
@@ -53,7 +54,8 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
     predict : callable
         From outputs of networks (n, n_out) to predictions (n, k).
     samples : int, default=256
-        Pairs of orders of each row; a multiple of the number of background rows is made of it.
+        Pairs of orders of each row, at most 2**20; a multiple of the number of background rows is
+        made of it. Their contributions are summed as they come: memory does not depend on it.
     background : int, default=64
         At most so many rows of ``model.reference``.
     seed : int, default=0
@@ -66,6 +68,9 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
         With values of shape (n_rows, n_columns, k).
     """
     samples = validation.check_count("samples", samples)
+    if samples > MOST_SAMPLES:
+        raise ValueError(f"samples={samples} must be at most {MOST_SAMPLES}: errors fall with its "
+                         "root, and 256 are usual")
     background = validation.check_count("background", background)
     if model.reference is None:
         raise ValueError("the model has kept no rows that could be the background of an "
@@ -78,17 +83,27 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
     places = [j for j, group in enumerate(model.groups) if not group.is_empty]
     b = len(chosen)
     rounds = max(-(-samples // b), 2)  # at least two with each background row: for the errors
+    at_once = max(CHUNK // ((2 * len(groups) + 1) * b), 1)
     outputs = predict(model.ensemble.outputs(chosen))
     base = outputs.mean(axis=0)
     shape = len(inputs), len(model.groups), outputs.shape[1]
     values, errors = np.zeros(shape), np.zeros(shape)
     for i in range(len(inputs)):
         own = np.random.default_rng([seed, i])
-        orders = np.stack([own.permutation(len(groups)) for _ in range(b * rounds)])
-        found = _contributions(model.ensemble, inputs[i:i + 1], chosen, groups, orders, predict)
-        found = found.reshape(rounds, b, len(groups), -1)
-        values[i, places] = found.mean(axis=(0, 1))
-        errors[i, places] = np.sqrt(found.var(axis=0, ddof=1).mean(axis=0) / (rounds * b))
+        mean, squares, done = 0.0, 0.0, 0
+        while done < rounds:  # a few at a time, and their squares by Chan, Golub & LeVeque (1979)
+            k = min(at_once, rounds - done)
+            orders = np.stack([own.permutation(len(groups)) for _ in range(b * k)])
+            some = _contributions(model.ensemble, inputs[i:i + 1], chosen, groups, orders, predict)
+            some = some.reshape(k, b, len(groups), -1)
+            own_mean = some.mean(axis=0)
+            change = own_mean - mean
+            squares = (squares + ((some - own_mean) ** 2).sum(axis=0)
+                       + change ** 2 * (done * k / (done + k)))
+            mean = mean + change * (k / (done + k))
+            done += k
+        values[i, places] = mean.mean(axis=0)
+        errors[i, places] = np.sqrt((squares / (rounds - 1)).mean(axis=0) / (rounds * b))
     return Explanation(values, errors, base, tuple(group.name for group in model.groups))
 
 

@@ -264,7 +264,7 @@ class TabularModel:
         table : table, data frame, dict of columns or list of dicts
             With the columns of training, by name.
         samples : int, default=256
-            Orders of the columns that are drawn.
+            Orders of the columns that are drawn; at most 2**20.
         background : int, default=64
             Rows that stand for what is not known.
         random_state : int, default=0

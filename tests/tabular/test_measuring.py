@@ -7,6 +7,7 @@ from tabular_data import COUNT, TABLE, THREE, TWO, VALUE, N, rows
 pytest.importorskip("sklearn")
 
 import fastnn
+from fastnn.tabular import explain as explaining
 
 FIRST = 180
 
@@ -105,6 +106,22 @@ def test_explanations_are_shapley_values_within_their_errors(y):
     said = model.predict(some) if y is VALUE else model.predict_proba(some)
     np.testing.assert_allclose(found.base_values + found.values.sum(axis=1), said, rtol=1e-9)
     assert found.feature_names == ("a", "b", "c")
+
+
+def test_explanations_are_summed_as_they_come(monkeypatch):
+    """A few passes at a time, or all at once: the same values and errors."""
+    model = fitted(VALUE)
+    whole = model.explain(rows(0, 2), samples=640, background=16)
+    monkeypatch.setattr(explaining, "CHUNK", 2 * 16 * 7)
+    parts = model.explain(rows(0, 2), samples=640, background=16)
+    np.testing.assert_allclose(parts.values, whole.values, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(parts.errors, whole.errors, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("samples", [0, -1, 2.5, True, 2**20 + 1, 10**12])
+def test_samples_of_explanations_are_a_sane_number(samples):
+    with pytest.raises((TypeError, ValueError), match="samples"):
+        fitted(VALUE).explain(rows(0, 1), samples=samples)
 
 
 def test_errors_of_explanations_fall_with_their_samples():
