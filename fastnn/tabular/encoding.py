@@ -78,7 +78,8 @@ class Encoding:
         self.tables = self._tables()
 
     @classmethod
-    def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None, counts=None):
+    def fit(cls, inputs, sizes, *, bins=48, values=True, rarest=1, statistics=None, counts=None,
+            cuts=None):
         """Return the encoding that the rows of ``inputs`` suggest.
 
         Parameters
@@ -96,15 +97,19 @@ class Encoding:
             With what it gives for these rows, as `Statistics.fit` does.
         counts : list of int array (size + 2,) or None, default=None
             How often each code of a column is there; None: in ``inputs``.
+        cuts : list of float64 array or None, default=None
+            Further edges of each column of numbers that has more different values than bins.
         """
         numbers, table = inputs.numbers, None
         if statistics is not None:
             table, found = statistics
             numbers = np.concatenate([numbers, found], axis=1)
         edges, scales, seen = [], [], []
-        for column in numbers.T:
+        for j, column in enumerate(numbers.T):
             x = column[np.isfinite(column)]
             found = greedy_edges(x, bins) if len(x) else x
+            if cuts is not None and j < len(cuts) and 2 < bins <= len(found) - 1:
+                found = np.union1d(found, cuts[j])
             edges.append(found if len(found) > 1 else found[:0])
             scales.append(_scale(x) if len(found) > 1 else (0, 1, 0, 1))
             seen.append(np.isnan(column).any())

@@ -14,6 +14,10 @@ from fastnn.tabular.encoding import Encoding
 __all__ = ["with_linear_part"]
 
 PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum of losses
+# Of the absolute weights, of the least penalty that leaves none: where a column has few rows, most
+# columns may say nothing (Tibshirani 1996).
+LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
+FEW_ROWS = 20  # for each column, below which that is tried
 SHARES = np.linspace(0, 1, 21)
 TRUST = 0.5  # in what the mean saves: the fold that a network is stopped by flatters it
 ITERATIONS = 25  # for each penalty, from the last one's weights on
@@ -66,21 +70,25 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
         blend = (1 - s) * z[seen] + s * straight[seen]
         return (share * _losses(blend, y[seen], kind)[0]).sum() - (1 - s) ** 2 * saved
 
-    best, chosen, last = loss(0, z), None, np.inf
+    best, chosen = loss(0, z), None
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
     with single_threaded_blas():
-        fit = (_Exact if exact else _Iterated)(X, y, weight, kind, unique)
-        for penalty in PENALTIES:
-            straight, parts = np.full(y.shape, np.nan), {}
-            for key, fold in unique.items():
-                part = parts[key] = fit.part(key, penalty)
-                straight[fold] = X[fold] @ part[:-1] + part[-1]
-            least, s = min((loss(s, straight), s) for s in SHARES.tolist())
-            if least < best:
-                best, chosen = least, (s, parts)
-            if least > last:
-                break
-            last = least
+        fits = [((_Exact if exact else _Iterated)(X, y, weight, kind, unique), PENALTIES)]
+        if n < FEW_ROWS * X.shape[1]:
+            fits.append((_Lasso(X, y, weight, kind, unique), LASSO))
+        for fit, penalties in fits:
+            last = np.inf
+            for penalty in penalties:
+                straight, parts = np.full(y.shape, np.nan), {}
+                for key, fold in unique.items():
+                    part = parts[key] = fit.part(key, penalty)
+                    straight[fold] = X[fold] @ part[:-1] + part[-1]
+                least, s = min((loss(s, straight), s) for s in SHARES.tolist())
+                if least < best:
+                    best, chosen = least, (s, parts)
+                if least > last:
+                    break
+                last = least
     if chosen is None or chosen[0] == 0:
         return nets
     return [_joined(net, encoding, chosen[1][fold.tobytes()], chosen[0])
@@ -189,7 +197,7 @@ class _Iterated:
     """The linear model of all rows but those of a fold, by L-BFGS."""
 
     def __init__(self, X, y, weight, kind, folds):
-        self.kind, self.found, self.rows = kind, {}, {}
+        self.kind, self.found, self.rows, self.largest = kind, {}, {}, {}
         for key, fold in folds.items():
             others = np.setdiff1d(np.arange(len(y)), fold)
             some = X[others]
@@ -197,25 +205,66 @@ class _Iterated:
 
     def part(self, key, penalty):
         """Return the weights, and below them the biases: float64 (p + 1, n_out)."""
-        kind, (X, XT, y, weight) = self.kind, self.rows[key]
-        shape = (X.shape[1] + 1, y.shape[1])
-        if key not in self.found:
-            start = self.found[key] = np.zeros(shape)
-            start[-1] = _linked(np.average(y, axis=0, weights=weight), kind)
+        start = self.start(key)
 
         def objective(flat):
-            part = flat.reshape(shape)
-            z = X @ part[:-1] + part[-1]
-            losses, means = _losses(z, y, kind)
-            error = (means - y) * weight[:, np.newaxis]
-            gradient = np.vstack([XT @ error + penalty * part[:-1], error.sum(axis=0)])
-            value = (weight * losses).sum() + penalty / 2 * (part[:-1] ** 2).sum()
-            return value, gradient.reshape(-1)
+            part = flat.reshape(start.shape)
+            value, gradient = self.sum_of_losses(key, part)
+            gradient[:-1] += penalty * part[:-1]
+            return value + penalty / 2 * (part[:-1] ** 2).sum(), gradient.reshape(-1)
 
-        found = minimize(objective, self.found[key].reshape(-1), method="L-BFGS-B", jac=True,
-                         options={"maxiter": ITERATIONS, "gtol": 1e-4 * len(y) ** 0.5,
-                                  "maxcor": 20})
-        self.found[key] = found.x.reshape(shape)
+        self.found[key] = self.least(objective, start.reshape(-1), len(self.rows[key][2])).reshape(
+            start.shape)
+        return self.found[key]
+
+    def start(self, key):
+        """Return the weights of the last penalty; those of a constant where there was none."""
+        if key not in self.found:
+            X, _, y, weight = self.rows[key]
+            self.found[key] = np.zeros((X.shape[1] + 1, y.shape[1]))
+            self.found[key][-1] = _linked(np.average(y, axis=0, weights=weight), self.kind)
+        return self.found[key]
+
+    def sum_of_losses(self, key, part):
+        """Return the sum of the losses of the rows, and its gradient, of the shape of ``part``."""
+        X, XT, y, weight = self.rows[key]
+        losses, means = _losses(X @ part[:-1] + part[-1], y, self.kind)
+        error = (means - y) * weight[:, np.newaxis]
+        return (weight * losses).sum(), np.vstack([XT @ error, error.sum(axis=0)])
+
+    @staticmethod
+    def least(objective, start, n, bounds=None):
+        """Return where an objective of n rows is least."""
+        return minimize(objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={
+            "maxiter": ITERATIONS, "gtol": 1e-4 * n ** 0.5, "maxcor": 20}).x
+
+
+class _Lasso(_Iterated):
+    """The linear model of a penalty of the absolute weights: each is the difference of two that
+    are not negative."""
+
+    def part(self, key, penalty):
+        """Return the weights, and below them the biases: float64 (p + 1, n_out)."""
+        old = self.start(key)
+        if key not in self.largest:
+            self.largest[key] = np.abs(self.sum_of_losses(key, old)[1][:-1]).max(initial=0)
+        penalty *= self.largest[key]
+        size, shape = old[:-1].size, old[:-1].shape
+
+        def joined(flat):
+            both = flat[:2 * size].reshape(2, *shape)
+            return np.vstack([both[0] - both[1], flat[2 * size:]])
+
+        def objective(flat):
+            value, gradient = self.sum_of_losses(key, joined(flat))
+            slope = gradient[:-1].reshape(-1)
+            return (value + penalty * flat[:2 * size].sum(),
+                    np.concatenate([slope + penalty, penalty - slope, gradient[-1]]))
+
+        start = np.concatenate([old[:-1].clip(0).reshape(-1), (-old[:-1]).clip(0).reshape(-1),
+                                old[-1]])
+        bounds = [(0, None)] * (2 * size) + [(None, None)] * len(old[-1])
+        self.found[key] = joined(self.least(objective, start, len(self.rows[key][2]), bounds))
         return self.found[key]
 
 

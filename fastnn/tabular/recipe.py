@@ -12,6 +12,7 @@ from fastnn.core.threads import resolve_threads
 from fastnn.ensemble import fit_many
 from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
+from fastnn.tabular.cuts import target_cuts
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.linear import with_linear_part
 from fastnn.tabular.networks import Ensemble, Part
@@ -45,8 +46,12 @@ class Recipe:
         Steps whose mean a network is, about; 0: none.
     learning_rate, adam_rate : float
         Of Muon, and of AdamW for what is no hidden matrix.
+    rates : tuple of float
+        What both are times, for one network after the other.
     decay : float
         Of the weights, times rows / batch size.
+    cuts : int
+        Of a column of numbers at most, where the target jumps.
     muon, values, statistics, linear : bool
         Whether to have Muon, raw values beside the bins, statistics of categories, and a linear
         part where it helps.
@@ -61,7 +66,9 @@ class Recipe:
     average: int = 50
     learning_rate: float = 0.02
     adam_rate: float = 3e-3
+    rates: tuple[float, ...] = (1.0,)
     decay: float = 5.0
+    cuts: int = 8
     muon: bool = True
     values: bool = True
     statistics: bool = True
@@ -138,7 +145,9 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     passes = max(1, -(-EPOCH * batch // len(rows[0])))
     rows = [np.tile(own, passes) for own in rows]
     epochs = max(recipe.steps // -(-len(rows[0]) // batch), 3)
-    arguments = {"loss": task.loss, "optimizer": _optimizer(recipe, n, batch), "epochs": epochs,
+    optimizers = [_optimizer(recipe, n, batch, recipe.rates[i % len(recipe.rates)])
+                  for i in range(count)]
+    arguments = {"loss": task.loss, "optimizer": optimizers, "epochs": epochs,
                  "rows": rows, "batch_size": batch, "sample_weight": sample_weight,
                  "n_threads": n_threads, "checkpoint": checkpoint}
     if validation is None:
@@ -178,10 +187,12 @@ def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
     # Thousands of columns with bins are a million weights and more, which say nothing that values
     # do not (200 rows of 200 columns: .611 with 16 bins, 4 and none).
     bins = max(min(bins, MOST_BINS // max(inputs.numbers.shape[1], 1)), 1)
+    cuts = target_cuts(inputs.numbers, targets, weight, most=recipe.cuts,
+                       multiclass=task.n_out if task.kind == "multiclass" else None)
     keys = _keys(sizes) if recipe.statistics else []
     means, link = _means_of(targets, task)
     if not keys or means is None:
-        encoding = Encoding.fit(inputs, sizes, bins=bins, values=recipe.values)
+        encoding = Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, cuts=cuts)
         return encoding, encoding.transform(inputs)
     numbers = np.empty(len(inputs), np.intp)
     for i, fold in enumerate(folds):
@@ -193,7 +204,7 @@ def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
     # more than that (a sum of effects of 200 categories, 2,000 rows: .559 with ten, .541 with five
     # and fewer).
     encoding = Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, rarest=5,
-                            statistics=(statistics, found))
+                            statistics=(statistics, found), cuts=cuts)
     return encoding, encoding.transform(inputs, statistics=found)
 
 
@@ -250,18 +261,18 @@ def _bias(task, constant):
     return np.log(constant)
 
 
-def _optimizer(recipe, n, batch):
+def _optimizer(recipe, n, batch, factor):
     # The decay forgets over a number of epochs, not of steps (Wang & Aitchison 2024): noisy small
     # sets need ten times that of large ones (phoneme .2356 at .1, .2267 at .3; protein .636 at .3,
     # .601 at .03).
     decay = float(np.clip(recipe.decay * batch / n, 0.005, 0.5))
     # Muon: phoneme .2452 with AdamW alone, .2267 with Muon on the body.
-    adam = AdamW(recipe.adam_rate, beta2=0.99, weight_decay=decay)
-    rate = FlatThenCosine(recipe.learning_rate, flat=0.5)
+    adam = AdamW(factor * recipe.adam_rate, beta2=0.99, weight_decay=decay)
+    rate = FlatThenCosine(factor * recipe.learning_rate, flat=0.5)
     if recipe.muon:
         optimizer = Muon(rate, weight_decay=decay, adam=adam)
     else:
-        optimizer = AdamW(FlatThenCosine(recipe.adam_rate, flat=0.5), beta2=0.99,
+        optimizer = AdamW(FlatThenCosine(factor * recipe.adam_rate, flat=0.5), beta2=0.99,
                           weight_decay=decay)
     # The mean of the last steps is as good as an annealed rate, at any time: the fit may stop
     # wherever its fold says (phoneme .2493 -> .2365, with a cosine and without the mean before).

@@ -106,3 +106,46 @@ def test_networks_that_stay_as_they_are(kind):
         targets = np.random.default_rng(5).normal(size=(N, 1)).astype(np.float32)
     nets = networks(task, scale=1e-3)
     assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS) is nets
+
+
+def test_the_lasso_is_scikit_learns():
+    """(1 / 2 n) squares + a |w| there: n a is the penalty."""
+    sklearn = pytest.importorskip("sklearn.linear_model")
+    y, weight = LINE[:, np.newaxis] / 3, np.random.default_rng(4).uniform(0.5, 2, N)
+    X_ = linear._matrix(ENCODING, X)
+    fit = linear._Lasso(X_, y, weight, "identity", {b"one": FOLDS[0]})
+    others = np.setdiff1d(np.arange(N), FOLDS[0])
+    for share in (0.5, 0.1):
+        part = fit.part(b"one", share)
+        right = sklearn.Lasso(share * fit.largest[b"one"] / weight[others].sum(), tol=1e-8).fit(
+            X_.toarray()[others], y[others, 0], weight[others])
+        np.testing.assert_allclose(part[:-1, 0], right.coef_, rtol=0.05, atol=0.02)
+        np.testing.assert_allclose(part[-1, 0], right.intercept_, atol=0.02)
+        assert ((part[:-1, 0] == 0) >= (right.coef_ == 0)).all()
+
+
+@pytest.mark.parametrize("kind", ["squared_error", "binary", "multiclass"])
+def test_many_columns_of_few_rows_get_few_weights(kind):
+    rng = np.random.default_rng(6)
+    numbers = rng.normal(size=(160, 80))
+    inputs = Inputs(numbers, np.zeros((160, 0), np.int32))
+    line = 2 * numbers[:, 3] - 2 * numbers[:, 40] + rng.normal(size=160)
+    task, y = {"squared_error": lambda: (Task.of_numbers(line[:, np.newaxis]), line[:, np.newaxis]),
+               "binary": lambda: (Task.of_classes(2), (line > 0).astype(int)),
+               "multiclass": lambda: (Task.of_classes(3), np.digitize(line, [-1, 1]))}[kind]()
+    encoding, targets = Encoding.fit(inputs, [], bins=1), task.targets(y)
+    codes, folds = encoding.transform(inputs), np.array_split(rng.permutation(160), 4)
+    nets = [MLP.of([Dense(4, "silu"), Dense(task.n_out)], n_in=encoding.n_inputs,
+                   output=task.output, random_state=i) for i in range(4)]
+    for net in nets:
+        net.set_weights([0.01 * W for W in net.get_weights()])
+    losses = {}
+    for few in (0, linear.FEW_ROWS):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(linear, "FEW_ROWS", few)
+            found = linear.with_linear_part(nets, encoding, codes, targets, task, None, folds)
+        losses[few] = np.mean([task.losses(targets[fold], net.predict(codes[fold])).mean()
+                               for net, fold in zip(found, folds, strict=True)])
+    assert losses[linear.FEW_ROWS] < 0.9 * losses[0]
+    first = found[0].get_weights()[0][:, 4:4 + task.n_out]
+    assert (first[[3, 40]] != 0).any(axis=1).all() and (first == 0).mean() > 0.6
