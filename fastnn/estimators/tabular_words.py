@@ -27,6 +27,9 @@ def check_given(X, y, classes):
     if isinstance(X, (str, os.PathLike)):
         raise TypeError(f"X={shown(os.fspath(X))} must be a table; of the path of a file "
                         "fastnn.tables.read(path) makes one")
+    if hasattr(X, "__next__"):
+        raise TypeError(f"X={shown(X)} must be a table, and can be read once only: list(X) makes a "
+                        "list of rows of it")
     if isinstance(y, str):
         raise TypeError(f"y={shown(y)} must be the values themselves: of a frame "
                         f"X.drop(columns={shown(y)}) and X[{shown(y)}]")
@@ -38,8 +41,12 @@ def check_given(X, y, classes):
              "of y to (n_samples,), for example using ravel().", DataConversionWarning,
              stacklevel=5)
     kind = getattr(values.dtype, "kind", "O")
+    if hasattr(y, "isna") and kind in "biuf":  # nullable ones
+        missing = np.asarray(y.isna()).reshape(len(y), -1).any(axis=1)
+        values = values if not missing.any() else np.where(missing, np.nan, 0.0)
+        kind = "f" if missing.any() else kind
     if kind == "f":
-        _refuse_nan(np.asarray(values))
+        _refuse_nan(np.asarray(values, float))
     elif kind == "M":
         raise TypeError("y holds dates: make numbers of them, such as days, "
                         "(y - y.min()) / np.timedelta64(1, 'D')")
@@ -56,6 +63,12 @@ def _refuse_nan(values):
         raise ValueError(f"Input y contains NaN in {n:,} row{'s' * (n != 1)}, the first is row "
                          f"{int(missing.argmax())}: leave them out, X[~np.isnan(y)] and "
                          "y[~np.isnan(y)]")
+    infinite = np.isinf(values).reshape(len(values), values[:1].size).any(axis=1)
+    n = int(infinite.sum())
+    if n:
+        raise ValueError(f"Input y contains infinity in {n:,} row{'s' * (n != 1)}, the first is "
+                         f"row {int(infinite.argmax())}: leave them out, X[np.isfinite(y)] and "
+                         "y[np.isfinite(y)]")
 
 
 def _refuse_text(values):

@@ -40,6 +40,7 @@ def target_cuts(numbers, targets, weight, *, most, multiclass=None):
     step = -(-len(numbers) // MOST_ROWS)
     numbers, targets = numbers[::step], targets[::step]
     weight = np.ones(len(targets)) if weight is None else np.asarray(weight, float)[::step]
+    weight = weight / weight.max()
     targets = _prepared(targets, weight, multiclass)
     total = np.average((targets ** 2).sum(axis=1), weights=weight)
     if not (np.isfinite(total) and total > 0) or not most:

@@ -62,6 +62,11 @@ def test_weights_count_as_rows_do():
     np.testing.assert_allclose(of_weights[0][:2], of_rows[0][:2], atol=0.02)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e300])
+def test_weights_of_any_size(scale):
+    assert np.array_equal(cuts(STEPS, weight=np.full(N, scale))[0], cuts(STEPS)[0])
+
+
 @pytest.mark.parametrize("y", [np.ones(N), np.full(N, 1e308), np.zeros(N)])
 def test_nothing_to_learn_from(y):
     with np.errstate(over="ignore", invalid="ignore"):

@@ -214,6 +214,7 @@ def test_many_columns_have_few_bins(most, bins, monkeypatch):
     inputs = Inputs(np.random.default_rng(0).normal(size=(80, 10)), np.zeros((80, 0), np.int32))
     y = inputs.numbers[:, :1]
     task = Task.of_numbers(y)
-    few = recipe.Recipe(networks=2, folds=2, hidden=(2,), steps=1, muon=False, linear=False)
+    few = recipe.Recipe(networks=2, folds=2, hidden=(2,), steps=1, muon=False, linear=False,
+                        cuts=0)
     net = recipe.fit(inputs, task.targets(y), task, preset=few).networks[0]
     assert net.sizes[0] == 10 * (1 + bins)

@@ -282,10 +282,28 @@ def test_bad_settings(settings, message):
     (TabularRegressor, (TABLE, VALUE, np.zeros(N)), "[Ss]ample.weight"),
     (TabularClassifier, (TABLE, VALUE), "Unknown label type"),
     (TabularRegressor, (np.array([[np.inf], [1.0]]), [1, 2]), "finite"),
+    (TabularRegressor, (TABLE, np.where(np.arange(N) == 7, -np.inf, VALUE)),
+     "infinity in 1 row, the first is row 7"),
+    (TabularClassifier, (iter([TABLE]), TWO), "list.X. makes a list of rows"),
 ])
 def test_bad_tables(make, arguments, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make().fit(*arguments)
+
+
+@pytest.mark.parametrize(("make", "y", "dtype"), [
+    (TabularClassifier, VALUE > 10, "boolean"), (TabularClassifier, THREE, "Int64"),
+    (TabularRegressor, VALUE, "Float64"), (TabularRegressor, THREE, "UInt8"),
+    (TabularClassifier, TWO, "string"), (TabularClassifier, TWO, "category")])
+def test_missing_targets_of_nullable_types(make, y, dtype):
+    pd = pytest.importorskip("pandas")
+    y = pd.Series(y).astype(dtype)
+    y[5] = None
+    for column in (y, y.array):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(ValueError, match=r"row 5|contains NaN"):
+                make().fit(TABLE, column)
 
 
 def test_bad_settings_of_a_regression():
