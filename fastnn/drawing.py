@@ -14,6 +14,7 @@ COLORS = ("#3d85c6", "#e0772b", "#3f9c54", "#b25fc2", "#c2504f", "#8a7a3b")
 SHOWN_UNITS = 8  # circles of a layer; of a larger one the first and the last
 SHOWN_LAYERS = 8
 SHOWN_POINTS = 400  # of a curve: what a picture of this width can show
+LARGEST = 1e300  # of the values of curves, whose differences must be numbers
 WIDE = 20.0  # ratio of the largest value of curves to the least from which the axis is logarithmic
 
 
@@ -163,13 +164,13 @@ def curves(named, xlabel="epoch", start=1):
     Parameters
     ----------
     named : dict of str to sequence of float
-        NaN and infinities leave a gap. The axis is logarithmic where all values are above 0 and of
-        very different sizes.
+        NaN, infinities and what is beyond 1e300 leave a gap. The axis is logarithmic where all
+        values are above 0 and of very different sizes.
     xlabel : str, default="epoch"
     start : int, default=1
         Number of the first value.
     """
-    values = [value for curve in named.values() for value in curve if math.isfinite(value)]
+    values = [value for curve in named.values() for value in curve if _is_shown(value)]
     n = max((len(curve) for curve in named.values()), default=0)
     if not values:
         return ""
@@ -200,10 +201,10 @@ def curves(named, xlabel="epoch", start=1):
               _text(left + plot_width / 2, height - foot + 18, xlabel, 11)]
     for number, (name, curve) in enumerate(named.items()):
         color = COLORS[number % len(COLORS)]
-        parts.append(_line([place(i, value) if math.isfinite(value) else None
+        parts.append(_line([place(i, value) if _is_shown(value) else None
                             for i, value in _thinned(curve)], color))
         y = height + 16 * number
-        last = next((value for value in reversed(curve) if math.isfinite(value)), None)
+        last = next((value for value in reversed(curve) if _is_shown(value)), None)
         label = name if last is None else f"{name}  {last:.5g}"
         parts.append(f'<path d="M{left} {y - 4}h18" stroke="{color}" stroke-width="2.5"/>'
                      f'{_text(left + 24, y, label, 12, "start")}')
@@ -221,12 +222,17 @@ def _thinned(curve):
         first = piece * len(curve) // pieces
         stretch = [(i, value) for i, value in
                    enumerate(curve[first:(piece + 1) * len(curve) // pieces], first)
-                   if math.isfinite(value)]
+                   if _is_shown(value)]
         if stretch:
             found += sorted({min(stretch, key=_value), max(stretch, key=_value)})
         else:
             found.append((first, math.nan))
     return found
+
+
+def _is_shown(value):
+    """Whether a value is a number whose difference from another such one is finite."""
+    return abs(value) <= LARGEST
 
 
 def _value(pair):

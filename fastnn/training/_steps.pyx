@@ -343,7 +343,8 @@ cdef class Steps(Stepper):
         ValueError, TypeError
             As `MLP.fit` does.
         RuntimeError
-            While another thread takes one of these steps, or fits the network.
+            While another thread takes one of these steps, or fits the network; when the network is
+            changed within the step.
         KeyboardInterrupt
             On Ctrl-C; the step is then done, or not begun.
 
@@ -381,11 +382,22 @@ cdef class Steps(Stepper):
                 if self.are_good_values(y, rows):
                     return self.do_step(X, address(y), NULL, NULL, rate)
         X, y, weight = self.net._check_data(X, y, weight, self.info, in_place=False)
+        self.refuse_changes()
         if is_codes(X) and "adds" not in self.settings:
             self.read_codes(X)
         if X.shape[0] > self.batch:
             self.adopt(X.shape[0])
-        return self.take(X, y, weight, rate)
+        cdef double loss = self.take(X, y, weight, rate)
+        self.refuse_changes()
+        return loss
+
+    cdef int refuse_changes(self) except -1:
+        """Raise where code that a step has called has grown the network or set its weights: the
+        step would be lost without a word."""
+        if self.net._snapshot is not self.snapshot:
+            raise RuntimeError("the network has been changed within this step, by what its data or "
+                               "its loss called: the change holds, the step is not done")
+        return 0
 
     cdef bint copies_labels(self, y, ptrdiff_t rows):
         """Take labels (rows,) of 64 or 32 bits that are good; a copy, which nobody else changes."""

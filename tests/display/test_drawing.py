@@ -145,6 +145,12 @@ def test_curves_lie_where_they_should():
     assert line[0][1] - line[1][1] == pytest.approx(line[1][1] - line[2][1])
 
 
+def test_values_at_the_end_of_floats_leave_gaps():
+    """Their differences are infinite."""
+    line, = lines(drawing.curves({"loss": [4.0, 1.7e308, -1.7e308, 2.0, math.inf]}))
+    assert line == lines(drawing.curves({"loss": [4.0, math.nan, math.nan, 2.0, math.nan]}))[0]
+
+
 def test_long_curves_keep_their_peaks():
     curve = [1.0] * 100_000
     curve[54_321] = 3.0

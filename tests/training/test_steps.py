@@ -383,6 +383,39 @@ def test_steps_within_a_step_are_refused():
     assert found
 
 
+@pytest.mark.parametrize("change", [lambda net: net.grow(n_out=net.sizes[-1] + 1),
+                                    lambda net: net.set_weights(net.get_weights())])
+@pytest.mark.parametrize("where", ["loss", "data"])
+def test_a_network_that_is_changed_within_a_step_is_told(where, change):
+    """The step went to weights that the network has no longer, without a word."""
+    X, y, _ = problem()
+    net, done = NETS["narrow"](), []
+
+    def once():
+        if not done:
+            done.append(True)
+            change(net)
+
+    class Rows:
+        def __array__(self, *_, **__):
+            once()
+            return X[:1]
+
+    def value(y, z):
+        once()
+        return (z - y) ** 2
+
+    loss = fastnn.losses.Custom(value, lambda y, z: 2 * (z - y)) if where == "loss" else None
+    steps = net.steps() if loss is None else net.steps(loss=loss)
+    with pytest.raises(RuntimeError, match="changed within this step"):
+        steps(Rows() if where == "data" else X[:1], y[:1])
+    assert done
+    if change.__code__.co_names[0] == "set_weights":
+        before = net.parameters.copy()
+        steps(X[:1], y[:1])
+        assert (net.parameters != before).any()
+
+
 def test_steps_within_a_fit_are_refused():
     X, y, _ = problem()
     net = NETS["narrow"]()
