@@ -9,6 +9,7 @@ VENV ?= .venv
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PY = $(VENV)/bin/python
 PIP = $(PY) -m pip --disable-pip-version-check
+LINTERS = lint-ruff lint-cython lint-mypy lint-stubs
 
 # whatever ends up in a compiled module
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.* csrc/isa/* fastnn/*/*.pyx fastnn/*/*.pxd)
@@ -24,7 +25,7 @@ REQUIREMENTS = $(PY) -c 'import importlib.util, sys; \
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-slow neighbours lint docs bench asv-check build wheel clean distclean \
-	asan tsan valgrind fuzz coverage-c
+	asan tsan valgrind fuzz coverage-c $(LINTERS)
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -77,10 +78,15 @@ wheel: $(VENV)/.extra-wheel  ## build a manylinux wheel, run the suite on its ol
 	mv build/wheel/*.tar.gz dist/
 	$(PY) tools/check_wheel.py dist/*.whl
 
-lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy
+lint: $(VENV)/.installed $(VENV)/.extra-lint  ## ruff, cython-lint and mypy, side by side
+	@$(MAKE) --no-print-directory --keep-going --jobs=$(JOBS) $(LINTERS)
+lint-ruff:
 	$(PY) -m ruff check .
+lint-cython:
 	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint fastnn
+lint-mypy:
 	$(PY) -m mypy
+lint-stubs:
 	$(PY) -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub --concise \
 		$(subst /,.,$(patsubst %.pyx,%,$(wildcard fastnn/*/*.pyx)))
 
