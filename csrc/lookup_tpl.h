@@ -16,8 +16,8 @@
 
 enum {
     LOOKUP_VECTORS = 8, /* of a result that are in registers */
-    LOOKUP_AHEAD = 12,  /* entries whose rows are fetched before they are needed */
-    LOOKUP_NEAR = 1 << 19 /* bytes of a table that is in L2 anyway */
+    LOOKUP_AHEAD = 20,  /* entries whose rows are fetched before they are needed */
+    LOOKUP_NEAR = 1 << 17 /* bytes of a table of which L1 holds enough */
 };
 
 #define LOOKUP_1(FULL, LAST) LAST(0)
@@ -47,7 +47,7 @@ enum {
  * the table. */
 #define LOOKUP_ARGUMENTS                                                                           \
     const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch, const R *table,               \
-        ptrdiff_t lines, const R *bias, ptrdiff_t columns, R *out
+        const R *bias, ptrdiff_t columns, R *out
 #define LOOKUP(name, width, LAST)                                                                  \
     static int64_t S(lookup_##name)(LOOKUP_ARGUMENTS) {                                            \
         LOOKUP_END_##LAST                                                                          \
@@ -63,7 +63,7 @@ enum {
             const R *row = table + (ptrdiff_t)number * ld;                                         \
             V x = VSET(value[i]);                                                                  \
             if (i + LOOKUP_AHEAD < fetch)                                                          \
-                S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, lines);                          \
+                S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, width);                          \
             LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_##LAST)                                          \
         }                                                                                          \
         LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_##LAST)                                          \
@@ -72,10 +72,12 @@ enum {
 
 #endif
 
-/* the number may be any: an address that is not there is not fetched */
-ALWAYS_INLINE void S(fetch_row)(const R *table, int32_t number, ptrdiff_t ld, ptrdiff_t lines) {
-    uintptr_t row = (uintptr_t)table + (uintptr_t)number * (uintptr_t)ld * sizeof(R);
-    for (ptrdiff_t l = 0; l < lines; l++) PREFETCH((const void *)(row + 64 * (uintptr_t)l));
+/* The number may be any: an address that is not there is not fetched.  `vectors` is a constant, so
+ * that no loop is left: a loop cost more than half of what fetching from L2 brings. */
+ALWAYS_INLINE void S(fetch_row)(const R *table, int32_t number, ptrdiff_t ld, int vectors) {
+    const uintptr_t row = (uintptr_t)table + (uintptr_t)number * (uintptr_t)ld * sizeof(R);
+    const int bytes = vectors * VLANES * (int)sizeof(R);
+    for (int at = 0; at < bytes; at += 64) PREFETCH((const void *)(row + (uintptr_t)at));
 }
 
 typedef int64_t (*S(lookup_columns))(LOOKUP_ARGUMENTS);
@@ -112,10 +114,9 @@ static int64_t S(lookup)(const fnn_lookup *p) {
         for (ptrdiff_t j = 0; j < p->n; j += widest) {
             const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
             const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
-            const ptrdiff_t lines = (columns * (ptrdiff_t)sizeof(R) + 63) / 64;
             const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
-            const int64_t wrong = part(p, first, last, fetch, table + j, lines,
-                                       bias ? bias + j : NULL, columns, out + j);
+            const int64_t wrong = part(p, first, last, fetch, table + j, bias ? bias + j : NULL,
+                                       columns, out + j);
             if (wrong >= 0) return wrong;
         }
     }

@@ -18,6 +18,7 @@ cnp.import_array()
 
 cdef enum:
     WATCHED_SIZE = 1 << 20     # so many elements are checked between two looks for Ctrl-C
+    WIDE_SIZE = 256            # from so many elements on there are 16 sums
     FREE_SIZE = 1 << 14        # from so many elements on the GIL is let go while they are checked
 
 
@@ -61,11 +62,21 @@ cdef bint _slice_is_finite(bint is_double, const void* x, ptrdiff_t start, ptrdi
 
 
 cdef bint are_finite(const real* x, ptrdiff_t count) noexcept nogil:
-    # 0 x is 0, or NaN for NaN and infinity; four sums, so that additions do not wait for each other
+    # 0 x is 0, or NaN for NaN and infinity; several sums, so that additions do not wait for each
+    # other: 16 of them, which are vectors, where there are numbers enough
     cdef real s0 = 0, s1 = 0, s2 = 0, s3 = 0
-    cdef ptrdiff_t i
+    cdef real[16] sums
+    cdef ptrdiff_t i, j, wide = count // 16 if count >= WIDE_SIZE else 0
     cdef uint64_t float_mode = fnn_keep_subnormals()
-    for i in range(count // 4):
+    if wide > 0:
+        for j in range(16):
+            sums[j] = 0
+        for i in range(wide):
+            for j in range(16):
+                sums[j] += 0 * x[16 * i + j]
+        for j in range(16):
+            s0 += sums[j]
+    for i in range(4 * wide, count // 4):
         s0 += 0 * x[4 * i]
         s1 += 0 * x[4 * i + 1]
         s2 += 0 * x[4 * i + 2]

@@ -72,14 +72,11 @@ class WithNetwork(Documented):
 
     def _publish(self, network):
         """Make ``network`` the fitted model, at once for predictions in other threads."""
-        layout, coefs, intercepts, norm = network._layout, [], [], []
-        for block, view in zip(layout.blocks, layout.views(network.parameters), strict=True):
-            if layout.ops[block.op].kind not in WITH_WEIGHTS:
-                norm.append(view)
-            elif block.kind == "weight":
-                coefs.append(view)
-            else:
-                intercepts.append(view)
+        layout = network._layout
+        coefs, intercepts, norm = lists = [], [], []
+        for attribute, view in zip(_attributes(layout), layout.views(network.parameters),
+                                   strict=True):
+            lists[attribute].append(view)
         if norm or "norm_parameters_" in vars(self):
             self.norm_parameters_ = norm or None
         key = self._network_key(coefs, intercepts)
@@ -115,6 +112,17 @@ class WithNetwork(Documented):
         if self.members is not None:  # Gorishniy et al. 2025: random signs
             scale = norm_parameters(network)[0]
             scale[:] = rng.choice([-1.0, 1.0], scale.shape)
+
+
+def _attributes(layout):
+    """Return for each block of a layout which attribute has it: 0 coefs_, 1 intercepts_,
+    2 norm_parameters_."""
+    found = layout.made.get("attributes")
+    if found is None:
+        found = layout.made["attributes"] = [
+            2 if layout.ops[block.op].kind not in WITH_WEIGHTS else int(block.kind != "weight")
+            for block in layout.blocks]
+    return found
 
 
 def norm_parameters(network):

@@ -42,7 +42,8 @@ class Record(Hook):
         if est.solver != "lbfgs":
             est.t_ += self.n_rows
             est.loss_curve_.append(est.loss_)
-        _report(est, f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
+        if est.verbose:
+            _report(est, f"Iteration {est.n_iter_}, loss = {est.loss_:.8f}")
 
 
 class WatchLoss(Hook):
@@ -133,16 +134,20 @@ class Patience(Hook):
             self.rate = est.learning_rate_init / (est.t_ + 1) ** est.power_t
         if est._no_improvement_count <= est.n_iter_no_change:
             return
-        watched = "Validation score" if est.early_stopping else "Training loss"
-        message = (f"{watched} did not improve more than tol={est.tol:f} "
-                   f"for {est.n_iter_no_change} consecutive epochs.")
         if self.schedule != "adaptive" or self.rate <= _SMALLEST_RATE:
-            _report(est, f"{message} Stopping.")
+            self.report(est, "Stopping.")
             state.stop("patience")
             return
         self.rate /= 5.0
         est._no_improvement_count = 0
-        _report(est, f"{message} Setting learning rate to {self.rate:f}")
+        self.report(est, f"Setting learning rate to {self.rate:f}")
+
+    def report(self, est, consequence):
+        """Print that nothing has improved, and what follows."""
+        if est.verbose:
+            watched = "Validation score" if est.early_stopping else "Training loss"
+            _report(est, f"{watched} did not improve more than tol={est.tol:f} "
+                         f"for {est.n_iter_no_change} consecutive epochs. {consequence}")
 
 
 class Publish(Hook):

@@ -18,6 +18,7 @@ from fastnn.estimators.decorators import F
 from fastnn.mlp import MLP
 from fastnn.training._steps import Stepper
 from fastnn.training.epochs import FitState
+from fastnn.training.history import History
 
 __all__ = ["short_way_first", "stepping_of"]
 
@@ -34,14 +35,17 @@ class Stepping:
         Rows of a batch.
     """
 
-    __slots__ = ("hooks", "n_rows", "network", "optimizer_state", "patience", "settings", "stepper")
+    __slots__ = ("history", "hooks", "n_rows", "network", "optimizer_state", "patience", "read",
+                 "settings", "stepper")
 
     def __init__(self, est, trainer, n_rows):
         self.stepper, self.n_rows = Stepper(trainer, stop_if_diverged=False), n_rows
         self.patience = rules.Patience(est, est._optimizer_state["learning_rate"])
         self.hooks = (rules.Record(n_rows), rules.Improvement(trainer.parameters, None),
                       rules.NonFinite(), self.patience)
-        self.settings = _settings(est)
+        self.history = History()  # in which nothing is written
+        self.read = operator.itemgetter(*est._parameter_constraints)
+        self.settings = self.read(_settings(est))
         self.note(est)
 
     def note(self, est):
@@ -52,19 +56,21 @@ class Stepping:
     def goes_on(self, est):
         """Return whether the model is as it was left."""
         own = vars(est)
-        return (own.get("_network") is self.network
+        if not (own.get("_network") is self.network
                 and own.get("_optimizer_state") is self.optimizer_state
                 and own.get("_calibration") is None
-                and _all_same(est._network_key(est.coefs_, est.intercepts_), self.network[1])
-                and _all_same(_settings(est), self.settings))
+                and _all_same(est._network_key(est.coefs_, est.intercepts_), self.network[1])):
+            return False
+        try:
+            settings = self.read(own)
+        except KeyError:
+            settings = self.read(_settings(est))
+        return all(map(operator.is_, settings, self.settings))
 
 
 def _settings(est):
-    own = vars(est)
-    try:
-        return [own[name] for name in est._parameter_constraints]
-    except KeyError:  # one that came after the model was pickled
-        return [getattr(est, name) for name in est._parameter_constraints]
+    """Return all of them by name, also those that came after the model was pickled."""
+    return {name: getattr(est, name) for name in est._parameter_constraints}
 
 
 def _all_same(mine, others):
@@ -141,7 +147,7 @@ def _do_step(est, stepping, X, target):
         check_random_state(est.random_state).shuffle(order)
         X, target = X[order], target[order]
     trainer.parameters[:] = network.parameters  # in which others may have written
-    state = FitState(trainer, est)
+    state = FitState(trainer, est, stepping.history)
     state.loss = stepping.stepper.run(X, target, None, stepping.patience.rate)
     if not all_finite(trainer.parameters):
         raise ValueError(

@@ -51,8 +51,6 @@ from fastnn.core._ops cimport (
     PYTHON,
     REPEAT,
     SCALE,
-    OpKind,
-    op_kind,
 )
 from fastnn.core._rows cimport embed_row, glu_rows
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
@@ -62,44 +60,19 @@ from fastnn.core._team cimport (
     fnn_keep_subnormals,
     fnn_team_rank,
 )
+from fastnn.prediction._program cimport LANE_ROWS, Op, Program, program_of
 
 import numpy as np
 
-from fastnn.core import _kernels
 from fastnn.core.threads import team_size
-from fastnn.network.lowering import PACKED_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain, slots
 
 cnp.import_array()
 
 cdef enum:
-    BLOCK_ROWS = 96            # a multiple of the tile heights
-    PYTHON_ROWS = 960          # so many for a call of a function in Python
-    LANE_ROWS = 64             # rows of a block in the lanes: whole tiles
     FEWEST_LANES = 16          # below, transposing costs more than idle lanes
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
-
-# see network/lowering.py
-cdef struct Op:
-    OpKind kind
-    ptrdiff_t n_in
-    ptrdiff_t n_out
-    ptrdiff_t w                # offset of W (n_in, n_out), or of the gain, in the flat vector
-    ptrdiff_t b                # offset of b (n_out,)
-    int activation             # index of the elementwise one, or FNN_OUTPUT_SOFTMAX
-    double eps                 # LAYER_NORM
-    int source                 # number of the op that is read, -1: X
-    int other                  # ADD: of the other one
-    int slot                   # buffer of its value
-    void* function             # PYTHON: a CustomActivation
-    ptrdiff_t mean, variance   # BATCH_NORM: offsets of the running averages
-    bint shared                # PRELU: one slope for all
-    ptrdiff_t row_units        # elements of a row of W
-    ptrdiff_t n_columns        # EMBED: of the data
-    const int64_t* firsts      # EMBED (n_columns + 1,): where the inputs of each begin
-    const int32_t* inputs      # EMBED (n_in,): 0, 1, 2, ...
-    int gate                   # GLU: index of the activation
 
 # where the values of a sparse X belong
 cdef struct Entries:
@@ -128,115 +101,27 @@ cdef class Snapshot:
     cdef readonly cnp.ndarray parameters
     cdef readonly object layout
     cdef readonly object epochs_done
-    cdef int type_num
-    cdef bint is_double
-    cdef int n_ops
-    cdef Op* ops
-    cdef ptrdiff_t n_in
-    cdef ptrdiff_t n_out
-    cdef ptrdiff_t widest
-    cdef int n_slots
-    cdef ptrdiff_t widest_norm   # of BATCH_NORM
-    cdef bint is_python          # has functions in Python
-    cdef bint narrow             # feature-major where there are rows enough
-    cdef ptrdiff_t members       # of an ensemble: rows inside for each row of X
-    cdef bint averages           # the members' outputs
-    cdef ptrdiff_t block_rows
-    cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
-    cdef ptrdiff_t packed_size   # into so many elements,
-    cdef ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
-    cdef ptrdiff_t table_size    # elements of these W
-    cdef readonly bint looks_up  # nothing but dense operations reads X
-    cdef double flops_per_row
+    cdef Program program
     cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
     cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
-        dtype = (<object>parameters).dtype
-        if (parameters.ndim != 1 or parameters.size != layout.size or dtype != layout.dtype
+        cdef Program program = program_of(layout, n_ops)
+        if (parameters.ndim != 1 or parameters.shape[0] != program.size
+                or parameters.descr.type_num != program.type_num
                 or not cnp.PyArray_ISCARRAY_RO(parameters)):
-            raise ValueError(f"parameters are {dtype} of shape "
+            raise ValueError(f"parameters are {(<object>parameters).dtype} of shape "
                              f"{(<object>parameters).shape}, must be {layout.dtype} of shape "
                              f"({layout.size},)")
-        descriptions = layout.ops if n_ops is None else layout.ops[:n_ops]
-        cdef Op* op
-        cdef ptrdiff_t panel, widest = layout.spec.n_in
-        self.n_ops = len(descriptions)
-        self.ops = <Op*>malloc(self.n_ops * sizeof(Op))
-        if self.ops == NULL:
-            raise MemoryError
+        self.program = program
         self.parameters = parameters
         self.layout = layout
         self.epochs_done = epochs_done
-        self.type_num = (<cnp.dtype>layout.dtype).type_num
-        self.is_double = layout.dtype == np.float64
-        self.n_in = layout.spec.n_in
-        self.members = descriptions[-1].members
-        self.averages = self.members > 1 and self.n_ops == len(layout.ops)
-        self.flops_per_row = 2.0 * layout.n_parameters
-        if self.members > 1:
-            self.flops_per_row = layout.training_flops / 3.0
-        panel = kernels.f64.panel if self.is_double else kernels.f32.panel
-        self.packed_from = PACKED_BYTES // layout.dtype.itemsize
-        self.n_slots = 2
-        offsets = {}
-        for block in layout.blocks:
-            offsets.setdefault(block.op, []).append(block.at)
-        numbers = layout.made.get("slots") if n_ops is None else slots(descriptions)
-        if numbers is None:
-            numbers = layout.made["slots"] = slots(descriptions)
-        self.looks_up = True
-        for i in range(self.n_ops):
-            description = descriptions[i]
-            op = &self.ops[i]
-            op.kind = op_kind(description.kind)
-            op.n_in, op.n_out = description.n_in, description.n_out
-            found = offsets.get(i, (0, 0))
-            op.w, op.b = found[0], found[1 if len(found) > 1 else 0]
-            op.shared, op.row_units = description.shared, description.row_units
-            op.gate = _kernels.output_index(description.gate)
-            if op.kind == EMBED:
-                self.set_columns(op, description.counts)
-            if op.kind == BATCH_NORM:
-                op.mean, op.variance = found[2:]
-                self.widest_norm = max(self.widest_norm, op.n_out)
-            op.activation = _kernels.output_index(description.activation)
-            op.eps = description.eps
-            op.source, op.other = description.source, description.other
-            op.slot = numbers[i]
-            op.function = <void*>description.function  # the layout keeps it
-            self.is_python = self.is_python or op.kind == PYTHON
-            self.n_slots = max(self.n_slots, op.slot + 1)
-            self.widest = max(self.widest, op.n_out)
-            if -1 in description.sources and op.kind not in (DENSE, EMBED):
-                self.looks_up = False
-            if op.source < 0:
-                self.table_size += op.n_in * op.row_units
-            if op.kind == DENSE and op.n_out >= self.packed_from:
-                size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
-                self.packed_size += size
-                self.packed_inputs += size if op.source < 0 else 0
-        self.n_out = self.ops[self.n_ops - 1].n_out * (1 if self.averages else self.members)
-        self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
-                       and is_dense_chain(descriptions))
-        self.block_rows = LANE_ROWS if self.narrow else BLOCK_ROWS
-        if self.is_python:
-            self.block_rows = PYTHON_ROWS
-        self.block_rows = max(1, self.block_rows // self.members)
 
-    def __dealloc__(self):
-        free(self.ops)
-
-    cdef set_columns(self, Op* op, counts):
-        """Where the inputs of the columns of the data begin, of arrays that the layout keeps."""
-        made = self.layout.made
-        if "columns" not in made:
-            made["columns"] = (np.cumsum((0, *counts), dtype=np.int64),
-                               np.arange(op.n_in, dtype=np.int32))
-        firsts, inputs = made["columns"]
-        op.n_columns = len(counts)
-        op.firsts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray>firsts)
-        op.inputs = <const int32_t*>cnp.PyArray_DATA(<cnp.ndarray>inputs)
+    @property
+    def looks_up(self):
+        """Whether nothing but dense operations reads X."""
+        return self.program.looks_up
 
     cpdef bint accepts(self, X, bint writes=False):
         """Return whether the compiled loop can read this array as it is (or write it): dtype, 2-D,
@@ -244,18 +129,18 @@ cdef class Snapshot:
         if type(X) is not np.ndarray:
             return False
         cdef cnp.ndarray x = X
-        if x.ndim != 2 or x.descr.type_num != self.type_num:
+        if x.ndim != 2 or x.descr.type_num != self.program.type_num:
             return False
         if writes:
             return cnp.PyArray_ISCARRAY(x)
-        return x.shape[1] == self.n_in and cnp.PyArray_ISCARRAY_RO(x)
+        return x.shape[1] == self.program.n_in and cnp.PyArray_ISCARRAY_RO(x)
 
     def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
         """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
         or a new array."""
-        if x.shape[1] != self.n_in:
-            raise ValueError(f"X has {x.shape[1]} columns, must have {self.n_in}")
-        return self.run(x.shape[0], x, out, threads, self.flops_per_row, NULL)
+        if x.shape[1] != self.program.n_in:
+            raise ValueError(f"X has {x.shape[1]} columns, must have {self.program.n_in}")
+        return self.run(x.shape[0], x, out, threads, self.program.flops_per_row, NULL)
 
     def predict_sparse(self, cnp.ndarray start not None, cnp.ndarray column not None,
                        cnp.ndarray value not None, cnp.ndarray out, int threads,
@@ -275,7 +160,7 @@ cdef class Snapshot:
         cdef Entries entries
         cdef ptrdiff_t rows = start.size - 1
         cdef double flops
-        if not self.looks_up or value.descr.type_num != self.type_num or not (
+        if not self.program.looks_up or value.descr.type_num != self.program.type_num or not (
                 cnp.PyArray_ISCARRAY_RO(start) and cnp.PyArray_ISCARRAY_RO(column)
                 and cnp.PyArray_ISCARRAY_RO(value) and start.descr.type_num == cnp.NPY_INT64
                 and column.descr.type_num == cnp.NPY_INT32):
@@ -285,7 +170,7 @@ cdef class Snapshot:
         entries.wrong = -1
         entries.adds, entries.table = NULL, NULL
         if adds is not None:
-            if adds.size != self.n_in or adds.descr.type_num != cnp.NPY_UINT8 or not (
+            if adds.size != self.program.n_in or adds.descr.type_num != cnp.NPY_UINT8 or not (
                     cnp.PyArray_ISCARRAY_RO(adds)):
                 raise ValueError("adds must have one entry for each input")
             entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
@@ -293,14 +178,15 @@ cdef class Snapshot:
             raise ValueError("start must have an entry for each row and end within the others")
         if rows == 0:
             return self.run(0, value, out, 1, 0, &entries)
-        flops = self.flops_per_row + 2.0 * self.ops[0].row_units * (
-            <double>entries.start[rows] / rows - self.n_in)
+        flops = self.program.flops_per_row + 2.0 * self.program.ops[0].row_units * (
+            <double>entries.start[rows] / rows - self.program.n_in)
         out = self.run(rows, value, out, threads, max(flops, 1.0), &entries)
         if entries.wrong >= 0:
-            if self.ops[0].kind == EMBED and 0 <= entries.column[entries.wrong] < self.n_in:
+            if (self.program.ops[0].kind == EMBED
+                    and 0 <= entries.column[entries.wrong] < self.program.n_in):
                 raise ValueError("X.indices of a row must come in the order of the columns of "
                                  "Embed: X.sort_indices() brings them into it")
-            raise ValueError(f"X.indices must hold values in 0..{self.n_in - 1}, has "
+            raise ValueError(f"X.indices must hold values in 0..{self.program.n_in - 1}, has "
                              f"{entries.column[entries.wrong]}")
         return out
 
@@ -308,13 +194,13 @@ cdef class Snapshot:
         """Make the tables that codes look up once, for all predictions of codes with this very
         ``adds``: for parameters and ``adds`` that never change."""
         cdef Entries entries
-        if not self.looks_up or adds.size != self.n_in or (
+        if not self.program.looks_up or adds.size != self.program.n_in or (
                 adds.descr.type_num != cnp.NPY_UINT8 or not cnp.PyArray_ISCARRAY_RO(adds)):
             raise ValueError("adds must have one entry for each input of a network that reads "
                              "codes")
         entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
-        table = np.empty(self.table_size, self.layout.dtype)
-        if self.is_double:
+        table = np.empty(self.program.table_size, self.layout.dtype)
+        if self.program.is_double:
             self.sum_rows(&entries, <double*>cnp.PyArray_DATA(<cnp.ndarray>table))
         else:
             self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
@@ -325,24 +211,24 @@ cdef class Snapshot:
         """The outputs; ``entries``: where the values x belong, NULL for a dense x (rows, n_in)."""
         cdef cnp.npy_intp[2] shape
         if out is None:
-            shape[0], shape[1] = rows, self.n_out
+            shape[0], shape[1] = rows, self.program.n_out
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
-        elif out.shape[0] != rows or out.shape[1] != self.n_out:
+        elif out.shape[0] != rows or out.shape[1] != self.program.n_out:
             raise ValueError("out does not fit the rows and the outputs")
         elif overlap(out, self.parameters):
             raise ValueError("out lies in the network's parameters, must be memory of its own")
-        cdef ptrdiff_t blocks = (rows + self.block_rows - 1) // self.block_rows
+        cdef ptrdiff_t blocks = (rows + self.program.block_rows - 1) // self.program.block_rows
         cdef double worthwhile = 1 + rows * flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
-        failures = [] if self.is_python else None
-        if self.is_python:
+        failures = [] if self.program.is_python else None
+        if self.program.is_python:
             team = 1
         if team > 1:
             team = team_size(team)
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
-        if self.is_double:
+        if self.program.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x), entries,
                                           <double*>cnp.PyArray_DATA(out), team, &watch,
                                           <void*>failures)
@@ -359,32 +245,33 @@ cdef class Snapshot:
 
     cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
                       Watch* watch, void* failures) noexcept:
-        cdef ptrdiff_t block_rows = min(rows, self.block_rows)
-        cdef ptrdiff_t per_thread = (self.n_slots * self.widest + self.n_in * self.narrow
-                                     ) * max(block_rows * self.members,
-                                             LANE_ROWS * self.narrow) + self.widest_norm
-        cdef ptrdiff_t packed_size = self.packed_size
-        cdef ptrdiff_t n_blocks = (rows + self.block_rows - 1) // self.block_rows
+        cdef Program program = self.program
+        cdef ptrdiff_t block_rows = min(rows, program.block_rows)
+        cdef ptrdiff_t values = program.n_slots * program.widest + program.n_in * program.narrow
+        cdef ptrdiff_t per_thread = values * max(
+            block_rows * program.members, LANE_ROWS * program.narrow) + program.widest_norm
+        cdef ptrdiff_t packed_size = program.packed_size
+        cdef ptrdiff_t n_blocks = (rows + program.block_rows - 1) // program.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
         cdef real* packed = NULL
         if rows == 0:
             return False
-        if self.n_ops > 1 or self.narrow or self.widest_norm > 0:
+        if program.n_ops > 1 or program.narrow or program.widest_norm > 0:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
         if entries != NULL:
-            packed_size -= self.packed_inputs
+            packed_size -= program.packed_inputs
             if self.keeps(entries):
                 entries.table = cnp.PyArray_DATA(self.kept_table)
             elif entries.adds != NULL:
-                entries.table = malloc(self.table_size * sizeof(real))
+                entries.table = malloc(program.table_size * sizeof(real))
                 if entries.table == NULL:
                     free(scratch)
                     return True
                 self.sum_rows(entries, <real*>entries.table)
-        if packed_size and rows * self.members >= PACKING_ROWS:
+        if packed_size and rows * program.members >= PACKING_ROWS:
             packed = <real*>malloc(packed_size * sizeof(real))
             if packed == NULL:
                 if entries != NULL and not self.keeps(entries):
@@ -419,8 +306,8 @@ cdef class Snapshot:
         its run up to i."""
         cdef Op* op
         cdef int i
-        for i in range(self.n_ops):
-            op = &self.ops[i]
+        for i in range(self.program.n_ops):
+            op = &self.program.ops[i]
             if op.source >= 0:
                 continue
             sum_runs(kernels, op.n_in, op.row_units, entries.adds, False,
@@ -431,7 +318,7 @@ cdef class Snapshot:
                               const real* tag) noexcept nogil:
         """What the entries name rows of."""
         cdef const real* table = <const real*>entries.table
-        cdef const Op* other = self.ops
+        cdef const Op* other = self.program.ops
         if table == NULL:
             return (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
         while other != op:
@@ -441,7 +328,7 @@ cdef class Snapshot:
 
     cdef bint is_packed(self, const Op* op, bint sparse) noexcept nogil:
         """Whether its W is kept in panels: rows of it are pages apart, and a product reads it."""
-        return (op.kind == DENSE and op.n_out >= self.packed_from
+        return (op.kind == DENSE and op.n_out >= self.program.packed_from
                 and not (sparse and op.source < 0))
 
     cdef void pack(self, real* packed, bint sparse) noexcept nogil:
@@ -450,8 +337,8 @@ cdef class Snapshot:
         cdef ptrdiff_t width = panel_columns(kernels, packed)
         cdef Op* op
         cdef int i
-        for i in range(self.n_ops):
-            op = &self.ops[i]
+        for i in range(self.program.n_ops):
+            op = &self.program.ops[i]
             if self.is_packed(op, sparse):
                 pack_rows(kernels, op.n_in, op.n_out, parameters + op.w, op.n_out, packed,
                           op.n_in * width)
@@ -465,28 +352,34 @@ cdef class Snapshot:
         if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
-        cdef ptrdiff_t first = block * self.block_rows
-        cdef ptrdiff_t rows = min(self.block_rows, all_rows - first)
+        cdef ptrdiff_t first = block * self.program.block_rows
+        cdef ptrdiff_t rows = min(self.program.block_rows, all_rows - first)
+        cdef const Op* last
         if entries == NULL:
-            x += first * self.n_in
-        out += first * self.n_out
-        if self.narrow and rows >= FEWEST_LANES and entries == NULL:
+            x += first * self.program.n_in
+        out += first * self.program.n_out
+        if self.program.narrow and rows >= FEWEST_LANES and entries == NULL:
             self.feature_major(rows, x, out, scratch)
         else:
-            self.row_major(rows, min(all_rows, self.block_rows), x, entries, first, out, packed,
-                           scratch, watch, failures)
-        if self.ops[self.n_ops - 1].activation == FNN_OUTPUT_SOFTMAX and not self.averages:
-            softmax_rows(kernels, rows, self.n_out, out, out)
+            self.row_major(rows, min(all_rows, self.program.block_rows), x, entries, first, out,
+                           packed, scratch, watch, failures)
+        last = &self.program.ops[self.program.n_ops - 1]
+        if last.activation == FNN_OUTPUT_SOFTMAX and not self.program.averages:
+            softmax_rows(kernels, rows, self.program.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
         if watch.on and fnn_team_rank() == 0:
             look(watch)
+
+    cdef ptrdiff_t slot_size(self, ptrdiff_t capacity) noexcept nogil:
+        """Elements of a buffer for so many rows of X."""
+        return capacity * self.program.members * self.program.widest
 
     cdef const real* value_of(self, int number, ptrdiff_t capacity, const real* x,
                               const real* scratch) noexcept nogil:
         """Value (rows, n) of an operation; of number -1 the inputs."""
         if number < 0:
             return x
-        return scratch + self.ops[number].slot * capacity * self.members * self.widest
+        return scratch + self.program.ops[number].slot * self.slot_size(capacity)
 
     cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
                         ptrdiff_t first, real* out, const real* packed, real* scratch,
@@ -497,15 +390,15 @@ cdef class Snapshot:
         cdef const real* a = x
         cdef real* z = NULL
         cdef real* inverse
-        cdef Op* op = &self.ops[0]
+        cdef Op* op = &self.program.ops[0]
         cdef fnn_product p
         cdef int i
-        for i in range(self.n_ops):
-            op = &self.ops[i]
+        for i in range(self.program.n_ops):
+            op = &self.program.ops[i]
             if op.source != i - 1:
                 a = self.value_of(op.source, capacity, x, scratch)
-            z = scratch + op.slot * capacity * self.members * self.widest
-            if i == self.n_ops - 1 and not self.averages:
+            z = scratch + op.slot * self.slot_size(capacity)
+            if i == self.program.n_ops - 1 and not self.program.averages:
                 z = out
             if op.kind == DENSE and op.source < 0 and entries != NULL:
                 self.look_up(op, rows, x, entries, first, z)
@@ -525,7 +418,7 @@ cdef class Snapshot:
                 layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
                                 parameters + op.b, op.eps, z, op.n_out, <real*>NULL)
             elif op.kind == BATCH_NORM:
-                inverse = scratch + self.n_slots * capacity * self.members * self.widest
+                inverse = scratch + self.program.n_slots * self.slot_size(capacity)
                 for j in range(op.n_out):
                     inverse[j] = <real>(1 / sqrt(<double>parameters[op.variance + j] + op.eps))
                 batch_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
@@ -542,9 +435,9 @@ cdef class Snapshot:
             elif op.kind == PYTHON:
                 call_function(op, rows, a, z, watch, failures)
             elif op.kind == REPEAT:
-                repeat_rows(kernels, rows, self.members, op.n_out, a, op.n_in, parameters + op.w, z,
-                            op.n_out)
-                rows *= self.members
+                repeat_rows(kernels, rows, self.program.members, op.n_out, a, op.n_in,
+                            parameters + op.w, z, op.n_out)
+                rows *= self.program.members
             elif op.kind == HEADS:
                 self.heads(op, rows, a, z)
             elif op.kind == EMBED:
@@ -556,15 +449,16 @@ cdef class Snapshot:
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
                 bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
             a = z
-        if self.averages:
+        if self.program.averages:
             if op.activation == FNN_OUTPUT_SOFTMAX:
                 softmax_rows(kernels, rows, op.n_out, z, z)
-            mean_members(kernels, rows // self.members, self.members, op.n_out, z, out)
+            mean_members(kernels, rows // self.program.members, self.program.members, op.n_out, z,
+                         out)
 
     cdef void heads(self, const Op* op, ptrdiff_t rows, const real* x, real* z) noexcept nogil:
         """z (rows, n_out) = x W + b of each row's member, whose rows are `members` rows apart."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef ptrdiff_t m, members = self.members
+        cdef ptrdiff_t m, members = self.program.members
         cdef fnn_product p
         for m in range(members):
             p = row_major_product(kernels, rows // members, op.n_out, op.n_in, x + m * op.n_in,
@@ -623,16 +517,17 @@ cdef class Snapshot:
                             real* scratch) noexcept nogil:
         """Feature-major, for narrow dense layers: the same chains, with a row in each lane."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef real* a = scratch + self.n_slots * LANE_ROWS * self.widest
+        cdef real* a = scratch + self.program.n_slots * LANE_ROWS * self.program.widest
         cdef real* z = a
         cdef ptrdiff_t lanes = (rows + FEWEST_LANES - 1) // FEWEST_LANES * FEWEST_LANES
-        cdef Op* op = &self.ops[0]
+        cdef Op* op = &self.program.ops[0]
         cdef fnn_product p
         cdef int i
-        transpose(kernels, rows, self.n_in, x, self.n_in, <const ptrdiff_t*>NULL, a, lanes)
-        for i in range(self.n_ops):
-            op = &self.ops[i]
-            z = scratch + op.slot * LANE_ROWS * self.widest
+        transpose(kernels, rows, self.program.n_in, x, self.program.n_in, <const ptrdiff_t*>NULL, a,
+                  lanes)
+        for i in range(self.program.n_ops):
+            op = &self.program.ops[i]
+            z = scratch + op.slot * LANE_ROWS * self.program.widest
             p = row_major_product(kernels, op.n_out, rows, op.n_in, parameters + op.w, op.n_out, a,
                                   lanes, z, lanes)
             p.a_by_columns = p.bias_by_rows = True
