@@ -182,9 +182,9 @@ def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
     # Thousands of columns with bins are a million weights and more, which say nothing that values
     # do not (200 rows of 200 columns: .611 with 16 bins, 4 and none).
     bins = max(min(bins, MOST_BINS // max(inputs.numbers.shape[1], 1)), 1)
-    # Thresholds (wall_robot .0336 -> .0220, a tree of thresholds .350 -> .258, four networks); what
-    # is smooth stays as it is (kin8nm .2443 -> .2423, protein .6893 -> .6928, two networks). Twice
-    # the rates help thresholds, too (.220), and lose elsewhere (phoneme .2546 -> .2575).
+    # Thresholds: wall_robot .0336 -> .0227, a tree of thresholds .350 -> .276, four networks; on
+    # smooth tables a tie (phoneme .2201 -> .2223). Twice the rates help thresholds, too, and lose
+    # elsewhere (phoneme .2546 -> .2575).
     cuts = target_cuts(inputs.numbers, targets, weight, most=recipe.cuts,
                        multiclass=task.n_out if task.kind == "multiclass" else None)
     keys = _keys(sizes) if recipe.statistics else []

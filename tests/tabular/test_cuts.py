@@ -41,6 +41,14 @@ def test_thresholds_under_noise_and_in_turn():
     assert len(cuts(STEPS, most=0)[0]) == 0
 
 
+@pytest.mark.parametrize("of", [lambda x: x, lambda x: 4 * x ** 2, lambda x: np.sin(6 * x),
+                                lambda x: np.abs(x - 0.4) * 3, lambda x: np.exp(2 * x)])
+@pytest.mark.parametrize("noise", [0.1, 1.0])
+def test_what_rises_smoothly_does_not_jump(of, noise):
+    y = of(X[:, 0]) + noise * np.random.default_rng(3).normal(size=N)
+    assert not any(map(len, cuts(y)))
+
+
 @pytest.mark.parametrize("k", [2, 5, 12])
 def test_classes(k):
     y = np.where(X[:, 1] > 0.6, RNG.integers(k, size=N), 0)
