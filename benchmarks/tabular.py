@@ -5,8 +5,9 @@
     python benchmarks/tabular.py FOLDER --only ames,bike --markdown > table.md
 
 The target is the last column, or the one named ``target``. Text is a category, an empty field is
-missing. A target of text, or of at most 20 different whole numbers, is one of classes. Where there
-is a column ``exposure``, the target is a count: the rate is predicted, weighted by exposure.
+missing. A target of text, or of at most 20 different whole numbers, is one of classes; `--numbers`
+names tables whose target is a number all the same. Where there is a column ``exposure``, the target
+is a count: the rate is predicted, weighted by exposure.
 
 Split s is ``train_test_split(test_size=0.2, random_state=s)``. Losses, of the test rows: log loss
 with probabilities of at least 1e-7; RMSE in standard deviations of the target of training; mean
@@ -55,28 +56,28 @@ class Task:
         return self.X.iloc[rows], self.y[rows], None if self.weight is None else self.weight[rows]
 
 
-def read(path, split):
-    """Return the `Task` of a file."""
+def read(path, split, numbers=()):
+    """Return the `Task` of a file; of tables named in ``numbers`` the target is no class."""
     import pandas as pd
     from sklearn.model_selection import train_test_split
 
-    frame = pd.read_csv(path)
+    frame, name = pd.read_csv(path), path.name.removesuffix(".gz").removesuffix(".csv")
     target = "target" if "target" in frame else frame.columns[-1]
     y, X, weight = frame[target], frame.drop(columns=target), None
     train, test = train_test_split(np.arange(len(frame)), test_size=0.2, random_state=split)
-    for name in X:
-        if not pd.api.types.is_numeric_dtype(X[name]) or X[name].dtype == bool:
-            X[name] = X[name].astype(object).where(X[name].notna(), None)
+    for column in X:
+        if not pd.api.types.is_numeric_dtype(X[column]) or X[column].dtype == bool:
+            X[column] = X[column].astype(object).where(X[column].notna(), None)
     whole = pd.api.types.is_numeric_dtype(y) and (y == y.round()).all()
     if "exposure" in X and whole:
         weight = X.pop("exposure").to_numpy(float)
         kind, y = "rates", y.to_numpy(float) / weight
-    elif not pd.api.types.is_numeric_dtype(y) or whole and y.nunique() <= 20:
+    elif not pd.api.types.is_numeric_dtype(y) or (
+            whole and y.nunique() <= 20 and name not in numbers):
         kind, y = "classes", np.unique(y.astype(str), return_inverse=True)[1]
     else:
         y = y.to_numpy(float)
         kind, y = "numbers", (y - y[train].mean()) / y[train].std()
-    name = path.name.removesuffix(".gz").removesuffix(".csv")
     return Task(name, kind, X, y, weight, train, test)
 
 
@@ -335,6 +336,8 @@ def main():
     parser.add_argument("--models", default=USUAL, help=f"of {', '.join(MODELS)}")
     parser.add_argument("--splits", default="0")
     parser.add_argument("--only", help="names of tables")
+    parser.add_argument("--numbers", default="", help="names of tables whose target is a number, "
+                        "though it has few different values, all whole")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=Path("tabular_results.jsonl"))
     parser.add_argument("--markdown", action="store_true")
@@ -361,7 +364,7 @@ def main():
             left = [model for model in models if (name, split, model, args.threads) not in done]
             if not left or only is not None and name not in only:
                 continue
-            task = read(path, split)
+            task = read(path, split, args.numbers.split(","))
             for model in left:
                 one = {"table": name, "split": split, "model": model, "threads": args.threads}
                 try:

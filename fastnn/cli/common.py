@@ -105,7 +105,7 @@ def check_output(path, force, *inputs):
         raise CommandError(f"{os.fspath(path)!r} is a folder, must be a file name")
     if not path.parent.is_dir():
         raise CommandError(f"there is no folder {os.fspath(path.parent)!r} to write {path.name!r} "
-                           "in; make it first, or choose another place with --output")
+                           "in; make it first, or choose another place")
     container.check_place(path)
     if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
         raise CommandError(f"{os.fspath(path)!r} is the input; choose another file with --output")

@@ -43,6 +43,9 @@ def test_tasks(tabular, folder):
                          for name in ("two", "line", "counts"))
     assert (two.kind, two.categories, set(two.y)) == ("classes", ["kind"], {0, 1})
     assert line.kind == "numbers" and abs(line.y[line.train].std() - 1) < 1e-12
+    few = folder.parent / "few.csv"
+    few.write_text("a,target\n" + "".join(f"{i},{i % 3 * 10}\n" for i in range(30)))
+    assert [tabular.read(few, 0, names).kind for names in ((), ["few"])] == ["classes", "numbers"]
     assert counts.kind == "rates" and (counts.weight == 0.5).all()
     assert len(two.train) == 64 and not set(two.train) & set(two.test)
 

@@ -110,6 +110,31 @@ def test_a_rare_class(run):
     assert scores(out)[0][1] > before  # the rare class counts as much as the other one
 
 
+@pytest.mark.parametrize("rows, options", [
+    (1, ()), (2, ()), (3, ("--class-weight", "balanced")), (8, ("--weight", "days")),
+    (12, ("--test-fraction", 0)), (12, ("--metric", "roc_auc"))])
+def test_a_class_of_hardly_any_rows(run, rows, options):
+    """A model is saved that is not worse than chance, and nothing is blamed that was not measured:
+    one row of a class cannot be both learned from and judged by."""
+    frame = people(300)
+    frame["left"] = np.where(np.arange(300) % (300 // rows) == 7, "fraud", "fine")
+    frame.loc[frame.left == "fraud", "age"] += 100
+    frame.to_csv("people.csv", index=False)
+    code, out, err = run("train", "people.csv", "-t", "left", "--drop", "spent", *options, *QUICK)
+    assert code == 0, err
+    model = fastnn.load("model.safetensors")
+    assert list(model.classes_) == ["fine", "fraud"]
+    p = model.predict_proba(frame)
+    assert np.isfinite(p).all() and p[:, 1].mean() < 0.5
+    if not options:
+        truth = (frame.left == "fraud").to_numpy()
+        share = np.clip(truth.mean(), 1e-3, 1)
+        constant = -(truth * np.log(share) + ~truth * np.log(1 - share)).mean()
+        own = -np.log(np.clip(p[np.arange(300), truth.astype(int)], 1e-7, 1)).mean()
+        assert own < 1.5 * constant
+    assert "log loss" in out
+
+
 @pytest.mark.parametrize("target, drop", [("left", "spent"), ("spent", "left")])
 def test_reports(run, target, drop):
     code, out, err = run("train", "people.csv", "-t", target, "--drop", drop, "--report", "r.html",
