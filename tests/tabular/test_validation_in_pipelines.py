@@ -5,7 +5,9 @@ import pytest
 from tabular_data import COUNT, LABELS, TABLE, THREE, TWO, VALUE
 
 pytest.importorskip("sklearn")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
+
+import pandas as pd
 from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
