@@ -1,13 +1,17 @@
 """The client: tasks with names, where they should run, and waiting for what they come to."""
 
 import asyncio
+import concurrent.futures
 import itertools
+import threading
 import uuid
+from contextlib import contextmanager
 
 import dask
 import distributed
 from dask._task_spec import Task, TaskRef
 from distributed.scheduler import KilledWorker
+from distributed.threadpoolexecutor import thread_state
 
 from fastnn.core.notices import shown, warn
 
@@ -15,6 +19,8 @@ __all__ = ["Cluster", "Graph", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
 GATHER = 10.0  # seconds that a result may take from a worker to here, at first
+CANCELLED = asyncio.CancelledError, concurrent.futures.CancelledError
+_sends = threading.RLock()  # Dask's settings are those of all threads
 
 
 class Cluster:
@@ -44,6 +50,9 @@ class Cluster:
         if client.asynchronous:
             raise TypeError("client is asynchronous, must be one that waits: "
                             "distributed.Client(...) without asynchronous=True")
+        # In a task of a worker: others' tasks are waited for, its thread must not be kept from them
+        if getattr(thread_state, "proceed", False):
+            distributed.secede()
         self.client, self.token = client, uuid.uuid4().hex
         self.rounds = itertools.count()  # of all shards: keys of tasks differ
         self.check()
@@ -55,6 +64,7 @@ class Cluster:
 
     def workers(self):
         """Return the number of threads of each worker, by its address."""
+        self.check()
         return dict(sorted(self.client.nthreads().items()))
 
     def memory(self):
@@ -80,8 +90,7 @@ class Cluster:
         """
         key = self.key(name, number)
         where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
-        # Dask warns of what is large in a task; that a worker lost can be made again is worth it
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        with _unwarned():
             return self.client.submit(function, *arguments, key=key, pure=False,
                                       priority=priority, **where)
 
@@ -99,8 +108,7 @@ class Cluster:
             What is wanted: all else is dropped when it is used up, and given up with these.
         """
         self.check()
-        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}), \
-                dask.annotate(workers=graph.where, allow_other_workers=True):
+        with _unwarned(), dask.annotate(workers=graph.where, allow_other_workers=True):
             return self.client.get(graph.tasks, ends, sync=False)
 
     def fetch(self, futures):
@@ -121,36 +129,51 @@ class Cluster:
             When workers died again and again at one task; when the scheduler is gone.
         """
         try:
-            return [self._result(future) for future in futures]
+            return self._results(list(futures))
         except BaseException:
             self.give_up(futures)
             raise
 
-    def _result(self, future):
+    def _results(self, futures):
         told, patience = False, GATHER
         while True:
             try:
-                if not future.done():
-                    distributed.wait(future, timeout=POLL)
+                waiting = [future for future in futures if not future.done()]
+                if waiting:
+                    distributed.wait(waiting, timeout=POLL)
+                self._raise_first(futures)
                 # a result that is lost on its way is made again, which may wait for a worker, too
-                return future.result(timeout=patience)
+                return self.client.sync(self._gathered, futures, callback_timeout=patience)
             except (TimeoutError, asyncio.TimeoutError):
-                if future.status == "error":
-                    raise
-                if future.done():
+                self._raise_first(futures)
+                if all(future.done() for future in futures):
                     patience *= 2
                 self.check()
                 if not told and not self.workers():
                     told = True
                     warn("no Dask worker is left: the fit waits for one")
-            except KilledWorker as error:
-                raise RuntimeError(
-                    f"the workers that ran {_told(error)} died, one after the other: are they out "
-                    "of memory? Cut the data into more shards, or raise Dask's setting "
-                    "distributed.scheduler.allowed-failures") from error
-            except asyncio.CancelledError as error:
-                raise RuntimeError(f"the task {future.key!r} was cancelled: is the scheduler gone? "
+            except CANCELLED as error:
+                self.check()
+                key = next((future.key for future in futures if future.cancelled()),
+                           futures[0].key)
+                raise RuntimeError(f"the task {key!r} was cancelled: is the scheduler gone? "
                                    "With checkpoint=path the fit goes on from there") from error
+
+    async def _gathered(self, futures):
+        return await self.client.gather(futures, asynchronous=True)
+
+    @staticmethod
+    def _raise_first(futures):
+        """Raise what the first task of a list that has failed has raised."""
+        for future in futures:
+            if future.status == "error":
+                try:
+                    future.result()
+                except KilledWorker as error:
+                    raise RuntimeError(
+                        f"the workers that ran {_told(error)} died, one after the other: are they "
+                        "out of memory? Cut the data into more shards, or raise Dask's setting "
+                        "distributed.scheduler.allowed-failures") from error
 
     @staticmethod
     def give_up(futures):
@@ -162,6 +185,14 @@ class Cluster:
         for future in futures:
             if future is not None:
                 future.release()
+
+
+@contextmanager
+def _unwarned():
+    """While it lasts, Dask does not warn of what is large in a task: that what a worker loses can
+    be made again is worth it."""
+    with _sends, dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TB"}):
+        yield
 
 
 class WithClient:

@@ -72,7 +72,7 @@ def survey(part, wish):
             check_multilabel(values)
         elif wish["classes"]:
             found["labels"], found["counts"] = labels_of(values)
-        elif wish["n_out"] is None:
+        elif wish["n_out"] is None and len(values):
             validation.check_finite("y", values, np.dtype(wish["dtype"]))
         elif len(values):
             values = _target(values, wish)
@@ -137,10 +137,20 @@ def encode(pieces, wish):
         weight = own if weight is None else weight * own
     if wish.get("split") is not None:
         key, n_held, held = wish["split"]
-        order = np.argsort(np.random.Philox(key=key).random_raw(len(y)), kind="stable")
+        order = held_out_first(key, len(y))
         rows = np.sort(order[:n_held] if held else order[n_held:])
         X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
     return X, y, weight
+
+
+def held_out_first(key, n):
+    """Return the numbers of the rows of a shard in an order of which the first are held out."""
+    return np.argsort(np.random.Philox(key=key).random_raw(n), kind="stable")
+
+
+def number_held_out(share, n):
+    """Return how many of the rows of a shard are held out; 0 where it has too few."""
+    return min(max(1, round(share * n)), n - 1)
 
 
 def _rows(X):
@@ -157,11 +167,13 @@ def matrix(X):
     if validation.is_sparse(X):
         return X.tocsr()
     if not hasattr(X, "columns"):
-        if X.dtype.kind not in "biuf":
+        if X.dtype.kind not in "biuf" and len(X):
             raise TypeError(f"X has dtype {X.dtype}, must be numeric")
-        return X
+        return X if len(X) else np.zeros(X.shape)
     for name, dtype in zip(X.columns, X.dtypes, strict=True):
         if getattr(dtype, "kind", "O") not in "biuf":
+            if not len(X):  # an empty frame often holds objects
+                return np.zeros(X.shape)
             raise TypeError(f"column {name!r} of X has dtype {dtype}, must be numeric: encode it "
                             "first, or leave it out")
     if all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
@@ -202,10 +214,13 @@ def labels_of(values):
         raise ValueError("y contains NaN or infinity")
     if values.dtype.kind == "O" and len(values):
         given = values.tolist()
-        missing = [i for i, label in enumerate(given) if label is None or label != label]
+        missing = [i for i, label in enumerate(given) if _is_missing(label)]
         if missing:
             raise ValueError(f"y has no label in row {missing[0]}: {len(missing)} such rows in "
                              "this partition")
+        if any(map(np.ndim, given)):
+            raise TypeError("y holds objects that are no labels, but sequences: give strings or "
+                            "numbers of one kind")
         if len({isinstance(label, str) for label in given}) > 1:
             raise TypeError("y holds strings and other objects: give labels of one kind")
         values = np.array(given)
@@ -220,9 +235,41 @@ def labels_of(values):
     return labels, counts
 
 
+def check_scored(X, y, weight, labels):
+    """Raise where predictions cannot be compared with y: a score of NaN, or of rows without a
+    label, would say nothing.
+
+    Parameters
+    ----------
+    X, y, weight
+        Of a part that has rows; weight may be None.
+    labels : bool
+        Whether y holds labels.
+    """
+    for name, own in (("y", y), ("sample_weight", weight)):
+        if own is not None and len(own) != X.shape[0]:
+            raise ValueError(f"{name} has {len(own)} rows, X has {X.shape[0]}")
+    if weight is not None:
+        weights_of(np.asarray(column(weight)), "float64")
+    if not labels:
+        validation.check_finite("y", np.asarray(y, float), np.dtype("float64"))
+    elif y.ndim == 1:
+        labels_of(y)
+
+
+def _is_missing(label):
+    """Return whether it is None, NaN, NaT, or pandas.NA, which cannot be compared."""
+    if label is None:
+        return True
+    try:
+        return bool(label != label)
+    except (TypeError, ValueError):
+        return not np.ndim(label)
+
+
 def check_multilabel(values):
     """Raise unless several columns of y are labels that a row may have."""
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+    if len(values) and (values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all()):
         raise ValueError(f"y has shape {values.shape}, must be (n_samples,), one label per row, or "
                          "hold zeros and ones, one column per label")
 

@@ -10,10 +10,11 @@ from fastnn.core.notices import shown
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
 from fastnn.dask.cluster import Pins
+from fastnn.dask.parts import number_held_out
 from fastnn.dask.sources import parts_of
 from fastnn.files import container
 
-__all__ = ["Data", "Shards", "Tree", "number_of_shards"]
+__all__ = ["Data", "Shards", "Tree", "edges_of", "number_of_shards"]
 
 FAN_IN = 8  # of the tree: how many results one task adds up
 MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are
@@ -74,7 +75,7 @@ class Data:
         self.weighted = first["weight"] is not None
         self.weight = float(self.n_rows)
         if self.weighted:
-            self.weight = math.fsum(one["weight"] for one in found)
+            self.weight = math.fsum(one["weight"] for one in found if one["rows"])
             if not self.weight > 0:
                 raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
         self.digest = None
@@ -165,14 +166,14 @@ class Shards:
 
     def __init__(self, data, n, wish, keep, split=None):
         self.cluster, self.n, self.keep = data.cluster, n, keep
-        self.edges = [i * data.n_rows // n for i in range(n + 1)]
+        self.edges = edges_of(data.n_rows, n)
         self.rows = [stop - start for start, stop in zip(self.edges, self.edges[1:], strict=False)]
         self.pins = Pins(n)
         wishes = [{**data.wish, **wish} for _ in range(n)]
         if split is not None:
             share, keys, held = split
             for i, own in enumerate(wishes):
-                n_held = min(max(1, round(share * self.rows[i])), self.rows[i] - 1)
+                n_held = number_held_out(share, self.rows[i])
                 if n_held < 1:
                     raise ValueError(f"shard {i} has {self.rows[i]} rows, too few to hold some "
                                      "out: give fewer shards, or validation_data")
@@ -227,6 +228,11 @@ class Shards:
                      for i, (first, stop) in enumerate(groups)]
         return graph.add(cluster.key(f"{name}-end", (number,)), end, *common, last,
                          *map(graph.ref, nodes))
+
+
+def edges_of(n_rows, n):
+    """Return where each of n shards begins, and the last one ends."""
+    return [i * n_rows // n for i in range(n + 1)]
 
 
 class Tree:

@@ -42,6 +42,8 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
 
         where = [os.fspath(path) for path in X] if isinstance(X, (list, tuple)) else os.fspath(X)
         X = read_parquet(where)
+        if not len(X.columns):  # what Dask makes of a pattern that nothing has
+            raise FileNotFoundError(f"X={shown(where)} has no Parquet files with columns")
     if isinstance(y, str) or _names(y):
         target, y = y, None
     given = {"X": X, "y": y, "sample_weight": sample_weight}

@@ -207,32 +207,35 @@ def outer_step(fit, state, last, *children):
         ``rows`` of the round.
     children : leaves or nodes of the tree
     """
-    found = add(*children)
+    found, shares, vectors = _told(children)
     total = {"loss": found["loss"] / last["rows"], "loss_sum": found["loss"],
              "isas": found["isas"]}
     if not np.isfinite(total["loss"]):
         return {**state, **total}
-    change, *means = found["vectors"]
-    old, new = state["parameters"], None
-    rate, momentum = fit["outer"]
-    if fit["alone"] and (rate, momentum) == (1.0, 0.0):
-        new, velocity = change, state["velocity"].copy()
-    else:
+    old, (rate, momentum), moves = state["parameters"], fit["outer"], fit["moved"]
+    new, velocity = np.empty_like(old), np.empty_like(old)
+    for at, change in _sums(shares, vectors[0]):
+        if fit["alone"] and (rate, momentum) == (1.0, 0.0):
+            new[at], velocity[at] = change, state["velocity"][at]
+            continue
         if fit["alone"]:
-            change = change - old
-        speed = momentum * state["velocity"].astype(np.float64) + change
-        new = old + rate * (change + momentum * speed)
-        if fit["moved"] is not None:
-            new = np.where(fit["moved"], new, old + change)
-            speed[~fit["moved"]] = 0
-        velocity = speed.astype(old.dtype)
+            change -= old[at]
+        speed = momentum * state["velocity"][at].astype(np.float64) + change
+        to = old[at] + rate * (change + momentum * speed)
+        if moves is not None:
+            to = np.where(moves[at], to, old[at] + change)
+            speed[~moves[at]] = 0
+        new[at], velocity[at] = to, speed
+    means = []
+    for given, own in zip(vectors[1:], state["states"], strict=True):
+        means.append(np.empty_like(own))
+        for at, mean in _sums(shares, given):
+            means[-1][at] = mean
     for start, stop in fit["fixed"]:
         new[start:stop] = old[start:stop]
         if fit["mean"] is not None:
             means[fit["mean"]][start:stop] = old[start:stop]
-    return {"parameters": new.astype(old.dtype), "velocity": velocity,
-            "states": tuple(mean.astype(own.dtype)
-                            for mean, own in zip(means, state["states"], strict=True)), **total}
+    return {"parameters": new, "velocity": velocity, "states": tuple(means), **total}
 
 
 def gradient(fit, state, shard, own):
@@ -274,31 +277,45 @@ def add(*children):
 
     A leaf has vectors and the share that they count for; a node their sum, and the share None.
     """
+    total, shares, vectors = _told(children)
+    total["vectors"] = tuple(np.empty(len(given[0])) for given in vectors)
+    for whole, given in zip(total["vectors"], vectors, strict=True):
+        for at, own in _sums(shares, given):
+            whole[at] = own
+    return total
+
+
+def _told(children):
+    """Return a node without vectors; the shares of the children that have some, and these, all of
+    one kind together."""
     total = {"share": None, "vectors": (), "loss": 0.0, "weight": 0.0, "isas": ()}
     for child in children:
         total["loss"] += child["loss"]
         total["weight"] += child.get("weight", 0.0)
         total["isas"] = tuple(sorted({*total["isas"], *child["isas"]}))
-    vectors = [(child["share"], child["vectors"]) for child in children if child["vectors"]]
-    if vectors:
-        shares = [share for share, _ in vectors]
-        total["vectors"] = tuple(_sum(shares, given)
-                                 for given in zip(*(own for _, own in vectors), strict=True))
-    return total
+    having = [child for child in children if child["vectors"]]
+    return (total, [child["share"] for child in having],
+            list(zip(*(child["vectors"] for child in having), strict=True)))
 
 
-def _sum(shares, vectors):
-    """Return the sum of vectors, each times its share or as it is; a block at a time, so that
-    what is added to stays in the cache."""
-    total, product = np.zeros(len(vectors[0])), np.empty(BLOCK)
-    for start in range(0, len(total), BLOCK):
-        own = total[start:start + BLOCK]
+def _sums(shares, vectors):
+    """Yield where a block is and the sum of some vectors there, each times its share or as it is.
+
+    What is added to stays in the cache, and there are no new pages for vectors of float64: in a
+    worker those took most of the time. The array is the same for all blocks.
+    """
+    n = len(vectors[0])
+    whole, product = np.empty(min(BLOCK, n)), np.empty(min(BLOCK, n))
+    for start in range(0, n, BLOCK):
+        at = slice(start, min(start + BLOCK, n))
+        own = whole[:at.stop - start]
+        own[:] = 0
         for share, vector in zip(shares, vectors, strict=True):
-            given = vector[start:start + BLOCK]
+            given = vector[at]
             if share is not None:
                 given = np.multiply(given, share, out=product[:len(given)], dtype=np.float64)
             own += given
-    return total
+        yield at, own
 
 
 # ---- predictions ----
@@ -359,6 +376,7 @@ def score(part, model, number, wish, names, table=False):
         X, y = X if table else _columns(X, names), parts.column(y)
         if len(y) == 0:
             return None
+        parts.check_scored(X, y, weight, labels=hasattr(model, "classes_"))
         weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
         found, total = model.predict(X), float(weight.sum())
         if hasattr(model, "classes_"):

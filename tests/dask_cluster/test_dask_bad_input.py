@@ -1,5 +1,8 @@
 """What is refused, by name and with the number of the partition; the cluster goes on."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 from cluster_data import network, rows
@@ -12,6 +15,7 @@ import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 from fastnn.dask import cluster, fitting, shards  # noqa: E402
+from fastnn.dask import parts as survey_parts  # noqa: E402
 
 SHORT = dict(shards=2, epochs=1, local_steps=100)
 
@@ -62,6 +66,62 @@ def test_empty_parts_and_unknown_lengths_are_taken(client):
     assert third.parameters.tobytes() == net.parameters.tobytes()
 
 
+def test_empty_parts_may_hold_anything(client):
+    pandas = pytest.importorskip("pandas")
+    X, y = rows(60)
+    frame = pandas.DataFrame(X, columns=list("abcde")).assign(y=y)
+    for target in ("y", ["y", "e"]):  # labels, and several columns of values
+        net = fastnn.MLP((4 if target != "y" else 5, 3, 2),
+                         output="softmax" if target == "y" else "identity", random_state=0)
+        empty = pandas.DataFrame(columns=frame.columns)  # of objects
+        assert len(fastnn.dask.fit(net, parts(empty, frame, empty), target, **SHORT).loss) == 1
+    assert len(fits(parts((X[:0], y[:0]), (X, y, np.ones(60)))).loss) == 1, "without weights"
+
+
+def test_labels_that_cannot_be_compared():
+    pandas = pytest.importorskip("pandas")
+    for label, error, message in ((pandas.NA, ValueError, "y has no label in row 2: 1 such"),
+                                  (pandas.NaT, ValueError, "y has no label in row 2: 1 such"),
+                                  ((1,), TypeError, "no labels, but sequences")):
+        values = np.array(["a", "b", None, "c"], object)
+        values[2] = label
+        with pytest.raises(error, match=message):
+            survey_parts.labels_of(values)
+    assert survey_parts.labels_of(np.array([], object))[0].size == 0
+
+
+def test_fits_of_several_threads_on_one_client(client):
+    """Dask's settings, which all threads share, are as before."""
+    X, y = rows(60)
+    name, found = "distributed.admin.large-graph-warning-threshold", []
+    before = dask.config.get(name)
+
+    def fit():
+        net = network()
+        fastnn.dask.fit(net, X, y, client=client, **{**SHORT, "epochs": 3})
+        found.append(net.parameters.tobytes())
+
+    threads = [threading.Thread(target=fit) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and len(set(found)) == 1 and dask.config.get(name) == before
+
+
+def test_fits_in_tasks_do_not_wait_for_themselves(client):
+    X, y = rows(60)
+    net = network()
+    fastnn.dask.fit(net, X, y, **SHORT)
+
+    def task(number):
+        own = network()
+        fastnn.dask.fit(own, X, y, **SHORT)
+        return own.parameters.tobytes()
+
+    assert set(client.gather(client.map(task, range(3), pure=False))) == {net.parameters.tobytes()}
+
+
 def test_columns_of_frames(client):
     pandas = pytest.importorskip("pandas")
     X, y = rows(40)
@@ -108,6 +168,26 @@ def test_clients(client):
     other = distributed.Client(client.scheduler.address, set_as_default=False)
     other.close()
     with pytest.raises(ValueError, match="the Dask client is closed: make a new one"):
+        fits(X, y, client=other)
+
+
+def test_a_client_that_is_closed_in_the_middle(client):
+    X, y = rows(40)
+    for late in (False, True):
+        other = distributed.Client(client.scheduler.address, set_as_default=False)
+
+        def read(i, late=late):
+            if late:
+                time.sleep(0.3)
+            return X, y
+
+        if late:  # while parts are read
+            threading.Timer(0.1, other.close).start()
+        with pytest.raises((ValueError, RuntimeError), match="is clos|was cancelled"):
+            fits([dask.delayed(read)(i) for i in range(2)], client=other,
+                 epochs=3, callback=lambda *_: other.close())  # noqa: B023
+    assert len(fits(X, y).loss) == 1, "the cluster is as before"
+    with pytest.raises(ValueError, match="client"):
         fits(X, y, client=other)
 
 

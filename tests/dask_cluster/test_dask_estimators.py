@@ -122,6 +122,23 @@ def test_what_estimators_can_do_else(client, tmp_path):
     assert model.partial_fit(X, y).n_iter_ == 1, "of this process"
 
 
+def test_what_is_not_scored(client):
+    X, y = rows(60)
+    model = fastnn.dask.MLPClassifier(**SHORT).fit(X, y)
+    labels, weight = y.astype(object), np.ones(60)
+    labels[3], weight[4] = None, np.nan
+    for part, message in (((X, labels), "partition 1: y has no label in row 3"),
+                          ((X, y[:5]), "partition 1: y has 5 rows, X has 60"),
+                          ((X, y, weight), "partition 1: sample_weight contains NaN in row 4")):
+        with pytest.raises(ValueError, match=message):
+            model.score([dask.delayed((X, y)), dask.delayed(part)], None)
+    values = X[:, 0].astype(float)
+    values[7] = np.inf
+    model = fastnn.dask.MLPRegressor(**{**SHORT, "max_iter": 1}).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="partition 0: y contains inf"):
+        model.score([dask.delayed((X, values))], None)
+
+
 def test_what_estimators_refuse(client):
     X, y = rows(100)
     for settings, message in (
