@@ -1,7 +1,7 @@
 """What rounds on a Dask cluster cost and learn.
 
     python benchmarks/dask_rounds.py quality     # beside one machine: electricity, MNIST
-    python benchmarks/dask_rounds.py workers     # two workers beside one
+    python benchmarks/dask_rounds.py messages    # what the scheduler does for each shard
     python benchmarks/dask_rounds.py simulate    # 50 workers in this process, tasks that sleep
     python benchmarks/dask_rounds.py large       # 20 million rows, workers of 1 GiB each
 
@@ -65,45 +65,7 @@ def quality(client):
                   f"({time.perf_counter() - begun:.1f} s)", flush=True)
 
 
-def workers(repeats=3, steps=1000, parts=16, epochs=2):
-    """784-256-128-10 on one worker and on two, rounds of about a second on two: two shards, an
-    epoch of two rounds."""
-    import dask
-    import distributed
-
-    from fastnn.dask import trainer
-
-    def made(i):
-        rng = np.random.default_rng(i)
-        return (rng.standard_normal((4 * 32 * steps // parts, 784), dtype=np.float32),
-                rng.integers(0, 10, 4 * 32 * steps // parts))
-
-    found, times, before = {1: [], 2: []}, [], trainer.RoundTrainer.set_state
-
-    def set_state(self, *arguments):
-        times.append(time.perf_counter())
-        return before(self, *arguments)
-
-    trainer.RoundTrainer.set_state = set_state
-    for _repeat in range(repeats):
-        for n in (1, 2):
-            with distributed.LocalCluster(n_workers=n, threads_per_worker=1, host="127.0.0.1",
-                                          dashboard_address=None) as cluster, \
-                    distributed.Client(cluster) as client:
-                times.clear()
-                net = fastnn.MLP((784, 256, 128, 10), output="softmax", random_state=0)
-                fastnn.dask.fit(net, [dask.delayed(made)(i) for i in range(parts)], client=client,
-                                shards=2, epochs=epochs, local_steps=steps, batch_size=32)
-                taken = np.diff(times)
-                found[n].append(float(np.median(taken)))
-                load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-                print(f"{n} workers: rounds of {steps} steps on two shards take {taken.round(2)} "
-                      f"s, load {load}", flush=True)
-    ratios = np.divide(found[1], found[2])
-    print(f"two workers are {np.median(ratios):.2f} times one (of each pair {ratios.round(2)})")
-
-
-def simulate(n_workers=50, seconds=1.0, latency=0.0, epochs=3, sizes=(784, 256, 10)):
+def simulate(n_workers=50, seconds=1.0, latency=0.0, epochs=2, sizes=(784, 256, 10)):
     """Workers in this process whose steps sleep: what the machinery of rounds costs.
 
     An epoch has eight rounds. What each worker's process does for itself (its memory, its profile)
@@ -154,6 +116,40 @@ def simulate(n_workers=50, seconds=1.0, latency=0.0, epochs=3, sizes=(784, 256, 
           f"load {load}")
 
 
+def messages(shards=(50, 250), epochs=3):
+    """What the scheduler and the driver do for each task: processor time of this process, beside
+    two workers that are processes and whose steps are small."""
+    import distributed
+
+    from fastnn.dask import trainer
+
+    found, used, before = [], [], trainer.RoundTrainer.set_state
+
+    def set_state(self, *arguments):
+        used.append((time.perf_counter(), time.process_time()))
+        return before(self, *arguments)
+
+    trainer.RoundTrainer.set_state = set_state
+    try:
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1",
+                                      dashboard_address=None) as cluster, \
+                distributed.Client(cluster) as client:
+            for n in shards:
+                used.clear()
+                rng = np.random.default_rng(0)
+                X = rng.normal(size=(64 * n, 10)).astype("float32")
+                net = fastnn.MLP((10, 8, 2), output="softmax", random_state=0)
+                fastnn.dask.fit(net, X, (X[:, 0] > 0).astype(int), client=client, shards=n,
+                                epochs=epochs, batch_size=8, local_steps=1)
+                found.append(np.median(np.diff(used, axis=0), axis=0))
+                print(f"{n} shards: a round takes {found[-1][0]:.3f} s, of which this process "
+                      f"{found[-1][1]:.3f} s", flush=True)
+    finally:
+        trainer.RoundTrainer.set_state = before
+    own = (found[1][1] - found[0][1]) / (shards[1] - shards[0])
+    print(f"{1000 * own:.2f} ms of scheduler and driver for each shard")
+
+
 def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
     """Rows that are made part by part, 4 GB as float32, by workers limited to 1 GiB."""
     import dask
@@ -183,7 +179,7 @@ def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("quality", "workers", "simulate", "large"))
+    parser.add_argument("what", choices=("quality", "messages", "simulate", "large"))
     parser.add_argument("--rows", type=int, default=20_000_000, help="of large")
     arguments = parser.parse_args()
     import distributed
@@ -194,8 +190,8 @@ def main():
         with distributed.Client(processes=False, n_workers=2, threads_per_worker=1,
                                 dashboard_address=None) as client:
             quality(client)
-    elif arguments.what == "workers":
-        workers()
+    elif arguments.what == "messages":
+        messages()
     elif arguments.what == "simulate":
         simulate()
     else:

@@ -36,8 +36,8 @@ def test_eight_shards_reach_the_loss_of_one_machine(benchmark, on_processes, nam
                      for _ in range(2))
     alone.fit(X, y, optimizer=fastnn.Adam(1e-3), batch_size=128, epochs=epochs)
     with on_processes(2) as client:
-        fastnn.dask.fit(spread, X, y, client=client, shards=8, optimizer=fastnn.Adam(2e-3),
-                        batch_size=16, epochs=epochs)
+        fastnn.dask.fit(spread, X, y, client=client, shards=8, optimizer=fastnn.Adam(4e-3),
+                        batch_size=32, epochs=epochs)
     assert spread.loss(X, y) < 1.01 * alone.loss(X, y)
     assert spread.loss(X_test, y_test) < 1.01 * alone.loss(X_test, y_test)
     right = [np.mean(net.predict(X_test).argmax(axis=1) == y_test) for net in (alone, spread)]
