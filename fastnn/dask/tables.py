@@ -7,9 +7,9 @@ from sklearn.utils import check_random_state
 
 from fastnn.core.notices import shown, warn
 from fastnn.core.version import __version__
-from fastnn.dask import tasks
+from fastnn.dask import parts, tasks
 from fastnn.dask.fitting import Plan, run
-from fastnn.dask.shards import check_targets_alike, number_of_shards
+from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards
 from fastnn.dask.sources import parts_of
 from fastnn.dask.table_parts import Reader
 from fastnn.tables.errors import TableWarning
@@ -19,6 +19,7 @@ from fastnn.tabular import recipe as recipes
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.model import TabularModel
 from fastnn.tabular.networks import Ensemble
+from fastnn.tabular.reference import Reference
 from fastnn.training.fitting import Settings
 from fastnn.training.losses import check_loss
 from fastnn.training.stopping import EarlyStopping
@@ -77,7 +78,7 @@ class TableData:
         self.weighted = first["weight"] is not None
         self.weight = float(self.n_rows)
         if self.weighted:
-            self.weight = math.fsum(one["weight"] for one in found)
+            self.weight = math.fsum(one["weight"] for one in found if one["rows"])
             if not self.weight > 0:
                 raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
@@ -124,7 +125,7 @@ class TableData:
         chosen = np.arange(self.n_rows)
         if self.n_rows > SAMPLE:
             chosen = np.sort(np.random.default_rng(0).choice(self.n_rows, SAMPLE, replace=False))
-        ends = np.cumsum(self.rows)
+        self.sampled, ends = chosen, np.cumsum(self.rows)
         futures = []
         for i, part in enumerate(self.parts):
             own = chosen[np.searchsorted(chosen, ends[i] - self.rows[i]):
@@ -304,14 +305,53 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
         penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
         metrics=None, callback=None, callbacks=[EarlyStopping("val_loss", recipe.patience)],
         max_time=model.time_limit, progress=model.progress)
+    keys = [net._key(2, shard) for shard in range(n_shards)]
     plan = Plan(net, settings, shards=n_shards, local_steps=None, outer_learning_rate=1.0,
                 outer_momentum=0.5, keep=keep, batch_size=batch, shuffle=True,
                 split=None if held is not None else HELD_OUT)
     history = run(net, settings, plan, cluster, data, held, own)
-    model.model_ = TabularModel(schema, task, Ensemble([(encoding, [net])]), table.names, classes)
+    ensemble = Ensemble([(encoding, [net])])
+    if held is None:
+        rows = held_out_rows(data.sampled, edges_of(data.n_rows, n_shards), HELD_OUT, keys)
+        unseen = (inputs[rows], targets[rows], None if weight is None else np.asarray(weight)[rows])
+    else:
+        unseen = _sample_of(held, schema, task, classes if data.labels is not None else None)
+    reference = Reference.of(*unseen, ensemble, task, unseen, 0) if len(unseen[1]) else None
+    model.model_ = TabularModel(schema, task, ensemble, table.names, classes, reference)
     model.history_ = history
     if classes is not None:
         model.classes_ = model.model_.classes
+
+
+def held_out_rows(numbers, edges, share, keys):
+    """Return which rows are those that shards hold out.
+
+    Parameters
+    ----------
+    numbers : int array
+        Of the rows in the whole table, ascending.
+    edges : list of int
+        Of the shards.
+    share : float
+        That each shard holds out.
+    keys : sequence
+        Which decide about the rows of each shard.
+    """
+    found = []
+    for key, start, stop in zip(keys, edges, edges[1:], strict=False):
+        first, last = np.searchsorted(numbers, (start, stop))
+        n = stop - start
+        held = parts.held_out_first(key, n)[:parts.number_held_out(share, n)]
+        found.append(first + np.flatnonzero(np.isin(numbers[first:last] - start, held)))
+    return np.concatenate(found)
+
+
+def _sample_of(data, schema, task, labels):
+    """Return inputs, targets and weights of a sample of validation rows."""
+    X, y, weight = data.sample()
+    numbers = np.searchsorted(labels, y) if labels is not None else y
+    inputs = schema.apply(as_table(X))
+    return inputs, Reader(schema, None, task).targets(numbers), weight
 
 
 def _class_weight(model, data, classes):

@@ -2,6 +2,7 @@
 
 import dask
 
+from fastnn.core.notices import shown
 from fastnn.dask import prediction
 from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.ensemble import on_workers
@@ -55,8 +56,10 @@ class _OnWorkers(WithClient):
         """
         if self.shards is not None:
             if checkpoint is not None:
-                raise ValueError("checkpoint is not taken with shards: only fastnn.dask.fit of a "
-                                 "network takes one")
+                raise ValueError(f"checkpoint={shown(checkpoint)} must be None with shards: encode "
+                                 "the table and train a network by fastnn.dask.fit(..., "
+                                 "checkpoint=path), or leave shards out and fit here by "
+                                 "fastnn.TabularClassifier or TabularRegressor")
             self._validate_params()
             held = None if X_val is None else (X_val, y_val, sample_weight_val)
             twin = self._twin()

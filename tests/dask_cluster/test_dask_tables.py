@@ -11,7 +11,7 @@ pytest.importorskip("sklearn")
 import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
-from fastnn.dask import cluster, tables  # noqa: E402
+from fastnn.dask import cluster, parts, shards, tables  # noqa: E402
 
 
 def table(n=600):
@@ -56,6 +56,22 @@ def test_schema_is_that_of_the_table_however_it_is_cut(client, monkeypatch):
     assert (found[0][4] == found[1][4]).all()
 
 
+def test_rows_that_are_held_out_are_those_of_the_shards():
+    """Of a sample, as `encode` holds rows of each shard out."""
+    X = np.arange(50.0)[:, np.newaxis]
+    edges, keys = shards.edges_of(50, 3), [3, 1, 4]
+    wish = {"dtype": "float64", "n_in": 1, "n_out": 1, "loss": None, "output": "identity"}
+    expected = set()
+    for key, start, stop in zip(keys, edges, edges[1:], strict=False):
+        split = key, parts.number_held_out(0.2, stop - start), True
+        rows = parts.encode([(X[start:stop], X[start:stop, 0], None)], {**wish, "split": split})
+        expected |= set(rows[0][:, 0].astype(int).tolist())
+    assert len(expected) == 9
+    sample = np.arange(1, 50, 2)
+    found = tables.held_out_rows(sample, edges, 0.2, keys)
+    assert set(sample[found].tolist()) == {row for row in expected if row % 2}
+
+
 def test_parts_that_cannot_be_trained_on(client):
     frame = table(60)
     label = frame.pop("label")
@@ -89,13 +105,16 @@ def test_parts_that_cannot_be_trained_on(client):
 def test_the_same_bytes_however_the_table_is_cut(client, tmp_path, monkeypatch):
     frame = table()
     monkeypatch.setattr(tables, "SAMPLE", 200)
-    found = set()
+    found, important = set(), set()
     for n, keep in ((1, None), (4, None), (3, False)):
         data = cut(frame, n)
         model = fastnn.dask.TabularClassifier("fast", shards=3, keep=keep, random_state=0,
                                               class_weight="balanced").fit(data, "label")
         found.add(model.model_.ensemble.networks[0].parameters.tobytes())
-    assert len(found) == 1
+        important.add(model.feature_importances_.tobytes())
+    assert len(found) == len(important) == 1
+    a, b, c, e = model.feature_importances_
+    assert a > b > 0.05 and max(abs(c), abs(e)) < 0.05 and len(model.model_.reference) > 10
     assert model.score(data, "label") > 0.95
     assert model.score(data, "label") == pytest.approx(model.score(frame, frame["label"]))
     model.save(tmp_path / "model.safetensors")
@@ -110,5 +129,7 @@ def test_values_and_validation_rows(client):
     data = cut(frame.assign(y=y), 3)
     model = fastnn.dask.TabularRegressor("fast", shards=2, random_state=0)
     model.fit(data, "y", X_val=cut(frame.assign(y=y)[:90], 2), y_val="y")
+    assert len(model.model_.reference) == 90 and model.feature_importances_.argmax() == 0
+    assert np.isfinite(model.predict_interval(frame)).all()
     assert model.score(data, "y") > 0.8 and len(model.history_.val_loss) > 3
     assert model.score(data, "y") == pytest.approx(model.score(frame, y["y"]))
