@@ -1,11 +1,13 @@
 """Sparse X: prediction and training beside scikit-learn, in turn, on one thread.
 
-    python benchmarks/sparse.py [--quick] [--dtype float32] [--threads 1]
+    python benchmarks/sparse.py [--quick] [--dtype float32] [--threads 1] [--in-a-row 1]
+    python benchmarks/sparse.py --only predict
 
 4,000 rows with 40 to 100 values each, one hidden layer of 50 units, 2 classes; fits of three
 epochs in batches of 200. Each line: the columns; processor time of scikit-learn and of fastnn, the
 medians of runs in turn; the median of the ratios. "sgd" is plain: without momentum and penalty,
-where rows of W without entries in a batch are not touched. Adam's update reads and writes all of W
+where rows of W without entries in a batch are not touched. With one run in a row each finds caches
+that the other has filled, with five those of its own. Adam's update reads and writes all of W
 and of its two states: on the right, what that alone takes, 6 passes over the memory of W (bytes /
 the speed of a copy).
 """
@@ -39,19 +41,22 @@ def make_rows(n_columns, dtype, seed=0, rows=ROWS):
     return X, rng.integers(0, 2, rows)
 
 
-def in_turn(ours, theirs, method, arguments, tries):
+def in_turn(ours, theirs, method, arguments, tries, in_a_row=1):
     """Median seconds of both, and the median of theirs / ours."""
     ours, theirs = getattr(ours, method), getattr(theirs, method)
     ours(*arguments), theirs(*arguments)
-    pairs = []
-    for _ in range(tries):
-        start = time.process_time()
-        ours(*arguments)
-        middle = time.process_time()
-        theirs(*arguments)
-        pairs.append((middle - start, time.process_time() - middle))
+    pairs = [(seconds(ours, arguments, in_a_row), seconds(theirs, arguments, in_a_row))
+             for _ in range(tries)]
     return (statistics.median(b for _, b in pairs), statistics.median(a for a, _ in pairs),
             statistics.median(b / a for a, b in pairs))
+
+
+def seconds(function, arguments, in_a_row):
+    """Of one call, the mean of so many in a row."""
+    start = time.process_time()
+    for _ in range(in_a_row):
+        function(*arguments)
+    return (time.process_time() - start) / in_a_row
 
 
 def models(settings, threads):
@@ -85,6 +90,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="three runs of each")
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--in-a-row", type=int, default=1, help="runs of each, then of the other")
+    parser.add_argument("--only", default="", help="predict, or words of a fit's name")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     print(f"{'':20}{'columns':>9}{'sklearn ms':>12}{'fastnn ms':>12}{'ratio':>8}")
@@ -97,11 +104,15 @@ def measure(n_columns, arguments):
     tries = 3 if arguments.quick else 7
     X, y = make_rows(n_columns, arguments.dtype)
     ours, theirs = models({}, arguments.threads)
-    ours.fit(X, y), theirs.fit(X, y)
-    report("predict", n_columns, in_turn(ours, theirs, "predict", (X,), 3 * tries))
+    if arguments.only in "predict":
+        ours.fit(X, y), theirs.fit(X, y)
+        report("predict", n_columns, in_turn(ours, theirs, "predict", (X,), 3 * tries,
+                                             arguments.in_a_row))
     for name, settings in FITS.items():
+        if arguments.only not in name:
+            continue
         ours, theirs = models(settings, arguments.threads)
-        found = in_turn(ours, theirs, "fit", (X, y), tries)
+        found = in_turn(ours, theirs, "fit", (X, y), tries, arguments.in_a_row)
         bound = ""
         if "adam" in name:
             passes = 6 * n_columns * UNITS * X.dtype.itemsize * EPOCHS * ROWS / 200

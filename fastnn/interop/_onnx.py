@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
 OLDEST_OPSET = 7  # before, broadcasting was another one
+PRODUCTS = {"Gemm", "MatMul"}
 MOST_NODES = 12  # of an activation before other elementwise nodes
 
 
@@ -41,7 +42,8 @@ def from_onnx(model: Any, *, output: str | None = None) -> MLP:
         Layers as Gemm, or MatMul and Add; LayerNormalization of the last axis, or the nodes that
         PyTorch writes for it before opset 17; activations as one node or as any subgraph that
         computes one of ours (found by its values); residual connections as Add of a value and what
-        such layers make of it. Shifts and factors of the inputs become part of the first layer.
+        such layers make of it; gates as one half of a row, or one linear layer, times a function
+        of the other: SwiGLU. Shifts and factors of the inputs become part of the first layer.
     output : str or None, default=None
         Which output of the graph; None for the only one, or the probabilities of a classifier. Of
         a binary classifier the network has the one column of the positive class.
@@ -171,6 +173,8 @@ class _Graph(Nodes):
         first = self.consumers(name)[0].op_type
         if first in ("Split", "Slice"):
             return (self.gate if first == "Split" else self.embeddings)(chain, name, target)
+        if [node.op_type in PRODUCTS for node in self.consumers(name)] == [True, True]:
+            return self.gate_of_products(chain, name, target)
         prelu = self.prelu_at(name)
         if prelu is not None:
             end, slope = prelu
@@ -213,6 +217,42 @@ class _Graph(Nodes):
                              "function of the second")
         chain.glu(held.name, place)
         return product[0].output[0]
+
+    def gate_of_products(self, chain, name, target):
+        """Read u f(v) of two products u and v of a value, such as SwiGLU in two linear layers;
+        return the value at its end."""
+        nodes = self.consumers(name)
+        parts = [self.product_and_row(node, name) for node in nodes]
+        for (u, w_u, b_u), (v, w_v, b_v) in (parts, parts[::-1]):
+            mul, held = self.consumers(u), _Gate()
+            if len(mul) != 1 or mul[0].op_type != "Mul" or w_u.shape != w_v.shape:
+                continue
+            try:
+                end = v if v in mul[0].input else self.activation(held, v, target)
+            except ValueError:
+                continue
+            if self.consumers(end) == mul and sorted(mul[0].input) == sorted([u, end]):
+                rows = [np.zeros(w_u.shape[1], w_u.dtype) if b is None else b for b in (b_u, b_v)]
+                place = place_of(nodes[0])
+                chain.dense(np.concatenate([w_u, w_v], axis=1), np.concatenate(rows), place)
+                chain.glu(held.name, place)
+                return mul[0].output[0]
+        raise ValueError(f"{place_of(nodes[0])} and {place_of(nodes[1])} begin no gate of "
+                         "fastnn's: the one times a function of the other, as many outputs of each")
+
+    def product_and_row(self, node, name):
+        """Return the value at the end of a product and what is added to it, weights and bias."""
+        w, b = self.product(node, name)
+        end = node.output[0]
+        while len(after := self.consumers(end)) == 1:
+            rows = [self.row_of(key) for key in after[0].input if key != end]
+            if b is None and after[0].op_type == "Add" and len(rows) == 1 and (
+                    rows[0] is not None and len(rows[0]) in (1, w.shape[1])):
+                b = np.broadcast_to(rows[0], w.shape[1:])
+            elif not self.passes(after[0]):
+                break
+            end = after[0].output[0]
+        return end, w, b
 
     def embeddings(self, chain, name, target):
         """Read Slice and MatMul of each column, Concat and Add; return the value at its end."""
