@@ -237,8 +237,9 @@ class _Graph(Nodes):
                 chain.dense(np.concatenate([w_u, w_v], axis=1), np.concatenate(rows), place)
                 chain.glu(held.name, place)
                 return mul[0].output[0]
-        raise ValueError(f"{place_of(nodes[0])} and {place_of(nodes[1])} begin no gate of "
-                         "fastnn's: the one times a function of the other, as many outputs of each")
+        raise ValueError(f"{place_of(nodes[0])} begins a branch beside {place_of(nodes[1])} that "
+                         "is no gate of fastnn's: one of as many outputs as the other, times a "
+                         "function of that")
 
     def product_and_row(self, node, name):
         """Return the value at the end of a product and what is added to it, weights and bias."""

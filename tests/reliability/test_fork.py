@@ -478,3 +478,28 @@ during(many, 1, body)
 assert many([None, [Fork()], None])
 assert is_right()
 """)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", [
+    "fastnn.MLP.of([Embed(4, (40, 24)), BatchNorm(), Dense(96), GLU('silu'), PReLU(), Dense(10)], "
+    "n_in=64, output='softmax', random_state=0, n_threads=2)",
+    "fastnn.MLP((64, 50, 10), output='softmax', random_state=0, n_threads=2, members=4)"])
+def test_newer_layers(forks, network):
+    forks(f"""
+from fastnn import GLU, BatchNorm, Dense, Embed, PReLU
+
+def fitted():
+    net = {network}
+    net.fit(X[:400], y[:400], epochs=1, batch_size=200)
+    return net
+
+net = fitted()
+assert net.plan(200).threads == 2
+parameters, outputs = net.parameters.tobytes(), net.predict(X).tobytes()
+for _ in range(3):
+    child = in_child(is_right)
+    assert is_right()
+    wait_for(child)
+during(is_right, 2, lambda: wait_for(in_child(is_right)))
+""")
