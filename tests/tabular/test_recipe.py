@@ -218,3 +218,17 @@ def test_many_columns_have_few_bins(most, bins, monkeypatch):
                         cuts=0)
     net = recipe.fit(inputs, task.targets(y), task, preset=few).networks[0]
     assert net.sizes[0] == 10 * (1 + bins)
+
+
+def test_thresholds_are_learned_by_edges_where_the_target_jumps():
+    rng = np.random.default_rng(5)
+    X = rng.uniform(size=(1400, 3))
+    y = np.where(X[:, 0] < 0.37, 0.0, 2.0) - 3.0 * (X[:, 1] > 0.81)
+    inputs = inputs_of(X)
+    task, targets = regression(y[:700])
+    left = {}
+    for cuts in (0, 8):
+        few = dataclasses.replace(SMALL, networks=2, folds=2, cuts=cuts, linear=False)
+        ensemble = recipe.fit(inputs[:700], targets, task, preset=few)
+        left[cuts] = share(y[700:], task.predictions(ensemble.outputs(inputs[700:]))[:, 0])
+    assert left[8] < 0.5 * left[0]
