@@ -143,7 +143,7 @@ def _futures(cluster, name, columns, n):
     together = dask.delayed(tasks.together, pure=False)
     made = [together(*row, dask_key_name=(f"fastnn-{name}-{cluster.token}", i))
             for i, row in enumerate(rows)]
-    if futures_of(made):
+    if any(futures_of(list(layer.values())) for layer in _layers(made).values()):
         return cluster.client.compute(made)
     graphs, keys, size = _graphs(made)
     if sum(map(len, graphs)) > 2 * size + n:
@@ -166,13 +166,21 @@ def _is_lazy(value):
 
 def _graphs(made):
     """Return the graph of each part, its key, and the number of tasks of all together."""
-    made = dask.optimize(*made)
-    whole = {}
-    for part in made:
-        whole.update(part.__dask_graph__())
+    made, whole = dask.optimize(*made), {}
+    for layer in _layers(made).values():
+        whole.update(layer)
     graphs, keys = [], []
     for part in made:
         key = part.__dask_keys__()[0]
         graphs.append(cull(whole, [key])[0])
         keys.append(key)
     return graphs, keys, len(whole)
+
+
+def _layers(made):
+    """Return the layers of the graphs of delayed parts, which parts have in common: each part has
+    all of them, so that what looks at each part's takes the square of their number."""
+    found = {}
+    for graph in {id(part.dask): part.dask for part in made}.values():
+        found.update(graph.layers if hasattr(graph, "layers") else {id(graph): graph})
+    return found
