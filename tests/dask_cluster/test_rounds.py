@@ -11,7 +11,7 @@ pytest.importorskip("distributed")
 import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
-from fastnn.dask import cluster, shards, tasks  # noqa: E402
+from fastnn.dask import cluster, shards, sources, tasks  # noqa: E402
 
 ADAM = fastnn.Adam(0.01)
 
@@ -176,6 +176,18 @@ def test_rows_of_another_worker_may_lie_at_any_address():
     assert not sent.flags.aligned
     found, _, weight = tasks._rows((sent, y, None))
     assert found.flags.aligned and (found == X).all() and weight is None
+
+
+def test_graphs_of_parts_are_looked_at_once():
+    """Each part of an array has the tasks of all of them."""
+    made = [dask.delayed(tasks.together)(*part) for part in zip(
+        *(one.to_delayed().reshape(-1) for one in in_parts(*rows(60), 3)), strict=True)]
+    layers = sources._layers(made)
+    assert sum(len(part.dask) for part in made) > 20 * 40
+    assert sum(map(len, layers.values())) < 20 * 8
+    graphs, keys, size = sources._graphs(made)
+    assert len(graphs) == 20 and size < 20 * 8 and all(
+        key in graph and len(graph) < 8 for key, graph in zip(keys, graphs, strict=True))
 
 
 def test_number_of_shards_is_decided_by_the_data():
