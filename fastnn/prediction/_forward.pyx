@@ -60,7 +60,7 @@ from fastnn.core._team cimport (
     fnn_keep_subnormals,
     fnn_team_rank,
 )
-from fastnn.prediction._program cimport LANE_ROWS, Op, Program, program_of
+from fastnn.prediction._program cimport LANE_ROWS, Op, Program, ProgramData, program_of
 
 import numpy as np
 
@@ -101,19 +101,20 @@ cdef class Snapshot:
     cdef readonly cnp.ndarray parameters
     cdef readonly object layout
     cdef readonly object epochs_done
-    cdef Program program
+    cdef Program program         # that the operations of the data belong to
+    cdef ProgramData data
     cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
     cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
         cdef Program program = program_of(layout, n_ops)
-        if (parameters.ndim != 1 or parameters.shape[0] != program.size
-                or parameters.descr.type_num != program.type_num
+        if (parameters.ndim != 1 or parameters.shape[0] != program.data.size
+                or parameters.descr.type_num != program.data.type_num
                 or not cnp.PyArray_ISCARRAY_RO(parameters)):
             raise ValueError(f"parameters are {(<object>parameters).dtype} of shape "
                              f"{(<object>parameters).shape}, must be {layout.dtype} of shape "
                              f"({layout.size},)")
-        self.program = program
+        self.program, self.data = program, program.data
         self.parameters = parameters
         self.layout = layout
         self.epochs_done = epochs_done
@@ -121,7 +122,7 @@ cdef class Snapshot:
     @property
     def looks_up(self):
         """Whether nothing but dense operations reads X."""
-        return self.program.looks_up
+        return self.data.looks_up
 
     cpdef bint accepts(self, X, bint writes=False):
         """Return whether the compiled loop can read this array as it is (or write it): dtype, 2-D,
@@ -129,18 +130,18 @@ cdef class Snapshot:
         if type(X) is not np.ndarray:
             return False
         cdef cnp.ndarray x = X
-        if x.ndim != 2 or x.descr.type_num != self.program.type_num:
+        if x.ndim != 2 or x.descr.type_num != self.data.type_num:
             return False
         if writes:
             return cnp.PyArray_ISCARRAY(x)
-        return x.shape[1] == self.program.n_in and cnp.PyArray_ISCARRAY_RO(x)
+        return x.shape[1] == self.data.n_in and cnp.PyArray_ISCARRAY_RO(x)
 
     def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
         """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
         or a new array."""
-        if x.shape[1] != self.program.n_in:
-            raise ValueError(f"X has {x.shape[1]} columns, must have {self.program.n_in}")
-        return self.run(x.shape[0], x, out, threads, self.program.flops_per_row, NULL)
+        if x.shape[1] != self.data.n_in:
+            raise ValueError(f"X has {x.shape[1]} columns, must have {self.data.n_in}")
+        return self.run(x.shape[0], x, out, threads, self.data.flops_per_row, NULL)
 
     def predict_sparse(self, cnp.ndarray start not None, cnp.ndarray column not None,
                        cnp.ndarray value not None, cnp.ndarray out, int threads,
@@ -160,7 +161,7 @@ cdef class Snapshot:
         cdef Entries entries
         cdef ptrdiff_t rows = start.size - 1
         cdef double flops
-        if not self.program.looks_up or value.descr.type_num != self.program.type_num or not (
+        if not self.data.looks_up or value.descr.type_num != self.data.type_num or not (
                 cnp.PyArray_ISCARRAY_RO(start) and cnp.PyArray_ISCARRAY_RO(column)
                 and cnp.PyArray_ISCARRAY_RO(value) and start.descr.type_num == cnp.NPY_INT64
                 and column.descr.type_num == cnp.NPY_INT32):
@@ -170,7 +171,7 @@ cdef class Snapshot:
         entries.wrong = -1
         entries.adds, entries.table = NULL, NULL
         if adds is not None:
-            if adds.size != self.program.n_in or adds.descr.type_num != cnp.NPY_UINT8 or not (
+            if adds.size != self.data.n_in or adds.descr.type_num != cnp.NPY_UINT8 or not (
                     cnp.PyArray_ISCARRAY_RO(adds)):
                 raise ValueError("adds must have one entry for each input")
             entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
@@ -178,15 +179,15 @@ cdef class Snapshot:
             raise ValueError("start must have an entry for each row and end within the others")
         if rows == 0:
             return self.run(0, value, out, 1, 0, &entries)
-        flops = self.program.flops_per_row + 2.0 * self.program.ops[0].row_units * (
-            <double>entries.start[rows] / rows - self.program.n_in)
+        flops = self.data.flops_per_row + 2.0 * self.data.ops[0].row_units * (
+            <double>entries.start[rows] / rows - self.data.n_in)
         out = self.run(rows, value, out, threads, max(flops, 1.0), &entries)
         if entries.wrong >= 0:
-            if (self.program.ops[0].kind == EMBED
-                    and 0 <= entries.column[entries.wrong] < self.program.n_in):
+            if (self.data.ops[0].kind == EMBED
+                    and 0 <= entries.column[entries.wrong] < self.data.n_in):
                 raise ValueError("X.indices of a row must come in the order of the columns of "
                                  "Embed: X.sort_indices() brings them into it")
-            raise ValueError(f"X.indices must hold values in 0..{self.program.n_in - 1}, has "
+            raise ValueError(f"X.indices must hold values in 0..{self.data.n_in - 1}, has "
                              f"{entries.column[entries.wrong]}")
         return out
 
@@ -194,13 +195,13 @@ cdef class Snapshot:
         """Make the tables that codes look up once, for all predictions of codes with this very
         ``adds``: for parameters and ``adds`` that never change."""
         cdef Entries entries
-        if not self.program.looks_up or adds.size != self.program.n_in or (
+        if not self.data.looks_up or adds.size != self.data.n_in or (
                 adds.descr.type_num != cnp.NPY_UINT8 or not cnp.PyArray_ISCARRAY_RO(adds)):
             raise ValueError("adds must have one entry for each input of a network that reads "
                              "codes")
         entries.adds = <const unsigned char*>cnp.PyArray_DATA(adds)
-        table = np.empty(self.program.table_size, self.layout.dtype)
-        if self.program.is_double:
+        table = np.empty(self.data.table_size, self.layout.dtype)
+        if self.data.is_double:
             self.sum_rows(&entries, <double*>cnp.PyArray_DATA(<cnp.ndarray>table))
         else:
             self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
@@ -211,24 +212,24 @@ cdef class Snapshot:
         """The outputs; ``entries``: where the values x belong, NULL for a dense x (rows, n_in)."""
         cdef cnp.npy_intp[2] shape
         if out is None:
-            shape[0], shape[1] = rows, self.program.n_out
+            shape[0], shape[1] = rows, self.data.n_out
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
-        elif out.shape[0] != rows or out.shape[1] != self.program.n_out:
+        elif out.shape[0] != rows or out.shape[1] != self.data.n_out:
             raise ValueError("out does not fit the rows and the outputs")
         elif overlap(out, self.parameters):
             raise ValueError("out lies in the network's parameters, must be memory of its own")
-        cdef ptrdiff_t blocks = (rows + self.program.block_rows - 1) // self.program.block_rows
+        cdef ptrdiff_t blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef double worthwhile = 1 + rows * flops_per_row / FLOPS_PER_THREAD
         cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
-        failures = [] if self.program.is_python else None
-        if self.program.is_python:
+        failures = [] if self.data.is_python else None
+        if self.data.is_python:
             team = 1
         if team > 1:
             team = team_size(team)
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
-        if self.program.is_double:
+        if self.data.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x), entries,
                                           <double*>cnp.PyArray_DATA(out), team, &watch,
                                           <void*>failures)
@@ -245,33 +246,33 @@ cdef class Snapshot:
 
     cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
                       Watch* watch, void* failures) noexcept:
-        cdef Program program = self.program
-        cdef ptrdiff_t block_rows = min(rows, program.block_rows)
-        cdef ptrdiff_t values = program.n_slots * program.widest + program.n_in * program.narrow
+        cdef ptrdiff_t block_rows = min(rows, self.data.block_rows)
+        cdef ptrdiff_t values = (self.data.n_slots * self.data.widest
+                                 + self.data.n_in * self.data.narrow)
         cdef ptrdiff_t per_thread = values * max(
-            block_rows * program.members, LANE_ROWS * program.narrow) + program.widest_norm
-        cdef ptrdiff_t packed_size = program.packed_size
-        cdef ptrdiff_t n_blocks = (rows + program.block_rows - 1) // program.block_rows
+            block_rows * self.data.members, LANE_ROWS * self.data.narrow) + self.data.widest_norm
+        cdef ptrdiff_t packed_size = self.data.packed_size
+        cdef ptrdiff_t n_blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef ptrdiff_t block
         cdef real* scratch = NULL
         cdef real* packed = NULL
         if rows == 0:
             return False
-        if program.n_ops > 1 or program.narrow or program.widest_norm > 0:
+        if self.data.n_ops > 1 or self.data.narrow or self.data.widest_norm > 0:
             scratch = <real*>malloc(team * per_thread * sizeof(real))
             if scratch == NULL:
                 return True
         if entries != NULL:
-            packed_size -= program.packed_inputs
+            packed_size -= self.data.packed_inputs
             if self.keeps(entries):
                 entries.table = cnp.PyArray_DATA(self.kept_table)
             elif entries.adds != NULL:
-                entries.table = malloc(program.table_size * sizeof(real))
+                entries.table = malloc(self.data.table_size * sizeof(real))
                 if entries.table == NULL:
                     free(scratch)
                     return True
                 self.sum_rows(entries, <real*>entries.table)
-        if packed_size and rows * program.members >= PACKING_ROWS:
+        if packed_size and rows * self.data.members >= PACKING_ROWS:
             packed = <real*>malloc(packed_size * sizeof(real))
             if packed == NULL:
                 if entries != NULL and not self.keeps(entries):
@@ -306,8 +307,8 @@ cdef class Snapshot:
         its run up to i."""
         cdef Op* op
         cdef int i
-        for i in range(self.program.n_ops):
-            op = &self.program.ops[i]
+        for i in range(self.data.n_ops):
+            op = &self.data.ops[i]
             if op.source >= 0:
                 continue
             sum_runs(kernels, op.n_in, op.row_units, entries.adds, False,
@@ -318,7 +319,7 @@ cdef class Snapshot:
                               const real* tag) noexcept nogil:
         """What the entries name rows of."""
         cdef const real* table = <const real*>entries.table
-        cdef const Op* other = self.program.ops
+        cdef const Op* other = self.data.ops
         if table == NULL:
             return (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
         while other != op:
@@ -328,7 +329,7 @@ cdef class Snapshot:
 
     cdef bint is_packed(self, const Op* op, bint sparse) noexcept nogil:
         """Whether its W is kept in panels: rows of it are pages apart, and a product reads it."""
-        return (op.kind == DENSE and op.n_out >= self.program.packed_from
+        return (op.kind == DENSE and op.n_out >= self.data.packed_from
                 and not (sparse and op.source < 0))
 
     cdef void pack(self, real* packed, bint sparse) noexcept nogil:
@@ -337,8 +338,8 @@ cdef class Snapshot:
         cdef ptrdiff_t width = panel_columns(kernels, packed)
         cdef Op* op
         cdef int i
-        for i in range(self.program.n_ops):
-            op = &self.program.ops[i]
+        for i in range(self.data.n_ops):
+            op = &self.data.ops[i]
             if self.is_packed(op, sparse):
                 pack_rows(kernels, op.n_in, op.n_out, parameters + op.w, op.n_out, packed,
                           op.n_in * width)
@@ -352,34 +353,34 @@ cdef class Snapshot:
         if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
-        cdef ptrdiff_t first = block * self.program.block_rows
-        cdef ptrdiff_t rows = min(self.program.block_rows, all_rows - first)
+        cdef ptrdiff_t first = block * self.data.block_rows
+        cdef ptrdiff_t rows = min(self.data.block_rows, all_rows - first)
         cdef const Op* last
         if entries == NULL:
-            x += first * self.program.n_in
-        out += first * self.program.n_out
-        if self.program.narrow and rows >= FEWEST_LANES and entries == NULL:
+            x += first * self.data.n_in
+        out += first * self.data.n_out
+        if self.data.narrow and rows >= FEWEST_LANES and entries == NULL:
             self.feature_major(rows, x, out, scratch)
         else:
-            self.row_major(rows, min(all_rows, self.program.block_rows), x, entries, first, out,
+            self.row_major(rows, min(all_rows, self.data.block_rows), x, entries, first, out,
                            packed, scratch, watch, failures)
-        last = &self.program.ops[self.program.n_ops - 1]
-        if last.activation == FNN_OUTPUT_SOFTMAX and not self.program.averages:
-            softmax_rows(kernels, rows, self.program.n_out, out, out)
+        last = &self.data.ops[self.data.n_ops - 1]
+        if last.activation == FNN_OUTPUT_SOFTMAX and not self.data.averages:
+            softmax_rows(kernels, rows, self.data.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
         if watch.on and fnn_team_rank() == 0:
             look(watch)
 
     cdef ptrdiff_t slot_size(self, ptrdiff_t capacity) noexcept nogil:
         """Elements of a buffer for so many rows of X."""
-        return capacity * self.program.members * self.program.widest
+        return capacity * self.data.members * self.data.widest
 
     cdef const real* value_of(self, int number, ptrdiff_t capacity, const real* x,
                               const real* scratch) noexcept nogil:
         """Value (rows, n) of an operation; of number -1 the inputs."""
         if number < 0:
             return x
-        return scratch + self.program.ops[number].slot * self.slot_size(capacity)
+        return scratch + self.data.ops[number].slot * self.slot_size(capacity)
 
     cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
                         ptrdiff_t first, real* out, const real* packed, real* scratch,
@@ -390,15 +391,15 @@ cdef class Snapshot:
         cdef const real* a = x
         cdef real* z = NULL
         cdef real* inverse
-        cdef Op* op = &self.program.ops[0]
+        cdef Op* op = &self.data.ops[0]
         cdef fnn_product p
         cdef int i
-        for i in range(self.program.n_ops):
-            op = &self.program.ops[i]
+        for i in range(self.data.n_ops):
+            op = &self.data.ops[i]
             if op.source != i - 1:
                 a = self.value_of(op.source, capacity, x, scratch)
             z = scratch + op.slot * self.slot_size(capacity)
-            if i == self.program.n_ops - 1 and not self.program.averages:
+            if i == self.data.n_ops - 1 and not self.data.averages:
                 z = out
             if op.kind == DENSE and op.source < 0 and entries != NULL:
                 self.look_up(op, rows, x, entries, first, z)
@@ -418,7 +419,7 @@ cdef class Snapshot:
                 layer_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
                                 parameters + op.b, op.eps, z, op.n_out, <real*>NULL)
             elif op.kind == BATCH_NORM:
-                inverse = scratch + self.program.n_slots * self.slot_size(capacity)
+                inverse = scratch + self.data.n_slots * self.slot_size(capacity)
                 for j in range(op.n_out):
                     inverse[j] = <real>(1 / sqrt(<double>parameters[op.variance + j] + op.eps))
                 batch_norm_rows(kernels, rows, op.n_out, a, op.n_out, parameters + op.w,
@@ -435,9 +436,9 @@ cdef class Snapshot:
             elif op.kind == PYTHON:
                 call_function(op, rows, a, z, watch, failures)
             elif op.kind == REPEAT:
-                repeat_rows(kernels, rows, self.program.members, op.n_out, a, op.n_in,
+                repeat_rows(kernels, rows, self.data.members, op.n_out, a, op.n_in,
                             parameters + op.w, z, op.n_out)
-                rows *= self.program.members
+                rows *= self.data.members
             elif op.kind == HEADS:
                 self.heads(op, rows, a, z)
             elif op.kind == EMBED:
@@ -449,16 +450,16 @@ cdef class Snapshot:
             if op.activation not in (FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
                 bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
             a = z
-        if self.program.averages:
+        if self.data.averages:
             if op.activation == FNN_OUTPUT_SOFTMAX:
                 softmax_rows(kernels, rows, op.n_out, z, z)
-            mean_members(kernels, rows // self.program.members, self.program.members, op.n_out, z,
+            mean_members(kernels, rows // self.data.members, self.data.members, op.n_out, z,
                          out)
 
     cdef void heads(self, const Op* op, ptrdiff_t rows, const real* x, real* z) noexcept nogil:
         """z (rows, n_out) = x W + b of each row's member, whose rows are `members` rows apart."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef ptrdiff_t m, members = self.program.members
+        cdef ptrdiff_t m, members = self.data.members
         cdef fnn_product p
         for m in range(members):
             p = row_major_product(kernels, rows // members, op.n_out, op.n_in, x + m * op.n_in,
@@ -517,17 +518,17 @@ cdef class Snapshot:
                             real* scratch) noexcept nogil:
         """Feature-major, for narrow dense layers: the same chains, with a row in each lane."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
-        cdef real* a = scratch + self.program.n_slots * LANE_ROWS * self.program.widest
+        cdef real* a = scratch + self.data.n_slots * LANE_ROWS * self.data.widest
         cdef real* z = a
         cdef ptrdiff_t lanes = (rows + FEWEST_LANES - 1) // FEWEST_LANES * FEWEST_LANES
-        cdef Op* op = &self.program.ops[0]
+        cdef Op* op = &self.data.ops[0]
         cdef fnn_product p
         cdef int i
-        transpose(kernels, rows, self.program.n_in, x, self.program.n_in, <const ptrdiff_t*>NULL, a,
+        transpose(kernels, rows, self.data.n_in, x, self.data.n_in, <const ptrdiff_t*>NULL, a,
                   lanes)
-        for i in range(self.program.n_ops):
-            op = &self.program.ops[i]
-            z = scratch + op.slot * LANE_ROWS * self.program.widest
+        for i in range(self.data.n_ops):
+            op = &self.data.ops[i]
+            z = scratch + op.slot * LANE_ROWS * self.data.widest
             p = row_major_product(kernels, op.n_out, rows, op.n_in, parameters + op.w, op.n_out, a,
                                   lanes, z, lanes)
             p.a_by_columns = p.bias_by_rows = True

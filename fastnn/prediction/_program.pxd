@@ -29,30 +29,35 @@ cdef struct Op:
     int gate                   # GLU: index of the activation
 
 
+# what every prediction reads: snapshots have copies, as a pointer more is a few per cent of a row
+cdef struct ProgramData:
+    int type_num
+    bint is_double
+    int n_ops
+    Op* ops
+    ptrdiff_t size           # elements of the flat vector
+    ptrdiff_t n_in
+    ptrdiff_t n_out
+    ptrdiff_t widest
+    int n_slots
+    ptrdiff_t widest_norm    # of BATCH_NORM
+    bint is_python           # has functions in Python
+    bint narrow              # feature-major where there are rows enough
+    ptrdiff_t members        # of an ensemble: rows inside for each row of X
+    bint averages            # the members' outputs
+    ptrdiff_t block_rows
+    ptrdiff_t packed_from    # W of so many columns are packed for many rows,
+    ptrdiff_t packed_size    # into so many elements,
+    ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
+    ptrdiff_t table_size     # elements of these W
+    bint looks_up            # nothing but dense operations reads X
+    double flops_per_row
+
+
 @cython.final
 cdef class Program:
-    cdef int type_num
-    cdef bint is_double
-    cdef int n_ops
-    cdef Op* ops
-    cdef list kept               # arrays that the operations point into
-    cdef ptrdiff_t size          # elements of the flat vector
-    cdef ptrdiff_t n_in
-    cdef ptrdiff_t n_out
-    cdef ptrdiff_t widest
-    cdef int n_slots
-    cdef ptrdiff_t widest_norm   # of BATCH_NORM
-    cdef bint is_python          # has functions in Python
-    cdef bint narrow             # feature-major where there are rows enough
-    cdef ptrdiff_t members       # of an ensemble: rows inside for each row of X
-    cdef bint averages           # the members' outputs
-    cdef ptrdiff_t block_rows
-    cdef ptrdiff_t packed_from   # W of so many columns are packed for many rows,
-    cdef ptrdiff_t packed_size   # into so many elements,
-    cdef ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
-    cdef ptrdiff_t table_size    # elements of these W
-    cdef bint looks_up           # nothing but dense operations reads X
-    cdef double flops_per_row
+    cdef ProgramData data
+    cdef list kept           # arrays that the operations point into
 
     cdef set_op(self, Op* op, description, offsets)
 

@@ -37,56 +37,58 @@ cdef class Program:
         descriptions = layout.ops if n_ops is None else layout.ops[:n_ops]
         cdef Op* op
         cdef ptrdiff_t panel, size, widest = layout.spec.n_in
-        self.n_ops = len(descriptions)
-        self.ops = <Op*>malloc(self.n_ops * sizeof(Op))
-        if self.ops == NULL:
-            raise MemoryError
         self.kept = []
-        self.size = layout.size
-        self.type_num = (<cnp.dtype>layout.dtype).type_num
-        self.is_double = layout.dtype == np.float64
-        self.n_in = layout.spec.n_in
-        self.members = descriptions[-1].members
-        self.averages = self.members > 1 and self.n_ops == len(layout.ops)
-        self.flops_per_row = 2.0 * layout.n_parameters
-        if self.members > 1:
-            self.flops_per_row = layout.training_flops / 3.0
-        panel = kernels.f64.panel if self.is_double else kernels.f32.panel
-        self.packed_from = PACKED_BYTES // layout.dtype.itemsize
-        self.n_slots = 2
+        self.data.n_ops = len(descriptions)
+        self.data.ops = <Op*>malloc(self.data.n_ops * sizeof(Op))
+        if self.data.ops == NULL:
+            raise MemoryError
+        self.data.size = layout.size
+        self.data.type_num = (<cnp.dtype>layout.dtype).type_num
+        self.data.is_double = layout.dtype == np.float64
+        self.data.n_in = layout.spec.n_in
+        self.data.members = descriptions[-1].members
+        self.data.averages = self.data.members > 1 and self.data.n_ops == len(layout.ops)
+        self.data.flops_per_row = 2.0 * layout.n_parameters
+        if self.data.members > 1:
+            self.data.flops_per_row = layout.training_flops / 3.0
+        panel = kernels.f64.panel if self.data.is_double else kernels.f32.panel
+        self.data.packed_from = PACKED_BYTES // layout.dtype.itemsize
+        self.data.n_slots = 2
         offsets = {}
         for block in layout.blocks:
             offsets.setdefault(block.op, []).append(block.at)
         numbers = slots(descriptions)
-        self.looks_up = True
-        for i in range(self.n_ops):
+        self.data.looks_up = True
+        for i in range(self.data.n_ops):
             description = descriptions[i]
-            op = &self.ops[i]
+            op = &self.data.ops[i]
             self.set_op(op, description, offsets.get(i, (0, 0)))
             op.slot = numbers[i]
-            self.n_slots = max(self.n_slots, op.slot + 1)
-            self.is_python = self.is_python or op.kind == PYTHON
-            self.widest = max(self.widest, op.n_out)
+            self.data.n_slots = max(self.data.n_slots, op.slot + 1)
+            self.data.is_python = self.data.is_python or op.kind == PYTHON
+            self.data.widest = max(self.data.widest, op.n_out)
             if op.kind == BATCH_NORM:
-                self.widest_norm = max(self.widest_norm, op.n_out)
+                self.data.widest_norm = max(self.data.widest_norm, op.n_out)
             if -1 in description.sources and op.kind not in (DENSE, EMBED):
-                self.looks_up = False
+                self.data.looks_up = False
             if op.source < 0:
-                self.table_size += op.n_in * op.row_units
-            if op.kind == DENSE and op.n_out >= self.packed_from:
+                self.data.table_size += op.n_in * op.row_units
+            if op.kind == DENSE and op.n_out >= self.data.packed_from:
                 size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
-                self.packed_size += size
-                self.packed_inputs += size if op.source < 0 else 0
-        self.n_out = self.ops[self.n_ops - 1].n_out * (1 if self.averages else self.members)
-        self.narrow = (max(widest, self.widest) <= WIDEST_FEATURE_MAJOR
-                       and is_dense_chain(descriptions))
-        self.block_rows = LANE_ROWS if self.narrow else BLOCK_ROWS
-        if self.is_python:
-            self.block_rows = PYTHON_ROWS
-        self.block_rows = max(1, self.block_rows // self.members)
+                self.data.packed_size += size
+                self.data.packed_inputs += size if op.source < 0 else 0
+        self.data.n_out = self.data.ops[self.data.n_ops - 1].n_out
+        if not self.data.averages:
+            self.data.n_out *= self.data.members
+        self.data.narrow = (max(widest, self.data.widest) <= WIDEST_FEATURE_MAJOR
+                            and is_dense_chain(descriptions))
+        self.data.block_rows = LANE_ROWS if self.data.narrow else BLOCK_ROWS
+        if self.data.is_python:
+            self.data.block_rows = PYTHON_ROWS
+        self.data.block_rows = max(1, self.data.block_rows // self.data.members)
 
     def __dealloc__(self):
-        free(self.ops)
+        free(self.data.ops)
 
     cdef set_op(self, Op* op, description, offsets):
         """Fill in what an operation says of itself, and where its parameters begin."""

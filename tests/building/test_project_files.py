@@ -123,3 +123,9 @@ def test_pages_that_people_look_for():
         assert (ROOT / name).read_text(encoding="utf-8").strip(), name
     manifest = (ROOT / "MANIFEST.in").read_text()
     assert "CODE_OF_CONDUCT.md" in manifest and "CITATION.cff" in manifest
+
+
+def test_names_of_test_modules_differ():
+    """pytest imports them by name alone: of two of one name only one is run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert names and sorted(set(names)) == sorted(names)
