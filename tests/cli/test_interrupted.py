@@ -142,7 +142,7 @@ def test_killed_and_interrupted_as_a_user_does(run):
         process = subprocess.Popen(
             [sys.executable, "-c", code, *command], text=True, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
-        while end is not None and "epoch" not in process.stderr.readline():
+        while end is not None and not process.stderr.readline().startswith("epoch"):
             assert process.poll() is None
         if end is not None:
             time.sleep(0.1)
