@@ -91,7 +91,9 @@ def learn(options, goal, rows, quiet, checkpoint=None):
         except ValueError as error:
             raise CommandError(f"--loss: {error}") from None
     # A log has lines now and then, also where nobody has asked for them: fits take minutes.
-    progress = False if quiet else (True, None)[is_watched(sys.stderr)]
+    progress = None if is_watched(sys.stderr) else True
+    if quiet:
+        progress = False
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:

@@ -57,18 +57,13 @@ def check_given(X, y, classes):
 
 
 def _refuse_nan(values):
-    missing = np.isnan(values).reshape(len(values), values[:1].size).any(axis=1)
-    n = int(missing.sum())
-    if n:
-        raise ValueError(f"Input y contains NaN in {n:,} row{'s' * (n != 1)}, the first is row "
-                         f"{int(missing.argmax())}: leave them out, X[~np.isnan(y)] and "
-                         "y[~np.isnan(y)]")
-    infinite = np.isinf(values).reshape(len(values), values[:1].size).any(axis=1)
-    n = int(infinite.sum())
-    if n:
-        raise ValueError(f"Input y contains infinity in {n:,} row{'s' * (n != 1)}, the first is "
-                         f"row {int(infinite.argmax())}: leave them out, X[np.isfinite(y)] and "
-                         "y[np.isfinite(y)]")
+    for what, test, kept in (("NaN", np.isnan, "~np.isnan(y)"),
+                             ("infinity", np.isinf, "np.isfinite(y)")):
+        rows = test(values).reshape(len(values), values[:1].size).any(axis=1)
+        n = int(rows.sum())
+        if n:
+            raise ValueError(f"Input y contains {what} in {n:,} row{'s' * (n != 1)}, the first is "
+                             f"row {int(rows.argmax())}: leave them out, X[{kept}] and y[{kept}]")
 
 
 def _refuse_text(values):
