@@ -186,7 +186,12 @@ def extensions():
             f"fastnn.{name}",
             [f"fastnn/{name.replace('.', '/')}.pyx", *c_sources.get(name, [])],
             include_dirs=[str(CSRC), numpy.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            define_macros=[
+                ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+                # Cython 3.3.1's own call of tp_new frees arguments that it has not set yet when
+                # there is no memory for the tuple of their names
+                ("CYTHON_VECTORCALL_TPNEW", "0"),
+            ],
             depends=HEADERS + [f"csrc/isa/{isa}.c" for isa in ISA_FLAGS_UNIX],
         )
         for name in MODULES
