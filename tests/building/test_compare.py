@@ -30,6 +30,7 @@ def rows(text, name):
     return [[float(word.strip("%").replace(",", "")) for word in line.split()] for line in lines]
 
 
+@pytest.mark.slow
 def test_smallest_cell(tmp_path):
     file = tmp_path / "figures.json"
     done = compare(*SHORT, "--peers", "fastnn,numpy", "--markdown", "--json", file)

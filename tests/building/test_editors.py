@@ -148,6 +148,7 @@ def completions(code):
     return {found.name for found in script.complete()}
 
 
+@pytest.mark.slow
 def test_an_editor_completes_names_methods_and_parameters():
     found = completions("import fastnn\nfastnn.")
     assert found >= set(fastnn.__all__), set(fastnn.__all__) - found

@@ -21,8 +21,9 @@ def embed(*arguments):
                           timeout=300, env={**os.environ, "PYTHONPATH": str(path)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", [("--libraries", "fastnn,numpy"),
-                                    pytest.param((), marks=pytest.mark.slow, id="installed")])
+                                    pytest.param((), id="installed")])
 def test_figures(chosen, tmp_path):
     file = tmp_path / "figures.json"
     done = embed("--quick", "--cells", "a", "--seconds", 0.01, "--markdown", "--json", file,

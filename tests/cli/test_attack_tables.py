@@ -315,6 +315,7 @@ def test_formulas_are_guarded_where_asked_for(run):
     assert ["'=evil" in row for row in safe[1:]] == ["=evil" in row for row in plain[1:]]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
 def test_file_names_that_are_no_text(run):
     """They are printed with escapes, and nothing fails after the work is done."""

@@ -41,7 +41,7 @@ def test_each_of_many_predictions_stands_beside_its_own_row(run):
     score = 0.25 * table["a"] - 0.125 * table["b"] - 7
     expected = np.where(score > 0, "high", "low")
     assert 0.2 < (expected == "high").mean() < 0.8
-    for n_rows in (1, 10_000, 10_001, MANY):
+    for n_rows in (1, 10_001, MANY):
         table[:n_rows].to_csv("t.csv", index=False)
         command = ("predict", "m.safetensors", "t.csv", "--keep", "row,b")
         if n_rows < MANY:

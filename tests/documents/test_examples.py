@@ -64,6 +64,7 @@ def test_score(name, seed):
     assert rows.popitem()[1]["score"] >= EXAMPLES[name][1]
 
 
+@pytest.mark.slow
 def test_digits_demo():
     rows = table_of("digits_demo.py", "--threads", 1, "--epochs", 40)
     assert set(rows) == {"scikit-learn", "fastnn", "fastnn, float32"}

@@ -56,6 +56,7 @@ def test_examples_draw(path):
     assert figures >= (0 if "notebook" in path.stem else 1)
 
 
+@pytest.mark.slow
 def test_code_of_the_document(tmp_path):
     text = (ROOT / "docs" / "plots.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -25,6 +25,9 @@ PAGES = [page for page in pages() if page not in ELSEWHERE and code_of(page)]
 # languages of blocks that nothing runs here: what a shell, a browser or a reader does with them
 READ_ONLY = {"bash", "console", "text", "c", "", "{raw}", "{figure}", "{toctree}", "{eval-rst}",
              "{math}"}
+# pages of several fits of a second, which the slow part of the suite runs
+SLOW = {"docs/training_control.md", "docs/tabular.md", "docs/estimators.md",
+        "docs/how_to/stop_and_resume.md", "docs/how_to/json_rows.md"}
 
 
 def run(page):
@@ -37,7 +40,8 @@ def run(page):
     return printed.getvalue(), names
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [
+    pytest.param(page, marks=pytest.mark.slow) if page in SLOW else page for page in PAGES])
 def test_code_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     try:

@@ -193,6 +193,7 @@ def test_a_large_body_without_a_length_is_refused(client):
     assert client.connection.getresponse().status == 413
 
 
+@pytest.mark.slow
 def test_bodies_without_an_end(environment, tmp_path, monkeypatch):
     """Clients that go away are no error; those that stay get an answer when the time is over."""
     monkeypatch.setenv("FASTNN_SERVICE_BODY_SECONDS", "1")
@@ -238,6 +239,7 @@ def test_load_without_errors(served):
     assert len(load.times) > 200
 
 
+@pytest.mark.slow
 def test_large_and_small_inputs_at_once(environment, tmp_path):
     """The large ones are worth a thread."""
     path = write_classifier(tmp_path / "wide.safetensors", WIDE)

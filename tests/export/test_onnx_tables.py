@@ -60,7 +60,7 @@ def test_files_compute_what_the_model_predicts(case, opset, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", ["two", "value"])
+@pytest.mark.parametrize("case", [pytest.param("two", marks=pytest.mark.slow), "value"])
 def test_statistics_of_categories(case, tmp_path):
     """Which the recipe takes of columns of many."""
     make, y, _ = CASES[case]

@@ -124,6 +124,7 @@ def test_names_that_are_numbers_are_refused_with_a_reason(tmp_path):
     net.save(tmp_path / "m.safetensors", feature_names=np.array(["a", "b"]))
 
 
+@pytest.mark.slow
 def test_odd_words_in_omp_num_threads(run_python):
     """What is a digit elsewhere is no number of threads."""
     for value in ("²", "٣", "1²", "", "-1", "x"):

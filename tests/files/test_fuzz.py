@@ -69,19 +69,22 @@ def check_mutations(mutants, path, original):
     return refused
 
 
-@pytest.mark.parametrize("name", [
-    "mlp", pytest.param("predictor_values", marks=pytest.mark.slow)])
-def test_every_single_bit(name, path):
+@pytest.mark.parametrize("name, stride", [
+    ("mlp", 5), *(pytest.param(name, 1, marks=pytest.mark.slow)
+                  for name in ("mlp", "predictor_values"))])
+def test_every_single_bit(name, stride, path):
+    """Or every so many of them."""
     data = GOLDEN[name].read_bytes()
     original = fastnn.load(GOLDEN[name])
 
     def flipped():
-        for i in range(len(data)):
-            for bit in range(8):
-                yield data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1:]
+        for n in range(0, 8 * len(data), stride):
+            i, bit = divmod(n, 8)
+            yield data[:i] + bytes([data[i] ^ 1 << bit]) + data[i + 1:]
 
     refused = check_mutations(flipped(), path, original)
-    assert refused > 7.9 * len(data)  # but for padding, and for what a JSON string may spell
+    # but for padding, and for what a JSON string may spell
+    assert refused > 7.9 * len(data) / stride
 
 
 def mutated(data, others, rng):

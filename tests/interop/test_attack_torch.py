@@ -93,7 +93,8 @@ def doubled(inner):
 
 @pytest.mark.parametrize("make", [
     in_itself, lambda: in_itself(Own), lambda: Own(in_itself()), lambda: nested(1000),
-    lambda: Own(nested(1000)), lambda: doubled(nn.Linear(2, 2)), lambda: doubled(nn.Sequential())])
+    lambda: Own(nested(1000)), lambda: doubled(nn.Sequential()),
+    pytest.param(lambda: doubled(nn.Linear(2, 2)), marks=pytest.mark.slow)])
 def test_models_without_end(make):
     model = make()
 

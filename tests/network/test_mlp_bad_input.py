@@ -410,7 +410,7 @@ def views(draw, rows, columns):
     return view
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data())
 def test_random_views(data):
     """Whatever the memory looks like, the values decide; nothing is written to it."""
@@ -436,7 +436,7 @@ ANYTHING = st.one_of(
     st.just(np.zeros((0, 3))), st.just(scipy.sparse.csr_array((4, 3))))
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.sampled_from(["X", "y", "loss", "optimizer", "epochs", "batch_size", "sample_weight",
                         "alpha", "validation_data", "callback", "out"]), ANYTHING)
 def test_anything_as_an_argument(name, value):

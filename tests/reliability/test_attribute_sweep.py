@@ -117,7 +117,7 @@ print("tried", tried)
 """
 
 ARRAYS = WRONG + """
-import decimal, fractions, mmap
+import decimal, fractions, mmap, sys
 good = np.ones((12, 3))
 kinds = [*VALUES, good.astype("f2"), good.astype("longdouble"), good.astype(">f8"),
          good.astype("i1"), good.astype("u8"), good.astype(bool), good.astype(complex),
@@ -158,9 +158,9 @@ calls = {
     "classifier weight": lambda a: fastnn.MLPClassifier((4,), max_iter=2).fit(ROWS, LABELS, a),
     "regressor y": lambda a: fastnn.MLPRegressor(max_iter=2).fit(ROWS, a),
 }
-tried = 0
-for name, call in calls.items():
-    for kind in kinds:
+tried, stride = 0, int(sys.argv[1])
+for i, (name, call) in enumerate(calls.items()):
+    for kind in kinds[i % stride::stride]:
         tried += 1
         try:
             call(kind)
@@ -186,9 +186,9 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("names, stride, least", [
-    (f"{NETWORKS},{OPTIMIZERS}", 24, 125), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
+    (f"{NETWORKS},{OPTIMIZERS}", 48, 60), pytest.param(NETWORKS, 1, 2000, marks=SLOW),
     pytest.param(OPTIMIZERS, 1, 1000, marks=SLOW),
-    ("TabularClassifier,TabularRegressor", 48, 16),
+    ("TabularClassifier,TabularRegressor", 96, 8),
     pytest.param("TabularClassifier,TabularRegressor", 4, 200, marks=SLOW),
     pytest.param("MLPClassifier,MLPRegressor", 1, 4000, marks=SLOW)])
 def test_attributes(run_python, names, stride, least):
@@ -198,6 +198,8 @@ def test_attributes(run_python, names, stride, least):
     check(run_python(ATTRIBUTES, names, stride, timeout=1800, OMP_NUM_THREADS=2), least)
 
 
-def test_arrays(run_python):
+@pytest.mark.parametrize("stride, least", [(3, 500), pytest.param(1, 1500, marks=SLOW)])
+def test_arrays(run_python, stride, least):
+    """Every ``stride``-th kind, the next call starting with the next one."""
     pytest.importorskip("sklearn")
-    check(run_python(ARRAYS, timeout=1800, OMP_NUM_THREADS=2), 1500)
+    check(run_python(ARRAYS, stride, timeout=1800, OMP_NUM_THREADS=2), least)

@@ -307,7 +307,8 @@ print(changes(before, state()))
 """
 
 
-@pytest.mark.parametrize("doors", ["network", "estimators"])
+@pytest.mark.parametrize("doors", [
+    "network", pytest.param("estimators", marks=pytest.mark.slow)])
 def test_import(doors, run_python):
     """Of the estimators: beside scikit-learn and SciPy, which do change some of it."""
     done = run_python(IMPORT, os.path.dirname(__file__), doors)

@@ -185,7 +185,7 @@ during(lambda: net.predict(X).tobytes() == outputs, 6, storm)
 """
 
 
-@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [6, pytest.param(1000, marks=pytest.mark.slow)])
 def test_storm(forks, count):
     """While six threads predict."""
     forks(STORM, count, timeout=60 + count)
@@ -312,7 +312,8 @@ def work(seed):
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", [
+    "fork", "forkserver", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_multiprocessing(run_python, tmp_path, method):
     (tmp_path / "pool_work.py").write_text(POOLS)
     done = run_python(f"""

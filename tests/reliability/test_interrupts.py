@@ -243,7 +243,9 @@ def test_predict(n, n_threads, sender):
     judge(latencies, f"predict, {n_threads} threads")
 
 
-@pytest.mark.parametrize("what", ["predictor", "loss_and_grad", "deltas", "float64", "sparse"])
+@pytest.mark.parametrize("what", [
+    "predictor", "loss_and_grad", *(pytest.param(what, marks=pytest.mark.slow)
+                                    for what in ("deltas", "float64", "sparse"))])
 def test_other_passes_over_all_rows(what, sender):
     """They look for Ctrl-C too: the checks of a Predictor, conversions, gradients."""
     import scipy.sparse
@@ -308,6 +310,7 @@ def test_fit_of_an_estimator(n, settings, sender):
     judge(latencies, f"estimator, {settings['solver']}")
 
 
+@pytest.mark.slow
 def test_lbfgs_over_many_rows(sender):
     """One evaluation takes longer than Ctrl-C may."""
     X, y = problem(150_000, 100, 2)

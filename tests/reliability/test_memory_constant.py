@@ -161,7 +161,8 @@ def test_resident_memory(run_python, what, count, warm):
 @pytest.mark.parametrize("runs", [  # each in a process of its own, one after another
     {"rows": 5000, "errors": 1000, "values": 1000, "scaled": 1000, "float64": 1000, "packed": 300,
      "loss": 300, "pickle": 300},
-    {"teams": 50, "refit": 300, "blas": 300, "fresh": 150, "files": 100, "interrupts": 40},
+    pytest.param({"teams": 50, "refit": 300, "blas": 300, "fresh": 150, "files": 100,
+                  "interrupts": 40}, marks=pytest.mark.slow),
     pytest.param({"packed": 2000, "loss": 5000, "pickle": 5000, "refit": 5000, "blas": 5000},
                  marks=pytest.mark.slow),
     pytest.param({"teams": 1000, "fresh": 5000, "estimator": 2000, "files": 2000,

@@ -114,6 +114,7 @@ print("done")
     assert done.stdout.strip() == "done", (done.returncode, done.stderr)
 
 
+@pytest.mark.slow
 def test_control_group(run_python):
     """The same by the pids controller of a container."""
     base = "/sys/fs/cgroup/pids"

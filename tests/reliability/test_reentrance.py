@@ -101,6 +101,7 @@ def moments(run_python, stage, children, alarms, timeout):
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_handlers_at_moments_of_the_first_fit(run_python):
     """They were called while the module of the trainer was half done, and the process crashed."""
     assert moments(run_python, "fit", 3, 12, timeout=300) >= 3

@@ -71,7 +71,7 @@ def path(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 @pytest.mark.parametrize("name, kills", [
-    *((name, 6) for name in ("dropout", "sparse", "blas", "control")),
+    *((name, 6) for name in ("dropout", "sparse")),
     *(pytest.param(name, 100, marks=pytest.mark.slow) for name in CASES)])
 def test_killed_fits_go_on(name, kills, path):
     """kill -9 at random moments, each in a new process, with one thread and two in turn."""

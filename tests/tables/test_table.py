@@ -203,7 +203,7 @@ JUNK = st.recursive(
                                                                 max_size=3), max_leaves=6)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(junk=JUNK, data=st.data())
 def test_wrong_settings_are_refused(junk, data):
     plain = spoilt(data, good_settings(), junk, ["columns", "targets"])

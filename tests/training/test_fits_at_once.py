@@ -125,6 +125,7 @@ for n_jobs in (2, 4):
 """
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_share_the_cores(run_python):
     pytest.importorskip("joblib")
     done = run_python(WORKERS)

@@ -38,10 +38,11 @@ def test_workspace_of_one_more_thread(name, gemm, dtype):
 
 
 @pytest.mark.parametrize("check, dtype", [
-    ("trainer", "float32"), ("fit", "float64"),
+    ("trainer", "float32"),
     *(pytest.param(*case, marks=pytest.mark.slow) for case in (
-        ("trainer", "float64"), ("fit", "float32"), ("fit_that_goes_on", "float64"),
-        ("fit_that_goes_on", "float32"), ("rows", "float64"), ("rows", "float32")))])
+        ("trainer", "float64"), ("fit", "float64"), ("fit", "float32"),
+        ("fit_that_goes_on", "float64"), ("fit_that_goes_on", "float32"),
+        ("rows", "float64"), ("rows", "float32")))])
 def test_bytes_taken(check, dtype, run_python, tmp_path):
     """Counted in a process of its own, where no other thread allocates: see memory_checks.py."""
     paths = [tmp_path / "fit.checkpoint"] * (check == "fit_that_goes_on")

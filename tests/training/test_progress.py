@@ -72,7 +72,8 @@ def in_terminal(*arguments):
     return [line[-1].rstrip() for line in states], max(map(len, states))
 
 
-@pytest.mark.parametrize("kind", ["tqdm", "plain"])
+@pytest.mark.parametrize("kind", [
+    pytest.param("tqdm", marks=pytest.mark.slow), "plain"])
 def test_in_a_terminal(kind):
     if kind == "tqdm":
         pytest.importorskip("tqdm")
@@ -138,6 +139,7 @@ def test_in_a_notebook(monkeypatch):
     assert "4/4" in text and "val_loss" in text and "val_one 1" in text
 
 
+@pytest.mark.slow
 def test_in_a_real_notebook():
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
