@@ -19,8 +19,8 @@ from setuptools.errors import CompileError
 
 CSRC = Path("csrc")
 MODULES = (
-    "core._signals", "core._kernels", "core._probes", "core._arrays", "prediction._program",
-    "prediction._forward", "prediction._scaling", "prediction._outputs",
+    "core._signals", "core._kernels", "core._probes", "core._arrays", "core._sums",
+    "prediction._program", "prediction._forward", "prediction._scaling", "prediction._outputs",
     "prediction._sweeps", "prediction._tangents", "prediction._adjoints", "prediction._derivatives",
     "training._gather", "training._ops_dense", "training._ops_norm",
     "training._ops_batch_norm", "training._ops_scale", "training._ops_prelu", "training._ops_add",

@@ -5,7 +5,7 @@ import concurrent.futures
 import itertools
 import threading
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import dask
 import distributed
@@ -110,6 +110,11 @@ class Cluster:
         self.check()
         with _unwarned(), dask.annotate(workers=graph.where, allow_other_workers=True):
             return self.client.get(graph.tasks, ends, sync=False)
+
+    def wait(self, futures, seconds):
+        """Wait until some futures are done, but no longer than some seconds."""
+        with suppress(TimeoutError, asyncio.TimeoutError, *CANCELLED):
+            distributed.wait(futures, timeout=seconds)
 
     def fetch(self, futures):
         """Return the results of some futures, in their order.
@@ -236,7 +241,8 @@ class Graph:
         worker : str or None
             Where it should run; it may run elsewhere.
         """
-        self.tasks[key] = Task(key, function, *arguments)
+        task = self.tasks[key] = Task(key, function, *arguments)
+        task._token = str(key)  # else Dask makes one of all that the arguments hold
         if worker is not None:
             self.where[key] = [worker]
         return key

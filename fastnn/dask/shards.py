@@ -197,17 +197,22 @@ class Shards:
                 tasks.cut if keep else tasks.uncut, sources, i, wishes[i], name=name, number=(i,),
                 worker=places[i]))
 
-    def add_round(self, graph, function, end, fit, state, own, last, name):
+    def places(self):
+        """Return the address of each shard's worker, as they are now."""
+        return list(self.pins.of(self.cluster.workers()))
+
+    def add_round(self, graph, places, function, end, state, own, last, name):
         """Add a round to a graph; return the key of its end.
 
         Parameters
         ----------
         graph : Graph
+        places : list
+            See `places`.
         function : callable
-            Of `tasks`, for each shard: of (fit, state, rows, the shard's own dict).
+            Of `tasks`, for each shard: of (state, rows, the shard's own dict).
         end : callable
-            Of `tasks`, for the last level of the tree: of (fit, state, last, children).
-        fit : Future
+            Of `tasks`, for the last level of the tree: of (state, last, children).
         state : key of a task
         own : list of dict
             For each shard; None: it takes no part.
@@ -215,10 +220,9 @@ class Shards:
         name : str
         """
         cluster, number = self.cluster, next(self.cluster.rounds)
-        places = self.pins.of(cluster.workers())
-        common = [graph.ref(fit.key), graph.ref(state)]
-        nodes = [graph.add(cluster.key(name, (number, i)), function, *common,
-                           graph.ref(shard.key), what, worker=place)
+        state = graph.ref(state)
+        nodes = [graph.add(cluster.key(name, (number, i)), function, state, graph.ref(shard.key),
+                           what, worker=place)
                  for i, (shard, what, place) in enumerate(zip(self.futures, own, places,
                                                               strict=True)) if what is not None]
         *levels, top = Tree(len(nodes)).levels
@@ -226,7 +230,7 @@ class Shards:
             nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), tasks.add,
                                *map(graph.ref, nodes[first:stop]))
                      for i, (first, stop) in enumerate(groups)]
-        return graph.add(cluster.key(f"{name}-end", (number,)), end, *common, last,
+        return graph.add(cluster.key(f"{name}-end", (number,)), end, state, last,
                          *map(graph.ref, nodes))
 
 

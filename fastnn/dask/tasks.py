@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fastnn.core import _kernels, validation
+from fastnn.core import _kernels, _sums, validation
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.threads import single_threaded_blas
 from fastnn.core.version import __version__
@@ -19,7 +19,7 @@ from fastnn.training.losses import check_loss
 from fastnn.training.optimizers import trainer_of
 
 FULL_BATCH_ROWS = 1024  # that a loss or a gradient over all rows sees at a time
-BLOCK = 1 << 13  # elements that a sum of vectors does at a time
+BLOCK = 1 << 15  # elements that an outer step does at a time
 
 
 class Recipe:
@@ -144,15 +144,14 @@ def uncut(sources, number, wish):
 
 # ---- rounds ----
 
-def local_steps(fit, state, shard, own):
+def local_steps(state, shard, own):
     """Return what some steps of the optimizer on a shard come to.
 
     Parameters
     ----------
-    fit : dict
-        What all rounds of a fit have in common.
     state : dict
-        Where the round begins: ``parameters``, and ``states`` of the optimizer.
+        Where the round begins: ``parameters``, and ``states`` of the optimizer; ``fit``, what all
+        rounds have in common, pickled.
     shard : tuple
         Its rows.
     own : dict
@@ -165,7 +164,7 @@ def local_steps(fit, state, shard, own):
     dict
         A leaf of the tree, see `add`.
     """
-    check_version(fit["version"])
+    fit = _fit(state)
     with named(f"shard {own['number']}"), single_threaded_blas():
         if not np.isfinite(state["loss"]):  # the round before diverged: nobody wants this one
             return {"share": 0.0, "vectors": (), "loss": state["loss"], "isas": ()}
@@ -191,7 +190,7 @@ def local_steps(fit, state, shard, own):
                 "vectors": (moved, *trainer.optimizer_state), "isas": (_kernels.isa(),)}
 
 
-def outer_step(fit, state, last, *children):
+def outer_step(state, last, *children):
     """Return the state after a round: the outer step along what the shards come to.
 
     With w the parameters at the start of a round, w_s those of shard s after its steps, p_s the
@@ -201,20 +200,25 @@ def outer_step(fit, state, last, *children):
 
     Parameters
     ----------
-    fit, state : dict
+    state : dict
         See `local_steps`.
     last : dict
         ``rows`` of the round.
     children : leaves or nodes of the tree
     """
+    fit = pickle.loads(state["fit"])
     found, shares, vectors = _told(children)
-    total = {"loss": found["loss"] / last["rows"], "loss_sum": found["loss"],
+    total = {"fit": state["fit"], "loss": found["loss"] / last["rows"], "loss_sum": found["loss"],
              "isas": found["isas"]}
     if not np.isfinite(total["loss"]):
         return {**state, **total}
     old, (rate, momentum), moves = state["parameters"], fit["outer"], fit["moved"]
     new, velocity = np.empty_like(old), np.empty_like(old)
-    for at, change in _sums(shares, vectors[0]):
+    whole = np.empty(min(BLOCK, len(old)))  # stays in the cache, and there are no new pages
+    for start in range(0, len(old), BLOCK):
+        at = slice(start, min(start + BLOCK, len(old)))
+        change = whole[:at.stop - start]
+        _sums.add_up(change, shares, vectors[0], start)
         if fit["alone"] and (rate, momentum) == (1.0, 0.0):
             new[at], velocity[at] = change, state["velocity"][at]
             continue
@@ -229,8 +233,7 @@ def outer_step(fit, state, last, *children):
     means = []
     for given, own in zip(vectors[1:], state["states"], strict=True):
         means.append(np.empty_like(own))
-        for at, mean in _sums(shares, given):
-            means[-1][at] = mean
+        _sums.add_up(means[-1], shares, given)
     for start, stop in fit["fixed"]:
         new[start:stop] = old[start:stop]
         if fit["mean"] is not None:
@@ -238,10 +241,10 @@ def outer_step(fit, state, last, *children):
     return {"parameters": new, "velocity": velocity, "states": tuple(means), **total}
 
 
-def gradient(fit, state, shard, own):
+def gradient(state, shard, own):
     """Return the gradient of the loss over the rows of a shard, without penalties; see
     `local_steps`. Without ``own["slope"]`` the loss alone."""
-    check_version(fit["version"])
+    fit = _fit(state)
     with named(f"shard {own['number']}"), single_threaded_blas():
         rows = _rows(shard)
         trainer = _trainer(fit, state, rows, None, FULL_BATCH_ROWS, 0)
@@ -252,9 +255,16 @@ def gradient(fit, state, shard, own):
                 "vectors": () if slope is None else (slope,), "isas": (_kernels.isa(),)}
 
 
-def whole_gradient(fit, state, last, *children):
+def whole_gradient(state, last, *children):
     """Return the sum of what `gradient` gives."""
     return add(*children)
+
+
+def _fit(state):
+    """Return what all rounds have in common, of the same version."""
+    fit = pickle.loads(state["fit"])
+    check_version(fit["version"])
+    return fit
 
 
 def _trainer(fit, state, rows, optimizer, batch_size, seed):
@@ -280,8 +290,7 @@ def add(*children):
     total, shares, vectors = _told(children)
     total["vectors"] = tuple(np.empty(len(given[0])) for given in vectors)
     for whole, given in zip(total["vectors"], vectors, strict=True):
-        for at, own in _sums(shares, given):
-            whole[at] = own
+        _sums.add_up(whole, shares, given)
     return total
 
 
@@ -296,26 +305,6 @@ def _told(children):
     having = [child for child in children if child["vectors"]]
     return (total, [child["share"] for child in having],
             list(zip(*(child["vectors"] for child in having), strict=True)))
-
-
-def _sums(shares, vectors):
-    """Yield where a block is and the sum of some vectors there, each times its share or as it is.
-
-    What is added to stays in the cache, and there are no new pages for vectors of float64: in a
-    worker those took most of the time. The array is the same for all blocks.
-    """
-    n = len(vectors[0])
-    whole, product = np.empty(min(BLOCK, n)), np.empty(min(BLOCK, n))
-    for start in range(0, n, BLOCK):
-        at = slice(start, min(start + BLOCK, n))
-        own = whole[:at.stop - start]
-        own[:] = 0
-        for share, vector in zip(shares, vectors, strict=True):
-            given = vector[at]
-            if share is not None:
-                given = np.multiply(given, share, out=product[:len(given)], dtype=np.float64)
-            own += given
-        yield at, own
 
 
 # ---- predictions ----

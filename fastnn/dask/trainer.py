@@ -3,6 +3,7 @@
 import time
 from contextlib import closing
 
+import cloudpickle
 import numpy as np
 
 from fastnn.core.notices import warn
@@ -17,6 +18,7 @@ __all__ = ["GradientTrainer", "RoundState", "RoundTrainer", "losses_of"]
 
 MOST_AHEAD = 8  # rounds that go to the scheduler at once
 SECONDS_AHEAD = 10.0  # that they take, at most
+AHEAD_OF_OTHERS = 0.15  # of the time of a round that the first of them has gone, when the others go
 TRIAL_STEPS = 16  # of the first rounds, where the time of a round decides how many there are
 MOST_TRIALS = 6
 
@@ -49,18 +51,19 @@ class _Shared:
     def cancel(self):
         """Nothing runs in another thread."""
 
-    def send(self, **more):
-        """Give the workers what all rounds have in common."""
-        self.fit = self.shards.cluster.submit(
-            tasks.keep, {"version": __version__, "spec": self.net.spec.to_plain(),
-                         "loss": self.info.loss, "gemm": self.net.gemm,
-                         "n_threads": self.net.n_threads or 1, **more}, name="fit",
-            number=(next(self.shards.cluster.rounds),))
+    def describe(self, **more):
+        """Put together what all rounds have in common, pickled, so that Dask does not look into it.
+
+        It goes to the workers within the state: as a task of its own, which all workers hold, the
+        message of each task would have the addresses of them all."""
+        self.fit = cloudpickle.dumps(
+            {"version": __version__, "spec": self.net.spec.to_plain(), "loss": self.info.loss,
+             "gemm": self.net.gemm, "n_threads": self.net.n_threads or 1, **more})
 
     def begin(self, **state):
         """Return a graph, and the key of the state that its first round begins with."""
         graph, cluster = Graph(), self.shards.cluster
-        state = {"parameters": self.parameters.copy(), "loss": 0.0, **state}
+        state = {"fit": self.fit, "parameters": self.parameters.copy(), "loss": 0.0, **state}
         return graph, graph.add(cluster.key("start", (next(cluster.rounds),)), tasks.keep, state)
 
     def look(self, found):
@@ -114,10 +117,10 @@ class RoundTrainer(_Shared):
         moved = trainable_mask(self.layout, self.frozen) > 0
         fixed = [(block.at, block.at + block.size) for block in self.layout.blocks
                  if block.layer in self.frozen]
-        self.send(optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, outer=outer,
-                  settings=settings, alone=n == 1, fixed=fixed,
-                  mean=optimizer.n_states - 1 if isinstance(optimizer, EMA) else None,
-                  moved=None if moved.all() else moved)
+        self.describe(optimizer=optimizer, batch_size=batch_size, shuffle=shuffle, outer=outer,
+                      settings=settings, alone=n == 1, fixed=fixed,
+                      mean=optimizer.n_states - 1 if isinstance(optimizer, EMA) else None,
+                      moved=None if moved.all() else moved)
         self.optimizer_state = tuple(self.layout.allocate() for _ in range(optimizer.n_states + 1))
         self.loss_sum = self.rows_done = 0.0  # of the epoch that is being done
         self.seconds = None  # that the last round took
@@ -172,16 +175,23 @@ class RoundTrainer(_Shared):
         cluster = self.shards.cluster
         *kept, velocity = (state.copy() for state in self.optimizer_state)
         graph, key = self.begin(states=tuple(kept), velocity=velocity)
-        ends, totals, step = [], [], self.step
-        for first, last in rounds:
-            own, total = self.steps_of(epoch, first, last, step, rates)
-            key = self.shards.add_round(graph, tasks.local_steps, tasks.outer_step, self.fit, key,
-                                        own, {"rows": total}, "local-steps")
-            ends.append(key)
-            totals.append(total)
-            step += last - first
-        begun, states = time.monotonic(), cluster.send(graph, ends)
+        states, totals, step = [], [], self.step
+        places, begun = self.shards.places(), time.monotonic()
         try:
+            # the first round goes ahead: while it runs, the scheduler has time for the others
+            for some in filter(None, (rounds[:1], rounds[1:])):
+                if states:
+                    cluster.wait(states, AHEAD_OF_OTHERS * self.seconds)
+                ends, graph = [], graph or Graph()
+                for first, last in some:
+                    own, total = self.steps_of(epoch, first, last, step, rates)
+                    key = self.shards.add_round(graph, places, tasks.local_steps, tasks.outer_step,
+                                                key, own, {"rows": total}, "local-steps")
+                    ends.append(key)
+                    totals.append(total)
+                    step += last - first
+                states += cluster.send(graph, ends)
+                graph = None
             for i, ((first, last), total) in enumerate(zip(rounds, totals, strict=True)):
                 found, = cluster.fetch([states[i]])
                 if i:  # the last two stay: what is lost with a worker is made from them
@@ -240,7 +250,7 @@ class GradientTrainer(_Shared):
     def __init__(self, net, info, shards, *, alpha=0.0):
         super().__init__(net, info, shards)
         self.alpha = alpha
-        self.send()
+        self.describe()
         self.weights, _ = self.layout.weights_and_biases(self.parameters)
 
     def loss_and_grad(self, grad=None):
@@ -249,8 +259,9 @@ class GradientTrainer(_Shared):
         self.step += 1
         graph, key = self.begin()
         own = [{"number": i, "slope": grad is not None} for i in range(self.shards.n)]
-        end = self.shards.add_round(graph, tasks.gradient, tasks.whole_gradient, self.fit, key, own,
-                                    {}, "loss" if grad is None else "gradient")
+        end = self.shards.add_round(graph, self.shards.places(), tasks.gradient,
+                                    tasks.whole_gradient, key, own, {},
+                                    "loss" if grad is None else "gradient")
         cluster = self.shards.cluster
         found, = cluster.fetch(cluster.send(graph, [end]))
         self.look(found)

@@ -198,7 +198,7 @@ def test_versions_and_errors_of_a_shard(client, monkeypatch):
         fits(X, y)
     monkeypatch.undo()
 
-    def fails(fit, state, shard, own):
+    def fails(state, shard, own):
         with fitting.losses_of.__globals__["tasks"].named(f"shard {own['number']}"):
             raise ZeroDivisionError("no")
 

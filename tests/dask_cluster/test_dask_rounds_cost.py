@@ -1,0 +1,54 @@
+"""What keeps rounds cheap: sums without the GIL, graphs that Dask need not look into."""
+
+import numpy as np
+import pytest
+
+from fastnn.core._sums import add_up
+
+pytest.importorskip("distributed")
+from fastnn.dask import cluster, tasks  # noqa: E402
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("end", ["float32", "float64"])
+def test_sums_are_those_of_numpy_in_their_order(dtype, end):
+    rng, shares = np.random.default_rng(0), [0.1, 0.3, None, 0.2]
+    vectors = [rng.normal(size=2500).astype(dtype) for _ in shares]
+    expected = np.zeros(2493)
+    for share, vector in zip(shares, vectors, strict=True):
+        given = vector[7:].astype("float64")
+        expected += given if share is None else share * given
+    sent = [np.frombuffer(b"\0" + vector.tobytes(), np.uint8)[1:].view(dtype)
+            for vector in vectors]
+    assert not sent[0].flags.aligned
+    for given in (vectors, sent):
+        out = np.empty(2493, end)
+        add_up(out, shares, given, 7)
+        assert out.tobytes() == expected.astype(end).tobytes()
+
+
+def test_vectors_that_cannot_be_added_up():
+    one = np.ones(4, "f4")
+    for out, shares, vectors, message in (
+            (np.ones((2, 2), "f4"), [1.0], [one], "out must be"),
+            (np.ones(4, "i4"), [1.0], [one], "out must be"),
+            (np.ones(4), [1.0, 2.0], [one], "1 vectors, but 2 shares"),
+            (np.ones(5), [1.0], [one], r"vectors\[0\] must be .* with 5 elements"),
+            (np.ones(2), [1.0], [one[::2]], r"vectors\[0\]"),
+            (np.ones(4), [1.0] * 2, [one, one.astype("f8")], r"vectors\[1\]"),
+            (np.ones(4), [1.0], [one.astype("i4")], r"vectors\[0\]")):
+        with pytest.raises(ValueError, match=message):
+            add_up(out, shares, vectors)
+    out = np.ones(3)
+    add_up(out, [], [])
+    assert (out == 0).all()
+
+
+def test_what_tasks_hold_is_not_hashed():
+    class Hashed:
+        def __dask_tokenize__(self):
+            raise AssertionError("hashed")
+
+    graph = cluster.Graph()
+    key = graph.add(("fastnn-start-0a", 3), tasks.keep, Hashed())
+    assert graph.tasks[key].__dask_tokenize__() == str(key)
