@@ -15,7 +15,7 @@ from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
-from fastnn.core.threads import default_threads, resolve_threads, single_threaded_blas
+from fastnn.core.threads import limited_threads, resolve_threads, single_threaded_blas
 from fastnn.learning import TRAINING
 from fastnn.mlp import MLP
 
@@ -157,20 +157,18 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         columns[name] = _spread(name, value, len(networks))
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
-    # None: the last ones have the threads of those that are done
-    shared = {"n_threads": None if threads == default_threads() else max(1, threads // workers)}
     data, fits = _Data(X, y), []
     for i, net in enumerate(networks):
         own = {name: column[i] for name, column in columns.items()}
         try:
-            fits.append(_check_fit(net, data, shared, **own))
+            fits.append(_check_fit(net, data, **own))
         except Exception as error:
             name_network(error, i)
             raise
     if checkpoint is None:
-        return _Pool(fits, workers).run()
+        return _Pool(fits, workers, threads).run()
     file = imported("fastnn.training.fits_file").opened(checkpoint, checkpoint_seconds, fits)
-    return _Pool(fits, workers, file).run()
+    return _Pool(fits, workers, threads, file).run()
 
 
 def _check_networks(networks):
@@ -237,11 +235,13 @@ class _Data:
         return X, y, self.weights[key][1]
 
 
-def _check_fit(net, data, threads, *, loss, rows, sample_weight, l1, max_norm, clip_norm,
+def _check_fit(net, data, *, loss, rows, sample_weight, l1, max_norm, clip_norm,
                clip_value, input_dropout, input_noise, mixup, validation_data, validation_rows,
                **settings):
     """Return the `Fit` of one network; arguments are those of `fit_many` for it."""
     fitting = imported("fastnn.training.fitting")
+    # of the pool, not of the network: the last ones have the threads of those that are done
+    threads = {"n_threads": None}
     info = net._bound(loss)
     own = data.of(net, info, sample_weight)
     n_samples = own[0].shape[0]
@@ -291,12 +291,14 @@ class _Pool:
     ----------
     fits : list of Fit
     workers : int
+    allowed : int
+        Threads of all of them together.
     file : FitsFile or None, default=None
         Their checkpoint.
     """
 
-    def __init__(self, fits, workers, file=None):
-        self.fits, self.workers, self.file = fits, workers, file
+    def __init__(self, fits, workers, allowed, file=None):
+        self.fits, self.workers, self.allowed, self.file = fits, workers, allowed, file
         self.tasks = iter(sorted(range(len(fits)), key=lambda i: -fits[i].cost))
         self.histories, self.warnings = [None] * len(fits), []
         self.threads, self.running, self.error, self.ends = [], {}, None, False
@@ -347,6 +349,7 @@ class _Pool:
 
     def work(self):
         """Run fits until none is left, in a thread of its own."""
+        limited_threads(self.allowed)
         try:
             for i in self.tasks:
                 if self.ends:

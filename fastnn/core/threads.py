@@ -46,7 +46,8 @@ def resolve_threads(n_threads):
     Parameters
     ----------
     n_threads : int or None
-        None means as many as this process may use, see `default_threads`.
+        None means as many as this process may use, see `default_threads`; in a thread under
+        `limited_threads` as many as that says.
 
     Raises
     ------
@@ -54,13 +55,25 @@ def resolve_threads(n_threads):
         When it is not a whole number, below 1, or beyond 256 and the number of CPUs.
     """
     if n_threads is None:
-        return default_threads()
+        return getattr(_limits, "threads", None) or default_threads()
     if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
         raise TypeError(f"n_threads={shown(n_threads)} must be an integer or None")
     if not 1 <= n_threads <= MAX_THREADS:
         raise ValueError(f"n_threads={shown(n_threads)} must be >= 1 and <= {MAX_THREADS} "
                          "(None: as many as allowed)")
     return int(n_threads)
+
+
+_limits = threading.local()
+
+
+def limited_threads(threads):
+    """Let the calling thread, until it ends, have so many threads where no number is given.
+
+    It is for the threads of a pool: what they run has, all together, the threads of the pool, be
+    these less or more than those of the process; see `shared_threads`.
+    """
+    _limits.threads = threads
 
 
 @functools.cache
@@ -207,9 +220,11 @@ def shared_threads(threads):
     The cores are used once: while several threads of this process fit (joblib's threading backend,
     a server), each has its part. It is asked before each epoch, as fits come and go. What other
     processes do is told by OMP_NUM_THREADS, which joblib sets for its workers.
+
+    In a thread under `limited_threads` it is the limit that is shared.
     """
     fits = len({call[0] for call in tuple(_fitting.values())})
-    return threads if fits < 2 else min(threads, max(1, default_threads() // fits))
+    return threads if fits < 2 else min(threads, max(1, resolve_threads(None) // fits))
 
 
 MAX_BLAS_CALLERS = 32

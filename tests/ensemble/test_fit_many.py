@@ -392,19 +392,40 @@ def test_rows_of_codes(callbacks):
         assert net.parameters.tobytes() == other.parameters.tobytes()
 
 
-@pytest.mark.parametrize("n_threads, own", [(None, None), (4, None), (3, 1), (2, 1), (8, 4)])
-def test_all_threads_that_are_allowed_are_shared(n_threads, own, monkeypatch):
-    """The last networks have those of the ones that are done, as without a number; any other number
-    is divided, so that no more work at a time."""
-    found, check = [], ensemble._check_fit
+class Teams(fastnn.Callback):
+    """Notes the threads of each epoch; waits at the end of the first one until ``other`` is done."""
 
-    def noted(net, data, shared, **more):
-        found.append(shared["n_threads"])
-        return check(net, data, shared, **more)
+    def __init__(self, other):
+        self.other, self.found = other, []
 
-    monkeypatch.setattr(threads, "default_threads", lambda: 4)
-    monkeypatch.setattr(ensemble, "default_threads", lambda: 4)
-    monkeypatch.setattr(ensemble, "_check_fit", noted)
-    nets = [fastnn.MLP((2, 3, 1), random_state=0) for _ in range(2)]
-    fastnn.fit_many(nets, np.ones((4, 2)), np.ones(4), epochs=1, n_threads=n_threads)
-    assert found == [own] * 2
+    def on_epoch_end(self, state):
+        self.found.append(state.trainer.team)
+        until = time.monotonic() + 30
+        while len(self.found) == 1 and (self.other.history is None
+                                        or id(self.other) in threads._fitting):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("n_threads, allowed", [(2, 1), (2, 4), (None, 2)])
+def test_the_last_network_has_the_threads_of_those_that_are_done(n_threads, allowed, monkeypatch):
+    """Those of the call, be they less or more than those of the process."""
+    monkeypatch.setattr(threads, "default_threads", lambda: allowed)
+    X, nets = np.ones((1024, 64), "float32"), [net(i, (64, 128, 1), "identity") for i in range(2)]
+    teams = Teams(nets[1])
+    fastnn.fit_many(nets, X, X[:, 0], epochs=[3, 1], batch_size=256, n_threads=n_threads,
+                    callbacks=[[teams], None])
+    assert teams.found[1:] == [2, 2]
+
+
+def test_networks_at_the_same_time_divide_the_threads(monkeypatch):
+    monkeypatch.setattr(threads, "default_threads", lambda: 8)
+    monkeypatch.setattr(threads, "_fitting", {1: [-1], 2: [-2]})  # two other fits
+    seen = []
+    thread = threading.Thread(target=lambda: (
+        threads.limited_threads(6), seen.append([threads.resolve_threads(None),
+                                                 threads.shared_threads(6)])))
+    thread.start()
+    thread.join()
+    assert seen == [[6, 3]]
+    assert [threads.resolve_threads(None), threads.shared_threads(6)] == [8, 4]
