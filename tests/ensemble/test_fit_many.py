@@ -393,7 +393,7 @@ def test_rows_of_codes(callbacks):
 
 
 class Teams(fastnn.Callback):
-    """Notes the threads of each epoch; waits at the end of the first one until ``other`` is done."""
+    """Notes the threads of each epoch; waits at the end of the first for ``other`` to be done."""
 
     def __init__(self, other):
         self.other, self.found = other, []
