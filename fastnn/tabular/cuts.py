@@ -11,7 +11,7 @@ import heapq
 
 import numpy as np
 
-__all__ = ["target_cuts"]
+__all__ = ["edges_around", "target_cuts"]
 
 MOST_ROWS = 8192  # that are looked at
 MOST_TARGETS = 8  # beyond, so many random sums of them stand for all
@@ -89,12 +89,24 @@ def _edges(x, targets, weight, most):
              if _jumps(targets, place, low, high)][:most]
     if not found:
         return np.zeros(0)
-    low, high = np.transpose(found)
-    center = low / 2 + high / 2
-    least = max(NARROW * (x[-1] / 2 - x[0] / 2), NARROW_SIZE * max(-x[0], x[-1]))
-    half = np.maximum(high / 2 - low / 2, least)
-    edges = np.concatenate([center - half, center + half])
+    edges = np.concatenate(edges_around(*np.transpose(found), x[0], x[-1]))
     return np.unique(edges[(edges > x[0]) & (edges < x[-1])])
+
+
+def edges_around(lows, highs, first, last):
+    """Return edges on both sides of thresholds between two values each: two float64 arrays.
+
+    Parameters
+    ----------
+    lows, highs : float64 array (n,)
+        The values below and above.
+    first, last : float
+        The least and the largest value of the column.
+    """
+    center = lows / 2 + highs / 2
+    least = max(NARROW * (last / 2 - first / 2), NARROW_SIZE * max(-first, last))
+    half = np.maximum(highs / 2 - lows / 2, least)
+    return center - half, center + half
 
 
 def _best_first(sums, sizes, places, need, most):

@@ -145,6 +145,10 @@ class Encoding:
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values, rows, indptr, self.adds)
 
+    def value(self, number, x):
+        """Return the values that numbers of a column have as inputs: float64 (n,)."""
+        return _bounded(np.asarray(x, float), *self.scales[number])
+
     @property
     def linear_entries(self):
         """Places, among the entries of a row, of all that are not bins: intp array."""

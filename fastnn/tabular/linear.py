@@ -11,7 +11,7 @@ from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tabular.encoding import Encoding
 
-__all__ = ["with_linear_part"]
+__all__ = ["blended", "columns_of", "kind_of", "linked", "losses_of", "with_linear_part"]
 
 PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum of losses
 # Of the absolute weights, of the least penalty that leaves none: where a column has few rows, most
@@ -50,11 +50,11 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
     folds : list of int array
         Of each network the rows that it has not learned from.
     """
-    kind = _kind(task)
+    kind = kind_of(task)
     if kind is None:
         return nets
     X, n = _matrix(encoding, codes), codes.shape[0]
-    y = _columns(targets, task)
+    y = columns_of(targets, task)
     unique = {fold.tobytes(): fold for fold in folds}
     if (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(unique) > MOST_WORK:
         return nets
@@ -62,13 +62,13 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
     z, seen = np.full(y.shape, np.nan), np.zeros(n, bool)
     for net, fold in zip(nets, folds, strict=True):
         fold = fold[~seen[fold]]
-        z[fold], seen[fold] = _linked(net.predict(codes[fold]), kind), True
+        z[fold], seen[fold] = linked(net.predict(codes[fold]), kind), True
     saved = TRUST * _saved(nets, codes, folds, kind, weight)
     share = weight[seen] / weight[seen].sum()
 
     def loss(s, straight):
-        blend = (1 - s) * z[seen] + s * straight[seen]
-        return (share * _losses(blend, y[seen], kind)[0]).sum() - (1 - s) ** 2 * saved
+        blend = blended(z[seen], straight[seen], s)
+        return (share * losses_of(blend, y[seen], kind)[0]).sum() - (1 - s) ** 2 * saved
 
     best, chosen = loss(0, z), None
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
@@ -95,7 +95,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
             for net, fold in zip(nets, folds, strict=True)]
 
 
-def _kind(task):
+def kind_of(task):
     """Return which of the linear models it is, None where there is none."""
     if task.n_out > MOST_OUTPUTS:
         return None
@@ -121,13 +121,19 @@ def _matrix(encoding, codes):
     return found
 
 
-def _columns(targets, task):
+def blended(z, other, share):
+    """Return outputs before their activation, of which other ones have a share."""
+    return (1 - share) * z + share * other
+
+
+def columns_of(targets, task):
+    """Return targets as float64 (n_rows, n_out), those of classes one-hot."""
     if task.kind == "multiclass":
         return (targets[:, np.newaxis] == np.arange(task.n_out)).astype(float)
     return np.asarray(targets, float).reshape(len(targets), -1)
 
 
-def _linked(outputs, kind):
+def linked(outputs, kind):
     """Return outputs as they were before their activation."""
     z = np.asarray(outputs, float)
     if kind == "identity":
@@ -138,7 +144,7 @@ def _linked(outputs, kind):
     return np.log(np.maximum(z, TINY))
 
 
-def _losses(z, y, kind):
+def losses_of(z, y, kind):
     """Return the loss of each row (n,), and the means that z stands for."""
     if kind == "identity":
         return ((z - y) ** 2).sum(axis=1) / 2, z
@@ -159,13 +165,13 @@ def _saved(nets, codes, folds, kind, weight):
     n = codes.shape[0]
     rows = np.arange(0, n, max(n // MOST_ROWS, 1))
     some = codes[rows]
-    z = np.stack([_linked(net.predict(some), kind) for net in nets])
+    z = np.stack([linked(net.predict(some), kind) for net in nets])
     # of all that have learned from a row alike
     learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
     count = learned.sum(axis=0)
     mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
     variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
-    means = _losses(mean, np.zeros_like(mean), kind)[1]
+    means = losses_of(mean, np.zeros_like(mean), kind)[1]
     curvature = {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
     each = (curvature * variance).sum(axis=1) / 2 * (1 - 1 / len(nets))
     return float(np.average(each, weights=weight[rows]))
@@ -222,13 +228,13 @@ class _Iterated:
         if key not in self.found:
             X, _, y, weight = self.rows[key]
             self.found[key] = np.zeros((X.shape[1] + 1, y.shape[1]))
-            self.found[key][-1] = _linked(np.average(y, axis=0, weights=weight), self.kind)
+            self.found[key][-1] = linked(np.average(y, axis=0, weights=weight), self.kind)
         return self.found[key]
 
     def sum_of_losses(self, key, part):
         """Return the sum of the losses of the rows, and its gradient, of the shape of ``part``."""
         X, XT, y, weight = self.rows[key]
-        losses, means = _losses(X @ part[:-1] + part[-1], y, self.kind)
+        losses, means = losses_of(X @ part[:-1] + part[-1], y, self.kind)
         error = (means - y) * weight[:, np.newaxis]
         return (weight * losses).sum(), np.vstack([XT @ error, error.sum(axis=0)])
 

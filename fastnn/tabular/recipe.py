@@ -18,6 +18,7 @@ from fastnn.tabular.linear import with_linear_part
 from fastnn.tabular.networks import Ensemble, Part
 from fastnn.tabular.progress import progress_callbacks
 from fastnn.tabular.statistics import Statistics
+from fastnn.tabular.trees import with_trees
 from fastnn.training.optimizers import EMA, AdamW, Muon
 from fastnn.training.schedules import FlatThenCosine
 from fastnn.training.stopping import EarlyStopping, TimeLimit
@@ -50,6 +51,8 @@ class Recipe:
         Of the weights, times rows / batch size.
     cuts : int
         Of a column of numbers at most, where the target jumps.
+    trees : int
+        Of each network, where they help; 0: none.
     muon, values, statistics, linear : bool
         Whether to have Muon, raw values beside the bins, statistics of categories, and a linear
         part where it helps.
@@ -66,6 +69,7 @@ class Recipe:
     adam_rate: float = 3e-3
     decay: float = 5.0
     cuts: int = 8
+    trees: int = 8
     muon: bool = True
     values: bool = True
     statistics: bool = True
@@ -128,7 +132,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     n, rng = len(inputs), np.random.default_rng(seed)
     recipe = preset if isinstance(preset, Recipe) else PRESETS[preset][n >= LARGE]
     folds = _folds(targets, task, recipe.folds, rng)
-    encoding, codes = _encoded(inputs, targets, task, sizes, sample_weight, folds, recipe)
+    encoding, found = _encoding(inputs, targets, task, sizes, sample_weight, folds, recipe)
+    codes = encoding.transform(inputs, statistics=found)
     count = recipe.networks if n > 1 else 1
     nets = [_network(encoding, task, targets, sample_weight, recipe, rng) for _ in range(count)]
     own_folds = [folds[i % len(folds)] for i in range(count)]
@@ -168,6 +173,13 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     # .548 -> .528, 2,000 of 243 categories .541 -> .528 (ridge .519).
     if recipe.linear and validation is None and 1 < count and n < MOST_LINEAR:
         nets = with_linear_part(nets, encoding, codes, targets, task, sample_weight, own_folds)
+    if recipe.trees and validation is None and 1 < count:
+        numbers = inputs.numbers if found is None else np.hstack([inputs.numbers, found])
+        nets, finer = with_trees(nets, encoding, numbers, inputs.codes, codes, targets, task,
+                                 sample_weight, own_folds, trees=recipe.trees,
+                                 n_threads=n_threads)
+        if finer is not encoding:
+            encoding, codes = finer, finer.transform(inputs, statistics=found)
     held_out = None
     if validation is None:
         held_out = _held_out(nets, codes, own_folds, task)
@@ -175,8 +187,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
                     folds=None if validation is not None else own_folds)
 
 
-def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
-    """Return the `Encoding`, and the codes of the rows of training."""
+def _encoding(inputs, targets, task, sizes, weight, folds, recipe):
+    """Return the `Encoding`, and the statistics of the rows of training, None where it has none."""
     # Bins of fewer rows are learned by heart (600 rows of ames: 48 bins .2629, 16 bins .2531).
     bins = int(np.clip(len(inputs) // 64, min(16, recipe.bins), recipe.bins))
     # Thousands of columns with bins are a million weights and more, which say nothing that values
@@ -190,8 +202,7 @@ def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
     keys = _keys(sizes) if recipe.statistics else []
     means, link = _means_of(targets, task)
     if not keys or means is None:
-        encoding = Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, cuts=cuts)
-        return encoding, encoding.transform(inputs)
+        return Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, cuts=cuts), None
     numbers = np.empty(len(inputs), np.intp)
     for i, fold in enumerate(folds):
         numbers[fold] = i
@@ -201,9 +212,8 @@ def _encoded(inputs, targets, task, sizes, weight, folds, recipe):
     # heart (amazon: .1280 with all of them, .1273 with those of ten rows); of five rows it says
     # more than that (a sum of effects of 200 categories, 2,000 rows: .559 with ten, .541 with five
     # and fewer).
-    encoding = Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, rarest=5,
-                            statistics=(statistics, found), cuts=cuts)
-    return encoding, encoding.transform(inputs, statistics=found)
+    return Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, rarest=5,
+                        statistics=(statistics, found), cuts=cuts), found
 
 
 def _keys(sizes):

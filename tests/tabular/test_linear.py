@@ -61,7 +61,7 @@ def test_outputs_with_a_linear_part(kind, before):
                             task.n_out)
     dense = X.toarray().astype(float)[:, kept]
     straight = dense @ part[:-1] + part[-1]
-    z = linear._linked(net.predict(X), linear._kind(task))
+    z = linear.linked(net.predict(X), linear.kind_of(task))
     np.testing.assert_allclose(joined.predict(X), before(0.7 * z + 0.3 * straight), rtol=2e-5,
                                atol=2e-6)
     matrix = linear._matrix(ENCODING, X)

@@ -1,0 +1,332 @@
+"""Boosted trees as a part of the networks of a table: thresholds along the axes ask for it.
+
+A leaf is a hidden unit (Sethi 1990): whether a value is above a threshold is a piecewise-linear
+function of its bins, whether d such conditions hold is their sum - (d - 1), and of whole numbers up
+to 1 silu(b u) / b is max(u, 0) where b is large.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.core.threads import resolve_threads, single_threaded_blas
+from fastnn.mlp import MLP
+from fastnn.network.spec import Dense
+from fastnn.tabular._trees import grow
+from fastnn.tabular.cuts import edges_around
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.linear import blended, columns_of, kind_of, linked, losses_of
+
+__all__ = ["with_trees"]
+
+LEAVES = 8
+RATE = 0.5
+PENALTY = 1.0  # of the squares of the values of leaves
+LEAST_ROWS = 5  # of a leaf
+MOST_CODES = 128  # of a column of numbers, about; 255 of any
+MOST_WORK = 2e9  # additions, of all folds and trees
+MOST_INPUTS = 20_000  # of a network with trees
+SHARES = np.linspace(0, 1, 21)
+SHARP = 30.0  # b: silu(30) / 30 is 1 - 1e-13
+
+
+class _Column(NamedTuple):
+    """What trees see of a column of the encoding.
+
+    Attributes
+    ----------
+    number : int
+        Of the column; those of categories follow those of numbers.
+    codes : uint8 array (n_rows,)
+        0: missing, or none of the inputs. Of categories their inputs + 1, which are put in the
+        order of their targets for each fold.
+    size : int
+        Codes are below it.
+    lows, highs : float64 array (size - 2,)
+        Code c + 2 begins at a threshold between these.
+    """
+
+    number: int
+    codes: np.ndarray
+    size: int
+    lows: np.ndarray | None = None
+    highs: np.ndarray | None = None
+
+
+class _Boosted(NamedTuple):
+    """Boosted trees: for each leaf its conditions (column, code, whether above), and its values."""
+
+    leaves: list
+    values: np.ndarray
+    base: np.ndarray
+    orders: dict  # of columns of categories: their inputs by code
+
+
+def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight, folds, *, trees,
+               n_threads=None):
+    """Return the networks with a part of boosted trees in each, and their encoding; the same where
+    rows that they have not learned from do not say that it helps.
+
+    The outputs before their activation become (1 - s) z + s t, where t are the sums of the leaves
+    of trees of the same rows. The share s is that of the least held-out loss; it is 0 where what
+    this saves is not above its standard error (Breiman et al. 1984).
+
+    Parameters
+    ----------
+    nets : list of MLP
+        All layers dense, the hidden ones of silu.
+    encoding : Encoding
+    numbers : float64 array (n_rows, n_numbers)
+        Columns of the encoding, statistics included.
+    codes : int32 array (n_rows, n_categories)
+        Of the table.
+    own_codes : Codes
+        The rows of training, encoded.
+    targets, task, weight
+        As `fastnn.tabular.recipe.fit` has them.
+    folds : list of int array
+        Of each network the rows that it has not learned from.
+    trees : int
+        Of a network.
+    n_threads : int or None, default=None
+    """
+    kind = kind_of(task)
+    if kind is None or not trees:
+        return nets, encoding
+    y, n = columns_of(targets, task), len(numbers)
+    columns = _columns(encoding, numbers, codes)
+    unique = {fold.tobytes(): fold for fold in folds}
+    if not columns or n * len(columns) * 2 * y.shape[1] * trees * len(unique) > MOST_WORK:
+        return nets, encoding
+    weight = np.ones(n) if weight is None else np.asarray(weight, float)
+    weight = weight / weight.mean()
+
+    def boosted(fold):
+        return _boosted(columns, y, weight, kind, fold, trees)
+
+    with single_threaded_blas(), ThreadPoolExecutor(
+            min(resolve_threads(n_threads), len(unique))) as pool:
+        found = dict(zip(unique, pool.map(boosted, unique.values()), strict=True))
+    z, t, seen = np.full(y.shape, np.nan), np.full(y.shape, np.nan), np.zeros(n, bool)
+    for net, fold in zip(nets, folds, strict=True):
+        fold = fold[~seen[fold]]
+        z[fold], seen[fold] = linked(net.predict(own_codes[fold]), kind), True
+    for key, fold in unique.items():
+        t[fold] = found[key][1]
+    share = _share(z[seen], t[seen], y[seen], weight[seen], kind)
+    if not share:
+        return nets, encoding
+    used = [found[fold.tobytes()][0] for fold in folds]
+    finer = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
+    if finer.n_inputs > MOST_INPUTS:
+        return nets, encoding
+    places = _places(encoding, finer)
+    units = {id(one): _units(one, columns, finer) for one in used}
+    return [_joined(net, places, finer.n_inputs, *units[id(one)], share)
+            for net, one in zip(nets, used, strict=True)], finer
+
+
+def _share(z, t, y, weight, kind):
+    """Return the share of the trees, 0 where they do not help."""
+    without = losses_of(z, y, kind)[0] * weight
+    least, s = min((np.mean(losses_of(blended(z, t, s), y, kind)[0] * weight), s)
+                   for s in SHARES.tolist())
+    if not s:
+        return 0.0
+    gains = without - losses_of(blended(z, t, s), y, kind)[0] * weight
+    return s if gains.mean() > gains.std() / len(gains) ** 0.5 else 0.0
+
+
+# ---- columns ----
+
+
+def _columns(encoding, numbers, codes):
+    """Return the columns that have anything to split."""
+    found = []
+    for j, (edges, x) in enumerate(zip(encoding.edges, numbers.T, strict=True)):
+        there = np.isfinite(x)
+        values = np.unique(x[there])
+        if len(values) < 2 or (len(edges) == 2 and len(values) > 2):
+            continue
+        if len(edges) == 2:
+            lows, highs = values[:1], values[1:]
+        else:
+            lows, highs = _thresholds(np.sort(x[there]), values, edges)
+        own = np.searchsorted(lows / 2 + highs / 2, x) + 1  # NaN behind all
+        found.append(_Column(j, np.where(np.isnan(x), 0, own).astype(np.uint8), len(lows) + 2, lows,
+                             highs))
+    for q, (places, own) in enumerate(zip(encoding.maps, codes.T, strict=True)):
+        size = int(places.max(initial=-1)) + 2
+        if 2 < size <= 255:
+            found.append(_Column(len(encoding.edges) + q, (places[own] + 1).astype(np.uint8), size))
+    return found
+
+
+def _thresholds(x, values, edges):
+    """Return the values of training below and above each threshold."""
+    if len(values) <= MOST_CODES:
+        return values[:-1], values[1:]
+    more = max(MOST_CODES - len(edges), MOST_CODES // 2)
+    spread = x[np.linspace(0, len(x) - 1, more).astype(int)]
+    inner = np.union1d(edges, spread)
+    at = np.unique(np.searchsorted(values, inner, "right").clip(1, len(values) - 1))[:253]
+    return values[at - 1], values[at]
+
+
+def _with_thresholds(encoding, columns, all_trees):
+    """Return the encoding with edges around all thresholds of trees."""
+    edges = list(encoding.edges)
+    used = {(number, code) for trees in all_trees for leaf in trees.leaves
+            for number, code, _ in leaf}
+    by_number = {column.number: column for column in columns}
+    for number in sorted({number for number, _ in used}):
+        if number < len(edges) and len(edges[number]) > 2:
+            column, own = by_number[number], encoding.edges[number]
+            at = [code - 1 for other, code in used if other == number and code]
+            more = np.concatenate(edges_around(column.lows[at], column.highs[at], own[0], own[-1]))
+            edges[number] = np.union1d(own, more[(more > own[0]) & (more < own[-1])])
+    return Encoding(edges, encoding.scales, encoding.seen, encoding.maps, encoding.statistics)
+
+
+# ---- boosting ----
+
+
+def _boosted(columns, y, weight, kind, fold, trees):
+    """Return `_Boosted` of all rows but those of a fold, and its outputs of the fold."""
+    n, k = y.shape
+    learned = np.ones(n, bool)
+    learned[fold] = False
+    rows = np.flatnonzero(learned).astype(np.int32)
+    base = linked(np.average(y[rows], axis=0, weights=weight[rows]), kind)
+    orders, codes = {}, np.empty((n, len(columns)), np.uint8)
+    for j, column in enumerate(columns):
+        codes[:, j] = column.codes
+        if column.lows is None:
+            order = orders[column.number] = _order(column, y[rows], weight[rows], rows)
+            codes[:, j] = np.argsort(order)[column.codes]
+    starts = np.cumsum([0, *(column.size for column in columns)]).astype(np.int32)
+    z, values, leaves = np.tile(base, (n, 1)), [], []
+    for _ in range(trees):
+        means = losses_of(z[rows], y[rows], kind)[1]
+        slopes = np.zeros((n, 2 * k))
+        slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]
+        curvature = {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
+        slopes[rows, k:] = curvature * weight[rows, np.newaxis]
+        splits = grow(codes, starts, slopes, rows, LEAVES, PENALTY, LEAST_ROWS, 1e-9)
+        if not len(splits):
+            break
+        at, conditions = np.zeros(n, np.intp), [[]]
+        for new, (leaf, j, code) in enumerate(splits.tolist(), 1):
+            at[(at == leaf) & (codes[:, j] > code)] = new
+            number = columns[j].number
+            conditions.append([*conditions[leaf], (number, code, True)])
+            conditions[leaf].append((number, code, False))
+        sums = np.stack([np.bincount(at, own, len(conditions)) for own in slopes.T], axis=1)
+        own = -RATE * sums[:, :k] / (sums[:, k:] + PENALTY)
+        z += own[at]
+        values.append(own)
+        leaves += conditions
+    values = np.concatenate([np.zeros((0, k)), *values])
+    return _Boosted(leaves, values, base, orders), z[fold]
+
+
+def _order(column, y, weight, rows):
+    """Return the codes of categories in the order of their targets, along the direction in which
+    these differ most; 0, which stands for none, first."""
+    own, size = column.codes[rows], column.size
+    counts = np.bincount(own, weight, size)[:, np.newaxis]
+    sums = np.stack([np.bincount(own, weight * target, size) for target in y.T], axis=1)
+    means = (sums - counts * np.average(y, axis=0, weights=weight)) / (counts + PENALTY)
+    along = means[:, 0]
+    if y.shape[1] > 1:
+        spread = np.einsum("ij,ik,i->jk", means, means, counts[:, 0])
+        along = (means * np.linalg.eigh(spread)[1][:, -1]).sum(axis=1)
+    return np.concatenate([[0], 1 + np.argsort(along[1:], kind="stable")])
+
+
+# ---- networks ----
+
+
+def _places(old, new):
+    """Return of each input of the new encoding its input of the old one, and its share of it."""
+    at, shares = [], []
+    for j, (a, b) in enumerate(zip(old.edges, new.edges, strict=True)):
+        first = old.firsts[j]
+        if len(a) > 1:
+            at.append([first])
+            shares.append([1.0])
+        if len(a) > 2:
+            inside = np.searchsorted(a, b[1:], "left") - 1
+            at.append(first + 1 + inside)
+            shares.append(np.diff(b) / np.diff(a)[inside])
+        if old.seen[j]:
+            at.append([first + (len(a) > 1) + max(len(a) - 1, 0) * (len(a) > 2)])
+            shares.append([1.0])
+    rest = old.n_inputs - sum(int(one.max(initial=-1)) + 1 for one in old.maps)
+    at.append(np.arange(rest, old.n_inputs))
+    shares.append(np.ones(old.n_inputs - rest))
+    return np.concatenate(at).astype(np.intp), np.concatenate(shares)
+
+
+def _units(boosted, columns, encoding):
+    """Return weights (n_inputs, n_leaves) and biases of the units of leaves, their values, and the
+    base."""
+    W, b = np.zeros((encoding.n_inputs, len(boosted.leaves))), np.ones(len(boosted.leaves))
+    by_number, known = {column.number: column for column in columns}, {}
+    for i, conditions in enumerate(boosted.leaves):
+        for number, code, above in conditions:
+            if (number, code) not in known:
+                known[number, code] = _above(by_number[number], code, encoding, boosted.orders)
+            at, weights, bias = known[number, code]
+            sign = 1 if above else -1
+            W[at, i] += sign * weights
+            b[i] += sign * bias - above
+    return SHARP * W, SHARP * b, boosted.values / SHARP, boosted.base
+
+
+def _above(column, code, encoding, orders):
+    """Return inputs, weights and a bias that are 1 where a code is above this one, and 0 where not:
+    the whole units of a leaf's conditions."""
+    first = encoding.firsts[column.number]
+    if column.lows is None:
+        at = first + orders[column.number][code + 1:] - 1
+        return at, np.ones(len(at)), 0.0
+    edges = encoding.edges[column.number]
+    missing = first + 1 + (len(edges) - 1) * (len(edges) > 2)
+    if code == 0:
+        return np.array([missing]), np.array([-1.0]), 1.0
+    if len(edges) == 2:
+        low, high = encoding.value(column.number, edges)
+        slope = 1 / (high - low)
+        return (np.array([first, missing][:1 + bool(encoding.seen[column.number])]),
+                np.array([slope, low * slope][:1 + bool(encoding.seen[column.number])]),
+                -low * slope)
+    low, high = (side[0] for side in edges_around(
+        column.lows[code - 1:code], column.highs[code - 1:code], edges[0], edges[-1]))
+    low, high = max(low, edges[0]), min(high, edges[-1])
+    inside = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))
+    return first + 1 + inside, np.diff(edges)[inside] / (high - low), 0.0
+
+
+def _joined(net, places, n_in, W, b, values, base, share):
+    """Return a network of the outputs (1 - share) z + share t before their activation."""
+    at, parts = places
+    old, k, n = net.get_weights(), len(base), len(b)
+    first, *hidden = net.sizes[1:-1]
+    layers = [first + n, *(units + 2 * k for units in hidden)]
+    joined = MLP.of([*(Dense(units, "silu") for units in layers), Dense(k)], n_in=n_in,
+                    output=net.output, random_state=0)
+    weights = [np.hstack([old[0][at] * parts[:, np.newaxis], W]), np.concatenate([old[1], b])]
+    swap, hands = np.kron([[1, -1], [-1, 1]], np.eye(k)), values
+    for i, (V, c) in enumerate(zip(old[2:-2:2], old[3:-2:2], strict=True)):
+        on, bias = (np.hstack([values, -values]), np.append(base, -base)) if i == 0 else (
+            swap, np.zeros(2 * k))
+        weights += [np.block([[V, np.zeros((len(V), 2 * k))],
+                              [np.zeros((len(on), V.shape[1])), on]]), np.append(c, bias)]
+        hands = np.vstack([np.eye(k), -np.eye(k)])
+    weights += [np.vstack([(1 - share) * old[-2], share * hands]),
+                (1 - share) * old[-1] + (0 if hidden else share * base)]
+    joined.set_weights(weights)
+    joined._history = net._history
+    return joined

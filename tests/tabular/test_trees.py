@@ -1,0 +1,196 @@
+"""The part of boosted trees of networks: what they give with it, and when they get one."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.special import expit, softmax
+
+from fastnn.mlp import MLP
+from fastnn.network.spec import Dense
+from fastnn.tables.schema import Inputs
+from fastnn.tabular import _trees, linear, recipe, trees
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.task import Task
+
+RNG = np.random.default_rng(0)
+N = 600
+NUMBERS = RNG.normal(size=(N, 4))
+NUMBERS[:, 1] = NUMBERS[:, 1] > 0  # two values: no bins
+NUMBERS[:, 3] = np.round(2 * NUMBERS[:, 3])
+NUMBERS[::9, 2] = NUMBERS[1::9, 1] = np.nan
+CODES = RNG.integers(5, size=(N, 2)).astype(np.int32)
+INPUTS = Inputs(NUMBERS, CODES)
+ENCODING = Encoding.fit(INPUTS, [5, 5], bins=6)
+X = ENCODING.transform(INPUTS)
+FOLDS = np.array_split(np.random.default_rng(1).permutation(N), 3)
+MEAN = (2.0 * (NUMBERS[:, 0] > 0.4) * (NUMBERS[:, 2] < 0.7) - np.isnan(NUMBERS[:, 2])
+        + 1.5 * np.isin(CODES[:, 0], [1, 3]) - (NUMBERS[:, 1] == 1) + (NUMBERS[:, 3] > 1))
+
+
+def networks(task, hidden=(6, 5)):
+    """Networks that have learned nothing."""
+    return [MLP.of([*(Dense(units, "silu") for units in hidden), Dense(task.n_out)],
+                   n_in=ENCODING.n_inputs, output=task.output, random_state=i) for i in range(3)]
+
+
+def task_of(kind):
+    """A task, and targets that trees learn."""
+    noisy = MEAN + 0.2 * np.random.default_rng(2).normal(size=N)
+    if kind == "binary":
+        return Task.of_classes(2), (noisy > 1).astype(int)
+    if kind == "multiclass":
+        return Task.of_classes(3), np.digitize(noisy, [0.4, 1.6])
+    if kind == "multilabel":
+        return Task.of_labels(2), np.stack([noisy > 0, noisy > 1], axis=1)
+    y = noisy[:, np.newaxis] if kind != "poisson" else np.floor(np.exp(noisy))[:, np.newaxis]
+    return Task.of_numbers(y, kind), y
+
+
+def with_trees(kind, hidden=(6, 5), **settings):
+    task, y = task_of(kind)
+    nets, targets = networks(task, hidden), task.targets(y)
+    found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, targets, task, None,
+                                       FOLDS, trees=4, **settings)
+    return task, targets, nets, found, encoding
+
+
+@pytest.mark.parametrize("kind, hidden, before", [
+    ("squared_error", (6, 5), lambda z: z), ("binary", (6, 5), expit),
+    ("multiclass", (6, 5, 4), lambda z: softmax(z, axis=1)), ("multilabel", (6,), expit),
+    ("poisson", (6,), np.exp)])
+def test_outputs_with_trees(kind, hidden, before, monkeypatch):
+    """Those of the network and of the leaves in their shares, on rows of training and new ones."""
+    seen = []
+    monkeypatch.setattr(trees, "_share", lambda z, t, *_: seen.append((z, t)) or 0.7)
+    task, _, nets, found, encoding = with_trees(kind, hidden)
+    codes = encoding.transform(INPUTS)
+    net_z = np.empty_like(seen[0][0])
+    for net, fold in zip(nets, FOLDS, strict=True):
+        net_z[fold] = linear.linked(net.predict(X[fold]), linear.kind_of(task))
+    np.testing.assert_allclose(seen[0][0], net_z)
+    expected = before(0.3 * net_z + 0.7 * seen[0][1])
+    outputs = np.empty_like(expected)
+    for net, fold in zip(found, FOLDS, strict=True):
+        outputs[fold] = net.predict(codes[fold])
+    np.testing.assert_allclose(outputs, expected, rtol=2e-4, atol=2e-5)
+
+
+def test_outputs_of_the_network_stay_in_a_finer_encoding(monkeypatch):
+    monkeypatch.setattr(trees, "_share", lambda *_: 1e-9)
+    _, _, nets, found, encoding = with_trees("squared_error")
+    assert encoding.n_inputs > ENCODING.n_inputs
+    new = Inputs(3 * np.random.default_rng(5).normal(size=(50, 4)),
+                 np.resize(np.arange(7), (50, 2)).astype(np.int32))
+    for old, net in zip(nets, found, strict=True):
+        np.testing.assert_allclose(net.predict(encoding.transform(new)),
+                                   old.predict(ENCODING.transform(new)), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["squared_error", "binary", "multiclass", "multilabel", "poisson"])
+def test_trees_where_they_help(kind):
+    task, targets, nets, found, encoding = with_trees(kind)
+    codes = encoding.transform(INPUTS)
+
+    def loss(nets, codes):
+        return np.mean([task.losses(targets[fold], net.predict(codes[fold])).mean()
+                        for net, fold in zip(nets, FOLDS, strict=True)])
+    assert loss(found, codes) < 0.6 * loss(nets, X)
+
+
+def test_no_trees_where_they_do_not_help():
+    task = Task.of_numbers(MEAN[:, np.newaxis])
+    noise = np.random.default_rng(3).normal(size=(N, 1))
+    nets = networks(task)
+    for net in nets:
+        net.set_weights([0 * W for W in net.get_weights()])
+    found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None, FOLDS,
+                                       trees=4)
+    assert found is nets and encoding is ENCODING
+
+
+def test_same_bytes_for_any_threads():
+    first, *others = (with_trees("multiclass", n_threads=k)[3] for k in (1, 2, 3))
+    for other in others:
+        assert [net.parameters.tobytes() for net in first] == [
+            net.parameters.tobytes() for net in other]
+
+
+def plain_tree(codes, slopes, rows, leaves, penalty, least_rows):
+    """Splits as `grow` finds them, slowly."""
+    k = slopes.shape[1] // 2
+
+    def score(rows):
+        sums = slopes[rows].sum(axis=0)
+        return (sums[:k] ** 2 / (sums[k:] + penalty)).sum()
+
+    parts, splits = [rows], []
+    while len(parts) < leaves:
+        best = (0.0,)
+        for i, part in enumerate(parts):
+            for j in range(codes.shape[1]):
+                for code in range(int(codes[:, j].max())):
+                    above = codes[part, j] > code
+                    if least_rows <= above.sum() <= len(part) - least_rows:
+                        gain = score(part[above]) + score(part[~above]) - score(part)
+                        if gain > best[0] + 1e-9:
+                            best = gain, i, j, code
+        if len(best) == 1:
+            break
+        _, i, j, code = best
+        splits.append((i, j, code))
+        above = codes[parts[i], j] > code
+        parts.append(parts[i][above])
+        parts[i] = parts[i][~above]
+    return splits
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_grown_as_by_hand(outputs):
+    rng = np.random.default_rng(outputs)
+    codes = rng.integers([4, 2, 7], size=(90, 3)).astype(np.uint8)
+    slopes = np.hstack([rng.normal(size=(90, outputs)) + codes[:, :1],
+                        rng.uniform(0.1, 1, (90, outputs))])
+    rows = rng.permutation(90)[:70].astype(np.int32)
+    starts = np.array([0, 4, 6, 13], np.int32)
+    found = _trees.grow(codes, starts, slopes, rows, 6, 1.0, 4, 1e-9)
+    assert [tuple(split) for split in found.tolist()] == plain_tree(codes, slopes, rows, 6, 1.0, 4)
+    assert len(found) == 5
+
+
+def test_nothing_to_grow():
+    codes, slopes = np.zeros((4, 1), np.uint8), np.ones((4, 2))
+    rows = np.arange(4, dtype=np.int32)
+    for own, leaves in ((rows, 4), (rows[:0], 4), (rows, 1)):
+        assert len(_trees.grow(codes, np.array([0, 1], np.int32), slopes, own, leaves, 1., 1, 0.)
+                   ) == 0
+
+
+@pytest.mark.parametrize("wrong", [
+    {"starts": np.array([0, 1], np.int32)}, {"rows": np.array([9], np.int32)},
+    {"slopes": np.ones((4, 3))}, {"leaves": 65}, {"slopes": np.ones((3, 2))}])
+def test_arrays_that_do_not_fit(wrong):
+    right = {"codes": np.ones((4, 1), np.uint8), "starts": np.array([0, 2], np.int32),
+             "slopes": np.ones((4, 2)), "rows": np.arange(4, dtype=np.int32), "leaves": 4}
+    with pytest.raises(ValueError):
+        _trees.grow(*(right | wrong).values(), 1.0, 1.0, 0.0)
+
+
+@pytest.mark.real_recipe
+def test_recipe_learns_thresholds_by_trees():
+    rng = np.random.default_rng(5)
+    inputs = Inputs(rng.uniform(size=(1200, 4)), rng.integers(3, size=(1200, 1)).astype(np.int32))
+    x = inputs.numbers
+    y = np.where(x[:, 0] < 0.37, 2.0 * (x[:, 1] > 0.3), 3.0 * (inputs.codes[:, 0] == 1))
+    task = Task.of_numbers(y[:600, np.newaxis])
+    left = {}
+    for count in (0, 8):
+        few = dataclasses.replace(recipe.PRESETS["default"][0], networks=2, folds=2, steps=300,
+                                  hidden=(16, 16), linear=False, trees=count)
+        ensemble = recipe.fit(inputs[:600], task.targets(y[:600, np.newaxis]), task, preset=few,
+                              sizes=[3])
+        found = task.predictions(ensemble.outputs(inputs[600:]))[:, 0]
+        left[count] = ((found - y[600:]) ** 2).mean()
+        held = task.predictions(ensemble.held_out)[:, 0]
+        assert ((held - y[:600]) ** 2).mean() < 4 * left[count] + 0.01
+    assert left[8] < 0.3 * left[0]
