@@ -11,7 +11,8 @@ from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tabular.encoding import Encoding
 
-__all__ = ["blended", "columns_of", "kind_of", "linked", "losses_of", "with_linear_part"]
+__all__ = ["blended", "columns_of", "curvature_of", "flattery", "kind_of", "linked", "losses_of",
+           "outputs_of", "rows_to_compare", "saved_by_mean", "with_linear_part"]
 
 PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum of losses
 # Of the absolute weights, of the least penalty that leaves none: where a column has few rows, most
@@ -19,7 +20,7 @@ PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum 
 LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
 SHARES = np.linspace(0, 1, 21)
-TRUST = 0.5  # in what the mean saves: the fold that a network is stopped by flatters it
+TRUST = 0.5  # in what the mean saves: linear models gain by it, too
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
 MOST_OUTPUTS = 8
@@ -34,9 +35,9 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
 
     The outputs before their activation become (1 - s) z + s l, where z are those of the network,
     and l those of a linear model (ridge, logistic or Poisson regression) of the same rows. The
-    share s and the penalty of l are those of the least held-out loss of the mean of all networks:
-    each row is held out from one network alone, whose variance is larger than the mean's, and of
-    what the mean saves (by how much the others differ; Krogh & Vedelsby 1995) half is counted.
+    share s and the penalty of l are those of the least held-out loss of the mean of all networks,
+    see `saved_by_mean` and `flattery`: each row is held out from one network alone, whose variance
+    is larger than the mean's, and which is stopped by this row.
 
     Parameters
     ----------
@@ -63,8 +64,10 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
     for net, fold in zip(nets, folds, strict=True):
         fold = fold[~seen[fold]]
         z[fold], seen[fold] = linked(net.predict(codes[fold]), kind), True
-    saved = TRUST * _saved(nets, codes, folds, kind, weight)
     share = weight[seen] / weight[seen].sum()
+    some = rows_to_compare(n)
+    saved = TRUST * saved_by_mean(outputs_of(nets, codes, some, kind), some, folds, kind, weight)
+    saved -= flattery(nets) * (share * losses_of(z[seen], y[seen], kind)[0]).sum()
 
     def loss(s, straight):
         blend = blended(z[seen], straight[seen], s)
@@ -159,22 +162,63 @@ def losses_of(z, y, kind):
     return (top + np.log(total))[:, 0] - (y * z).sum(axis=1), means / total
 
 
-def _saved(nets, codes, folds, kind, weight):
-    """Return by how much the loss of the mean of the networks is below theirs: half the variance of
-    their outputs times the curvature of the loss."""
-    n = codes.shape[0]
-    rows = np.arange(0, n, max(n // MOST_ROWS, 1))
+def rows_to_compare(n):
+    """Return the rows by which networks are compared with each other."""
+    return np.arange(0, n, max(n // MOST_ROWS, 1))
+
+
+def outputs_of(nets, codes, rows, kind):
+    """Return outputs before their activation: float64 (n_networks, n_rows, n_out)."""
     some = codes[rows]
-    z = np.stack([linked(net.predict(some), kind) for net in nets])
+    return np.stack([linked(net.predict(some), kind) for net in nets])
+
+
+def saved_by_mean(z, rows, folds, kind, weight):
+    """Return by how much the loss of the mean of networks is below theirs: half the variance of
+    their outputs times the curvature of the loss (Krogh & Vedelsby 1995).
+
+    Parameters
+    ----------
+    z : float64 array (n_networks, n_rows, n_out)
+        Their outputs before the activation.
+    rows : int array (n_rows,)
+        Which rows of training these are.
+    folds : list of int array
+        Of each network the rows that it has not learned from.
+    kind : str
+        As `kind_of` gives it.
+    weight : float64 array
+        Of all rows of training.
+    """
     # of all that have learned from a row alike
     learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
     count = learned.sum(axis=0)
     mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
     variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
     means = losses_of(mean, np.zeros_like(mean), kind)[1]
-    curvature = {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
-    each = (curvature * variance).sum(axis=1) / 2 * (1 - 1 / len(nets))
+    each = (curvature_of(means, kind) * variance).sum(axis=1) / 2 * (1 - 1 / len(z))
     return float(np.average(each, weights=weight[rows]))
+
+
+def flattery(nets):
+    """Return by which share of itself the held-out loss of networks would be larger if each had
+    stopped at the epoch that the others stopped at: the rows that a network is stopped by are not
+    new to it. 0 where they have not been stopped so.
+    """
+    if any(net.history is None or net.history.val_loss is None for net in nets):
+        return 0.0
+    curves = [np.array(net.history.val_loss) for net in nets]
+    best = np.array([int(np.argmin(curve)) for curve in curves])
+    others = [int(np.median(np.delete(best, i))) for i in range(len(nets))]
+    honest = sum(curve[min(epoch, len(curve) - 1)]
+                 for curve, epoch in zip(curves, others, strict=True))
+    least = sum(curve.min() for curve in curves)
+    return float(honest / least - 1) if least > 0 and np.isfinite(honest) else 0.0
+
+
+def curvature_of(means, kind):
+    """Return the second derivatives of the loss by outputs before their activation."""
+    return {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
 
 
 class _Exact:

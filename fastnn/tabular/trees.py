@@ -16,12 +16,22 @@ from fastnn.network.spec import Dense
 from fastnn.tabular._trees import grow
 from fastnn.tabular.cuts import edges_around
 from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.linear import blended, columns_of, kind_of, linked, losses_of
+from fastnn.tabular.linear import (
+    blended,
+    columns_of,
+    curvature_of,
+    kind_of,
+    linked,
+    losses_of,
+    outputs_of,
+    rows_to_compare,
+    saved_by_mean,
+)
 
 __all__ = ["with_trees"]
 
 LEAVES = 8
-RATE = 0.5
+RATE = 4.0  # of what a leaf would change, over the number of trees
 PENALTY = 1.0  # of the squares of the values of leaves
 LEAST_ROWS = 5  # of a leaf
 MOST_CODES = 128  # of a column of numbers, about; 255 of any
@@ -69,8 +79,9 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     rows that they have not learned from do not say that it helps.
 
     The outputs before their activation become (1 - s) z + s t, where t are the sums of the leaves
-    of trees of the same rows. The share s is that of the least held-out loss; it is 0 where what
-    this saves is not above its standard error (Breiman et al. 1984).
+    of trees of the same rows. The share s is that of the least held-out loss of the mean of all
+    networks, as for a linear part (see `fastnn.tabular.linear.with_linear_part`); it is 0 where
+    what this saves is not above its standard error (Breiman et al. 1984).
 
     Parameters
     ----------
@@ -113,8 +124,15 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
         fold = fold[~seen[fold]]
         z[fold], seen[fold] = linked(net.predict(own_codes[fold]), kind), True
     for key, fold in unique.items():
-        t[fold] = found[key][1]
-    share = _share(z[seen], t[seen], y[seen], weight[seen], kind)
+        t[fold] = found[key][1][fold]
+    rows = rows_to_compare(n)
+    of_nets = outputs_of(nets, own_codes, rows, kind)
+    of_trees = np.stack([found[fold.tobytes()][1][rows] for fold in folds])
+
+    def saved(s):
+        return saved_by_mean(blended(of_nets, of_trees, s), rows, folds, kind, weight)
+
+    share = _share(z[seen], t[seen], y[seen], weight[seen], kind, saved)
     if not share:
         return nets, encoding
     used = [found[fold.tobytes()][0] for fold in folds]
@@ -127,15 +145,13 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
             for net, one in zip(nets, used, strict=True)], finer
 
 
-def _share(z, t, y, weight, kind):
+def _share(z, t, y, weight, kind, saved):
     """Return the share of the trees, 0 where they do not help."""
-    without = losses_of(z, y, kind)[0] * weight
-    least, s = min((np.mean(losses_of(blended(z, t, s), y, kind)[0] * weight), s)
-                   for s in SHARES.tolist())
-    if not s:
-        return 0.0
-    gains = without - losses_of(blended(z, t, s), y, kind)[0] * weight
-    return s if gains.mean() > gains.std() / len(gains) ** 0.5 else 0.0
+    losses = [losses_of(blended(z, t, s), y, kind)[0] * weight for s in SHARES]
+    means = [own.mean() - saved(s) for own, s in zip(losses, SHARES, strict=True)]
+    best = int(np.argmin(means))
+    error = (losses[0] - losses[best]).std() / len(y) ** 0.5
+    return float(SHARES[best]) if means[0] - means[best] > error else 0.0
 
 
 # ---- columns ----
@@ -193,7 +209,7 @@ def _with_thresholds(encoding, columns, all_trees):
 
 
 def _boosted(columns, y, weight, kind, fold, trees):
-    """Return `_Boosted` of all rows but those of a fold, and its outputs of the fold."""
+    """Return `_Boosted` of all rows but those of a fold, and its outputs of all rows."""
     n, k = y.shape
     learned = np.ones(n, bool)
     learned[fold] = False
@@ -211,8 +227,7 @@ def _boosted(columns, y, weight, kind, fold, trees):
         means = losses_of(z[rows], y[rows], kind)[1]
         slopes = np.zeros((n, 2 * k))
         slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]
-        curvature = {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
-        slopes[rows, k:] = curvature * weight[rows, np.newaxis]
+        slopes[rows, k:] = curvature_of(means, kind) * weight[rows, np.newaxis]
         splits = grow(codes, starts, slopes, rows, LEAVES, PENALTY, LEAST_ROWS, 1e-9)
         if not len(splits):
             break
@@ -223,12 +238,12 @@ def _boosted(columns, y, weight, kind, fold, trees):
             conditions.append([*conditions[leaf], (number, code, True)])
             conditions[leaf].append((number, code, False))
         sums = np.stack([np.bincount(at, own, len(conditions)) for own in slopes.T], axis=1)
-        own = -RATE * sums[:, :k] / (sums[:, k:] + PENALTY)
+        own = -RATE / max(trees, 8) * sums[:, :k] / (sums[:, k:] + PENALTY)
         z += own[at]
         values.append(own)
         leaves += conditions
     values = np.concatenate([np.zeros((0, k)), *values])
-    return _Boosted(leaves, values, base, orders), z[fold]
+    return _Boosted(leaves, values, base, orders), z
 
 
 def _order(column, y, weight, rows):

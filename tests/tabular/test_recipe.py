@@ -215,7 +215,7 @@ def test_many_columns_have_few_bins(most, bins, monkeypatch):
     y = inputs.numbers[:, :1]
     task = Task.of_numbers(y)
     few = recipe.Recipe(networks=2, folds=2, hidden=(2,), steps=1, muon=False, linear=False,
-                        cuts=0)
+                        cuts=0, trees=0)
     net = recipe.fit(inputs, task.targets(y), task, preset=few).networks[0]
     assert net.sizes[0] == 10 * (1 + bins)
 
@@ -228,7 +228,7 @@ def test_thresholds_are_learned_by_edges_where_the_target_jumps():
     task, targets = regression(y[:700])
     left = {}
     for cuts in (0, 8):
-        few = dataclasses.replace(SMALL, networks=2, folds=2, cuts=cuts, linear=False)
+        few = dataclasses.replace(SMALL, networks=2, folds=2, cuts=cuts, linear=False, trees=0)
         ensemble = recipe.fit(inputs[:700], targets, task, preset=few)
         left[cuts] = share(y[700:], task.predictions(ensemble.outputs(inputs[700:]))[:, 0])
     assert left[8] < 0.5 * left[0]
