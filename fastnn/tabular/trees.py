@@ -38,6 +38,7 @@ MOST_CODES = 128  # of a column of numbers, about; 255 of any
 MOST_WORK = 2e9  # additions, of all folds and trees
 MOST_INPUTS = 20_000  # of a network with trees
 SHARES = np.linspace(0, 1, 21)
+LEAST_SAVED = 0.01  # of the loss: less is not worth the units
 SHARP = 30.0  # b: silu(30) / 30 is 1 - 1e-13
 
 
@@ -81,7 +82,7 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     The outputs before their activation become (1 - s) z + s t, where t are the sums of the leaves
     of trees of the same rows. The share s is that of the least held-out loss of the mean of all
     networks, as for a linear part (see `fastnn.tabular.linear.with_linear_part`); it is 0 where
-    what this saves is not above its standard error (Breiman et al. 1984).
+    what this saves is not above its standard error (Breiman et al. 1984) and a hundredth.
 
     Parameters
     ----------
@@ -151,7 +152,8 @@ def _share(z, t, y, weight, kind, saved):
     means = [own.mean() - saved(s) for own, s in zip(losses, SHARES, strict=True)]
     best = int(np.argmin(means))
     error = (losses[0] - losses[best]).std() / len(y) ** 0.5
-    return float(SHARES[best]) if means[0] - means[best] > error else 0.0
+    least = max(error, LEAST_SAVED * means[0])
+    return float(SHARES[best]) if means[0] - means[best] > least else 0.0
 
 
 # ---- columns ----
