@@ -42,7 +42,8 @@ class Recipe:
     steps : int
         Of a network at most.
     patience : int
-        Epochs without a better loss of its fold after which a network stops.
+        Epochs without a better loss of its fold after which a network stops; a fifth of all epochs
+        where that is more.
     average : int
         Steps whose mean a network is, about; 0: none.
     learning_rate, adam_rate : float
@@ -81,10 +82,10 @@ class Recipe:
 # 128-64 .5953, 256-64 .5836) and deep (one more hidden layer: protein .5855, pol .0610 -> .0570,
 # bank .1926 -> .1913, pendigits .0096 -> .0086), and four do (bike: eight .1947, four .1954). Even
 # numbers of networks keep two threads busy.
-WIDE = Recipe(networks=4, folds=5, hidden=(128, 64, 64), steps=5000, average=100, trees=16)
+WIDE = Recipe(networks=4, folds=5, hidden=(128, 64, 64), steps=8000, average=100, trees=16)
 PRESETS = {
     "fast": (Recipe(networks=4, steps=1500, patience=2),
-             Recipe(networks=2, steps=2000, patience=2, average=100, trees=16)),
+             Recipe(networks=2, steps=2000, patience=2, average=100)),
     "default": (Recipe(), WIDE),
     "best": (Recipe(networks=16, hidden=(128, 64)),
              replace(WIDE, networks=8, folds=8, hidden=(256, 64, 64), steps=8000, patience=4)),
@@ -160,7 +161,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     if metric is not None or any(weight is not None for weight in weights):
         monitor, mode = "val_metric", "min"
         arguments["metrics"] = [{"metric": _loss_of(task, metric, weight)} for weight in weights]
-    arguments["callbacks"] = [[EarlyStopping(monitor, recipe.patience, mode=mode)] for _ in nets]
+    arguments["callbacks"] = [[_Stop(monitor, recipe.patience, mode)] for _ in nets]
     for own, line in zip(arguments["callbacks"], progress_callbacks(progress, count),
                          strict=False):
         own.append(line)
@@ -185,6 +186,24 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         held_out = _held_out(nets, codes, own_folds, task)
     return Ensemble([Part(encoding, nets)], held_out=held_out,
                     folds=None if validation is not None else own_folds)
+
+
+class _Stop(EarlyStopping):
+    """Waits longer where learning goes on for long: a loss that falls slowly is noise from one
+    epoch to the next."""
+
+    def __init__(self, monitor, patience, mode):
+        super().__init__(monitor, patience, mode=mode)
+        self.least = self.patience
+
+    def on_epoch_end(self, state):
+        """Keep the parameters of the best epoch, or end the fit."""
+        self.patience = max(self.least, state.epoch // 5)
+        super().on_epoch_end(state)
+
+    def describe(self):
+        """Return what decides the result."""
+        return {**super().describe(), "patience": self.least}
 
 
 def _encoding(inputs, targets, task, sizes, weight, folds, recipe):
