@@ -4,6 +4,7 @@ from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.core.threads import sole_fit
 from fastnn.dask.cluster import Cluster
+from fastnn.dask.judging import METRIC, Judge
 from fastnn.dask.shards import Data, Shards, keeps, number_of_shards
 from fastnn.dask.trainer import GradientTrainer, RoundState, RoundTrainer, losses_of
 from fastnn.mlp import MLP
@@ -199,12 +200,17 @@ batch_size, shuffle, max_steps
         Share of the rows of each shard that is held out, to validate with.
     reduction : {None, "sum"}
         Over the outputs, for the gradient of steps; None is the loss's own.
+    metric : callable or None
+        See `Judge`: of rows that are held out, the curve "val_metric" beside their loss.
+    marks : dict
+        What else decides the result, plain values for the checkpoint.
     """
 
     def __init__(self, net, settings, *, shards, local_steps, outer_learning_rate, outer_momentum,
                  keep, batch_size, shuffle, sync=None, round_seconds=1.0, max_steps=None,
-                 split=None, reduction=None):
-        self.split, self.reduction = split, reduction
+                 split=None, reduction=None, metric=None, marks=None):
+        self.split, self.reduction, self.metric = split, reduction, metric
+        self.marks = marks or {}
         optimizer = settings.optimizer
         self.whole = settings.whole is not None
         if sync is None:
@@ -273,11 +279,26 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
         if held_shards is not None:
             settings.evaluate = losses_of(net, settings.info, held_shards)
             settings.history = History(True)
+            if plan.metric is not None:
+                _add_metric(net, settings, held_shards, plan.metric)
         if kept:
             data.parts = ()  # what only they need is dropped
         if plan.whole:
             return _run_whole(net, settings, shards)
         return _Rounds(net, settings, plan, shards, data, held).run(checkpoint, checkpoint_seconds)
+
+
+def _add_metric(net, settings, shards, metric):
+    """Let the history have a curve of a metric, which grows with the one of the loss."""
+    loss_of, judge = settings.evaluate, Judge(net, settings.info, shards, metric)
+    settings.history = History(True, [f"val_{METRIC}"])
+
+    def evaluate(parameters):
+        loss = loss_of(parameters)
+        settings.history[f"val_{METRIC}"].append(judge(parameters))
+        return loss
+
+    settings.evaluate = evaluate
 
 
 def _run_whole(net, settings, shards):
@@ -314,7 +335,8 @@ class _Rounds:
         history = settings.history
         rates = StepRates(settings.optimizer, self.steps)
         kept = RoundState({"shards": self.shards.n, "local_steps": plan.local_steps,
-                           "outer": list(plan.outer), "split": plan.split})
+                           "outer": list(plan.outer), "split": plan.split,
+                           **plan.marks})
         callbacks = [kept, *settings.callbacks] if checkpoint is not None else settings.callbacks
         self.stand = stand = Progress(net._seed, net._epochs_done, net.parameters)
         if checkpoint is not None:
@@ -360,7 +382,8 @@ class _Rounds:
         optimizer = settings.optimizer
         description = describe_fit(
             net, describe(settings.info), optimizer, None, settings.held_out,
-            total_steps=self.steps.total, metrics=tuple(settings.metrics), callbacks=callbacks,
+            total_steps=self.steps.total, callbacks=callbacks,
+            metrics=tuple(settings.metrics) if self.plan.metric is None else (METRIC,),
             batch_size=self.batch_size, shuffle=self.plan.shuffle, alpha=settings.alpha,
             **settings.penalties, **settings.inputs.plain())
         description[DATA] = self.data.digest

@@ -314,13 +314,21 @@ def _joined_codes(pieces):
 
 def _digest(X, y, weight):
     """Return a digest of the rows of a part."""
-    if y.dtype.kind not in "biuf":
-        y = np.frombuffer("\0".join(map(str, y.tolist())).encode(), np.uint8)
-    arrays = {"y": y}
+    arrays = {"y": y, "sample_weight": weight}
     if validation.is_sparse(X):
         arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
     else:
         arrays["X"] = X
-    if weight is not None:
-        arrays["sample_weight"] = weight
-    return container.digest([], arrays)
+    return digest_of(arrays)
+
+
+def digest_of(arrays):
+    """Return a digest of named arrays, of which those that are None are left out."""
+    found = {}
+    for name, array in arrays.items():
+        if array is not None and array.dtype.kind not in "biuf":
+            found[name] = np.frombuffer("\0".join(map(str, array.ravel().tolist())).encode(),
+                                        np.uint8)
+        elif array is not None:
+            found[name] = array
+    return container.digest([], found)

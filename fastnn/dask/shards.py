@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are
 ROWS = 1 << 18
 LEAST_ROWS = 64
 KEPT = 0.4  # of the workers' memory, at most
+HANDED_ON = 1 << 26  # bytes of a state for all workers, from which on some hand it on to others
 
 
 class Data:
@@ -201,7 +202,7 @@ class Shards:
         """Return the address of each shard's worker, as they are now."""
         return list(self.pins.of(self.cluster.workers()))
 
-    def add_round(self, graph, places, function, end, state, own, last, name):
+    def add_round(self, graph, places, function, end, state, own, last, name, nbytes=0):
         """Add a round to a graph; return the key of its end.
 
         Parameters
@@ -218,14 +219,26 @@ class Shards:
             For each shard; None: it takes no part.
         last : dict
         name : str
+        nbytes : int
+            Of the state. One worker would send a large one to all others: instead it goes down the
+            tree that sums come up.
         """
         cluster, number = self.cluster, next(self.cluster.rounds)
+        taking = [i for i, what in enumerate(own) if what is not None]
+        *levels, top = Tree(len(taking)).levels
+        holders = [state]  # whom a shard has the state from
+        n_workers = len(set(places))
+        if n_workers > FAN_IN and n_workers * nbytes >= HANDED_ON:
+            for level in reversed(range(len(levels))):
+                holders = [graph.add(
+                    cluster.key(f"{name}-state", (number, level, i)), tasks.keep,
+                    graph.ref(holders[i // FAN_IN]), worker=places[taking[first * FAN_IN ** level]])
+                    for i, (first, _) in enumerate(levels[level])]
         state = graph.ref(state)
-        nodes = [graph.add(cluster.key(name, (number, i)), function, state, graph.ref(shard.key),
-                           what, worker=place)
-                 for i, (shard, what, place) in enumerate(zip(self.futures, own, places,
-                                                              strict=True)) if what is not None]
-        *levels, top = Tree(len(nodes)).levels
+        nodes = [graph.add(cluster.key(name, (number, i)), function,
+                           graph.ref(holders[at // FAN_IN if len(holders) > 1 else 0]),
+                           graph.ref(self.futures[i].key), own[i], worker=places[i])
+                 for at, i in enumerate(taking)]
         for level, groups in enumerate(levels):
             nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), tasks.add,
                                *map(graph.ref, nodes[first:stop]))

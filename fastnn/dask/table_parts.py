@@ -54,13 +54,14 @@ def look(part, wish):
         ``rows``; ``columns``, their names; ``kinds``, of each "number", "text", "date" or
         "boolean"; ``texts``, by the name of a column the different ones and how often each is
         there (None: too many); ``ends``, of a column of numbers the least and the greatest;
-        ``gaps``, the names of those with missing values; ``y``, ``labels``, ``counts``, ``weight``
-        as `parts.survey` has them.
+        ``gaps``, the names of those with missing values; ``y``, ``labels``, ``counts``, ``weight``,
+        ``digest`` as `parts.survey` has them.
     """
     X, y, weight = parts.split(part, wish)
     table = as_table(X)
     found = {"rows": len(table), "columns": list(table.names), "kinds": [], "texts": {},
-             "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None}
+             "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None,
+             "digest": None}
     for name in table.names:
         cells = table.column(name)
         found["kinds"].append(cells.kind)
@@ -90,7 +91,18 @@ def look(part, wish):
         if len(weight) != len(table):
             raise ValueError(f"sample_weight has {len(weight)} rows, X has {len(table)}")
         found["weight"] = float(parts.weights_of(weight, "float64").sum())
+    if wish["digest"]:
+        found["digest"] = parts.digest_of({"X": _hashes(X), "y": values, "sample_weight": weight})
     return found
+
+
+def _hashes(X):
+    """Return a number for each row of a table, or the array itself."""
+    if hasattr(X, "iloc"):
+        import pandas
+
+        return pandas.util.hash_pandas_object(X, index=False).to_numpy()
+    return np.asarray(X)
 
 
 def rows_of_sample(part, wish, rows):

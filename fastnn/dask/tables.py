@@ -9,14 +9,17 @@ from fastnn.core.notices import shown, warn
 from fastnn.core.version import __version__
 from fastnn.dask import parts, tasks
 from fastnn.dask.fitting import Plan, run
+from fastnn.dask.judging import METRIC
 from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards
 from fastnn.dask.sources import parts_of
 from fastnn.dask.table_parts import Reader
+from fastnn.files import container
 from fastnn.tables.errors import TableWarning
 from fastnn.tables.frames import as_table
 from fastnn.tables.schema import Inputs, Schema
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.metrics import metric_of
 from fastnn.tabular.model import TabularModel
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
@@ -49,6 +52,8 @@ class TableData:
         Names of columns of categories.
     name : str
         What messages call X and y: "" or "X_val".
+    digest : bool
+        Whether the checkpoint needs a digest of the rows.
 
     Raises
     ------
@@ -56,11 +61,12 @@ class TableData:
         When a part cannot be trained on, with its number; when parts differ in columns or kinds.
     """
 
-    def __init__(self, cluster, X, y, sample_weight, classes, categorical, name=""):
+    def __init__(self, cluster, X, y, sample_weight, classes, categorical, name="",
+                 digest=False):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
         self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
-        self.wish = {"version": __version__, "target": target, "classes": classes,
+        self.wish = {"version": __version__, "target": target, "classes": classes, "digest": digest,
                      "categorical": [] if isinstance(categorical, str) or categorical is None
                      else list(categorical)}
         found = cluster.fetch([
@@ -94,6 +100,8 @@ class TableData:
             if ends:
                 self.ends[column] = min(low for low, _ in ends), max(high for _, high in ends)
         self.digest, self.width = None, None
+        if digest:
+            self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
         self.computed = not all(part.key[0].split("-")[-2].endswith("recipe")
                                 for part in self.parts)
 
@@ -247,7 +255,8 @@ def _with_rows(X, table, columns, more, n):
                     object).T
 
 
-def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep):
+def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep, checkpoint=None,
+              checkpoint_seconds=10.0):
     """Fit a tabular estimator whose rows stay on the workers.
 
     Parameters
@@ -259,12 +268,15 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     validation_data : (X, y, sample_weight) or None
     shards : int
     keep : bool or None
+    checkpoint, checkpoint_seconds
+        As for `fastnn.dask.fit`.
     """
-    classifies = hasattr(model, "class_weight")
-    if model.eval_metric is not None:
-        raise ValueError(f"eval_metric={shown(model.eval_metric)} must be None with shards: the "
-                         "best epoch is that of the least loss")
-    data = TableData(cluster, X, y, sample_weight, classifies, model.categorical_features)
+    classifies, digest = hasattr(model, "class_weight"), checkpoint is not None
+    if digest and model.random_state is None:
+        raise ValueError(f"random_state=None must be a number with shards and checkpoint="
+                         f"{shown(checkpoint)}: else each call begins with another network")
+    data = TableData(cluster, X, y, sample_weight, classifies, model.categorical_features,
+                     digest=digest)
     X, y, weight = data.sample()
     table = model._table(X, reset=True)
     if data.labels is not None:
@@ -275,6 +287,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
         numbers, task, classes = model._targets(y, weight)
     if classes is not None and len(classes) < 2:
         raise ValueError(f"y has the one class {classes.tolist()[0]!r}: there is nothing to learn")
+    metric = metric_of(model.eval_metric, task)
     schema, inputs, counts = learn_schema(data, X, model.categorical_features, model.infinities)
     for note in schema.notes:
         warn(note, TableWarning)
@@ -293,23 +306,28 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
            "class_weight": _class_weight(model, data, classes)}
     held = None
     if validation_data is not None:
-        held = TableData(cluster, *validation_data, classifies, model.categorical_features, "X_val")
+        held = TableData(cluster, *validation_data, classifies, model.categorical_features, "X_val",
+                         digest)
         _check_held(held, data)
     n_shards = number_of_shards(shards, data.n_rows, data.nbytes(own))
     rows = max(data.n_rows // n_shards, 1)
     batch = min(max(BATCH // n_shards, LEAST_BATCH), rows)
     epochs = max(recipe.steps // -(-rows // batch), 3)
+    stopping = EarlyStopping("val_loss" if metric is None else f"val_{METRIC}", recipe.patience,
+                             mode="min")
     settings = Settings(
         net, check_loss(task.loss, net.output, task.n_out),
         optimizer=recipes._optimizer(recipe, rows, batch), epochs=epochs, alpha=0.0,
         penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
-        metrics=None, callback=None, callbacks=[EarlyStopping("val_loss", recipe.patience)],
+        metrics=None, callback=None, callbacks=[stopping],
         max_time=model.time_limit, progress=model.progress)
     keys = [net._key(2, shard) for shard in range(n_shards)]
     plan = Plan(net, settings, shards=n_shards, local_steps=None, outer_learning_rate=1.0,
                 outer_momentum=0.5, keep=keep, batch_size=batch, shuffle=True,
-                split=None if held is not None else HELD_OUT)
-    history = run(net, settings, plan, cluster, data, held, own)
+                split=None if held is not None else HELD_OUT,
+                metric=None if metric is None else metric.loss,
+                marks={} if not digest else _marks(schema, encoding, metric, own["class_weight"]))
+    history = run(net, settings, plan, cluster, data, held, own, checkpoint, checkpoint_seconds)
     ensemble = Ensemble([(encoding, [net])])
     if held is None:
         rows = held_out_rows(data.sampled, edges_of(data.n_rows, n_shards), HELD_OUT, keys)
@@ -321,6 +339,15 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     model.history_ = history
     if classes is not None:
         model.classes_ = model.model_.classes
+
+
+def _marks(schema, encoding, metric, class_weight):
+    """Return what decides the result of a table beside the network and the rows."""
+    arrays = dict(encoding.arrays())
+    if class_weight is not None:
+        arrays["class_weight"] = class_weight
+    return {"table": container.digest([schema.settings(), encoding.settings()], arrays),
+            "eval_metric": None if metric is None else metric.name}
 
 
 def held_out_rows(numbers, edges, share, keys):

@@ -2,7 +2,6 @@
 
 import dask
 
-from fastnn.core.notices import shown
 from fastnn.dask import prediction
 from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.ensemble import on_workers
@@ -40,8 +39,10 @@ class _OnWorkers(WithClient):
             As there, or Dask collections; y may be the name of a column of a `dask.dataframe`.
             With ``shards`` lists of delayed parts and paths of Parquet files, too, as
             `fastnn.dask.fit` takes them; parts are pandas frames or arrays.
-        checkpoint, checkpoint_seconds : None, float
-            Must stay as they are: workers give networks back when those have come to their end.
+        checkpoint, checkpoint_seconds : str, path or None, float
+            With ``shards`` as for `fastnn.dask.fit`, and ``random_state`` must be a number: the
+            same call goes on from the file, to the same bytes. Without, None: workers give networks
+            back when those have come to their end.
 
         Returns
         -------
@@ -52,18 +53,16 @@ class _OnWorkers(WithClient):
         ------
         ValueError, TypeError
             On a wrong argument; with ``shards`` on parts that differ in columns or in what those
-            hold, with the number of the partition.
+            hold, with the number of the partition; on a checkpoint without ``random_state``.
+        ModelFormatError
+            When the checkpoint is damaged, or one of a fit with other parameters or data.
         """
         if self.shards is not None:
-            if checkpoint is not None:
-                raise ValueError(f"checkpoint={shown(checkpoint)} must be None with shards: encode "
-                                 "the table and train a network by fastnn.dask.fit(..., "
-                                 "checkpoint=path), or leave shards out and fit here by "
-                                 "fastnn.TabularClassifier or TabularRegressor")
             self._validate_params()
             held = None if X_val is None else (X_val, y_val, sample_weight_val)
             twin = self._twin()
-            fit_table(twin, Cluster(self.client), X, y, sample_weight, held, self.shards, self.keep)
+            fit_table(twin, Cluster(self.client), X, y, sample_weight, held, self.shards, self.keep,
+                      checkpoint, checkpoint_seconds)
             vars(self).update(vars(twin))
             return self
         if isinstance(y, str):

@@ -14,6 +14,7 @@ from fastnn.core.codes import Codes, is_codes
 from fastnn.core.threads import single_threaded_blas
 from fastnn.core.version import __version__
 from fastnn.dask import parts, table_parts
+from fastnn.mlp import MLP
 from fastnn.network.spec import NetworkSpec
 from fastnn.training.losses import check_loss
 from fastnn.training.optimizers import trainer_of
@@ -258,6 +259,20 @@ def gradient(state, shard, own):
 def whole_gradient(state, last, *children):
     """Return the sum of what `gradient` gives."""
     return add(*children)
+
+
+def outputs(state, shard, own):
+    """Return the outputs of the network for the rows of a shard, by ``own["targets"]`` with their
+    targets and weights."""
+    fit = _fit(state)
+    with named(f"shard {own['number']}"), single_threaded_blas():
+        X, y, weight = _rows(shard)
+        spec = NetworkSpec.from_plain(fit["spec"])
+        net = MLP.of(spec.layers, n_in=spec.n_in, output=spec.output, dtype=spec.dtype,
+                     n_threads=fit["n_threads"])
+        net._publish_copy(state["parameters"], 0)
+        found = {"outputs": net.predict(X)}
+        return {**found, "targets": y, "weight": weight} if own["targets"] else found
 
 
 def _fit(state):

@@ -176,6 +176,7 @@ class RoundTrainer(_Shared):
         *kept, velocity = (state.copy() for state in self.optimizer_state)
         graph, key = self.begin(states=tuple(kept), velocity=velocity)
         states, totals, step = [], [], self.step
+        nbytes = sum(one.nbytes for one in (self.parameters, *self.optimizer_state))
         places, begun = self.shards.places(), time.monotonic()
         try:
             # the first round goes ahead: while it runs, the scheduler has time for the others
@@ -186,7 +187,8 @@ class RoundTrainer(_Shared):
                 for first, last in some:
                     own, total = self.steps_of(epoch, first, last, step, rates)
                     key = self.shards.add_round(graph, places, tasks.local_steps, tasks.outer_step,
-                                                key, own, {"rows": total}, "local-steps")
+                                                key, own, {"rows": total}, "local-steps",
+                                                nbytes)
                     ends.append(key)
                     totals.append(total)
                     step += last - first
@@ -261,7 +263,8 @@ class GradientTrainer(_Shared):
         own = [{"number": i, "slope": grad is not None} for i in range(self.shards.n)]
         end = self.shards.add_round(graph, self.shards.places(), tasks.gradient,
                                     tasks.whole_gradient, key, own, {},
-                                    "loss" if grad is None else "gradient")
+                                    "loss" if grad is None else "gradient",
+                                    self.parameters.nbytes)
         cluster = self.shards.cluster
         found, = cluster.fetch(cluster.send(graph, [end]))
         self.look(found)

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from cluster_data import network, rows
 
 from fastnn.core._sums import add_up
 
-pytest.importorskip("distributed")
-from fastnn.dask import cluster, tasks  # noqa: E402
+distributed = pytest.importorskip("distributed")
+import fastnn.dask  # noqa: E402
+from fastnn.dask import cluster, shards, tasks  # noqa: E402
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -52,3 +54,26 @@ def test_what_tasks_hold_is_not_hashed():
     graph = cluster.Graph()
     key = graph.add(("fastnn-start-0a", 3), tasks.keep, Hashed())
     assert graph.tasks[key].__dask_tokenize__() == str(key)
+
+
+def test_a_state_that_is_handed_on_changes_nothing(monkeypatch):
+    """Nine workers, of which two hand the state on to the others."""
+    X, y = rows()
+    found, names = [], set()
+    original = cluster.Graph.add
+
+    def add(self, key, *arguments, **more):
+        names.add(key[0].rpartition("-")[0])
+        return original(self, key, *arguments, **more)
+
+    monkeypatch.setattr(cluster.Graph, "add", add)
+    with distributed.Client(processes=False, n_workers=9, threads_per_worker=1,
+                            dashboard_address=None) as client:
+        for least in (0, 1 << 40):
+            names.clear()
+            monkeypatch.setattr(shards, "HANDED_ON", least)
+            net = network()
+            fastnn.dask.fit(net, X, y, client=client, shards=9, epochs=1, local_steps=1)
+            assert ("fastnn-local-steps-state" in names) == (least == 0)
+            found.append(net.parameters.tobytes())
+    assert found[0] == found[1]

@@ -1,5 +1,7 @@
 """Tables whose rows stay on the workers: the same schema and bytes however they are cut."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,9 @@ import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 from fastnn.dask import cluster, parts, shards, tables  # noqa: E402
+from fastnn.tables.frames import as_table  # noqa: E402
+from fastnn.tabular import recipe as recipes  # noqa: E402
+from fastnn.tabular.metrics import metric_of  # noqa: E402
 
 
 def table(n=600):
@@ -91,9 +96,11 @@ def test_parts_that_cannot_be_trained_on(client):
         with pytest.raises((ValueError, TypeError), match=message):
             fastnn.dask.TabularClassifier("fast", shards=2).fit(
                 [dask.delayed(one) for one in given], "label")
-    model = fastnn.dask.TabularClassifier("fast", shards=2, eval_metric="accuracy")
-    with pytest.raises(ValueError, match="eval_metric='accuracy' must be None with shards"):
+    model = fastnn.dask.TabularClassifier("fast", shards=2, eval_metric="rmse")
+    with pytest.raises(ValueError, match="eval_metric='rmse' must be"):
         model.fit(cut(whole, 2), "label")
+    with pytest.raises(ValueError, match="random_state=None must be a number with shards and"):
+        model.fit(cut(whole, 2), "label", checkpoint="x")
     with pytest.raises(ValueError, match="partition 0: y has dtype"):
         fastnn.dask.TabularRegressor("fast", shards=2).fit(cut(whole, 2), "label")
     with pytest.raises(ValueError, match="shards"):
@@ -120,6 +127,79 @@ def test_the_same_bytes_however_the_table_is_cut(client, tmp_path, monkeypatch):
     model.save(tmp_path / "model.safetensors")
     served = fastnn.load(tmp_path / "model.safetensors")
     assert (served.predict(frame) == model.predict(frame)).all()
+
+
+class Stop(Exception):
+    pass
+
+
+def test_tables_go_on_from_their_checkpoint_by_a_metric_of_held_out_rows(
+        client, tmp_path, monkeypatch):
+    """Stopped in the middle of a pass, judged by a function that sees all held out rows."""
+    recipe = dataclasses.replace(recipes.PRESETS["fast"][0], steps=16, hidden=(8,), muon=False)
+    monkeypatch.setitem(recipes.PRESETS, "fast", (recipe, recipe))
+    frame, seen = table(300), []
+
+    def right(y, probabilities):
+        seen.append(y)
+        return float((probabilities.argmax(axis=1) == y).mean())
+
+    def fitted(data=None, checkpoint=None, **changed):
+        model = fastnn.dask.TabularClassifier(
+            "fast", shards=2, **{"eval_metric": right, "random_state": 0, **changed})
+        return model.fit(cut(frame, 3) if data is None else data, "label", checkpoint=checkpoint,
+                         checkpoint_seconds=0)
+
+    expected = fitted()
+    assert len(seen) == len(expected.history_.val_metric) > 2 and len(seen[0]) == 30
+    assert min(seen[0]) == 0 and max(seen[0]) == 1
+    assert expected.history_.val_metric[0] < 0, "of which less is better"
+    path, original, calls = tmp_path / "fit.safetensors", cluster.Cluster.fetch, []
+
+    def fetch(self, futures):
+        calls.append("end" in futures[0].key[0])  # of a round
+        if sum(calls) == 3:
+            raise Stop
+        return original(self, futures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster.Cluster, "fetch", fetch)
+        with pytest.raises(Stop):
+            fitted(checkpoint=path)
+    again = fitted(checkpoint=path)
+    parameters = [one.model_.ensemble.networks[0].parameters.tobytes()
+                  for one in (again, expected)]
+    assert parameters[0] == parameters[1]
+    assert again.history_.val_metric == expected.history_.val_metric
+    other = frame.assign(b=frame["b"].replace({"rare": "x"}))
+    for changed in (dict(eval_metric="accuracy"), dict(class_weight="balanced"),
+                    dict(data=cut(other, 3))):
+        with pytest.raises(fastnn.ModelFormatError, match="another fit"):
+            fitted(checkpoint=path, **changed)
+
+
+@pytest.mark.slow
+def test_metrics_are_those_of_one_machine(client):
+    """The best epoch's value beside the metric of the rows that were held out."""
+    frame = table()
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(0.5, 2, len(frame))
+    held = frame[:90]
+    for kind, name, y in ((fastnn.dask.TabularClassifier, "roc_auc", "label"),
+                          (fastnn.dask.TabularClassifier, "balanced_accuracy", "label"),
+                          (fastnn.dask.TabularRegressor, "mae", "a")):
+        model = kind("fast", shards=2, eval_metric=name, random_state=0)
+        rest, own = frame.drop(columns=y), frame[y]
+        model.fit(rest, own, weight, X_val=held.drop(columns=y), y_val=held[y],
+                  sample_weight_val=weight[:90])
+        task = model.model_.task
+        numbers = np.searchsorted(model.classes_, held[y]) if y == "label" else (
+            held[y].to_numpy().reshape(-1, 1))
+        codes = model.model_.ensemble.parts[0].encoding.transform(
+            model.model_.schema.apply(as_table(held.drop(columns=y))))
+        output = model.model_.ensemble.networks[0].predict(codes)
+        value = metric_of(name, task).loss(task.targets(numbers), output, weight[:90])
+        assert min(model.history_.val_metric) == pytest.approx(value, rel=1e-5)
 
 
 @pytest.mark.slow
