@@ -18,6 +18,7 @@ from fastnn.core.notices import shown, warn
 __all__ = ["Cluster", "Graph", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
+MOST_WAITED = 256  # results that are waited for at once
 GATHER = 10.0  # seconds that a result may take from a worker to here, at first
 CANCELLED = asyncio.CancelledError, concurrent.futures.CancelledError
 _sends = threading.RLock()  # Dask's settings are those of all threads
@@ -94,6 +95,24 @@ class Cluster:
             return self.client.submit(function, *arguments, key=key, pure=False,
                                       priority=priority, **where)
 
+    def submit_all(self, function, rows, name):
+        """Return the futures of many tasks, which go to the scheduler as one message.
+
+        Parameters
+        ----------
+        function : callable
+            Pure.
+        rows : list of list
+            The arguments of each: futures, plain values.
+        name : str
+            See `submit`; the number of a task is its place in the list.
+        """
+        graph = Graph()
+        keys = [graph.add(self.key(name, (i,)), function, *(
+            graph.ref(one.key) if isinstance(one, distributed.Future) else one for one in row))
+            for i, row in enumerate(rows)]
+        return self.send(graph, keys)
+
     def key(self, name, number):
         """Return the key of a task: see `submit`."""
         return f"fastnn-{name}-{self.token}", *number
@@ -144,8 +163,10 @@ class Cluster:
         while True:
             try:
                 waiting = [future for future in futures if not future.done()]
-                if waiting:
-                    distributed.wait(waiting, timeout=POLL)
+                while waiting:  # some at a time: to wait for thousands takes as long as they do
+                    distributed.wait(waiting[:MOST_WAITED], timeout=POLL)
+                    self._raise_first(futures)
+                    waiting = [future for future in waiting if not future.done()]
                 self._raise_first(futures)
                 # a result that is lost on its way is made again, which may wait for a worker, too
                 return self.client.sync(self._gathered, futures, callback_timeout=patience)

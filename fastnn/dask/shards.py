@@ -59,8 +59,9 @@ class Data:
         prefix = "validation-" if name else ""
         self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
         self.wish = {**wish, "version": __version__, "target": target}
-        surveys = [cluster.submit(tasks.survey, part, i, self.wish, name=f"{prefix}survey",
-                                  number=(i,)) for i, part in enumerate(self.parts)]
+        surveys = cluster.submit_all(
+            tasks.survey, [[part, i, self.wish] for i, part in enumerate(self.parts)],
+            f"{prefix}survey")
         with tasks.named(f"in {name}") if name else nullcontext():
             found = cluster.fetch(surveys)
             self._check_alike(found)

@@ -2,10 +2,11 @@
 
 import os
 
+import cloudpickle
 import dask
 import numpy as np
+from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
-from dask.optimization import cull
 from distributed import Future, futures_of
 
 from fastnn.core import validation
@@ -135,25 +136,27 @@ def _futures(cluster, name, columns, n):
         row = [columns[key][i] if key in columns else None for key in ("X", "y", "sample_weight")]
         if row[1] is None and row[2] is None:
             row = row[:1]  # which may be a tuple of all
+            if isinstance(row[0], tuple) and len(row[0]) in (2, 3):
+                row = list(row[0])
         rows.append(row)
-    lazy = [any(_is_lazy(value) for value in row) for row in rows]
-    if not any(lazy):
-        return [cluster.submit(tasks.together, *row, name=name, number=(i,))
-                for i, row in enumerate(rows)]
+    if not any(_is_lazy(value) for row in rows for value in row):
+        return cluster.submit_all(tasks.together, rows, name)
+    layers = _layers([value for row in rows for value in row])
+    held = any(futures_of(list(layer.values())) for layer in layers.values()) or any(
+        isinstance(value, Future) for row in rows for value in row)
+    # a collection in a list, or a tuple of some
+    nested = any(_is_lazy(value) and not isinstance(value, Delayed) for row in rows
+                 for value in row)
+    if not (held or nested):
+        graphs, keys, size = _graphs(rows, layers)
+        if sum(map(len, graphs)) <= 2 * size + n:
+            return cluster.submit_all(tasks.keep, [
+                [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key))]
+                for graph, key in zip(graphs, keys, strict=True)], f"{name}-recipe")
     together = dask.delayed(tasks.together, pure=False)
-    made = [together(*row, dask_key_name=(f"fastnn-{name}-{cluster.token}", i))
-            for i, row in enumerate(rows)]
-    if any(futures_of(list(layer.values())) for layer in _layers(made).values()):
-        return cluster.client.compute(made)
-    graphs, keys, size = _graphs(made)
-    if sum(map(len, graphs)) > 2 * size + n:
-        return cluster.client.compute(made)
-    import cloudpickle
-
-    return [cluster.submit(tasks.keep, tasks.Recipe(cloudpickle.dumps(graph),
-                                                    cloudpickle.dumps(key)),
-                           name=f"{name}-recipe", number=(i,))
-            for i, (graph, key) in enumerate(zip(graphs, keys, strict=True))]
+    return cluster.client.compute([
+        together(*row, dask_key_name=(f"fastnn-{name}-{cluster.token}", i))
+        for i, row in enumerate(rows)])
 
 
 def _is_lazy(value):
@@ -164,23 +167,40 @@ def _is_lazy(value):
     return isinstance(value, Delayed) or dask.is_dask_collection(value)
 
 
-def _graphs(made):
-    """Return the graph of each part, its key, and the number of tasks of all together."""
-    made, whole = dask.optimize(*made), {}
-    for layer in _layers(made).values():
+def _graphs(rows, layers):
+    """Return the graph of each part, its key, and the number of tasks of all together.
+
+    Parameters
+    ----------
+    rows : list of list
+        What each part is put together of: delayed, or values.
+    layers : dict
+        Of all graphs.
+    """
+    whole, graphs, keys = {}, [], []
+    for layer in layers.values():
         whole.update(layer)
-    graphs, keys = [], []
-    for part in made:
-        key = part.__dask_keys__()[0]
-        graphs.append(cull(whole, [key])[0])
+    whole = convert_legacy_graph(whole)
+    for i, row in enumerate(rows):
+        key = "fastnn-together", i
+        task = Task(key, tasks.together, *(
+            TaskRef(value.key) if isinstance(value, Delayed) else value for value in row))
+        own, wanted = {key: task}, list(task.dependencies)
+        while wanted:
+            one = wanted.pop()
+            if one not in own:
+                own[one] = whole[one]
+                wanted.extend(whole[one].dependencies)
+        graphs.append(own)
         keys.append(key)
-    return graphs, keys, len(whole)
+    return graphs, keys, len(whole) + len(rows)
 
 
-def _layers(made):
-    """Return the layers of the graphs of delayed parts, which parts have in common: each part has
-    all of them, so that what looks at each part's takes the square of their number."""
+def _layers(values):
+    """Return the layers of the graphs of delayed values, which parts have in common: each has all
+    of them, so that what looks at each one's takes the square of their number."""
     found = {}
-    for graph in {id(part.dask): part.dask for part in made}.values():
+    for graph in {id(value.dask): value.dask for value in values
+                  if isinstance(value, Delayed)}.values():
         found.update(graph.layers if hasattr(graph, "layers") else {id(graph): graph})
     return found

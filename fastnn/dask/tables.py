@@ -69,9 +69,9 @@ class TableData:
         self.wish = {"version": __version__, "target": target, "classes": classes, "digest": digest,
                      "categorical": [] if isinstance(categorical, str) or categorical is None
                      else list(categorical)}
-        found = cluster.fetch([
-            cluster.submit(tasks.look, part, i, self.wish, name=f"{prefix}look", number=(i,))
-            for i, part in enumerate(self.parts)])
+        found = cluster.fetch(cluster.submit_all(
+            tasks.look, [[part, i, self.wish] for i, part in enumerate(self.parts)],
+            f"{prefix}look"))
         self.rows = [one["rows"] for one in found]
         self.n_rows = sum(self.rows)
         if self.n_rows < 2:
@@ -134,13 +134,13 @@ class TableData:
         if self.n_rows > SAMPLE:
             chosen = np.sort(np.random.default_rng(0).choice(self.n_rows, SAMPLE, replace=False))
         self.sampled, ends = chosen, np.cumsum(self.rows)
-        futures = []
+        asked = []
         for i, part in enumerate(self.parts):
             own = chosen[np.searchsorted(chosen, ends[i] - self.rows[i]):
                          np.searchsorted(chosen, ends[i])] - (ends[i] - self.rows[i])
             if len(own):
-                futures.append(self.cluster.submit(tasks.sample, part, i, self.wish, own,
-                                                   name="sample", number=(i,)))
+                asked.append([part, i, self.wish, own])
+        futures = self.cluster.submit_all(tasks.sample, asked, f"{self.name or 'X'}-sample")
         X, y, weight = zip(*self.cluster.fetch(futures), strict=True)
         return _below(X), np.concatenate(y), None if weight[0] is None else np.concatenate(weight)
 

@@ -1,5 +1,7 @@
 """`fastnn.dask.fit`: what it learns, and that nothing but data, settings and seed decides it."""
 
+import pickle
+
 import numpy as np
 import pytest
 from cluster_data import network, rows
@@ -180,14 +182,26 @@ def test_rows_of_another_worker_may_lie_at_any_address():
 
 def test_graphs_of_parts_are_looked_at_once():
     """Each part of an array has the tasks of all of them."""
-    made = [dask.delayed(tasks.together)(*part) for part in zip(
+    made = [list(part) for part in zip(
         *(one.to_delayed().reshape(-1) for one in in_parts(*rows(60), 3)), strict=True)]
-    layers = sources._layers(made)
-    assert sum(len(part.dask) for part in made) > 20 * 40
+    layers = sources._layers([value for row in made for value in row])
+    assert sum(len(value.dask) for row in made for value in row) >= 40 * 20
     assert sum(map(len, layers.values())) < 20 * 8
-    graphs, keys, size = sources._graphs(made)
+    graphs, keys, size = sources._graphs(made, layers)
     assert len(graphs) == 20 and size < 20 * 8 and all(
         key in graph and len(graph) < 8 for key, graph in zip(keys, graphs, strict=True))
+    X, y, _ = tasks.Recipe(pickle.dumps(graphs[7]), pickle.dumps(keys[7])).read()
+    assert (X == rows(60)[0][21:24]).all() and (y == rows(60)[1][21:24]).all()
+
+
+def test_many_parts_go_to_the_scheduler_together(client, monkeypatch):
+    sent, original = [], cluster.Cluster.send
+    monkeypatch.setattr(cluster.Cluster, "send", lambda self, graph, ends: sent.append(
+        len(ends)) or original(self, graph, ends))
+    X, y = rows()
+    net = network()
+    fastnn.dask.fit(net, *in_parts(X, y, 4), shards=2, epochs=1, local_steps=100)
+    assert sent == [100, 100, 1]  # parts, what they hold, a round
 
 
 def test_number_of_shards_is_decided_by_the_data():
