@@ -2,7 +2,6 @@
 
     python benchmarks/dask_rounds.py quality     # beside one machine: electricity, MNIST
     python benchmarks/dask_rounds.py messages    # what the scheduler does for each shard
-    python benchmarks/dask_rounds.py simulate    # 50 workers in this process, tasks that sleep
     python benchmarks/dask_rounds.py large       # 20 million rows, workers of 1 GiB each
 
 Data sets are looked for in ../shared/data, or in the folder that FASTNN_DATA names.
@@ -63,57 +62,6 @@ def quality(client):
                   f"{settings['optimizer'].learning_rate:g}: training loss {net.loss(X, y):.4f} "
                   f"test loss {net.loss(X_test, y_test):.4f} accuracy {right:.4f} "
                   f"({time.perf_counter() - begun:.1f} s)", flush=True)
-
-
-def simulate(n_workers=50, seconds=1.0, latency=0.0, epochs=2, sizes=(784, 256, 10)):
-    """Workers in this process whose steps sleep: what the machinery of rounds costs.
-
-    An epoch has eight rounds. What each worker's process does for itself (its memory, its profile)
-    is off: here one process would do it for fifty.
-    """
-    import dask
-    import distributed
-
-    from fastnn.dask import tasks, trainer
-
-    def sleeps(fit, state, shard, own):
-        time.sleep(seconds + latency)
-        return {"share": own["share"], "loss": 0.0, "isas": (),
-                "vectors": (np.zeros_like(state["parameters"]), *state["states"])}
-
-    times, used = [], []
-
-    def set_state(self, *arguments):
-        times.append(time.perf_counter())
-        used.append(time.process_time())
-        return before(self, *arguments)
-
-    quiet = {f"distributed.worker.memory.{name}": False
-             for name in ("target", "spill", "pause", "terminate")}
-    quiet |= {"distributed.worker.profile.enabled": False,
-              "distributed.worker.memory.monitor-interval": "60s",
-              "distributed.admin.system-monitor.interval": "60s"}
-    with dask.config.set(quiet), distributed.Client(
-            processes=False, n_workers=n_workers, threads_per_worker=1,
-            dashboard_address=None) as client:
-        real, tasks.local_steps = tasks.local_steps, sleeps
-        before, trainer.RoundTrainer.set_state = trainer.RoundTrainer.set_state, set_state
-        try:
-            rng = np.random.default_rng(0)
-            X = rng.normal(size=(64 * n_workers, sizes[0])).astype("float32")
-            y = rng.integers(0, sizes[-1], len(X))
-            net = fastnn.MLP(sizes, output="softmax", random_state=0)
-            fastnn.dask.fit(net, X, y, client=client, shards=n_workers, epochs=epochs,
-                            batch_size=8, local_steps=1)
-        finally:
-            tasks.local_steps, trainer.RoundTrainer.set_state = real, before
-    taken, busy = np.diff(times), np.diff(used)
-    load = " ".join(f"{one:.1f}" for one in os.getloadavg())
-    print(f"{n_workers} workers, steps of {seconds} s, {net.n_parameters} parameters and two "
-          f"states of Adam: {len(taken)} rounds take {np.median(taken):.3f} s (quartiles "
-          f"{np.quantile(taken, 0.25):.3f} {np.quantile(taken, 0.75):.3f}), efficiency "
-          f"{seconds / np.median(taken):.1%}; processor time of a round {np.median(busy):.3f} s; "
-          f"load {load}")
 
 
 def messages(shards=(50, 250), epochs=3):
@@ -179,7 +127,7 @@ def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("quality", "messages", "simulate", "large"))
+    parser.add_argument("what", choices=("quality", "messages", "large"))
     parser.add_argument("--rows", type=int, default=20_000_000, help="of large")
     arguments = parser.parse_args()
     import distributed
@@ -192,8 +140,6 @@ def main():
             quality(client)
     elif arguments.what == "messages":
         messages()
-    elif arguments.what == "simulate":
-        simulate()
     else:
         large(arguments.rows, parts=max(1, arguments.rows // 100_000))
 

@@ -1,9 +1,11 @@
 """Two workers of a Dask cluster beside one, and two plain processes beside one, in turns.
 
-    python benchmarks/dask_workers.py [--repeats 3] [--steps 1000] [--profile]
+    python benchmarks/dask_workers.py [--repeats 3] [--steps 1000] [--batch 32] [--profile]
 
 Networks 784-256-128-10, two shards, passes of three rounds (by default
-`fastnn.dask.fit` has eight) of ``steps`` steps of 32 rows. The plain
+`fastnn.dask.fit` has eight) of ``steps`` steps of ``batch`` rows. Small batches are bounded by the
+memory that both cores share: each step reads and writes the weights, their gradient and Adam's two
+moments, 4 MB, whatever its number of rows. The plain
 processes do the same steps by `MLP.fit` and wait for each other after each round: what two cores of
 this machine come to without a cluster. All four wait while it is not their turn, so that a machine
 whose cores are now faster, now slower, is so to all. Dask's profile of what workers do, which takes
@@ -17,7 +19,7 @@ import time
 
 import numpy as np
 
-ROUNDS, BATCH, SIZES = 3, 32, (784, 256, 128, 10)
+ROUNDS, SIZES = 3, (784, 256, 128, 10)
 
 
 def made(number, rows):
@@ -26,25 +28,25 @@ def made(number, rows):
     return rng.random((rows, SIZES[0]), dtype=np.float32), rng.integers(0, SIZES[-1], rows)
 
 
-def plain(pipe, steps, shards):
+def plain(pipe, steps, batch, shards):
     """Do a round of some shards whenever the pipe says so."""
     import fastnn
 
-    data = [made(shard, ROUNDS * BATCH * steps) for shard in range(shards)]
+    data = [made(shard, ROUNDS * batch * steps) for shard in range(shards)]
     net = fastnn.MLP(SIZES, output="softmax", random_state=0)
-    settings = dict(optimizer=fastnn.Adam(), batch_size=BATCH)
+    settings = dict(optimizer=fastnn.Adam(), batch_size=batch)
     net.fit(*data[0], max_steps=10, **settings)
     pipe.send("ready")
     number = 0
     while pipe.recv():
-        rows = slice(number % ROUNDS * BATCH * steps, (number % ROUNDS + 1) * BATCH * steps)
+        rows = slice(number % ROUNDS * batch * steps, (number % ROUNDS + 1) * batch * steps)
         for X, y in data:
             net.fit(X[rows], y[rows], epochs=1, **settings)
         number += 1
         pipe.send("done")
 
 
-def on_a_cluster(pipe, steps, n_workers, profile):
+def on_a_cluster(pipe, steps, batch, n_workers, profile):
     """Do a pass on a cluster whenever the pipe says so."""
     import dask
     import distributed
@@ -64,9 +66,9 @@ def on_a_cluster(pipe, steps, n_workers, profile):
             distributed.Client(cluster) as client:
         net = fastnn.MLP(SIZES, output="softmax", random_state=0)
         try:
-            fastnn.dask.fit(net, [part(i, ROUNDS * BATCH * steps // 2) for i in range(4)],
+            fastnn.dask.fit(net, [part(i, ROUNDS * batch * steps // 2) for i in range(4)],
                             client=client, shards=2, epochs=10_000, local_steps=steps,
-                            batch_size=BATCH, optimizer=fastnn.Adam(), callback=turn)
+                            batch_size=batch, optimizer=fastnn.Adam(), callback=turn)
         except StopIteration:
             pass
 
@@ -86,6 +88,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--profile", action="store_true")
     asked = parser.parse_args()
     context = multiprocessing.get_context("spawn")
@@ -95,7 +98,8 @@ def main():
             (names[0], plain, 2), (names[1], plain, 1), (names[1], plain, 1),
             (names[2], on_a_cluster, 1, asked.profile), (names[3], on_a_cluster, 2, asked.profile)):
         here, there = context.Pipe()
-        running.append(context.Process(target=target, args=(there, asked.steps, *arguments)))
+        running.append(context.Process(target=target,
+                                       args=(there, asked.steps, asked.batch, *arguments)))
         running[-1].start()
         pipes[name].append(here)
     for own in pipes.values():

@@ -1,5 +1,9 @@
 """What keeps rounds cheap: sums without the GIL, graphs that Dask need not look into."""
 
+import gc
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from cluster_data import network, rows
@@ -77,3 +81,14 @@ def test_a_state_that_is_handed_on_changes_nothing(monkeypatch):
             assert ("fastnn-local-steps-state" in names) == (least == 0)
             found.append(net.parameters.tobytes())
     assert found[0] == found[1]
+
+
+def test_the_simulation_of_many_workers_runs(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    simulation = pytest.importorskip("dask_simulation", exc_type=ImportError)
+    real = tasks.local_steps
+    taken, used = simulation.simulate(3, 0.05, 1, sizes=(4, 3, 2), latency=1e-4, bandwidth=1e9)
+    assert len(taken) == len(used) == 6 and taken.min() > 0.05
+    assert tasks.local_steps is real and gc.isenabled()
+    assert "3 workers, steps of 0.05 s" in capsys.readouterr().out
+    sys.modules.pop("dask_simulation")
