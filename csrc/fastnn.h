@@ -89,7 +89,11 @@ typedef struct {
     const void *gate; /* (rows, n; ldc): 0 is stored where it is <= 0, relu's derivative; or NULL */
     void *c;
     ptrdiff_t ldc;
+    void *room; /* FNN_ROOM bytes, on a cache line, where a or b may be packed; or NULL */
 } fnn_product;
+
+/* 1,024 columns of 48 floats, and a line that stores may reach into */
+enum { FNN_ROOM = 48 * 1024 * 4 + 64 };
 
 /* out (rows, n; ldout) = bias (n) + the sum over the entries of each row of value[i] times row
  * column[i] of table (n_table, n; ld), all of one dtype.  Row r has the entries start[at] up to

@@ -20,6 +20,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_N_VECMATH
         FNN_N_COEFFICIENTS
         FNN_N_NUMBERS
+        FNN_ROOM
         FNN_OUTPUT_SOFTMAX
         FNN_ACT_identity
         FNN_ACT_relu
@@ -49,6 +50,7 @@ cdef extern from "fastnn.h" nogil:
         const void* gate
         void* c
         ptrdiff_t ldc
+        void* room
 
     ctypedef struct fnn_lookup:
         ptrdiff_t rows
@@ -440,9 +442,15 @@ cdef inline void run_product(const fnn_kernels* k, const fnn_product* p,
 cdef inline void pack_rows(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n, const real* b,
                            ptrdiff_t ldb, real* out, ptrdiff_t panel) noexcept nogil:
     """Rows of b (rows, n; ldb) into panels, `panel` elements apart, as `fnn_product` takes them."""
-    cdef ptrdiff_t width = panel_columns(k, b), r, j
+    cdef ptrdiff_t width = panel_columns(k, b), whole = n // width, r, j
+    if width * sizeof(real) == 64:  # a constant, which the compiler knows what to do with
+        for j in range(whole):
+            for r in range(rows):
+                memcpy(out + j * panel + r * width, b + r * ldb + j * width, 64)
+    else:
+        whole = 0
     for r in range(rows):
-        for j in range((n + width - 1) // width):
+        for j in range(whole, (n + width - 1) // width):
             memcpy(out + j * panel + r * width, b + r * ldb + j * width,
                    min(width, n - j * width) * sizeof(real))
 

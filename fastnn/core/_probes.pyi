@@ -58,6 +58,7 @@ def product(
     index: ArrayLike | None = None,
     panels: bool = False,
     bias_by_rows: bool = False,
+    room: bool = False,
     isa: str | None = None,
 ) -> _Real: ...
 def row_product(a: ArrayLike, b: ArrayLike, isa: str | None = None) -> _Real: ...

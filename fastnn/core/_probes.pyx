@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, uint32_t
 from fastnn.core._kernels cimport (
     FNN_N_COEFFICIENTS,
     FNN_N_PARAMETERS,
+    FNN_ROOM,
     activation_backward,
     bias_activate,
     dropout_rows,
@@ -234,7 +235,7 @@ def dense(x, w, b, activation="identity", isa=None):
 
 
 def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=None, panels=False,
-            bias_by_rows=False, isa=None):
+            bias_by_rows=False, room=False, isa=None):
     """Return bias + a b, or + a' b, by the native product.
 
     Parameters
@@ -250,6 +251,8 @@ def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=
         Rows to take of ``a``, through pointers.
     panels : bool
         b is laid out in panels first.
+    room : bool
+        There is room to pack columns of a.
     """
     a = prepared(a)
     b = prepared(b, a.dtype)
@@ -263,10 +266,10 @@ def product(a, b, transpose_a=False, *, bias=None, relu=False, gate=None, index=
     c = np.empty((a.shape[1] if transpose_a else taken, b.shape[1]), a.dtype)
     if a.dtype == np.float32:
         _product[float](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels,
-                        bias_by_rows)
+                        bias_by_rows, room)
     else:
         _product[double](chosen(isa), a, b, c, transpose_a, bias, relu, gate, rows, panels,
-                         bias_by_rows)
+                         bias_by_rows, room)
     return c
 
 
@@ -276,7 +279,7 @@ cdef const void* data_or_null(array):
 
 cdef _product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, bint transpose_a,
               bias, bint relu, gate, pointers, bint panels, bint bias_by_rows,
-              real* tag=NULL):
+              bint room, real* tag=NULL):
     cdef fnn_product p = row_major_product(
         k, c.shape[0], c.shape[1], b.shape[0], <const real*>cnp.PyArray_DATA(a), a.shape[1],
         <const real*>cnp.PyArray_DATA(b), b.shape[1], <real*>cnp.PyArray_DATA(c), c.shape[1])
@@ -285,6 +288,9 @@ cdef _product(const fnn_kernels* k, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c,
     p.bias, p.relu, p.gate = data_or_null(bias), relu, data_or_null(gate)
     p.bias_by_rows = bias_by_rows
     cdef ptrdiff_t width = p.b_panel
+    if room:
+        place = np.empty(FNN_ROOM // 8)
+        p.room = <void*>data_or_null(place)
     if panels:
         laid = np.zeros((p.n + width - 1) // width * p.k * width, b.dtype)
         p.b, p.ldb, p.b_panel = data_or_null(laid), width, p.k * width

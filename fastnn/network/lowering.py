@@ -27,9 +27,11 @@ from fastnn.network.spec import (
 WITH_WEIGHTS = "dense", "embed", "heads"  # kinds that have a W and a bias
 INPUT = -1  # as a source: the inputs of the network
 
-# What training and prediction decide alike: rows of a W of so many bytes make a product walk from
-# page to page, and up to this width all values fit feature-major (see training/plan.py).
+# What training and prediction decide alike: rows of so many bytes make a product walk from page to
+# page; W of rows of so many bytes is kept in panels, by instruction set; and up to this width all
+# values fit feature-major (see training/plan.py).
 PACKED_BYTES = 4096
+PANEL_BYTES = {"avx512": PACKED_BYTES, "avx2": 1024, "baseline": PACKED_BYTES}
 WIDEST_FEATURE_MAJOR = 128
 
 # kind -> (name, shape, decay) of each of its blocks of parameters; decay: whether L2 acts on it

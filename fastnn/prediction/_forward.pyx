@@ -18,6 +18,7 @@ from fastnn.core._kernels cimport (
     FNN_ACT_identity,
     FNN_ACT_relu,
     FNN_OUTPUT_SOFTMAX,
+    FNN_ROOM,
     add_rows,
     batch_norm_rows,
     bias_activate,
@@ -71,6 +72,8 @@ cnp.import_array()
 cdef enum:
     FEWEST_LANES = 16          # below, transposing costs more than idle lanes
     PACKING_ROWS = 480         # below, packing W costs more than it brings
+    ROOM_ROWS = 24             # from here on a product may pack a few panels of W at a time
+    LINE = 64                  # bytes of a cache line
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
 
@@ -81,6 +84,11 @@ cdef struct Entries:
     int64_t wrong              # one whose column X has not; -1: none
     const unsigned char* adds  # of codes: whether a row of the table adds to the one before; NULL
     void* table                # ... sums of rows of each W that X is multiplied with
+
+
+cdef inline void* on_line(void* memory) noexcept nogil:
+    """The first cache line in the memory, which a vector of a panel must not cross."""
+    return <void*>((<size_t>memory + LINE - 1) // LINE * LINE)
 
 
 @cython.final
@@ -251,17 +259,23 @@ cdef class Snapshot:
                                  + self.data.n_in * self.data.narrow)
         cdef ptrdiff_t per_thread = values * max(
             block_rows * self.data.members, LANE_ROWS * self.data.narrow) + self.data.widest_norm
-        cdef ptrdiff_t packed_size = self.data.packed_size
+        cdef ptrdiff_t packed_size = self.data.packed_size, room = 0
         cdef ptrdiff_t n_blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef ptrdiff_t block
+        cdef void* memory = NULL
+        cdef void* panels = NULL
         cdef real* scratch = NULL
         cdef real* packed = NULL
         if rows == 0:
             return False
-        if self.data.n_ops > 1 or self.data.narrow or self.data.widest_norm > 0:
-            scratch = <real*>malloc(team * per_thread * sizeof(real))
-            if scratch == NULL:
+        if packed_size and ROOM_ROWS <= rows * self.data.members < PACKING_ROWS:
+            room = FNN_ROOM // sizeof(real)
+        per_thread = (room + per_thread + LINE - 1) // LINE * LINE
+        if self.data.n_ops > 1 or self.data.narrow or self.data.widest_norm > 0 or room:
+            memory = malloc(team * per_thread * sizeof(real) + LINE)
+            if memory == NULL:
                 return True
+            scratch = <real*>on_line(memory)
         if entries != NULL:
             packed_size -= self.data.packed_inputs
             if self.keeps(entries):
@@ -269,32 +283,33 @@ cdef class Snapshot:
             elif entries.adds != NULL:
                 entries.table = malloc(self.data.table_size * sizeof(real))
                 if entries.table == NULL:
-                    free(scratch)
+                    free(memory)
                     return True
                 self.sum_rows(entries, <real*>entries.table)
         if packed_size and rows * self.data.members >= PACKING_ROWS:
-            packed = <real*>malloc(packed_size * sizeof(real))
-            if packed == NULL:
+            panels = malloc(packed_size * sizeof(real) + LINE)
+            if panels == NULL:
                 if entries != NULL and not self.keeps(entries):
                     free(entries.table)
-                free(scratch)
+                free(memory)
                 return True
+            packed = <real*>on_line(panels)
         with nogil:
             if packed != NULL:
                 self.pack(packed, entries != NULL)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, entries, out, packed, scratch, watch,
+                    self.forward_block(block, rows, x, entries, out, packed, room, scratch, watch,
                                        failures)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
-                    self.forward_block(block, rows, x, entries, out, packed,
+                    self.forward_block(block, rows, x, entries, out, packed, room,
                                        scratch + fnn_team_rank() * per_thread, watch,
                                        failures)
         if entries != NULL and not self.keeps(entries):
             free(entries.table)
-        free(packed)
-        free(scratch)
+        free(panels)
+        free(memory)
         return False
 
     cdef bint keeps(self, const Entries* entries) noexcept:
@@ -346,10 +361,10 @@ cdef class Snapshot:
                 packed += (op.n_out + width - 1) // width * width * op.n_in
 
     cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x,
-                            Entries* entries, real* out, const real* packed, real* scratch,
-                            Watch* watch, void* failures) noexcept nogil:
+                            Entries* entries, real* out, const real* packed, ptrdiff_t room,
+                            real* scratch, Watch* watch, void* failures) noexcept nogil:
         """The rows of one block through all operations; what functions in Python raise comes into
-        the list ``failures``."""
+        the list ``failures``. The first ``room`` elements of the scratch are for products."""
         if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
@@ -363,7 +378,7 @@ cdef class Snapshot:
             self.feature_major(rows, x, out, scratch)
         else:
             self.row_major(rows, min(all_rows, self.data.block_rows), x, entries, first, out,
-                           packed, scratch, watch, failures)
+                           packed, scratch if room else NULL, scratch + room, watch, failures)
         last = &self.data.ops[self.data.n_ops - 1]
         if last.activation == FNN_OUTPUT_SOFTMAX and not self.data.averages:
             softmax_rows(kernels, rows, self.data.n_out, out, out)
@@ -383,7 +398,7 @@ cdef class Snapshot:
         return scratch + self.data.ops[number].slot * self.slot_size(capacity)
 
     cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
-                        ptrdiff_t first, real* out, const real* packed, real* scratch,
+                        ptrdiff_t first, real* out, const real* packed, real* room, real* scratch,
                         Watch* watch, void* failures) noexcept nogil:
         """Row-major, the values in a few buffers by turns; a sparse X from row ``first`` on."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
@@ -411,6 +426,7 @@ cdef class Snapshot:
                     p.b, p.ldb, p.b_panel = packed, width, op.n_in * width
                     packed += (op.n_out + width - 1) // width * width * op.n_in
                 p.bias = parameters + op.b
+                p.room = room
                 self.multiply(op, &p, rows * op.n_out, z)
             if op.kind == DENSE:
                 a = z

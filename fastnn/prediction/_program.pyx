@@ -12,7 +12,7 @@ from fastnn.core._ops cimport BATCH_NORM, DENSE, EMBED, PYTHON, op_kind
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.network.lowering import PACKED_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain, slots
+from fastnn.network.lowering import PANEL_BYTES, WIDEST_FEATURE_MAJOR, is_dense_chain, slots
 
 cnp.import_array()
 
@@ -52,7 +52,7 @@ cdef class Program:
         if self.data.members > 1:
             self.data.flops_per_row = layout.training_flops / 3.0
         panel = kernels.f64.panel if self.data.is_double else kernels.f32.panel
-        self.data.packed_from = PACKED_BYTES // layout.dtype.itemsize
+        self.data.packed_from = PANEL_BYTES[_kernels.isa()] // layout.dtype.itemsize
         self.data.n_slots = 2
         offsets = {}
         for block in layout.blocks:

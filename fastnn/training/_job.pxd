@@ -61,6 +61,7 @@ cdef struct Op:
     # copies of W in panels for native products, offsets into `copies`; -1: none
     ptrdiff_t packed             # W (n_in, n_out), for X W
     ptrdiff_t transposed         # W' (n_out, n_in), for dZ W'; HEADS: of each member, row-major
+    ptrdiff_t panels             # dz (batch, n_out) in panels, for X' dz, in the scratch; -1: none
     ptrdiff_t stats              # LAYER_NORM (batch, 2); BATCH_NORM (n_shards, 3, n_out)
     double eps                   # LAYER_NORM, BATCH_NORM
     double limit                 # of the norms of the columns of W
@@ -231,6 +232,7 @@ cdef struct Job:
     const void* given         # like parameters, in GIVEN mode
     void* partial             # partial gradients: feature-major (n_shards, partial_stride), each
     ptrdiff_t partial_stride  # shard's; row-major (threads, partial_stride), that of one chunk
+    ptrdiff_t room_at         # FNN_ROOM bytes behind that gradient of one chunk, if ops have panels
     void* scratch             # feature-major (threads, scratch_stride), else of the whole batch
     ptrdiff_t scratch_stride
     ptrdiff_t y_at, weights_at, labels_at  # gathered rows, in the scratch

@@ -5,6 +5,8 @@ from fastnn.training._job cimport Chunk, Job, Op
 
 cdef void dense_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
                         const real* x, ptrdiff_t ldx, real* scratch) noexcept nogil
+cdef void pack_gradient(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
+                        real* scratch) noexcept nogil
 cdef void dense_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,
                          ptrdiff_t row0, real* scratch) noexcept nogil
 cdef void dense_gradient(const Job* job, const Op* op, const Chunk* chunk, const real* x,

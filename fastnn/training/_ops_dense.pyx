@@ -45,6 +45,14 @@ cdef void dense_forward(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t 
     run_product(job.k, &p, z)
 
 
+cdef void pack_gradient(const Job* job, const Op* op, ptrdiff_t rows, ptrdiff_t row0,
+                        real* scratch) noexcept nogil:
+    """Put rows of dz into panels, too, which X' dz reads."""
+    cdef ptrdiff_t width = panel_columns(job.k, scratch)
+    pack_rows(job.k, rows, op.n_out, scratch + op.dz + row0 * op.ld, op.ld,
+              scratch + op.panels + row0 * width, job.batch * op.members * width)
+
+
 cdef void dense_backward(const Job* job, const Op* op, const Op* below, ptrdiff_t rows,
                          ptrdiff_t row0, real* scratch) noexcept nogil:
     """dx = dz W', the gradient with respect to the value of ``below``."""
@@ -75,6 +83,11 @@ cdef void dense_gradient(const Job* job, const Op* op, const Chunk* chunk, const
     p = row_major_product(job.k, n_rows, n_out, rows, x + chunk.row, ldx, dz, op.ld, gradient,
                           n_out)
     p.a_by_columns = True
+    if op.panels >= 0:
+        p.b = scratch + op.panels
+        p.ldb = p.b_panel
+        p.b_panel *= job.batch * op.members
+        p.room = gradient + job.room_at
     if op.source < 0 and reads_in_place(job):
         p.a_list = job.x_rows
         p.a_offset = chunk.row

@@ -51,6 +51,7 @@ from fastnn.training._ops_dense cimport (
     dense_backward,
     dense_forward,
     dense_gradient,
+    pack_gradient,
 )
 from fastnn.training._ops_embed cimport embed_forward, embed_gradient
 from fastnn.training._ops_glu cimport glu_backward, glu_forward
@@ -173,6 +174,8 @@ cdef void backward(const Job* job, int64_t step, ptrdiff_t start, ptrdiff_t rows
             if not op.gated:
                 activation_backward(job.k, op.activation, rows * op.ld, scratch + op.z + at,
                                     scratch + op.a + at, dz)
+        if op.panels >= 0:
+            pack_gradient(job, op, rows, row0, scratch)
         if op.source < 0:
             continue
         below = &job.ops[op.source]

@@ -10,6 +10,7 @@ from fastnn.core._kernels cimport (
     FNN_N_COEFFICIENTS,
     FNN_N_PARAMETERS,
     FNN_OUTPUT_SOFTMAX,
+    FNN_ROOM,
     activation_needs_z,
     kernels,
 )
@@ -243,6 +244,7 @@ cdef class Trainer(Runs):
         """Where the buffers of X, y and the operations lie, each on a cache line."""
         cdef Job* job = &self.job
         cdef ptrdiff_t line = ALIGNMENT // self.dtype.itemsize
+        cdef ptrdiff_t width = kernels.f64.panel if self.is_double else kernels.f32.panel
         cdef ptrdiff_t end = 0, rows = job.lanes if job.feature_major else job.batch * job.members
         cdef Op* op
 
@@ -268,6 +270,9 @@ cdef class Trainer(Runs):
             needs_z = op.activation != FNN_OUTPUT_SOFTMAX and activation_needs_z(op.activation)
             op.a = take(op.ld + ones) if needs_z else op.z
             op.dz = take(op.ld)
+            op.panels = -1
+            if self.plan.packs_gradient(i):
+                op.panels = take((op.n_out + width - 1) // width * width)
             if op.drops:
                 op.dropped = take(op.ld)
             if op.kind == LAYER_NORM:
@@ -313,6 +318,9 @@ cdef class Trainer(Runs):
         else:
             size, number = max(piece.size for piece in pieces), threads
         job.partial_stride = -(-size // line) * line
+        if any(self.plan.packs_gradient(i) for i in range(job.n_ops)):
+            job.room_at = job.partial_stride
+            job.partial_stride += FNN_ROOM // self.dtype.itemsize
         job.partial = self.allocate(number * job.partial_stride, self.dtype)
         if job.x_in_place:
             job.x_rows = <const void**>self.allocate(job.batch, np.uintp)

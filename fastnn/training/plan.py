@@ -11,6 +11,7 @@ from fastnn.core.memory import ALIGNMENT
 from fastnn.network.lowering import (
     INPUT,
     PACKED_BYTES,
+    PANEL_BYTES,
     WIDEST_FEATURE_MAJOR,
     WITH_WEIGHTS,
     is_dense_chain,
@@ -74,6 +75,12 @@ class Rules:
         Rows of so many bytes or more make B of a product walk from page to page: such a W is kept
         in panels beside (1024³, batch 512: 219 -> 240 GFLOP/s), and a dZ gets rows that are a line
         longer.
+    panel_bytes, gradient_bytes, panel_rows
+        From a batch of ``panel_rows`` on, W of rows of so many bytes is kept in panels, too, and dZ
+        if X has so many columns: pairs (instruction set, bytes). AVX2: rows a large power of two
+        apart fall into few sets of an L1 of 8 ways (512x512, batch 256, Zen 3: X W 77 -> 93
+        GFLOP/s, X' dZ 68 -> 85), but 8 rows of 784-256-10 lose 8 %. The others were not measured
+        so.
     epoch_flops : float
         Below some 0.2 ms an epoch is done before a second thread is awake.
     clock_flops, step_flops, element_flops : float
@@ -97,6 +104,9 @@ class Rules:
     norm_rows: int = 64
     gathered_rows: int = 512
     packed_bytes: int = PACKED_BYTES
+    panel_bytes: tuple = tuple(PANEL_BYTES.items())
+    gradient_bytes: tuple = (("avx512", 2**62), ("avx2", 1024), ("baseline", 2**62))
+    panel_rows: int = 96
     epoch_flops: float = 2e7
     clock_flops: float = 5e7
     step_flops: float = 2e5
@@ -205,9 +215,26 @@ class TrainingPlan(NamedTuple):
 
     def packs(self, op):
         """Return whether the operation's W is kept in panels, too."""
+        least = self.rules.packed_bytes
+        if self.has_many_rows:
+            least = min(least, dict(self.rules.panel_bytes)[_kernels.isa()])
+        return self.has_rows_of(op, least)
+
+    def packs_gradient(self, op):
+        """Return whether the operation's dZ is kept in panels, too."""
+        return (not self.feature_major and self.products[op] == "native" and self.has_many_rows
+                and self.parameters.ops[op].n_in >= self.rules.panel_rows
+                and self.has_rows_of(op, dict(self.rules.gradient_bytes)[_kernels.isa()]))
+
+    @property
+    def has_many_rows(self):
+        """Whether the batch has rows enough to pay for panels."""
+        return self.batch * self.parameters.spec.members >= self.rules.panel_rows
+
+    def has_rows_of(self, op, least):
+        """Return whether rows of the operation's W have so many bytes, and a product reads them."""
         itemsize, op = self.parameters.dtype.itemsize, self.parameters.ops[op]
-        return op.n_out * itemsize >= self.rules.packed_bytes and not (
-            self.sparse and op.source == INPUT)
+        return op.n_out * itemsize >= least and not (self.sparse and op.source == INPUT)
 
     def groups(self, chunks):
         """Return the first chunks of the groups, each of which is a task, and the number of chunks.

@@ -150,6 +150,20 @@ def test_every_option_of_a_product_leaves_the_chain_alone(shape, transpose_a, dt
     np.testing.assert_array_equal(got, np.where(gate > 0, plain, 0))
 
 
+@each("shape", [(50, 403, 301), (24, 40, 512), (7, 1100, 257), (60, 1500, 256), (33, 9, 1024)])
+@each("transpose_a", [False, True])
+@each("panels", [False, True])
+def test_room_for_packing_changes_no_bit(shape, transpose_a, panels, dtype, isa):
+    a, b, bias = case(*shape, dtype)
+    a = a.T.copy() if transpose_a else a
+    plain = _probes.product(a, b, transpose_a, bias=bias, relu=True, isa=isa)
+    order = np.arange(len(a))
+    for index in (None, order):
+        got = _probes.product(a, b, transpose_a, bias=bias, relu=True, panels=panels, index=index,
+                              room=True, isa=isa)
+        assert got.tobytes() == plain.tobytes()
+
+
 @each("shape", SHAPES[::7])
 def test_turned_product_is_the_same_chain(shape, dtype, isa):
     """W' X' with a bias for each row has the bits of X W: predictions rest on it."""

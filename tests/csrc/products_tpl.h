@@ -3,7 +3,7 @@
 
 typedef struct {
     ptrdiff_t rows, n, k;
-    int by_columns, has_list, relu, has_gate, in_panels;
+    int by_columns, has_list, relu, has_gate, in_panels, has_room;
     int bias; /* 0: none, 1: (n), 2: (rows) */
 } S(product_case);
 
@@ -53,6 +53,7 @@ static void S(check_product)(const TABLE *table, const S(product_case) *t) {
     const R *gate = t->has_gate ? S(integers)(extent) : NULL;
     R *c = S(blank)(extent);
     p.bias = bias, p.gate = gate, p.c = c;
+    if (t->has_room) p.room = buffer(FNN_ROOM);
     table->product(&p);
     for (ptrdiff_t i = 0; i < t->rows; i++)
         for (ptrdiff_t j = 0; j < t->n; j++) {
@@ -125,6 +126,29 @@ static void S(check_products)(const TABLE *table) {
             S(product_case) t = S(with_flags)(2, panel + 1, k, flags);
             S(check_product)(table, &t);
         }
+    /* columns of a that are packed: tiles of all heights; more of k than there is room for; rows
+     * for which there is hardly any; and too few panels */
+    const ptrdiff_t room = FNN_ROOM / 4;
+    const ptrdiff_t packed[][3] = {{1, 16 * panel, 5},    {2, 16 * panel + 1, 1},
+                                   {15, 17 * panel, 385}, {17, 16 * panel + vector, 0},
+                                   {5, 16 * panel - 1, 7}, {0, 16 * panel, 3},
+                                   {30, 16 * panel, room / 30 + 1}, {room / 60, 16 * panel, 2}};
+    for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
+        for (int flags = 1; flags < S(N_FLAGS); flags += packed[i][2] < 9 ? 2 : 18) {
+            S(product_case) t = S(with_flags)(packed[i][0], packed[i][1], packed[i][2], flags);
+            t.has_room = 1;
+            S(check_product)(table, &t);
+        }
+    /* a b by rows of which panels are packed: whole groups of them, a rest, and no whole panel */
+    static const ptrdiff_t heights[] = {1, 23, 24, 31}, depths[] = {0, 3, 385};
+    FOR_EACH(ptrdiff_t, rows, heights)
+        FOR_EACH(ptrdiff_t, k, depths)
+            for (ptrdiff_t n = 32 * panel - 1; n <= 33 * panel + 1; n += n % panel ? 1 : panel / 2)
+                for (int flags = 0; flags < S(N_FLAGS); flags += *k < 9 ? 6 : 26) {
+                    S(product_case) t = S(with_flags)(*rows, n, *k, flags);
+                    t.has_room = 1;
+                    S(check_product)(table, &t);
+                }
     /* a row so wide that b is read along its rows */
     const ptrdiff_t wide = 8 * 64 / (ptrdiff_t)sizeof(R);
     for (ptrdiff_t n = wide; n <= wide + vector + 1; n++)

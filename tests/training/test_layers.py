@@ -20,7 +20,9 @@ from fastnn.training._trainer import Trainer
 ROWS = 23
 # who computes the products, and rules of the planner: rows that are a line longer than they must
 # be, W in panels, X gathered
-PATHS = [("native", {}), ("native", {"packed_bytes": 4, "gathered_rows": 0}), ("blas", {})]
+PANELS = {"packed_bytes": 4, "gathered_rows": 0, "panel_rows": 1,
+          "gradient_bytes": (("avx512", 4), ("avx2", 4), ("baseline", 4))}
+PATHS = [("native", {}), ("native", PANELS), ("blas", {})]
 TOLERANCE = {"float64": 1e-13, "float32": 1e-5}
 H = 1e-4
 

@@ -8,6 +8,7 @@ import copy
 import numpy as np
 import pytest
 import reference
+from planning import use_rules
 
 import fastnn
 
@@ -94,6 +95,24 @@ def test_steps_of_wide_layers_are_the_twins(dtype):
         np.testing.assert_allclose(history.loss, losses, rtol=TOLERANCE[dtype])
         for got, wanted in zip(net.get_weights(), twin.parameters(), strict=True):
             close(got, wanted, dtype, f"{net!r} {net.gemm}")
+
+
+def test_panels_change_no_bit(dtype, monkeypatch):
+    """Of W and of dZ, with rows left over in the last batch, and for any number of threads."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(150, 30)).astype(dtype), rng.integers(0, 3, 150)
+    found = set()
+    for least in (2**62, 4):
+        pairs = tuple((isa, least) for isa, _ in plan.rules.panel_bytes)
+        use_rules(monkeypatch.setattr, panel_bytes=pairs, gradient_bytes=pairs,
+                  panel_rows=1, epoch_flops=0)
+        for n_threads in (1, 2, 3, 8):
+            net = fastnn.MLP((30, 300, 50, 3), ("relu", "tanh"), "softmax", dtype=dtype,
+                             random_state=0, n_threads=n_threads)
+            assert net.plan(64).packs_gradient(0) == (least == 4)
+            net.fit(X, y, optimizer=fastnn.Adam(0.01), batch_size=64, epochs=2)
+            found.add(net.parameters.tobytes())
+    assert len(found) == 1
 
 
 def test_an_update_never_has_more_tasks_than_there_may_be(dtype):
