@@ -32,6 +32,7 @@ WITHOUT = {
     "decay": ("hardly any decay of weights", {"decay": 0.0}),
     "statistics": ("no statistics of categories", {"statistics": False}),
     "linear": ("no linear part", {"linear": False}),
+    "trees": ("no trees", {"trees": 0}),
     "patience": ("no stop: all steps, best epoch", {"patience": 10**6}),
 }
 
