@@ -35,7 +35,8 @@ RATE = 4.0  # of what a leaf would change, over the number of trees
 PENALTY = 1.0  # of the squares of the values of leaves
 LEAST_ROWS = 5  # of a leaf
 MOST_CODES = 128  # of a column of numbers, about; 255 of any
-MOST_WORK = 2e9  # additions, of all folds and trees
+MOST_WORK = 5e8  # additions, of all folds and trees
+MOST_SUMS = 1e7  # that are there at a time, of a fold
 MOST_INPUTS = 20_000  # of a network with trees
 SHARES = np.linspace(0, 1, 21)
 LEAST_SAVED = 0.01  # of the loss: less is not worth the units
@@ -109,7 +110,8 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     y, n = columns_of(targets, task), len(numbers)
     columns = _columns(encoding, numbers, codes)
     unique = {fold.tobytes(): fold for fold in folds}
-    if not columns or n * len(columns) * 2 * y.shape[1] * trees * len(unique) > MOST_WORK:
+    if (not columns or n * len(columns) * 2 * y.shape[1] * trees * len(unique) > MOST_WORK
+            or sum(column.size for column in columns) * 2 * y.shape[1] * LEAVES > MOST_SUMS):
         return nets, encoding
     weight = np.ones(n) if weight is None else np.asarray(weight, float)
     weight = weight / weight.mean()

@@ -109,6 +109,13 @@ def test_no_trees_where_they_do_not_help():
     assert found is nets and encoding is ENCODING
 
 
+@pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS", "MOST_INPUTS"])
+def test_no_trees_beyond_a_limit(limit, monkeypatch):
+    monkeypatch.setattr(trees, limit, 10)
+    _, _, nets, found, encoding = with_trees("squared_error")
+    assert found is nets and encoding is ENCODING
+
+
 def test_same_bytes_for_any_threads():
     first, *others = (with_trees("multiclass", n_threads=k)[3] for k in (1, 2, 3))
     for other in others:
