@@ -57,6 +57,8 @@ enum {
     FNN_NUMBER_float32, FNN_NUMBER_float64, FNN_N_NUMBERS
 };
 
+enum { FNN_BLOCK = 512 }; /* elements that an update works on at a time */
+
 typedef struct {
     uint64_t seed;
     uint64_t step;       /* of the training run */
@@ -258,11 +260,19 @@ typedef struct {
         /* sums of rows of a table, see fnn_lookup; returns -1, or the first entry whose column is \
          * not in the table, and then leaves its row and those behind it */                        \
         int64_t (*lookup)(const fnn_lookup *p);                                                    \
-        /* out (rows, n) = sums of the rows of x (rows, n) along runs, from the first row of each  \
-         * on, or with `back` from the last one; adds (rows): whether a row adds to the one before \
-         * it.  out may be x. */                                                                   \
-        void (*sum_runs)(ptrdiff_t rows, ptrdiff_t n, const unsigned char *adds, int back,         \
-                         const R *x, R *out);                                                      \
+        /* rows first up to stop of out (.., n) = sums of the rows of x (.., n) along runs: from   \
+         * the first row of each on, which out holds where it lies before them, or with `back`     \
+         * from the last of these; adds: whether a row adds to the one before it.  out may be x. */\
+        void (*sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,  \
+                         int back, const R *x, R *out);                                            \
+        /* the same with `back`, of those of the rows that are not 0: row[0] < row[1] < .., which  \
+         * lie packed in x (count, n), in place */                                                 \
+        void (*sum_packed_runs)(ptrdiff_t count, ptrdiff_t n, const int32_t *row, ptrdiff_t rows,  \
+                                const unsigned char *adds, R *x);                                  \
+        /* out (count) = elements first.. of the matrix whose row i is row place[i] of x (.., n),  \
+         * or where that is below 0, 0 plus row ~place[i] */                                       \
+        void (*unpack_rows)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t n, const int32_t *place,   \
+                            const R *x, R *out);                                                   \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

@@ -133,14 +133,44 @@ ALWAYS_INLINE void S(add_to_run)(ptrdiff_t n, const R *x, const R *before, R *ou
     }
 }
 
-static void S(sum_runs)(ptrdiff_t rows, ptrdiff_t n, const unsigned char *adds, int back,
-                        const R *x, R *out) {
+static void S(sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,
+                        int back, const R *x, R *out) {
     if (back) {
-        for (ptrdiff_t r = rows - 1; r >= 0; r--)
-            S(add_to_run)(n, x + r * n, r + 1 < rows && adds[r + 1] ? out + (r + 1) * n : NULL,
+        for (ptrdiff_t r = stop - 1; r >= first; r--)
+            S(add_to_run)(n, x + r * n, r + 1 < stop && adds[r + 1] ? out + (r + 1) * n : NULL,
                           out + r * n);
     } else {
-        for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t r = first; r < stop; r++)
             S(add_to_run)(n, x + r * n, r > 0 && adds[r] ? out + (r - 1) * n : NULL, out + r * n);
+    }
+}
+
+/* Rows of zeros count: 0 + -0 is 0, but what -0 is added to stays as it is. */
+static void S(sum_packed_runs)(ptrdiff_t count, ptrdiff_t n, const int32_t *row, ptrdiff_t rows,
+                               const unsigned char *adds, R *x) {
+    for (ptrdiff_t r = count - 1; r >= 0; r--) {
+        const ptrdiff_t next = row[r] + 1, far = r + 1 < count ? row[r + 1] - row[r] : 0;
+        const R zero = far == 1 ? -C(0) : C(0);
+        R *out = x + r * n, *after = out + n;
+        if (next == rows || !adds[next]) continue;
+        if (far == 0 || memchr(adds + next, 0, (size_t)far)) {
+            for (ptrdiff_t j = 0; j < n; j++) out[j] += zero;
+            continue;
+        }
+        INDEPENDENT
+        for (ptrdiff_t j = 0; j < n; j++) out[j] = after[j] + zero + out[j];
+    }
+}
+
+static void S(unpack_rows)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t n, const int32_t *place,
+                           const R *x, R *out) {
+    ptrdiff_t at = first % n, part;
+    place += first / n;
+    for (ptrdiff_t done = 0; done < count; done += part, place++, at = 0) {
+        const R zero = *place < 0 ? C(0) : -C(0);
+        const R *from = x + (ptrdiff_t)(*place < 0 ? ~*place : *place) * n + at;
+        part = n - at < count - done ? n - at : count - done;
+        INDEPENDENT
+        for (ptrdiff_t j = 0; j < part; j++) out[done + j] = from[j] + zero;
     }
 }

@@ -6,7 +6,7 @@
 #ifndef FNN_SUMS_ONCE
 #define FNN_SUMS_ONCE
 enum {
-    BLOCK = 512, /* elements of an intermediate result: it stays in the first-level cache */
+    BLOCK = FNN_BLOCK, /* of an intermediate result: it stays in the first-level cache */
     LANES = 16,  /* partial sums, or random words at a time */
 };
 #endif

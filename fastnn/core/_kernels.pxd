@@ -19,6 +19,7 @@ cdef extern from "fastnn.h" nogil:
         FNN_N_OPTIMIZERS
         FNN_N_VECMATH
         FNN_N_COEFFICIENTS
+        FNN_BLOCK
         FNN_N_NUMBERS
         FNN_ROOM
         FNN_OUTPUT_SOFTMAX
@@ -139,8 +140,12 @@ cdef extern from "fastnn.h" nogil:
                             float*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
-        void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const float*,
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, int, const float*,
                          float*) noexcept nogil
+        void (*sum_packed_runs)(ptrdiff_t, ptrdiff_t, const int32_t*, ptrdiff_t,
+                                const unsigned char*, float*) noexcept nogil
+        void (*unpack_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const int32_t*, const float*,
+                            float*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
@@ -215,8 +220,12 @@ cdef extern from "fastnn.h" nogil:
                             const double*, double*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
-        void (*sum_runs)(ptrdiff_t, ptrdiff_t, const unsigned char*, int, const double*,
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, int, const double*,
                          double*) noexcept nogil
+        void (*sum_packed_runs)(ptrdiff_t, ptrdiff_t, const int32_t*, ptrdiff_t,
+                                const unsigned char*, double*) noexcept nogil
+        void (*unpack_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const int32_t*, const double*,
+                            double*) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char* name
@@ -656,10 +665,27 @@ cdef inline int64_t run_lookup(const fnn_kernels* k, const fnn_lookup* p,
         return k.f64.lookup(p)
 
 
-cdef inline void sum_runs(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t n,
+cdef inline void sum_runs(const fnn_kernels* k, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n,
                           const unsigned char* adds, bint back, const real* x,
                           real* out) noexcept nogil:
     if real is float:
-        k.f32.sum_runs(rows, n, adds, back, x, out)
+        k.f32.sum_runs(first, stop, n, adds, back, x, out)
     else:
-        k.f64.sum_runs(rows, n, adds, back, x, out)
+        k.f64.sum_runs(first, stop, n, adds, back, x, out)
+
+
+cdef inline void sum_packed_runs(const fnn_kernels* k, ptrdiff_t count, ptrdiff_t n,
+                                 const int32_t* row, ptrdiff_t rows,
+                                 const unsigned char* adds, real* x) noexcept nogil:
+    if real is float:
+        k.f32.sum_packed_runs(count, n, row, rows, adds, x)
+    else:
+        k.f64.sum_packed_runs(count, n, row, rows, adds, x)
+
+
+cdef inline void unpack_rows(const fnn_kernels* k, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n,
+                             const int32_t* place, const real* x, real* out) noexcept nogil:
+    if real is float:
+        k.f32.unpack_rows(first, count, n, place, x, out)
+    else:
+        k.f64.unpack_rows(first, count, n, place, x, out)

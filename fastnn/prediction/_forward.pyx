@@ -326,7 +326,7 @@ cdef class Snapshot:
             op = &self.data.ops[i]
             if op.source >= 0:
                 continue
-            sum_runs(kernels, op.n_in, op.row_units, entries.adds, False,
+            sum_runs(kernels, 0, op.n_in, op.row_units, entries.adds, False,
                      (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w, table)
             table += op.n_in * op.row_units
 

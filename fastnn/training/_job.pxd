@@ -173,13 +173,14 @@ cdef struct Lookup:
     int passes                # of the sort,
     int bits                  # by so many bits of the column
     ptrdiff_t capacity        # for entries
-    int32_t* columns[2]       # (capacity,) from pass to pass, as the next two
+    int32_t* columns[2]       # (capacity,) from pass to pass, as the next two; of one pass none
     int32_t* rows[2]          # of the batch
     void* values[2]
     int sorted                # which of the two holds the result
     ptrdiff_t n_touched       # columns that have entries in this batch
     int32_t* touched          # these, ascending
     int64_t* start            # (n_touched + 1,) where the entries of each begin
+    int32_t* places           # (n_in,) of codes: where the gradient of a row lies, see unpack_rows
     ptrdiff_t* first          # (n_chunks,) first one within the rows of W of a chunk
     ptrdiff_t* stop           # ... and the one behind the last
 

@@ -53,6 +53,7 @@ from fastnn.training._ops_lookup cimport (
     is_untouched,
     lookup_update,
     sort_entries,
+    table_update,
 )
 from fastnn.training._phases cimport next_phase, run_phase
 from fastnn.training._row_major cimport chunk_gradient, copy_chunk, run_shard_rows
@@ -103,6 +104,10 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
         if job.lookup.sorts and may_skip(job, chunk):
             if job.mode == UPDATE:
                 lookup_update(job, chunk, c, scale, scratch, own)
+            continue
+        if job.mode == UPDATE and job.lookup.adds != NULL and is_looked_up(job, chunk):
+            job.chunk_squares[i] = table_update(
+                job, chunk, c, decay if chunk.decay else 0.0, scale, scratch, own)
             continue
         if job.mode == GIVEN:
             partial = (<const real*>job.given) + chunk.at

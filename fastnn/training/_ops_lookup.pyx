@@ -12,14 +12,25 @@ parameters as they are, to the bit (`Optimizer.is_lazy`), they are not touched; 
 all of W bounds the step: it reads and writes W and each vector of state once.
 
 Codes (core/codes.py) look up sums of rows of W: a table of its shape, whose rows follow each update
-of W. A run of rows that are added up lies in one chunk.
+of W. A run of rows that are added up lies in one chunk. The gradient of a row is the sum of those
+of the table's rows from there to the end of its run, so it changes from one row with entries to the
+next one alone: only these are summed up, and W, its state and the table are gone through once.
 """
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memset
 
-from fastnn.core._kernels cimport fnn_lookup, real, run_lookup, sum_runs, update_weights
+from fastnn.core._kernels cimport (
+    FNN_BLOCK,
+    fnn_lookup,
+    real,
+    run_lookup,
+    sum_packed_runs,
+    sum_runs,
+    unpack_rows,
+    update_weights,
+)
 from fastnn.training._gather cimport row_of
 from fastnn.training._job cimport WEIGHT, Chunk, Job, Lookup, Op
 
@@ -82,6 +93,19 @@ cdef void count_digits(const Job* job, ptrdiff_t* counts) noexcept nogil:
                 column >>= look.bits
 
 
+cdef void count_touched(Lookup* look, const ptrdiff_t* counts) noexcept nogil:
+    """The columns that there are, and where the entries of each begin, where a digit is all of a
+    column."""
+    cdef ptrdiff_t i, k = 0, end = 0
+    for i in range(1 << look.bits):  # without a branch that nobody could predict
+        look.touched[k] = <int32_t>i
+        look.start[k] = end
+        end += counts[i]
+        k += counts[i] != 0
+    look.start[k] = end
+    look.n_touched = k
+
+
 cdef void places(ptrdiff_t size, ptrdiff_t* counts) noexcept nogil:
     """From the count of each digit to the place of its first entry."""
     cdef ptrdiff_t end = 0, i, count
@@ -106,7 +130,8 @@ cdef ptrdiff_t read_entries(const Job* job, ptrdiff_t* at, const real* tag) noex
             column = job.csr_column[i]
             place = at[column & mask]
             at[column & mask] = place + 1
-            look.columns[0][place] = column
+            if look.passes > 1:
+                look.columns[0][place] = column
             look.rows[0][place] = <int32_t>r
             values[place] = value[i]
     return n
@@ -131,18 +156,23 @@ cdef void move_entries(const Lookup* look, int k, ptrdiff_t n, ptrdiff_t* at,
         out[place] = values[i]
 
 
-cdef void find_touched(Job* job, ptrdiff_t n) noexcept nogil:
-    """The columns that there are, where the entries of each begin, and which each chunk has."""
-    cdef Lookup* look = &job.lookup
+cdef void find_touched(Lookup* look, ptrdiff_t n) noexcept nogil:
+    """The columns that there are, and where the entries of each begin."""
     cdef const int32_t* columns = look.columns[look.sorted]
-    cdef const Chunk* chunk
-    cdef ptrdiff_t i, k = 0, stop
+    cdef ptrdiff_t i, k = 0
     look.start[0] = 0
     for i in range(n):  # without a branch that nobody could predict
         look.touched[k] = columns[i]
         look.start[k + 1] = i + 1
         k += i + 1 == n or columns[i] != columns[i + 1]
     look.n_touched = k
+
+
+cdef void share_touched(Job* job) noexcept nogil:
+    """Which of the columns that there are each chunk has."""
+    cdef Lookup* look = &job.lookup
+    cdef const Chunk* chunk
+    cdef ptrdiff_t i, k = 0, stop
     for i in range(job.n_chunks):
         chunk = &job.chunks[i]
         if not is_looked_up(job, chunk):
@@ -163,13 +193,17 @@ cdef void sort_entries(Job* job, const real* tag) noexcept nogil:
     cdef ptrdiff_t size = 1 << look.bits, n
     cdef int k
     count_digits(job, counts)
+    if look.passes == 1:
+        count_touched(look, counts)
     for k in range(look.passes):
         places(size, counts + k * size)
     n = read_entries(job, counts, tag)
     for k in range(1, look.passes):
         move_entries(look, k, n, counts + k * size, tag)
     look.sorted = (look.passes - 1) % 2
-    find_touched(job, n)
+    if look.passes > 1:
+        find_touched(look, n)
+    share_touched(job)
 
 
 # ---- gradient and update ----
@@ -217,14 +251,14 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
                         gradient + (look.touched[k] - chunk.row) * op.row_units)
         k += count
     if op.table >= 0:  # from rows of the table to rows of W, which are in those from there on
-        sum_runs(job.k, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row, True,
-                 gradient, gradient)
+        sum_runs(job.k, 0, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row,
+                 True, gradient, gradient)
 
 
 cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil:
     """Bring rows of the table up to date: sums of rows of W from the beginning of their run on."""
-    sum_runs(job.k, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row, False,
-             (<const real*>job.parameters) + chunk.at,
+    sum_runs(job.k, 0, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row,
+             False, (<const real*>job.parameters) + chunk.at,
              (<real*>job.copies) + op.table + chunk.row * op.row_units)
 
 
@@ -255,6 +289,72 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
                        (<real*>job.parameters) + at, s0, s1, s2, c)
         own += count * op.row_units
         k += count
+
+
+cdef ptrdiff_t pack_gradient(const Job* job, const Chunk* chunk, const real* scratch,
+                             real* own) noexcept nogil:
+    """own (count + 1, row_units) = the gradient of the rows of W of codes that have entries, then
+    zeros, where there is a row without; returns how many these are."""
+    cdef const Lookup* look = &job.lookup
+    cdef const Op* op = &job.ops[chunk.op]
+    cdef ptrdiff_t i = chunk - job.chunks, first = look.first[i], stop = look.stop[i]
+    cdef ptrdiff_t k = first, count = stop - first, column = 0
+    while k < stop:
+        count = run_of(look, op, k, stop, &column) if op.firsts != NULL else stop - k
+        gather_gradient(job, op, column, k, count, scratch, own + (k - first) * op.row_units)
+        k += count
+    count = stop - first
+    sum_packed_runs(job.k, count, op.row_units, look.touched + first, op.n_in, look.adds, own)
+    if count * op.row_units < chunk.size:
+        memset(own + count * op.row_units, 0, op.row_units * sizeof(real))
+    return count
+
+
+cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) noexcept nogil:
+    """Where the gradient of each row of W of codes lies in what `pack_gradient` has made: of a row
+    without entries that of the next one that has any in its run, which counts for it."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t first = look.first[chunk - job.chunks], k = count
+    cdef ptrdiff_t row = chunk.row + chunk.size // job.ops[chunk.op].row_units
+    cdef int32_t place = ~<int32_t>count
+    while row > chunk.row:
+        row -= 1
+        look.places[row] = place
+        if k > 0 and look.touched[first + k - 1] == row:
+            k -= 1
+            look.places[row] = <int32_t>k
+            place = ~<int32_t>k
+        if not look.adds[row]:
+            place = ~<int32_t>count
+
+
+cdef double table_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
+                         const real* scratch, real* own) noexcept nogil:
+    """Gradient and update of the rows of W of codes and of the table's rows, in blocks that stay in
+    the first-level cache; what `update_weights` returns."""
+    cdef const Lookup* look = &job.lookup
+    cdef const Op* op = &job.ops[chunk.op]
+    cdef ptrdiff_t n = op.row_units, at = 0, row = 0, stop, size
+    cdef real* w = (<real*>job.parameters) + chunk.at
+    cdef real* s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
+    cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
+    cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
+    cdef double squares = 0
+    cdef real[FNN_BLOCK] gradient
+    place_gradient(job, chunk, pack_gradient(job, chunk, scratch, own))
+    while at < chunk.size:
+        size = min(<ptrdiff_t>FNN_BLOCK, chunk.size - at)
+        unpack_rows(job.k, at, size, n, look.places + chunk.row, own, gradient)
+        squares += update_weights(
+            job.k, job.optimizer, size, 1, gradient, 0, decay, scale, w + at,
+            s0 + at if s0 != NULL else NULL, s1 + at if s1 != NULL else NULL,
+            s2 + at if s2 != NULL else NULL, c)
+        at += size
+        stop = at // n
+        sum_runs(job.k, row, stop, n, look.adds + chunk.row, False, w,
+                 (<real*>job.copies) + op.table + chunk.row * n)
+        row = stop
+    return squares
 
 
 # ---- memory ----
@@ -289,11 +389,12 @@ cdef Py_ssize_t make_room(Job* job, list kept, dict data, rows, bint shuffles, d
     look.capacity = most + most // 8  # a little more: the next order has another such batch
     for i in range(2):
         size = look.capacity if i < look.passes else 0
-        look.columns[i] = <int32_t*>take(kept, size, np.int32)
+        look.columns[i] = <int32_t*>take(kept, size if look.passes > 1 else 0, np.int32)
         look.rows[i] = <int32_t*>take(kept, size, np.int32)
         look.values[i] = take(kept, size, dtype)
     size = min(look.capacity, job.n_in)
-    look.touched = <int32_t*>take(kept, size, np.int32)
+    look.touched = <int32_t*>take(kept, size + 1, np.int32)  # one more: see count_touched
+    look.places = <int32_t*>take(kept, job.n_in if look.adds != NULL else 0, np.int32)
     look.start = <int64_t*>take(kept, size + 1, np.int64)
     look.stop = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)
     look.first = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)

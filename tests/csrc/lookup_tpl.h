@@ -120,7 +120,9 @@ static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, i
     R *out = in_place ? x : S(blank)(rows * n);
     unsigned char *adds = buffer((size_t)rows);
     for (ptrdiff_t r = 0; r < rows; r++) adds[r] = random_word() % 3 > 0;
-    table->sum_runs(rows, n, adds, back, x, out);
+    const ptrdiff_t part = back ? 0 : rows / 3;
+    table->sum_runs(0, part, n, adds, back, x, out);
+    table->sum_runs(part, rows, n, adds, back, x, out);
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < n; j++) {
             double want = (double)before[r * n + j];
@@ -135,6 +137,43 @@ static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, i
     release_buffers();
 }
 
+/* sums of packed rows, brought to their places, are those of all rows to the byte, -0 included */
+static void S(check_packed_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t part) {
+    unsigned char *adds = buffer((size_t)rows);
+    int32_t *row = buffer((size_t)rows * sizeof(int32_t));
+    int32_t *place = buffer((size_t)rows * sizeof(int32_t));
+    R *all = S(reals)(rows * n, -2, 2), *packed = S(blank)((rows + 1) * n);
+    R *out = S(blank)(rows * n);
+    ptrdiff_t count = 0;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const int has = random_word() % 2;
+        adds[r] = random_word() % 4 > 0;
+        for (ptrdiff_t j = 0; j < n; j++) {
+            if (random_word() % 4 == 0) all[r * n + j] = (R)-0.0;
+            if (has) packed[count * n + j] = all[r * n + j];
+            else all[r * n + j] = 0;
+        }
+        if (has) row[count++] = (int32_t)r;
+    }
+    table->sum_runs(0, rows, n, adds, 1, all, all);
+    table->sum_packed_runs(count, n, row, rows, adds, packed);
+    for (ptrdiff_t j = 0; j < n; j++) packed[count * n + j] = 0;
+    ptrdiff_t k = count;
+    int32_t next = ~(int32_t)count;
+    for (ptrdiff_t r = rows - 1; r >= 0; r--) {
+        place[r] = next;
+        if (k > 0 && row[k - 1] == r) place[r] = (int32_t)--k, next = ~place[r];
+        if (!adds[r]) next = ~(int32_t)count;
+    }
+    for (ptrdiff_t at = 0; at < rows * n; at += part) {
+        const ptrdiff_t left = rows * n - at;
+        table->unpack_rows(at, left < part ? left : part, n, place, packed, out + at);
+    }
+    CHECK(!memcmp(all, out, (size_t)(rows * n) * sizeof(R)), "packed runs (%td, %td), in %td",
+          rows, n, part);
+    release_buffers();
+}
+
 static void S(check_lookup)(const TABLE *table) {
     static const ptrdiff_t widths[] = {0,  1,  2,  3,  5,  8,  9,  12, 14, 17,  20, 23,
                                        27, 31, 32, 37, 44, 50, 64, 65, 100, 128, 150};
@@ -146,6 +185,11 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_one_lookup)(table, 12, *n, 40, flags);
         }
         if (*n > 0) S(check_dense_chain)(table, *n, 30);
+        if (*n > 0)
+            for (ptrdiff_t part = 1; part < 200; part += part + 1) {
+                S(check_packed_runs)(table, 0, *n, part);
+                S(check_packed_runs)(table, 12, *n, part);
+            }
         for (ptrdiff_t rows = 0; rows < 20; rows += 1 + rows / 4)
             for (int flags = 0; flags < 4; flags++)
                 S(check_sum_runs)(table, rows, *n, flags & 1, flags >> 1);

@@ -5,7 +5,7 @@ import pytest
 from each import each
 
 import fastnn
-from fastnn import Dense, LayerNorm, Residual
+from fastnn import Dense, Embed, LayerNorm, Residual
 from fastnn.core.codes import Codes
 from fastnn.encoders import Categories, Encoder, Numbers
 
@@ -74,6 +74,24 @@ def test_fits_are_those_of_the_dense_encoding(fit):
         nets[-1].fit(X, labels(), epochs=3, batch_size=40, **more)
     close(nets[0].parameters, nets[1].parameters, 1e-11)
     close(nets[0].history.loss, nets[1].history.loss)
+
+
+@each("optimizer", [fastnn.SGD(0.1), fastnn.SGD(0.1, momentum=0.0), fastnn.Adam(0.01)])
+@each("layers", [[Dense(3)], [Dense(160, "relu"), Dense(3)], [Dense(520, "relu"), Dense(3)],
+                 [Embed(9, [1]), Dense(3)]])
+def test_updates_in_one_pass_are_those_of_the_whole_gradient(layers, optimizer, dtype):
+    """Clipping, even where nothing is as long, has the gradient of all rows made; in seven
+    rows of data most inputs have no entry."""
+    encoder, codes, _ = made(dtype)
+    if isinstance(layers[0], Embed):
+        layers = [Embed(9, encoder.counts), *layers[1:]]
+    found = set()
+    for more in ({}, {"clip_norm": 1e6}):
+        own = fastnn.MLP.of(layers, n_in=encoder.n_inputs, output="softmax", dtype=dtype,
+                            random_state=0)
+        own.fit(codes, labels(), epochs=2, batch_size=7, optimizer=optimizer, alpha=1e-3, **more)
+        found.add(own.parameters.tobytes())
+    assert len(found) == 1
 
 
 def test_same_bytes_for_any_number_of_threads(dtype):
