@@ -38,7 +38,7 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 #define FETCHES 1
 #define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
 #define FETCH_AHEAD PREFETCH(b + FETCH_ROWS * ldb), PREFETCH(next), next += next_step;
-enum { FETCH_ROWS = 32, PACKING_PANELS = 16, LEAST_BLOCK = 64 };
+enum { FETCH_ROWS = 32, PACKING_PANELS = 16, PACKED_AT_ONCE = 32, LEAST_BLOCK = 64, REACH = 8 };
 enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4 };
 #else
 #define FETCHES 0
@@ -230,7 +230,9 @@ static void S(single_row)(const fnn_product *p) {
 
 /* Whether the columns of A are packed first; then `block` becomes one that there is room for. */
 static int S(packs_columns)(const fnn_product *p, ptrdiff_t *block) {
-    const ptrdiff_t room = (FNN_ROOM / (ptrdiff_t)sizeof(R) - 8) / (p->rows + !p->rows);
+    const ptrdiff_t tallest = S(tallest)[MAX_VECTORS - 1];
+    const ptrdiff_t gaps = (p->rows + tallest - 1) / tallest * REACH - p->rows;
+    const ptrdiff_t room = (FNN_ROOM / (ptrdiff_t)sizeof(R) - gaps) / (p->rows + !p->rows);
     if (p->n < PACKING_PANELS * S(PANEL) || room < LEAST_BLOCK) return 0;
     if (*block > room) *block = room;
     if (p->k > *block) { /* blocks of about the same size */
@@ -240,30 +242,36 @@ static int S(packs_columns)(const fnn_product *p, ptrdiff_t *block) {
     return 1;
 }
 
-/* Columns k.. of A, tile after tile, into the room: column after column, without gaps.  A store may
- * reach into the place of the next column, or into the 8 elements behind the last one. */
+/* Columns k.. of A into the room, tile after tile: of each column after column without gaps, then
+ * what a store, which has REACH elements, may write behind the last one.  PACKED_AT_ONCE columns of
+ * all tiles stay in L1. */
 static void S(pack_columns)(const fnn_product *p, ptrdiff_t k, ptrdiff_t k_count) {
     const ptrdiff_t tallest = S(tallest)[MAX_VECTORS - 1];
     const R *const *list = p->a_list ? (const R *const *)p->a_list + k : NULL;
-    R *out = p->room;
-    ptrdiff_t i = 0;
-    for (ptrdiff_t tiles = (p->rows + tallest - 1) / tallest; tiles > 0; tiles--) {
-        const ptrdiff_t height = (p->rows - i) / tiles;
-        const R *a = list ? NULL : (const R *)p->a + k * p->a_step + i;
+    for (ptrdiff_t start = 0; start < k_count; start += PACKED_AT_ONCE) {
+        const ptrdiff_t stop = k_count - start < PACKED_AT_ONCE ? k_count : start + PACKED_AT_ONCE;
+        R *tile = p->room;
+        ptrdiff_t i = 0;
+        for (ptrdiff_t tiles = (p->rows + tallest - 1) / tallest; tiles > 0; tiles--) {
+            const ptrdiff_t height = (p->rows - i) / tiles;
+            const R *a = list ? NULL : (const R *)p->a + k * p->a_step + i;
+            R *out = tile + start * height;
 #if REAL_IS_FLOAT
-        const VMASK_T mask = VMASK(height);
+            const VMASK_T mask = VMASK(height);
 #else
-        const VMASK_T mask = VMASK(height < VLANES ? height : VLANES);
-        const VMASK_T more = VMASK(height > VLANES ? height - VLANES : 0);
+            const VMASK_T mask = VMASK(height < VLANES ? height : VLANES);
+            const VMASK_T more = VMASK(height > VLANES ? height - VLANES : 0);
 #endif
-        for (ptrdiff_t at = 0; at < k_count; at++, out += height) {
-            const R *column = list ? list[at] + p->a_offset + i : a + at * p->a_step;
-            VSTORE(out, VLOAD_PART(column, mask));
+            for (ptrdiff_t at = start; at < stop; at++, out += height) {
+                const R *column = list ? list[at] + p->a_offset + i : a + at * p->a_step;
+                VSTORE(out, VLOAD_PART(column, mask));
 #if !REAL_IS_FLOAT
-            VSTORE(out + VLANES, VLOAD_PART(column + VLANES, more));
+                VSTORE(out + VLANES, VLOAD_PART(column + VLANES, more));
 #endif
+            }
+            tile += height * (k_count - 1) + REACH;
+            i += height;
         }
-        i += height;
     }
 }
 
@@ -285,22 +293,18 @@ static void S(pack_panels)(const fnn_product *p, ptrdiff_t k, ptrdiff_t k_count,
 #endif
 
 /* One column of tiles after the other: the rows of B that it needs stay in the cache. */
-static void S(product)(const fnn_product *p) {
+ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
     const ptrdiff_t widest = S(PANEL), ldc = p->ldc;
     const R *a = p->a, *gate = p->gate;
     const R *bias = p->bias_by_rows ? NULL : p->bias, *row_bias = p->bias_by_rows ? p->bias : NULL;
     const R *const *list = (const R *const *)p->a_list;
     R *c = p->c;
-    if (p->rows == 1 && p->n > SINGLE_ROW_LINES * 64 / (ptrdiff_t)sizeof(R) && p->b_panel == widest
-        && p->ldb > widest && !p->a_by_columns && !gate) {
-        S(single_row)(p);
-        return;
-    }
     const int in_panels = p->ldb == widest;
+    (void)fetches;
     ptrdiff_t block = in_panels ? K_BLOCK_PACKED : K_BLOCK;
 #if FETCHES
-    const int packs = p->a_by_columns && p->room && S(packs_columns)(p, &block);
-    const int packs_b = !p->a_by_columns && !in_panels && p->room && p->rows >= PACKING_ROWS
+    const int packs = fetches && p->a_by_columns && p->room && S(packs_columns)(p, &block);
+    const int packs_b = fetches && !p->a_by_columns && !in_panels && p->rows >= PACKING_ROWS
                         && p->n >= GROUPED_PANELS * widest;
 #endif
     for (ptrdiff_t k = 0; k == 0 || k < p->k; k += block) {
@@ -318,7 +322,7 @@ static void S(product)(const fnn_product *p) {
             const S(tile) *tile = S(tiles)[p->a_by_columns][width - 1];
             ptrdiff_t tiles = (p->rows + tallest - 1) / tallest, i = 0, ldb = p->ldb;
 #if FETCHES
-            const R *next = b + p->b_panel;
+            const R *next = b + p->b_panel, *packed = p->room;
             ptrdiff_t share = 0;
             if (packs_b && columns == widest) {
                 ptrdiff_t in_group = j / widest % GROUP, whole = (p->n - j) / widest;
@@ -328,7 +332,7 @@ static void S(product)(const fnn_product *p) {
                 next = b + k_count * widest;
                 ldb = widest;
             }
-            if (ldb == widest && width == MAX_VECTORS && tiles > 0)
+            if (fetches && ldb == widest && width == MAX_VECTORS && tiles > 0)
                 share = (widest + tiles - 1) / tiles;
 #endif
             for (; tiles > 0; tiles--) {
@@ -340,8 +344,10 @@ static void S(product)(const fnn_product *p) {
                     S(prefetch_rows)(p->rows - i - height, height, k_count, a_list + height,
                                      p->a_offset + k);
 #if FETCHES
-                if (packs && width == MAX_VECTORS)
-                    from = (const R *)p->room + i * k_count, a_step = height, a_list = NULL;
+                if (packs && width == MAX_VECTORS) {
+                    from = packed, a_step = height, a_list = NULL;
+                    packed += height * (k_count - 1) + REACH;
+                }
 #endif
 #define VALUES                                                                                     \
     k_count, mask, from, a_step, a_list, p->a_by_columns ? p->a_offset + i : p->a_offset + k, b,   \
@@ -361,4 +367,20 @@ static void S(product)(const fnn_product *p) {
             }
         }
     }
+}
+
+static void S(product)(const fnn_product *p) {
+    const ptrdiff_t widest = S(PANEL);
+    if (p->rows == 1 && p->n > SINGLE_ROW_LINES * 64 / (ptrdiff_t)sizeof(R) && p->b_panel == widest
+        && p->ldb > widest && !p->a_by_columns && !p->gate) {
+        S(single_row)(p);
+        return;
+    }
+#if FETCHES
+    if (p->room || p->ldb == widest) { /* others, often small, do without its questions */
+        S(run_tiles)(p, 1);
+        return;
+    }
+#endif
+    S(run_tiles)(p, 0);
 }
