@@ -111,7 +111,9 @@ class Cluster:
         keys = [graph.add(self.key(name, (i,)), function, *(
             graph.ref(one.key) if isinstance(one, distributed.Future) else one for one in row))
             for i, row in enumerate(rows)]
-        return self.send(graph, keys)
+        # in their order: where a worker dies, the first task that it had is the one that ran
+        with dask.annotate(priority=_InOrder(len(rows))):
+            return self.send(graph, keys)
 
     def key(self, name, number):
         """Return the key of a task: see `submit`."""
@@ -276,6 +278,16 @@ class _Places(dict):
 
     def __call__(self, key):
         return self.get(key, [])
+
+
+class _InOrder:
+    """The priority of a task, by its number: what Dask calls, on the scheduler."""
+
+    def __init__(self, n):
+        self.n = n
+
+    def __call__(self, key):
+        return 1 - key[-1] / self.n
 
 
 class Pins:
