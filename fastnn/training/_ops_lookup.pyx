@@ -14,7 +14,8 @@ all of W bounds the step: it reads and writes W and each vector of state once.
 Codes (core/codes.py) look up sums of rows of W: a table of its shape, whose rows follow each update
 of W. A run of rows that are added up lies in one chunk. The gradient of a row is the sum of those
 of the table's rows from there to the end of its run, so it changes from one row with entries to the
-next one alone: only these are summed up, and W, its state and the table are gone through once.
+next one alone: where runs are long, only these are summed up, and W, its state and the table are
+gone through once.
 """
 
 cimport numpy as cnp
@@ -42,6 +43,7 @@ cnp.import_array()
 
 cdef enum:
     MOST_BITS = 11  # of a digit of the sort: its counters stay in L1
+    NEAR = 1 << 18  # bytes of W that pass after pass finds in the second-level cache
 
 
 cdef bint is_looked_up(const Job* job, const Chunk* chunk) noexcept nogil:
@@ -330,8 +332,9 @@ cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) no
 
 cdef double table_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
                          const real* scratch, real* own) noexcept nogil:
-    """Gradient and update of the rows of W of codes and of the table's rows, in blocks that stay in
-    the first-level cache; what `update_weights` returns."""
+    """Gradient and update of the rows of W of codes and of the table's rows; what `update_weights`
+    returns. Long runs are gone through once, in blocks that stay in the first-level cache; of short
+    ones the gradient of all rows costs less than bringing it to its places."""
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t n = op.row_units, at = 0, row = 0, stop, size
@@ -341,6 +344,12 @@ cdef double table_update(Job* job, const Chunk* chunk, const double* c, double d
     cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
     cdef double squares = 0
     cdef real[FNN_BLOCK] gradient
+    if chunk.size * <ptrdiff_t>sizeof(real) <= NEAR:
+        lookup_gradient(job, chunk, scratch, own)
+        squares = update_weights(job.k, job.optimizer, chunk.size, 1, own, 0, decay, scale, w, s0,
+                                 s1, s2, c)
+        copy_table(job, op, chunk, own)
+        return squares
     place_gradient(job, chunk, pack_gradient(job, chunk, scratch, own))
     while at < chunk.size:
         size = min(<ptrdiff_t>FNN_BLOCK, chunk.size - at)

@@ -77,14 +77,14 @@ def test_fits_are_those_of_the_dense_encoding(fit):
 
 
 @each("optimizer", [fastnn.SGD(0.1), fastnn.SGD(0.1, momentum=0.0), fastnn.Adam(0.01)])
-@each("layers", [[Dense(3)], [Dense(160, "relu"), Dense(3)], [Dense(520, "relu"), Dense(3)],
-                 [Embed(9, [1]), Dense(3)]])
+@each("layers", [[Dense(3)], [Dense(160, "relu"), Dense(3)], [Dense(3000, "relu"), Dense(3)],
+                 [Embed(9, [1]), Dense(3)], [Embed(3000, [1]), Dense(3)]])
 def test_updates_in_one_pass_are_those_of_the_whole_gradient(layers, optimizer, dtype):
     """Clipping, even where nothing is as long, has the gradient of all rows made; in seven
-    rows of data most inputs have no entry."""
+    rows of data most inputs have no entry. The wide ones are gone through in one pass."""
     encoder, codes, _ = made(dtype)
     if isinstance(layers[0], Embed):
-        layers = [Embed(9, encoder.counts), *layers[1:]]
+        layers = [Embed(layers[0].units, encoder.counts), *layers[1:]]
     found = set()
     for more in ({}, {"clip_norm": 1e6}):
         own = fastnn.MLP.of(layers, n_in=encoder.n_inputs, output="softmax", dtype=dtype,
