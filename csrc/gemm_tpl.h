@@ -377,7 +377,7 @@ static void S(product)(const fnn_product *p) {
         return;
     }
 #if FETCHES
-    if (p->room || p->ldb == widest) { /* others, often small, do without its questions */
+    if (p->room || (p->ldb == widest && p->n > widest)) { /* others, often small, do without */
         S(run_tiles)(p, 1);
         return;
     }

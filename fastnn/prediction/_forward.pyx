@@ -259,7 +259,7 @@ cdef class Snapshot:
                                  + self.data.n_in * self.data.narrow)
         cdef ptrdiff_t per_thread = values * max(
             block_rows * self.data.members, LANE_ROWS * self.data.narrow) + self.data.widest_norm
-        cdef ptrdiff_t packed_size = self.data.packed_size, room = 0
+        cdef ptrdiff_t packed_size = self.data.packed_size, room = 0, line
         cdef ptrdiff_t n_blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef ptrdiff_t block
         cdef void* memory = NULL
@@ -270,12 +270,15 @@ cdef class Snapshot:
             return False
         if packed_size and ROOM_ROWS <= rows * self.data.members < PACKING_ROWS:
             room = FNN_ROOM // sizeof(real)
-        per_thread = (room + per_thread + LINE - 1) // LINE * LINE
+        if room:
+            line = LINE // sizeof(real)
+            per_thread = (room + per_thread + line - 1) // line * line
         if self.data.n_ops > 1 or self.data.narrow or self.data.widest_norm > 0 or room:
-            memory = malloc(team * per_thread * sizeof(real) + LINE)
+            # a row of a small network has no more memory than it needs: malloc keeps that at hand
+            memory = malloc(team * per_thread * sizeof(real) + (LINE if room else 0))
             if memory == NULL:
                 return True
-            scratch = <real*>on_line(memory)
+            scratch = <real*>(on_line(memory) if room else memory)
         if entries != NULL:
             packed_size -= self.data.packed_inputs
             if self.keeps(entries):
