@@ -2,14 +2,13 @@
 
     python benchmarks/dask_workers.py [--repeats 3] [--steps 1000] [--batch 32] [--profile]
 
-Networks 784-256-128-10, two shards, passes of three rounds (by default
-`fastnn.dask.fit` has eight) of ``steps`` steps of ``batch`` rows. Small batches are bounded by the
-memory that both cores share: each step reads and writes the weights, their gradient and Adam's two
-moments, 4 MB, whatever its number of rows. The plain
-processes do the same steps by `MLP.fit` and wait for each other after each round: what two cores of
-this machine come to without a cluster. All four wait while it is not their turn, so that a machine
-whose cores are now faster, now slower, is so to all. Dask's profile of what workers do, which takes
-a look at them every 10 ms, is off but with ``--profile``.
+Networks 784-256-128-10, two shards, passes of three rounds (by default `fastnn.dask.fit` has eight)
+of ``steps`` steps of ``batch`` rows. Each step reads and writes the weights, their gradient and
+Adam's two moments, 4 MB, whatever its number of rows. The plain processes do the same steps by
+`MLP.fit` and wait for each other after each round: what two cores of this machine come to without a
+cluster. All four wait while it is not their turn, so that a machine whose cores are now faster, now
+slower, is so to all. Dask's profile of what workers do, which takes a look at them every 10 ms, is
+off but with ``--profile``.
 """
 
 import argparse
