@@ -199,8 +199,11 @@ def _graphs(rows, layers):
 def _layers(values):
     """Return the layers of the graphs of delayed values, which parts have in common: each has all
     of them, so that what looks at each one's takes the square of their number."""
-    found = {}
-    for graph in {id(value.dask): value.dask for value in values
-                  if isinstance(value, Delayed)}.values():
+    found, graphs = {}, {}
+    for value in values:
+        if isinstance(value, Delayed):
+            graph = value.dask  # of some a new one each time, whose id lives as long as it does
+            graphs[id(graph)] = graph
+    for graph in graphs.values():
         found.update(graph.layers if hasattr(graph, "layers") else {id(graph): graph})
     return found
