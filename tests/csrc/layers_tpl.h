@@ -100,7 +100,9 @@ static void S(check_batch_norm)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n,
         CHECK(is_near((double)mean[j] - centre, exact, fabs(centre), 4 * EPSILON), "mean at %td", j);
         CHECK(is_near((double)variance[j], spread, 0, 8 * EPSILON), "variance at %td: %.17g, %.17g",
               j, (double)variance[j], spread);
-        CHECK(is_near((double)inverse[j] / v, 1, 0, 8 * EPSILON), "inverse at %td", j);
+        /* of this variance: two rows about a large centre may leave few of its bits */
+        CHECK(is_near((double)inverse[j] * sqrt((double)variance[j] + eps), 1, 0, 8 * EPSILON),
+              "inverse at %td", j);
         for (ptrdiff_t r = 0; r < rows; r++) {
             double unit = ((double)before[r * ldx + j] - centre - exact) * v;
             double d = (double)dz_before[r * lddz + j];
