@@ -4,29 +4,34 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import blas, solve
 from scipy.optimize import minimize
-from scipy.special import expit, xlogy
 
 from fastnn.core.threads import single_threaded_blas
-from fastnn.mlp import MLP
-from fastnn.network.spec import Dense
+from fastnn.tabular.blending import (
+    SHARES,
+    blended,
+    columns_of,
+    flattery,
+    joined_network,
+    kind_of,
+    linked,
+    losses_of,
+    outputs_of,
+    rows_to_compare,
+    saved_by_mean,
+)
 from fastnn.tabular.encoding import Encoding
 
-__all__ = ["blended", "columns_of", "curvature_of", "flattery", "kind_of", "linked", "losses_of",
-           "outputs_of", "rows_to_compare", "saved_by_mean", "with_linear_part"]
+__all__ = ["with_linear_part"]
 
 PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum of losses
 # Of the absolute weights, of the least penalty that leaves none: where a column has few rows, most
 # columns may say nothing (Tibshirani 1996).
 LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
-SHARES = np.linspace(0, 1, 21)
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
-MOST_OUTPUTS = 8
 MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
-MOST_ROWS = 2000  # on which the networks are compared with each other
-TINY = 1e-7
 
 
 def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
@@ -36,8 +41,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
     The outputs before their activation become (1 - s) z + s l, where z are those of the network,
     and l those of a linear model (ridge, logistic or Poisson regression) of the same rows. The
     share s and the penalty of l are those of the least held-out loss of the mean of all networks,
-    see `saved_by_mean` and `flattery`: each row is held out from one network alone, whose variance
-    is larger than the mean's, and which is stopped by this row.
+    see `saved_by_mean` and `flattery` (blending.py): each row is held out from one network alone,
+    whose variance is larger than the mean's, and which is stopped by this row.
 
     Parameters
     ----------
@@ -98,17 +103,6 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
             for net, fold in zip(nets, folds, strict=True)]
 
 
-def kind_of(task):
-    """Return which of the linear models it is, None where there is none."""
-    if task.n_out > MOST_OUTPUTS:
-        return None
-    if task.output == "exp":
-        return "log" if task.loss.name == "poisson" else None
-    if task.output == "identity":
-        return "identity" if task.loss.name == "squared_error" else None
-    return {"softmax": "softmax", "sigmoid": "logit"}[task.output]
-
-
 def _matrix(encoding, codes):
     """Return what is linear of the codes: values, missing ones and categories, no bins."""
     n = codes.shape[0]
@@ -122,103 +116,6 @@ def _matrix(encoding, codes):
                            np.arange(0, n * len(at) + 1, len(at))), (n, int(kept.sum())))
     found.sum_duplicates()
     return found
-
-
-def blended(z, other, share):
-    """Return outputs before their activation, of which other ones have a share."""
-    return (1 - share) * z + share * other
-
-
-def columns_of(targets, task):
-    """Return targets as float64 (n_rows, n_out), those of classes one-hot."""
-    if task.kind == "multiclass":
-        return (targets[:, np.newaxis] == np.arange(task.n_out)).astype(float)
-    return np.asarray(targets, float).reshape(len(targets), -1)
-
-
-def linked(outputs, kind):
-    """Return outputs as they were before their activation."""
-    z = np.asarray(outputs, float)
-    if kind == "identity":
-        return z
-    if kind == "logit":
-        z = np.clip(z, TINY, 1 - TINY)
-        return np.log(z) - np.log1p(-z)
-    return np.log(np.maximum(z, TINY))
-
-
-def losses_of(z, y, kind):
-    """Return the loss of each row (n,), and the means that z stands for."""
-    if kind == "identity":
-        return ((z - y) ** 2).sum(axis=1) / 2, z
-    if kind == "logit":
-        return (np.logaddexp(0, z) - y * z).sum(axis=1), expit(z)
-    if kind == "log":
-        means = np.exp(np.minimum(z, 50))
-        return (means - y * z + y - xlogy(y, y)).sum(axis=1), means
-    top = z.max(axis=1, keepdims=True)
-    means = np.exp(z - top)
-    total = means.sum(axis=1, keepdims=True)
-    return (top + np.log(total))[:, 0] - (y * z).sum(axis=1), means / total
-
-
-def rows_to_compare(n):
-    """Return the rows by which networks are compared with each other."""
-    return np.arange(0, n, max(n // MOST_ROWS, 1))
-
-
-def outputs_of(nets, codes, rows, kind):
-    """Return outputs before their activation: float64 (n_networks, n_rows, n_out)."""
-    some = codes[rows]
-    return np.stack([linked(net.predict(some), kind) for net in nets])
-
-
-def saved_by_mean(z, rows, folds, kind, weight):
-    """Return by how much the loss of the mean of networks is below theirs: half the variance of
-    their outputs times the curvature of the loss (Krogh & Vedelsby 1995).
-
-    Parameters
-    ----------
-    z : float64 array (n_networks, n_rows, n_out)
-        Their outputs before the activation.
-    rows : int array (n_rows,)
-        Which rows of training these are.
-    folds : list of int array
-        Of each network the rows that it has not learned from.
-    kind : str
-        As `kind_of` gives it.
-    weight : float64 array
-        Of all rows of training.
-    """
-    # of all that have learned from a row alike
-    learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
-    count = learned.sum(axis=0)
-    mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
-    variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
-    means = losses_of(mean, np.zeros_like(mean), kind)[1]
-    each = (curvature_of(means, kind) * variance).sum(axis=1) / 2 * (1 - 1 / len(z))
-    return float(np.average(each, weights=weight[rows]))
-
-
-def flattery(nets):
-    """Return by which share of itself the held-out loss of networks would be larger if each had
-    stopped at the epoch that the others stopped at: the rows that a network is stopped by are not
-    new to it. 0 where they have not been stopped so.
-    """
-    if any(net.history is None or net.history.val_loss is None for net in nets):
-        return 0.0
-    curves = [np.array(net.history.val_loss) for net in nets]
-    best = np.array([int(np.argmin(curve)) for curve in curves])
-    others = [int(np.median(np.delete(best, i))) for i in range(len(nets))]
-    honest = sum(curve[min(epoch, len(curve) - 1)]
-                 for curve, epoch in zip(curves, others, strict=True))
-    least = sum(curve.min() for curve in curves)
-    return float(honest / least - 1) if least > 0 and np.isfinite(honest) else 0.0
-
-
-def curvature_of(means, kind):
-    """Return the second derivatives of the loss by outputs before their activation."""
-    return {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
 
 
 class _Exact:
@@ -319,25 +216,9 @@ class _Lasso(_Iterated):
 
 
 def _joined(net, encoding, part, share):
-    """Return a network of the outputs (1 - share) z + share l before their activation.
-
-    silu(l) - silu(-l) = l: two more units of each hidden layer hand l on to the next one.
-    """
-    k = part.shape[1]
-    old = net.get_weights()
-    first = np.zeros((len(old[0]), k))
+    """Return a network of the outputs (1 - share) z + share l before their activation, where l are
+    those of a linear part; silu(l) - silu(-l) = l."""
+    first, unit = np.zeros((net.sizes[0], part.shape[1])), np.eye(part.shape[1])
     first[encoding.kinds != Encoding.BIN] = part[:-1]
-    *hidden, _ = net.sizes[1:]
-    joined = MLP.of([*(Dense(units + 2 * k, "silu") for units in hidden), Dense(k)],
-                    n_in=net.sizes[0], output=net.output, random_state=0)
-    weights = [np.hstack([old[0], first, -first]), np.concatenate([old[1], part[-1], -part[-1]])]
-    swap = np.kron([[1, -1], [-1, 1]], np.eye(k))
-    for W, b in zip(old[2:-2:2], old[3:-2:2], strict=True):
-        weights += [np.block([[W, np.zeros((len(W), 2 * k))],
-                              [np.zeros((2 * k, W.shape[1])), swap]]),
-                    np.append(b, np.zeros(2 * k))]
-    weights += [np.vstack([(1 - share) * old[-2], share * np.eye(k), -share * np.eye(k)]),
-                (1 - share) * old[-1]]
-    joined.set_weights(weights)
-    joined._history = net._history
-    return joined
+    return joined_network(net, net.get_weights()[0], np.hstack([first, -first]),
+                          np.append(part[-1], -part[-1]), np.vstack([unit, -unit]), 0.0, share)

@@ -11,15 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.core.threads import resolve_threads, single_threaded_blas
-from fastnn.mlp import MLP
-from fastnn.network.spec import Dense
 from fastnn.tabular._trees import grow
-from fastnn.tabular.cuts import edges_around
-from fastnn.tabular.encoding import Encoding
-from fastnn.tabular.linear import (
+from fastnn.tabular.blending import (
+    SHARES,
     blended,
     columns_of,
     curvature_of,
+    joined_network,
     kind_of,
     linked,
     losses_of,
@@ -27,6 +25,8 @@ from fastnn.tabular.linear import (
     rows_to_compare,
     saved_by_mean,
 )
+from fastnn.tabular.cuts import edges_around
+from fastnn.tabular.encoding import Encoding
 
 __all__ = ["with_trees"]
 
@@ -38,7 +38,6 @@ MOST_CODES = 128  # of a column of numbers, about; 255 of any
 MOST_WORK = 5e8  # additions, of all folds and trees
 MOST_SUMS = 1e7  # that are there at a time, of a fold
 MOST_INPUTS = 20_000  # of a network with trees
-SHARES = np.linspace(0, 1, 21)
 LEAST_SAVED = 0.01  # of the loss: less is not worth the units
 SHARP = 30.0  # b: silu(30) / 30 is 1 - 1e-13
 
@@ -142,9 +141,10 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     finer = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
     if finer.n_inputs > MOST_INPUTS:
         return nets, encoding
-    places = _places(encoding, finer)
+    at, parts = _places(encoding, finer)
     units = {id(one): _units(one, columns, finer) for one in used}
-    return [_joined(net, places, finer.n_inputs, *units[id(one)], share)
+    return [joined_network(net, net.get_weights()[0][at] * parts[:, np.newaxis],
+                           *units[id(one)], share)
             for net, one in zip(nets, used, strict=True)], finer
 
 
@@ -326,26 +326,3 @@ def _above(column, code, encoding, orders):
     low, high = max(low, edges[0]), min(high, edges[-1])
     inside = np.flatnonzero((edges[:-1] >= low) & (edges[1:] <= high))
     return first + 1 + inside, np.diff(edges)[inside] / (high - low), 0.0
-
-
-def _joined(net, places, n_in, W, b, values, base, share):
-    """Return a network of the outputs (1 - share) z + share t before their activation."""
-    at, parts = places
-    old, k, n = net.get_weights(), len(base), len(b)
-    first, *hidden = net.sizes[1:-1]
-    layers = [first + n, *(units + 2 * k for units in hidden)]
-    joined = MLP.of([*(Dense(units, "silu") for units in layers), Dense(k)], n_in=n_in,
-                    output=net.output, random_state=0)
-    weights = [np.hstack([old[0][at] * parts[:, np.newaxis], W]), np.concatenate([old[1], b])]
-    swap, hands = np.kron([[1, -1], [-1, 1]], np.eye(k)), values
-    for i, (V, c) in enumerate(zip(old[2:-2:2], old[3:-2:2], strict=True)):
-        on, bias = (np.hstack([values, -values]), np.append(base, -base)) if i == 0 else (
-            swap, np.zeros(2 * k))
-        weights += [np.block([[V, np.zeros((len(V), 2 * k))],
-                              [np.zeros((len(on), V.shape[1])), on]]), np.append(c, bias)]
-        hands = np.vstack([np.eye(k), -np.eye(k)])
-    weights += [np.vstack([(1 - share) * old[-2], share * hands]),
-                (1 - share) * old[-1] + (0 if hidden else share * base)]
-    joined.set_weights(weights)
-    joined._history = net._history
-    return joined

@@ -11,6 +11,7 @@ import fastnn
 da = pytest.importorskip("dask.array")
 pytest.importorskip("distributed")
 import dask  # noqa: E402
+from dask.highlevelgraph import HighLevelGraph  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 from fastnn.dask import cluster, shards, sources, tasks  # noqa: E402
@@ -192,6 +193,26 @@ def test_graphs_of_parts_are_looked_at_once():
         key in graph and len(graph) < 8 for key, graph in zip(keys, graphs, strict=True))
     X, y, _ = tasks.Recipe(pickle.dumps(graphs[7]), pickle.dumps(keys[7])).read()
     assert (X == rows(60)[0][21:24]).all() and (y == rows(60)[1][21:24]).all()
+
+
+def test_graphs_that_are_made_anew_each_time_are_all_looked_at(monkeypatch):
+    """Where one was, the next may lie: an id says who it is as long as it lives alone."""
+    class Fresh:
+        asked = 0
+
+        def __init__(self, number):
+            self.number = number
+
+        @property
+        def dask(self):
+            self.asked += 1
+            gone = HighLevelGraph({}, {}) if self.asked == 2 else None  # lies where the last was
+            graph = HighLevelGraph({self.number: {self.number: 1}}, {self.number: set()})
+            del gone
+            return graph
+
+    monkeypatch.setattr(sources, "Delayed", Fresh)
+    assert set(sources._layers([Fresh(i) for i in range(20)])) == set(range(20))
 
 
 def test_many_parts_go_to_the_scheduler_together(client, monkeypatch):

@@ -1,7 +1,5 @@
 """The linear part of networks: what they give with it, and when they get one."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
@@ -9,7 +7,7 @@ from scipy.special import expit, softmax
 from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tables.schema import Inputs
-from fastnn.tabular import linear
+from fastnn.tabular import blending, linear
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.task import Task
 
@@ -63,7 +61,7 @@ def test_outputs_with_a_linear_part(kind, before):
                             task.n_out)
     dense = X.toarray().astype(float)[:, kept]
     straight = dense @ part[:-1] + part[-1]
-    z = linear.linked(net.predict(X), linear.kind_of(task))
+    z = blending.linked(net.predict(X), blending.kind_of(task))
     np.testing.assert_allclose(joined.predict(X), before(0.7 * z + 0.3 * straight), rtol=2e-5,
                                atol=2e-6)
     matrix = linear._matrix(ENCODING, X)
@@ -151,12 +149,3 @@ def test_many_columns_of_few_rows_get_few_weights(kind):
     assert losses[linear.FEW_ROWS] < 0.9 * losses[0]
     first = found[0].get_weights()[0][:, 4:4 + task.n_out]
     assert (first[[3, 40]] != 0).any(axis=1).all() and (first == 0).mean() > 0.6
-
-
-def test_flattery():
-    """The first stops by chance at the last epoch, where the others would not."""
-    curves = [[4.0, 3, 2, 1], [2.0, 1, 2, 3], [2.0, 1, 3]]
-    nets = [SimpleNamespace(history=SimpleNamespace(val_loss=curve)) for curve in curves]
-    # at epochs 1, 2 (of 3 and 1) and 2: 3, 2 and 3 in the place of 1, 1 and 1
-    assert linear.flattery(nets) == pytest.approx(8 / 3 - 1)
-    assert linear.flattery([*nets, SimpleNamespace(history=None)]) == 0

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from fastnn.mlp import MLP
 from fastnn.tables.schema import Inputs
 from fastnn.tabular import recipe
 from fastnn.tabular.encoding import Encoding
@@ -55,6 +56,17 @@ def test_better_than_a_line_and_a_constant():
     assert share(y[600:], found) < 0.06
     held = task.predictions(ensemble.held_out)[:, 0]
     assert share(y[:600], held) < 0.1  # of rows by networks that have not learned from them
+
+
+def test_networks_that_learn_for_long_wait_longer():
+    """Two epochs, but of 24 a fifth; the checkpoint has what it was made with."""
+    curve = iter([*range(20, 0, -1), *[1] * 20])
+    stop = recipe._Stop("val_own", 2, "min")
+    net = MLP((2, 1), random_state=0)
+    history = net.fit(np.zeros((4, 2)), np.zeros(4), epochs=40, callbacks=[stop],
+                      validation_data=(np.zeros((4, 2)), np.zeros(4)),
+                      metrics={"own": lambda y, output: next(curve)})
+    assert len(history.loss) == 24 and stop.describe()["patience"] == 2
 
 
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel", "poisson", "quantile"])

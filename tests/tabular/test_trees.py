@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tables.schema import Inputs
-from fastnn.tabular import _trees, linear, recipe, trees
+from fastnn.tabular import _trees, blending, recipe, trees
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.task import Task
 
@@ -67,7 +67,7 @@ def test_outputs_with_trees(kind, hidden, before, monkeypatch):
     codes = encoding.transform(INPUTS)
     net_z = np.empty_like(seen[0][0])
     for net, fold in zip(nets, FOLDS, strict=True):
-        net_z[fold] = linear.linked(net.predict(X[fold]), linear.kind_of(task))
+        net_z[fold] = blending.linked(net.predict(X[fold]), blending.kind_of(task))
     np.testing.assert_allclose(seen[0][0], net_z)
     expected = before(0.3 * net_z + 0.7 * seen[0][1])
     outputs = np.empty_like(expected)

@@ -1,0 +1,159 @@
+"""Another model of the same rows as a part of networks: in which share, and as which units."""
+
+import numpy as np
+from scipy.special import expit, xlogy
+
+from fastnn.mlp import MLP
+from fastnn.network.spec import Dense
+
+__all__ = ["SHARES", "blended", "columns_of", "curvature_of", "flattery", "joined_network",
+           "kind_of", "linked", "losses_of", "outputs_of", "rows_to_compare", "saved_by_mean"]
+
+SHARES = np.linspace(0, 1, 21)  # that are tried
+MOST_OUTPUTS = 8
+MOST_ROWS = 2000  # on which the networks are compared with each other
+TINY = 1e-7
+
+
+def kind_of(task):
+    """Return which of the linear models it is, None where there is none."""
+    if task.n_out > MOST_OUTPUTS:
+        return None
+    if task.output == "exp":
+        return "log" if task.loss.name == "poisson" else None
+    if task.output == "identity":
+        return "identity" if task.loss.name == "squared_error" else None
+    return {"softmax": "softmax", "sigmoid": "logit"}[task.output]
+
+
+def blended(z, other, share):
+    """Return outputs before their activation, of which other ones have a share."""
+    return (1 - share) * z + share * other
+
+
+def columns_of(targets, task):
+    """Return targets as float64 (n_rows, n_out), those of classes one-hot."""
+    if task.kind == "multiclass":
+        return (targets[:, np.newaxis] == np.arange(task.n_out)).astype(float)
+    return np.asarray(targets, float).reshape(len(targets), -1)
+
+
+def linked(outputs, kind):
+    """Return outputs as they were before their activation."""
+    z = np.asarray(outputs, float)
+    if kind == "identity":
+        return z
+    if kind == "logit":
+        z = np.clip(z, TINY, 1 - TINY)
+        return np.log(z) - np.log1p(-z)
+    return np.log(np.maximum(z, TINY))
+
+
+def losses_of(z, y, kind):
+    """Return the loss of each row (n,), and the means that z stands for."""
+    if kind == "identity":
+        return ((z - y) ** 2).sum(axis=1) / 2, z
+    if kind == "logit":
+        return (np.logaddexp(0, z) - y * z).sum(axis=1), expit(z)
+    if kind == "log":
+        means = np.exp(np.minimum(z, 50))
+        return (means - y * z + y - xlogy(y, y)).sum(axis=1), means
+    top = z.max(axis=1, keepdims=True)
+    means = np.exp(z - top)
+    total = means.sum(axis=1, keepdims=True)
+    return (top + np.log(total))[:, 0] - (y * z).sum(axis=1), means / total
+
+
+def rows_to_compare(n):
+    """Return the rows by which networks are compared with each other."""
+    return np.arange(0, n, max(n // MOST_ROWS, 1))
+
+
+def outputs_of(nets, codes, rows, kind):
+    """Return outputs before their activation: float64 (n_networks, n_rows, n_out)."""
+    some = codes[rows]
+    return np.stack([linked(net.predict(some), kind) for net in nets])
+
+
+def saved_by_mean(z, rows, folds, kind, weight):
+    """Return by how much the loss of the mean of networks is below theirs: half the variance of
+    their outputs times the curvature of the loss (Krogh & Vedelsby 1995).
+
+    Parameters
+    ----------
+    z : float64 array (n_networks, n_rows, n_out)
+        Their outputs before the activation.
+    rows : int array (n_rows,)
+        Which rows of training these are.
+    folds : list of int array
+        Of each network the rows that it has not learned from.
+    kind : str
+        As `kind_of` gives it.
+    weight : float64 array
+        Of all rows of training.
+    """
+    # of all that have learned from a row alike
+    learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
+    count = learned.sum(axis=0)
+    mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
+    variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)
+    means = losses_of(mean, np.zeros_like(mean), kind)[1]
+    each = (curvature_of(means, kind) * variance).sum(axis=1) / 2 * (1 - 1 / len(z))
+    return float(np.average(each, weights=weight[rows]))
+
+
+def flattery(nets):
+    """Return by which share of itself the held-out loss of networks would be larger if each had
+    stopped at the epoch that the others stopped at: the rows that a network is stopped by are not
+    new to it. 0 where they have not been stopped so.
+    """
+    if any(net.history is None or net.history.val_loss is None for net in nets):
+        return 0.0
+    curves = [np.array(net.history.val_loss) for net in nets]
+    best = np.array([int(np.argmin(curve)) for curve in curves])
+    others = [int(np.median(np.delete(best, i))) for i in range(len(nets))]
+    honest = sum(curve[min(epoch, len(curve) - 1)]
+                 for curve, epoch in zip(curves, others, strict=True))
+    least = sum(curve.min() for curve in curves)
+    return float(honest / least - 1) if least > 0 and np.isfinite(honest) else 0.0
+
+
+def curvature_of(means, kind):
+    """Return the second derivatives of the loss by outputs before their activation."""
+    return {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
+
+
+def joined_network(net, first, W, b, values, base, share):
+    """Return a network of the outputs (1 - share) z + share t before their activation.
+
+    z are those of the network, t = silu(X W + b) values + base. silu(t) - silu(-t) = t: two more
+    units of each further hidden layer hand t on to the next one.
+
+    Parameters
+    ----------
+    net : MLP
+        All layers dense, the hidden ones of silu.
+    first : float64 array (n_in, n_units)
+        The weights of its first layer, for the inputs that W is of.
+    W, b : float64 array (n_in, n), (n,)
+    values : float64 array (n, n_out)
+    base : float or float64 array (n_out,)
+    share : float
+    """
+    old, (n, k) = net.get_weights(), values.shape
+    units, *hidden = net.sizes[1:-1]
+    joined = MLP.of([Dense(units + n, "silu"), *(Dense(units + 2 * k, "silu") for units in hidden),
+                     Dense(k)], n_in=len(first), output=net.output, random_state=0)
+    weights = [np.hstack([first, W]), np.append(old[1], b)]
+    base, swap, hands = np.zeros(k) + base, np.kron([[1, -1], [-1, 1]], np.eye(k)), values
+    for i, (V, c) in enumerate(zip(old[2:-2:2], old[3:-2:2], strict=True)):
+        on, bias = (np.hstack([values, -values]), np.append(base, 0 - base)) if i == 0 else (
+            swap, np.zeros(2 * k))
+        weights += [np.block([[V, np.zeros((len(V), 2 * k))],
+                              [np.zeros((len(on), V.shape[1])), on]]), np.append(c, bias)]
+        hands = np.vstack([np.eye(k), -np.eye(k)])
+    weights += [np.vstack([(1 - share) * old[-2], share * hands]),
+                (1 - share) * old[-1] + (0 if hidden else share * base)]
+    joined.set_weights(weights)
+    joined._history = net._history
+    return joined
