@@ -51,6 +51,7 @@ from fastnn.training._ops_batch_norm cimport move_averages
 from fastnn.training._ops_lookup cimport (
     is_looked_up,
     is_untouched,
+    is_updated_in_one_pass,
     lookup_update,
     sort_entries,
     table_update,
@@ -105,7 +106,7 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
             if job.mode == UPDATE:
                 lookup_update(job, chunk, c, scale, scratch, own)
             continue
-        if job.mode == UPDATE and job.lookup.adds != NULL and is_looked_up(job, chunk):
+        if job.mode == UPDATE and is_updated_in_one_pass(job, chunk, own):
             job.chunk_squares[i] = table_update(
                 job, chunk, c, decay if chunk.decay else 0.0, scale, scratch, own)
             continue

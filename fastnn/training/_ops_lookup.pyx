@@ -46,6 +46,14 @@ cdef enum:
     NEAR = 1 << 18  # bytes of W that pass after pass finds in the second-level cache
 
 
+cdef bint is_updated_in_one_pass(const Job* job, const Chunk* chunk,
+                                 const real* tag) noexcept nogil:
+    """Whether `table_update` pays: rows of W of codes that do not stay in the second-level cache.
+    Of fewer the gradient of all rows costs less than bringing it to its places."""
+    return (job.lookup.adds != NULL and chunk.size * <ptrdiff_t>sizeof(real) > NEAR
+            and is_looked_up(job, chunk))
+
+
 cdef bint is_looked_up(const Job* job, const Chunk* chunk) noexcept nogil:
     """Whether it is a chunk of a W that X is multiplied with."""
     return job.lookup.on and chunk.kind == WEIGHT and job.ops[chunk.op].source < 0
@@ -293,8 +301,8 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
         k += count
 
 
-cdef ptrdiff_t pack_gradient(const Job* job, const Chunk* chunk, const real* scratch,
-                             real* own) noexcept nogil:
+cdef ptrdiff_t packed_gradient(const Job* job, const Chunk* chunk, const real* scratch,
+                               real* own) noexcept nogil:
     """own (count + 1, row_units) = the gradient of the rows of W of codes that have entries, then
     zeros, where there is a row without; returns how many these are."""
     cdef const Lookup* look = &job.lookup
@@ -313,8 +321,8 @@ cdef ptrdiff_t pack_gradient(const Job* job, const Chunk* chunk, const real* scr
 
 
 cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) noexcept nogil:
-    """Where the gradient of each row of W of codes lies in what `pack_gradient` has made: of a row
-    without entries that of the next one that has any in its run, which counts for it."""
+    """Where the gradient of each row of W of codes lies in what `packed_gradient` has made: of a
+    row without entries that of the next one that has any in its run, which counts for it."""
     cdef const Lookup* look = &job.lookup
     cdef ptrdiff_t first = look.first[chunk - job.chunks], k = count
     cdef ptrdiff_t row = chunk.row + chunk.size // job.ops[chunk.op].row_units
@@ -332,9 +340,8 @@ cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) no
 
 cdef double table_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
                          const real* scratch, real* own) noexcept nogil:
-    """Gradient and update of the rows of W of codes and of the table's rows; what `update_weights`
-    returns. Long runs are gone through once, in blocks that stay in the first-level cache; of short
-    ones the gradient of all rows costs less than bringing it to its places."""
+    """Gradient and update of the rows of W of codes and of the table's rows, in one pass over them
+    by blocks that stay in the first-level cache; what `update_weights` returns."""
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t n = op.row_units, at = 0, row = 0, stop, size
@@ -344,13 +351,7 @@ cdef double table_update(Job* job, const Chunk* chunk, const double* c, double d
     cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
     cdef double squares = 0
     cdef real[FNN_BLOCK] gradient
-    if chunk.size * <ptrdiff_t>sizeof(real) <= NEAR:
-        lookup_gradient(job, chunk, scratch, own)
-        squares = update_weights(job.k, job.optimizer, chunk.size, 1, own, 0, decay, scale, w, s0,
-                                 s1, s2, c)
-        copy_table(job, op, chunk, own)
-        return squares
-    place_gradient(job, chunk, pack_gradient(job, chunk, scratch, own))
+    place_gradient(job, chunk, packed_gradient(job, chunk, scratch, own))
     while at < chunk.size:
         size = min(<ptrdiff_t>FNN_BLOCK, chunk.size - at)
         unpack_rows(job.k, at, size, n, look.places + chunk.row, own, gradient)
