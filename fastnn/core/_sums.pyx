@@ -28,7 +28,7 @@ def add_up(cnp.ndarray out not None, shares, vectors, ptrdiff_t first=0):
         Of one dtype, float32 or float64.
     """
     cdef Py_ssize_t n = len(vectors), k
-    cdef ptrdiff_t size = out.shape[0]
+    cdef ptrdiff_t size
     cdef int kind = cnp.NPY_DOUBLE
     cdef bint doubles = True, to_doubles = out.descr.type_num == cnp.NPY_DOUBLE
     cdef void* to = cnp.PyArray_DATA(out)
@@ -41,19 +41,22 @@ def add_up(cnp.ndarray out not None, shares, vectors, ptrdiff_t first=0):
         if not (out.ndim == 1 and cnp.PyArray_ISCARRAY(out)
                 and out.descr.type_num in (cnp.NPY_FLOAT, cnp.NPY_DOUBLE)):
             raise ValueError("out must be a row-major array (n,) of float32 or float64")
+        size = out.shape[0]
         if len(shares) != n:
             raise ValueError(f"there are {n} vectors, but {len(shares)} shares")
         for k in range(n):
+            if not cnp.PyArray_Check(vectors[k]):
+                raise TypeError(f"vectors[{k}] must be an array")
             vector = vectors[k]
             if k == 0:
                 doubles = vector.descr.type_num == cnp.NPY_DOUBLE
                 kind = cnp.NPY_DOUBLE if doubles else cnp.NPY_FLOAT
-            if (vector.ndim != 1 or vector.shape[0] < first + size or first < 0
+            if (vector.ndim != 1 or first < 0 or vector.shape[0] - size < first
                     or not cnp.PyArray_IS_C_CONTIGUOUS(vector)
                     or vector.descr.byteorder == c">"
                     or vector.descr.type_num != kind):
                 raise ValueError(f"vectors[{k}] must be a row-major array (n,) of the dtype of the "
-                                 f"first, float32 or float64, with {first + size} elements")
+                                 f"first, float32 or float64, with {size} elements from {first} on")
             data[k] = (<const char*>cnp.PyArray_DATA(vector)
                        + first * (sizeof(double) if doubles else sizeof(float)))
             weights[k] = 1.0 if shares[k] is None else shares[k]

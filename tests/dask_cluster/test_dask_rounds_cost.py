@@ -45,6 +45,13 @@ def test_vectors_that_cannot_be_added_up():
             (np.ones(4), [1.0], [one.astype("i4")], r"vectors\[0\]")):
         with pytest.raises(ValueError, match=message):
             add_up(out, shares, vectors)
+    with pytest.raises(ValueError, match="out must be"):
+        add_up(np.array(1.0), [1.0], [one])
+    with pytest.raises(TypeError, match=r"vectors\[0\] must be an array"):
+        add_up(np.ones(4), [1.0], [None])
+    for first in (-1, 1, 2**63 - 1):
+        with pytest.raises(ValueError, match=rf"vectors\[0\] .* 4 elements from {first} on"):
+            add_up(np.ones(4), [1.0], [one], first)
     out = np.ones(3)
     add_up(out, [], [])
     assert (out == 0).all()
