@@ -1,6 +1,7 @@
 """What the pages show works as written: all code of a page runs, in order, in an empty folder."""
 
 import contextlib
+import importlib.util
 import io
 import os
 import re
@@ -49,6 +50,9 @@ def test_code_runs(page, tmp_path, monkeypatch):
     except ImportError as error:
         error = error if error.name else error.__cause__ or error
         package = (error.name or "").partition(".")[0]
+        if not package:  # pandas says it in words alone
+            package = next((name for name in sorted(OPTIONAL) if name in str(error)
+                            and importlib.util.find_spec(name) is None), "")
         if package in OPTIONAL:
             pytest.skip(f"needs {package}")
         raise
