@@ -43,9 +43,11 @@ row = {"seconds": 1.0, "latency": 0.0}  # of the steps, and of the messages of a
 
 def sleeps(state, shard, own):
     """Take the time of some steps; see `fastnn.dask.tasks.local_steps`."""
-    time.sleep(row["seconds"] + row["latency"])
-    return {"share": own["share"], "loss": 0.0, "isas": (),
-            "vectors": (np.zeros_like(state["parameters"]), *state["states"])}
+    end = time.perf_counter() + row["seconds"] + row["latency"]
+    time.sleep(row["seconds"] / 2)
+    moved = np.zeros_like(state["parameters"])
+    time.sleep(max(0.0, end - time.perf_counter()))
+    return {"share": own["share"], "loss": 0.0, "isas": (), "vectors": (moved, *state["states"])}
 
 
 def linked_worker():

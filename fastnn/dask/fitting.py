@@ -365,6 +365,7 @@ class _Rounds:
                        learning_rate=rates.of, first=stand.epochs, hooks=hooks,
                        stop_if_diverged=True)
         finally:
+            trainer.drop()
             history.local_steps = trainer.local_steps
         return history
 

@@ -204,7 +204,7 @@ class Shards:
         return list(self.pins.of(self.cluster.workers()))
 
     def add_round(self, graph, places, function, end, state, own, last, name, nbytes=0):
-        """Add a round to a graph; return the key of its end.
+        """Add a round to a graph; return the key of its end, and those of what goes before it.
 
         Parameters
         ----------
@@ -240,12 +240,14 @@ class Shards:
                            graph.ref(holders[at // FAN_IN if len(holders) > 1 else 0]),
                            graph.ref(self.futures[i].key), own[i], worker=places[i])
                  for at, i in enumerate(taking)]
+        between = nodes + (holders if len(holders) > 1 else [])
         for level, groups in enumerate(levels):
             nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), tasks.add,
                                *map(graph.ref, nodes[first:stop]))
                      for i, (first, stop) in enumerate(groups)]
+            between += nodes
         return graph.add(cluster.key(f"{name}-end", (number,)), end, state, last,
-                         *map(graph.ref, nodes))
+                         *map(graph.ref, nodes)), between
 
 
 def edges_of(n_rows, n):

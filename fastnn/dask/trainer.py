@@ -1,5 +1,6 @@
 """What the driver of epochs takes for a `Trainer`: rounds of tasks, one for each shard."""
 
+import itertools
 import time
 from contextlib import closing
 
@@ -19,6 +20,8 @@ __all__ = ["GradientTrainer", "RoundState", "RoundTrainer", "losses_of"]
 MOST_AHEAD = 8  # rounds that go to the scheduler at once
 SECONDS_AHEAD = 10.0  # that they take, at most
 AHEAD_OF_OTHERS = 0.15  # of the time of a round that the first of them has gone, when the others go
+HELD = 1 << 24  # bytes of a state, up to which what a round has used is dropped in the next one
+SECONDS_HELD = 0.2  # of a round, from which on that pays
 TRIAL_STEPS = 16  # of the first rounds, where the time of a round decides how many there are
 MOST_TRIALS = 6
 
@@ -125,6 +128,7 @@ class RoundTrainer(_Shared):
         self.loss_sum = self.rows_done = 0.0  # of the epoch that is being done
         self.seconds = None  # that the last round took
         self.trial, self.trials = TRIAL_STEPS, 0
+        self.used = []  # futures of what no round needs any more
 
     def set_state(self, states, step):
         """Go on from saved state; see `Trainer.set_state`."""
@@ -175,29 +179,40 @@ class RoundTrainer(_Shared):
         cluster = self.shards.cluster
         *kept, velocity = (state.copy() for state in self.optimizer_state)
         graph, key = self.begin(states=tuple(kept), velocity=velocity)
-        states, totals, step = [], [], self.step
+        states, parts, totals, step = [], [], [], self.step
         nbytes = sum(one.nbytes for one in (self.parameters, *self.optimizer_state))
+        holds = nbytes <= HELD and (self.seconds or 0.0) >= SECONDS_HELD
         places, begun = self.shards.places(), time.monotonic()
         try:
             # the first round goes ahead: while it runs, the scheduler has time for the others
             for some in filter(None, (rounds[:1], rounds[1:])):
                 if states:
                     cluster.wait(states, AHEAD_OF_OTHERS * self.seconds)
-                ends, graph = [], graph or Graph()
+                ends, used, graph = [], [], graph or Graph()
                 for first, last in some:
                     own, total = self.steps_of(epoch, first, last, step, rates)
-                    key = self.shards.add_round(graph, places, tasks.local_steps, tasks.outer_step,
-                                                key, own, {"rows": total}, "local-steps",
-                                                nbytes)
+                    key, between = self.shards.add_round(
+                        graph, places, tasks.local_steps, tasks.outer_step, key, own,
+                        {"rows": total}, "local-steps", nbytes)
                     ends.append(key)
+                    used.append(between if holds else [])
                     totals.append(total)
                     step += last - first
-                states += cluster.send(graph, ends)
+                futures = iter(cluster.send(graph, ends + [one for own in used for one in own]))
+                states += itertools.islice(futures, len(ends))
+                parts += [list(itertools.islice(futures, len(own))) for own in used]
                 graph = None
             for i, ((first, last), total) in enumerate(zip(rounds, totals, strict=True)):
+                if self.used:
+                    cluster.wait([states[i]], AHEAD_OF_OTHERS * self.seconds)
+                    self.drop()
                 found, = cluster.fetch([states[i]])
                 if i:  # the last two stay: what is lost with a worker is made from them
+                    parts[i].append(states[i - 1])
                     states[i - 1] = None
+                self.used, parts[i] = parts[i], None
+                if not holds:
+                    self.drop()
                 self.look(found)
                 if np.isfinite(found["loss"]):
                     self.set_state((*found["states"], found["velocity"]), self.step + last - first)
@@ -211,6 +226,13 @@ class RoundTrainer(_Shared):
                 yield found["loss"]
         finally:
             cluster.give_up(states)
+            cluster.give_up(future for some in parts for future in some or ())
+
+    def drop(self):
+        """Give up what rounds have used. Each worker is told of it, and answers: that would be at
+        the end of a round, when what is waited for has to go the same way."""
+        self.shards.cluster.give_up(self.used)
+        self.used = []
 
     def measure(self, steps):
         """Choose how many steps a round has, or how many the next one tries, by what the last
@@ -261,10 +283,10 @@ class GradientTrainer(_Shared):
         self.step += 1
         graph, key = self.begin()
         own = [{"number": i, "slope": grad is not None} for i in range(self.shards.n)]
-        end = self.shards.add_round(graph, self.shards.places(), tasks.gradient,
-                                    tasks.whole_gradient, key, own, {},
-                                    "loss" if grad is None else "gradient",
-                                    self.parameters.nbytes)
+        end, _ = self.shards.add_round(graph, self.shards.places(), tasks.gradient,
+                                       tasks.whole_gradient, key, own, {},
+                                       "loss" if grad is None else "gradient",
+                                       self.parameters.nbytes)
         cluster = self.shards.cluster
         found, = cluster.fetch(cluster.send(graph, [end]))
         self.look(found)

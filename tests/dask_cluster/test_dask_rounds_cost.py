@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from fastnn.core._sums import add_up
 
 distributed = pytest.importorskip("distributed")
 import fastnn.dask  # noqa: E402
-from fastnn.dask import cluster, shards, tasks  # noqa: E402
+from fastnn.dask import cluster, shards, tasks, trainer  # noqa: E402
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -88,6 +89,30 @@ def test_a_state_that_is_handed_on_changes_nothing(monkeypatch):
             assert ("fastnn-local-steps-state" in names) == (least == 0)
             found.append(net.parameters.tobytes())
     assert found[0] == found[1]
+
+
+def test_what_a_round_has_used_is_dropped_in_the_next_one(client, monkeypatch):
+    X, y = rows()
+    found, most = [], []
+
+    def count(self):
+        most[-1] = max(most[-1], len(self.used))
+        before(self)
+
+    before = trainer.RoundTrainer.drop
+    monkeypatch.setattr(trainer.RoundTrainer, "drop", count)
+    for seconds in (0.0, 1e9):
+        monkeypatch.setattr(trainer, "SECONDS_HELD", seconds)
+        most.append(0)
+        net = network()
+        fastnn.dask.fit(net, X, y, client=client, shards=9, epochs=2, local_steps=1)
+        found.append(net.parameters.tobytes())
+    assert found[0] == found[1]
+    assert most == [12, 1], "of nine shards and two sums, and the state before; the state alone"
+    deadline = time.monotonic() + 20
+    while any("local-steps" in str(key) for key in client.cluster.scheduler.tasks):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_the_simulation_of_many_workers_runs(monkeypatch, capsys):
