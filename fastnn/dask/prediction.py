@@ -82,8 +82,8 @@ def score(cluster, model, X, y, sample_weight, table=False):
     if names is not None and not table:
         model = _unnamed(model)
     sent = cluster.submit(tasks.keep, model, name="model", number=(0,))
-    found = [cluster.submit(tasks.score, part, sent, i, {"target": target}, names, table,
-                            name="score", number=(i,)) for i, part in enumerate(parts)]
+    found = cluster.submit_all(tasks.score, [
+        [part, sent, i, {"target": target}, names, table] for i, part in enumerate(parts)], "score")
     sums = [one for one in cluster.fetch(found) if one is not None]
     if not sums:
         raise ValueError("X has 0 rows, must have at least 1")

@@ -11,7 +11,7 @@ from fastnn.core.version import __version__
 from fastnn.dask import tasks
 from fastnn.dask.cluster import Pins
 from fastnn.dask.parts import number_held_out
-from fastnn.dask.sources import parts_of
+from fastnn.dask.sources import parts_of, read_anew
 from fastnn.files import container
 
 __all__ = ["Data", "Shards", "Tree", "edges_of", "number_of_shards"]
@@ -83,8 +83,7 @@ class Data:
         self.digest = None
         if wish["digest"]:
             self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
-        self.computed = not all(part.key[0].split("-")[-2].endswith("recipe")
-                                for part in self.parts)
+        self.computed = not all(map(read_anew, self.parts))
 
     def _check_alike(self, found):
         """Raise where a part has other columns or dtypes than the first that has rows."""

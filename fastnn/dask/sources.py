@@ -13,16 +13,19 @@ from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
 
-__all__ = ["parts_of"]
+__all__ = ["parts_of", "read_anew"]
 
+RECIPE = "recipe"  # the last word of the name of a task that holds one
+SMALL = 1 << 16  # bytes of a recipe, up to which each task that needs it has its own
 PART_BYTES = 1 << 23  # of an array of the driver: Dask warns of more than 10 MB in a task
 
 
 def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
-    """Return the futures of the parts, in their order, and the column that y names, or None.
+    """Return the parts, in their order, and the column that y names, or None.
 
-    A part that is read from its source is a `tasks.Recipe`: whoever needs it reads it, and drops
-    it. What Dask holds already, or what parts have in common, is computed by Dask.
+    A part that is read from its source is a `tasks.Recipe`, or the future of one that is large:
+    whoever needs it reads it, and drops it. All others are futures. What Dask holds already, or
+    what parts have in common, is computed by Dask.
 
     Parameters
     ----------
@@ -62,6 +65,11 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
             raise ValueError(f"{key} has {len(blocks)} partitions, X has {n}: they must be cut at "
                              "the same rows")
     return _futures(cluster, name, columns, n), target
+
+
+def read_anew(part):
+    """Return whether a part is read by whoever needs it, not held by Dask."""
+    return not isinstance(part, Future) or part.key[0].split("-")[-2] == RECIPE
 
 
 def _paths(X):
@@ -150,9 +158,12 @@ def _futures(cluster, name, columns, n):
     if not (held or nested):
         graphs, keys, size = _graphs(rows, layers)
         if sum(map(len, graphs)) <= 2 * size + n:
-            return cluster.submit_all(tasks.keep, [
-                [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key))]
-                for graph, key in zip(graphs, keys, strict=True)], f"{name}-recipe")
+            recipes = [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key))
+                       for graph, key in zip(graphs, keys, strict=True)]
+            if all(len(recipe.graph) <= SMALL for recipe in recipes):
+                return recipes
+            return cluster.submit_all(tasks.keep, [[recipe] for recipe in recipes],
+                                      f"{name}-{RECIPE}")
     together = dask.delayed(tasks.together, pure=False)
     return cluster.client.compute([
         together(*row, dask_key_name=(f"fastnn-{name}-{cluster.token}", i))

@@ -11,7 +11,7 @@ from fastnn.dask import parts, tasks
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.judging import METRIC
 from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards
-from fastnn.dask.sources import parts_of
+from fastnn.dask.sources import parts_of, read_anew
 from fastnn.dask.table_parts import Reader
 from fastnn.files import container
 from fastnn.tables.errors import TableWarning
@@ -102,8 +102,7 @@ class TableData:
         self.digest, self.width = None, None
         if digest:
             self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
-        self.computed = not all(part.key[0].split("-")[-2].endswith("recipe")
-                                for part in self.parts)
+        self.computed = not all(map(read_anew, self.parts))
 
     def _check_alike(self, found):
         """Raise where a part has other columns, or other things in them, than the first."""

@@ -219,10 +219,14 @@ def test_many_parts_go_to_the_scheduler_together(client, monkeypatch):
     sent, original = [], cluster.Cluster.send
     monkeypatch.setattr(cluster.Cluster, "send", lambda self, graph, ends: sent.append(
         len(ends)) or original(self, graph, ends))
-    X, y = rows()
-    net = network()
-    fastnn.dask.fit(net, *in_parts(X, y, 4), shards=2, epochs=1, local_steps=100)
-    assert sent == [100, 100, 1]  # parts, what they hold, a round
+    X, y = rows(80)
+    found = []
+    for small in (sources.SMALL, 0):  # how a part is made goes with each task, or is one itself
+        monkeypatch.setattr(sources, "SMALL", small)
+        found.append(network())
+        fastnn.dask.fit(found[-1], *in_parts(X, y, 4), shards=2, epochs=1, local_steps=100)
+    assert sent == [20, 1, 20, 20, 1]  # what parts hold, a round; the parts before
+    assert found[0].parameters.tobytes() == found[1].parameters.tobytes()
 
 
 def test_number_of_shards_is_decided_by_the_data():
