@@ -73,6 +73,7 @@ cdef enum:
     FEWEST_LANES = 16          # below, transposing costs more than idle lanes
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     ROOM_ROWS = 24             # from here on a product may pack a few panels of W at a time
+    KEPT_ROWS = 2              # from here on panels that are there are read in the place of W
     LINE = 64                  # bytes of a cache line
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
@@ -113,6 +114,8 @@ cdef class Snapshot:
     cdef ProgramData data
     cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
     cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
+    cdef bint keeps_panels
+    cdef cnp.ndarray kept_panels  # of each W that `is_packed`, None: not yet made
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
         cdef Program program = program_of(layout, n_ops)
@@ -215,6 +218,33 @@ cdef class Snapshot:
             self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
         self.kept_adds, self.kept_table = adds, table
 
+    def keep_panels(self, bint keep):
+        """Let the first prediction of some rows keep each wide W in panels for all that follow, or
+        have none kept: for parameters that never change, or that somebody may change.
+
+        Panels take as much memory as these W. An answer is the same with them and without.
+        """
+        self.keeps_panels = keep
+        if not keep:
+            self.kept_panels = None
+
+    cdef cnp.ndarray panels_for(self, ptrdiff_t rows):
+        """What is kept, where so many rows of a dense X read it, else None."""
+        cdef cnp.ndarray panels = self.kept_panels
+        cdef void* packed
+        rows *= self.data.members
+        if self.data.packed_size == 0 or rows < KEPT_ROWS:
+            return None
+        if panels is None and rows >= ROOM_ROWS:
+            panels = np.empty(self.data.packed_size * self.layout.dtype.itemsize + LINE, np.uint8)
+            packed = on_line(cnp.PyArray_DATA(panels))
+            if self.data.is_double:
+                self.pack(<double*>packed, False)
+            else:
+                self.pack(<float*>packed, False)
+            self.kept_panels = panels
+        return panels
+
     cdef run(self, ptrdiff_t rows, cnp.ndarray x, cnp.ndarray out, int threads,
              double flops_per_row, Entries* entries):
         """The outputs; ``entries``: where the values x belong, NULL for a dense x (rows, n_in)."""
@@ -234,17 +264,21 @@ cdef class Snapshot:
             team = 1
         if team > 1:
             team = team_size(team)
+        cdef cnp.ndarray panels = None
+        if self.keeps_panels and entries == NULL:
+            panels = self.panels_for(rows)
+        cdef void* kept = NULL if panels is None else on_line(cnp.PyArray_DATA(panels))
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
         if self.data.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x), entries,
-                                          <double*>cnp.PyArray_DATA(out), team, &watch,
-                                          <void*>failures)
+                                          <double*>cnp.PyArray_DATA(out), <double*>kept, team,
+                                          &watch, <void*>failures)
         else:
             failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x), entries,
-                                         <float*>cnp.PyArray_DATA(out), team, &watch,
-                                         <void*>failures)
+                                         <float*>cnp.PyArray_DATA(out), <float*>kept, team,
+                                         &watch, <void*>failures)
         if failed:
             raise MemoryError
         if failures:
@@ -252,8 +286,8 @@ cdef class Snapshot:
         raise_if_stopped(&watch)
         return out
 
-    cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
-                      Watch* watch, void* failures) noexcept:
+    cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, real* kept,
+                      int team, Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.data.block_rows)
         cdef ptrdiff_t values = (self.data.n_slots * self.data.widest
                                  + self.data.n_in * self.data.narrow)
@@ -265,9 +299,11 @@ cdef class Snapshot:
         cdef void* memory = NULL
         cdef void* panels = NULL
         cdef real* scratch = NULL
-        cdef real* packed = NULL
+        cdef real* packed = kept
         if rows == 0:
             return False
+        if kept != NULL:
+            packed_size = 0
         if packed_size and ROOM_ROWS <= rows * self.data.members < PACKING_ROWS:
             room = FNN_ROOM // sizeof(real)
         if room:
@@ -298,7 +334,7 @@ cdef class Snapshot:
                 return True
             packed = <real*>on_line(panels)
         with nogil:
-            if packed != NULL:
+            if panels != NULL:
                 self.pack(packed, entries != NULL)
             if team == 1:
                 for block in range(n_blocks):

@@ -65,6 +65,13 @@ class Predictor:
     classes_ : array (n_classes,) or None
     feature_names_in_ : array of str or None
     n_features_in_ : int
+
+    Notes
+    -----
+    A model that `fastnn.load` has made keeps its wide weight matrices (with AVX2 those of rows of
+    1,024 bytes or more, else of 4,096) a second time, in the order in which products read them,
+    from its first batch of 24 rows on: as much memory as these matrices take. Answers are the same.
+    Who takes ``net`` may change its parameters, so from then on nothing is kept.
     """
 
     def __init__(self, net: Any, task: str = "outputs", *, classes: ArrayLike | None = None,
@@ -130,12 +137,19 @@ class Predictor:
 
     def __repr__(self):
         scaled = "" if self.scaler is None else ", scaled"
-        return f"<Predictor, {self.task}{scaled}: {self.net!r}>"
+        return f"<Predictor, {self.task}{scaled}: {self._net!r}>"
 
     @property
     def net(self) -> Any:
         """The `MLP`."""
+        self._net._snapshot.keep_panels(False)  # who has it may change its parameters
         return self._net
+
+    def _keep_panels(self):
+        """Let batches leave a copy of wide W for those that follow; for a network that nobody else
+        has. Return the model."""
+        self._net._snapshot.keep_panels(True)
+        return self
 
     @property
     def task(self) -> str:
@@ -222,7 +236,7 @@ class Predictor:
         """
         if self.classes_ is None or self.task == "margins":
             raise AttributeError(f"a model for {self.task} has no predict_proba")
-        if self.task == "multilabel" or self.net.sizes[-1] > 1:
+        if self.task == "multilabel" or self._net.sizes[-1] > 1:
             return self._outputs(X, out)
         output = self._outputs(X)
         if out is not None:
@@ -301,10 +315,10 @@ class Predictor:
         elif hasattr(X, "columns") and self.feature_names_in_ is not None:
             X = _named_columns(X, self.feature_names_in_)
         # the scaler rounds once, after it has scaled; a float32 X stays as it is
-        dtype = self.net.dtype
+        dtype = self._net.dtype
         if self.scaler is not None:
             dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
-        X = validation.check_rows("X", X, self.net.sizes[0], dtype)
+        X = validation.check_rows("X", X, self._net.sizes[0], dtype)
         return X if self.scaler is None else validation.dense_rows(X)
 
     def save(self, path: File, *, max_bytes: int | None = None) -> None:
