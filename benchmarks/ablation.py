@@ -28,6 +28,7 @@ WITHOUT = {
     "values": ("bins alone, no raw values", {"values": False}),
     "bins": ("raw values alone, no bins", {"bins": 1}),
     "cuts": ("no edges where the target jumps", {"cuts": 0}),
+    "calibration": ("no temperature of probabilities", {"calibration": False}),
     "folds": ("one network, stopped by a fifth of the rows", {"networks": 1, "folds": 5}),
     "decay": ("hardly any decay of weights", {"decay": 0.0}),
     "statistics": ("no statistics of categories", {"statistics": False}),

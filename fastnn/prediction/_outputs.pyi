@@ -1,7 +1,10 @@
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
+from fastnn.mlp import MLP
 from fastnn.prediction._forward import Snapshot
 
 def add_outputs(
@@ -11,3 +14,13 @@ def add_outputs(
     found: NDArray[Any],
     threads: int,
 ) -> None: ...
+
+def blocks_of(W: NDArray[Any]) -> list[tuple[int, int, int, int]]: ...
+@disjoint_base
+class RowOutputs:
+    @staticmethod
+    def takes(networks: Sequence[MLP]) -> bool: ...
+    def __init__(
+        self, networks: Sequence[MLP], weights: NDArray[Any], adds: NDArray[Any]
+    ) -> None: ...
+    def add(self, column: NDArray[Any], value: NDArray[Any], found: NDArray[Any]) -> None: ...

@@ -7,7 +7,8 @@ from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 
 __all__ = ["SHARES", "blended", "columns_of", "curvature_of", "flattery", "joined_network",
-           "kind_of", "linked", "losses_of", "outputs_of", "rows_to_compare", "saved_by_mean"]
+           "kind_of", "linked", "losses_of", "outputs_of", "places_of", "rows_to_compare",
+           "saved_by_mean"]
 
 SHARES = np.linspace(0, 1, 21)  # that are tried
 MOST_OUTPUTS = 8
@@ -121,6 +122,42 @@ def flattery(nets):
 def curvature_of(means, kind):
     """Return the second derivatives of the loss by outputs before their activation."""
     return {"identity": np.ones_like(means), "log": means}.get(kind, means * (1 - means))
+
+
+def places_of(old, new):
+    """Return of each input of an encoding its input of another one, and its share of it.
+
+    Parameters
+    ----------
+    old, new : Encoding
+        The same but for further edges of columns that have bins, which may lie outside, and for
+        further inputs of missing values.
+
+    Returns
+    -------
+    tuple of array
+        Places, intp (n_inputs,), and shares, float64 (n_inputs,): 0 where
+        there was none.
+    """
+    at, shares = [], []
+    for j, (a, b) in enumerate(zip(old.edges, new.edges, strict=True)):
+        first = old.firsts[j]
+        if len(a) > 1:
+            at.append([first])
+            shares.append([1.0])
+        if len(a) > 2:
+            inside = (np.searchsorted(a, b[1:], "left") - 1).clip(0, len(a) - 2)
+            at.append(first + 1 + inside)
+            there = (b[1:] > a[0]) & (b[:-1] < a[-1])
+            shares.append(np.where(there, np.diff(b) / np.diff(a)[inside], 0.0))
+        if new.seen[j]:
+            missing = first + (len(a) > 1) + max(len(a) - 1, 0) * (len(a) > 2)
+            at.append([missing if old.seen[j] else first])
+            shares.append([1.0 if old.seen[j] else 0.0])
+    rest = old.n_inputs - sum(int(one.max(initial=-1)) + 1 for one in old.maps)
+    at.append(np.arange(rest, old.n_inputs))
+    shares.append(np.ones(old.n_inputs - rest))
+    return np.concatenate(at).astype(np.intp), np.concatenate(shares)
 
 
 def joined_network(net, first, W, b, values, base, share):

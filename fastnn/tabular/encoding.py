@@ -145,6 +145,16 @@ class Encoding:
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values, rows, indptr, self.adds)
 
+    def row(self, inputs):
+        """Return the inputs, int32 (width,), and values, float32 (width,), of a single row."""
+        numbers = inputs.numbers
+        if self.statistics is not None:
+            numbers = np.concatenate([numbers, self.statistics.transform(inputs.codes)], axis=1)
+        make = np.empty if self.firsts else np.zeros
+        rows, values = make(self.width, np.int32), make(self.width, np.float32)
+        self.tables.encode(numbers, inputs.codes, rows, values)
+        return rows, values
+
     def value(self, number, x):
         """Return the values that numbers of a column have as inputs: float64 (n,)."""
         return _bounded(np.asarray(x, float), *self.scales[number])

@@ -16,6 +16,7 @@ from fastnn.tabular.blending import (
     linked,
     losses_of,
     outputs_of,
+    places_of,
     rows_to_compare,
     saved_by_mean,
 )
@@ -29,14 +30,16 @@ PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum 
 LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
+STRAIGHT = 0.3  # share of a linear part from which values that are not bent are tried, too
+BEYOND = 0.25  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
 MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
 
 
-def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
-    """Return the networks with a linear part in each, where rows they have not learned from say
-    that it helps; the same networks where it does not.
+def with_linear_part(nets, encoding, codes, targets, task, weight, folds, numbers=None):
+    """Return the networks with a linear part in each, and their encoding, where rows they have not
+    learned from say that it helps; the same ones where it does not.
 
     The outputs before their activation become (1 - s) z + s l, where z are those of the network,
     and l those of a linear model (ridge, logistic or Poisson regression) of the same rows. The
@@ -55,15 +58,18 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
         As `fastnn.tabular.recipe.fit` has them.
     folds : list of int array
         Of each network the rows that it has not learned from.
+    numbers : float64 array (n_rows, n_numbers) or None, default=None
+        Columns of the encoding, statistics included: with them a linear part may be one of the
+        numbers themselves, which their bins add up to, in the place of values that are bent.
     """
     kind = kind_of(task)
     if kind is None:
-        return nets
+        return nets, encoding
     X, n = _matrix(encoding, codes), codes.shape[0]
     y = columns_of(targets, task)
     unique = {fold.tobytes(): fold for fold in folds}
     if (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(unique) > MOST_WORK:
-        return nets
+        return nets, encoding
     weight = np.ones(n) if weight is None else np.asarray(weight, float)
     z, seen = np.full(y.shape, np.nan), np.zeros(n, bool)
     for net, fold in zip(nets, folds, strict=True):
@@ -80,31 +86,96 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds):
 
     best, chosen = loss(0, z), None
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
+    ridge = _Exact if exact else _Iterated
+
+    def tried(make, X, penalties, straight=None):
+        nonlocal best, chosen
+        fit, last = make(X, y, weight, kind, unique), np.inf
+        for i, penalty in enumerate(penalties):
+            line, parts = np.full(y.shape, np.nan), {}
+            for key, fold in unique.items():
+                part = parts[key] = fit.part(key, penalty)
+                line[fold] = X[fold] @ part[:-1] + part[-1]
+            least, s = min((loss(s, line), s) for s in SHARES.tolist())
+            if least < best:
+                best, chosen = least, (s, parts, straight, make, penalties[i:])
+            if least > last:
+                break
+            last = least
+
     with single_threaded_blas():
-        fits = [((_Exact if exact else _Iterated)(X, y, weight, kind, unique), PENALTIES)]
+        tried(ridge, X, PENALTIES)
         if n < FEW_ROWS * X.shape[1]:
-            fits.append((_Lasso(X, y, weight, kind, unique), LASSO))
-        for fit, penalties in fits:
-            last = np.inf
-            for penalty in penalties:
-                straight, parts = np.full(y.shape, np.nan), {}
-                for key, fold in unique.items():
-                    part = parts[key] = fit.part(key, penalty)
-                    straight[fold] = X[fold] @ part[:-1] + part[-1]
-                least, s = min((loss(s, straight), s) for s in SHARES.tolist())
-                if least < best:
-                    best, chosen = least, (s, parts)
-                if least > last:
-                    break
-                last = least
+            tried(_Lasso, X, LASSO)
+        if chosen is not None and numbers is not None and chosen[0] >= STRAIGHT:
+            straight = _Straight(encoding, numbers)
+            tried(chosen[3], _matrix(encoding, codes, straight.values(numbers)), chosen[4],
+                  straight)
     if chosen is None or chosen[0] == 0:
-        return nets
-    return [_joined(net, encoding, chosen[1][fold.tobytes()], chosen[0])
-            for net, fold in zip(nets, folds, strict=True)]
+        return nets, encoding
+    share, parts, straight = chosen[:3]
+    wider = encoding if straight is None else straight.encoding
+    return [_joined(net, encoding, parts[fold.tobytes()], share, straight)
+            for net, fold in zip(nets, folds, strict=True)], wider
 
 
-def _matrix(encoding, codes):
-    """Return what is linear of the codes: values, missing ones and categories, no bins."""
+class _Straight:
+    """Numbers of columns with bins, standardised: linear functions of the bins of an encoding that
+    goes on beyond the values of training. A missing one counts as the mean, in columns, too, that
+    had none.
+
+    Attributes
+    ----------
+    encoding : Encoding
+    columns : list of int
+    centers, scales : float64 array (n_numbers,)
+    """
+
+    def __init__(self, encoding, numbers):
+        self.columns = [j for j, edges in enumerate(encoding.edges) if len(edges) > 2]
+        self.centers, self.scales = np.zeros(len(encoding.edges)), np.ones(len(encoding.edges))
+        edges = list(encoding.edges)
+        for j in self.columns:
+            own = edges[j]
+            with np.errstate(over="ignore", invalid="ignore"):
+                more = BEYOND * (own[-1] - own[0])
+                wider = np.concatenate([[own[0] - more], own, [own[-1] + more]])
+            edges[j] = np.unique(wider[np.isfinite(wider)])
+            size = np.abs(own).max()  # whose square may be beyond all numbers
+            x = np.clip(numbers[:, j], own[0], own[-1]) / size
+            x = x[~np.isnan(x)]
+            self.centers[j], self.scales[j] = size * x.mean(), size * x.std() or 1.0
+        seen = encoding.seen.copy()
+        seen[self.columns] = True
+        self.encoding = Encoding(edges, encoding.scales, seen, encoding.maps, encoding.statistics)
+
+    def values(self, numbers):
+        """Return them for rows: float64 (n_rows, n_numbers), NaN for all others."""
+        found = np.full(numbers.shape, np.nan)
+        for j in self.columns:
+            edges = self.encoding.edges[j]
+            x = np.clip(numbers[:, j], edges[0], edges[-1])
+            found[:, j] = (x - self.centers[j]) / self.scales[j]
+        return found
+
+    def as_bins(self, first):
+        """Bring the weights (n_in, n_out) of the values of these columns to their bins; return
+        what is left for the bias: float64 (n_out,)."""
+        bias = np.zeros(first.shape[1])
+        for j in self.columns:
+            at, edges = self.encoding.firsts[j], self.encoding.edges[j]
+            slope = first[at] / self.scales[j]
+            first[at] = 0
+            first[at + 1:at + len(edges)] = np.diff(edges)[:, np.newaxis] * slope
+            low = (edges[0] - self.centers[j]) * slope
+            bias += low
+            first[at + len(edges)] -= low
+        return bias
+
+
+def _matrix(encoding, codes, straight=None):
+    """Return what is linear of the codes: values, missing ones and categories, no bins; numbers of
+    ``straight`` (n_rows, n_numbers) that are not NaN in the place of values."""
     n = codes.shape[0]
     kept = encoding.kinds != Encoding.BIN
     places = np.cumsum(kept) - 1
@@ -112,6 +183,9 @@ def _matrix(encoding, codes):
     values = codes.data.reshape(n, -1)[:, at].astype(float)
     columns = codes.indices.reshape(n, -1)[:, at]
     values[~kept[columns]] = 0
+    if straight is not None:
+        own = values[:, :straight.shape[1]]
+        own[:] = np.where(np.isnan(straight), own, straight)
     found = sp.csr_matrix((values.reshape(-1), places[columns].reshape(-1).clip(0),
                            np.arange(0, n * len(at) + 1, len(at))), (n, int(kept.sum())))
     found.sum_duplicates()
@@ -215,10 +289,15 @@ class _Lasso(_Iterated):
         return self.found[key]
 
 
-def _joined(net, encoding, part, share):
+def _joined(net, encoding, part, share, straight=None):
     """Return a network of the outputs (1 - share) z + share l before their activation, where l are
-    those of a linear part; silu(l) - silu(-l) = l."""
-    first, unit = np.zeros((net.sizes[0], part.shape[1])), np.eye(part.shape[1])
+    those of a linear part; silu(l) - silu(-l) = l. It reads the encoding of ``straight``."""
+    own, bias, unit = net.get_weights()[0], part[-1], np.eye(part.shape[1])
+    first = np.zeros((encoding.n_inputs, part.shape[1]))
     first[encoding.kinds != Encoding.BIN] = part[:-1]
-    return joined_network(net, net.get_weights()[0], np.hstack([first, -first]),
-                          np.append(part[-1], -part[-1]), np.vstack([unit, -unit]), 0.0, share)
+    if straight is not None:
+        at, shares = places_of(encoding, straight.encoding)
+        own, first = own[at] * shares[:, np.newaxis], first[at] * shares[:, np.newaxis]
+        bias = bias + straight.as_bins(first)
+    return joined_network(net, own, np.hstack([first, -first]), np.append(bias, -bias),
+                          np.vstack([unit, -unit]), 0.0, share)

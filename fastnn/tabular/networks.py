@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.core.threads import resolve_threads
 from fastnn.prediction._forward import Snapshot
-from fastnn.prediction._outputs import add_outputs
+from fastnn.prediction._outputs import RowOutputs, add_outputs
 
 __all__ = ["Ensemble", "Part"]
 
@@ -54,10 +54,10 @@ class Ensemble:
         self.constant = None if constant is None else np.asarray(constant, float)
         self.held_out, self.folds, self.notes = held_out, folds, list(notes)
         self.n_out = self.networks[0].sizes[-1] if self.parts else len(self.constant)
-        self._serving = None
+        self._serving = self._row = None
 
-    def __getstate__(self):
-        return {**vars(self), "_serving": None}  # compiled; made again when it is needed
+    def __getstate__(self):  # compiled; made again when they are needed
+        return {**vars(self), "_serving": None, "_row": None}
 
     @property
     def networks(self):
@@ -80,6 +80,21 @@ class Ensemble:
             self._serving = found
         return self._serving
 
+    def _of_row(self):
+        """Return for each part its encoding and its `RowOutputs`; an empty list where there are
+        layers that these do not have."""
+        if self._row is None:
+            found, at = [], 0
+            for encoding, nets in self.parts:
+                own = self.weights[at:at + len(nets)]
+                at += len(nets)
+                if not RowOutputs.takes(nets):
+                    found = []
+                    break
+                found.append((encoding, RowOutputs(nets, own, encoding.adds)))
+            self._row = found
+        return self._row
+
     def outputs(self, inputs, n_threads=None):
         """Return the mean outputs of rows, float64 (n_rows, n_out).
 
@@ -93,6 +108,10 @@ class Ensemble:
         if not self.parts:
             return np.tile(self.constant, (n, 1))
         found = np.zeros((n, self.n_out))
+        if n == 1 and self._of_row():
+            for encoding, row in self._row:
+                row.add(*encoding.row(inputs), found)
+            return found
         if n <= FEW:
             threads = 1 if n == 1 else resolve_threads(n_threads)
             for encoding, snapshots, weights in self._served():

@@ -22,6 +22,7 @@ from fastnn.tabular.blending import (
     linked,
     losses_of,
     outputs_of,
+    places_of,
     rows_to_compare,
     saved_by_mean,
 )
@@ -141,7 +142,7 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     finer = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
     if finer.n_inputs > MOST_INPUTS:
         return nets, encoding
-    at, parts = _places(encoding, finer)
+    at, parts = places_of(encoding, finer)
     units = {id(one): _units(one, columns, finer) for one in used}
     return [joined_network(net, net.get_weights()[0][at] * parts[:, np.newaxis],
                            *units[id(one)], share)
@@ -265,27 +266,6 @@ def _order(column, y, weight, rows):
 
 
 # ---- networks ----
-
-
-def _places(old, new):
-    """Return of each input of the new encoding its input of the old one, and its share of it."""
-    at, shares = [], []
-    for j, (a, b) in enumerate(zip(old.edges, new.edges, strict=True)):
-        first = old.firsts[j]
-        if len(a) > 1:
-            at.append([first])
-            shares.append([1.0])
-        if len(a) > 2:
-            inside = np.searchsorted(a, b[1:], "left") - 1
-            at.append(first + 1 + inside)
-            shares.append(np.diff(b) / np.diff(a)[inside])
-        if old.seen[j]:
-            at.append([first + (len(a) > 1) + max(len(a) - 1, 0) * (len(a) > 2)])
-            shares.append([1.0])
-    rest = old.n_inputs - sum(int(one.max(initial=-1)) + 1 for one in old.maps)
-    at.append(np.arange(rest, old.n_inputs))
-    shares.append(np.ones(old.n_inputs - rest))
-    return np.concatenate(at).astype(np.intp), np.concatenate(shares)
 
 
 def _units(boosted, columns, encoding):

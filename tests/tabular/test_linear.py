@@ -73,7 +73,7 @@ def test_a_linear_truth_gets_a_linear_part(kind):
     task, y = task_of(kind)
     targets = task.targets(y)
     nets = networks(task, scale=0.1)
-    found = linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)
+    found = linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)[0]
     assert found is not nets and found[0].sizes[1] == 6 + 2 * task.n_out
     constant = task.losses(targets, np.tile(task.constant(targets), (N, 1))).mean()
     least = task.losses(targets, np.tile(targets, (1, 1))).mean() if kind == "poisson" else 0
@@ -105,7 +105,7 @@ def test_networks_that_stay_as_they_are(kind):
     if kind == "squared_error":  # noise: nothing to learn for a line
         targets = np.random.default_rng(5).normal(size=(N, 1)).astype(np.float32)
     nets = networks(task, scale=1e-3)
-    assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS) is nets
+    assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)[0] is nets
 
 
 def test_the_lasso_is_scikit_learns():
@@ -143,9 +143,60 @@ def test_many_columns_of_few_rows_get_few_weights(kind):
     for few in (0, linear.FEW_ROWS):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(linear, "FEW_ROWS", few)
-            found = linear.with_linear_part(nets, encoding, codes, targets, task, None, folds)
+            found = linear.with_linear_part(nets, encoding, codes, targets, task, None, folds)[0]
         losses[few] = np.mean([task.losses(targets[fold], net.predict(codes[fold])).mean()
                                for net, fold in zip(found, folds, strict=True)])
     assert losses[linear.FEW_ROWS] < 0.9 * losses[0]
     first = found[0].get_weights()[0][:, 4:4 + task.n_out]
     assert (first[[3, 40]] != 0).any(axis=1).all() and (first == 0).mean() > 0.6
+
+
+@pytest.mark.parametrize("kind", ["squared_error", "binary"])
+def test_a_line_of_the_numbers_themselves(kind):
+    """Values are bent, their bins add up to the numbers; beyond those of training it goes on."""
+    rng = np.random.default_rng(6)
+    numbers = rng.standard_t(3, size=(N, 3)) * [1, 100, 1e-3] + [0, 5, 1]
+    numbers[::9, 2] = np.nan
+    line = np.nan_to_num(numbers - [0, 5, 1]) @ [2, 0.01, 300]
+    inputs = Inputs(numbers, np.zeros((N, 0), np.int32))
+    encoding = Encoding.fit(inputs, [], bins=8)
+    codes = encoding.transform(inputs)
+    if kind == "binary":
+        task, y = Task.of_classes(2), (line - 4 + rng.logistic(size=N) > 0).astype(int)
+        targets = task.targets(y)
+    else:
+        task = Task.of_numbers(line[:, np.newaxis], kind)
+        targets = task.targets(line[:, np.newaxis])
+    nets = [MLP.of([Dense(6, "silu"), Dense(1)], n_in=encoding.n_inputs, output=task.output,
+                   random_state=i) for i in range(4)]
+    bent, same = linear.with_linear_part(nets, encoding, codes, targets, task, None, FOLDS)
+    found, wider = linear.with_linear_part(nets, encoding, codes, targets, task, None, FOLDS,
+                                           numbers)
+    assert same is encoding and wider is not encoding
+    losses = [np.mean([task.losses(targets[fold], net.predict(own.transform(inputs)[fold])).mean()
+                       for net, fold in zip(some, FOLDS, strict=True)])
+              for some, own in ((bent, encoding), (found, wider))]
+    assert losses[1] < (0.2 if kind == "squared_error" else 1) * losses[0]
+
+    def outputs(*row):
+        one = wider.transform(Inputs(np.array([row], float), np.zeros((1, 0), np.int32)))
+        return blending.linked(found[0].predict(one), blending.kind_of(task))[0, 0]
+
+    top = numbers[:, 0].max()
+    width = top - numbers[:, 0].min()
+    before, at, beyond, far, end = (outputs(top + x * width, 5, 1) for x in (-0.1, 0, .1, .25, 9))
+    assert beyond - at == pytest.approx(at - before, rel=0.2) and far > beyond
+    assert end == pytest.approx(far, rel=0.1)
+    # missing where training had all: as the mean
+    assert outputs(np.nan, 5, 1) == pytest.approx(outputs(numbers[:, 0].mean(), 5, 1), abs=0.3)
+
+
+def test_few_different_values_and_huge_numbers():
+    numbers = np.stack([np.arange(N) % 2, np.linspace(-1e200, 1e200, N), np.arange(N) % 5], 1)
+    inputs = Inputs(numbers.astype(float), np.zeros((N, 0), np.int32))
+    encoding = Encoding.fit(inputs, [], bins=8)
+    with np.errstate(all="raise"):
+        straight = linear._Straight(encoding, inputs.numbers)
+        values = straight.values(inputs.numbers)
+    assert straight.columns == [1, 2] and np.isnan(values[:, 0]).all()
+    assert np.isfinite(values[:, 1:]).all()
