@@ -46,9 +46,9 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
         It goes on from its parameters, as in `MLP.fit`.
     X : dask.array (n_samples, n_in), dask.dataframe, list of delayed parts, path or array
         Parts may be futures. Each of a list is X, (X, y) or (X, y, sample_weight). A path is that
-        of Parquet files, as `dask.dataframe.read_parquet` takes it. Columns of a frame are numbers.
-        Arrays of this process are sent to the cluster. Partitions may be empty, and lengths
-        unknown.
+        of Parquet files, as `dask.dataframe.read_parquet` takes it; a list of paths is read in its
+        order. Columns of a frame are numbers. Arrays of this process are sent to the cluster.
+        Partitions may be empty, and lengths unknown.
     y : as X, or str or list of str
         Targets, as `MLP.fit` takes them, cut as X is; or the name of a column of X, or several.
     sample_weight : as y, default=None

@@ -7,6 +7,7 @@ import dask
 import numpy as np
 from dask._task_spec import Task, TaskRef, convert_legacy_graph
 from dask.delayed import Delayed
+from dask.utils import natural_sort_key
 from distributed import Future, futures_of
 
 from fastnn.core import validation
@@ -40,14 +41,9 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
     TypeError, ValueError
         When the data are of a kind that is not known, or X, y and weights are cut differently.
     """
-    target = None
+    target, files = None, False
     if isinstance(X, (str, os.PathLike)) or _paths(X):
-        from dask.dataframe import read_parquet
-
-        where = [os.fspath(path) for path in X] if isinstance(X, (list, tuple)) else os.fspath(X)
-        X = read_parquet(where)
-        if not len(X.columns):  # what Dask makes of a pattern that nothing has
-            raise FileNotFoundError(f"X={shown(where)} has no Parquet files with columns")
+        X, files = _read_files(X), True
     if isinstance(y, str) or _names(y):
         target, y = y, None
     given = {"X": X, "y": y, "sample_weight": sample_weight}
@@ -64,7 +60,25 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
         if len(blocks) != n:
             raise ValueError(f"{key} has {len(blocks)} partitions, X has {n}: they must be cut at "
                              "the same rows")
-    return _futures(cluster, name, columns, n), target
+    return _futures(cluster, name, columns, n, files), target
+
+
+def _read_files(where):
+    """Return a frame of Parquet files, or its parts where they are not in the order of their
+    names: Dask reads them in that order, and y and weights are cut in the order of the list."""
+    from dask.dataframe import read_parquet
+
+    listed = isinstance(where, (list, tuple))
+    where = [os.fspath(path) for path in where] if listed else os.fspath(where)
+    frames = [where]
+    if listed and where != sorted(where, key=natural_sort_key):
+        frames = where
+    for i, one in enumerate(frames):
+        frames[i] = read_parquet(one)
+        if not len(frames[i].columns):  # what Dask makes of a pattern that nothing has
+            raise FileNotFoundError(f"X={shown(one)} has no Parquet files with columns")
+    return frames[0] if len(frames) == 1 else [
+        part for frame in frames for part in frame.to_delayed()]
 
 
 def read_anew(part):
@@ -137,8 +151,9 @@ def _blocks(key, value, X):
     return list(value.to_delayed())
 
 
-def _futures(cluster, name, columns, n):
-    """Return the futures of parts whose X, y and weights are delayed, futures, or values."""
+def _futures(cluster, name, columns, n, files):
+    """Return the futures of parts whose X, y and weights are delayed, futures, or values; or how
+    they are read, from Parquet files or otherwise."""
     rows = []
     for i in range(n):
         row = [columns[key][i] if key in columns else None for key in ("X", "y", "sample_weight")]
@@ -158,7 +173,7 @@ def _futures(cluster, name, columns, n):
     if not (held or nested):
         graphs, keys, size = _graphs(rows, layers)
         if sum(map(len, graphs)) <= 2 * size + n:
-            recipes = [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key))
+            recipes = [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key), files)
                        for graph, key in zip(graphs, keys, strict=True)]
             if all(len(recipe.graph) <= SMALL for recipe in recipes):
                 return recipes

@@ -31,16 +31,24 @@ class Recipe:
     graph : bytes
     key : bytes
         Both pickled.
+    files : bool
+        Whether it is of a Parquet file, from which Dask wants the columns of the first one.
     """
 
-    def __init__(self, graph, key):
-        self.graph, self.key = graph, key
+    def __init__(self, graph, key, files=False):
+        self.graph, self.key, self.files = graph, key, files
 
     def read(self):
         """Compute the part, in this thread."""
         import dask
 
-        return dask.get(pickle.loads(self.graph), pickle.loads(self.key))
+        try:
+            return dask.get(pickle.loads(self.graph), pickle.loads(self.key))
+        except KeyError as error:
+            if not self.files:
+                raise
+            raise ValueError("the Parquet file has not the columns of the first one: "
+                             f"{error.args[0]}") from error
 
 
 def keep(value):
@@ -71,6 +79,8 @@ def named(where):
         elif hasattr(error, "add_note"):  # Python 3.11
             error.add_note(f"This is of {where}.")
         raise
+    except SystemExit as error:  # it would end the worker, and the next one that has the task
+        raise RuntimeError(f"{where}: what makes it called sys.exit({error.code!r})") from error
 
 
 # ---- parts and shards ----

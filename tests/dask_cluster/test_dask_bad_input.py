@@ -202,6 +202,11 @@ def test_versions_and_errors_of_a_shard(client, monkeypatch):
         with fitting.losses_of.__globals__["tasks"].named(f"shard {own['number']}"):
             raise ZeroDivisionError("no")
 
+    def leaves(number):
+        raise SystemExit(number)
+
+    with pytest.raises(RuntimeError, match=r"partition 0: what makes it called sys.exit\(3\)"):
+        fits([dask.delayed(leaves)(3)])
     monkeypatch.setattr("fastnn.dask.trainer.tasks.local_steps", fails)
     with pytest.raises(ZeroDivisionError, match="shard 0: no|shard 1: no"):
         fits(X, y)

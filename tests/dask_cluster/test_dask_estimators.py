@@ -84,6 +84,18 @@ def test_parquet_files(client, tmp_path):
     model = fastnn.dask.MLPClassifier(**SHORT, keep=False).fit(str(tmp_path / "*.parquet"), "label")
     same = fastnn.dask.MLPClassifier(**SHORT).fit(frame[list("abcde")], frame["label"])
     assert model.coefs_[0].tobytes() == same.coefs_[0].tobytes()
+    # rows are those of a list in its order, and so go with labels that are cut in that order
+    for i, start in enumerate((0, 130)):
+        frame[list("abcde")][start:(130, 200)[i]].to_parquet(tmp_path / f"{1 - i}.parquet")
+    model.fit([tmp_path / "1.parquet", tmp_path / "0.parquet"],
+              [dask.delayed(y[:130]), dask.delayed(y[130:])])
+    assert model.coefs_[0].tobytes() == same.coefs_[0].tobytes()
+    frame[list("abd")].to_parquet(tmp_path / "2.parquet")
+    labels = {"0": dask.delayed(y[130:]), "2": dask.delayed(y)}
+    for names in ("02", "20"):
+        with pytest.raises(ValueError, match="partition 1.* columns .*c"):
+            model.fit([tmp_path / f"{name}.parquet" for name in names],
+                      [labels[name] for name in names])
 
 
 def test_values(client):
