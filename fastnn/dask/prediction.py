@@ -6,6 +6,7 @@ import dask
 import numpy as np
 from distributed import Future
 
+from fastnn.core.version import __version__
 from fastnn.dask import tasks
 from fastnn.dask.sources import parts_of
 
@@ -39,14 +40,14 @@ def lazy(model, method, X):
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
     if isinstance(X, (list, tuple)):
         task = dask.delayed(tasks.predict, pure=False)
-        return [task(part, sent, method, names) for part in X]
+        return [task(part, sent, method, names, version=__version__) for part in X]
     if hasattr(X, "chunks") and hasattr(X, "map_blocks"):
         if X.numblocks[1] > 1:
             X = X.rechunk({1: -1})
         settings = {"drop_axis": 1} if one.ndim == 1 else {"chunks": (X.chunks[0], one.shape[1])}
         return X.map_blocks(tasks.predict, sent, method, names, dtype=one.dtype,
-                            name=None, meta=one[:0], **settings)
-    return X.map_partitions(tasks.predict, sent, method, names, True,
+                            name=None, meta=one[:0], version=__version__, **settings)
+    return X.map_partitions(tasks.predict, sent, method, names, True, version=__version__,
                             meta=tasks.framed(one[:0], X._meta.index[:0]))
 
 
@@ -58,11 +59,11 @@ def lazy_tables(model, method, X):
         sample = X._meta_nonempty
         one = getattr(model, method)(sample)
         return X.map_partitions(tasks.predict_table, sent, method, sample[:1],
-                                meta=tasks.framed(one[:0], X._meta.index[:0]))
+                                version=__version__, meta=tasks.framed(one[:0], X._meta.index[:0]))
     task = dask.delayed(tasks.predict_table, pure=False)
     if not isinstance(X, (list, tuple)):
         X = X.rechunk({1: -1}).to_delayed().reshape(-1)
-    return [task(part, sent, method) for part in X]
+    return [task(part, sent, method, version=__version__) for part in X]
 
 
 def _unnamed(model):
@@ -82,8 +83,9 @@ def score(cluster, model, X, y, sample_weight, table=False):
     if names is not None and not table:
         model = _unnamed(model)
     sent = cluster.submit(tasks.keep, model, name="model", number=(0,))
+    wish = {"target": target, "version": __version__}
     found = cluster.submit_all(tasks.score, [
-        [part, sent, i, {"target": target}, names, table] for i, part in enumerate(parts)], "score")
+        [part, sent, i, wish, names, table] for i, part in enumerate(parts)], "score")
     sums = [one for one in cluster.fetch(found) if one is not None]
     if not sums:
         raise ValueError("X has 0 rows, must have at least 1")

@@ -334,7 +334,7 @@ def _told(children):
 
 # ---- predictions ----
 
-def predict(X, model, method, names=None, frame=False):
+def predict(X, model, method, names=None, frame=False, version=__version__):
     """Return the predictions for a part.
 
     Parameters
@@ -347,7 +347,10 @@ def predict(X, model, method, names=None, frame=False):
         Of the columns that the model was fitted with.
     frame : bool
         Whether to return a pandas object with the index of X.
+    version : str
+        Of the driver.
     """
+    check_version(version)
     index = getattr(X, "index", None)
     rows = _columns(X, names)
     if rows.shape[0] == 0:
@@ -357,9 +360,10 @@ def predict(X, model, method, names=None, frame=False):
     return framed(found, index) if frame else found
 
 
-def predict_table(X, model, method, sample=None):
+def predict_table(X, model, method, sample=None, version=__version__):
     """Return the predictions of an estimator of tables for a part, with the index of X where a
     sample says what a part without rows is like."""
+    check_version(version)
     rows = X if len(X) or sample is None else sample
     found = getattr(model, method)(rows)[:len(X)]
     return found if sample is None else framed(found, X.index)
@@ -385,6 +389,7 @@ def _columns(X, names):
 def score(part, model, number, wish, names, table=False):
     """Return sums for a score: (weight, right) of a classifier; (weight, mean, squares around it,
     squared errors) of a regressor; None for a part without rows."""
+    check_version(wish["version"])
     with named(f"partition {number}"):
         X, y, weight = parts.split(_read(part), wish)
         X, y = X if table else _columns(X, names), parts.column(y)

@@ -15,6 +15,7 @@ import dask  # noqa: E402
 from sklearn.base import clone  # noqa: E402
 
 import fastnn.dask  # noqa: E402
+from fastnn.dask import prediction  # noqa: E402
 
 SHORT = dict(hidden_layer_sizes=(8,), max_iter=4, learning_rate_init=0.02, shards=2,
              local_steps=50, random_state=0)
@@ -149,6 +150,17 @@ def test_what_is_not_scored(client):
     model = fastnn.dask.MLPRegressor(**{**SHORT, "max_iter": 1}).fit(X, X[:, 0])
     with pytest.raises(ValueError, match="partition 0: y contains inf"):
         model.score([dask.delayed((X, values))], None)
+
+
+def test_predictions_by_another_version(client, monkeypatch):
+    X, y = rows(40)
+    data, labels = da.from_array(X, chunks=(20, 5)), da.from_array(y, chunks=20)
+    model = fastnn.dask.MLPClassifier(**{**SHORT, "max_iter": 1}).fit(data, labels)
+    monkeypatch.setattr(prediction, "__version__", "0.0.1")
+    for call in (lambda: model.score(data, labels), lambda: model.predict(data).compute(),
+                 lambda: dask.compute(model.predict(list(data.to_delayed().reshape(-1))))):
+        with pytest.raises(RuntimeError, match=r"the driver has fastnn 0\.0\.1, this worker has"):
+            call()
 
 
 def test_what_estimators_refuse(client):
