@@ -26,7 +26,7 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 
 /* AVX2: a k takes a tile about 6 cycles and a panel one cache line, so lines that come from L2 or
  * beyond are fetched FETCH_ROWS of k before they are needed, and those of the next panel while this
- * one is worked on, each tile its share.  Columns of A that many panels read are packed first: one
+ * one is worked on, each tile its share, and a gate while its tile is.  Columns of A that many panels read are packed first: one
  * by one they lie a row of A apart; and a B by rows GROUP panels at a time, for so many rows of C
  * that it pays: its rows often lie a large power of two apart, so that they fall into few sets of
  * L1.  2048x2048, batch 1024, Zen 3, GFLOP/s (OpenBLAS 90):  X W 88 -> 93, dZ W' 87 -> 93, X' dZ 63
@@ -38,7 +38,7 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 #define FETCHES 1
 #define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
 #define FETCH_AHEAD PREFETCH(b + FETCH_ROWS * ldb), PREFETCH(next), next += next_step;
-enum { FETCH_ROWS = 32, PACKING_PANELS = 16, PACKED_AT_ONCE = 32, LEAST_BLOCK = 64, REACH = 8 };
+enum { FETCH_ROWS = 32, PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
 enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4 };
 #else
 #define FETCHES 0
@@ -244,16 +244,23 @@ static int S(packs_columns)(const fnn_product *p, ptrdiff_t *block) {
 
 /* Columns k.. of A into the room, tile after tile: of each column after column without gaps, then
  * what a store, which has REACH elements, may write behind the last one.  PACKED_AT_ONCE columns of
- * all tiles stay in L1. */
+ * all tiles stay in L1, and the next ones are fetched meanwhile: they lie a row of A apart. */
 static void S(pack_columns)(const fnn_product *p, ptrdiff_t k, ptrdiff_t k_count) {
     const ptrdiff_t tallest = S(tallest)[MAX_VECTORS - 1];
+    const ptrdiff_t all = (p->rows + tallest - 1) / tallest, low = all ? p->rows / all : 0;
     const R *const *list = p->a_list ? (const R *const *)p->a_list + k : NULL;
     for (ptrdiff_t start = 0; start < k_count; start += PACKED_AT_ONCE) {
         const ptrdiff_t stop = k_count - start < PACKED_AT_ONCE ? k_count : start + PACKED_AT_ONCE;
         R *tile = p->room;
         ptrdiff_t i = 0;
-        for (ptrdiff_t tiles = (p->rows + tallest - 1) / tallest; tiles > 0; tiles--) {
-            const ptrdiff_t height = (p->rows - i) / tiles;
+        for (ptrdiff_t at = stop; at < k_count && at < stop + PACKED_AT_ONCE; at++) {
+            const R *column = list ? list[at] + p->a_offset
+                                   : (const R *)p->a + (k + at) * p->a_step;
+            for (ptrdiff_t r = 0; r < p->rows; r += 64 / (ptrdiff_t)sizeof(R)) PREFETCH(column + r);
+            PREFETCH(column + p->rows - 1);
+        }
+        for (ptrdiff_t tiles = all; tiles > 0; tiles--) {
+            const ptrdiff_t height = tiles > p->rows - low * all ? low : low + 1;
             const R *a = list ? NULL : (const R *)p->a + k * p->a_step + i;
             R *out = tile + start * height;
 #if REAL_IS_FLOAT
@@ -355,6 +362,8 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
         lowest, gate && last ? gate + at : NULL, c + at, ldc
 #if FETCHES
                 if (share > 0) {
+                    for (ptrdiff_t r = 0; gate && last && r < height; r++)
+                        PREFETCH(gate + at + r * ldc);
                     S(fetching_tiles)[p->a_by_columns][height - 1](VALUES, next, share);
                     next += share * k_count;
                     i += height;
@@ -369,6 +378,11 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
     }
 }
 
+#if FETCHES
+/* apart, so that small products do not set up what only it needs */
+NOT_INLINE void S(fetching_product)(const fnn_product *p) { S(run_tiles)(p, 1); }
+#endif
+
 static void S(product)(const fnn_product *p) {
     const ptrdiff_t widest = S(PANEL);
     if (p->rows == 1 && p->n > SINGLE_ROW_LINES * 64 / (ptrdiff_t)sizeof(R) && p->b_panel == widest
@@ -378,7 +392,7 @@ static void S(product)(const fnn_product *p) {
     }
 #if FETCHES
     if (p->room || (p->ldb == widest && p->n > widest)) { /* others, often small, do without */
-        S(run_tiles)(p, 1);
+        S(fetching_product)(p);
         return;
     }
 #endif

@@ -6,16 +6,20 @@
 #if defined(__clang__)
 #define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOT_INLINE static __attribute__((noinline))
 #elif defined(__GNUC__)
 #define INDEPENDENT _Pragma("GCC ivdep")
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define NOT_INLINE static __attribute__((noinline))
 #elif defined(_MSC_VER)
 #define INDEPENDENT __pragma(loop(ivdep))
 #define ALWAYS_INLINE static __forceinline
+#define NOT_INLINE static __declspec(noinline)
 #define restrict __restrict
 #else
 #define INDEPENDENT
 #define ALWAYS_INLINE static inline
+#define NOT_INLINE static
 #endif
 
 /* Whether the instruction set has a fused multiply-add.  Elsewhere libm's fma() would be a slow

@@ -228,22 +228,16 @@ cdef class Snapshot:
         if not keep:
             self.kept_panels = None
 
-    cdef cnp.ndarray panels_for(self, ptrdiff_t rows):
-        """What is kept, where so many rows of a dense X read it, else None."""
-        cdef cnp.ndarray panels = self.kept_panels
-        cdef void* packed
-        rows *= self.data.members
-        if self.data.packed_size == 0 or rows < KEPT_ROWS:
-            return None
-        if panels is None and rows >= ROOM_ROWS:
-            panels = np.empty(self.data.packed_size * self.layout.dtype.itemsize + LINE, np.uint8)
-            packed = on_line(cnp.PyArray_DATA(panels))
-            if self.data.is_double:
-                self.pack(<double*>packed, False)
-            else:
-                self.pack(<float*>packed, False)
-            self.kept_panels = panels
-        return panels
+    cdef make_panels(self):
+        """Make what is kept."""
+        cdef cnp.ndarray panels = np.empty(
+            self.data.packed_size * self.layout.dtype.itemsize + LINE, np.uint8)
+        cdef void* packed = on_line(cnp.PyArray_DATA(panels))
+        if self.data.is_double:
+            self.pack(<double*>packed, False)
+        else:
+            self.pack(<float*>packed, False)
+        self.kept_panels = panels
 
     cdef run(self, ptrdiff_t rows, cnp.ndarray x, cnp.ndarray out, int threads,
              double flops_per_row, Entries* entries):
@@ -264,21 +258,20 @@ cdef class Snapshot:
             team = 1
         if team > 1:
             team = team_size(team)
-        cdef cnp.ndarray panels = None
-        if self.keeps_panels and entries == NULL:
-            panels = self.panels_for(rows)
-        cdef void* kept = NULL if panels is None else on_line(cnp.PyArray_DATA(panels))
+        if self.keeps_panels and self.kept_panels is None and self.data.packed_size and (
+                entries == NULL and rows * self.data.members >= ROOM_ROWS):
+            self.make_panels()
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
         cdef bint failed
         if self.data.is_double:
             failed = self.forward[double](rows, <const double*>cnp.PyArray_DATA(x), entries,
-                                          <double*>cnp.PyArray_DATA(out), <double*>kept, team,
-                                          &watch, <void*>failures)
+                                          <double*>cnp.PyArray_DATA(out), team, &watch,
+                                          <void*>failures)
         else:
             failed = self.forward[float](rows, <const float*>cnp.PyArray_DATA(x), entries,
-                                         <float*>cnp.PyArray_DATA(out), <float*>kept, team,
-                                         &watch, <void*>failures)
+                                         <float*>cnp.PyArray_DATA(out), team, &watch,
+                                         <void*>failures)
         if failed:
             raise MemoryError
         if failures:
@@ -286,8 +279,8 @@ cdef class Snapshot:
         raise_if_stopped(&watch)
         return out
 
-    cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, real* kept,
-                      int team, Watch* watch, void* failures) noexcept:
+    cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
+                      Watch* watch, void* failures) noexcept:
         cdef ptrdiff_t block_rows = min(rows, self.data.block_rows)
         cdef ptrdiff_t values = (self.data.n_slots * self.data.widest
                                  + self.data.n_in * self.data.narrow)
@@ -299,11 +292,14 @@ cdef class Snapshot:
         cdef void* memory = NULL
         cdef void* panels = NULL
         cdef real* scratch = NULL
-        cdef real* packed = kept
+        cdef real* packed = NULL
+        cdef cnp.ndarray kept = None  # here until the end, whoever gives the panels up meanwhile
         if rows == 0:
             return False
-        if kept != NULL:
-            packed_size = 0
+        if packed_size and entries == NULL and rows * self.data.members >= KEPT_ROWS:
+            kept = self.kept_panels
+            if kept is not None:
+                packed, packed_size = <real*>on_line(cnp.PyArray_DATA(kept)), 0
         if packed_size and ROOM_ROWS <= rows * self.data.members < PACKING_ROWS:
             room = FNN_ROOM // sizeof(real)
         if room:

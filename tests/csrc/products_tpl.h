@@ -130,7 +130,7 @@ static void S(check_products)(const TABLE *table) {
      * for which there is hardly any; and too few panels */
     const ptrdiff_t room = FNN_ROOM / 4;
     const ptrdiff_t packed[][3] = {{1, 16 * panel, 5},    {2, 16 * panel + 1, 1},
-                                   {15, 17 * panel, 385}, {17, 16 * panel + vector, 0},
+                                   {16, 17 * panel, 385}, {17, 16 * panel + vector, 0},
                                    {5, 16 * panel - 1, 7}, {0, 16 * panel, 3},
                                    {30, 16 * panel, room / 30 + 1}, {room / 60, 16 * panel, 2}};
     for (size_t i = 0; i < sizeof packed / sizeof *packed; i++)
