@@ -26,14 +26,14 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 
 /* AVX2: a k takes a tile about 6 cycles and a panel one cache line, so lines that come from L2 or
  * beyond are fetched FETCH_ROWS of k before they are needed, and those of the next panel while this
- * one is worked on, each tile its share, and a gate while its tile is.  Columns of A that many panels read are packed first: one
- * by one they lie a row of A apart; and a B by rows GROUP panels at a time, for so many rows of C
- * that it pays: its rows often lie a large power of two apart, so that they fall into few sets of
- * L1.  2048x2048, batch 1024, Zen 3, GFLOP/s (OpenBLAS 90):  X W 88 -> 93, dZ W' 87 -> 93, X' dZ 63
- * -> 90, of which dZ in panels brings a half.  64 rows of 1024x1024:  69 -> 81.  (Lost: blocks of
- * 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C; one of the two fetches alone:
- * 2 to 5 %; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64 rows of 784x256: 4 %.)
- * Other instruction sets were not measured so. */
+ * one is worked on, each tile its share, and a gate while its tile is. Columns of A that many
+ * panels read are packed first: one by one they lie a row of A apart; and a B by rows GROUP panels
+ * at a time, for so many rows of C that it pays: its rows often lie a large power of two apart, so
+ * that they fall into few sets of L1. 2048x2048, batch 1024, Zen 3, GFLOP/s (OpenBLAS 90): X W 88
+ * -> 93, dZ W' 87 -> 93, X' dZ 63 -> 90, of which dZ in panels brings a half. 64 rows of 1024x1024:
+ * 69 -> 81. (Lost: blocks of 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C; one
+ * of the two fetches alone: 2 to 5 %; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64
+ * rows of 784x256: 4 %.) Other instruction sets were not measured so. */
 #if defined(__AVX2__) && !defined(__AVX512F__)
 #define FETCHES 1
 #define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
