@@ -99,7 +99,11 @@ enum { FNN_ROOM = 48 * 1024 * 4 + 64 };
 
 /* out (rows, n; ldout) = bias (n) + the sum over the entries of each row of value[i] times row
  * column[i] of table (n_table, n; ld), all of one dtype.  Row r has the entries start[at] up to
- * start[at + 1], where at = order[r], or r without an order; they are added in their order. */
+ * start[at + 1], where at = order[r], or r without an order; they are added in their order.
+ *
+ * With `adds` a row goes on from the one after it where that has a 1, else it begins with zeros;
+ * without order, bias, relu.  So of rows of a W whose sums along runs are looked up the gradient is
+ * that of all that counts them in. */
 typedef struct {
     ptrdiff_t rows, n;
     const ptrdiff_t *order; /* (rows), or NULL */
@@ -112,6 +116,7 @@ typedef struct {
     int relu;         /* max(0, out) is stored */
     void *out;
     ptrdiff_t ldout;
+    const unsigned char *adds; /* (rows): whether a row adds to the one before it; or NULL */
 } fnn_lookup;
 
 #define FNN_DECLARE_TABLE(R, TABLE)                                                                \
@@ -261,18 +266,10 @@ typedef struct {
          * not in the table, and then leaves its row and those behind it */                        \
         int64_t (*lookup)(const fnn_lookup *p);                                                    \
         /* rows first up to stop of out (.., n) = sums of the rows of x (.., n) along runs: from   \
-         * the first row of each on, which out holds where it lies before them, or with `back`     \
-         * from the last of these; adds: whether a row adds to the one before it.  out may be x. */\
+         * the first row of each on, which out holds where it lies before them; adds: whether a    \
+         * row adds to the one before it */                                                        \
         void (*sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,  \
-                         int back, const R *x, R *out);                                            \
-        /* the same with `back`, of those of the rows that are not 0: row[0] < row[1] < .., which  \
-         * lie packed in x (count, n), in place */                                                 \
-        void (*sum_packed_runs)(ptrdiff_t count, ptrdiff_t n, const int32_t *row, ptrdiff_t rows,  \
-                                const unsigned char *adds, R *x);                                  \
-        /* out (count) = elements first.. of the matrix whose row i is row place[i] of x (.., n),  \
-         * or where that is below 0, 0 plus row ~place[i] */                                       \
-        void (*unpack_rows)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t n, const int32_t *place,   \
-                            const R *x, R *out);                                                   \
+                         const R *x, R *out);                                                      \
     } TABLE;
 
 FNN_DECLARE_TABLE(float, fnn_table_f32)

@@ -385,6 +385,7 @@ NOT_INLINE void S(fetching_product)(const fnn_product *p) { S(run_tiles)(p, 1); 
 
 static void S(product)(const fnn_product *p) {
     const ptrdiff_t widest = S(PANEL);
+    if (S(thin_product)(p, widest)) return;
     if (p->rows == 1 && p->n > SINGLE_ROW_LINES * 64 / (ptrdiff_t)sizeof(R) && p->b_panel == widest
         && p->ldb > widest && !p->a_by_columns && !p->gate) {
         S(single_row)(p);

@@ -19,6 +19,7 @@
 #define S(name) JOIN(name, f32)
 #include "vecmath.h"
 #include "vector_tpl.h"
+#include "thin_tpl.h"
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "sums_tpl.h"
@@ -46,6 +47,7 @@
 #define S(name) JOIN(name, f64)
 #include "vecmath.h"
 #include "vector_tpl.h"
+#include "thin_tpl.h"
 #include "gemm_tpl.h"
 #include "transpose_tpl.h"
 #include "sums_tpl.h"

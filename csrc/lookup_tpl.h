@@ -91,15 +91,48 @@ LOOKUP(6, 6, LAST)
 LOOKUP(7, 7, LAST)
 LOOKUP(8, 8, LAST)
 
-static int64_t S(lookup)(const fnn_lookup *p) {
+/* One row, see LOOKUP. */
+static int64_t S(lookup_row)(const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch,
+                             const R *bias, R *out) {
     static const S(lookup_columns) parts[LOOKUP_VECTORS] = {
         S(lookup_1), S(lookup_2), S(lookup_3), S(lookup_4),
         S(lookup_5), S(lookup_6), S(lookup_7), S(lookup_8),
     };
     const ptrdiff_t widest = LOOKUP_VECTORS * VLANES;
+    const R *table = p->table;
+    for (ptrdiff_t j = 0; j < p->n; j += widest) {
+        const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
+        const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
+        const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
+        const int64_t wrong = part(p, first, last, fetch, table + j, bias ? bias + j : NULL,
+                                   columns, out + j);
+        if (wrong >= 0) return wrong;
+    }
+    return -1;
+}
+
+/* From the last row on, each beginning with the one after it where that adds to it. */
+static int64_t S(lookup_runs)(const fnn_lookup *p, int far) {
+    const R *after = NULL;
+    for (ptrdiff_t r = p->rows - 1; r >= 0; r--) {
+        const int64_t first = p->start[r], last = p->start[r + 1];
+        R *out = (R *)p->out + r * p->ldout;
+        if (far && r > 2) /* rows of the table that are wanted three rows later */
+            for (int64_t i = p->start[r - 3]; i < p->start[r - 2]; i++)
+                for (ptrdiff_t j = 0; j < p->n; j += 64 / (ptrdiff_t)sizeof(R))
+                    S(fetch_row)((const R *)p->table + j, p->column[i], p->ld, 1);
+        const int64_t wrong = S(lookup_row)(p, first, last, first, after, out);
+        if (wrong >= 0) return wrong;
+        after = p->adds[r] ? out : NULL;
+    }
+    return -1;
+}
+
+static int64_t S(lookup)(const fnn_lookup *p) {
     const int64_t *start = p->start;
-    const R *value = p->value, *table = p->table, *bias = p->bias;
+    const R *value = p->value;
     const int far = p->n_table * p->ld > LOOKUP_NEAR / (int)sizeof(R);
+    if (p->adds) return S(lookup_runs)(p, far);
     for (ptrdiff_t r = 0; r < p->rows; r++) {
         const ptrdiff_t at = p->order ? p->order[r] : r;
         const int64_t first = start[at], last = start[at + 1];
@@ -111,66 +144,20 @@ static int64_t S(lookup)(const fnn_lookup *p) {
             PREFETCH(p->column + next);
             PREFETCH(value + next);
         }
-        for (ptrdiff_t j = 0; j < p->n; j += widest) {
-            const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
-            const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
-            const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
-            const int64_t wrong = part(p, first, last, fetch, table + j, bias ? bias + j : NULL,
-                                       columns, out + j);
-            if (wrong >= 0) return wrong;
-        }
+        const int64_t wrong = S(lookup_row)(p, first, last, fetch, p->bias, out);
+        if (wrong >= 0) return wrong;
     }
     return -1;
 }
 
-/* out (n) = before (n) + x (n); without `before` x */
-ALWAYS_INLINE void S(add_to_run)(ptrdiff_t n, const R *x, const R *before, R *out) {
-    if (before) {
-        INDEPENDENT
-        for (ptrdiff_t j = 0; j < n; j++) out[j] = before[j] + x[j];
-    } else if (out != x) {
-        memcpy(out, x, (size_t)n * sizeof(R));
-    }
-}
-
 static void S(sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,
-                        int back, const R *x, R *out) {
-    if (back) {
-        for (ptrdiff_t r = stop - 1; r >= first; r--)
-            S(add_to_run)(n, x + r * n, r + 1 < stop && adds[r + 1] ? out + (r + 1) * n : NULL,
-                          out + r * n);
-    } else {
-        for (ptrdiff_t r = first; r < stop; r++)
-            S(add_to_run)(n, x + r * n, r > 0 && adds[r] ? out + (r - 1) * n : NULL, out + r * n);
-    }
-}
-
-/* Rows of zeros count: 0 + -0 is 0, but what -0 is added to stays as it is. */
-static void S(sum_packed_runs)(ptrdiff_t count, ptrdiff_t n, const int32_t *row, ptrdiff_t rows,
-                               const unsigned char *adds, R *x) {
-    for (ptrdiff_t r = count - 1; r >= 0; r--) {
-        const ptrdiff_t next = row[r] + 1, far = r + 1 < count ? row[r + 1] - row[r] : 0;
-        const R zero = far == 1 ? -C(0) : C(0);
-        R *out = x + r * n, *after = out + n;
-        if (next == rows || !adds[next]) continue;
-        if (far == 0 || memchr(adds + next, 0, (size_t)far)) {
-            for (ptrdiff_t j = 0; j < n; j++) out[j] += zero;
+                        const R *x, R *out) {
+    for (ptrdiff_t r = first; r < stop; r++) {
+        if (r == 0 || !adds[r]) {
+            if (out != x) memcpy(out + r * n, x + r * n, (size_t)n * sizeof(R));
             continue;
         }
         INDEPENDENT
-        for (ptrdiff_t j = 0; j < n; j++) out[j] = after[j] + zero + out[j];
-    }
-}
-
-static void S(unpack_rows)(ptrdiff_t first, ptrdiff_t count, ptrdiff_t n, const int32_t *place,
-                           const R *x, R *out) {
-    ptrdiff_t at = first % n, part;
-    place += first / n;
-    for (ptrdiff_t done = 0; done < count; done += part, place++, at = 0) {
-        const R zero = *place < 0 ? C(0) : -C(0);
-        const R *from = x + (ptrdiff_t)(*place < 0 ? ~*place : *place) * n + at;
-        part = n - at < count - done ? n - at : count - done;
-        INDEPENDENT
-        for (ptrdiff_t j = 0; j < part; j++) out[done + j] = from[j] + zero;
+        for (ptrdiff_t j = r * n; j < r * n + n; j++) out[j] = out[j - n] + x[j];
     }
 }

@@ -72,6 +72,4 @@
     .mean_members = S(mean_members),
     .lookup = S(lookup),
     .sum_runs = S(sum_runs),
-    .sum_packed_runs = S(sum_packed_runs),
-    .unpack_rows = S(unpack_rows),
 #undef FNN_ACTIVATION_ALIAS

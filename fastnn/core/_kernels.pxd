@@ -67,6 +67,7 @@ cdef extern from "fastnn.h" nogil:
         int relu
         void* out
         ptrdiff_t ldout
+        const unsigned char* adds
 
     ctypedef struct fnn_table_f32:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, float*, const float*, float*) noexcept nogil
@@ -140,12 +141,8 @@ cdef extern from "fastnn.h" nogil:
                             float*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const float*, float*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
-        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, int, const float*,
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, const float*,
                          float*) noexcept nogil
-        void (*sum_packed_runs)(ptrdiff_t, ptrdiff_t, const int32_t*, ptrdiff_t,
-                                const unsigned char*, float*) noexcept nogil
-        void (*unpack_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const int32_t*, const float*,
-                            float*) noexcept nogil
 
     ctypedef struct fnn_table_f64:
         void (**bias_activate)(ptrdiff_t, ptrdiff_t, double*, const double*, double*) noexcept nogil
@@ -220,12 +217,8 @@ cdef extern from "fastnn.h" nogil:
                             const double*, double*, ptrdiff_t) noexcept nogil
         void (*mean_members)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const double*, double*) noexcept nogil
         int64_t (*lookup)(const fnn_lookup*) noexcept nogil
-        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, int, const double*,
+        void (*sum_runs)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const unsigned char*, const double*,
                          double*) noexcept nogil
-        void (*sum_packed_runs)(ptrdiff_t, ptrdiff_t, const int32_t*, ptrdiff_t,
-                                const unsigned char*, double*) noexcept nogil
-        void (*unpack_rows)(ptrdiff_t, ptrdiff_t, ptrdiff_t, const int32_t*, const double*,
-                            double*) noexcept nogil
 
     ctypedef struct fnn_kernels:
         const char* name
@@ -666,26 +659,8 @@ cdef inline int64_t run_lookup(const fnn_kernels* k, const fnn_lookup* p,
 
 
 cdef inline void sum_runs(const fnn_kernels* k, ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n,
-                          const unsigned char* adds, bint back, const real* x,
-                          real* out) noexcept nogil:
+                          const unsigned char* adds, const real* x, real* out) noexcept nogil:
     if real is float:
-        k.f32.sum_runs(first, stop, n, adds, back, x, out)
+        k.f32.sum_runs(first, stop, n, adds, x, out)
     else:
-        k.f64.sum_runs(first, stop, n, adds, back, x, out)
-
-
-cdef inline void sum_packed_runs(const fnn_kernels* k, ptrdiff_t count, ptrdiff_t n,
-                                 const int32_t* row, ptrdiff_t rows,
-                                 const unsigned char* adds, real* x) noexcept nogil:
-    if real is float:
-        k.f32.sum_packed_runs(count, n, row, rows, adds, x)
-    else:
-        k.f64.sum_packed_runs(count, n, row, rows, adds, x)
-
-
-cdef inline void unpack_rows(const fnn_kernels* k, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n,
-                             const int32_t* place, const real* x, real* out) noexcept nogil:
-    if real is float:
-        k.f32.unpack_rows(first, count, n, place, x, out)
-    else:
-        k.f64.unpack_rows(first, count, n, place, x, out)
+        k.f64.sum_runs(first, stop, n, adds, x, out)

@@ -28,7 +28,7 @@ cdef inline int64_t embed_row(const fnn_kernels* k, fnn_lookup* p, int64_t first
     cdef int64_t[COLUMNS_AT_ONCE + 1] start
     cdef ptrdiff_t c = 0, n, j
     cdef int64_t i = first, wrong
-    p.order, p.bias, p.relu, p.ldout = NULL, NULL, False, p.n
+    p.order, p.bias, p.relu, p.ldout, p.adds = NULL, NULL, False, p.n, NULL
     while c < n_columns:
         n = min(<ptrdiff_t>COLUMNS_AT_ONCE, n_columns - c)
         start[0] = i

@@ -361,7 +361,7 @@ cdef class Snapshot:
             op = &self.data.ops[i]
             if op.source >= 0:
                 continue
-            sum_runs(kernels, 0, op.n_in, op.row_units, entries.adds, False,
+            sum_runs(kernels, 0, op.n_in, op.row_units, entries.adds,
                      (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w, table)
             table += op.n_in * op.row_units
 
@@ -555,7 +555,7 @@ cdef class Snapshot:
         p.rows, p.n, p.order = rows, op.n_out, NULL
         p.start, p.column, p.value = entries.start + first, entries.column, value
         p.table, p.n_table, p.ld = self.table_of(op, entries, z), op.n_in, op.n_out
-        p.bias = parameters + op.b
+        p.bias, p.adds = parameters + op.b, NULL
         p.relu = op.activation == FNN_ACT_relu
         p.out, p.ldout = z, op.n_out
         wrong = run_lookup(kernels, &p, z)

@@ -93,7 +93,7 @@ cdef class RowOutputs:
         cdef const float* x = <const float*>cnp.PyArray_DATA(<cnp.ndarray>W)
         cdef float* sums = <float*>cnp.PyArray_DATA(<cnp.ndarray>table)
         kernels.f32.sum_runs(0, self.n_in, W.shape[1],
-                             <const unsigned char*>cnp.PyArray_DATA(adds), False, x, sums)
+                             <const unsigned char*>cnp.PyArray_DATA(adds), x, sums)
         self.table = table.reshape(-1)
         self.first_bias = np.concatenate([one[1] for one in arrays])
         cdef int i, count = 0

@@ -180,7 +180,10 @@ cdef struct Lookup:
     ptrdiff_t n_touched       # columns that have entries in this batch
     int32_t* touched          # these, ascending
     int64_t* start            # (n_touched + 1,) where the entries of each begin
-    int32_t* places           # (n_in,) of codes: where the gradient of a row lies, see unpack_rows
+    # of codes alone
+    int64_t* starts           # (n_in + 1,) where the entries of each column begin
+    int32_t* places           # (n_in,) where the gradient of a row lies, see place_gradient
+    unsigned char* joins      # (n_touched,) whether a row of the gradient goes on in the one before
     ptrdiff_t* first          # (n_chunks,) first one within the rows of W of a chunk
     ptrdiff_t* stop           # ... and the one behind the last
 

@@ -56,9 +56,9 @@ from fastnn.training._job cimport (
 )
 from fastnn.training._ops_batch_norm cimport move_averages
 from fastnn.training._ops_lookup cimport (
+    has_table,
     is_looked_up,
     is_untouched,
-    is_updated_in_one_pass,
     lookup_update,
     sort_entries,
     table_update,
@@ -109,7 +109,7 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
             if job.mode == UPDATE:
                 lookup_update(job, chunk, c, scale, scratch, own)
             continue
-        if job.mode == UPDATE and is_updated_in_one_pass(job, chunk, own):
+        if job.mode == UPDATE and has_table(job, chunk):
             job.chunk_squares[i] = table_update(
                 job, chunk, c, decay if chunk.decay else 0.0, scale, scratch, own)
             continue

@@ -12,24 +12,22 @@ parameters as they are, to the bit (`Optimizer.is_lazy`), they are not touched; 
 all of W bounds the step: it reads and writes W and each vector of state once.
 
 Codes (core/codes.py) look up sums of rows of W: a table of its shape, whose rows follow each update
-of W. A run of rows that are added up lies in one chunk. The gradient of a row is the sum of those
-of the table's rows from there to the end of its run, so it changes from one row with entries to the
-next one alone: where runs are long, only these are summed up, and W, its state and the table are
-gone through once.
+of W. A run of rows that are added up lies in one chunk. The gradient of a row is that of the
+table's rows from there to the end of its run: one chain that goes on from row to row, from the last
+one. It changes from one row with entries to the next one alone: where runs are long, only these are
+made. Then W, its state and the table are gone through once, block by block.
 """
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memset
+from libc.string cimport memchr, memcpy, memset
 
 from fastnn.core._kernels cimport (
     FNN_BLOCK,
     fnn_lookup,
     real,
     run_lookup,
-    sum_packed_runs,
     sum_runs,
-    unpack_rows,
     update_weights,
 )
 from fastnn.training._gather cimport row_of
@@ -43,15 +41,12 @@ cnp.import_array()
 
 cdef enum:
     MOST_BITS = 11  # of a digit of the sort: its counters stay in L1
-    NEAR = 1 << 18  # bytes of W that pass after pass finds in the second-level cache
+    NEAR = 1 << 18  # bytes of a gradient that stay in the second-level cache
 
 
-cdef bint is_updated_in_one_pass(const Job* job, const Chunk* chunk,
-                                 const real* tag) noexcept nogil:
-    """Whether `table_update` pays: rows of W of codes that do not stay in the second-level cache.
-    Of fewer the gradient of all rows costs less than bringing it to its places."""
-    return (job.lookup.adds != NULL and chunk.size * <ptrdiff_t>sizeof(real) > NEAR
-            and is_looked_up(job, chunk))
+cdef bint has_table(const Job* job, const Chunk* chunk) noexcept nogil:
+    """Whether it is a chunk of a W whose sums along runs are looked up."""
+    return job.lookup.adds != NULL and is_looked_up(job, chunk)
 
 
 cdef bint is_looked_up(const Job* job, const Chunk* chunk) noexcept nogil:
@@ -78,7 +73,7 @@ cdef void lookup_forward(const Job* job, const Op* op, ptrdiff_t start, ptrdiff_
     p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
     if op.table >= 0:
         p.table = (<const real*>job.copies) + op.table
-    p.bias = parameters + op.b
+    p.bias, p.adds = parameters + op.b, NULL
     p.relu = op.relu
     p.out, p.ldout = scratch + op.z + row0 * op.ld, op.ld
     run_lookup(job.k, &p, scratch)
@@ -89,18 +84,23 @@ cdef void lookup_forward(const Job* job, const Op* op, ptrdiff_t start, ptrdiff_
 cdef void count_digits(const Job* job, ptrdiff_t* counts) noexcept nogil:
     """counts (passes, 1 << bits) = how often each digit of the columns is there."""
     cdef const Lookup* look = &job.lookup
+    cdef const int32_t* columns = job.csr_column
     cdef ptrdiff_t size = 1 << look.bits, r, row
     cdef int64_t i
     cdef int32_t column
-    cdef int k
-    memset(counts, 0, look.passes * size * sizeof(ptrdiff_t))
+    cdef int k, passes = look.passes, bits = look.bits
+    memset(counts, 0, passes * size * sizeof(ptrdiff_t))
     for r in range(job.rows):
         row = row_of(job, job.start + r)
+        if passes == 1:  # without a loop in the loop
+            for i in range(job.csr_start[row], job.csr_start[row + 1]):
+                counts[columns[i]] += 1
+            continue
         for i in range(job.csr_start[row], job.csr_start[row + 1]):
-            column = job.csr_column[i]
-            for k in range(look.passes):
+            column = columns[i]
+            for k in range(passes):
                 counts[k * size + (column & (size - 1))] += 1
-                column >>= look.bits
+                column >>= bits
 
 
 cdef void count_touched(Lookup* look, const ptrdiff_t* counts) noexcept nogil:
@@ -129,20 +129,25 @@ cdef ptrdiff_t read_entries(const Job* job, ptrdiff_t* at, const real* tag) noex
     """The first pass: from X into columns[0], rows[0], values[0]; returns how many there are."""
     cdef const Lookup* look = &job.lookup
     cdef ptrdiff_t r, row, place, n = 0
+    cdef const int32_t* columns = job.csr_column
     cdef const real* value = <const real*>job.x
+    cdef int32_t* sorted_columns = look.columns[0]
+    cdef int32_t* rows = look.rows[0]
     cdef real* values = <real*>look.values[0]
     cdef int32_t column, mask = (1 << look.bits) - 1
-    cdef int64_t i
+    cdef bint again = look.passes > 1
+    cdef int64_t i, first, last
     for r in range(job.rows):
         row = row_of(job, job.start + r)
-        n += job.csr_start[row + 1] - job.csr_start[row]
-        for i in range(job.csr_start[row], job.csr_start[row + 1]):
-            column = job.csr_column[i]
+        first, last = job.csr_start[row], job.csr_start[row + 1]
+        n += last - first
+        for i in range(first, last):
+            column = columns[i]
             place = at[column & mask]
             at[column & mask] = place + 1
-            if look.passes > 1:
-                look.columns[0][place] = column
-            look.rows[0][place] = <int32_t>r
+            if again:
+                sorted_columns[place] = column
+            rows[place] = <int32_t>r
             values[place] = value[i]
     return n
 
@@ -178,6 +183,16 @@ cdef void find_touched(Lookup* look, ptrdiff_t n) noexcept nogil:
     look.n_touched = k
 
 
+cdef void find_starts(const Job* job) noexcept nogil:
+    """Where the entries of each column begin, of those that have none, too."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t column, k = 0
+    for column in range(job.n_in):
+        look.starts[column] = look.start[k]
+        k += k < look.n_touched and look.touched[k] == column
+    look.starts[job.n_in] = look.start[k]
+
+
 cdef void share_touched(Job* job) noexcept nogil:
     """Which of the columns that there are each chunk has."""
     cdef Lookup* look = &job.lookup
@@ -207,28 +222,36 @@ cdef void sort_entries(Job* job, const real* tag) noexcept nogil:
         count_touched(look, counts)
     for k in range(look.passes):
         places(size, counts + k * size)
+    if look.adds != NULL and look.passes == 1:  # places are what the pass below moves on
+        memcpy(look.starts, counts, job.n_in * sizeof(int64_t))
     n = read_entries(job, counts, tag)
+    if look.adds != NULL and look.passes == 1:
+        look.starts[job.n_in] = n
     for k in range(1, look.passes):
         move_entries(look, k, n, counts + k * size, tag)
     look.sorted = (look.passes - 1) % 2
     if look.passes > 1:
         find_touched(look, n)
+        if look.adds != NULL:
+            find_starts(job)
     share_touched(job)
 
 
 # ---- gradient and update ----
 
-cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t column, ptrdiff_t k,
-                          ptrdiff_t count, const real* scratch, real* out) noexcept nogil:
-    """out (count, row_units) = the gradient of the rows of W of columns touched[k]...; of an
+cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t column, const int64_t* start,
+                          ptrdiff_t count, const unsigned char* adds, const real* scratch,
+                          real* out) noexcept nogil:
+    """out (count, row_units) = the gradient of rows of W whose entries begin at start[0], start[1]
+    ..., with those of the rows after each of them that ``adds`` (count,) tells, unless NULL. Of an
     embedding all of them are of this column of the data, else that is 0."""
     cdef const Lookup* look = &job.lookup
     cdef fnn_lookup p
     p.rows, p.n, p.order = count, op.row_units, NULL
-    p.start, p.column = look.start + k, look.rows[look.sorted]
+    p.start, p.column = start, look.rows[look.sorted]
     p.value = look.values[look.sorted]
     p.table, p.n_table, p.ld = scratch + op.dz + column * op.row_units, job.rows, op.ld
-    p.bias, p.relu = NULL, False
+    p.bias, p.relu, p.adds = NULL, False, adds
     p.out, p.ldout = out, op.row_units
     run_lookup(job.k, &p, scratch)
 
@@ -254,21 +277,39 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
     cdef ptrdiff_t column = 0
+    if op.table >= 0:
+        table_gradient(job, op, chunk.row, chunk.row + chunk.size // op.row_units, scratch,
+                       gradient)
+        return
     memset(gradient, 0, chunk.size * sizeof(real))
     while k < stop:
         count = run_of(look, op, k, stop, &column)
-        gather_gradient(job, op, column, k, count, scratch,
+        gather_gradient(job, op, column, look.start + k, count, NULL, scratch,
                         gradient + (look.touched[k] - chunk.row) * op.row_units)
         k += count
-    if op.table >= 0:  # from rows of the table to rows of W, which are in those from there on
-        sum_runs(job.k, 0, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row,
-                 True, gradient, gradient)
+
+
+cdef void table_gradient(const Job* job, const Op* op, ptrdiff_t row, ptrdiff_t stop,
+                         const real* scratch, real* out) noexcept nogil:
+    """out (stop - row, row_units) = the gradient of these rows of a W of codes, which are whole
+    runs."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t column = 0, end = stop
+    while row < stop:
+        if op.firsts != NULL:
+            while op.firsts[column + 1] <= row:
+                column += 1
+            end = min(stop, <ptrdiff_t>op.firsts[column + 1])
+        gather_gradient(job, op, column, look.starts + row, end - row, look.adds + row, scratch,
+                        out)
+        out += (end - row) * op.row_units
+        row = end
 
 
 cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil:
     """Bring rows of the table up to date: sums of rows of W from the beginning of their run on."""
     sum_runs(job.k, 0, chunk.size // op.row_units, op.row_units, job.lookup.adds + chunk.row,
-             False, (<const real*>job.parameters) + chunk.at,
+             (<const real*>job.parameters) + chunk.at,
              (<real*>job.copies) + op.table + chunk.row * op.row_units)
 
 
@@ -286,11 +327,11 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
     if k == stop:
         return
     if op.firsts == NULL:
-        gather_gradient(job, op, 0, k, stop - k, scratch, own)
+        gather_gradient(job, op, 0, look.start + k, stop - k, NULL, scratch, own)
     while k < stop:
         count = run_of(look, op, k, stop, &column)
         if op.firsts != NULL:
-            gather_gradient(job, op, column, k, count, scratch, own)
+            gather_gradient(job, op, column, look.start + k, count, NULL, scratch, own)
         at = op.w + look.touched[k] * op.row_units
         s0 = (<real*>job.state0) + at if job.state0 != NULL else NULL
         s1 = (<real*>job.state1) + at if job.state1 != NULL else NULL
@@ -308,16 +349,25 @@ cdef ptrdiff_t packed_gradient(const Job* job, const Chunk* chunk, const real* s
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t i = chunk - job.chunks, first = look.first[i], stop = look.stop[i]
-    cdef ptrdiff_t k = first, count = stop - first, column = 0
-    while k < stop:
-        count = run_of(look, op, k, stop, &column) if op.firsts != NULL else stop - k
-        gather_gradient(job, op, column, k, count, scratch, own + (k - first) * op.row_units)
-        k += count
-    count = stop - first
-    sum_packed_runs(job.k, count, op.row_units, look.touched + first, op.n_in, look.adds, own)
-    if count * op.row_units < chunk.size:
-        memset(own + count * op.row_units, 0, op.row_units * sizeof(real))
-    return count
+    cdef ptrdiff_t k, begin = first, column = 0, before = chunk.row - 1
+    for k in range(first, stop):
+        look.joins[k] = k > first and memchr(look.adds + before + 1, 0,
+                                             look.touched[k] - before) == NULL
+        before = look.touched[k]
+    while begin < stop:
+        k = stop
+        if op.firsts != NULL:
+            while op.firsts[column + 1] <= look.touched[begin]:
+                column += 1
+            k = begin + 1
+            while k < stop and look.touched[k] < op.firsts[column + 1]:
+                k += 1
+        gather_gradient(job, op, column, look.start + begin, k - begin, look.joins + begin, scratch,
+                        own + (begin - first) * op.row_units)
+        begin = k
+    if (stop - first) * op.row_units < chunk.size:
+        memset(own + (stop - first) * op.row_units, 0, op.row_units * sizeof(real))
+    return stop - first
 
 
 cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) noexcept nogil:
@@ -326,22 +376,36 @@ cdef void place_gradient(const Job* job, const Chunk* chunk, ptrdiff_t count) no
     cdef const Lookup* look = &job.lookup
     cdef ptrdiff_t first = look.first[chunk - job.chunks], k = count
     cdef ptrdiff_t row = chunk.row + chunk.size // job.ops[chunk.op].row_units
-    cdef int32_t place = ~<int32_t>count
+    cdef int32_t place = <int32_t>count
     while row > chunk.row:
         row -= 1
-        look.places[row] = place
         if k > 0 and look.touched[first + k - 1] == row:
             k -= 1
-            look.places[row] = <int32_t>k
-            place = ~<int32_t>k
+            place = <int32_t>k
+        look.places[row] = place
         if not look.adds[row]:
-            place = ~<int32_t>count
+            place = <int32_t>count
+
+
+cdef void unpack_rows(const int32_t* places, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n,
+                      const real* packed, real* out) noexcept nogil:
+    """out (count,) = elements first... of the gradient (.., n) whose rows lie at these places."""
+    cdef ptrdiff_t row = first // n, at = first - row * n, part
+    while count > 0:
+        part = min(n - at, count)
+        memcpy(out, packed + places[row] * n + at, part * sizeof(real))
+        out += part
+        count -= part
+        row += 1
+        at = 0
 
 
 cdef double table_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
                          const real* scratch, real* own) noexcept nogil:
     """Gradient and update of the rows of W of codes and of the table's rows, in one pass over them
-    by blocks that stay in the first-level cache; what `update_weights` returns."""
+    by blocks that stay in the first-level cache; what `update_weights` returns. A gradient that
+    does not stay in the second-level cache is made of rows with entries alone: of a smaller one
+    bringing it to its places would cost more."""
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t n = op.row_units, at = 0, row = 0, stop, size
@@ -350,18 +414,26 @@ cdef double table_update(Job* job, const Chunk* chunk, const double* c, double d
     cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
     cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
     cdef double squares = 0
-    cdef real[FNN_BLOCK] gradient
-    place_gradient(job, chunk, packed_gradient(job, chunk, scratch, own))
+    cdef bint packs = chunk.size * <ptrdiff_t>sizeof(real) > NEAR
+    cdef real[FNN_BLOCK] block
+    cdef const real* gradient = block
+    if packs:
+        place_gradient(job, chunk, packed_gradient(job, chunk, scratch, own))
+    else:
+        lookup_gradient(job, chunk, scratch, own)
     while at < chunk.size:
         size = min(<ptrdiff_t>FNN_BLOCK, chunk.size - at)
-        unpack_rows(job.k, at, size, n, look.places + chunk.row, own, gradient)
+        if packs:
+            unpack_rows(look.places + chunk.row, at, size, n, own, block)
+        else:
+            gradient = own + at
         squares += update_weights(
             job.k, job.optimizer, size, 1, gradient, 0, decay, scale, w + at,
             s0 + at if s0 != NULL else NULL, s1 + at if s1 != NULL else NULL,
             s2 + at if s2 != NULL else NULL, c)
         at += size
         stop = at // n
-        sum_runs(job.k, row, stop, n, look.adds + chunk.row, False, w,
+        sum_runs(job.k, row, stop, n, look.adds + chunk.row, w,
                  (<real*>job.copies) + op.table + chunk.row * n)
         row = stop
     return squares
@@ -404,7 +476,10 @@ cdef Py_ssize_t make_room(Job* job, list kept, dict data, rows, bint shuffles, d
         look.values[i] = take(kept, size, dtype)
     size = min(look.capacity, job.n_in)
     look.touched = <int32_t*>take(kept, size + 1, np.int32)  # one more: see count_touched
-    look.places = <int32_t*>take(kept, job.n_in if look.adds != NULL else 0, np.int32)
+    codes = look.adds != NULL
+    look.places = <int32_t*>take(kept, job.n_in if codes else 0, np.int32)
+    look.joins = <unsigned char*>take(kept, size if codes else 0, np.uint8)
+    look.starts = <int64_t*>take(kept, job.n_in + 1 if codes else 0, np.int64)
     look.start = <int64_t*>take(kept, size + 1, np.int64)
     look.stop = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)
     look.first = <ptrdiff_t*>take(kept, job.n_chunks, np.intp)

@@ -78,6 +78,7 @@ static void S(check_dense_chain)(const TABLE *table, ptrdiff_t n, ptrdiff_t n_ta
 static void S(check_wrong_column)(const TABLE *table, ptrdiff_t n, int32_t column,
                                   int with_order) {
     enum { ROWS = 5, WRONG = 9 };
+    const unsigned char adds[ROWS] = {0};
     fnn_lookup p = S(draw_lookup)(ROWS, n, 6, with_order ? 4 : 0);
     int64_t start[] = {0, 3, 8, 12, 12, 14};
     const ptrdiff_t order[] = {0, 1, 2, 3, 4};
@@ -88,6 +89,8 @@ static void S(check_wrong_column)(const TABLE *table, ptrdiff_t n, int32_t colum
     if (p.order) p.order = order;
     CHECK(table->lookup(&p) == WRONG, "column %d is not told", (int)column);
     CHECK(S(is_blank)(((R *)p.out)[2 * p.ldout]), "column %d: a row was written", (int)column);
+    p.order = NULL, p.adds = adds;
+    CHECK(table->lookup(&p) == WRONG, "column %d is not told along runs", (int)column);
     release_buffers();
 }
 
@@ -114,63 +117,63 @@ static void S(check_large_table)(const TABLE *table, ptrdiff_t n, int with_order
     release_buffers();
 }
 
-static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, int back,
-                              int in_place) {
+static void S(check_sum_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, int in_place) {
     R *x = S(integers)(rows * n), *before = S(copy)(x, rows * n);
     R *out = in_place ? x : S(blank)(rows * n);
     unsigned char *adds = buffer((size_t)rows);
     for (ptrdiff_t r = 0; r < rows; r++) adds[r] = random_word() % 3 > 0;
-    const ptrdiff_t part = back ? 0 : rows / 3;
-    table->sum_runs(0, part, n, adds, back, x, out);
-    table->sum_runs(part, rows, n, adds, back, x, out);
+    table->sum_runs(0, rows / 3, n, adds, x, out);
+    table->sum_runs(rows / 3, rows, n, adds, x, out);
     for (ptrdiff_t r = 0; r < rows; r++)
         for (ptrdiff_t j = 0; j < n; j++) {
             double want = (double)before[r * n + j];
-            if (back)
-                for (ptrdiff_t i = r + 1; i < rows && adds[i]; i++)
-                    want += (double)before[i * n + j];
-            else
-                for (ptrdiff_t i = r; i > 0 && adds[i]; i--)
-                    want += (double)before[(i - 1) * n + j];
+            for (ptrdiff_t i = r; i > 0 && adds[i]; i--) want += (double)before[(i - 1) * n + j];
             CHECK((double)out[r * n + j] == want, "sum_runs (%td, %td) at %td, %td", rows, n, r, j);
         }
     release_buffers();
 }
 
-/* sums of packed rows, brought to their places, are those of all rows to the byte, -0 included */
-static void S(check_packed_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n, ptrdiff_t part) {
-    unsigned char *adds = buffer((size_t)rows);
-    int32_t *row = buffer((size_t)rows * sizeof(int32_t));
-    int32_t *place = buffer((size_t)rows * sizeof(int32_t));
-    R *all = S(reals)(rows * n, -2, 2), *packed = S(blank)((rows + 1) * n);
-    R *out = S(blank)(rows * n);
+/* A row goes on from the one after it, the last of a run begins with zeros; a row without entries
+ * is a copy, so that it may be left out: the rows that have some are the same without it. */
+static void S(check_lookup_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n,
+                                 ptrdiff_t n_table) {
+    fnn_lookup p = S(draw_lookup)(rows, n, n_table, 0);
+    unsigned char *adds = buffer((size_t)rows), *joins = buffer((size_t)rows);
+    int64_t *start = buffer((size_t)(rows + 1) * sizeof(int64_t));
+    R *packed = S(blank)(S(extent)(rows, n, n + 2));
     ptrdiff_t count = 0;
+    int joined = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const int has = random_word() % 2;
         adds[r] = random_word() % 4 > 0;
+        joined = joined && adds[r];
+        if (p.start[r] == p.start[r + 1]) continue;
+        joins[count] = (unsigned char)joined, start[count++] = p.start[r];
+        joined = 1;
+    }
+    start[count] = p.start[rows];
+    p.adds = adds;
+    CHECK(table->lookup(&p) == -1, "lookup along runs (%td, %td)", rows, n);
+    const R *value = p.value, *w = p.table, *out = p.out;
+    fnn_lookup q = p;
+    q.rows = count, q.start = start, q.adds = joins, q.out = packed;
+    CHECK(table->lookup(&q) == -1, "lookup along packed runs (%td, %td)", rows, n);
+    for (ptrdiff_t r = rows - 1, k = count; r >= 0; r--) {
         for (ptrdiff_t j = 0; j < n; j++) {
-            if (random_word() % 4 == 0) all[r * n + j] = (R)-0.0;
-            if (has) packed[count * n + j] = all[r * n + j];
-            else all[r * n + j] = 0;
+            double want = 0, size = 0;
+            for (ptrdiff_t s = r; s == r || (s < rows && adds[s]); s++)
+                for (int64_t i = p.start[s]; i < p.start[s + 1]; i++) {
+                    double term = (double)value[i] * (double)w[p.column[i] * p.ld + j];
+                    want += term, size += fabs(term);
+                }
+            CHECK(is_near((double)out[r * p.ldout + j], want, size, 64 * EPSILON),
+                  "lookup along runs (%td, %td) at %td, %td", rows, n, r, j);
         }
-        if (has) row[count++] = (int32_t)r;
+        if (p.start[r] == p.start[r + 1]) continue;
+        k--;
+        CHECK(!memcmp(packed + k * p.ldout, out + r * p.ldout, (size_t)n * sizeof(R)),
+              "lookup along runs (%td, %td): row %td among others", rows, n, r);
     }
-    table->sum_runs(0, rows, n, adds, 1, all, all);
-    table->sum_packed_runs(count, n, row, rows, adds, packed);
-    for (ptrdiff_t j = 0; j < n; j++) packed[count * n + j] = 0;
-    ptrdiff_t k = count;
-    int32_t next = ~(int32_t)count;
-    for (ptrdiff_t r = rows - 1; r >= 0; r--) {
-        place[r] = next;
-        if (k > 0 && row[k - 1] == r) place[r] = (int32_t)--k, next = ~place[r];
-        if (!adds[r]) next = ~(int32_t)count;
-    }
-    for (ptrdiff_t at = 0; at < rows * n; at += part) {
-        const ptrdiff_t left = rows * n - at;
-        table->unpack_rows(at, left < part ? left : part, n, place, packed, out + at);
-    }
-    CHECK(!memcmp(all, out, (size_t)(rows * n) * sizeof(R)), "packed runs (%td, %td), in %td",
-          rows, n, part);
+    CHECK(S(gaps_are_blank)(rows, n, p.ldout, out), "lookup along runs: gaps");
     release_buffers();
 }
 
@@ -185,14 +188,11 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_one_lookup)(table, 12, *n, 40, flags);
         }
         if (*n > 0) S(check_dense_chain)(table, *n, 30);
-        if (*n > 0)
-            for (ptrdiff_t part = 1; part < 200; part += part + 1) {
-                S(check_packed_runs)(table, 0, *n, part);
-                S(check_packed_runs)(table, 12, *n, part);
-            }
-        for (ptrdiff_t rows = 0; rows < 20; rows += 1 + rows / 4)
-            for (int flags = 0; flags < 4; flags++)
-                S(check_sum_runs)(table, rows, *n, flags & 1, flags >> 1);
+        for (ptrdiff_t rows = 0; rows < 20; rows += 1 + rows / 4) {
+            S(check_lookup_runs)(table, rows, *n, 5);
+            S(check_sum_runs)(table, rows, *n, 0);
+            S(check_sum_runs)(table, rows, *n, 1);
+        }
     }
     for (int with_order = 0; with_order < 2; with_order++) {
         FOR_EACH(int32_t, column, wrong) S(check_wrong_column)(table, 70, *column, with_order);
@@ -204,4 +204,5 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_large_table)(table, n, with_order);
         }
     }
+    S(check_lookup_runs)(table, 30, 40, (1 << 19) / 40 / (ptrdiff_t)sizeof(R) + 100);
 }

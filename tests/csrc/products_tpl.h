@@ -86,6 +86,24 @@ static void S(check_product_of_nan)(const TABLE *table, ptrdiff_t n) {
     release_buffers();
 }
 
+/* one column of c: where its elements follow each other they are the bytes of those that do not */
+static void S(check_one_column)(const TABLE *table, ptrdiff_t rows, ptrdiff_t k, int has_list) {
+    fnn_product p = {.rows = rows, .n = 1, .k = k, .a_by_columns = 1, .ldc = 2};
+    S(lay_out_a)(&p, has_list);
+    S(lay_out_b)(&p, table->panel, k % 2 == 0);
+    for (ptrdiff_t at = 0; at < k; at++)
+        for (ptrdiff_t i = 0; i < rows; i++) *(R *)(uintptr_t)S(element_of_a)(&p, i, at) /= 3;
+    R *apart = S(blank)(2 * rows), *c = S(blank)(rows + 1);
+    p.c = apart;
+    table->product(&p);
+    p.c = c, p.ldc = 1;
+    table->product(&p);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        CHECK(!memcmp(c + i, apart + 2 * i, sizeof(R)), "one column (%td, %td) at %td", rows, k, i);
+    CHECK(S(is_blank)(c[rows]), "one column: gaps");
+    release_buffers();
+}
+
 static S(product_case) S(with_flags)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, int flags) {
     return (S(product_case)){.rows = rows, .n = n, .k = k, .by_columns = flags & 1,
                              .has_list = flags >> 1 & 1, .relu = flags >> 2 & 1,
@@ -158,6 +176,9 @@ static void S(check_products)(const TABLE *table) {
                 S(check_product)(table, &t);
             }
     for (ptrdiff_t n = 1; n <= panel + 1; n++) S(check_product_of_nan)(table, n);
+    for (ptrdiff_t rows = 0; rows <= 17 * vector; rows += 1 + rows / 20)
+        for (int flags = 0; flags < 6; flags++)
+            S(check_one_column)(table, rows, flags / 2 * 3, flags % 2);
 }
 
 static void S(check_transpose)(const TABLE *table, ptrdiff_t rows, ptrdiff_t columns,
