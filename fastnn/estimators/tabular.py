@@ -18,6 +18,7 @@ from fastnn.core.validation import check_real, from_tensor
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular
+from fastnn.estimators.tabular_words import plain_labels
 from fastnn.estimators.wording import Names
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.task import REGRESSION, Task
@@ -157,6 +158,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             y = y.toarray()
         if np.ndim(y) == 2 and np.shape(y)[1] == 1:
             y = column_or_1d(y, warn=True)
+        y = plain_labels(y)
         kind = type_of_target(y, input_name="y")
         if kind == "multilabel-indicator":
             y = np.asarray(y)

@@ -12,7 +12,9 @@ from fastnn.core.cures import missing_at
 from fastnn.core.notices import shown
 from fastnn.tables.errors import no_columns
 
-__all__ = ["check_columns", "check_given"]
+__all__ = ["check_columns", "check_given", "plain_labels"]
+
+NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
 def check_given(X, y, classes):
@@ -92,6 +94,38 @@ def _is_number(text):
         return not math.isnan(float(text))
     except ValueError:
         return False
+
+
+def plain_labels(y):
+    """Return labels as an array of booleans, of whole numbers or of others where all are such: of
+    objects, as lists and frames hold them, and of pandas' nullable types without missing ones.
+
+    Parameters
+    ----------
+    y : array or Series
+
+    Raises
+    ------
+    TypeError
+        When there are True and False beside numbers: True is 1.
+    """
+    own = getattr(y.dtype, "numpy_dtype", None)
+    if own is not None and own.kind in "biuf" and own != y.dtype:
+        return y.to_numpy(own)
+    if y.dtype != object or np.ndim(y) != 1:
+        return y
+    each = np.asarray(y).tolist()
+    kinds = {type(value) for value in each}
+    if not kinds or not all(issubclass(kind, NUMBERS) for kind in kinds):
+        return y
+    if {bool, np.bool_} & kinds and not kinds <= {bool, np.bool_}:
+        truth = next(value for value in each if isinstance(value, (bool, np.bool_)))
+        other = next(value for value in each if not isinstance(value, (bool, np.bool_)))
+        raise TypeError(f"y holds truth values and numbers, {shown(truth)} and {shown(other)}: "
+                        "y.astype(str) makes text of all, y.astype(float) numbers")
+    found = np.array(each)
+    exact = found.dtype.kind in "biuf" and found.tolist() == each
+    return found if exact else y
 
 
 def check_columns(name, table, known):

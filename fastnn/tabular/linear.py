@@ -31,6 +31,7 @@ LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
 STRAIGHT = 0.3  # share of a linear part from which values that are not bent are tried, too
+LEAST_SAVED = 0.01  # of the loss, and its standard error, by these
 BEYOND = 0.25  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
@@ -80,9 +81,11 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     saved = TRUST * saved_by_mean(outputs_of(nets, codes, some, kind), some, folds, kind, weight)
     saved -= flattery(nets) * (share * losses_of(z[seen], y[seen], kind)[0]).sum()
 
-    def loss(s, straight):
-        blend = blended(z[seen], straight[seen], s)
-        return (share * losses_of(blend, y[seen], kind)[0]).sum() - (1 - s) ** 2 * saved
+    def losses(s, line):
+        return share * losses_of(blended(z[seen], line[seen], s), y[seen], kind)[0]
+
+    def loss(s, line):
+        return losses(s, line).sum() - (1 - s) ** 2 * saved
 
     best, chosen = loss(0, z), None
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
@@ -98,7 +101,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
                 line[fold] = X[fold] @ part[:-1] + part[-1]
             least, s = min((loss(s, line), s) for s in SHARES.tolist())
             if least < best:
-                best, chosen = least, (s, parts, straight, make, penalties[i:])
+                best, chosen = least, (s, parts, straight, make, penalties[i:], line)
             if least > last:
                 break
             last = least
@@ -108,9 +111,13 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         if n < FEW_ROWS * X.shape[1]:
             tried(_Lasso, X, LASSO)
         if chosen is not None and numbers is not None and chosen[0] >= STRAIGHT:
-            straight = _Straight(encoding, numbers)
+            bent, old, straight = chosen, best, _Straight(encoding, numbers)
             tried(chosen[3], _matrix(encoding, codes, straight.values(numbers)), chosen[4],
                   straight)
+            # Values that are bent are safe from those far out: less than this is not worth them.
+            saves = losses(bent[0], bent[5]) - losses(chosen[0], chosen[5])
+            if old - best < max(saves.std() * len(saves) ** 0.5, LEAST_SAVED * old):
+                best, chosen = old, bent
     if chosen is None or chosen[0] == 0:
         return nets, encoding
     share, parts, straight = chosen[:3]
