@@ -32,6 +32,7 @@ FEW_ROWS = 20  # for each column, below which that is tried
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
 STRAIGHT = 0.3  # share of a linear part from which values that are not bent are tried, too
 LEAST_SAVED = 0.01  # of the loss, and its standard error, by these
+FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent
 BEYOND = 0.25  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
@@ -126,10 +127,18 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
             for net, fold in zip(nets, folds, strict=True)], wider
 
 
+def _spread(edges, scale):
+    """Return how many robust deviations the values of a column are from their median at most."""
+    center, deviation = scale[:2]
+    return max(edges[-1] / deviation - center / deviation,
+               center / deviation - edges[0] / deviation)
+
+
 class _Straight:
-    """Numbers of columns with bins, standardised: linear functions of the bins of an encoding that
-    goes on beyond the values of training. A missing one counts as the mean, in columns, too, that
-    had none.
+    """Numbers, standardised, of columns with bins and without values far out.
+
+    They are linear functions of the bins of an encoding that goes on beyond the values of training.
+    A missing one counts as the mean, in columns, too, that had none.
 
     Attributes
     ----------
@@ -139,7 +148,8 @@ class _Straight:
     """
 
     def __init__(self, encoding, numbers):
-        self.columns = [j for j, edges in enumerate(encoding.edges) if len(edges) > 2]
+        self.columns = [j for j, edges in enumerate(encoding.edges)
+                        if len(edges) > 2 and _spread(edges, encoding.scales[j]) <= FAR_OUT]
         self.centers, self.scales = np.zeros(len(encoding.edges)), np.ones(len(encoding.edges))
         edges = list(encoding.edges)
         for j in self.columns:
