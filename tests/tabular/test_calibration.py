@@ -29,9 +29,10 @@ def rows(x):
                  np.arange(0, n * k + 1, k), np.zeros(k, np.uint8))
 
 
-@pytest.mark.parametrize("factor", [0.5, 1.0, 1.8])
+@pytest.mark.parametrize("factor, least, most", [(0.5, 0.9, 1.11), (0.8, 0.9, 1.11),
+                                                 (1.8, 1.8, 1.8)])
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "multilabel"])
-def test_the_factor_that_is_wrong_is_taken_back(kind, factor):
+def test_outputs_that_are_not_sure_enough(kind, factor, least, most):
     rng = np.random.default_rng(0)
     x = 2 * rng.normal(size=(N, {"binary": 1, "multiclass": 3, "multilabel": 2}[kind]))
     if kind == "multiclass":
@@ -44,7 +45,7 @@ def test_the_factor_that_is_wrong_is_taken_back(kind, factor):
     folds = np.array_split(rng.permutation(N), 2)
     nets = calibrated(networks(task, factor), rows(x), targets, task, None, folds)
     found = nets[0].get_weights()[0][0, 0]
-    assert 0.9 < found < 1.11
+    assert least <= found <= most
     assert nets[1].get_weights()[0][0, 0] == found
 
 
