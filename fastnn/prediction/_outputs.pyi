@@ -4,7 +4,6 @@ from typing import Any
 from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
-from fastnn.mlp import MLP
 from fastnn.prediction._forward import Snapshot
 
 def add_outputs(
@@ -19,8 +18,8 @@ def blocks_of(W: NDArray[Any]) -> list[tuple[int, int, int, int]]: ...
 @disjoint_base
 class RowOutputs:
     @staticmethod
-    def takes(networks: Sequence[MLP]) -> bool: ...
+    def takes(networks: Sequence[Any]) -> bool: ...
     def __init__(
-        self, networks: Sequence[MLP], weights: NDArray[Any], adds: NDArray[Any]
+        self, networks: Sequence[Any], weights: NDArray[Any], adds: NDArray[Any]
     ) -> None: ...
     def add(self, column: NDArray[Any], value: NDArray[Any], found: NDArray[Any]) -> None: ...
