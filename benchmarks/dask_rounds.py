@@ -3,12 +3,14 @@
     python benchmarks/dask_rounds.py quality     # beside one machine: electricity, MNIST
     python benchmarks/dask_rounds.py messages    # what the scheduler does for each shard
     python benchmarks/dask_rounds.py large       # 20 million rows, workers of 1 GiB each
+    python benchmarks/dask_rounds.py frames      # the same by an estimator, of a lazy data frame
 
 Data sets are looked for in ../shared/data, or in the folder that FASTNN_DATA names.
 """
 
 import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -101,34 +103,71 @@ def messages(shards=(50, 250), epochs=3):
 def large(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
     """Rows that are made part by part, 4 GB as float32, by workers limited to 1 GiB."""
     import dask
-    import distributed
 
     def made(i):
         rng = np.random.default_rng(i)
         X = rng.standard_normal((n_rows // parts, n_columns), dtype=np.float32)
         return X, (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(np.int32)
 
+    task = dask.delayed(made)
+    net = fastnn.MLP((n_columns, 32, 2), output="softmax", random_state=0)
+
+    def fit(client):
+        return fastnn.dask.fit(net, [task(i) for i in range(parts)], client=client, epochs=epochs,
+                               local_steps=10_000, batch_size=64,
+                               optimizer=fastnn.Adam(2e-3)).loss
+
+    _in_a_gigabyte(fit, n_rows, n_columns)
+
+
+def frames(n_rows=20_000_000, n_columns=50, parts=200, epochs=1):
+    """The rows of `large` as a lazy data frame, by `fastnn.dask.MLPClassifier`."""
+    # Dask asks for a package named sparse, and must not find the file beside this one
+    sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent]
+    import dask.dataframe
+
+    names = [f"x{i}" for i in range(n_columns)]
+
+    def made(i):
+        import pandas
+
+        rng = np.random.default_rng(i)
+        X = rng.standard_normal((n_rows // parts, n_columns), dtype=np.float32)
+        return pandas.DataFrame(X, columns=names).assign(
+            label=(X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(np.int32))
+
+    data = dask.dataframe.from_map(made, range(parts), meta=made(0)[:0])
+    model = fastnn.dask.MLPClassifier((32,), max_iter=epochs, local_steps=10_000, batch_size=64,
+                                      learning_rate_init=2e-3, random_state=0)
+
+    def fit(client):
+        model.client = client
+        return model.fit(data, "label").loss_curve_
+
+    _in_a_gigabyte(fit, n_rows, n_columns)
+
+
+def _in_a_gigabyte(fit, n_rows, n_columns):
+    """Fit by two workers of 1 GiB each; say how long it took, and how much of it they had."""
+    import distributed
+
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GiB",
                                   host="127.0.0.1", dashboard_address=None) as cluster, \
             distributed.Client(cluster) as client:
-        task = dask.delayed(made)
-        net = fastnn.MLP((n_columns, 32, 2), output="softmax", random_state=0)
         begun = time.perf_counter()
-        history = fastnn.dask.fit(net, [task(i) for i in range(parts)], client=client,
-                                  epochs=epochs, local_steps=10_000, batch_size=64,
-                                  optimizer=fastnn.Adam(2e-3))
+        loss = fit(client)
         most = client.run(lambda: __import__("resource").getrusage(
             __import__("resource").RUSAGE_SELF).ru_maxrss)
         print(f"{n_rows:,} rows x {n_columns}, {n_rows * n_columns * 4 / 1e9:.1f} GB: "
-              f"{time.perf_counter() - begun:.0f} s, loss {history.loss}; most memory of a worker "
+              f"{time.perf_counter() - begun:.0f} s, loss {loss}; most memory of a worker "
               f"{max(most.values()) / 1024:.0f} MiB")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("quality", "messages", "large"))
-    parser.add_argument("--rows", type=int, default=20_000_000, help="of large")
+    parser.add_argument("what", choices=("quality", "messages", "large", "frames"))
+    parser.add_argument("--rows", type=int, default=20_000_000, help="of large and frames")
     arguments = parser.parse_args()
     import distributed
 
@@ -141,7 +180,8 @@ def main():
     elif arguments.what == "messages":
         messages()
     else:
-        large(arguments.rows, parts=max(1, arguments.rows // 100_000))
+        what = large if arguments.what == "large" else frames
+        what(arguments.rows, parts=max(1, arguments.rows // 100_000))
 
 
 if __name__ == "__main__":
