@@ -30,7 +30,7 @@ PENALTIES = (100.0, 10.0, 1.0)  # of the squares of the weights, beside the sum 
 LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
-STRAIGHT = 0.3  # share of a linear part from which values that are not bent are tried, too
+STRAIGHT = 0.3  # share of a linear part that is not solved for at once, from which they are tried
 LEAST_SAVED = 0.01  # of the loss, and its standard error, by these
 FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent
 BEYOND = 0.25  # of the range of training on either side: how far these go on
@@ -111,12 +111,13 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         tried(ridge, X, PENALTIES)
         if n < FEW_ROWS * X.shape[1]:
             tried(_Lasso, X, LASSO)
-        if chosen is not None and numbers is not None and chosen[0] >= STRAIGHT:
-            bent, old, straight = chosen, best, _Straight(encoding, numbers)
-            tried(chosen[3], _matrix(encoding, codes, straight.values(numbers)), chosen[4],
-                  straight)
+        bent = chosen or (0.0, None, None, ridge, PENALTIES, z)
+        if numbers is not None and (exact or bent[0] >= STRAIGHT):
+            old, straight = best, _Straight(encoding, numbers)
+            tried(bent[3], _matrix(encoding, codes, straight.values(numbers)), bent[4], straight)
             # Values that are bent are safe from those far out: less than this is not worth them.
-            saves = losses(bent[0], bent[5]) - losses(chosen[0], chosen[5])
+            now = chosen or bent
+            saves = losses(bent[0], bent[5]) - losses(now[0], now[5])
             if old - best < max(saves.std() * len(saves) ** 0.5, LEAST_SAVED * old):
                 best, chosen = old, bent
     if chosen is None or chosen[0] == 0:
