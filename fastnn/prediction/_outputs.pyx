@@ -158,7 +158,7 @@ cdef class RowOutputs:
         look.value = cnp.PyArray_DATA(value)
         look.table, look.n_table, look.ld = &self.table[0], self.n_in, n
         look.bias, look.out, look.ldout = &self.first_bias[0], values, n
-        look.relu = self.activations[0] == FNN_ACT_relu
+        look.relu, look.adds = self.activations[0] == FNN_ACT_relu, NULL
         mode = fnn_keep_subnormals()
         if run_lookup(kernels, &look, values) >= 0:
             fnn_after_keeping_subnormals(mode)
