@@ -72,20 +72,30 @@ cdef class RowOutputs:
     @staticmethod
     def takes(networks):
         """Return whether all are chains of dense layers of float32 with the same activations."""
-        chains = [net._layout.ops for net in networks]
-        return (all(net.dtype == "float32" for net in networks)
-                and all(is_dense_chain(ops) for ops in chains)
-                and len({tuple(op.activation for op in ops) for ops in chains}) == 1
-                and 2 <= len(chains[0]) <= DEEPEST
-                and sum(max(net.sizes[1:]) for net in networks) <= MOST_VALUES)
+        cdef ptrdiff_t values = 0
+        first = networks[0]._layout.ops
+        for net in networks:
+            ops = net._layout.ops
+            if net.dtype != "float32" or not is_dense_chain(ops) or len(ops) != len(first):
+                return False
+            for op, other in zip(ops, first):
+                if op.activation != other.activation:
+                    return False
+            values += max(net.sizes[1:])
+        return 2 <= len(first) <= DEEPEST and values <= MOST_VALUES
 
     def __init__(self, networks, cnp.ndarray weights not None, cnp.ndarray adds not None):
         ops = networks[0]._layout.ops
-        arrays = [net.get_weights() for net in networks]
+        arrays, first, biases = [], [], []
+        for net in networks:
+            one = net.get_weights()
+            arrays.append(one)
+            first.append(one[0])
+            biases.append(one[1])
         self.n_layers, self.n_networks = len(ops), len(networks)
         self.n_in, self.n_out = networks[0].sizes[0], networks[0].sizes[-1]
         self.weights = np.ascontiguousarray(weights, np.float64)
-        W = np.ascontiguousarray(np.hstack([one[0] for one in arrays]), np.float32)
+        W = np.ascontiguousarray(np.hstack(first), np.float32)
         if W.shape[0] != self.n_in or adds.size != self.n_in or (
                 adds.descr.type_num != cnp.NPY_UINT8 or not cnp.PyArray_ISCARRAY_RO(adds)):
             raise ValueError("adds must have one entry for each input of the networks")
@@ -95,22 +105,25 @@ cdef class RowOutputs:
         kernels.f32.sum_runs(0, self.n_in, W.shape[1],
                              <const unsigned char*>cnp.PyArray_DATA(adds), x, sums)
         self.table = table.reshape(-1)
-        self.first_bias = np.concatenate([one[1] for one in arrays])
+        self.first_bias = np.concatenate(biases)
         cdef int i, count = 0
         self.starts[0] = 0
         for i in range(self.n_layers):
             self.activations[i] = _kernels.output_index(ops[i].activation)
-            self.starts[i + 1] = self.starts[i] + sum(one[2 * i + 1].size for one in arrays)
+            self.starts[i + 1] = self.starts[i]
+            for one in arrays:
+                self.starts[i + 1] += one[2 * i + 1].size
         self.kept, found = [], []
         self.ends[0] = 0
         cdef ptrdiff_t at, z
         for i in range(1, self.n_layers):
             at, z = self.starts[i - 1], self.starts[i]
             for one in arrays:
-                W, b = (np.ascontiguousarray(array, np.float32) for array in one[2 * i:2 * i + 2])
+                W = np.ascontiguousarray(one[2 * i], np.float32)
+                b = np.ascontiguousarray(one[2 * i + 1], np.float32)
                 self.kept += [W, b]
-                found += [(at + k0, z + n0, W[k0:k1, n0:n1], b[n0:n1])
-                          for k0, k1, n0, n1 in blocks_of(W)]
+                for k0, k1, n0, n1 in blocks_of(W):
+                    found.append((at + k0, z + n0, W[k0:k1, n0:n1], b[n0:n1]))
                 at, z = at + W.shape[0], z + W.shape[1]
             self.ends[i] = len(found)
         self.products = np.zeros(len(found) * sizeof(Product), np.uint8)

@@ -15,13 +15,7 @@ from libc.math cimport isfinite
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
-from fastnn.core._kernels cimport (
-    add_parts,
-    panel_columns,
-    real,
-    step_coefficients,
-    update_weights,
-)
+from fastnn.core._kernels cimport add_parts, real, step_coefficients, update_weights
 from fastnn.core._signals cimport is_stopped, look
 from fastnn.core._team cimport (
     FNN_HAS_OPENMP,
@@ -50,7 +44,6 @@ from fastnn.training._job cimport (
     PREPARE,
     SHARDS,
     UPDATE,
-    WEIGHT,
     Chunk,
     Job,
 )
@@ -93,6 +86,10 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
     for the gradient of one chunk."""
     cdef double[8] c
     cdef const Chunk* chunk
+    cdef real* w = <real*>job.parameters
+    cdef real* s0
+    cdef real* s1
+    cdef real* s2
     cdef const real* partial = own
     cdef int i, n_partial = job.n_partial if job.feature_major and job.mode != GIVEN else 1
     cdef double decay = job.alpha * job.reduction, scale = 1
@@ -123,47 +120,15 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
             add_parts(job.k, chunk.size, n_partial, partial, job.partial_stride, job.start > 0,
                       (<real*>job.gradient) + chunk.at)
             continue
-        if chunk.kind == WEIGHT and job.ops[chunk.op].packed >= 0:
-            job.chunk_squares[i] = update_rows(
-                job, chunk, c, decay if chunk.decay else 0.0, scale, n_partial, partial, own)
-        else:
-            job.chunk_squares[i] = update_chunk(
-                job, chunk, c, decay if chunk.decay else 0.0, scale, n_partial, partial, own)
-
-
-cdef inline double update_chunk(Job* job, const Chunk* chunk, const double* c, double decay,
-                                double scale, int n_partial, const real* partial,
-                                real* tag) noexcept nogil:
-    """Update some parameters by the sum of their partial gradients, and their copies; what
-    `update_weights` returns."""
-    cdef real* w = (<real*>job.parameters) + chunk.at
-    # an optimizer without state has none
-    cdef real* s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
-    cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
-    cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
-    cdef double squares = update_weights(
-        job.k, job.optimizer, chunk.size, n_partial, partial, job.partial_stride, decay, scale, w,
-        s0, s1, s2, c)
-    if job.renews_copies:
-        copy_chunk(job, chunk, tag)
-    return squares
-
-
-cdef double update_rows(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
-                        int n_partial, const real* partial, real* tag) noexcept nogil:
-    """The same for rows of a wide W, a few at a time: they are still in the cache when they are
-    copied."""
-    cdef Chunk piece = chunk[0]
-    cdef ptrdiff_t n_out = job.ops[chunk.op].n_out, stop = chunk.at + chunk.size
-    cdef ptrdiff_t size = panel_columns(job.k, tag) * n_out
-    cdef double squares = 0
-    while piece.at < stop:
-        piece.size = min(size, stop - piece.at)
-        squares += update_chunk(job, &piece, c, decay, scale, n_partial,
-                                partial + (piece.at - chunk.at), tag)
-        piece.at += piece.size
-        piece.row += piece.size // n_out
-    return squares
+        # an optimizer without state has none
+        s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
+        s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
+        s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
+        job.chunk_squares[i] = update_weights(
+            job.k, job.optimizer, chunk.size, n_partial, partial, job.partial_stride,
+            decay if chunk.decay else 0.0, scale, w + chunk.at, s0, s1, s2, c)
+        if job.renews_copies:
+            copy_chunk(job, chunk, own)
 
 
 # ---- phases ----
