@@ -267,7 +267,7 @@ typedef struct {
         int64_t (*lookup)(const fnn_lookup *p);                                                    \
         /* rows first up to stop of out (.., n) = sums of the rows of x (.., n) along runs: from   \
          * the first row of each on, which out holds where it lies before them; adds: whether a    \
-         * row adds to the one before it */                                                        \
+         * row adds to the one before it.  out may be x. */                                        \
         void (*sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,  \
                          const R *x, R *out);                                                      \
     } TABLE;

@@ -22,15 +22,6 @@
 #define NOT_INLINE static
 #endif
 
-/* What is seldom run, out of the way of what often is. */
-#if defined(__GNUC__)
-#define NEVER_INLINE static __attribute__((noinline))
-#elif defined(_MSC_VER)
-#define NEVER_INLINE static __declspec(noinline)
-#else
-#define NEVER_INLINE static
-#endif
-
 /* Whether the instruction set has a fused multiply-add.  Elsewhere libm's fma() would be a slow
  * call, so there a product and a sum take its place. */
 #if defined(__FMA__) || defined(__AVX512F__) || defined(__aarch64__) ||                            \

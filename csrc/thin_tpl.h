@@ -12,7 +12,7 @@
 #endif
 
 /* k = 1: row i of c (rows, n) is a number of a times the row b (n) */
-NEVER_INLINE void S(outer_product)(const fnn_product *p) {
+NOT_INLINE void S(outer_product)(const fnn_product *p) {
     const ptrdiff_t n = p->n, whole = n - n % VLANES, step = p->a_by_columns ? 1 : p->a_step;
     const VMASK_T mask = VMASK(n > whole ? n - whole : VLANES);
     const V low = VSET(p->relu ? 0 : -C(INFINITY)), zero = VSET(0);
@@ -41,7 +41,7 @@ NEVER_INLINE void S(outer_product)(const fnn_product *p) {
 }
 
 /* n = 1, a by columns: c (rows) = the sum over k of b's numbers times the columns of a */
-NEVER_INLINE void S(thin_columns)(const fnn_product *p) {
+NOT_INLINE void S(thin_columns)(const fnn_product *p) {
     const R *const *list = (const R *const *)p->a_list, *b = p->b;
     ptrdiff_t i = 0;
 #define COLUMN(k) ((list ? list[k] + p->a_offset : (const R *)p->a + (k) * p->a_step) + i)
