@@ -650,6 +650,18 @@ cdef inline void mean_members(const fnn_kernels* k, ptrdiff_t rows, ptrdiff_t me
         k.f64.mean_members(rows, members, n, x, out)
 
 
+cdef inline fnn_lookup lookup_of(ptrdiff_t rows, ptrdiff_t n, const int64_t* start,
+                                 const int32_t* column, const void* value, const void* table,
+                                 ptrdiff_t n_table, ptrdiff_t ld, void* out,
+                                 ptrdiff_t ldout) noexcept nogil:
+    """For `run_lookup`; the other fields are still to be set where they are not 0."""
+    cdef fnn_lookup p
+    memset(&p, 0, sizeof(p))
+    p.rows, p.n, p.start, p.column, p.value = rows, n, start, column, value
+    p.table, p.n_table, p.ld, p.out, p.ldout = table, n_table, ld, out, ldout
+    return p
+
+
 cdef inline int64_t run_lookup(const fnn_kernels* k, const fnn_lookup* p,
                                const real* tag) noexcept nogil:
     if real is float:

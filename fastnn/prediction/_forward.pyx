@@ -26,6 +26,7 @@ from fastnn.core._kernels cimport (
     fnn_product,
     kernels,
     layer_norm_rows,
+    lookup_of,
     mean_members,
     pack_rows,
     panel_columns,
@@ -552,12 +553,9 @@ cdef class Snapshot:
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
         cdef fnn_lookup p
         cdef int64_t wrong
-        p.rows, p.n, p.order = rows, op.n_out, NULL
-        p.start, p.column, p.value = entries.start + first, entries.column, value
-        p.table, p.n_table, p.ld = self.table_of(op, entries, z), op.n_in, op.n_out
-        p.bias, p.adds = parameters + op.b, NULL
-        p.relu = op.activation == FNN_ACT_relu
-        p.out, p.ldout = z, op.n_out
+        p = lookup_of(rows, op.n_out, entries.start + first, entries.column, value,
+                      self.table_of(op, entries, z), op.n_in, op.n_out, z, op.n_out)
+        p.bias, p.relu = parameters + op.b, op.activation == FNN_ACT_relu
         wrong = run_lookup(kernels, &p, z)
         if wrong >= 0:
             memset(z, 0, rows * op.n_out * sizeof(real))

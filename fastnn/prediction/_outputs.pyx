@@ -12,6 +12,7 @@ from fastnn.core._kernels cimport (
     fnn_lookup,
     fnn_product,
     kernels,
+    lookup_of,
     row_major_product,
     run_lookup,
     run_product,
@@ -166,12 +167,9 @@ cdef class RowOutputs:
         if values == NULL:
             raise MemoryError
         start[0], start[1] = 0, column.size
-        look.rows, look.n, look.order, look.start = 1, n, NULL, start
-        look.column = <const int32_t*>cnp.PyArray_DATA(column)
-        look.value = cnp.PyArray_DATA(value)
-        look.table, look.n_table, look.ld = &self.table[0], self.n_in, n
-        look.bias, look.out, look.ldout = &self.first_bias[0], values, n
-        look.relu, look.adds = self.activations[0] == FNN_ACT_relu, NULL
+        look = lookup_of(1, n, start, <const int32_t*>cnp.PyArray_DATA(column),
+                         cnp.PyArray_DATA(value), &self.table[0], self.n_in, n, values, n)
+        look.bias, look.relu = &self.first_bias[0], self.activations[0] == FNN_ACT_relu
         mode = fnn_keep_subnormals()
         if run_lookup(kernels, &look, values) >= 0:
             fnn_after_keeping_subnormals(mode)

@@ -25,6 +25,7 @@ from libc.string cimport memchr, memcpy, memset
 from fastnn.core._kernels cimport (
     FNN_BLOCK,
     fnn_lookup,
+    lookup_of,
     real,
     run_lookup,
     sum_runs,
@@ -65,17 +66,16 @@ cdef void lookup_forward(const Job* job, const Op* op, ptrdiff_t start, ptrdiff_
     """z = x W + b of rows start.. of the epoch, which are row0.. of the batch; relu with it, where
     it is fused."""
     cdef const real* parameters = <const real*>job.parameters
-    cdef fnn_lookup p
-    p.rows, p.n = rows, op.n_out
-    p.order = <const ptrdiff_t*>job.order + start if job.order != NULL else NULL
-    p.start = job.csr_start if job.order != NULL else job.csr_start + start
-    p.column, p.value = job.csr_column, job.x
-    p.table, p.n_table, p.ld = parameters + op.w, op.n_in, op.n_out
+    cdef const real* table = parameters + op.w
     if op.table >= 0:
-        p.table = (<const real*>job.copies) + op.table
-    p.bias, p.adds = parameters + op.b, NULL
-    p.relu = op.relu
-    p.out, p.ldout = scratch + op.z + row0 * op.ld, op.ld
+        table = (<const real*>job.copies) + op.table
+    cdef fnn_lookup p = lookup_of(rows, op.n_out, job.csr_start, job.csr_column, job.x, table,
+                                  op.n_in, op.n_out, scratch + op.z + row0 * op.ld, op.ld)
+    if job.order != NULL:
+        p.order = <const ptrdiff_t*>job.order + start
+    else:
+        p.start += start
+    p.bias, p.relu = parameters + op.b, op.relu
     run_lookup(job.k, &p, scratch)
 
 
@@ -246,13 +246,11 @@ cdef void gather_gradient(const Job* job, const Op* op, ptrdiff_t column, const 
     ..., with those of the rows after each of them that ``adds`` (count,) tells, unless NULL. Of an
     embedding all of them are of this column of the data, else that is 0."""
     cdef const Lookup* look = &job.lookup
-    cdef fnn_lookup p
-    p.rows, p.n, p.order = count, op.row_units, NULL
-    p.start, p.column = start, look.rows[look.sorted]
-    p.value = look.values[look.sorted]
-    p.table, p.n_table, p.ld = scratch + op.dz + column * op.row_units, job.rows, op.ld
-    p.bias, p.relu, p.adds = NULL, False, adds
-    p.out, p.ldout = out, op.row_units
+    cdef fnn_lookup p = lookup_of(count, op.row_units, start, look.rows[look.sorted],
+                                  look.values[look.sorted],
+                                  scratch + op.dz + column * op.row_units, job.rows, op.ld, out,
+                                  op.row_units)
+    p.adds = adds
     run_lookup(job.k, &p, scratch)
 
 
