@@ -6,9 +6,9 @@ from scipy.special import expit, xlogy
 from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 
-__all__ = ["SHARES", "blended", "columns_of", "curvature_of", "flattery", "joined_network",
-           "kind_of", "linked", "losses_of", "outputs_of", "places_of", "rows_to_compare",
-           "saved_by_mean"]
+__all__ = ["SHARES", "blended", "columns_of", "curvature_of", "flattery", "held_out_outputs",
+           "joined_network", "kind_of", "linked", "losses_of", "outputs_of", "places_of",
+           "rows_to_compare", "saved_by_mean"]
 
 SHARES = np.linspace(0, 1, 21)  # that are tried
 MOST_OUTPUTS = 8
@@ -74,6 +74,16 @@ def outputs_of(nets, codes, rows, kind):
     """Return outputs before their activation: float64 (n_networks, n_rows, n_out)."""
     some = codes[rows]
     return np.stack([linked(net.predict(some), kind) for net in nets])
+
+
+def held_out_outputs(nets, codes, folds, kind, shape):
+    """Return the outputs before their activation, float64 (n_rows, n_out), of the rows of folds, by
+    the first network that has not learned from them, NaN elsewhere; and which rows these are."""
+    z, seen = np.full(shape, np.nan), np.zeros(shape[0], bool)
+    for net, fold in zip(nets, folds, strict=True):
+        fold = fold[~seen[fold]]
+        z[fold], seen[fold] = linked(net.predict(codes[fold]), kind), True
+    return z, seen
 
 
 def saved_by_mean(z, rows, folds, kind, weight):

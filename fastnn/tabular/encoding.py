@@ -133,26 +133,22 @@ class Encoding:
             In the place of those that the encoding's `Statistics` give: rows of training have
             some that do not know their own targets.
         """
+        n, width = len(inputs), self.width
+        rows, values = self.entries(inputs, dtype, statistics)
+        indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
+        return Codes(values, rows, indptr, self.adds)
+
+    def entries(self, inputs, dtype=np.float32, statistics=None):
+        """Return the inputs, int32 (n_rows * width,), and values that rows have; see `transform`.
+        """
         numbers = inputs.numbers
         if self.statistics is not None:
             found = self.statistics.transform(inputs.codes) if statistics is None else statistics
             numbers = np.concatenate([numbers, found], axis=1)
-        n, width = len(numbers), self.width
-        make = np.empty if self.firsts else np.zeros
-        rows, values = make(n * width, np.int32), make(n * width, dtype)
+        n, make = len(numbers), np.empty if self.firsts else np.zeros
+        rows, values = make(n * self.width, np.int32), make(n * self.width, dtype)
         if n:
             self.tables.encode(numbers, inputs.codes, rows, values)
-        indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
-        return Codes(values, rows, indptr, self.adds)
-
-    def row(self, inputs):
-        """Return the inputs, int32 (width,), and values, float32 (width,), of a single row."""
-        numbers = inputs.numbers
-        if self.statistics is not None:
-            numbers = np.concatenate([numbers, self.statistics.transform(inputs.codes)], axis=1)
-        make = np.empty if self.firsts else np.zeros
-        rows, values = make(self.width, np.int32), make(self.width, np.float32)
-        self.tables.encode(numbers, inputs.codes, rows, values)
         return rows, values
 
     def value(self, number, x):

@@ -11,6 +11,7 @@ from fastnn.tabular.blending import (
     blended,
     columns_of,
     flattery,
+    held_out_outputs,
     joined_network,
     kind_of,
     linked,
@@ -73,10 +74,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     if (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(unique) > MOST_WORK:
         return nets, encoding
     weight = np.ones(n) if weight is None else np.asarray(weight, float)
-    z, seen = np.full(y.shape, np.nan), np.zeros(n, bool)
-    for net, fold in zip(nets, folds, strict=True):
-        fold = fold[~seen[fold]]
-        z[fold], seen[fold] = linked(net.predict(codes[fold]), kind), True
+    z, seen = held_out_outputs(nets, codes, folds, kind, y.shape)
     share = weight[seen] / weight[seen].sum()
     some = rows_to_compare(n)
     saved = TRUST * saved_by_mean(outputs_of(nets, codes, some, kind), some, folds, kind, weight)
@@ -144,6 +142,8 @@ class _Straight:
     Attributes
     ----------
     encoding : Encoding
+    places : tuple of array
+        Of its inputs among those of the narrower one, see `places_of`.
     columns : list of int
     centers, scales : float64 array (n_numbers,)
     """
@@ -166,6 +166,7 @@ class _Straight:
         seen = encoding.seen.copy()
         seen[self.columns] = True
         self.encoding = Encoding(edges, encoding.scales, seen, encoding.maps, encoding.statistics)
+        self.places = places_of(encoding, self.encoding)
 
     def values(self, numbers):
         """Return them for rows: float64 (n_rows, n_numbers), NaN for all others."""
@@ -314,7 +315,7 @@ def _joined(net, encoding, part, share, straight=None):
     first = np.zeros((encoding.n_inputs, part.shape[1]))
     first[encoding.kinds != Encoding.BIN] = part[:-1]
     if straight is not None:
-        at, shares = places_of(encoding, straight.encoding)
+        at, shares = straight.places
         own, first = own[at] * shares[:, np.newaxis], first[at] * shares[:, np.newaxis]
         bias = bias + straight.as_bins(first)
     return joined_network(net, own, np.hstack([first, -first]), np.append(bias, -bias),

@@ -110,7 +110,7 @@ class Ensemble:
         found = np.zeros((n, self.n_out))
         if n == 1 and self._of_row():
             for encoding, row in self._row:
-                row.add(*encoding.row(inputs), found)
+                row.add(*encoding.entries(inputs), found)
             return found
         if n <= FEW:
             threads = 1 if n == 1 else resolve_threads(n_threads)

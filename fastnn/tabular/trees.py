@@ -17,6 +17,7 @@ from fastnn.tabular.blending import (
     blended,
     columns_of,
     curvature_of,
+    held_out_outputs,
     joined_network,
     kind_of,
     linked,
@@ -122,10 +123,8 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     with single_threaded_blas(), ThreadPoolExecutor(
             min(resolve_threads(n_threads), len(unique))) as pool:
         found = dict(zip(unique, pool.map(boosted, unique.values()), strict=True))
-    z, t, seen = np.full(y.shape, np.nan), np.full(y.shape, np.nan), np.zeros(n, bool)
-    for net, fold in zip(nets, folds, strict=True):
-        fold = fold[~seen[fold]]
-        z[fold], seen[fold] = linked(net.predict(own_codes[fold]), kind), True
+    z, seen = held_out_outputs(nets, own_codes, folds, kind, y.shape)
+    t = np.full(y.shape, np.nan)
     for key, fold in unique.items():
         t[fold] = found[key][1][fold]
     rows = rows_to_compare(n)

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fastnn.tabular import blending
@@ -14,3 +15,15 @@ def test_flattery():
     # at epochs 1, 2 (of 3 and 1) and 2: 3, 2 and 3 in the place of 1, 1 and 1
     assert blending.flattery(nets) == pytest.approx(8 / 3 - 1)
     assert blending.flattery([*nets, SimpleNamespace(history=None)]) == 0
+
+
+def test_each_row_is_held_out_from_the_first_network_that_has_not_learned_from_it():
+    class Net:
+        def __init__(self, factor):
+            self.predict = lambda rows: factor * rows
+
+    rows = np.arange(1.0, 6.0)[:, np.newaxis]
+    z, seen = blending.held_out_outputs([Net(1), Net(10)], rows, [np.array([0, 2]),
+                                        np.array([2, 3])], "identity", (5, 1))
+    np.testing.assert_array_equal(z[:, 0], [1, np.nan, 3, 40, np.nan])
+    assert seen.tolist() == [True, False, True, True, False]
