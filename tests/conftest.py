@@ -76,6 +76,20 @@ def ctrl_c():
         signal.signal(signal.SIGINT, before)
 
 
+def pytest_collection_finish():
+    """The garbage collector passes over what was imported and collected: hundreds of thousands of
+    objects, which each full collection would go through."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_disks(monkeypatch):
+    """Files are not forced to the disk, which takes milliseconds each, and on a busy one seconds.
+    No test can see whether they are; that it is asked for, and when, tests/files look at."""
+    monkeypatch.setattr(os, "fsync", os.fstat)  # refuses what is no open file, too
+
+
 @pytest.fixture(autouse=True)
 def teams(monkeypatch):
     """The number of threads of each run. Short epochs, as most are here, get their threads too."""

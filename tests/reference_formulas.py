@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from fastnn.core import _kernels, _probes
 
@@ -291,6 +291,8 @@ def input_noise(rows, n, seed, step):
 def mix(rows, seed, step, alpha):
     """The share of a step (Zhang et al. 2018), and the row that each is mixed with."""
     word = np.random.Philox(key=np.array([seed, 0xFFFD], np.uint64), counter=step).random_raw()
+    from scipy import stats  # half a second, which no other process has to pay
+
     share = stats.beta.ppf(((word >> 11) + 0.5) / 2**53, alpha, alpha)
     return share, _probes.permutation(rows, seed, (0xFFFC << 32) + step)
 

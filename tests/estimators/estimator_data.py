@@ -1,5 +1,7 @@
 """Real data, small and scaled, for each kind of target, and the estimators that go with it."""
 
+from functools import cache
+
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_iris
 from sklearn.preprocessing import scale
@@ -54,9 +56,14 @@ DATA = {
 CLASSIFIED = ("digits", "iris", "cancer", "multilabel")
 
 
-def load(name):
-    """Return the arrays X, y of that name."""
+@cache
+def _loaded(name):
     return DATA[name]()
+
+
+def load(name):
+    """Return the arrays X, y of that name, the caller's own."""
+    return tuple(array.copy(order="K") for array in _loaded(name))
 
 
 def make(name, module=fastnn, **parameters):

@@ -5,12 +5,13 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from later import importorskip_later
 
 import fastnn
 
 os.environ["KERAS_BACKEND"] = "torch" if find_spec("torch") else "numpy"
-keras = pytest.importorskip("keras")
-layers = keras.layers
+keras = importorskip_later("keras")
+layers = importorskip_later("keras.layers")
 
 X = np.random.default_rng(0).normal(size=(50, 5)).astype("f") * 3
 
@@ -53,17 +54,18 @@ def test_functional_chain():
 
 
 @pytest.mark.parametrize("more, message", [
-    ([layers.GroupNormalization(1)], r"'group_normalization.*' \(GroupNormalization\) has no"),
-    ([layers.LeakyReLU()], "negative_slope=0.3"),
-    ([layers.ELU(alpha=2.0)], "alpha=2.0"),
-    ([layers.ReLU(max_value=5)], "max_value=5"),
-    ([layers.Dense(2, activation="leaky_relu")], "activation='leaky_relu'"),
-    ([layers.Dense(2, activation=lambda x: x)], "activation='<lambda>' of "),
-    ([layers.Dense(2, activation=layers.LeakyReLU())], "negative_slope=0.3"),
-    ([layers.Activation("relu"), layers.Activation("tanh")], "follows another activation"),
+    (lambda: [layers.GroupNormalization(1)],
+     r"'group_normalization.*' \(GroupNormalization\) has no"),
+    (lambda: [layers.LeakyReLU()], "negative_slope=0.3"),
+    (lambda: [layers.ELU(alpha=2.0)], "alpha=2.0"),
+    (lambda: [layers.ReLU(max_value=5)], "max_value=5"),
+    (lambda: [layers.Dense(2, activation="leaky_relu")], "activation='leaky_relu'"),
+    (lambda: [layers.Dense(2, activation=lambda x: x)], "activation='<lambda>' of "),
+    (lambda: [layers.Dense(2, activation=layers.LeakyReLU())], "negative_slope=0.3"),
+    (lambda: [layers.Activation("relu"), layers.Activation("tanh")], "follows another activation"),
 ])
 def test_what_is_refused(more, message):
-    model = keras.Sequential([layers.Input((5,)), layers.Dense(3), *more])
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(3), *more()])
     with pytest.raises(ValueError, match=message):
         fastnn.from_keras(model)
 
@@ -80,7 +82,7 @@ def test_what_is_no_chain():
     with pytest.raises(TypeError, match="model=int must be a keras.Sequential"):
         fastnn.from_keras(3)
     with pytest.raises(TypeError, match="model=Own must be a keras.Sequential"):
-        fastnn.from_keras(Own())
+        fastnn.from_keras(own())
     with pytest.raises(ValueError, match="has no weights yet"):
         fastnn.from_keras(keras.Sequential([layers.Dense(3)]))
 
@@ -113,15 +115,21 @@ def test_inputs_of_several_axes():
         fastnn.from_keras(keras.Sequential([layers.Input((4, 5)), layers.Dense(3)]))
 
 
-class Own(keras.Model):
-    pass
+def own():
+    class Own(keras.Model):
+        pass
+
+    return Own()
 
 
-class Dense(layers.Dense):
-    """Of a known name, and something else."""
+def dense(units):
+    class Dense(layers.Dense):
+        """Of a known name, and something else."""
 
-    def call(self, inputs):
-        return super().call(inputs) * 2
+        def call(self, inputs):
+            return super().call(inputs) * 2
+
+    return Dense(units)
 
 
 def relu(x):
@@ -140,7 +148,7 @@ def low_rank():
 
 
 @pytest.mark.parametrize("build, message", [
-    (lambda: keras.Sequential([layers.Input((5,)), Dense(3)]), r"\(.*\.Dense\) has no"),
+    (lambda: keras.Sequential([layers.Input((5,)), dense(3)]), r"\(.*\.Dense\) has no"),
     (lambda: keras.Sequential([layers.Input((5,)), layers.Dense(3, activation=relu)]),
      "activation='relu' of "),
     (ops_model, r"'relu.*' \(Relu\) has no counterpart"),

@@ -30,6 +30,15 @@ VALUES = [
 ATTRIBUTES = WRONG + """
 net = fastnn.MLP((3, 4, 2), output="softmax", random_state=0)
 scaler = fastnn.Scaler(np.zeros(3), np.ones(3))
+names = sys.argv[1].split(",")
+
+
+def fitted(name, *arguments, **settings):
+    # only where it is asked for: the fits take longer than the sweep
+    model = getattr(fastnn, name)(*arguments, **settings, random_state=0)
+    return model.fit(ROWS, LABELS) if name in names else model
+
+
 chosen = {
     "MLP": net, "Scaler": scaler, "NetworkSpec": net.spec, "Dense": fastnn.Dense(3),
     "Activation": fastnn.Activation("relu"), "LayerNorm": fastnn.LayerNorm(),
@@ -46,12 +55,11 @@ chosen = {
     "LBFGS": fastnn.LBFGS(max_iter=3), "EvolutionStrategy": fastnn.EvolutionStrategy(population=4),
     "EarlyStopping": fastnn.EarlyStopping("loss"), "TimeLimit": fastnn.TimeLimit(60),
     "ReduceOnPlateau": fastnn.ReduceOnPlateau("loss"), "RecordPath": fastnn.RecordPath(),
-    "MLPClassifier": fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(ROWS, LABELS),
-    "MLPRegressor": fastnn.MLPRegressor(hidden_layer_sizes=(4,), max_iter=2,
-                                        random_state=0).fit(ROWS, LABELS),
+    "MLPClassifier": fitted("MLPClassifier", (4,), max_iter=2),
+    "MLPRegressor": fitted("MLPRegressor", hidden_layer_sizes=(4,), max_iter=2),
     "CustomActivation": fastnn.CustomActivation(np.sin, np.cos),
-    "TabularClassifier": fastnn.TabularClassifier(preset="fast", random_state=0).fit(ROWS, LABELS),
-    "TabularRegressor": fastnn.TabularRegressor(preset="fast", random_state=0).fit(ROWS, LABELS),
+    "TabularClassifier": fitted("TabularClassifier", preset="fast"),
+    "TabularRegressor": fitted("TabularRegressor", preset="fast"),
 }
 classes = {name for name in fastnn.__all__ if inspect.isclass(getattr(fastnn, name))
            and not issubclass(getattr(fastnn, name), Exception)} - {"TableEncoder"}
@@ -93,7 +101,7 @@ def use(name, model):
 stride = int(sys.argv[2])
 tried = tried_values = 0
 for name in chosen:
-    if name not in sys.argv[1].split(","):
+    if name not in names:
         continue
     for attribute in [a for a in dir(chosen[name]) if not a.startswith("_")]:
         if callable(getattr(type(chosen[name]), attribute, None)):

@@ -253,14 +253,14 @@ def test_other_passes_over_all_rows(what, sender):
     X, y = problem(300_000, 64, 2)
     net = fastnn.MLP((64, 32, 2), output="softmax", random_state=0, n_threads=1)
     predictor = fastnn.Predictor(net, scaler=fastnn.Scaler(np.ones(64), np.ones(64)))
-    wide = X.astype("float64")
-    csr = scipy.sparse.csr_array(X[:100_000])
+    rows = {"float64": lambda: X.astype("float64"),
+            "sparse": lambda: scipy.sparse.csr_array(X[:100_000])}.get(what, lambda: X)()
     operation = {
-        "predictor": lambda: predictor.predict(X) is None,
-        "loss_and_grad": lambda: net.loss_and_grad(X, y) is None,
-        "deltas": lambda: net.deltas(X, y) is None,
-        "float64": lambda: net.loss(wide, y) is None,
-        "sparse": lambda: net.predict(csr) is None,
+        "predictor": lambda: predictor.predict(rows) is None,
+        "loss_and_grad": lambda: net.loss_and_grad(rows, y) is None,
+        "deltas": lambda: net.deltas(rows, y) is None,
+        "float64": lambda: net.loss(rows, y) is None,
+        "sparse": lambda: net.predict(rows) is None,
     }[what]
     operation()
     judge([sender.interrupt(operation, seconds)[0] for seconds in moments(4, 0.12)], what)

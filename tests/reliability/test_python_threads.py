@@ -79,23 +79,29 @@ calls = {
     "clone": lambda: others(copy.deepcopy(net)),
     "pickle": lambda: others(pickle.loads(pickle.dumps(net))),
 }
-what, count = sys.argv[1], int(sys.argv[2])
-results, most = together(count, calls[what])
-print(len(results), sum(result != wanted[what] for result in results), most)
+count = int(sys.argv[1])
+for what in sys.argv[2].split(","):
+    results, most = together(count, calls[what])
+    print(len(results), sum(result != wanted[what] for result in results), most)
 """
+WAYS = ("predict", "fit own", "fit blas", "clone", "pickle")
 
 
-@pytest.mark.parametrize("count", COUNTS)
-@pytest.mark.parametrize("what", ["predict", "fit own", "fit blas", "clone", "pickle"])
-def test_the_bytes_of_one_thread(run_python, what, count):
-    done = run_python(COMMON + CALLS, what, count)
+@pytest.mark.parametrize("count, ways", [
+    (8, WAYS), *(pytest.param(count, (way,), marks=SLOW) for count in (1, 64, 300)
+                 for way in WAYS)])
+def test_the_bytes_of_one_thread(run_python, count, ways):
+    """One way after the other in one process, or each in its own."""
+    done = run_python(COMMON + CALLS, count, ",".join(ways))
     assert done.returncode == 0, done.stderr
     assert "OpenBLAS" not in done.stderr
-    results, wrong, most = map(int, done.stdout.split())
-    assert (results, wrong) == (count, 0)
-    # the main thread; BLAS's, which start when NumPy is imported; at most so many teams
-    blas = os.cpu_count() or 1
-    assert most <= 1 + count + 2 * blas + threads.MAX_LEADERS * (TEAM - 1)
+    lines = done.stdout.splitlines()
+    for way, line in zip(ways, lines, strict=True):
+        results, wrong, most = map(int, line.split())
+        assert (results, wrong) == (count, 0), way
+        # the main thread; BLAS's, which start when NumPy is imported; at most so many teams
+        blas = os.cpu_count() or 1
+        assert most <= 1 + count + 2 * blas + threads.MAX_LEADERS * (TEAM - 1), way
 
 
 CALLERS = """

@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata
 from sklearn.datasets import load_iris
 
 import fastnn
@@ -67,6 +66,14 @@ def test_a_generation_by_hand():
     gradient = ((ranks[:3] - ranks[3:])[:, None] * noise).sum(axis=0) / (6 * 0.2)
     wanted = start - 0.1 * gradient / (np.abs(gradient) + 1e-8)
     np.testing.assert_allclose(net.parameters, wanted, rtol=1e-12, atol=1e-15)
+
+
+def rankdata(values):
+    """As that of scipy.stats, which takes half a second to import: 1 is the least."""
+    values = np.asarray(values)
+    below = (values < values[:, None]).sum(axis=1)
+    equal = (values == values[:, None]).sum(axis=1)
+    return below + (equal + 1) / 2
 
 
 def test_ranks():

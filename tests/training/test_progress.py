@@ -22,38 +22,47 @@ if sys.argv[1] == "plain":
     sys.modules["tqdm"] = None  # as if it were not installed
 import fastnn
 from fastnn.training import progress
-progress.DELAY = float(sys.argv[2])
 progress._Line.interval = progress._Bar.interval = 0.0
 import threading
 X = np.zeros((60, 3), "f")
-net = fastnn.MLP((3, 4, 1), random_state=0)
 
-def stop(epoch, net, history):
-    if sys.argv[3] == "ends" and epoch == 4:
-        raise fastnn.StopFit
-    if sys.argv[3] == "fails" and epoch == 4:
-        raise KeyboardInterrupt
 
-try:
-    net.fit(X, X[:, 0], epochs=9, callback=stop,
-            **({} if sys.argv[4] == "None" else {"progress": sys.argv[4] == "True"}))
-except KeyboardInterrupt:
-    pass
-assert threading.active_count() == 1
-print("done", file=sys.stderr)
+def fit(delay, end, asked):
+    progress.DELAY = delay
+
+    def stop(epoch, net, history):
+        if end == "ends" and epoch == 4:
+            raise fastnn.StopFit
+        if end == "fails" and epoch == 4:
+            raise KeyboardInterrupt
+
+    net = fastnn.MLP((3, 4, 1), random_state=0)
+    try:
+        net.fit(X, X[:, 0], epochs=9, callback=stop, **asked)
+    except KeyboardInterrupt:
+        pass
+    assert threading.active_count() == 1
+    print("done", file=sys.stderr)
+
+
+for arguments in eval(sys.argv[2]):
+    fit(*arguments)
 """
+WHOLE, ENDS, FAILS = (0, "whole", {}), (0, "ends", {}), (0, "fails", {})
+SHORT, UNASKED, ASKED = (100, "whole", {}), (0, "whole", {"progress": False}), (
+    0, "whole", {"progress": True})
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
 
 
-def in_terminal(*arguments):
-    """What a program writes to a terminal, its last state of each line."""
+def in_terminal(kind, *fits):
+    """What a program of some fits writes to a terminal: all states of each line."""
     pty = pytest.importorskip("pty")
     import fcntl
     import termios
 
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, *map(str, arguments)],
+    process = subprocess.Popen([sys.executable, "-c", PROGRAM, kind, repr(fits)],
                                stderr=slave, stdout=slave, stdin=slave, env=ENVIRONMENT)
     os.close(slave)
     found = b""
@@ -68,8 +77,7 @@ def in_terminal(*arguments):
     os.close(master)
     assert process.wait() == 0, found.decode()
     text = found.decode().replace("\r\n", "\n")
-    states = [line.split("\r") for line in text.removesuffix("\n").split("\n")]
-    return [line[-1].rstrip() for line in states], max(map(len, states))
+    return [line.split("\r") for line in text.removesuffix("\n").split("\n")]
 
 
 @pytest.mark.parametrize("kind", [
@@ -77,39 +85,31 @@ def in_terminal(*arguments):
 def test_in_a_terminal(kind):
     if kind == "tqdm":
         pytest.importorskip("tqdm")
-    (line, done), n_states = in_terminal(kind, 0, "whole", "None")
-    assert "9/9" in line and "loss" in line and "fit" in line and done == "done"
-    assert n_states > 5, "it moves"
+    # of a whole fit, one that is stopped, one that is interrupted; then two that show nothing
+    states = in_terminal(kind, WHOLE, ENDS, FAILS, SHORT, UNASKED)
+    lines = [line[-1].rstrip() for line in states]
+    assert lines[1::2][:3] == ["done"] * 3 and lines[6:] == ["done"] * 2
+    whole, ends, fails = lines[:6:2]
+    assert "9/9" in whole and "loss" in whole and "fit" in whole
+    assert len(states[0]) > 5, "it moves"
     if kind == "plain":
-        assert re.fullmatch(r"fit: 9/9 epochs, loss [\d.e+-]+, \d:\d\d", line)
-    (line, _), _ = in_terminal(kind, 0, "ends", "None")
-    assert "5/9" in line
-
-
-def test_a_short_fit_shows_nothing():
-    assert in_terminal("plain", 100, "whole", "None")[0] == ["done"]
-    assert in_terminal("plain", 0, "whole", "False")[0] == ["done"]
-
-
-def test_the_line_ends_where_the_fit_is_interrupted():
-    (line, done), _ = in_terminal("plain", 0, "fails", "None")
-    assert "5/9" in line and done == "done"
+        assert re.fullmatch(r"fit: 9/9 epochs, loss [\d.e+-]+, \d:\d\d", whole)
+    assert "5/9" in ends and "5/9" in fails
+    assert states[1] == states[6] == states[7] == ["done"], "nothing was there before"
 
 
 def test_in_a_log_there_is_nothing(tmp_path):
     """By itself; where it is asked for, whole lines."""
     log = tmp_path / "log"
-    for asked, wanted in (("None", "done\n"), ("True", None)):
-        with open(log, "w") as file:
-            subprocess.run([sys.executable, "-c", PROGRAM, "tqdm", "0", "whole", asked],
-                           stderr=file, check=True, env=ENVIRONMENT)
-        text = log.read_text()
-        assert "\r" not in text
-        if wanted is not None:
-            assert text == wanted
-        else:
-            assert re.fullmatch(r"(fit: \d/9 epochs, loss .*\n)+done\n", text)
-            assert "fit: 9/9 epochs" in text
+    with open(log, "w") as file:
+        subprocess.run([sys.executable, "-c", PROGRAM, "tqdm", repr([WHOLE, ASKED])],
+                       stderr=file, check=True, env=ENVIRONMENT)
+    text = log.read_text()
+    assert "\r" not in text
+    nothing, asked = text.split("done\n", 1)
+    assert nothing == ""
+    assert re.fullmatch(r"(fit: \d/9 epochs, loss .*\n)+done\n", asked)
+    assert "fit: 9/9 epochs" in asked
 
 
 class OutStream(io.StringIO):
@@ -144,7 +144,7 @@ def test_in_a_real_notebook():
     nbformat = pytest.importorskip("nbformat")
     client = pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
-    program = PROGRAM.replace("sys.argv[", "['', 'plain', '0', 'whole', 'None'][").replace(
+    program = PROGRAM.replace("sys.argv[", f"['', 'plain', {repr([WHOLE])!r}][").replace(
         "assert threading.active_count() == 1", "")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(program)])
     client.NotebookClient(notebook, timeout=120).execute()
