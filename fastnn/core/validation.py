@@ -545,29 +545,29 @@ def _check_labels(name, y, n_out, loss):
     return np.require(y, np.int32, ("C", "A"))
 
 
-def check_weights(sample_weight, n_samples, dtype):
+def check_weights(sample_weight, n_samples, dtype, name="sample_weight"):
     """Sample weights (n_samples,) of the dtype, none negative, not all 0; None stays None."""
     if sample_weight is None:
         return None
-    weights = require("sample_weight", sample_weight, dtype)
+    weights = require(name, sample_weight, dtype)
     if weights.shape != (n_samples,):
-        raise ValueError(f"sample_weight has shape {weights.shape}, must be ({n_samples},)")
-    check_finite("sample_weight", weights, dtype)
+        raise ValueError(f"{name} has shape {weights.shape}, must be ({n_samples},)")
+    check_finite(name, weights, dtype)
     if weights.min() < 0:
-        raise ValueError(f"sample_weight has the value {weights.min()}, must be >= 0")
+        raise ValueError(f"{name} has the value {weights.min()}, must be >= 0")
     if not weights.any():
-        raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
-    check_total_weight("sample_weight", weights)
+        raise ValueError(f"{name} is 0 everywhere, must be > 0 for at least one row")
+    check_total_weight(name, weights)
     return weights
 
 
-def check_total_weight(name, weights):
+def check_total_weight(name, weights, dtype=None):
     """Raise where weights come to nothing: they add up to 0, or are so small that their products
-    with gradients vanish in the working precision."""
-    number = np.finfo(weights.dtype)
+    with gradients vanish in the working precision, that of ``dtype`` or else their own."""
+    number = np.finfo(dtype or weights.dtype)
     least, most = number.tiny / number.eps, np.abs(weights).max(initial=0)
     if 0 < most < least:
-        raise ValueError(f"{name} is at most {most:.3g}, too small for {weights.dtype}: must reach "
+        raise ValueError(f"{name} is at most {most:.3g}, too small for {number.dtype}: must reach "
                          f"{least:.3g}. Multiply all by one number")
     total, absolute = weights.sum(dtype=np.float64), np.abs(weights).sum(dtype=np.float64)
     if not abs(total) > absolute * np.finfo(np.float64).eps:

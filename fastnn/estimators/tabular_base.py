@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
 from fastnn.core.threads import sole_fit
-from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
+from fastnn.core.validation import check_total_weight, check_weights, from_tensor, is_sparse
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array, ArrayLike, File
 
-__all__ = ["BaseTabular"]
+__all__ = ["BaseTabular", "check_for_networks"]
 
 
 class BaseTabular(Documented, BaseEstimator):
@@ -202,7 +202,7 @@ class BaseTabular(Documented, BaseEstimator):
             return None
         weight = _check_sample_weight(from_tensor(name, weight), np.empty((len(X), 1)),
                                       dtype=np.float64, ensure_non_negative=True)
-        check_total_weight(name, weight)
+        check_for_networks(name, weight)
         return weight
 
     def _outputs(self, X):
@@ -307,6 +307,12 @@ class BaseTabular(Documented, BaseEstimator):
         tags.input_tags.categorical = True
         tags.non_deterministic = False
         return tags
+
+
+def check_for_networks(name, weight):
+    """Raise where networks, which hold weights (n_samples,) in float32, could not learn by them."""
+    check_total_weight(name, weight, np.float32)
+    check_weights(weight, len(weight), np.float32, name)
 
 
 def _is_frame(X):

@@ -74,6 +74,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     if (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(unique) > MOST_WORK:
         return nets, encoding
     weight = np.ones(n) if weight is None else np.asarray(weight, float)
+    weight = weight / weight.mean()  # penalties are beside sums over rows, whatever the scale
     z, seen = held_out_outputs(nets, codes, folds, kind, y.shape)
     share = weight[seen] / weight[seen].sum()
     some = rows_to_compare(n)
