@@ -220,8 +220,10 @@ def _tabular_arrays(settings):
     if "tabular" not in settings.get("needs", ()) or settings.keys() != {"needs", "tabular"}:
         raise ValueError("tabular must be needed, and nothing else be there")
     stated = settings["tabular"]
-    if stated.keys() != {"arrays", "classes"}:
+    if not isinstance(stated, dict) or stated.keys() != {"arrays", "classes"}:
         raise ValueError("tabular must hold arrays and classes")
+    if not isinstance(stated["arrays"], dict):
+        raise ValueError("arrays must be a dictionary")
     if len(stated["arrays"]) > MAX_ARRAYS:
         raise ValueError(f"{len(stated['arrays'])} arrays; a file holds at most {MAX_ARRAYS}")
     expected = {}

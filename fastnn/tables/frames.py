@@ -5,6 +5,7 @@ None of the libraries is imported before somebody hands over a frame of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,6 +73,10 @@ def column_of(name, values):
             raise TableError(f"column {name!r} has shape {values.shape}, must have one dimension",
                              name)
         return Array(name, values)
+    if isinstance(values, (Mapping, Set)):  # a list of these would be the keys, or in no order
+        raise TableError(f"column {name!r} is of type {type(values).__name__}, must be a list of "
+                         "values: frame.to_dict('list') of pandas makes such a dict, "
+                         "frame.to_dict('records') a list of dicts", name)
     if isinstance(values, (str, bytes)) or not hasattr(values, "__len__"):
         raise TableError(f"column {name!r} is {shown_value(values)}, must be a list of values; for "
                          "a single row give a list of one dict", name)

@@ -229,7 +229,7 @@ class Schema:
 
     def _check_names(self, table):
         missing = [column.name for column in self.columns if column.name not in table]
-        if len(missing) == len(self.columns) and table.names[0] == "x0":
+        if len(missing) == len(self.columns) and table.names[:1] == ("x0",):
             raise TableError("an array, or a list of lists, has no names of columns: give a frame, "
                              "a dict of columns or a list of dicts, with "
                              f"{listed(missing, 10)}", missing[0])

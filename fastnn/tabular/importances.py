@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.core.validation import check_count
 from fastnn.tabular.groups import replaced
 
 __all__ = ["permutation_importances"]
@@ -28,6 +29,7 @@ def permutation_importances(model, *, repeats=REPEATS, n_threads=None):
     importances, errors : float64 array (n_columns,)
         Means over rows, and their standard errors; 0 for columns that the model leaves out.
     """
+    check_count("repeats", repeats)
     reference, task, groups = model.reference, model.task, model.groups
     if reference is None:
         raise ValueError("the model has no rows that it has not learned from: importances cannot "

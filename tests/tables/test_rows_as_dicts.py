@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from each import each
 
 from fastnn.tables import Schema, TableError, as_cells
 
@@ -30,3 +31,22 @@ def test_no_rows_and_no_names():
 
 def test_bytes_are_text():
     assert as_cells([b"a", b"b"]).kind == "text"
+
+
+@each("frame", [[{}], [{}, {}], {"a": [], }, {}])
+def test_tables_without_a_column_of_the_model(frame):
+    """A row without anything was an IndexError."""
+    schema = Schema.learn({"b": [0.5, 1.5, 2.0]})
+    if frame == {}:
+        assert len(schema.apply(frame).numbers) == 0
+        return
+    with pytest.raises(TableError, match="the table has no column 'b'"):
+        schema.apply(frame)
+
+
+@each("values", [{0: 5.0, 1: 6.0}, {5.0, 6.0}, frozenset([5.0, 6.0]), {5.0: 1, 6.0: 2}.keys()])
+def test_columns_that_are_no_lists(values):
+    """``frame.to_dict()`` is a dict of dicts: the numbers of its rows were taken for values."""
+    with pytest.raises(TableError, match=r"column 'b' is of type .*, must be a list .*'records'"):
+        Schema.learn({"b": [0.5, 1.5, 2.0]}).apply({"b": values})
+    assert Schema.learn({"b": [0.5, 2.0]}).apply({"b": {5: 1.5}.values()}).numbers == 1.5

@@ -126,6 +126,20 @@ def test_hidden_weights_are_not_used():
         TabularRegressor().fit(TABLE, VALUE, weight)
 
 
+@pytest.mark.parametrize("stated", [None, 3, "a", [], {"arrays": [], "classes": None},
+                                    {"arrays": "ab", "classes": None}])
+def test_a_file_that_states_no_arrays(stated, tmp_path):
+    """It was an AttributeError."""
+    container.write(tmp_path / "m.safetensors", {}, {"tabular": stated}, needs=("tabular",))
+    with pytest.raises(fastnn.ModelFormatError, match="must"):
+        fastnn.load(tmp_path / "m.safetensors")
+
+
+def test_importances_of_no_shuffle(models):
+    with pytest.raises(ValueError, match="repeats=0 must be >= 1"):
+        models("value").importances(repeats=0)
+
+
 ODD = [None, True, 0, 1, -1, 7, 0.5, 1e308, float("nan"), HUGE, 2**64, 10**400, "", "a", [], [0],
        ["a"], {}, {"name": "huber"}, "softmax", "float64", "category"]
 
