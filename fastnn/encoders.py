@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -92,7 +94,11 @@ def greedy_edges(x: ArrayLike, bins: int) -> Array:
     array (n_edges,)
         In rising order.
     """
+    validation.check_count("bins", bins)
     values, counts = np.unique(x, return_counts=True)
+    if values.dtype.kind not in "biuf" or not np.isfinite(values[-1:]).all() or (
+            not np.isfinite(values[:1]).all()):  # NaN comes last
+        raise ValueError("x must hold finite numbers; leave the others out: x[np.isfinite(x)]")
     if len(values) <= bins + 1:
         return values.astype(float)
     alone = np.zeros(len(values), bool)
@@ -159,7 +165,10 @@ class _Bins(NamedTuple):
     def from_settings(cls, bins, edges):
         if not isinstance(edges, list) or len(edges) < 2:
             raise ValueError("edges must be a list of two or more")
-        edges = np.array(edges, float)
+        try:
+            edges = np.array(edges, float)
+        except OverflowError as error:
+            raise ValueError(f"edges: {error}") from None
         if edges.ndim != 1 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
             raise ValueError("edges must be finite numbers in rising order")
         return cls(edges, Numbers(bins))
@@ -273,7 +282,7 @@ class Encoder:
         ValueError
             When a column of numbers holds fewer than two values.
         """
-        names, columns = _columns(X)
+        names, columns = _checked_columns(X)
         kinds = self.columns if isinstance(self.columns, (list, tuple)) else (
             [self.columns] * len(columns))
         if len(kinds) != len(columns):
@@ -312,7 +321,7 @@ class Encoder:
             One row for each row of the data.
         """
         self._check_fitted()
-        names, columns = _columns(X, self.names)
+        names, columns = _checked_columns(X, self.names)
         if len(columns) != len(self._fitted):
             raise ValueError(f"X has {len(columns)} columns, must have {len(self._fitted)}")
         parts, first = [], 0
@@ -320,8 +329,6 @@ class Encoder:
             rows, values, there = one.entries(name, column)
             parts.append((rows + first, values, there))
             first += one.n_inputs
-        if len({len(rows) for rows, _, _ in parts}) != 1:
-            raise ValueError("the columns of X must be of one length")
         rows, values, there = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         start = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
         return Codes(values[there].astype(validation.check_dtype(dtype)),
@@ -342,6 +349,10 @@ class Encoder:
         Codes
             One row for each row of X.
         """
+        if not isinstance(dtype, (str, type, np.dtype)):  # y, from a pipeline of scikit-learn
+            raise TypeError(f"dtype={type(dtype).__name__} must be a dtype: an Encoder learns "
+                            "without y and is no step of a pipeline, as MLP alone reads codes; "
+                            "TabularClassifier and TabularRegressor take tables as they are")
         return self.fit(X).transform(X, dtype)
 
     def to_dense(self, X: Any, dtype: DType = "float64") -> Array:
@@ -374,6 +385,10 @@ class Encoder:
         array (n_edges,)
             In rising order.
         """
+        self._check_fitted()
+        last = len(self._fitted) - 1
+        if validation.check_count("column", column, minimum=0) > last:
+            raise ValueError(f"column={column} must be 0 to {last}, the number of a column")
         fitted = self._fitted[column]
         if not isinstance(fitted, _Bins):
             raise ValueError(f"column {column} holds categories")
@@ -419,15 +434,15 @@ class Encoder:
         ValueError, TypeError
             When they are no such settings.
         """
-        columns = settings["columns"]
-        if settings.keys() != {"columns"} or not isinstance(columns, list) or not (
+        columns = settings.get("columns") if isinstance(settings, dict) else None
+        if not isinstance(columns, list) or len(settings) > 1 or not (
                 1 <= len(columns) <= MOST_COLUMNS):
             raise ValueError(f"an encoder must hold a list of 1 to {MOST_COLUMNS} columns")
         names: list[Any] = []
         fitted: list[Any] = []
         for plain in columns:
             more = dict(plain)
-            names.append(more.pop("name"))
+            names.append(more.pop("name", None))
             if not _is_name(names[-1]):
                 raise ValueError("names of columns must be strings or whole numbers")
             fitted.append((_Bins if "edges" in more else _Table).from_settings(**more))
@@ -455,24 +470,43 @@ def _fit_numbers(name, kind, column):
 
 
 def _fit_categories(name, kind, column):
-    counts = {}
-    for value in _as_categories(name, column):
-        if not _is_missing(value):
-            counts[value] = counts.get(value, 0) + 1
+    counts = Counter(value for value in _as_categories(name, column) if not _is_missing(value))
     kept = sorted(counts, key=lambda value: (-counts[value], str(value)))[:kind.most]
-    return _Table({value: i for i, value in enumerate(sorted(kept, key=lambda value: (
-        str(type(value)), value)))}, kind)
+    try:
+        kept.sort(key=lambda value: (str(type(value)), value))
+    except TypeError:  # members of an enumeration, tuples of this and that
+        kept.sort(key=lambda value: (str(type(value)), str(value)))
+    return _Table({value: i for i, value in enumerate(kept)}, kind)
+
+
+def _checked_columns(X, names=None):
+    """Names and columns of `_columns`, each with one value for each row."""
+    names, columns = _columns(X, names)
+    # one column as a matrix is that column, as scikit-learn has it
+    columns = [column[:, 0] if column.ndim == 2 and column.shape[1] == 1 else column
+               for column in columns]
+    for name, column in zip(names, columns, strict=False):
+        if column.ndim == 0:
+            raise ValueError(f"column {name!r} is {shown(column.item())}, must be a list of "
+                             "values; for a single row give a list of one dict")
+        if column.ndim > 1:
+            raise ValueError(f"column {name!r} has shape {column.shape}, must have one dimension")
+    if len(set(map(len, columns))) > 1:
+        raise ValueError("the columns of X must be of one length")
+    return names, columns
 
 
 def _columns(X, names=None):
     """Names and columns of a data frame, a dict, a list of dicts, an array, or a sequence of
     columns."""
-    if validation.is_sparse(X) or type(X).__module__.startswith("pyarrow."):
+    if hasattr(X, "collect_schema") and not hasattr(X, "height"):  # a lazy frame of polars
+        X = X.collect()
+    if validation.is_sparse(X) or type(X).__module__.startswith("pyarrow.") or isinstance(
+            X, (str, bytes)) or not hasattr(X, "__len__"):
         raise TypeError(f"X is a {type(X).__name__}, must be an array, a data frame of pandas or "
                         "polars, a dict of columns, a list of dicts or a sequence of columns")
     if isinstance(X, list) and X and isinstance(X[0], dict):
-        X = {name: np.array([row.get(name) for row in X], object)
-             for name in (X[0] if names is None else names) if any(name in row for row in X)}
+        X = _of_rows(X, names)
     if hasattr(X, "columns") or isinstance(X, dict):
         have = list(X if isinstance(X, dict) else X.columns)
         if names is not None:
@@ -496,6 +530,20 @@ def _columns(X, names=None):
     return list(range(len(columns))) if names is None else names, columns
 
 
+def _of_rows(rows, names):
+    """Return a dict of columns, of a list of dicts."""
+    odd = next((i for i, row in enumerate(rows) if not isinstance(row, dict)), None)
+    if odd is not None:
+        raise TypeError(f"row {odd} of X is of type {type(rows[odd]).__name__}, must be a dict")
+    there = dict.fromkeys(name for row in rows for name in row)
+    columns = {}
+    for name in there if names is None else [name for name in names if name in there]:
+        columns[name] = np.empty(len(rows), object)
+        for i, row in enumerate(rows):  # one by one: an array in it would become several columns
+            columns[name][i] = row.get(name)
+    return columns
+
+
 def _unmasked(column):
     validation.refuse_masked("X", column)
     return np.asarray(column)
@@ -506,7 +554,12 @@ def _is_name(name):
 
 
 def _is_numeric(column):
-    return column.dtype.kind in "iuf"
+    """Whether it holds numbers; where kinds are mixed in X, its columns are of objects."""
+    if column.dtype.kind != "O":
+        return column.dtype.kind in "iuf"
+    values = [value for value in column.tolist() if not _is_missing(value)]
+    return bool(values) and all(isinstance(value, (Real, Decimal)) and not isinstance(value, bool)
+                                for value in values)
 
 
 def _as_numbers(name, column):
@@ -516,20 +569,46 @@ def _as_numbers(name, column):
     if column.dtype.kind == "O":
         column = np.array([np.nan if _is_missing(value) else value for value in column.tolist()],
                           object)
+    found = None
     try:
-        return np.asarray(column, float).reshape(-1)
+        found = np.asarray(column, float)
+    except OverflowError:
+        raise ValueError(f"column {name!r} holds a whole number beyond those of float64: leave it "
+                         "out, or take Categories() for it") from None
     except (TypeError, ValueError):
-        raise TypeError(f"column {name!r} holds {column.dtype}, must be numbers; Categories() "
-                        "takes others") from None
+        pass
+    if found is None or found.ndim != 1:  # of lists as long as each other there are two
+        odd = next((value for value in column.tolist() if not _is_number(value)), None)
+        raise TypeError(f"column {name!r} holds {column.dtype}, such as {shown(odd)}, must be "
+                        "numbers; Categories() takes others")
+    return found
+
+
+def _is_number(value):
+    try:
+        return np.ndim(value) == 0 and float(value) is not None
+    except (TypeError, ValueError):
+        return False
 
 
 def _as_categories(name, column):
-    if column.dtype.kind not in "OUSbiuf" or column.ndim != 1:
+    if column.dtype.kind not in "OUSbiuf":
         raise TypeError(f"column {name!r} is {column.dtype} {column.shape}, must be a column of "
                         "strings, whole numbers or booleans")
-    return column.tolist()
+    values = column.tolist()
+    value = None
+    try:
+        for value in values:
+            hash(value)
+    except TypeError:
+        raise TypeError(f"column {name!r} holds {shown(value)} of type {type(value).__name__}, "
+                        "must be a column of strings, whole numbers or booleans") from None
+    return values
 
 
 def _is_missing(value):
     # pandas has a value of its own for missing, which is not even different from itself
-    return value is None or type(value).__name__ == "NAType" or value != value
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    differs = value != value  # noqa: PLR0124  NaN does
+    return differs is True or (isinstance(differs, np.bool_) and bool(differs))

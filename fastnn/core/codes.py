@@ -39,6 +39,15 @@ class Codes:
 
     def __init__(self, data: Array, indices: Array, indptr: Array, adds: Array) -> None:
         self.data, self.indices, self.indptr, self.adds = data, indices, indptr, adds
+        # what the arrays hold is checked by whoever reads them
+        for name in ("data", "indices", "indptr", "adds"):
+            one = getattr(self, name)
+            if not isinstance(one, np.ndarray) or one.ndim != 1:
+                raise ValueError(f"{name} must be a one-dimensional array")
+        if not len(indptr) or len(data) != len(indices):
+            raise ValueError(f"data has {len(data)} entries, indices {len(indices)}, indptr "
+                             f"{len(indptr)}: must be as many, as many, and one for each row and "
+                             "one more")
         self.shape = (len(indptr) - 1, len(adds))
 
     def __repr__(self):
@@ -84,10 +93,20 @@ class Codes:
     def __getitem__(self, rows: Any) -> Codes:
         """Return some of the rows, by a slice, an array of numbers, or one of booleans."""
         numbers = np.atleast_1d(np.arange(self.shape[0])[rows])
+        if numbers.ndim > 1:
+            raise IndexError(f"rows has shape {numbers.shape}, must have one dimension")
+        self._check_starts()
         counts = np.diff(self.indptr)[numbers]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         places = np.repeat(self.indptr[numbers] - start[:-1], counts) + np.arange(start[-1])
         return Codes(self.data[places], self.indices[places], start, self.adds)
+
+    def _check_starts(self):
+        """Raise ValueError where rows do not lie one behind the other: before memory is taken."""
+        start = self.indptr
+        if start[0] != 0 or start[-1] > len(self.data) or (start[1:] < start[:-1]).any():
+            raise ValueError("indptr must begin with 0, never fall, and end within the "
+                             f"{len(self.data)} entries")
 
     def toarray(self) -> Array:
         """Return the dense encoding, an array (n_rows, n_inputs).
@@ -97,6 +116,7 @@ class Codes:
         array (n_rows, n_inputs)
             Of the dtype of the codes.
         """
+        self._check_starts()
         found = np.zeros(self.shape, self.dtype)
         rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
         np.add.at(found, (rows, self.indices), self.data)

@@ -185,7 +185,12 @@ def put(at, value):
     ("indices", lambda a: a.astype(float), "X.indices must be"),
     ("indptr", put(0, 1), "X.indptr"),
     ("indptr", put(5, 10**6), "X.indptr"),
-    ("data", lambda a: a[:5], "X.indptr"),
+    ("data", lambda a: a[:5], "data has 5 entries, indices"),
+    ("data", lambda a: a.tolist(), "data must be a one-dimensional array"),
+    ("data", lambda a: a[:, np.newaxis], "data must be a one-dimensional array"),
+    ("indices", lambda _: None, "indices must be a one-dimensional array"),
+    ("indptr", lambda a: a[:0], "indptr 0"),
+    ("indptr", np.array_repr, "indptr must be a one-dimensional array"),
     ("adds", put(0, 1), "X.adds"),
     ("adds", put(3, 7), "X.adds"),
     ("adds", lambda a: a.astype(int), "X.adds"),
@@ -195,6 +200,17 @@ def test_codes_outside_their_table_are_named(name, change, message):
     for action in (own.predict, lambda X: own.fit(X, labels()), lambda X: own.loss(X, labels())):
         with pytest.raises(ValueError, match=message):
             action(changed(name, change))
+
+
+def test_rows_of_codes_that_do_not_fit():
+    """A million million entries were asked for, of which there are a thousand."""
+    for value in (10**12, -1):
+        codes = changed("indptr", put(-1, value))
+        for action in (codes.toarray, lambda codes=codes: codes[149]):
+            with pytest.raises(ValueError, match="indptr must begin with 0, never fall"):
+                action()
+    with pytest.raises(IndexError, match=r"rows has shape \(1, 2\)"):
+        made()[1][[[0, 1]]]
 
 
 def test_what_cannot_read_codes_says_so():

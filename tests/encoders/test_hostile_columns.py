@@ -1,10 +1,14 @@
 """Columns that `Encoder` cannot take as they are: right, or refused with their name."""
 
+from decimal import Decimal
+from enum import Enum
+
 import numpy as np
 import pytest
+from each import each
 from scipy import sparse
 
-from fastnn.encoders import Categories, Encoder, Numbers
+from fastnn.encoders import Categories, Encoder, Numbers, greedy_edges
 
 X = np.random.default_rng(0).normal(size=(50, 2))
 
@@ -53,3 +57,95 @@ def test_what_is_no_sequence_of_columns():
     for given in tables:
         with pytest.raises(TypeError, match="must be an array, a data frame of pandas"):
             Encoder().fit(given)
+
+
+def objects(*values):
+    column = np.empty(len(values), object)
+    for i, value in enumerate(values):
+        column[i] = value
+    return column
+
+
+@each("values", [(1.5, None, 2, 3), (1, 2, 3), (Decimal("1.5"), Decimal(2)), (np.float32(1.5), 2)])
+def test_numbers_among_objects_are_numbers(values):
+    """A list of dicts, a dict and a mixed array give the encoding that the bare column gives."""
+    numbers = np.array([np.nan if value is None else float(value) for value in values])
+    wanted = Encoder().fit([numbers]).to_dense([numbers])
+    column = objects(*values)
+    for given in ([{0: value} for value in values], {0: column}, column.reshape(-1, 1)):
+        encoder = Encoder().fit(given)
+        assert encoder.to_dense(given).tobytes() == wanted.tobytes()
+        assert encoder.to_dense([numbers]).tobytes() == wanted.tobytes()
+    assert Encoder().fit([objects(True, False, True)]).counts == (4,)
+    assert Encoder().fit([objects(None, None)]).counts == (2,)
+
+
+def test_rows_may_have_different_keys():
+    """A column that the first row has not was left out without a word."""
+    encoder = Encoder().fit([{"a": 1.0}, {"b": "x", "a": 2.0}])
+    assert encoder.names == ["a", "b"]
+    found = encoder.to_dense([{"a": 1.0}, {"b": "x"}])
+    assert found.tolist() == [[0, 0, 0, 0, 1], [0, 1, 1, 0, 0]]
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
+@each("value", [[1], {}, {1}, ([1],), np.ones(2)])
+def test_what_cannot_be_a_category(value):
+    for column in (objects("a", value), objects(value, value)):
+        with pytest.raises(TypeError, match="column 'c' holds .* of type .*, must be a column of"):
+            Encoder(Categories()).fit({"c": column})
+        with pytest.raises(TypeError, match="column 'c' holds object, such as .*, must be numbers"):
+            Encoder(Numbers()).fit({"c": column})
+    encoder = Encoder(Categories()).fit({"c": ["a", "b"]})
+    with pytest.raises(TypeError, match="column 'c' holds .* of type"):
+        encoder.transform({"c": objects(value)})
+
+
+def test_categories_without_an_order():
+    column = objects(Colour.RED, Colour.BLUE, Colour.RED, (1, "a"), ("a", 1))
+    # by type and text
+    assert Encoder().fit([column]).to_dense([column]).argmax(axis=1).tolist() == [3, 2, 3, 1, 0]
+
+
+@each("X, error, message", [
+    (None, TypeError, "X is a NoneType, must be an array"),
+    (5, TypeError, "X is a int"), ("ab", TypeError, "X is a str"),
+    ([1.0, 2.0], ValueError, "column 0 is 1.0, must be a list of values"),
+    ({"a": 1.0}, ValueError, "column 'a' is 1.0, .* for a single row give a list of one dict"),
+    ({"a": np.ones((3, 2))}, ValueError, r"column 'a' has shape \(3, 2\), must have one"),
+    ([{"a": 1}, 5], TypeError, "row 1 of X is of type int, must be a dict"),
+    ([[1, 2], [1, 2, 3]], ValueError, "of one length"),
+    ({"a": objects(10**400, 1, 2)}, ValueError, "column 'a' holds a whole number beyond")])
+def test_what_is_no_table(X, error, message):
+    with pytest.raises(error, match=message):
+        Encoder(Numbers()).fit(X)
+
+
+def test_one_column_as_a_matrix():
+    x = np.arange(5.0)
+    for kind in (Numbers(), Categories()):
+        wanted = Encoder(kind).fit_transform([x]).toarray()
+        assert (Encoder(kind).fit_transform([x[:, np.newaxis]]).toarray() == wanted).all()
+
+
+@each("call, error, message", [
+    (lambda encoder: encoder.edges(2), ValueError, "column=2 must be 0 to 1, the number of a"),
+    (lambda encoder: encoder.edges("a"), TypeError, "column='a' must be an integer"),
+    (lambda _: Encoder().edges(0), ValueError, "not fitted"),
+    (lambda _: greedy_edges([1, np.nan, 2], 3), ValueError, "x must hold finite numbers"),
+    (lambda _: greedy_edges([-np.inf, 2], 3), ValueError, "x must hold finite numbers"),
+    (lambda _: greedy_edges(["a"], 3), ValueError, "x must hold finite numbers"),
+    (lambda _: greedy_edges([1, 2], 0), ValueError, "bins=0 must be >= 1"),
+    (lambda encoder: encoder.fit_transform(X, X[:, 0]), TypeError, "is no step of a pipeline"),
+    (lambda _: Encoder.from_settings({}), ValueError, "must hold a list of 1 to"),
+    (lambda _: Encoder.from_settings(None), ValueError, "must hold a list of 1 to"),
+    (lambda _: Encoder.from_settings({"columns": [{}]}), ValueError, "names of columns must be"),
+    (lambda _: Encoder.from_settings({"columns": [
+        {"name": "a", "bins": 1, "edges": [1, 10**400]}]}), ValueError, "edges: int too large")])
+def test_wrong_calls(call, error, message):
+    with pytest.raises(error, match=message):
+        call(Encoder().fit(X))
