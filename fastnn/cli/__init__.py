@@ -9,6 +9,7 @@ reader of the output has gone.
 """
 
 import argparse
+import errno
 import os
 import re
 import sys
@@ -145,7 +146,8 @@ def _explained(error):
     if isinstance(error, CommandError):
         return str(error), error.code
     if isinstance(error, (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError,
-                          NotADirectoryError)):
+                          NotADirectoryError)) or (
+            isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP)):
         return (f"{error.strerror}: {error.filename}" if error.strerror else str(error)), 2
     if isinstance(error, ValueError):  # what the library says of wrong values and files
         return str(error), 2

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.cli.common import CommandError, count, near, note
+from fastnn.core.validation import moderate_weights
 from fastnn.tables.errors import TableError
 from fastnn.tables.labels import learn_target
 
@@ -79,7 +80,7 @@ def read_weights(table, name):
                            "weights must be numbers, 0 or more")
     if not weight.any():
         raise CommandError(f"--weight: column {name!r} is 0 in all rows")
-    return weight
+    return moderate_weights(weight)
 
 
 def class_weights(codes, weight):

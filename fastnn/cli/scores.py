@@ -32,7 +32,9 @@ def print_scores(names, classes, truth, found, constant, say, weight=None, who="
     who : str, default="model"
         What the line of the predictions is called.
     """
-    weight = np.ones(len(truth)) if weight is None else weight
+    if weight is not None and _usable(weight) is None:
+        say("  all of these rows weigh 0: scores without weights")
+    weight = np.ones(len(truth)) if _usable(weight) is None else weight
     if classes is None:
         say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
         for i, name in enumerate(names):
@@ -77,10 +79,16 @@ def confusion(truth, found, n_classes):
 def constant_of(classes, truth, weight=None):
     """Return the answer that is best where it is the same for every row: shares of the classes, or
     means."""
+    weight = _usable(weight)
     if classes is None:
         return np.average(truth, axis=0, weights=weight)
     counts = np.bincount(truth, weights=weight, minlength=len(classes))
     return counts / counts.sum()
+
+
+def _usable(weight):
+    """Return weights, None where all are 0: held-out rows may be so few."""
+    return weight if weight is not None and weight.any() else None
 
 
 def judge(names, classes, rows, found, constant, say, quiet, who="model"):
@@ -107,8 +115,9 @@ def judge(names, classes, rows, found, constant, say, quiet, who="model"):
 def _is_better(classes, truth, found, constant):
     """Return whether predictions are better than the constant in any respect."""
     if classes is None:
-        return bool((((found - truth) ** 2).sum(axis=0)
-                     < ((constant - truth) ** 2).sum(axis=0)).any())
+        unit = _unit(truth, found)
+        return bool((((found / unit - truth / unit) ** 2).sum(axis=0)
+                     < ((constant / unit - truth / unit) ** 2).sum(axis=0)).any())
     guess = found.argmax(axis=1)
     ones = np.ones(len(truth))
     return bool(np.mean(guess == truth) > np.mean(truth == constant.argmax())
@@ -129,12 +138,20 @@ def _balanced(guess, truth, weight):
 
 
 def _regression_line(label, truth, found, weight):
+    unit = _unit(truth, found)
+    truth, found = truth / unit, found / unit
     error = found - truth
     spread = np.average((truth - np.average(truth, weights=weight)) ** 2, weights=weight)
     square = np.average(error ** 2, weights=weight)
     r2 = f"{1 - square / spread:9.4f}" if spread > 0 else f"{'-':>9}"
-    return (f"  {label:18} {r2} {np.average(np.abs(error), weights=weight):12.6g} "
-            f"{np.sqrt(square):12.6g}")
+    return (f"  {label:18} {r2} {np.average(np.abs(error), weights=weight) * unit:12.6g} "
+            f"{np.sqrt(square) * unit:12.6g}")
+
+
+def _unit(truth, found):
+    """Return a power of two to measure in: 1, but where float64 cannot hold the squares."""
+    most = max(np.abs(truth).max(initial=0), np.abs(found).max(initial=0))
+    return 1.0 if most == 0 or 1e-140 < most < 1e140 else 2.0 ** min(np.frexp(most)[1], 1023)
 
 
 def _class_line(label, width, truth, probabilities, weight):

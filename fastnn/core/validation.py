@@ -561,13 +561,22 @@ def check_weights(sample_weight, n_samples, dtype, name="sample_weight"):
     return weights
 
 
-def check_total_weight(name, weights, dtype=None):
+def moderate_weights(weights):
+    """Return weights of float64 that float32 can hold, where their greatest may be beyond that:
+    all of them times one power of two, which changes no other digit of what is made of them."""
+    most = np.abs(weights).max(initial=0)
+    if most == 0 or 1e-12 < most < 1e12 or not np.isfinite(most):
+        return weights
+    return np.ldexp(weights, -np.frexp(most)[1])
+
+
+def check_total_weight(name, weights):
     """Raise where weights come to nothing: they add up to 0, or are so small that their products
-    with gradients vanish in the working precision, that of ``dtype`` or else their own."""
-    number = np.finfo(dtype or weights.dtype)
+    with gradients vanish in the working precision."""
+    number = np.finfo(weights.dtype)
     least, most = number.tiny / number.eps, np.abs(weights).max(initial=0)
     if 0 < most < least:
-        raise ValueError(f"{name} is at most {most:.3g}, too small for {number.dtype}: must reach "
+        raise ValueError(f"{name} is at most {most:.3g}, too small for {weights.dtype}: must reach "
                          f"{least:.3g}. Multiply all by one number")
     total, absolute = weights.sum(dtype=np.float64), np.abs(weights).sum(dtype=np.float64)
     if not abs(total) > absolute * np.finfo(np.float64).eps:

@@ -17,7 +17,7 @@ from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_real, from_tensor
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
-from fastnn.estimators.tabular_base import BaseTabular, check_for_networks
+from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
 from fastnn.estimators.tabular_words import plain_labels
 from fastnn.estimators.wording import Names
 from fastnn.tabular.intervals import predict_interval
@@ -203,8 +203,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if weight is not None:
             with np.errstate(over="ignore"):
                 name, of_class = "sample_weight times class_weight", weight * of_class
-        check_for_networks(name, of_class)
-        return of_class
+        return weights_for_networks(name, of_class)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
 from fastnn.core.threads import sole_fit
-from fastnn.core.validation import check_total_weight, check_weights, from_tensor, is_sparse
+from fastnn.core.validation import check_weights, from_tensor, is_sparse, moderate_weights
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array, ArrayLike, File
 
-__all__ = ["BaseTabular", "check_for_networks"]
+__all__ = ["BaseTabular", "weights_for_networks"]
 
 
 class BaseTabular(Documented, BaseEstimator):
@@ -202,8 +202,7 @@ class BaseTabular(Documented, BaseEstimator):
             return None
         weight = _check_sample_weight(from_tensor(name, weight), np.empty((len(X), 1)),
                                       dtype=np.float64, ensure_non_negative=True)
-        check_for_networks(name, weight)
-        return weight
+        return weights_for_networks(name, weight)
 
     def _outputs(self, X):
         check_is_fitted(self)
@@ -309,10 +308,12 @@ class BaseTabular(Documented, BaseEstimator):
         return tags
 
 
-def check_for_networks(name, weight):
-    """Raise where networks, which hold weights (n_samples,) in float32, could not learn by them."""
-    check_total_weight(name, weight, np.float32)
+def weights_for_networks(name, weight):
+    """Return weights (n_samples,) of float64 that networks, of float32, can hold; raise where they
+    could not learn by them."""
+    weight = moderate_weights(weight)
     check_weights(weight, len(weight), np.float32, name)
+    return weight
 
 
 def _is_frame(X):

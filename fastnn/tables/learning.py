@@ -106,7 +106,8 @@ def _learned(name, cells, options, notes):
         if found is not None:
             if found and cells.dictionary:
                 notes.add(name, f"its texts are {TAKEN[found.kind]}, as they would be in a file; "
-                          "name it in categorical_features=[...] for one of categories",
+                          "for one of categories: --categorical-features "
+                          "(categorical_features=[...])",
                           "has a categorical type and is no column of categories: ")
             return found or None
     return _as_categories(name, values, counts, gaps, forced, options, notes)
@@ -169,8 +170,8 @@ def _number_column(name, values, form, words, gaps, options, notes, whole,
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
         raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} is not a finite "
-                         "number; infinities='missing' counts such values as missing, 'keep' keeps "
-                         "them", name)
+                         "number; infinities='missing' counts such values as missing, as "
+                         "--na=inf,-inf does, 'keep' keeps them", name)
     if options.infinities == "missing" and infinite.any():
         values, gaps = values[~infinite], True
         if not len(values):
@@ -274,7 +275,7 @@ def _as_numbers(name, cells, values, counts, gaps, options, notes):
     if said:
         n = int(counts[~ok].sum())
         notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; if it is "
-                  "a value of its own, make the column one of categories "
+                  "a value of its own, make the column one of categories: --categorical-features "
                   "(categorical_features=[...])", "is taken as numbers: ")
     values = _known(name, "number", parsed[ok], options)
     if not len(values):

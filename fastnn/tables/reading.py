@@ -285,7 +285,7 @@ class _Reader:
         if not start.strip():
             raise TableError(f"{self.path!r} is empty")
         if "\0" in start:
-            raise TableError(f"{self.path!r} is not text, so it is no CSV file")
+            raise TableError(f"{self.path!r} is not text, so it is no CSV file{_wide(start)}")
         lines = start.splitlines()
         self.skipped = 0
         said = re.fullmatch(r"\ufeff?\"?sep=(.)\"?[,;\t]*\s*", lines[0], re.IGNORECASE)
@@ -345,9 +345,9 @@ class _Reader:
                                      "first line has names")
             columns = columns[:len(names)]
         self._style(columns)
-        self._check_end(columns, n_rows)
         for name, column in zip(names, columns, strict=True):
             column.name = name
+        self._check_end(columns, n_rows)
         return Table(dict(zip(names, columns, strict=True)), n_rows,
                      labels=range(1, n_rows + 1), notes=self.notes)
 
@@ -422,6 +422,7 @@ class _Reader:
                 close()
         close()
         if short:
+            self._check_closed(n_rows + 1)
             line, n = short[0]
             raise TableError(
                 f"{self.path!r}: line {line} has {_count(n, 'value')}, must have {len(names)}"
@@ -434,9 +435,13 @@ class _Reader:
         return columns, n_rows
 
     def _too_many(self, n, width, row):
-        return (f"{self.path!r}: line {self._line()} has {_count(n, 'value')}, must have {width}: "
+        line = self._line()
+        title = "" if width > 2 else (f" If the lines before are a title: --header-row {line} "
+                                      f"(header_row={line})")
+        return (f"{self.path!r}: line {line} has {_count(n, 'value')}, must have {width}: "
                 f"row {row + 1} has more values than the first line has names. A value that holds "
-                f"{self.separator!r} must stand in quotation marks. Is another --separator right?")
+                f"{self.separator!r} must stand in quotation marks. Is another --separator right?"
+                + title)
 
     def _different(self, names):
         """Return the names as the columns are called: no name is "Unnamed: 0" and so on."""
@@ -494,9 +499,15 @@ class _Reader:
                 if "\n" in value and value.count('"') % 2 and (
                         value.split("\n")[0].count(self.separator) >= rest):
                     raise TableError(
-                        f"{self.path!r}, row {i + 1}: column {shown_value(column.name or k)} holds "
+                        f"{self.path!r}, row {i + 1}: column {shown_value(column.name)} holds "
                         "the end of its line and the start of another; a quotation mark is not "
                         "closed")
+                lines = _rows_within(value, self.separator, k, rest)
+                if lines:
+                    self.notes.append(
+                        f"row {i + 1}: column {shown_value(column.name)} holds "
+                        f"{_count(lines, 'line')} with as many values as a row: is a quotation "
+                        "mark before it not closed? Then these rows are lost")
         if several:
             self._check_closed(n_rows)
 
@@ -511,6 +522,26 @@ class _Reader:
                 if "unexpected end" in str(error):
                     raise TableError(f"{self.path!r}: a quotation mark in row {n_rows} is not "
                                      "closed") from None
+
+
+def _rows_within(value, separator, before, behind):
+    """Return how many lines of a value look like rows of a table of so many columns before and
+    behind the value's own: 0 where any does not."""
+    if "\n" not in value:
+        return 0
+    first, *whole, last = value.split("\n")
+    fits = first.count(separator) == behind and last.count(separator) == before and all(
+        line.count(separator) == before + behind for line in whole)
+    # a text of two lines may have a comma in each
+    return len(whole) + 2 if fits and before + behind and (whole or before + behind > 4) else 0
+
+
+def _wide(text):
+    """Return what to do where a text with NULs may be UTF-16 without a mark at its beginning."""
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if text[first::2].count("\0") > len(text) // 4 and "\0" not in text[1 - first::2]:
+            return f"; if it is a table: --encoding {name} (encoding=...)"
+    return ""
 
 
 def _count(number, noun):

@@ -4,6 +4,7 @@ import datetime
 
 import numpy as np
 import pytest
+from each import each
 from timing import check_in_proportion
 
 from fastnn.tables import Schema, TableError, learn_target, read
@@ -147,3 +148,41 @@ def test_more_columns_than_a_file_holds_are_refused_before_training(monkeypatch)
     with pytest.raises(TableError, match="4 columns to learn from, at most 3 can be saved"):
         Schema.learn(columns)
     assert len(Schema.learn({**columns, "d": [1, 1]}).columns) == 3
+
+
+def cell_rows(n=40):
+    return [f"{i},txt{i},{2 * i}" for i in range(n)]
+
+
+@each("changes, row, lines", [
+    ({5: '5,"bad,10', 20: '20,good",40'}, 6, 16), ({5: '5,"bad,10', 20: '20,"good,40'}, 6, 16),
+    ({5: '5,bad,"10', 20: '20,good,40"'}, 6, 16), ({5: '5,"bad,10', 7: '7,good",14'}, 6, 3)])
+def test_rows_within_a_value_are_told(changes, row, lines, tmp_path):
+    """Two stray quotation marks: the rows between them were lost without a word."""
+    rows = [changes.get(i, text) for i, text in enumerate(cell_rows())]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *rows]))
+    table = read(tmp_path / "t.csv")
+    assert len(table) == 40 - lines + 1
+    assert any(f"row {row}: column" in note and f"holds {lines} lines with as many values" in note
+               for note in table.notes)
+
+
+def test_texts_of_several_lines_are_texts(tmp_path):
+    rows = cell_rows()
+    rows[3], rows[4] = '3,"hello, you\nbye, me",6', '4,"one\ntwo\nthree",8'
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,c", *rows]))
+    assert (len(read(tmp_path / "t.csv")), read(tmp_path / "t.csv").notes) == (40, [])
+
+
+@each("content, message", [
+    ('a,b\n1,2\n3,"4\n5,6\n', "a quotation mark in row 2 is not closed"),
+    ('a,b,c\n1,2,3\n3,"4,1\n5,6,1\n', "a quotation mark in row 2 is not closed"),
+    ("# made by\n# somebody\na,b\n1,2\n", r"--header-row 3 \(header_row=3\)"),
+    ("a,b\n1,2\n".encode("utf-16-le"), r"--encoding utf-16-le \(encoding=...\)"),
+    ("a,b\n1,2\n".encode("utf-16-be"), r"--encoding utf-16-be \(encoding=...\)"),
+    ("a,b\n1,\0\n", "is not text, so it is no CSV file$")])
+def test_what_is_wrong_with_a_file(content, message, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read(tmp_path / "t.csv")

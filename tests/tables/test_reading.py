@@ -158,7 +158,7 @@ def test_double_names(load):
 def test_quotation_marks_that_are_not_closed(load):
     rows = [row.replace("x", '"x"').replace("y", '"y"') for row in ROWS]
     rows[6] = rows[6].replace('"x"', '"x')
-    with pytest.raises(TableError, match="row 7: column 1 holds the end of its line"):
+    with pytest.raises(TableError, match="row 7: column 'c' holds the end of its line"):
         load(text("a,c,t", rows))
     with pytest.raises(TableError, match="a quotation mark in row 5 is not closed|too few"):
         load(text("a,c,t", [*ROWS[:4], '1,2,"x', *ROWS]))

@@ -224,3 +224,12 @@ def test_columns_of_an_encoding_stand_one_behind_the_other(starts):
     with pytest.raises(ValueError, match="do not stand one behind the other"):
         Tables(np.zeros(0), np.zeros(1, np.int64), np.zeros((0, 4)), np.zeros(0, np.uint8),
                np.zeros(3, np.int32), np.array(starts, np.int64), np.zeros(q, np.int32))
+
+
+@pytest.mark.parametrize("power", [-1060, -200, 200, 1020])
+def test_weights_that_float32_cannot_hold(power):
+    """They were refused in the name of networks, or predicted as NaN."""
+    weight = np.arange(len(VALUE)) % 3 + 1.0
+    found = [TabularRegressor(random_state=0).fit(TABLE, VALUE, sample_weight=weight * 2.0**one)
+             .predict(TABLE).tobytes() for one in (-200, power)]
+    assert found[0] == found[1]
