@@ -76,13 +76,6 @@ def ctrl_c():
         signal.signal(signal.SIGINT, before)
 
 
-def pytest_collection_finish():
-    """The garbage collector passes over what was imported and collected: hundreds of thousands of
-    objects, which each full collection would go through."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True)
 def no_waiting_for_disks(monkeypatch):
     """Files are not forced to the disk, which takes milliseconds each, and on a busy one seconds.
