@@ -33,16 +33,27 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
  * -> 93, dZ W' 87 -> 93, X' dZ 63 -> 90, of which dZ in panels brings a half. 64 rows of 1024x1024:
  * 69 -> 81. (Lost: blocks of 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C; one
  * of the two fetches alone: 2 to 5 %; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64
- * rows of 784x256: 4 %.) Other instruction sets were not measured so. */
-#if defined(__AVX2__) && !defined(__AVX512F__)
+ * rows of 784x256: 4 %.)
+ *
+ * AVX-512: a k takes a tile 12 to 24 cycles, and a panel is 4 lines wide, so long ones alone have
+ * the next one fetched, and nothing is packed. (No gain on Zen 4 from packed columns of A, lines of
+ * this panel fetched 4 to 16 of k ahead, groups of a B by rows, blocks of 1,024 k.) */
+#if defined(__AVX512F__)
 #define FETCHES 1
-#define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
+#define PACKS 0
+enum { LONG_PANEL = 1024 };
+#define FETCH_AHEAD PREFETCH(next), next += next_step;
+#elif defined(__AVX2__)
+#define FETCHES 1
+#define PACKS 1
 #define FETCH_AHEAD PREFETCH(b + FETCH_ROWS * ldb), PREFETCH(next), next += next_step;
 enum { FETCH_ROWS = 32, PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
-enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4 };
+enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
 #else
 #define FETCHES 0
+#define PACKS 0
 #endif
+#define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
 #define NOTHING
 
 /* the rows of a tile, for a macro M(row) */
@@ -145,7 +156,11 @@ enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4 };
         TILE_END(height, width)                                                                    \
     }
 #define TILE(height, width) TILE_AS(tile, NOTHING, NOTHING, height, width)
-#define FETCHING_TILE(height) TILE_AS(fetching_tile, FETCH_ARGUMENTS, FETCH_AHEAD, height, 2)
+#define FETCHING_TILE(height, width)                                                               \
+    TILE_AS(fetching_tile, FETCH_ARGUMENTS, FETCH_AHEAD, height, width)
+#define FETCHING_TILES(w)                                                                          \
+    FETCHING_TILE(1, w) FETCHING_TILE(2, w) FETCHING_TILE(3, w) FETCHING_TILE(4, w)                \
+    FETCHING_TILE(5, w) FETCHING_TILE(6, w)
 #define TILES6(w) TILE(1, w) TILE(2, w) TILE(3, w) TILE(4, w) TILE(5, w) TILE(6, w)
 #define TILES8(w) TILES6(w) TILE(7, w) TILE(8, w)
 #define NAMES6(name, w)                                                                            \
@@ -172,11 +187,16 @@ static const int S(tallest)[] = {8, 6};
 static const S(tile) S(tiles)[2][MAX_VECTORS][8] = {FAMILY(tile_rows), FAMILY(tile_columns)};
 #undef FAMILY
 #if FETCHES
-FETCHING_TILE(1) FETCHING_TILE(2) FETCHING_TILE(3)
-FETCHING_TILE(4) FETCHING_TILE(5) FETCHING_TILE(6)
+#if MAX_VECTORS == 4
+FETCHING_TILES(4)
+#define FETCHING_FAMILY {{NAMES6(fetching_tile_rows, 4)}, {NAMES6(fetching_tile_columns, 4)}}
+#else
+FETCHING_TILES(2)
+#define FETCHING_FAMILY {{NAMES6(fetching_tile_rows, 2)}, {NAMES6(fetching_tile_columns, 2)}}
+#endif
 typedef void (*S(fetching_tile))(TILE_ARGUMENTS FETCH_ARGUMENTS);
-static const S(fetching_tile) S(fetching_tiles)[2][6] = {{NAMES6(fetching_tile_rows, 2)},
-                                                         {NAMES6(fetching_tile_columns, 2)}};
+static const S(fetching_tile) S(fetching_tiles)[2][6] = FETCHING_FAMILY;
+#undef FETCHING_FAMILY
 #endif
 
 /* Fetch the rows of the next tile, at most `rows` of the `left` ones: the rows of a list lie
@@ -226,7 +246,7 @@ static void S(single_row)(const fnn_product *p) {
         }
 }
 
-#if FETCHES
+#if PACKS
 
 /* Whether the columns of A are packed first; then `block` becomes one that there is room for. */
 static int S(packs_columns)(const fnn_product *p, ptrdiff_t *block) {
@@ -309,7 +329,7 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
     const int in_panels = p->ldb == widest;
     (void)fetches;
     ptrdiff_t block = in_panels ? K_BLOCK_PACKED : K_BLOCK;
-#if FETCHES
+#if PACKS
     const int packs = fetches && p->a_by_columns && p->room && S(packs_columns)(p, &block);
     const int packs_b = fetches && !p->a_by_columns && !in_panels && p->rows >= PACKING_ROWS
                         && p->n >= GROUPED_PANELS * widest;
@@ -318,7 +338,7 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
         int last = p->k - k <= block;
         ptrdiff_t k_count = last ? p->k - k : block;
         R lowest = p->relu && last ? 0 : -C(INFINITY);
-#if FETCHES
+#if PACKS
         if (packs) S(pack_columns)(p, k, k_count);
 #endif
         for (ptrdiff_t j = 0; j < p->n; j += widest) {
@@ -329,8 +349,11 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
             const S(tile) *tile = S(tiles)[p->a_by_columns][width - 1];
             ptrdiff_t tiles = (p->rows + tallest - 1) / tallest, i = 0, ldb = p->ldb;
 #if FETCHES
-            const R *next = b + p->b_panel, *packed = p->room;
+            const R *next = b + p->b_panel;
             ptrdiff_t share = 0;
+#endif
+#if PACKS
+            const R *packed = p->room;
             if (packs_b && columns == widest) {
                 ptrdiff_t in_group = j / widest % GROUP, whole = (p->n - j) / widest;
                 if (in_group == 0)
@@ -339,6 +362,8 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
                 next = b + k_count * widest;
                 ldb = widest;
             }
+#endif
+#if FETCHES
             if (fetches && ldb == widest && width == MAX_VECTORS && tiles > 0)
                 share = (widest + tiles - 1) / tiles;
 #endif
@@ -350,7 +375,7 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
                 if (list && j == 0 && !p->a_by_columns)
                     S(prefetch_rows)(p->rows - i - height, height, k_count, a_list + height,
                                      p->a_offset + k);
-#if FETCHES
+#if PACKS
                 if (packs && width == MAX_VECTORS) {
                     from = packed, a_step = height, a_list = NULL;
                     packed += height * (k_count - 1) + REACH;
@@ -392,7 +417,8 @@ static void S(product)(const fnn_product *p) {
         return;
     }
 #if FETCHES
-    if (p->room || (p->ldb == widest && p->n > widest)) { /* others, often small, do without */
+    const int in_panels = p->ldb == widest && p->n > widest && p->k >= LONG_PANEL;
+    if (in_panels || (PACKS && p->room)) { /* others, often small, do without */
         S(fetching_product)(p);
         return;
     }
