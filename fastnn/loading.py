@@ -118,7 +118,7 @@ def _predictor(arrays, settings, newer):
     net.initializer = initializer
     net.set_weights(list(arrays.values()))
     return Predictor(net, settings["task"], scaler=scaler, feature_names=names, table=table,
-                     classes=classes)._keep_panels()
+                     classes=classes)
 
 
 def _estimator(model, parts):

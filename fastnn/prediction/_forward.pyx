@@ -7,6 +7,7 @@ a row does not depend on the rows beside it or on the number of threads.
 
 cimport cython
 cimport numpy as cnp
+from cpython.object cimport PyObject
 from cython.parallel cimport prange
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -75,6 +76,7 @@ cdef enum:
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     ROOM_ROWS = 24             # from here on a product may pack a few panels of W at a time
     KEPT_ROWS = 2              # from here on panels that are there are read in the place of W
+    KEPT_BATCH = 2             # the batch of so many rows from which on panels are kept
     LINE = 64                  # bytes of a cache line
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
@@ -86,6 +88,21 @@ cdef struct Entries:
     int64_t wrong              # one whose column X has not; -1: none
     const unsigned char* adds  # of codes: whether a row of the table adds to the one before; NULL
     void* table                # ... sums of rows of each W that X is multiplied with
+
+
+cdef extern from "Python.h":
+    Py_ssize_t Py_REFCNT(PyObject* o) nogil
+
+
+cdef bint is_sole_owner(PyObject* vector) noexcept:
+    """Whether an array is referred to once, and so is the one that owns the memory it is a view of:
+    other views refer to that one, too."""
+    cdef PyObject* owner = cnp.PyArray_BASE(<cnp.ndarray>vector)
+    if Py_REFCNT(vector) != 1 or owner == NULL:
+        return Py_REFCNT(vector) == 1
+    if Py_REFCNT(owner) != 1 or not cnp.PyArray_CheckExact(<object>owner):
+        return False
+    return cnp.PyArray_BASE(<cnp.ndarray>owner) == NULL
 
 
 cdef inline void* on_line(void* memory) noexcept nogil:
@@ -108,15 +125,15 @@ cdef class Snapshot:
         Stop after so many operations; their value is the output.
     """
 
-    cdef readonly cnp.ndarray parameters
+    cdef cnp.ndarray vector      # the parameters
     cdef readonly object layout
     cdef readonly object epochs_done
     cdef Program program         # that the operations of the data belong to
     cdef ProgramData data
     cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
     cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
-    cdef bint keeps_panels
-    cdef cnp.ndarray kept_panels  # of each W that `is_packed`, None: not yet made
+    cdef cnp.ndarray kept_panels  # of each W that `is_packed`, None: not yet made, or given up
+    cdef int batches             # of some rows since parameters were taken, up to KEPT_BATCH
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
         cdef Program program = program_of(layout, n_ops)
@@ -127,9 +144,20 @@ cdef class Snapshot:
                              f"{(<object>parameters).shape}, must be {layout.dtype} of shape "
                              f"({layout.size},)")
         self.program, self.data = program, program.data
-        self.parameters = parameters
+        self.vector = parameters
         self.layout = layout
         self.epochs_done = epochs_done
+
+    @property
+    def parameters(self):
+        """The vector itself. Who takes it may change it, so the panels of its W are given up."""
+        self.kept_panels, self.batches = None, 0
+        return self.vector
+
+    @property
+    def keeps_panels(self):
+        """Whether there are panels of wide W, see `may_keep`."""
+        return self.kept_panels is not None
 
     @property
     def looks_up(self):
@@ -219,15 +247,16 @@ cdef class Snapshot:
             self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
         self.kept_adds, self.kept_table = adds, table
 
-    def keep_panels(self, bint keep):
-        """Let the first prediction of some rows keep each wide W in panels for all that follow, or
-        have none kept: for parameters that never change, or that somebody may change.
+    cdef bint may_keep(self):
+        """Whether each wide W is kept in panels for the batches to come: from the second one on,
+        as a network in training is seldom asked twice, and while nobody else has the parameters,
+        who might change them. Whoever takes them meanwhile ends it.
 
         Panels take as much memory as these W. An answer is the same with them and without.
         """
-        self.keeps_panels = keep
-        if not keep:
-            self.kept_panels = None
+        if self.batches < KEPT_BATCH:
+            self.batches += 1
+        return self.batches == KEPT_BATCH and is_sole_owner(<PyObject*>self.vector)
 
     cdef make_panels(self):
         """Make what is kept."""
@@ -249,7 +278,7 @@ cdef class Snapshot:
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
         elif out.shape[0] != rows or out.shape[1] != self.data.n_out:
             raise ValueError("out does not fit the rows and the outputs")
-        elif overlap(out, self.parameters):
+        elif overlap(out, self.vector):
             raise ValueError("out lies in the network's parameters, must be memory of its own")
         cdef ptrdiff_t blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef double worthwhile = 1 + rows * flops_per_row / FLOPS_PER_THREAD
@@ -259,8 +288,8 @@ cdef class Snapshot:
             team = 1
         if team > 1:
             team = team_size(team)
-        if self.keeps_panels and self.kept_panels is None and self.data.packed_size and (
-                entries == NULL and rows * self.data.members >= ROOM_ROWS):
+        if self.kept_panels is None and self.data.packed_size and (
+                entries == NULL and rows * self.data.members >= ROOM_ROWS) and self.may_keep():
             self.make_panels()
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)
@@ -363,7 +392,7 @@ cdef class Snapshot:
             if op.source >= 0:
                 continue
             sum_runs(kernels, 0, op.n_in, op.row_units, entries.adds,
-                     (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w, table)
+                     (<const real*>cnp.PyArray_DATA(self.vector)) + op.w, table)
             table += op.n_in * op.row_units
 
     cdef const real* table_of(self, const Op* op, const Entries* entries,
@@ -372,7 +401,7 @@ cdef class Snapshot:
         cdef const real* table = <const real*>entries.table
         cdef const Op* other = self.data.ops
         if table == NULL:
-            return (<const real*>cnp.PyArray_DATA(self.parameters)) + op.w
+            return (<const real*>cnp.PyArray_DATA(self.vector)) + op.w
         while other != op:
             table += other.n_in * other.row_units if other.source < 0 else 0
             other += 1
@@ -385,7 +414,7 @@ cdef class Snapshot:
 
     cdef void pack(self, real* packed, bint sparse) noexcept nogil:
         """The W whose rows are pages apart, in panels."""
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef ptrdiff_t width = panel_columns(kernels, packed)
         cdef Op* op
         cdef int i
@@ -437,7 +466,7 @@ cdef class Snapshot:
                         ptrdiff_t first, real* out, const real* packed, real* room, real* scratch,
                         Watch* watch, void* failures) noexcept nogil:
         """Row-major, the values in a few buffers by turns; a sparse X from row ``first`` on."""
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef ptrdiff_t width, j
         cdef const real* a = x
         cdef real* z = NULL
@@ -510,7 +539,7 @@ cdef class Snapshot:
 
     cdef void heads(self, const Op* op, ptrdiff_t rows, const real* x, real* z) noexcept nogil:
         """z (rows, n_out) = x W + b of each row's member, whose rows are `members` rows apart."""
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef ptrdiff_t m, members = self.data.members
         cdef fnn_product p
         for m in range(members):
@@ -524,7 +553,7 @@ cdef class Snapshot:
                     ptrdiff_t first, real* z) noexcept nogil:
         """z (rows, n_out) = x W + b of each column of the data; a sparse X from row ``first`` on.
         """
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef ptrdiff_t r
         cdef fnn_lookup p
         cdef int64_t wrong
@@ -550,7 +579,7 @@ cdef class Snapshot:
     cdef void look_up(self, const Op* op, ptrdiff_t rows, const real* value, Entries* entries,
                       ptrdiff_t first, real* z) noexcept nogil:
         """z (rows, n_out) = activation(x W + b) of a sparse X, from row ``first`` on."""
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef fnn_lookup p
         cdef int64_t wrong
         p = lookup_of(rows, op.n_out, entries.start + first, entries.column, value,
@@ -566,7 +595,7 @@ cdef class Snapshot:
     cdef void feature_major(self, ptrdiff_t rows, const real* x, real* out,
                             real* scratch) noexcept nogil:
         """Feature-major, for narrow dense layers: the same chains, with a row in each lane."""
-        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.parameters)
+        cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
         cdef real* a = scratch + self.data.n_slots * LANE_ROWS * self.data.widest
         cdef real* z = a
         cdef ptrdiff_t lanes = (rows + FEWEST_LANES - 1) // FEWEST_LANES * FEWEST_LANES

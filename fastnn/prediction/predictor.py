@@ -142,14 +142,7 @@ class Predictor:
     @property
     def net(self) -> Any:
         """The `MLP`."""
-        self._net._snapshot.keep_panels(False)  # who has it may change its parameters
         return self._net
-
-    def _keep_panels(self):
-        """Let batches leave a copy of wide W for those that follow; for a network that nobody else
-        has. Return the model."""
-        self._net._snapshot.keep_panels(True)
-        return self
 
     @property
     def task(self) -> str:

@@ -1,4 +1,4 @@
-"""What a loaded model keeps of its wide W: the same bytes, and never old ones."""
+"""What a network keeps of its wide W for later batches: the same bytes, and never old ones."""
 
 import pickle
 
@@ -27,21 +27,76 @@ def rows_of_x(count, dtype):
 def test_a_loaded_model_gives_the_bytes_of_its_network(saved, dtype):
     net, path = saved
     model = fastnn.load(path, predictor=True)
-    for count in (1, 23, 24, 1, 2, 5, 64, 97, 480, 500):  # from 24 on panels are kept
+    for count in (1, 23, 24, 1, 24, 2, 5, 64, 97, 480, 500):  # the second 24 leave panels
         X = rows_of_x(count, dtype)
         assert model.predict(X).tobytes() == net.predict(X).tobytes()
 
 
-def test_panels_are_made_once(saved, dtype):
-    _, path = saved
-    snapshot = fastnn.load(path, predictor=True)._net._snapshot
+def test_panels_are_made_of_the_second_batch_and_kept(saved, dtype):
+    net, _ = saved
     assert SIZES[1] * np.dtype(dtype).itemsize >= PANEL_BYTES[_kernels.isa()]
+    for _ in range(3):
+        net.predict(rows_of_x(23, dtype))
     X = rows_of_x(30, dtype)
-    want = snapshot.predict(X, None, 1)
-    snapshot.parameters[:] = 0  # nobody may do this: then panels are not those of the parameters
-    assert snapshot.predict(X, None, 1).tobytes() == want.tobytes()
-    snapshot.keep_panels(False)
-    assert not snapshot.predict(X, None, 1).any()
+    want = net.predict(X)
+    assert not net._snapshot.keeps_panels
+    for _ in range(2):
+        assert net.predict(X).tobytes() == want.tobytes()
+        assert net._snapshot.keeps_panels
+
+
+def test_parameters_written_as_they_are_predicted_with(saved, dtype):
+    net, _ = saved
+    X = rows_of_x(30, dtype)
+    for factor in (1, 2, 3):
+        for _ in range(3):
+            got = net.predict(X)
+        assert net._snapshot.keeps_panels
+        twin = fastnn.MLP(SIZES, output="identity", dtype=dtype, random_state=0, n_threads=1)
+        twin.set_weights(net.get_weights())
+        assert got.tobytes() == twin.predict(X).tobytes()
+        net.weights[0][:] *= factor
+        net.parameters[3] += 1
+
+
+TAKES = {
+    "parameters": lambda net: net.parameters,
+    "a view": lambda net: net.weights[1],
+    "a view of a view": lambda net: net.weights[1][3:, ::2],
+    "another shape": lambda net: net.parameters[:64].reshape(8, 8),
+    "a buffer": lambda net: memoryview(net.weights[1]),
+    "a name": lambda net: net.named_parameters()["layers.1.weight"],
+}
+
+
+@pytest.mark.parametrize("takes", TAKES)
+def test_nothing_is_kept_while_somebody_has_a_view(saved, dtype, takes):
+    net, _ = saved
+    X = rows_of_x(30, dtype)
+    for _ in range(3):
+        before = net.predict(X)
+    taken = TAKES[takes](net)
+    for _ in range(3):
+        net.predict(X)
+    assert not net._snapshot.keeps_panels
+    np.asarray(taken)[:] = 0
+    assert net.predict(X).tobytes() != before.tobytes()
+    del taken
+    after = net.predict(X)
+    assert net._snapshot.keeps_panels
+    assert net.predict(X).tobytes() == after.tobytes() != before.tobytes()
+
+
+def test_steps_write_into_what_is_not_kept(dtype):
+    net = fastnn.MLP(SIZES, output="identity", dtype=dtype, random_state=0, n_threads=1)
+    steps = net.steps(fastnn.SGD(0.1))
+    X, y = rows_of_x(30, dtype), np.ones((30, SIZES[-1]), dtype)
+    found = {net.predict(X).tobytes()}
+    for n in range(2, 5):
+        steps(X, y)
+        for _ in range(3):
+            found.add(net.predict(X).tobytes())
+        assert len(found) == n
 
 
 def test_who_takes_the_network_may_change_it(saved, dtype):
