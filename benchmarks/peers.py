@@ -7,6 +7,7 @@ initial weights are those of the grid, so all do the same work.
 from __future__ import annotations
 
 import importlib
+import tempfile
 import warnings
 
 import numpy as np
@@ -96,6 +97,25 @@ class Fastnn(Peer):
 
     def predict(self, X):
         return self.net.predict(X)
+
+
+class FastnnLoaded(Fastnn):
+    """Predictions only, of the model that a service loads from a file."""
+
+    trains = False
+
+    def build(self):
+        super().build()
+        import fastnn
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = f"{folder}/model.safetensors"
+            self.net.save(path)
+            self.model = fastnn.load(path, predictor=True)
+        self.model.net.n_threads = self.n_threads
+
+    def predict(self, X):
+        return self.model.predict(X)
 
 
 class ScikitLearn(Peer):
@@ -428,22 +448,10 @@ class Numpy(Peer):
         return z
 
 
-class OnnxRuntime(Peer):
-    """Predictions only. The package onnx writes the model."""
+class OnnxFile(Peer):
+    """Predictions only, of a model that the package onnx writes."""
 
-    modules = ("onnxruntime", "onnx")
     trains = False
-
-    def build(self):
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        # its threads are an option and not in the environment
-        options.intra_op_num_threads = self.n_threads
-        options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(
-            self.model(), options, providers=["CPUExecutionProvider"]
-        )
 
     def model(self):
         """The network as bytes; the number of rows is left open."""
@@ -469,15 +477,58 @@ class OnnxRuntime(Peer):
         opset = helper.make_opsetid("", 17)
         return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
 
+
+class OnnxRuntime(OnnxFile):
+    modules = ("onnxruntime", "onnx")
+
+    def build(self):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        # its threads are an option and not in the environment
+        options.intra_op_num_threads = self.n_threads
+        options.inter_op_num_threads = 1
+        self.session = onnxruntime.InferenceSession(
+            self.model(), options, providers=["CPUExecutionProvider"]
+        )
+
     def predict(self, X):
         return self.session.run(None, {"a0": X})[0]
 
 
+class OpenVino(OnnxFile):
+    """With the hint of latency, and of the cell's dtype: its default is bfloat16 where there is."""
+
+    modules = ("openvino", "onnx")
+
+    @classmethod
+    def version(cls):
+        return super().version().partition("-")[0]  # what follows is a build
+
+    def build(self):
+        import openvino
+
+        core = openvino.Core()
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32" if self.cell.dtype == "float32" else "f64",
+            "INFERENCE_NUM_THREADS": self.n_threads,
+        }
+        compiled = core.compile_model(core.read_model(self.model()), "CPU", settings)
+        self.request = compiled.create_infer_request()
+
+    def predict(self, X):
+        # X is read where it lies; the outputs are copied, as the next call writes over them
+        return self.request.infer([X], share_inputs=True)[0]
+
+
 PEERS = {
     "fastnn": Fastnn,
+    "fastnn-loaded": FastnnLoaded,
     "sklearn": ScikitLearn,
     "torch": Torch,
     "jax": Jax,
     "numpy": Numpy,
     "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
 }

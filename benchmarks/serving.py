@@ -17,6 +17,7 @@ ENDINGS = {
     "fastnn-scaler": "safetensors",
     "numpy": "npz",
     "onnxruntime": "onnx",
+    "openvino": "onnx",
     "torch": "pt",
     "sklearn": "pickle",
 }
@@ -49,7 +50,7 @@ def save(name, key, path):
         elif name == "torch":
             peer.torch.save(peer.net.state_dict(), path)
         else:
-            data = peer.model() if name == "onnxruntime" else pickle.dumps(peer.model)
+            data = peer.model() if ENDINGS[name] == "onnx" else pickle.dumps(peer.model)
             with open(path, "wb") as file:
                 file.write(data)
 
@@ -140,6 +141,16 @@ def serve_onnxruntime(path, sizes):
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     yield lambda x: session.run(None, {"a0": x})[0], as_it_is
+
+
+def serve_openvino(path, sizes):
+    import numpy  # noqa: F401
+    import openvino
+    yield
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32",
+                "INFERENCE_NUM_THREADS": 1}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    yield lambda x: request.infer([x], share_inputs=True)[0], as_it_is
 
 
 def serve_torch(path, sizes):

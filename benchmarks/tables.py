@@ -156,10 +156,13 @@ def ratios(records, peers, speed=speed):
     """Cells of a row: the best peer, then each; `speed` says by what they are measured."""
     own = of_peer(records, "fastnn")
     others = [record for record in records if record is not own]
-    if not own or not others:
+    if not own:
         return ["-"] * (1 + len(peers))
     found = {record["peer"]: ratio(speed(own), speed(record)) for record in others}
-    best = min(found, key=found.get)
+    best = min((name for name in found if not name.startswith("fastnn")), key=found.get,
+               default=None)
+    if best is None:
+        return ["-"] * (1 + len(peers))
     texts = [number(found[name]) if name in found else "-" for name in peers]
     return [f"{number(found[best])} ({best})", *texts]
 
