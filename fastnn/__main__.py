@@ -2,7 +2,9 @@
 
 import sys
 
-from fastnn.cli import main
-
 if __name__ == "__main__":
+    try:  # Ctrl-C while NumPy is imported, too
+        from fastnn.cli import main
+    except KeyboardInterrupt:
+        sys.exit(130)
     sys.exit(main())

@@ -101,6 +101,12 @@ def _parser():
     return parser
 
 
+# of files that the user has named, not of the machine
+PLACES = (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError,
+          NotADirectoryError)
+NAMES = errno.ENAMETOOLONG, errno.ELOOP
+
+
 def main(arguments=None):
     """Run a command.
 
@@ -145,10 +151,10 @@ def _explained(error):
     """Message and exit code of an exception."""
     if isinstance(error, CommandError):
         return str(error), error.code
-    if isinstance(error, (FileExistsError, FileNotFoundError, PermissionError, IsADirectoryError,
-                          NotADirectoryError)) or (
-            isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP)):
-        return (f"{error.strerror}: {error.filename}" if error.strerror else str(error)), 2
+    if isinstance(error, OSError) and (isinstance(error, PLACES) or error.errno):
+        text = error.strerror if error.strerror and error.filename is None else (
+            f"{error.strerror}: {error.filename}" if error.strerror else str(error))
+        return text, 2 if isinstance(error, PLACES) or error.errno in NAMES else 1
     if isinstance(error, ValueError):  # what the library says of wrong values and files
         return str(error), 2
     if isinstance(error, MemoryError):

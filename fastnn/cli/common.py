@@ -6,14 +6,14 @@ import os
 import shlex
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastnn.core.words import near
 from fastnn.files import container
 
-__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "load_model",
-           "near", "need", "note", "program", "quoted", "say",
-           "tell_warnings"]
+__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "is_saved",
+           "load_model", "near", "need", "note", "program", "quoted", "say", "tell_warnings"]
 
 
 class CommandError(Exception):
@@ -98,7 +98,7 @@ def need(*packages):
                 '    python -m pip install "fastnn-mlp[cli]"', 1) from None
 
 
-def check_output(path, force, *inputs):
+def check_output(path, force, *inputs, option="--output"):
     """Refuses a place that cannot be written to, before any work is done."""
     path = Path(path)
     if path.is_dir():
@@ -108,9 +108,9 @@ def check_output(path, force, *inputs):
                            "in; make it first, or choose another place")
     container.check_place(path)
     if any(path.exists() and Path(given).exists() and path.samefile(given) for given in inputs):
-        raise CommandError(f"{os.fspath(path)!r} is the input; choose another file with --output")
+        raise CommandError(f"{os.fspath(path)!r} is the input; choose another file with {option}")
     if path.exists() and not force:
-        raise CommandError(f"{os.fspath(path)!r} exists; --force replaces it, --output names "
+        raise CommandError(f"{os.fspath(path)!r} exists; --force replaces it, {option} names "
                            "another file")
     if path.is_symlink() and not path.exists() and not force:
         raise CommandError(f"{os.fspath(path)!r} is a link to {os.readlink(path)!r}, where there "
@@ -118,6 +118,16 @@ def check_output(path, force, *inputs):
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise CommandError(f"no permission to write {os.fspath(path)!r}")
     return path
+
+
+@contextmanager
+def is_saved(output):
+    """Say so where what comes after the saving of a model is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"{escaped(output)} is saved", False)
+        raise
 
 
 def load_model(path):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint
-from fastnn.cli.common import CommandError, Progress, count, near, note
+from fastnn.cli.common import CommandError, Progress, count, is_saved, near, note
 from fastnn.cli.report import write_report
 from fastnn.cli.samples import class_weights, split_rows
 from fastnn.cli.scores import constant_of, judge
@@ -48,7 +48,15 @@ def train(options, goal, rows, learned, held, what, rng, tell, output, report):
     _check_room(options, goal, table, X_train.dtype)
     model, seconds, interrupted = _train(options, goal, X_train, learned, rng, tell)
     predictor = _predictor(model, goal, table)
+    predictor.save(output)  # first of all: a fault in what is told of it loses nothing
+    with is_saved(output):
+        _tell(options, goal, model, predictor, learned, held, what, tell, seconds, report, quiet)
+    return interrupted
 
+
+def _tell(options, goal, model, predictor, learned, held, what, tell, seconds, report, quiet):
+    """Print what was learned, and write the report."""
+    targets, table = goal.names, predictor.table
     tell(f"trained {count(model.n_iter_, 'epoch')} in {seconds:.1f} s{_why(model, options)}")
     constant = constant_of(goal.classes, learned.truth, learned.weight)
     found = None
@@ -62,11 +70,9 @@ def train(options, goal, rows, learned, held, what, rng, tell, output, report):
             bare.predict_proba(X_test))
         found = found.astype(np.float64)
         judge(targets, goal.classes, held, found, constant, tell, quiet, "network")
-    predictor.save(output)
     if report is not None:
         write_report(report, f"{', '.join(targets)} of {options.data}", targets, goal.classes, held,
                      found, constant, notes=table.notes)
-    return interrupted
 
 
 def _encode(known, targets, dtype, quiet):

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 
 from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint, tell_how_to_go_on
-from fastnn.cli.common import CommandError, count, escaped, near, tell_warnings
+from fastnn.cli.common import CommandError, count, escaped, is_saved, near, note, tell_warnings
 from fastnn.cli.predict import outputs_of
 from fastnn.cli.report import write_report
 from fastnn.cli.samples import class_weights, folds_of
@@ -22,6 +22,7 @@ from fastnn.training.progress import is_watched
 __all__ = ["train"]
 
 SHOWN_IMPORTANCES = 10
+MOST_CELLS = 10**9  # read for importances: some ten networks take 30 ns each
 
 
 def train(options, goal, rows, learned, held, what, rng, say, output, report):
@@ -37,6 +38,14 @@ def train(options, goal, rows, learned, held, what, rng, say, output, report):
     except KeyboardInterrupt:
         tell_how_to_go_on(options)
         raise
+    model.save(output)  # first of all: a fault in what is told of it loses nothing
+    with is_saved(output):
+        _tell(options, goal, model, learned, held, judged, what, say, started, report)
+    return False
+
+
+def _tell(options, goal, model, learned, held, judged, what, say, started, report):
+    """Print what was learned, and write the report."""
     kinds = ", ".join(f"{n} {COLUMNS[kind]}" for kind, n in model.schema.count().items())
     say(f"inputs: {kinds}")
     n = len(model.ensemble.networks)
@@ -52,12 +61,10 @@ def train(options, goal, rows, learned, held, what, rng, say, output, report):
             say(f"\nscores on {what}:")
             judge(goal.names, goal.classes, *judged, constant, say, options.quiet)
     importances = None if options.quiet and report is None else (
-        tell_importances(model, say))
-    model.save(output)
+        tell_importances(model, say, options.quiet))
     if report is not None:
         write_report(report, f"{', '.join(goal.names)} of {options.data}", goal.names, goal.classes,
                      *(judged or (None, None)), constant, model, model.schema.notes, importances)
-    return False
 
 
 def check_goal(options, goal):
@@ -160,14 +167,19 @@ def _loss(goal, truth, found):
     return np.sqrt(np.mean((found - truth) ** 2))
 
 
-def tell_importances(model, say):
+def tell_importances(model, say, quiet):
     """Print how much the loss grows where a column is shuffled; return the names, the
     importances, and their errors, in falling order, or None."""
     if model.reference is None:
         return None
-    started = time.perf_counter()
-    means, errors = model.importances(repeats=1 if len(model.names) > 50 else 3)
     used = [i for i, group in enumerate(model.groups) if not group.is_empty]
+    repeats = 1 if len(model.names) > 50 else 3
+    if len(used) ** 2 * len(model.reference) * repeats > MOST_CELLS:
+        note(f"importances of {count(len(used), 'column')} take minutes, they are not measured: "
+             "fastnn.load(FILE).importances()", quiet)
+        return None
+    started = time.perf_counter()
+    means, errors = model.importances(repeats=repeats)
     order = sorted(used, key=lambda i: -means[i])
     names = [model.names[i] for i in order]
     means, errors = means[order], errors[order]

@@ -33,7 +33,8 @@ def check_report(options, *inputs):
         return None
     if not options.report.lower().endswith((".html", ".htm")):
         raise CommandError(f"--report {options.report!r} must end in .html")
-    return check_output(options.report, options.force, *(name for name in inputs if name != "-"))
+    return check_output(options.report, options.force, *(name for name in inputs if name != "-"),
+                        option="--report")
 
 
 def write_report(path, title, names, classes, rows, found, constant, model=None, notes=(),

@@ -202,7 +202,7 @@ class Schema:
         if not table.names and not len(table):
             table = as_table({column.name: () for column in self.columns})
         self._check_names(table)
-        n = len(table)
+        n, na = len(table), tuple(dict.fromkeys((*self.na, *table.na)))
         numbers = np.empty((n, len(self.number_names)))
         codes = np.empty((n, len(self.category_names)), dtype=np.int32)
         place = code = 0
@@ -210,10 +210,10 @@ class Schema:
         for column in self.columns:
             cells = table.column(column.name)
             if column.kind == "category":
-                codes[:, code], found = column.codes(cells, self.na)
+                codes[:, code], found = column.codes(cells, na)
                 code += 1
             else:
-                values, found = column.numbers(cells, self.na)
+                values, found = column.numbers(cells, na)
                 self._check_infinite(column, values, table)
                 for one in column.with_parts(values):
                     numbers[:, place] = one

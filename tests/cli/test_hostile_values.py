@@ -1,10 +1,17 @@
 """Weights and targets beyond what their squares and sums can hold, and weights that are 0."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from each import each
 
 import fastnn
+from fastnn.cli import preset
+from fastnn.tabular.model import TabularModel
 
 pytest.importorskip("sklearn")
 
@@ -69,3 +76,61 @@ def test_names_of_files_that_are_too_long(run):
     write()
     code, _, err = run("train", "t.csv", "-t", "y", "-o", "m" * 300)
     assert (code, "OSError" in err, "too long" in err) == (2, False, True)
+
+
+@each("how", [["--preset", "fast", "--threads", "1"], ["--hidden", "2", "--epochs", "2"]])
+def test_words_for_missing_hold_in_a_prediction(run, how):
+    """Models of a preset did not look at --na."""
+    write()
+    assert run("train", "t.csv", "-t", "y", "-f", *how)[0] == 0
+    answers = []
+    for text, more in (("", []), ("gone", ["--na", "gone"]), ("inf", ["--na", "inf,-inf"])):
+        Path("new.csv").write_text(f"x\n0.5\n{text},\n")
+        code, out, err = run("predict", "model.safetensors", "new.csv", *more)
+        assert (code, err) == (0, "")
+        answers.append(out)
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_model_is_saved_before_anything_is_told_of_it(run, monkeypatch):
+    """A fault in the scores or importances, a pipe that closes, and Ctrl-C lost it."""
+    def fails(*_, **__):
+        raise errors.pop()
+
+    errors = [RuntimeError("odd"), KeyboardInterrupt()]
+    write()
+    monkeypatch.setattr(TabularModel, "importances", fails)
+    for code, said in (130, "note: model.safetensors is saved"), (1, "RuntimeError: odd"):
+        found, _, err = run("train", "t.csv", "-t", "y", "-f", "--preset", "fast")
+        assert (found, said in err) == (code, True), err
+        assert np.isfinite(fastnn.load("model.safetensors").predict([{"x": 1.0}])).all()
+        Path("model.safetensors").unlink()
+
+
+def test_importances_of_very_many_columns_are_left_to_the_user(run, monkeypatch):
+    """5,000 columns took minutes, the square of their number."""
+    monkeypatch.setattr(preset, "MOST_CELLS", 10)
+    write()
+    code, out, err = run("train", "t.csv", "-t", "y", "-f", "--preset", "fast")
+    assert (code, "importances" in out) == (0, False)
+    assert "note: importances of 1 column take minutes, they are not measured" in err
+
+
+def test_reports_that_exist(run):
+    write()
+    Path("r.html").write_text("")
+    code, _, err = run("train", "t.csv", "-t", "y", "--report", "r.html")
+    assert (code, "--report names another file" in err) == (2, True)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no full device")
+def test_full_disks_are_told_in_words(run):
+    write()
+    assert run("train", "t.csv", "-t", "y", "-q")[0] == 0
+    with open("/dev/full", "w") as full:
+        env = {**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])}
+        done = subprocess.run([sys.executable, "-m", "fastnn", "info", "model.safetensors"],
+                              stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert done.returncode == 1
+    assert "error: No space left on device\n" in done.stderr
+    assert "OSError" not in done.stderr
