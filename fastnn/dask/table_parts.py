@@ -7,6 +7,7 @@ import numpy as np
 
 from fastnn.dask import parts
 from fastnn.tables.frames import as_table
+from fastnn.tables.schema import categorical_names
 from fastnn.tabular.encoding import Encoding
 
 __all__ = ["Reader", "look", "rows_of_sample"]
@@ -51,24 +52,30 @@ def look(part, wish):
     Returns
     -------
     dict
-        ``rows``; ``columns``, their names; ``kinds``, of each "number", "text", "date" or
-        "boolean"; ``texts``, by the name of a column the different ones and how often each is
-        there (None: too many); ``ends``, of a column of numbers the least and the greatest;
-        ``gaps``, the names of those with missing values; ``y``, ``labels``, ``counts``, ``weight``,
-        ``digest`` as `parts.survey` has them.
+        ``rows``; ``columns``, their names; ``kinds``, of each "number", "text", "date", "boolean",
+        "category" (numbers that the frame calls so), or None where all values are missing;
+        ``asked``, the names of those that ``wish["categorical"]`` means; ``texts``, by the name of
+        a column the different ones and how often each is there (None: too many); ``ends``, of a
+        column of numbers the least and the greatest; ``gaps``, the names of those with missing
+        values; ``y``, ``labels``, ``counts``, ``weight``, ``digest`` as `parts.survey` has them.
     """
     X, y, weight = parts.split(part, wish)
     table = as_table(X)
     found = {"rows": len(table), "columns": list(table.names), "kinds": [], "texts": {},
-             "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None,
+             "asked": (), "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None,
              "digest": None}
+    if len(table):
+        found["asked"] = categorical_names(wish["categorical"], table)
     for name in table.names:
         cells = table.column(name)
-        found["kinds"].append(cells.kind)
         missing = cells.missing()
+        if missing.all():  # whatever type it came with
+            found["kinds"].append(None)
+        else:
+            found["kinds"].append("category" if cells.category else cells.kind)
         if missing.any():
             found["gaps"].append(name)
-        if cells.kind == "text" or name in wish["categorical"] or cells.category:
+        if cells.kind in ("text", "boolean") or name in found["asked"]:
             _, texts, counts = cells.used()
             found["texts"][name] = None if len(texts) > MOST_TEXTS else (list(texts), counts)
         elif cells.kind == "number" and not missing.all():

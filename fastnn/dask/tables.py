@@ -16,7 +16,7 @@ from fastnn.dask.table_parts import Reader
 from fastnn.files import container
 from fastnn.tables.errors import TableWarning
 from fastnn.tables.frames import as_table
-from fastnn.tables.schema import Inputs, Schema
+from fastnn.tables.schema import Inputs, Schema, categorical_names
 from fastnn.tabular import recipe as recipes
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.metrics import metric_of
@@ -35,6 +35,7 @@ SAMPLE = 1 << 17
 HELD_OUT = 0.1  # of each shard, to stop by
 BATCH = 256  # rows of a step on all shards together
 LEAST_BATCH = 32  # on one
+EMPTY = {"number": np.float64("nan"), "date": np.datetime64("NaT", "us")}  # else None
 RAREST = 10  # categories of fewer rows share an input
 
 
@@ -67,8 +68,7 @@ class TableData:
         prefix = "validation-" if name else ""
         self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
         self.wish = {"version": __version__, "target": target, "classes": classes, "digest": digest,
-                     "categorical": [] if isinstance(categorical, str) or categorical is None
-                     else list(categorical)}
+                     "categorical": categorical}
         found = cluster.fetch(cluster.submit_all(
             tasks.look, [[part, i, self.wish] for i, part in enumerate(self.parts)],
             f"{prefix}look"))
@@ -77,8 +77,8 @@ class TableData:
         if self.n_rows < 2:
             raise ValueError(f"{name or 'X'} has n_samples={self.n_rows} rows in {len(found)} "
                              "partitions, training needs at least 2")
-        self._check_alike(found)
         first = next(one for one in found if one["rows"])
+        self.kinds = self._merged(found)
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
         self.weighted = first["weight"] is not None
@@ -91,7 +91,8 @@ class TableData:
                                              if one["rows"] and one["labels"] is not None])
         self.texts, self.ends = {}, {}
         for column in self.columns:
-            own = [one["texts"][column] for one in found if column in one["texts"]]
+            counted = self.kinds[column] in ("text", "category") or column in first["asked"]
+            own = [one["texts"][column] for one in found if counted and column in one["texts"]]
             if own and not any(one is None for one in own):
                 texts, counts = _counted([(np.array(texts, object), counts)
                                           for texts, counts in own if len(texts)])
@@ -104,27 +105,34 @@ class TableData:
             self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
         self.computed = not all(map(read_anew, self.parts))
 
-    def _check_alike(self, found):
-        """Raise where a part has other columns, or other things in them, than the first."""
+    def _merged(self, found):
+        """Return what each column holds, by its name: what the parts agree on that have values of
+        it. Raise where a part has other columns than the first, or other things in them."""
         base = first = None
+        kinds, homes = {}, {}  # of each column, and by which part
         for number, one in enumerate(found):
             if not one["rows"]:
                 continue
             if base is None:
                 base, first = one, number
-                continue
             if one["columns"] != base["columns"]:
                 raise ValueError(
                     f"partition {number} has the columns {shown(one['columns'])}, partition "
                     f"{first} {shown(base['columns'])}: all must have the same, in the same order")
-            for column, own, other in zip(one["columns"], one["kinds"], base["kinds"], strict=True):
-                if own != other:
-                    raise ValueError(
-                        f"partition {number} holds {own} in column {column!r}, partition {first} "
-                        f"{other}: convert them to one, X = X.astype(...)")
+            for column, own in zip(one["columns"], one["kinds"], strict=True):
+                other = kinds.setdefault(column, own)
+                if other is None or column not in homes:
+                    kinds[column], homes[column] = own, number
+                elif own is not None and own != other:
+                    kinds[column] = _kind_of_both(column, one, own, found[homes[column]], other)
+                    if kinds[column] is None:
+                        raise ValueError(
+                            f"partition {number} holds {own} in column {column!r}, partition "
+                            f"{homes[column]} {other}: convert them to one, X = X.astype(...)")
             text, texts = one["y"][0] in "OUS", base["y"][0] in "OUS"
             check_targets_alike(number, one, first, base,
                                 one["y"][1] == base["y"][1] and text == texts)
+        return kinds
 
     def sample(self):
         """Return (X, y, sample_weight) of `SAMPLE` rows, or of all: by their numbers in the whole
@@ -141,12 +149,22 @@ class TableData:
                 asked.append([part, i, self.wish, own])
         futures = self.cluster.submit_all(tasks.sample, asked, f"{self.name or 'X'}-sample")
         X, y, weight = zip(*self.cluster.fetch(futures), strict=True)
-        return _below(X), np.concatenate(y), None if weight[0] is None else np.concatenate(weight)
+        weight = None if weight[0] is None else np.concatenate(weight)
+        return _below(X, self.kinds), np.concatenate(y), weight
 
     def nbytes(self, wish):
         """Return how much memory the encoded rows take."""
         width = wish["table"].encoding.width
         return self.n_rows * (8 * width + 8 + 4 * (wish["n_out"] + 1))
+
+
+def _kind_of_both(column, one, own, base, other):
+    """Return "text" where a column is booleans in one part, and in the other, in which some are
+    missing, objects; else None."""
+    if {own, other} != {"text", "boolean"}:
+        return None
+    texts = (one if own == "text" else base)["texts"][column]
+    return "text" if texts is not None and set(texts[0]) <= {"False", "True"} else None
 
 
 def _counted(pairs):
@@ -159,16 +177,36 @@ def _counted(pairs):
     return values, counts
 
 
-def _below(frames):
-    """Return rows of several parts as one."""
+def _below(frames, kinds):
+    """Return rows of several parts as one.
+
+    Parameters
+    ----------
+    frames : list of frame or array
+    kinds : dict
+        What a column holds, by its name: where rows of a part have no value of it they are given
+        that type, else it would depend on what else the sample has.
+    """
     if not hasattr(frames[0], "iloc"):
         return np.concatenate(frames)
     import pandas
 
-    # categories of parts may differ: as text they are the same in any
-    frames = [frame.astype({name: object for name, dtype in frame.dtypes.items()
-                            if str(dtype) == "category"}) for frame in frames]
-    return pandas.concat(frames, ignore_index=True)
+    made = []
+    for frame in frames:
+        columns = {}
+        for i, (name, dtype) in enumerate(frame.dtypes.items()):
+            kind, own = kinds.get(str(name)), frame.iloc[:, i]
+            if kind is not None and own.isna().all():
+                missing = EMPTY.get(kind)
+                columns[name] = np.full(len(frame), missing, getattr(missing, "dtype", object))
+            elif str(dtype) == "category" or kind == "text" and getattr(dtype, "kind", "") == "b":
+                columns[name] = own.astype(object)  # categories of parts may differ
+        if columns:
+            frame = frame.copy(deep=False)
+            for name, column in columns.items():
+                frame[name] = column
+        made.append(frame)
+    return pandas.concat(made, ignore_index=True)
 
 
 def learn_schema(data, X, categorical, infinities):
@@ -186,6 +224,8 @@ def learn_schema(data, X, categorical, infinities):
         See `Schema.learn`.
     """
     table = as_table(X)
+    categorical = sorted(categorical_names(categorical, table).union(
+        name for name, kind in data.kinds.items() if kind == "category"))
     columns = {name: list(table.raw(name)) for name in table.names}
     more = {}
     for name in table.names:

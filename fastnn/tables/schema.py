@@ -157,7 +157,7 @@ class Schema:
         check_learnable(table)
         table.lacking.clear()  # what a row of training does not have is missing
         na = table.na if na is None else words_of("na", na)
-        options = Options(_categorical(categorical_features, table), na, infinities,
+        options = Options(categorical_names(categorical_features, table), na, infinities,
                           max_categories)
         notes, columns = Notes(), []
         for name in table.names:
@@ -343,7 +343,8 @@ def near(name, names):
     return f"; did you mean {' or '.join(repr(folded[match]) for match in close)}?" if close else ""
 
 
-def _categorical(given, table):
+def categorical_names(given, table):
+    """Return the names of the columns that ``categorical_features`` means, see `Schema.learn`."""
     if isinstance(given, str):
         if given == "auto":
             return frozenset()

@@ -15,6 +15,7 @@ import dask  # noqa: E402
 import fastnn.dask  # noqa: E402
 from fastnn.dask import cluster, parts, shards, tables  # noqa: E402
 from fastnn.tables.frames import as_table  # noqa: E402
+from fastnn.tables.schema import Schema  # noqa: E402
 from fastnn.tabular import recipe as recipes  # noqa: E402
 from fastnn.tabular.metrics import metric_of  # noqa: E402
 
@@ -61,6 +62,70 @@ def test_schema_is_that_of_the_table_however_it_is_cut(client, monkeypatch):
     assert (found[0][4] == found[1][4]).all()
 
 
+def column(values, dtype=None):
+    a = np.random.default_rng(0).normal(size=len(values))
+    return pandas.DataFrame({"a": a, "v": pandas.Series(values, dtype=dtype)})
+
+
+NUMBERS = np.arange(24.0) % 7
+WORDS = ["x", "y", "z"] * 8
+TRUTH = [i % 3 == 0 for i in range(24)]
+DATES = pandas.Series(pandas.date_range("2024-01-01", periods=24))
+NOTHING = [None] * 24
+COLUMNS = {
+    "objects without a value, then numbers": [(NOTHING, object), (NUMBERS, None)],
+    "numbers, then objects without a value": [(NUMBERS, None), (NOTHING, object)],
+    "NaN, then text": [(NUMBERS * np.nan, None), (WORDS, object)],
+    "NaN, then dates": [(NUMBERS * np.nan, None), (DATES, None)],
+    "NaT, then numbers": [(NOTHING, "datetime64[ns]"), (NUMBERS, None)],
+    "NaT, then dates": [(NOTHING, "datetime64[ns]"), (DATES, None)],
+    "true, false and None, then true and false": [([None, *TRUTH[1:]], object), (TRUTH, None)],
+    "true and false, then with None": [(TRUTH, object), ([None, *TRUTH[1:]], object)],
+    "whole numbers, then others": [(NUMBERS.astype(int), None), (NUMBERS + 0.5, None)],
+    "whole numbers, then with gaps": [(NUMBERS.astype(int), None), ([None, *range(23)], "Int64")],
+    "categories of other levels": [(["x", "y"] * 12, "category"), (["z", "y"] * 12, "category")],
+    "categories that are numbers": [([1, 3] * 12, pandas.CategoricalDtype([1, 2, 3])),
+                                    ([2, 3] * 12, pandas.CategoricalDtype([1, 2, 3]))],
+    "nothing anywhere": [(NOTHING, object), (NUMBERS * np.nan, None)],
+}
+
+
+@pytest.mark.parametrize("sample", [1 << 17, 10])
+@pytest.mark.parametrize("case", COLUMNS)
+def test_columns_whose_types_differ_are_those_of_one_table(client, monkeypatch, case, sample):
+    """What a part has no value of says nothing of what the column holds."""
+    monkeypatch.setattr(tables, "SAMPLE", sample)
+    given = [column(*one).assign(label=np.arange(24) % 2) for one in COLUMNS[case]]
+    whole = pandas.concat(given, ignore_index=True).drop(columns="label")
+    expected = Schema.learn(whole)
+    inputs = expected.apply(whole)
+    found = []
+    for parts_ in (given, [half for one in given for half in (one[:11], one[11:])]):
+        data = tables.TableData(cluster.Cluster(client), [dask.delayed(one) for one in parts_],
+                                "label", None, True, "auto")
+        schema, _, counts = tables.learn_schema(data, data.sample()[0], "auto", "refuse")
+        found.append((schema.settings(), [own.tolist() for own in counts]))
+        own = [schema.apply(one.drop(columns="label")) for one in parts_]
+        assert np.concatenate([one.numbers for one in own]).tobytes() == inputs.numbers.tobytes()
+        assert np.concatenate([one.codes for one in own]).tobytes() == inputs.codes.tobytes()
+        assert [one.kind for one in schema.columns] == [one.kind for one in expected.columns]
+        assert schema.category_sizes == expected.category_sizes
+    assert found[0] == found[1], "however it is cut"
+
+
+def test_columns_that_are_asked_to_be_categories_by_their_place(client, monkeypatch):
+    """All their values are counted, whether the sample has them or not."""
+    monkeypatch.setattr(tables, "SAMPLE", 10)
+    frame = column(NUMBERS).assign(label=np.arange(24) % 2)
+    for asked in (["v"], [1], [False, True]):
+        data = tables.TableData(cluster.Cluster(client), cut(frame, 2), "label", None, True, asked)
+        schema, _, counts = tables.learn_schema(data, data.sample()[0], asked, "refuse")
+        assert schema.columns[1].categories == tuple("0123456")
+        assert counts[0].tolist() == [4, 4, 4, 3, 3, 3, 3, 0, 0]
+    with pytest.raises(ValueError, match="partition 0: categorical_features names 'w'"):
+        tables.TableData(cluster.Cluster(client), cut(frame, 2), "label", None, True, ["w"])
+
+
 def test_rows_that_are_held_out_are_those_of_the_shards():
     """Of a sample, as `encode` holds rows of each shard out."""
     X = np.arange(50.0)[:, np.newaxis]
@@ -86,6 +151,9 @@ def test_parts_that_cannot_be_trained_on(client):
     cases = [
         ((whole, whole[["b", "a", "c", "e", "label"]]), "partition 1 has the columns"),
         ((whole, whole.assign(b=1.5)), "partition 1 holds number in column 'b', partition 0 text"),
+        ((whole.assign(b=None), whole, whole.assign(b=1.5)),
+         "partition 2 holds number in column 'b', partition 1 text"),
+        ((whole.assign(b=True), whole), "partition 1 holds text in column 'b', partition 0 bool"),
         ((whole, whole.drop(columns="label")), "partition 1: X has no column 'label'"),
         ((whole, whole.assign(label=1)), "partition 1 has y of kind"),
         ((whole, whole.assign(label=nan)), "partition 1: y has no label in row 3: 1 such"),
