@@ -231,7 +231,7 @@ class Shards:
         if n_workers > FAN_IN and n_workers * nbytes >= HANDED_ON:
             for level in reversed(range(len(levels))):
                 holders = [graph.add(
-                    cluster.key(f"{name}-state", (number, level, i)), tasks.keep,
+                    cluster.key(f"{name}-state", (number, level, i)), tasks.hand_on,
                     graph.ref(holders[i // FAN_IN]), worker=places[taking[first * FAN_IN ** level]])
                     for i, (first, _) in enumerate(levels[level])]
         state = graph.ref(state)

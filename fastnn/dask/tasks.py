@@ -155,6 +155,11 @@ def uncut(sources, number, wish):
 
 # ---- rounds ----
 
+def hand_on(state):
+    """Return what the tasks of shards take of a state: the velocity is for the outer step alone."""
+    return {name: value for name, value in state.items() if name != "velocity"}
+
+
 def local_steps(state, shard, own):
     """Return what some steps of the optimizer on a shard come to.
 
