@@ -4,33 +4,37 @@ And modules that lie in themselves."""
 
 import numpy as np
 import pytest
+from later import importorskip_later
 from timing import check_in_proportion, seconds
 
 import fastnn
 
-torch = pytest.importorskip("torch")
-nn = torch.nn
+torch = importorskip_later("torch")
+nn = importorskip_later("torch.nn")
 
 
-class Times9(nn.Sequential):
-    def __call__(self, x):
-        return super().__call__(x) * 9
+@pytest.fixture(scope="module", autouse=True)
+def classes():
+    """What derives from classes of PyTorch, which is imported when the first test runs."""
+    global Times9, Own, Calls
 
+    class Times9(nn.Sequential):
+        def __call__(self, x):
+            return super().__call__(x) * 9
 
-class Own(nn.Module):
-    """A class that is followed; ``part`` is what it holds."""
+    class Own(nn.Module):
+        """A class that is followed; ``part`` is what it holds."""
 
-    def __init__(self, part):
-        super().__init__()
-        self.part = part
+        def __init__(self, part):
+            super().__init__()
+            self.part = part
 
-    def forward(self, x):
-        return self.part(x)
+        def forward(self, x):
+            return self.part(x)
 
-
-class Calls(Own):
-    def _call_impl(self, *args):
-        return super()._call_impl(*args) * 9
+    class Calls(Own):
+        def _call_impl(self, *args):
+            return super()._call_impl(*args) * 9
 
 
 @pytest.mark.parametrize("make", [
@@ -43,7 +47,7 @@ def test_calls_of_their_own(make):
 
 
 @pytest.mark.parametrize("name", ["forward", "__call__", "_call_impl"])
-@pytest.mark.parametrize("wrap", [lambda m: m, nn.Sequential, Own])
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: nn.Sequential(m), lambda m: Own(m)])
 def test_functions_of_an_instance(name, wrap):
     linear = nn.Linear(2, 1)
     model = wrap(linear)

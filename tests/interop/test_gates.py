@@ -5,31 +5,37 @@ import io
 import numpy as np
 import pytest
 from each import each
+from later import importorskip_later
 
 import fastnn
 from fastnn import GLU, Activation, Dense, Embed, LayerNorm, Residual
 
-torch = pytest.importorskip("torch")
-nn = torch.nn
+torch = importorskip_later("torch")
+nn = importorskip_later("torch.nn")
 X = np.random.default_rng(0).normal(size=(20, 5)).astype("float32")
 
 
-class Block(nn.Module):
-    """A function for a gate, and a residual block around one."""
+@pytest.fixture(scope="module", autouse=True)
+def classes():
+    """What derives from classes of PyTorch, which is imported when the first test runs."""
+    global Block
 
-    def __init__(self):
-        super().__init__()
-        self.first, self.second, self.out = nn.Linear(5, 12), nn.Linear(6, 12), nn.Linear(6, 2)
+    class Block(nn.Module):
+        """A function for a gate, and a residual block around one."""
 
-    def forward(self, x):
-        x = nn.functional.glu(self.first(x))
-        return self.out(x + nn.functional.glu(self.second(x), dim=1))
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.out = nn.Linear(5, 12), nn.Linear(6, 12), nn.Linear(6, 2)
+
+        def forward(self, x):
+            x = nn.functional.glu(self.first(x))
+            return self.out(x + nn.functional.glu(self.second(x), dim=1))
 
 
 MODELS = {
     "Sequential": lambda: nn.Sequential(nn.Linear(5, 8), nn.GLU(), nn.Tanh(), nn.Linear(4, 6),
                                         nn.GLU(dim=1)),
-    "Module": Block,
+    "Module": lambda: Block(),
 }
 
 

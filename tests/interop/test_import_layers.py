@@ -7,6 +7,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from later import Later
 from layer_cases import error_of, predictors, rows_for
 
 import fastnn
@@ -53,45 +54,50 @@ def test_a_network_without_dropout_comes_back_as_it_was(tmp_path):
 
 # ---- PyTorch ----
 
-torch = pytest.importorskip("torch") if find_spec("torch") else None
-nn = torch.nn if torch else None
-Module = nn.Module if torch else object
+torch = Later("torch") if find_spec("torch") else None
+nn = Later("torch.nn") if torch else None
 
 
-class Block(Module):
-    """x + f(norm(x)), as transformers have it."""
+@pytest.fixture(scope="module", autouse=True)
+def classes():
+    """What derives from classes of PyTorch, which is imported when the first test runs."""
+    global Block, Net
+    if torch is None:
+        return
 
-    def __init__(self, n, function=None):
-        super().__init__()
-        self.norm, self.first, self.second = nn.LayerNorm(n), nn.Linear(n, 7), nn.Linear(7, n)
-        self.function = function or nn.functional.gelu
+    class Block(nn.Module):
+        """x + f(norm(x)), as transformers have it."""
 
-    def forward(self, x):
-        return x + self.second(self.function(self.first(self.norm(x))))
+        def __init__(self, n, function=None):
+            super().__init__()
+            self.norm, self.first, self.second = nn.LayerNorm(n), nn.Linear(n, 7), nn.Linear(7, n)
+            self.function = function or nn.functional.gelu
 
+        def forward(self, x):
+            return x + self.second(self.function(self.first(self.norm(x))))
 
-class Net(Module):
-    """Additions and activations in all forms."""
+    class Net(nn.Module):
+        """Additions and activations in all forms."""
 
-    def __init__(self):
-        super().__init__()
-        self.start = nn.Sequential(nn.Flatten(), nn.Linear(5, 6), nn.LayerNorm(6, bias=False))
-        self.blocks = nn.ModuleList([Block(6), Block(6, torch.tanh)])
-        self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 6)
-        self.plain = nn.LayerNorm((6,), 1e-2, elementwise_affine=False)
-        self.last, self.drop = nn.Linear(6, 3), nn.Dropout(0.25)
-        self.rectify = nn.ReLU(inplace=True)
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Sequential(nn.Flatten(), nn.Linear(5, 6), nn.LayerNorm(6, bias=False))
+            self.blocks = nn.ModuleList([Block(6), Block(6, torch.tanh)])
+            self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6, bias=False), nn.Linear(6, 6)
+            self.plain = nn.LayerNorm((6,), 1e-2, elementwise_affine=False)
+            self.last, self.drop = nn.Linear(6, 3), nn.Dropout(0.25)
+            self.rectify = nn.ReLU(inplace=True)
 
-    def forward(self, x):
-        x = nn.functional.relu(self.start(x))
-        for block in self.blocks:
-            x = block(x)
-        out = self.rectify(self.a(x))
-        out += x
-        out = torch.add(self.drop(self.b(out).sigmoid()), out)
-        y = out.add(nn.functional.leaky_relu(self.c(out + self.a(out)), 0.01))
-        y = self.plain(y + y.tanh())
-        return torch.softmax(self.last(nn.functional.silu(y)), dim=-1)
+        def forward(self, x):
+            x = nn.functional.relu(self.start(x))
+            for block in self.blocks:
+                x = block(x)
+            out = self.rectify(self.a(x))
+            out += x
+            out = torch.add(self.drop(self.b(out).sigmoid()), out)
+            y = out.add(nn.functional.leaky_relu(self.c(out + self.a(out)), 0.01))
+            y = self.plain(y + y.tanh())
+            return torch.softmax(self.last(nn.functional.silu(y)), dim=-1)
 
 
 def residual_nets():
@@ -99,7 +105,7 @@ def residual_nets():
         def forward(self, x):
             return x + super().forward(x)
 
-    class Shared(Module):
+    class Shared(nn.Module):
         def __init__(self):
             super().__init__()
             self.one, self.two = nn.Linear(5, 5), nn.LayerNorm(5)
@@ -148,7 +154,7 @@ def test_what_layers_of_pytorch_become():
         Residual([LayerNorm(0.5), Dense(7, "gelu"), Dense(5)]), Dropout(0.5), Dense(2), LayerNorm())
     assert net.output == "tanh"
 
-    class Chain(Module):
+    class Chain(nn.Module):
         def __init__(self):
             super().__init__()
             self.layers = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
@@ -204,7 +210,7 @@ def written(x):
 
 @pytest.mark.skipif(torch is None, reason="needs PyTorch")
 def test_what_is_refused_of_pytorch():
-    class Model(Module):
+    class Model(nn.Module):
         def __init__(self, body):
             super().__init__()
             self.body = body

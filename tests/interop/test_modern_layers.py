@@ -7,27 +7,35 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from later import Later
 
 import fastnn
 from fastnn import export
 from fastnn.interop import chain
 
-torch = pytest.importorskip("torch") if find_spec("torch") else None
-nn = torch.nn if torch else None
+torch = Later("torch") if find_spec("torch") else None
+nn = Later("torch.nn") if torch else None
 
 ACTIVATIONS = ["ReLU", "Tanh", "Sigmoid", "SiLU", "GELU", "ELU", "LeakyReLU", "Softplus", "SELU",
                "Mish", "Hardtanh", "Hardsigmoid", "ReLU6", "PReLU"]
 
 
-class Skip(nn.Module if torch else object):
-    """x + f(x)"""
+@pytest.fixture(scope="module", autouse=True)
+def classes():
+    """What derives from classes of PyTorch, which is imported when the first test runs."""
+    global Skip
+    if torch is None:
+        return
 
-    def __init__(self, *layers):
-        super().__init__()
-        self.inner = nn.Sequential(*layers)
+    class Skip(nn.Module):
+        """x + f(x)"""
 
-    def forward(self, x):
-        return x + self.inner(x)
+        def __init__(self, *layers):
+            super().__init__()
+            self.inner = nn.Sequential(*layers)
+
+        def forward(self, x):
+            return x + self.inner(x)
 
 
 def stack(seed, double):

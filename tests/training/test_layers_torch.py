@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from later import importorskip_later
 from layer_networks import data, start
 
 import fastnn
@@ -19,25 +20,17 @@ from fastnn import (
 from fastnn.core.threads import single_threaded_blas
 from fastnn.training._trainer import Trainer
 
-torch = pytest.importorskip("torch")
+torch = importorskip_later("torch")
 
 ROWS, STEPS = 32, 30
 LIMIT = 1e-10
 
 
-class HardSigmoid(torch.nn.Module):
-    """relu6(x + 3) / 6: PyTorch's own takes 1 / 6 in float32 for its derivative."""
-
-    def forward(self, x):
-        return torch.nn.functional.relu6(x + 3) / 6
-
-
 ACTIVATIONS = {
-    "identity": torch.nn.Identity, "tanh": torch.nn.Tanh, "sigmoid": torch.nn.Sigmoid,
-    "relu": torch.nn.ReLU, "gelu": torch.nn.GELU, "silu": torch.nn.SiLU,
-    "softplus": torch.nn.Softplus, "elu": torch.nn.ELU, "leaky_relu": torch.nn.LeakyReLU,
-    "selu": torch.nn.SELU, "mish": torch.nn.Mish, "hard_tanh": torch.nn.Hardtanh,
-    "hard_sigmoid": HardSigmoid, "relu6": torch.nn.ReLU6}
+    "identity": "Identity", "tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "ReLU", "gelu": "GELU",
+    "silu": "SiLU", "softplus": "Softplus", "elu": "ELU", "leaky_relu": "LeakyReLU",
+    "selu": "SELU", "mish": "Mish", "hard_tanh": "Hardtanh", "hard_sigmoid": None,
+    "relu6": "ReLU6"}
 ENDS = [("softmax", "cross_entropy"), ("identity", "squared_error"),
         ("sigmoid", "binary_cross_entropy"), ("exp", "poisson")]
 
@@ -51,26 +44,40 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-class Added(torch.nn.Module):
-    """x + f(x)"""
+@pytest.fixture(scope="module", autouse=True)
+def classes():
+    """What derives from classes of PyTorch, which is imported when the first test runs."""
+    global HardSigmoid, Added, Scaled
 
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner
+    class HardSigmoid(torch.nn.Module):
+        """relu6(x + 3) / 6: PyTorch's own takes 1 / 6 in float32 for its derivative."""
 
-    def forward(self, x):
-        return x + self.inner(x)
+        def forward(self, x):
+            return torch.nn.functional.relu6(x + 3) / 6
+
+    class Added(torch.nn.Module):
+        """x + f(x)"""
+
+        def __init__(self, inner):
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x):
+            return x + self.inner(x)
+
+    class Scaled(torch.nn.Module):
+        """x s"""
+
+        def __init__(self, width):
+            super().__init__()
+            self.factor = torch.nn.Parameter(torch.ones(width))
+
+        def forward(self, x):
+            return x * self.factor
 
 
-class Scaled(torch.nn.Module):
-    """x s"""
-
-    def __init__(self, width):
-        super().__init__()
-        self.factor = torch.nn.Parameter(torch.ones(width))
-
-    def forward(self, x):
-        return x * self.factor
+def activation(name):
+    return getattr(torch.nn, ACTIVATIONS[name])() if ACTIVATIONS[name] else HardSigmoid()
 
 
 def random_layers(rng, width, depth=0):
@@ -114,7 +121,7 @@ def modules(layers, width):
     found = []
     for layer in layers:
         if layer.kind == "dense":
-            found += [torch.nn.Linear(width, layer.units), ACTIVATIONS[layer.activation]()]
+            found += [torch.nn.Linear(width, layer.units), activation(layer.activation)]
             width = layer.units
         elif layer.kind == "layer_norm":
             found.append(torch.nn.LayerNorm(width, layer.eps))
@@ -125,7 +132,7 @@ def modules(layers, width):
         elif layer.kind == "scale":
             found.append(Scaled(width))
         elif layer.kind == "activation":
-            found.append(ACTIVATIONS[layer.name]())
+            found.append(activation(layer.name))
         elif layer.kind == "residual":
             found.append(Added(modules(layer.layers, width)))
     return torch.nn.Sequential(*found)
