@@ -76,7 +76,7 @@ cdef enum:
     PACKING_ROWS = 480         # below, packing W costs more than it brings
     ROOM_ROWS = 24             # from here on a product may pack a few panels of W at a time
     KEPT_ROWS = 2              # from here on panels that are there are read in the place of W
-    KEPT_BATCH = 2             # the batch of so many rows from which on panels are kept
+    KEPT_AFTER = 24            # so many rows, in batches of KEPT_ROWS or more, panels are made
     LINE = 64                  # bytes of a cache line
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
@@ -133,7 +133,7 @@ cdef class Snapshot:
     cdef cnp.ndarray kept_adds   # of the codes that `keep_table` has made
     cdef cnp.ndarray kept_table  # ... this one for, None: made for each call
     cdef cnp.ndarray kept_panels  # of each W that `is_packed`, None: not yet made, or given up
-    cdef int batches             # of some rows since parameters were taken, up to KEPT_BATCH
+    cdef ptrdiff_t rows_seen     # in batches since parameters were taken, up to some
 
     def __cinit__(self, layout, cnp.ndarray parameters not None, epochs_done=0, n_ops=None):
         cdef Program program = program_of(layout, n_ops)
@@ -151,7 +151,7 @@ cdef class Snapshot:
     @property
     def parameters(self):
         """The vector itself. Who takes it may change it, so the panels of its W are given up."""
-        self.kept_panels, self.batches = None, 0
+        self.kept_panels, self.rows_seen = None, 0
         return self.vector
 
     @property
@@ -247,16 +247,17 @@ cdef class Snapshot:
             self.sum_rows(&entries, <float*>cnp.PyArray_DATA(<cnp.ndarray>table))
         self.kept_adds, self.kept_table = adds, table
 
-    cdef bint may_keep(self):
-        """Whether each wide W is kept in panels for the batches to come: from the second one on,
-        as a network in training is seldom asked twice, and while nobody else has the parameters,
-        who might change them. Whoever takes them meanwhile ends it.
+    cdef bint may_keep(self, ptrdiff_t rows):
+        """Whether each wide W is kept in panels for the batches to come: once KEPT_AFTER rows have
+        been seen, as a network in training is seldom asked twice, and while nobody else has the
+        parameters, who might change them. Whoever takes them meanwhile ends it.
 
         Panels take as much memory as these W. An answer is the same with them and without.
         """
-        if self.batches < KEPT_BATCH:
-            self.batches += 1
-        return self.batches == KEPT_BATCH and is_sole_owner(<PyObject*>self.vector)
+        if self.rows_seen < KEPT_AFTER:
+            self.rows_seen += rows
+            return False
+        return is_sole_owner(<PyObject*>self.vector)
 
     cdef make_panels(self):
         """Make what is kept."""
@@ -289,7 +290,7 @@ cdef class Snapshot:
         if team > 1:
             team = team_size(team)
         if self.kept_panels is None and self.data.packed_size and (
-                entries == NULL and rows * self.data.members >= ROOM_ROWS) and self.may_keep():
+                entries == NULL and rows * self.data.members >= KEPT_ROWS) and self.may_keep(rows):
             self.make_panels()
         cdef Watch watch
         start_watch(&watch, blocks > 1 and worthwhile > WATCHED_FLOPS // FLOPS_PER_THREAD)

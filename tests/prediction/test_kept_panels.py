@@ -27,19 +27,21 @@ def rows_of_x(count, dtype):
 def test_a_loaded_model_gives_the_bytes_of_its_network(saved, dtype):
     net, path = saved
     model = fastnn.load(path, predictor=True)
-    for count in (1, 23, 24, 1, 24, 2, 5, 64, 97, 480, 500):  # the second 24 leave panels
+    for count in (1, 23, 24, 1, 24, 2, 5, 64, 97, 480, 500):  # the second 24 make panels
         X = rows_of_x(count, dtype)
         assert model.predict(X).tobytes() == net.predict(X).tobytes()
 
 
-def test_panels_are_made_of_the_second_batch_and_kept(saved, dtype):
+@pytest.mark.parametrize(("rows", "calls"), [(30, 1), (500, 1), (8, 3), (2, 12)])
+def test_panels_are_made_once_some_rows_have_been_seen(saved, dtype, rows, calls):
     net, _ = saved
     assert SIZES[1] * np.dtype(dtype).itemsize >= PANEL_BYTES[_kernels.isa()]
-    for _ in range(3):
-        net.predict(rows_of_x(23, dtype))
-    X = rows_of_x(30, dtype)
-    want = net.predict(X)
-    assert not net._snapshot.keeps_panels
+    X = rows_of_x(rows, dtype)
+    for _ in range(30):
+        net.predict(X[:1])
+    for _ in range(calls):
+        want = net.predict(X)
+        assert not net._snapshot.keeps_panels
     for _ in range(2):
         assert net.predict(X).tobytes() == want.tobytes()
         assert net._snapshot.keeps_panels
