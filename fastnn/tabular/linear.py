@@ -32,9 +32,11 @@ LASSO = (0.6, 0.4, 0.27, 0.18, 0.12, 0.08)
 FEW_ROWS = 20  # for each column, below which that is tried
 TRUST = 0.5  # in what the mean saves: linear models gain by it, too
 STRAIGHT = 0.3  # share of a linear part that is not solved for at once, from which they are tried
-LEAST_SAVED = 0.01  # of the loss, and its standard error, by these
-FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent
-BEYOND = 0.25  # of the range of training on either side: how far these go on
+LEAST_SAVED = 0.01  # of the loss, and a standard error, by these
+FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent at first
+FAR_ERRORS = 2.0  # standard errors that these have to save
+FAR_SAVES = 10.0  # median losses that a row saves by these at most
+BEYOND = 1.0  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
 MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
@@ -112,19 +114,47 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
             tried(_Lasso, X, LASSO)
         bent = chosen or (0.0, None, None, ridge, PENALTIES, z)
         if numbers is not None and (exact or bent[0] >= STRAIGHT):
-            old, straight = best, _Straight(encoding, numbers)
-            tried(bent[3], _matrix(encoding, codes, straight.values(numbers)), bent[4], straight)
-            # Values that are bent are safe from those far out: less than this is not worth them.
-            now = chosen or bent
-            saves = losses(bent[0], bent[5]) - losses(now[0], now[5])
-            if old - best < max(saves.std() * len(saves) ** 0.5, LEAST_SAVED * old):
-                best, chosen = old, bent
+            columns = []
+            for far in (False, True):
+                straight = _Straight(encoding, numbers, np.inf if far else FAR_OUT)
+                if straight.columns == columns:
+                    continue
+                old, columns = best, straight.columns
+                tried(bent[3], _matrix(encoding, codes, straight.values(numbers)), bent[4],
+                      straight)
+                now = chosen or bent
+                if not _is_worth(losses(bent[0], bent[5]), losses(now[0], now[5]), old, best, far):
+                    best, chosen = old, bent
+                bent = chosen or bent
     if chosen is None or chosen[0] == 0:
         return nets, encoding
     share, parts, straight = chosen[:3]
     wider = encoding if straight is None else straight.encoding
     return [_joined(net, encoding, parts[fold.tobytes()], share, straight)
             for net, fold in zip(nets, folds, strict=True)], wider
+
+
+def _is_worth(before, now, old, new, far):
+    """Return whether numbers that are not bent save enough of the loss.
+
+    Values that are bent are safe from those far out: less than a hundredth, or than the standard
+    error, is not worth them. Where columns have values far out, most rows have to save: a few, far
+    out themselves, do not decide, whatever they save.
+
+    Parameters
+    ----------
+    before, now : float64 array (n,)
+        The losses of held-out rows.
+    old, new : float
+        The loss of the mean of networks.
+    far : bool
+    """
+    saves, saved, errors = before - now, old - new, 1.0
+    if far:
+        most = FAR_SAVES * np.median(before)
+        saves, errors = saves.clip(-most, most), FAR_ERRORS
+        saved = min(saved, saves.sum())
+    return saved >= errors * saves.std() * len(saves) ** 0.5 and old - new >= LEAST_SAVED * old
 
 
 def _spread(edges, scale):
@@ -149,9 +179,9 @@ class _Straight:
     centers, scales : float64 array (n_numbers,)
     """
 
-    def __init__(self, encoding, numbers):
+    def __init__(self, encoding, numbers, far=FAR_OUT):
         self.columns = [j for j, edges in enumerate(encoding.edges)
-                        if len(edges) > 2 and _spread(edges, encoding.scales[j]) <= FAR_OUT]
+                        if len(edges) > 2 and _spread(edges, encoding.scales[j]) <= far]
         self.centers, self.scales = np.zeros(len(encoding.edges)), np.ones(len(encoding.edges))
         edges = list(encoding.edges)
         for j in self.columns:

@@ -6,6 +6,7 @@ to 1 silu(b u) / b is max(u, 0) where b is large.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,10 @@ from fastnn.tabular.encoding import Encoding
 
 __all__ = ["with_trees"]
 
-LEAVES = 8
+# Leaves of a tree, and how many times as many trees: larger ones are tried where the smaller ones
+# help (a tree of 40 leaves .690 -> .440, LightGBM .505; effects of whole numbers .456 -> .367; a
+# table where small ones do not help never has them).
+SIZES = ((8, 1), (16, 2), (32, 2))
 RATE = 4.0  # of what a leaf would change, over the number of trees
 PENALTY = 1.0  # of the squares of the values of leaves
 LEAST_ROWS = 5  # of a leaf
@@ -41,6 +45,9 @@ MOST_WORK = 5e8  # additions, of all folds and trees
 MOST_SUMS = 1e7  # that are there at a time, of a fold
 MOST_INPUTS = 20_000  # of a network with trees
 LEAST_SAVED = 0.01  # of the loss: less is not worth the units
+# Of the rows, between the edges around a threshold (hundredths of them, in columns of a few wrong
+# values far out, do no harm: .399 with such thresholds, .472 without).
+SMEARED = 0.2
 SHARP = 30.0  # b: silu(30) / 30 is 1 - 1e-13
 
 
@@ -84,7 +91,8 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     The outputs before their activation become (1 - s) z + s t, where t are the sums of the leaves
     of trees of the same rows. The share s is that of the least held-out loss of the mean of all
     networks, as for a linear part (see `fastnn.tabular.linear.with_linear_part`); it is 0 where
-    what this saves is not above its standard error (Breiman et al. 1984) and a hundredth.
+    what this saves is not above its standard error (Breiman et al. 1984) and a hundredth. Where
+    trees help, larger ones that save as much again take their place.
 
     Parameters
     ----------
@@ -111,36 +119,40 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     y, n = columns_of(targets, task), len(numbers)
     columns = _columns(encoding, numbers, codes)
     unique = {fold.tobytes(): fold for fold in folds}
-    if (not columns or n * len(columns) * 2 * y.shape[1] * trees * len(unique) > MOST_WORK
-            or sum(column.size for column in columns) * 2 * y.shape[1] * LEAVES > MOST_SUMS):
-        return nets, encoding
     weight = np.ones(n) if weight is None else np.asarray(weight, float)
     weight = weight / weight.mean()
 
-    def boosted(fold):
-        return _boosted(columns, y, weight, kind, fold, trees)
+    def is_too_much(leaves, count):
+        return (not columns or n * len(columns) * 2 * y.shape[1] * count * len(unique) > MOST_WORK
+                or sum(column.size for column in columns) * 2 * y.shape[1] * leaves > MOST_SUMS)
 
-    with single_threaded_blas(), ThreadPoolExecutor(
-            min(resolve_threads(n_threads), len(unique))) as pool:
-        found = dict(zip(unique, pool.map(boosted, unique.values()), strict=True))
+    if is_too_much(SIZES[0][0], trees):
+        return nets, encoding
     z, seen = held_out_outputs(nets, own_codes, folds, kind, y.shape)
-    t = np.full(y.shape, np.nan)
-    for key, fold in unique.items():
-        t[fold] = found[key][1][fold]
     rows = rows_to_compare(n)
-    of_nets = outputs_of(nets, own_codes, rows, kind)
-    of_trees = np.stack([found[fold.tobytes()][1][rows] for fold in folds])
-
-    def saved(s):
-        return saved_by_mean(blended(of_nets, of_trees, s), rows, folds, kind, weight)
-
-    share = _share(z[seen], t[seen], y[seen], weight[seen], kind, saved)
+    of_nets, before, share = outputs_of(nets, own_codes, rows, kind), None, 0.0
+    for leaves, times in SIZES:
+        if is_too_much(leaves, times * trees):
+            break
+        boosted = partial(_boosted, columns, y, weight, kind, trees=times * trees, leaves=leaves,
+                          rate=RATE / max(trees, 8))
+        with single_threaded_blas(), ThreadPoolExecutor(
+                min(resolve_threads(n_threads), len(unique))) as pool:
+            found = dict(zip(unique, pool.map(boosted, unique.values()), strict=True))
+        t = np.full(y.shape, np.nan)
+        for key, fold in unique.items():
+            t[fold] = found[key][1][fold]
+        of_trees = np.stack([found[fold.tobytes()][1][rows] for fold in folds])
+        saved = [saved_by_mean(blended(of_nets, of_trees, s), rows, folds, kind, weight)
+                 for s in SHARES]
+        new, before = _share(z[seen], t[seen], y[seen], weight[seen], kind, saved, before)
+        wider = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
+        if not new or wider.n_inputs > MOST_INPUTS:
+            break
+        share, chosen, finer = new, found, wider
     if not share:
         return nets, encoding
-    used = [found[fold.tobytes()][0] for fold in folds]
-    finer = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
-    if finer.n_inputs > MOST_INPUTS:
-        return nets, encoding
+    used = [chosen[fold.tobytes()][0] for fold in folds]
     at, parts = places_of(encoding, finer)
     units = {id(one): _units(one, columns, finer) for one in used}
     return [joined_network(net, net.get_weights()[0][at] * parts[:, np.newaxis],
@@ -148,14 +160,21 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
             for net, one in zip(nets, used, strict=True)], finer
 
 
-def _share(z, t, y, weight, kind, saved):
-    """Return the share of the trees, 0 where they do not help."""
+def _share(z, t, y, weight, kind, saved, before=None):
+    """Return the share of the trees, 0 where they do not help, and what they come to.
+
+    ``saved`` is what the mean of networks saves by each of `SHARES`, ``before`` what smaller trees
+    have come to: the losses of the rows (n,), and that of the mean of networks. None: there were
+    none.
+    """
     losses = [losses_of(blended(z, t, s), y, kind)[0] * weight for s in SHARES]
-    means = [own.mean() - saved(s) for own, s in zip(losses, SHARES, strict=True)]
+    means = [own.mean() - less for own, less in zip(losses, saved, strict=True)]
     best = int(np.argmin(means))
-    error = (losses[0] - losses[best]).std() / len(y) ** 0.5
-    least = max(error, LEAST_SAVED * means[0])
-    return float(SHARES[best]) if means[0] - means[best] > least else 0.0
+    rows, mean = before or (losses[0], means[0])
+    error = (rows - losses[best]).std() / len(y) ** 0.5
+    if mean - means[best] > max(error, LEAST_SAVED * mean):
+        return float(SHARES[best]), (losses[best], means[best])
+    return 0.0, before
 
 
 # ---- columns ----
@@ -173,6 +192,9 @@ def _columns(encoding, numbers, codes):
             lows, highs = values[:1], values[1:]
         else:
             lows, highs = _thresholds(np.sort(x[there]), values, edges)
+            lows, highs = _told_apart(lows, highs, np.sort(x[there]))
+            if not len(lows):
+                continue
         own = np.searchsorted(lows / 2 + highs / 2, x) + 1  # NaN behind all
         found.append(_Column(j, np.where(np.isnan(x), 0, own).astype(np.uint8), len(lows) + 2, lows,
                              highs))
@@ -194,6 +216,17 @@ def _thresholds(x, values, edges):
     return values[at - 1], values[at]
 
 
+def _told_apart(lows, highs, x):
+    """Return those thresholds whose edges, which float32 has to hold, have few rows between them:
+    columns that lie far from 0, beside what they spread over, have others (six columns around a
+    million: .278 without trees, .368 with thresholds that reach over two deviations)."""
+    low, high = edges_around(lows, highs, x[0], x[-1])
+    wider = (high - low) > (highs - lows) * (1 + 1e-6)
+    inside = np.searchsorted(x, high, "left") - np.searchsorted(x, low, "right")
+    kept = ~wider | (inside <= SMEARED * len(x))
+    return lows[kept], highs[kept]
+
+
 def _with_thresholds(encoding, columns, all_trees):
     """Return the encoding with edges around all thresholds of trees."""
     edges = list(encoding.edges)
@@ -212,7 +245,7 @@ def _with_thresholds(encoding, columns, all_trees):
 # ---- boosting ----
 
 
-def _boosted(columns, y, weight, kind, fold, trees):
+def _boosted(columns, y, weight, kind, fold, trees, leaves, rate):
     """Return `_Boosted` of all rows but those of a fold, and its outputs of all rows."""
     n, k = y.shape
     learned = np.ones(n, bool)
@@ -226,13 +259,13 @@ def _boosted(columns, y, weight, kind, fold, trees):
             order = orders[column.number] = _order(column, y[rows], weight[rows], rows)
             codes[:, j] = np.argsort(order)[column.codes]
     starts = np.cumsum([0, *(column.size for column in columns)]).astype(np.int32)
-    z, values, leaves = np.tile(base, (n, 1)), [], []
+    z, values, found = np.tile(base, (n, 1)), [], []
     for _ in range(trees):
         means = losses_of(z[rows], y[rows], kind)[1]
         slopes = np.zeros((n, 2 * k))
         slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]
         slopes[rows, k:] = curvature_of(means, kind) * weight[rows, np.newaxis]
-        splits = grow(codes, starts, slopes, rows, LEAVES, PENALTY, LEAST_ROWS, 1e-9)
+        splits = grow(codes, starts, slopes, rows, leaves, PENALTY, LEAST_ROWS, 1e-9)
         if not len(splits):
             break
         at, conditions = np.zeros(n, np.intp), [[]]
@@ -242,12 +275,12 @@ def _boosted(columns, y, weight, kind, fold, trees):
             conditions.append([*conditions[leaf], (number, code, True)])
             conditions[leaf].append((number, code, False))
         sums = np.stack([np.bincount(at, own, len(conditions)) for own in slopes.T], axis=1)
-        own = -RATE / max(trees, 8) * sums[:, :k] / (sums[:, k:] + PENALTY)
+        own = -rate * sums[:, :k] / (sums[:, k:] + PENALTY)
         z += own[at]
         values.append(own)
-        leaves += conditions
+        found += conditions
     values = np.concatenate([np.zeros((0, k)), *values])
-    return _Boosted(leaves, values, base, orders), z
+    return _Boosted(found, values, base, orders), z
 
 
 def _order(column, y, weight, rows):

@@ -179,7 +179,8 @@ def test_a_line_of_the_numbers_themselves():
 
     top = numbers[:, 0].max()
     width = top - numbers[:, 0].min()
-    before, at, beyond, far, end = (outputs(top + x * width, 5, 1) for x in (-0.1, 0, .1, .25, 9))
+    before, at, beyond, far, end = (outputs(top + x * width, 5, 1)
+                                     for x in (-0.1, 0, .1, linear.BEYOND, 9))
     assert beyond - at == pytest.approx(at - before, rel=0.2) and far > beyond
     assert end == pytest.approx(far, rel=0.1)
     # missing where training had all: as the mean
@@ -202,6 +203,41 @@ def test_columns_with_values_far_out_stay_bent():
     numbers[3, 0] = 9
     encoding = Encoding.fit(Inputs(numbers, np.zeros((N, 0), np.int32)), [], bins=8)
     assert linear._Straight(encoding, numbers).columns == [1]
+    assert linear._Straight(encoding, numbers, np.inf).columns == [0, 1]
+
+
+def with_a_line_of_skewed_numbers(y_of):
+    """Return whether columns far out are straight, in how many of six draws."""
+    straight = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        numbers = np.exp(1.2 * rng.normal(size=(N, 2)))
+        inputs = Inputs(numbers, np.zeros((N, 0), np.int32))
+        encoding = Encoding.fit(inputs, [], bins=8)
+        y = y_of(numbers, encoding, rng)[:, np.newaxis]
+        task = Task.of_numbers(y)
+        nets = [MLP.of([Dense(4, "silu"), Dense(1)], n_in=encoding.n_inputs, random_state=i)
+                for i in range(4)]
+        for net in nets:
+            net.set_weights([0.01 * W for W in net.get_weights()])
+        codes = encoding.transform(inputs)
+        _, wider = linear.with_linear_part(nets, encoding, codes, task.targets(y), task, None,
+                                           FOLDS, numbers)
+        straight.append(wider is not encoding)
+    return sum(straight)
+
+
+def test_columns_with_values_far_out_are_straight_where_the_target_is():
+    def line(numbers, encoding, rng):
+        return numbers @ [1, -2] + 0.3 * rng.normal(size=N)
+
+    def bent(numbers, encoding, rng):  # but for the two largest
+        y = encoding.value(0, numbers[:, 0]) + 0.3 * rng.normal(size=N)
+        last = np.argsort(numbers[:, 0])[-2:]
+        y[last] = 0.3 * numbers[last, 0]
+        return y
+    assert with_a_line_of_skewed_numbers(line) == 6
+    assert with_a_line_of_skewed_numbers(bent) <= 1
 
 
 def test_a_row_alone_does_not_decide_for_a_line_of_the_numbers():

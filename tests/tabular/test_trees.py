@@ -62,7 +62,9 @@ def with_trees(kind, hidden=(6, 5), **settings):
 def test_outputs_with_trees(kind, hidden, before, monkeypatch):
     """Those of the network and of the leaves in their shares, on rows of training and new ones."""
     seen = []
-    monkeypatch.setattr(trees, "_share", lambda z, t, *_: seen.append((z, t)) or 0.7)
+    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
+    monkeypatch.setattr(trees, "_share",
+                        lambda z, t, *_: seen.append((z, t)) or (0.7, (None, None)))
     task, _, nets, found, encoding = with_trees(kind, hidden)
     codes = encoding.transform(INPUTS)
     net_z = np.empty_like(seen[0][0])
@@ -77,7 +79,8 @@ def test_outputs_with_trees(kind, hidden, before, monkeypatch):
 
 
 def test_outputs_of_the_network_stay_in_a_finer_encoding(monkeypatch):
-    monkeypatch.setattr(trees, "_share", lambda *_: 1e-9)
+    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
+    monkeypatch.setattr(trees, "_share", lambda *_: (1e-9, (None, None)))
     _, _, nets, found, encoding = with_trees("squared_error")
     assert encoding.n_inputs > ENCODING.n_inputs
     new = Inputs(3 * np.random.default_rng(5).normal(size=(50, 4)),
@@ -107,6 +110,55 @@ def test_no_trees_where_they_do_not_help():
     found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None, FOLDS,
                                        trees=4)
     assert found is nets and encoding is ENCODING
+
+
+def sizes_that_are_taken(leaves, monkeypatch):
+    """Return the numbers of leaves that are tried for a tree of thresholds."""
+    rng, tried = np.random.default_rng(4), []
+    numbers = rng.uniform(size=(N, 3))
+    grid = rng.normal(size=(leaves, leaves))
+    y = grid[tuple((numbers[:, :2] * leaves).astype(int).T)][:, np.newaxis]
+    y += 0.05 * rng.normal(size=y.shape)
+    inputs = Inputs(numbers, np.zeros((N, 0), np.int32))
+    encoding = Encoding.fit(inputs, [], bins=8)
+    task = Task.of_numbers(y)
+    nets = [MLP.of([Dense(6, "silu"), Dense(1)], n_in=encoding.n_inputs, random_state=i)
+            for i in range(3)]
+    grown = trees.grow
+    monkeypatch.setattr(trees, "grow", lambda *own: tried.append(own[4]) or grown(*own))
+    found, finer = trees.with_trees(nets, encoding, numbers, inputs.codes,
+                                    encoding.transform(inputs), task.targets(y), task, None, FOLDS,
+                                    trees=8)
+    codes = finer.transform(inputs)
+    loss = np.mean([task.losses(task.targets(y)[fold], net.predict(codes[fold])).mean()
+                    for net, fold in zip(found, FOLDS, strict=True)])
+    return sorted(set(tried)), found[0].sizes[1] - 6, loss
+
+
+def test_larger_trees_where_small_ones_do_not_do(monkeypatch):
+    tried, units, loss = sizes_that_are_taken(6, monkeypatch)
+    assert tried == [8, 16, 32] and units > 8 * 16
+    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
+    assert loss < 0.8 * sizes_that_are_taken(6, monkeypatch)[2]
+
+
+def test_no_larger_trees_where_small_ones_do(monkeypatch):
+    tried, units, _ = sizes_that_are_taken(2, monkeypatch)
+    assert tried == [8, 16] and units <= 8 * 8
+
+
+def test_thresholds_that_float32_cannot_hold():
+    """Columns far from 0, beside what they spread over: edges lie as far apart as float32 needs."""
+    x = np.sort(np.random.default_rng(0).normal(size=400))
+    own = x[:-1:20], x[1::20]
+    for offset, kept in ((0, 20), (100, 20), (1e7, 0)):
+        found = trees._told_apart(*(side + offset for side in own), x + offset)
+        assert len(found[0]) == kept
+    whole = np.repeat(np.arange(6.0), 30)  # rows at the edges are not between them
+    assert len(trees._told_apart(np.arange(5.0), np.arange(1.0, 6), whole)[0]) == 5
+    inputs = Inputs(1e7 + NUMBERS[:, :1], np.zeros((N, 0), np.int32))
+    encoding = Encoding.fit(inputs, [], bins=6)
+    assert not trees._columns(encoding, inputs.numbers, inputs.codes)
 
 
 @pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS", "MOST_INPUTS"])
