@@ -14,6 +14,7 @@ from fastnn.tabular.statistics import Statistics
 __all__ = ["Encoding"]
 
 CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7; as in _encode.pyx
+LINEAR = 100.0  # times as far out as values are, bending begins where they are not to be bent
 PER_NUMBER = 3  # entries: the value, the two ends of its bin
 
 
@@ -121,6 +122,17 @@ class Encoding:
         if not values:
             scales[[_bins_of(one) > 0 for one in edges], 3] = 1e300  # values vanish
         return cls(edges, scales, seen, maps, table)
+
+    def straightened(self, columns):
+        """Return the encoding whose values of these columns of numbers are not bent, but linear."""
+        scales = self.scales.copy()
+        for j in columns:
+            low, high = self.edges[j][[0, -1]]
+            center, scale, mean, deviation = scales[j]
+            # the same at the center, where it is hardly bent; far from where it would be
+            more = LINEAR * max(high - center, center - low) / scale
+            scales[j] = center, more * scale, mean / more, deviation / more
+        return Encoding(self.edges, scales, self.seen, self.maps, self.statistics)
 
     def transform(self, inputs, dtype="float32", *, statistics=None):
         """Return the `Codes` of rows.

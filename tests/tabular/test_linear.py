@@ -278,3 +278,47 @@ def test_weights_of_rows_by_any_scale(kind):
     for scale in (1e-20, 2.0**40):
         np.testing.assert_allclose(first(scale * weight), first(weight), rtol=1e-3, atol=1e-6)
     assert np.isfinite(first(np.where(np.arange(N) == 7, 1e30, 1.0))).all()
+
+
+def skewed(n, seed=0):
+    """Rows of two log-normal columns and one that is not; sums of the numbers, and of bent ones."""
+    rng = np.random.default_rng(seed)
+    numbers = np.column_stack([np.exp(1.2 * rng.normal(size=(n, 2))), rng.normal(size=n)])
+    rest = np.sin(2 * numbers[:, 2]) + 0.3 * rng.normal(size=n)
+    bent = np.log(numbers[:, :2]) @ [1, -1] + rest
+    return Inputs(numbers, np.zeros((n, 0), np.int32)), numbers[:, :2] @ [1, -1] + rest, bent
+
+
+@pytest.mark.parametrize("which, straight", [(1, True), (2, False)])
+def test_values_are_not_bent_where_the_target_is_a_line_of_them(which, straight):
+    inputs, y = skewed(N)[0], skewed(N)[which][:, np.newaxis]
+    encoding, task = Encoding.fit(inputs, [], bins=8), Task.of_numbers(y)
+    codes, targets = encoding.transform(inputs), task.targets(y)
+
+    def found(weight=None, task=task):
+        return linear.with_straight_values(encoding, codes, lambda own: own.transform(inputs),
+                                           targets, task, weight, FOLDS)
+    own = found()
+    assert (own is not encoding) == straight
+    assert (found(np.full(N, 1e-9)) is not encoding) == straight
+    if straight:
+        changed = own.scales[:, 1] != encoding.scales[:, 1]
+        assert changed.tolist() == [True, True, False]
+    assert found(task=Task.of_numbers(np.abs(y), "absolute_error")) is encoding
+
+
+def test_values_that_are_not_bent():
+    inputs = skewed(N)[0]
+    encoding = Encoding.fit(inputs, [], bins=8)
+    own = encoding.straightened([0])
+    x = np.sort(inputs.numbers[:, 0])
+    slopes = np.diff(own.value(0, x)) / np.diff(x)
+    center = encoding.scales[0, 0]
+    np.testing.assert_allclose(slopes, slopes[0], rtol=1e-3)
+    np.testing.assert_allclose(own.value(0, center), encoding.value(0, center))
+    for j in (1, 2):
+        np.testing.assert_array_equal(own.value(j, x), encoding.value(j, x))
+    assert own.n_inputs == encoding.n_inputs
+    # its line goes on beyond the values of training, whatever other columns do
+    assert linear._Straight(own, inputs.numbers, 2 / linear.LINEAR).columns == [0]
+    assert linear._Straight(encoding, inputs.numbers, 2 / linear.LINEAR).columns == []

@@ -58,6 +58,22 @@ def test_better_than_a_line_and_a_constant():
     assert share(y[:600], held) < 0.1  # of rows by networks that have not learned from them
 
 
+def test_sums_of_amounts():
+    """Few rows far out, whose values are a line: bent values learn them slowly."""
+    rng = np.random.default_rng(1)
+    numbers = np.column_stack([np.exp(1.2 * rng.normal(size=(2000, 3))), rng.normal(size=2000)])
+    y = numbers[:, :3] @ [1, 0.5, -1] + 2 * np.sin(2 * numbers[:, 3]) + 0.3 * rng.normal(size=2000)
+    task, targets = regression(y[:600])
+    inputs, left = inputs_of(numbers), []
+    inside = ((numbers <= numbers[:600].max(axis=0)).all(axis=1))[600:]
+    for linear in (True, False):
+        own = dataclasses.replace(SMALL, linear=linear, trees=0)
+        ensemble = recipe.fit(inputs[:600], targets, task, preset=own)
+        found = task.predictions(ensemble.outputs(inputs[600:]))[:, 0]
+        left.append(share(y[600:][inside], found[inside]))
+    assert left[0] < 0.05 and left[0] < 0.3 * left[1]
+
+
 def test_networks_that_learn_for_long_wait_longer():
     """Two epochs, but of 24 a fifth; the checkpoint has what it was made with."""
     curve = iter([*range(20, 0, -1), *[1] * 20])
