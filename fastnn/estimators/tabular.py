@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from fastnn.core.notices import shown, suggests
-from fastnn.core.validation import check_real, from_tensor
+from fastnn.core.validation import check_nonnegative, check_real, from_tensor
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
@@ -197,7 +197,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             unknown = [label for label in given if label not in known]
             if unknown:
                 raise ValueError(f"class_weight names {shown(unknown[0])}, which is no label of y")
-            given = {known[label]: value for label, value in given.items()}
+            given = {known[label]: check_nonnegative(f"class_weight[{shown(label)}]", value)
+                     for label, value in given.items()}
         of_class = compute_sample_weight(given, y)
         name = "class_weight"
         if weight is not None:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Mapping, Set
 from warnings import warn
 
 import numpy as np
@@ -37,6 +38,8 @@ def check_given(X, y, classes):
                         f"X.drop(columns={shown(y)}) and X[{shown(y)}]")
     if sp.issparse(y):
         return
+    if isinstance(y, (Mapping, Set)):
+        raise TypeError(f"y is of type {type(y).__name__}, must be a list or an array of values")
     values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1 and not classes:
         warn("A column-vector y was passed when a 1d array was expected. Please change the shape "
@@ -52,6 +55,9 @@ def check_given(X, y, classes):
     elif kind == "M":
         raise TypeError("y holds dates: make numbers of them, such as days, "
                         "(y - y.min()) / np.timedelta64(1, 'D')")
+    elif kind == "m":
+        raise TypeError("y holds durations: make numbers of them, such as days, "
+                        "y / np.timedelta64(1, 'D')")
     elif kind in "OUST" and not classes:
         _refuse_text(np.asarray(values, dtype=object))
     elif kind == "O":
@@ -59,6 +65,8 @@ def check_given(X, y, classes):
 
 
 def _refuse_nan(values):
+    if not len(values):
+        return  # said of X
     for what, test, kept in (("NaN", np.isnan, "~np.isnan(y)"),
                              ("infinity", np.isinf, "np.isfinite(y)")):
         rows = test(values).reshape(len(values), values[:1].size).any(axis=1)

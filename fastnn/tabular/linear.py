@@ -37,6 +37,7 @@ FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent at
 FAR_ERRORS = 2.0  # standard errors that these have to save
 LEAST_BY_LINES = 0.2  # of the loss of a line of bent values, from which on none are bent
 FAR_SAVES = 10.0  # median losses that a row saves by these at most
+LEAST = 1e-280  # range of a column: what is divided by a smaller one may be beyond all numbers
 BEYOND = 1.0  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
 MOST_DENSE = 512  # columns up to which the normal equations are solved
@@ -248,7 +249,8 @@ class _Straight:
 
     def __init__(self, encoding, numbers, far=FAR_OUT):
         self.columns = [j for j, edges in enumerate(encoding.edges)
-                        if len(edges) > 2 and _spread(edges, encoding.scales[j]) <= far]
+                        if len(edges) > 2 and _spread(edges, encoding.scales[j]) <= far
+                        and edges[-1] - edges[0] > LEAST]
         self.centers, self.scales = np.zeros(len(encoding.edges)), np.ones(len(encoding.edges))
         edges = list(encoding.edges)
         for j in self.columns:

@@ -233,3 +233,13 @@ def test_weights_that_float32_cannot_hold(power):
     found = [TabularRegressor(random_state=0).fit(TABLE, VALUE, sample_weight=weight * 2.0**one)
              .predict(TABLE).tobytes() for one in (-200, power)]
     assert found[0] == found[1]
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("factor", [1e-320, 1e-312, 1e-290, 1e290, 1e307])
+def test_columns_at_the_ends_of_the_numbers(factor):
+    """A line of values that float64 hardly holds overflowed: the fit was "arrays[0] contains"."""
+    table = {"a": TABLE["a"] if "a" in TABLE else next(iter(TABLE.values())),
+             "z": np.random.default_rng(0).normal(size=len(VALUE)) / 4 * factor}
+    model = TabularRegressor("fast", random_state=0).fit(table, VALUE)
+    assert np.isfinite(model.predict(table)).all()

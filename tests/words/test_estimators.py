@@ -194,6 +194,18 @@ FRAME = {"a": X[:, 0], "b": X[:, 1], "c": list("xyz" * 10)}
      "y holds dates: make numbers of them, such as days, (y - y.min()) / "),
     ("Regressor", lambda est: est.fit(FRAME | {"d": np.zeros(30, "m8[s]")}, Y), ValueError,
      "column 'd' holds durations: make numbers of them"),
+    ("Regressor", lambda est: est.fit(FRAME, np.arange(30).astype("m8[s]")), TypeError,
+     "y holds durations: make numbers of them, such as days, y / "),
+    ("Regressor", lambda est: est.fit(FRAME, {"y": Y}), TypeError,
+     "y is of type dict, must be a list or an array of values"),
+    ("Classifier", lambda est: est.fit(FRAME, set(range(30))), TypeError,
+     "y is of type set, must be a list or an array of values"),
+    ("Regressor", lambda est: est.fit({"a": np.zeros(0)}, np.zeros(0)), ValueError,
+     "X has n_samples=0 rows, training needs at least 2"),
+    ("Classifier", lambda est: est.set_params(class_weight={"a": -1, "b": 1}).fit(
+        FRAME, ["a", "b"] * 15), ValueError, "class_weight['a']=-1.0 must be finite and >= 0"),
+    ("Classifier", lambda est: est.set_params(class_weight={"a": "1"}).fit(
+        FRAME, ["a", "b"] * 15), TypeError, "class_weight['a']='1' must be a number"),
 ])
 def test_what_estimators_of_tables_are_given(make, call, error, text):
     assert text in message(lambda: call(getattr(fastnn, f"Tabular{make}")("fast")), error)
