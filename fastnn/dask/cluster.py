@@ -184,8 +184,9 @@ class Cluster:
                 self.check()
                 key = next((future.key for future in futures if future.cancelled()),
                            futures[0].key)
-                raise RuntimeError(f"the task {key!r} was cancelled: is the scheduler gone? "
-                                   "With checkpoint=path the fit goes on from there") from error
+                raise RuntimeError(f"the task {key!r} was cancelled: is the scheduler gone, or a "
+                                   "future that it needs? With checkpoint=path the fit goes on "
+                                   "from there") from error
 
     async def _gathered(self, futures):
         return await self.client.gather(futures, asynchronous=True)

@@ -27,8 +27,9 @@ def split(part, wish):
     if target is None:
         return X, y, weight
     taken = [target] if isinstance(target, str) else list(target)
-    if y is not None or not hasattr(X, "columns"):
-        raise TypeError(f"y={target!r} names columns of X, which must be a data frame then")
+    if y is not None or not hasattr(X, "iloc"):
+        raise TypeError(f"y={target!r} names columns of X, which must be a data frame of pandas "
+                        "then")
     missing = [name for name in taken if name not in X.columns]
     if missing:
         raise ValueError(f"X has no column {missing[0]!r}, which y={target!r} names")
@@ -97,6 +98,9 @@ def rows_of(part, start, stop, wish):
         array = X.iloc[start:stop] if hasattr(X, "iloc") else np.asarray(X)[start:stop]
     else:
         array = matrix(_rows(X))[start:stop]
+    if array.shape[0] != stop - start:
+        raise ValueError(f"has {start + array.shape[0]} rows, and had {stop} or more when it was "
+                         "looked at: a part must be the same each time it is read")
     return (array, None if y is None else column(y)[start:stop],
             None if weight is None else np.asarray(column(weight))[start:stop])
 
@@ -125,7 +129,13 @@ def encode(pieces, wish):
     labels = wish.get("labels")
     codes = None
     if labels is not None:
-        y = codes = np.searchsorted(labels, y)
+        given, y = y, np.searchsorted(labels, y)
+        new = np.flatnonzero(labels.take(y, mode="clip") != given)
+        if len(new):
+            label = given[new[:1]].tolist()[0]
+            raise ValueError(f"y has the label {label!r}, which it had not when it was looked at: "
+                             "a part must be the same each time it is read")
+        codes = y
     y = _target(y if table is None else table.targets(y), wish)
     if wish.get("smoothing"):
         y = (1 - wish["smoothing"]) * y + y.dtype.type(wish["smoothing"] / 2)

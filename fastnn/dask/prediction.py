@@ -4,7 +4,9 @@ import uuid
 
 import dask
 import numpy as np
+from dask.delayed import Delayed
 from distributed import Future
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
@@ -26,21 +28,24 @@ def lazy(model, method, X):
     ----------
     model : estimator
     method : str
-    X : dask.array, dask.dataframe, or list of delayed parts
+    X : dask.array, dask.dataframe, delayed part, or list of these
 
     Returns
     -------
-    dask.array, dask Series or DataFrame, or list of delayed arrays
+    dask.array, dask Series or DataFrame, delayed array, or list of these
     """
+    check_is_fitted(model)
     sample = np.zeros((1, model.n_features_in_))
     names = vars(model).get("feature_names_in_")
     if names is not None:
         model = _unnamed(model)
     one = getattr(model, method)(sample)
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
-    if isinstance(X, (list, tuple)):
+    if isinstance(X, (list, tuple, Delayed)):
         task = dask.delayed(tasks.predict, pure=False)
-        return [task(part, sent, method, names, version=__version__) for part in X]
+        found = [task(part, sent, method, names, version=__version__)
+                 for part in ([X] if isinstance(X, Delayed) else X)]
+        return found[0] if isinstance(X, Delayed) else found
     if hasattr(X, "chunks") and hasattr(X, "map_blocks"):
         if X.numblocks[1] > 1:
             X = X.rechunk({1: -1})
@@ -55,12 +60,14 @@ def lazy_tables(model, method, X):
     """Return the predictions of a fitted estimator of tables, which takes each part as it is; see
     `lazy`."""
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
+    task = dask.delayed(tasks.predict_table, pure=False)
+    if isinstance(X, Delayed):
+        return task(X, sent, method, version=__version__)
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
         sample = X._meta_nonempty
         one = getattr(model, method)(sample)
         return X.map_partitions(tasks.predict_table, sent, method, sample[:1],
                                 version=__version__, meta=tasks.framed(one[:0], X._meta.index[:0]))
-    task = dask.delayed(tasks.predict_table, pure=False)
     if not isinstance(X, (list, tuple)):
         X = X.rechunk({1: -1}).to_delayed().reshape(-1)
     return [task(part, sent, method, version=__version__) for part in X]

@@ -42,6 +42,8 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
         When the data are of a kind that is not known, or X, y and weights are cut differently.
     """
     target, files = None, False
+    X, y, sample_weight = ([one] if isinstance(one, (Delayed, Future)) else one
+                           for one in (X, y, sample_weight))
     if isinstance(X, (str, os.PathLike)) or _paths(X):
         X, files = _read_files(X), True
     if isinstance(y, str) or _names(y):

@@ -60,6 +60,9 @@ def look(part, wish):
         values; ``y``, ``labels``, ``counts``, ``weight``, ``digest`` as `parts.survey` has them.
     """
     X, y, weight = parts.split(part, wish)
+    if not (hasattr(X, "iloc") or isinstance(X, np.ndarray)):
+        raise TypeError(f"X is of type {type(X).__name__}, must be a data frame of pandas or an "
+                        "array")
     table = as_table(X)
     found = {"rows": len(table), "columns": list(table.names), "kinds": [], "texts": {},
              "asked": (), "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None,

@@ -81,6 +81,9 @@ def named(where):
         raise
     except SystemExit as error:  # it would end the worker, and the next one that has the task
         raise RuntimeError(f"{where}: what makes it called sys.exit({error.code!r})") from error
+    except BaseException as error:  # Dask would wait for the task for ever
+        raise RuntimeError(f"{where}: what makes it raised {type(error).__name__}: {error}"
+                           ) from error
 
 
 # ---- parts and shards ----
@@ -263,10 +266,12 @@ def gradient(state, shard, own):
     fit = _fit(state)
     with named(f"shard {own['number']}"), single_threaded_blas():
         rows = _rows(shard)
+        weight = float(rows[0].shape[0] if rows[2] is None else rows[2].sum(dtype=np.float64))
+        if not weight > 0:  # of rows without weight there is no mean
+            return {"share": 0.0, "loss": 0.0, "weight": 0.0, "vectors": (), "isas": ()}
         trainer = _trainer(fit, state, rows, None, FULL_BATCH_ROWS, 0)
         slope = np.zeros_like(trainer.parameters) if own["slope"] else None
         loss = trainer.loss_and_grad(slope)
-        weight = float(rows[0].shape[0] if rows[2] is None else rows[2].sum(dtype=np.float64))
         return {"share": weight, "loss": loss * weight, "weight": weight,
                 "vectors": () if slope is None else (slope,), "isas": (_kernels.isa(),)}
 

@@ -291,6 +291,9 @@ class GradientTrainer(_Shared):
         found, = cluster.fetch(cluster.send(graph, [end]))
         self.look(found)
         weight = found["weight"]
+        if not weight > 0:  # of all rows together it is checked before
+            raise ValueError("the rows that are held out have no sample_weight above 0: give "
+                             "validation_data")
         if grad is not None:
             np.divide(found["vectors"][0], weight, out=found["vectors"][0])
             grad[:] = found["vectors"][0]

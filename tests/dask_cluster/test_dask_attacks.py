@@ -1,0 +1,97 @@
+"""Data that nobody means well with: right, or an error that says what is wrong."""
+
+import numpy as np
+import pytest
+from cluster_data import network, rows
+
+import fastnn
+
+pytest.importorskip("distributed")
+pytest.importorskip("sklearn")
+da = pytest.importorskip("dask.array")
+import dask  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
+
+import fastnn.dask  # noqa: E402
+
+SHORT = dict(shards=2, epochs=1, local_steps=100)
+SMALL = dict(hidden_layer_sizes=(4,), max_iter=2, shards=2, random_state=0)
+
+
+def test_shards_whose_weights_are_zero_have_no_say(client):
+    """In the exact gradient, and where rows are held out."""
+    X, y = rows(60)
+    weight = np.ones(60)
+    weight[:30] = 0
+    alone, spread = network(), network()
+    settings = dict(optimizer=fastnn.LBFGS(max_iter=3), epochs=3)
+    expected = alone.fit(X[30:], y[30:], **settings)
+    found = fastnn.dask.fit(spread, X, y, sample_weight=weight, shards=2, **settings)
+    np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-6)
+    model = fastnn.dask.MLPClassifier(**SMALL, early_stopping=True).fit(X, y, weight)
+    assert np.isfinite(model.validation_scores_).all()
+    weight[:] = 0
+    weight[np.flatnonzero(y)[:1]] = 1
+    with pytest.raises(ValueError, match="rows that are held out have no sample_weight above 0"):
+        fastnn.dask.MLPClassifier(**SMALL, early_stopping=True).fit(X, y, weight)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, GeneratorExit])
+def test_parts_that_raise_what_is_no_exception(client, error):
+    """Dask itself waits for such a task for ever."""
+    def leaves():
+        raise error("out")
+
+    with pytest.raises(RuntimeError, match=f"partition 0: what makes it raised {error.__name__}"):
+        fastnn.dask.fit(network(), [dask.delayed(leaves)()], **SHORT)
+
+
+def test_parts_that_are_others_the_second_time(client, tmp_path):
+    """Of fewer rows more were taken than there are."""
+    X, y = rows(60)
+
+    def read(change, path):
+        again = path.exists()
+        path.touch()
+        return change(X, y) if again else (X, y)
+
+    cases = [(lambda X, y: (X[:40], y[:40]), "partition 0: has 40 rows, and had 60 or more"),
+             (lambda X, y: (X[:, :4], y), "shard .: X has 4 columns, must have 5"),
+             (lambda X, y: (X, y + 0.5), r"shard .: y has the label [01]\.5, which it had not")]
+    for i, (change, message) in enumerate(cases):
+        with pytest.raises(ValueError, match=message):
+            part = dask.delayed(read)(change, tmp_path / f"{i}")
+            fastnn.dask.MLPClassifier(**SMALL).fit([part], None)
+
+
+def test_one_delayed_part_is_a_list_of_one(client):
+    X, y = rows(60)
+    one, other = network(), network()
+    fastnn.dask.fit(one, X, y, **SHORT)
+    fastnn.dask.fit(other, dask.delayed((X, y)), **SHORT)
+    assert other.parameters.tobytes() == one.parameters.tobytes()
+    fastnn.dask.fit(one, dask.delayed(X), dask.delayed(y), **SHORT)
+    model = fastnn.dask.MLPClassifier(**SMALL).fit(dask.delayed(X), dask.delayed(y))
+    assert (model.predict(dask.delayed(X)).compute() == model.predict(X)).all()
+    assert model.score(dask.delayed(X), dask.delayed(y)) == model.score(X, y)
+
+
+def test_models_that_are_not_fitted(client):
+    with pytest.raises(NotFittedError):
+        fastnn.dask.MLPClassifier(**SMALL).predict(da.zeros((4, 5), chunks=(2, 5)))
+    pandas = pytest.importorskip("pandas")
+    frame = pytest.importorskip("dask.dataframe").from_pandas(
+        pandas.DataFrame({"a": [1.0, 2.0]}), npartitions=1)
+    with pytest.raises(NotFittedError):
+        fastnn.dask.TabularClassifier("fast", shards=2).predict(frame)
+
+
+def test_tables_are_frames_of_pandas_or_arrays(client):
+    X, y = rows(60)
+    for part in ({"a": X[:, 0], "b": X[:, 1]}, X.tolist()):
+        with pytest.raises(TypeError, match="partition 0: X is of type .* must be a data frame"):
+            fastnn.dask.TabularClassifier("fast", shards=2).fit([dask.delayed((part, y))], None)
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": X[:, 0], "y": y})
+    with pytest.raises(TypeError, match="partition 0: y='y' names columns of X, which must be"):
+        fastnn.dask.TabularClassifier("fast", shards=2).fit([dask.delayed(frame)], "y")
