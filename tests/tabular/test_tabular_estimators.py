@@ -308,7 +308,7 @@ def test_missing_targets_of_nullable_types(make, y, dtype):
 
 @pytest.mark.parametrize(("of_class", "weight", "message"), [
     (np.inf, None, r"class_weight\['yes'\]=inf must be finite and >= 0"),
-    (-1, None, r"class_weight\['yes'\]=-1 must be finite and >= 0"),
+    (-1.5, None, r"class_weight\['yes'\]=-1.5 must be finite and >= 0"),
     (1e300, 1e10, "sample_weight times class_weight contains infinity")])
 def test_weights_that_networks_cannot_hold(of_class, weight, message):
     """Said of what the user gave, not of a network."""
