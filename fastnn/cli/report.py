@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.cli.common import CommandError, check_output, escaped
 from fastnn.cli.scores import confusion, print_scores
+from fastnn.core.notices import shorten
 from fastnn.drawing import COLORS, curves, table
 from fastnn.files import container
 
@@ -109,7 +110,8 @@ def _section(title, inner, caption):
 def _columns(model):
     sizes = dict(zip(model.schema.category_names, model.schema.category_sizes, strict=True))
     used = {column.name: column.kind for column in model.schema.columns}
-    rows = [(name, used.get(name, "left out"), sizes.get(name, "")) for name in model.names]
+    rows = [(shorten(name, 60), used.get(name, "left out"), sizes.get(name, ""))
+            for name in model.names]
     shown = table(("column", "kind", "categories"), rows[:MOST_ROWS])
     more = len(rows) - MOST_ROWS
     return shown + (f"<p>and {more:,} more columns</p>" if more > 0 else "")
@@ -117,8 +119,9 @@ def _columns(model):
 
 def _confusion(classes, truth, found):
     counts = confusion(truth, found, len(classes))
-    rows = [(str(name), *(int(n) for n in row)) for name, row in zip(classes, counts, strict=True)]
-    return table(("", *map(str, classes)), rows)
+    names = [shorten(str(name), 30) for name in classes]
+    rows = [(name, *(int(n) for n in row)) for name, row in zip(names, counts, strict=True)]
+    return table(("", *names), rows)
 
 
 def _histories(model):
@@ -209,7 +212,7 @@ def _bars(names, means, errors):
     for i in range(n):
         width, error = 260 * max(means[i], 0) / most, 260 * errors[i] / most
         y = 22 * i
-        shown = names[i] if len(names[i]) <= 24 else names[i][:23] + "…"
+        shown = names[i] if len(names[i]) <= 20 else names[i][:19] + "…"
         rows.append(
             _text(170, y + 14, shown, "end")
             + f'<rect x="178" y="{y + 4}" width="{width:.1f}" height="13" fill="{COLORS[0]}"/>'

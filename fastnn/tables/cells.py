@@ -37,7 +37,7 @@ class Style:
     decimal, thousands : str or None
         Marks that the user has given; None: found out.
     usual : str or None
-        The decimal mark that other columns of the file show beyond doubt.
+        The decimal mark that the column, or else the others of the file, show beyond doubt.
     separator : str or None
         What stands between the columns.
     day_first : bool or None

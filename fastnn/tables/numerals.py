@@ -148,6 +148,7 @@ def sure_decimal(texts):
     votes = {".": 0, ",": 0}
     for mark, other in ((".", ","), (",", ".")):
         alone = re.compile(rf"[-+]?(?:0?{MARKS[mark]}\d+|\d+{MARKS[mark]}(?:\d{{1,2}}|\d{{4,}})|"
+                           rf"\d{{4,}}{MARKS[mark]}\d+|\d{{1,3}}{MARKS[mark]}\d+[eE][-+]?\d+|"
                            rf"\d{{1,3}}(?:[{other} '\u00a0\u202f\u2009]\d{{3}})+{MARKS[mark]}\d+)",
                            re.ASCII)
         votes[mark] = sum(1 for _ in filter(None, map(alone.fullmatch, texts)))

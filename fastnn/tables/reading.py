@@ -465,24 +465,25 @@ class _Reader:
         return list(found)
 
     def _style(self, columns):
-        """Find out the decimal mark of the file, which decides where a column is in doubt."""
-        usual = self.style.decimal
+        """Find out the decimal mark of the file, which decides where a column is in doubt; of a
+        column that shows another one beyond doubt it is that."""
+        usual, own = self.style.decimal, [None] * len(columns)
         if usual is None:
-            votes = Counter()
-            for column in columns:
+            for k, column in enumerate(columns):
                 if column.blocks:
                     block = column.blocks[0]
                     start = block[:40_000].split(BETWEEN)[:2000] if isinstance(block, str) else (
                         block[:2000])
                     words = [text.strip() for text in dict.fromkeys(start)]
-                    votes[sure_decimal([text for text in words
-                                        if text and text not in MISSING_WORDS])] += 1
+                    own[k] = sure_decimal([text for text in words
+                                           if text and text not in MISSING_WORDS])
+            votes = Counter(own)
             if votes["."] != votes[","]:
                 usual = "," if votes[","] > votes["."] else "."
-        style = Style(self.style.decimal, self.style.thousands, usual, self.separator,
-                      self.style.day_first)
-        for column in columns:
-            column.style = style
+        styles = {mark: Style(self.style.decimal, self.style.thousands, mark, self.separator,
+                              self.style.day_first) for mark in {usual, *own}}
+        for column, mark in zip(columns, own, strict=True):
+            column.style = styles[mark or usual]
 
     # ---- quotation marks that are not closed ----
 

@@ -134,3 +134,14 @@ def test_full_disks_are_told_in_words(run):
     assert done.returncode == 1
     assert "error: No space left on device\n" in done.stderr
     assert "OSError" not in done.stderr
+
+
+def test_long_names_leave_room_in_reports(run):
+    """They pushed the other columns out of the page."""
+    name, label = "n" * 300, "c" * 200
+    rows = "".join(f"{x},{label if x > 0 else 'no'}\n" for x in X)
+    Path("t.csv").write_text(f"{name},y\n{rows}")
+    assert run("train", "t.csv", "-t", "y", "--preset", "fast", "--report", "r.html")[0] == 0
+    page = Path("r.html").read_text()
+    assert "n" * 61 not in page
+    assert "c" * 31 not in page

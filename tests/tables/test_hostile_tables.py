@@ -186,3 +186,27 @@ def test_what_is_wrong_with_a_file(content, message, tmp_path):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(TableError, match=message):
         read(tmp_path / "t.csv")
+
+
+def german(value):
+    return f"{value:,.2f}".replace(",", "_").replace(".", ",").replace("_", ".")
+
+
+@each("one, other", [
+    (german, "{:.3f}".format), ("{:.3f}".format, german), (german, german),
+    ("{:.3f}".format, "{:,.3f}".format),
+    (lambda value: f"{value:.2f}".replace(".", ","), "{:.3f}".format),
+    (lambda value: german(value).replace(".", "\u202f"), "{:.3f}".format)])
+def test_columns_with_marks_of_their_own(one, other, tmp_path):
+    """Where the marks of two columns differ, the one in the minority was learned as it is written,
+    and then not understood in the very same file."""
+    values = 1000 + 3000 * np.random.default_rng(0).random(50)
+    rows = [f"{one(value)};{other(value)};{other(-value)}" for value in values]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b;c", *rows]))
+    table = read(tmp_path / "t.csv")
+    schema = Schema.learn(table.rows(np.arange(40)))
+    for part in (table, table.rows(np.arange(40, 50)), table.rows([3])):
+        found = schema.apply(part)
+        assert not found.notes, found.notes
+    numbers = schema.apply(table).numbers
+    np.testing.assert_allclose(numbers, np.column_stack([values, values, -values]), rtol=1e-2)
