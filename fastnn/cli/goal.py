@@ -1,5 +1,6 @@
 """What is to be predicted: numbers, or classes; found out from the target's values."""
 
+import unicodedata
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -137,7 +138,23 @@ def _classification(table, name, cells, why, numbers, keep_na):
                            + (", or --task regression?" if numbers is not None else "?"))
     return Goal([name], why, known, classes=classes, codes=codes[known], labels=labels,
                 notes=[text.replace("the target", f"the target {name!r}", 1)
-                       for text in labels.notes])
+                       for text in labels.notes] + _look_alike(name, classes.tolist()))
+
+
+def _look_alike(name, classes):
+    """Return a note where classes differ in letters that one hardly sees: case, blanks, accents."""
+    seen = {}
+    for label in classes:
+        if isinstance(label, str):
+            text = unicodedata.normalize("NFKC", label).casefold()
+            text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+            seen.setdefault(" ".join(text.split()), []).append(label)
+    pairs = [found for found in seen.values() if len(found) > 1]
+    if not pairs:
+        return []
+    return [f"classes {' and '.join(map(ascii, pairs[0][:3]))} of the target {name!r} look alike"
+            + (f", and so do {count(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else "")
+            + "; if they are one, write them alike in the table"]
 
 
 def _kind(table, name, cells):

@@ -27,7 +27,7 @@ from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError
-from fastnn.tables.learning import counts_rows
+from fastnn.tables.learning import counts_rows, differ_all
 
 LONG = 3.0  # seconds of reading, with the imports, that are worth a word
 NETWORK = {  # options of a plain network, and what holds where they are not given
@@ -339,11 +339,20 @@ def _features(table, targets, dropped):
     return features
 
 
+# what pandas and databases call the numbers of rows
+INDICES = {"index", "level_0", "row", "rownum", "row_number", "rowid", "row_id", "id", "_id"}
+
+
 def _tell_counters(table, features, quiet):
     """Tell of columns that count the rows; those without a name are left out anyway."""
     for name in features:
         try:
-            counts = not name.startswith("Unnamed:") and counts_rows(table.column(name))
+            cells = table.column(name)
+            counts = not name.startswith("Unnamed:") and counts_rows(cells)
+            if not counts and name.strip().lower() in INDICES and differ_all(cells):
+                note(f"column {name!r} holds a different whole number in each row, as an index "
+                     "that was written with the table: of rows that were sorted it may give the "
+                     f"target away; --drop {quoted(name)}", quiet)
         except TableError:  # `_encode` says so
             continue
         if counts:

@@ -11,7 +11,7 @@ from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers
 
-__all__ = ["Notes", "Options", "counts_rows", "holds_numbers", "learn_column"]
+__all__ = ["Notes", "Options", "counts_rows", "differ_all", "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((
@@ -195,20 +195,29 @@ def _is_index(values, gaps, n_rows):
 
 def counts_rows(cells):
     """Whether a column holds whole numbers that go up by 1 from row to row."""
+    values = _whole_numbers(cells)
+    return values is not None and bool((np.diff(values) == 1).all())
+
+
+def differ_all(cells):
+    """Whether a column holds whole numbers, a different one in each row."""
+    values = _whole_numbers(cells)
+    return values is not None and bool((values == np.floor(values)).all()) and (
+        len(np.unique(values)) == len(values))
+
+
+def _whole_numbers(cells):
+    """Return the values of a column that may be whole numbers without gaps, or None."""
     if len(cells) < 10 or cells.missing().any():
-        return False
+        return None
     if cells.kind == "text":
         if not all(map(INTEGER.fullmatch, cells.values[:20])):
-            return False
+            return None
         try:
-            values = parse_numbers(cells.values)[cells.codes]
+            return parse_numbers(cells.values)[cells.codes]
         except ValueError:
-            return False
-    elif cells.kind == "number":
-        values = cells.array.astype(np.float64)
-    else:
-        return False
-    return bool((np.diff(values) == 1).all())
+            return None
+    return cells.array.astype(np.float64) if cells.kind == "number" else None
 
 
 def holds_numbers(cells):

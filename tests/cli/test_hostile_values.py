@@ -145,3 +145,25 @@ def test_long_names_leave_room_in_reports(run):
     page = Path("r.html").read_text()
     assert "n" * 61 not in page
     assert "c" * 31 not in page
+
+
+@each("name", ["index", "level_0", "Row_ID", "id"])
+def test_an_index_of_shuffled_rows_is_told(run, name):
+    """Where the rows were sorted by the target it gave that away, without a word."""
+    numbers = np.random.default_rng(1).permutation(60)
+    rows = "".join(f"{i},{X[i]},{2 * i}\n" for i in numbers)
+    Path("t.csv").write_text(f"{name},x,y\n{rows}")
+    code, _, err = run("train", "t.csv", "-t", "y", "-f", "--epochs", "2")
+    assert (code, f"column {name!r} holds a different whole number in each row" in err) == (0, True)
+    Path("t.csv").write_text(f"{name},x,y\n" + "".join(f"{i % 9},{X[i]},{i}\n" for i in range(60)))
+    _, _, err = run("train", "t.csv", "-t", "y", "-f", "--epochs", "2")
+    assert "different whole number" not in err
+
+
+@each("one, other", [("yes", "YES"), ("a b", "a  b"), ("no", "no\u200b"), ("\u00e9", "e\u0301")])
+def test_classes_that_look_alike_are_told(run, one, other):
+    rows = "".join(f"{x},{'u' if x > 0 else (one, other)[i % 2]}\n" for i, x in enumerate(X))
+    Path("t.csv").write_text(f"x,y\n{rows}", encoding="utf-8")
+    code, _, err = run("train", "t.csv", "-t", "y", "-f", "--epochs", "2")
+    assert (code, "of the target 'y' look alike; if they are one" in err) == (0, True), err
+    assert ascii(other) in err
