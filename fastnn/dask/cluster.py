@@ -18,6 +18,7 @@ from fastnn.core.notices import shown, warn
 __all__ = ["Cluster", "Graph", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
+LOOKS = 3  # such looks, after which tasks that wait for no worker are started
 MOST_WAITED = 256  # results that are waited for at once
 GATHER = 10.0  # seconds that a result may take from a worker to here, at first
 CANCELLED = asyncio.CancelledError, concurrent.futures.CancelledError
@@ -135,7 +136,7 @@ class Cluster:
     def wait(self, futures, seconds):
         """Wait until some futures are done, but no longer than some seconds."""
         with suppress(TimeoutError, asyncio.TimeoutError, *CANCELLED):
-            distributed.wait(futures, timeout=seconds)
+            self._wait(futures, seconds)
 
     def fetch(self, futures):
         """Return the results of some futures, in their order.
@@ -161,12 +162,12 @@ class Cluster:
             raise
 
     def _results(self, futures):
-        told, patience = False, GATHER
+        told, patience, looks = False, GATHER, 0
         while True:
             try:
                 waiting = [future for future in futures if not future.done()]
                 while waiting:  # some at a time: to wait for thousands takes as long as they do
-                    distributed.wait(waiting[:MOST_WAITED], timeout=POLL)
+                    self._wait(waiting[:MOST_WAITED], POLL)
                     self._raise_first(futures)
                     waiting = [future for future in waiting if not future.done()]
                 self._raise_first(futures)
@@ -177,9 +178,13 @@ class Cluster:
                 if all(future.done() for future in futures):
                     patience *= 2
                 self.check()
-                if not told and not self.workers():
+                looks += 1
+                if not self.workers():
+                    if not told:
+                        warn("no Dask worker is left: the fit waits for one")
                     told = True
-                    warn("no Dask worker is left: the fit waits for one")
+                elif looks >= LOOKS:
+                    self._start_again()
             except CANCELLED as error:
                 self.check()
                 key = next((future.key for future in futures if future.cancelled()),
@@ -187,6 +192,18 @@ class Cluster:
                 raise RuntimeError(f"the task {key!r} was cancelled: is the scheduler gone, or a "
                                    "future that it needs? With checkpoint=path the fit goes on "
                                    "from there") from error
+
+    def _wait(self, futures, seconds):
+        with self.client.as_current():  # Dask asks the client that runs, which may be none
+            distributed.wait(futures, timeout=seconds)
+
+    def _start_again(self):
+        """Let tasks run that wait for a worker which will not come again.
+
+        The scheduler leaves a task alone that was to run while there was no worker at all, and
+        asks for one that is gone, though it may run elsewhere (distributed 2026.8)."""
+        with suppress(OSError, TimeoutError, asyncio.TimeoutError):
+            self.client.run_on_scheduler(_start_unrunnable, self.token)
 
     async def _gathered(self, futures):
         return await self.client.gather(futures, asynchronous=True)
@@ -214,6 +231,15 @@ class Cluster:
         for future in futures:
             if future is not None:
                 future.release()
+
+
+def _start_unrunnable(token, dask_scheduler=None):
+    """Start the tasks of a fit that no worker was there for; this runs on the scheduler."""
+    if dask_scheduler.running:
+        keys = [task.key for task in dask_scheduler.unrunnable if task.loose_restrictions]
+        own = {key: "processing" for key in keys
+               if isinstance(key, tuple) and str(key[0]).endswith(token)}
+        dask_scheduler.transitions(own, f"fastnn-start-again-{uuid.uuid4().hex}")
 
 
 @contextmanager

@@ -1,18 +1,21 @@
 """Data that nobody means well with: right, or an error that says what is wrong."""
 
+import threading
+
 import numpy as np
 import pytest
 from cluster_data import network, rows
 
 import fastnn
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 pytest.importorskip("sklearn")
 da = pytest.importorskip("dask.array")
 import dask  # noqa: E402
 from sklearn.exceptions import NotFittedError  # noqa: E402
 
 import fastnn.dask  # noqa: E402
+from fastnn.dask import cluster  # noqa: E402
 
 SHORT = dict(shards=2, epochs=1, local_steps=100)
 SMALL = dict(hidden_layer_sizes=(4,), max_iter=2, shards=2, random_state=0)
@@ -95,3 +98,21 @@ def test_tables_are_frames_of_pandas_or_arrays(client):
     frame = polars.DataFrame({"a": X[:, 0], "y": y})
     with pytest.raises(TypeError, match="partition 0: y='y' names columns of X, which must be"):
         fastnn.dask.TabularClassifier("fast", shards=2).fit([dask.delayed(frame)], "y")
+
+
+def test_tasks_that_no_worker_was_there_for_are_started(monkeypatch):
+    """They ask for a worker that is gone: Dask leaves them alone, though others may run them."""
+    monkeypatch.setattr(cluster, "POLL", 0.1)
+    with distributed.LocalCluster(processes=False, n_workers=0, dashboard_address=None) as empty, \
+            distributed.Client(empty, set_as_default=False) as own:
+        fit = cluster.Cluster(own)
+        future = fit.submit(int, "3", name="test", number=(0,), worker="inproc://gone")
+        while not own.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.unrunnable)):
+            pass
+        empty.scale(1)
+        own.wait_for_workers(1)
+        found = []
+        thread = threading.Thread(target=lambda: found.extend(fit.fetch([future])), daemon=True)
+        thread.start()
+        thread.join(20)
+    assert found == [3]
