@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -156,6 +157,7 @@ def test_a_task_whose_workers_die(on_processes):
 
     def dies(block, block_info=None):
         if block_info[0]["chunk-location"][0] == 2:
+            time.sleep(0.5)  # until the scheduler knows that the part before has been read
             os.kill(os.getpid(), signal.SIGKILL)
         return block
 
