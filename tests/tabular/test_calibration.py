@@ -63,9 +63,25 @@ def test_few_rows_change_little():
 def test_weights_of_rows_count():
     task, x = Task.of_classes(2), np.ones((N, 1))
     targets, weight = task.targets(np.arange(N) % 2), np.where(np.arange(N) % 2, 3.0, 1.0)
-    folds = np.array_split(np.arange(N), 2)
-    nets = calibrated(networks(task, 1.0), rows(x), targets, task, weight, folds)
-    assert expit(nets[0].get_weights()[0][0, 0]) == pytest.approx(0.75, abs=0.01)
+    folds = np.array_split(np.random.default_rng(0).permutation(N), 2)
+    nets = networks(task, 0.5)
+    for net in nets:
+        net.set_weights([net.get_weights()[0], np.array([0.1])])
+    nets = calibrated(nets, rows(x), targets, task, weight, folds)
+    W, b = nets[0].get_weights()
+    assert expit(W[0, 0] + b[0]) == pytest.approx(0.75, abs=0.01)
+    assert b[0] == pytest.approx(0.2 * W[0, 0], rel=1e-5)
+
+
+def test_rows_that_two_networks_have_not_learned_from_count_once():
+    task, x = Task.of_classes(2), np.array([[1.0], [-1.0]] * 4)
+    targets, folds = task.targets((x[:, 0] > 0) * 1), [np.arange(4), np.arange(4, 8)]
+    factors = []
+    for times in (1, 3):
+        nets = [net for _ in range(times) for net in networks(task, 1.0)]
+        nets = calibrated(nets, rows(x), targets, task, None, folds * times)
+        factors.append(nets[0].get_weights()[0][0, 0])
+    assert factors[0] == factors[1]
 
 
 def test_regressions_have_none():
