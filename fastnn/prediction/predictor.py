@@ -68,10 +68,10 @@ class Predictor:
 
     Notes
     -----
-    A model that `fastnn.load` has made keeps its wide weight matrices (with AVX2 those of rows of
-    1,024 bytes or more, else of 4,096) a second time, in the order in which products read them,
-    from its first batch of 24 rows on: as much memory as these matrices take. Answers are the same.
-    Who takes ``net`` may change its parameters, so from then on nothing is kept.
+    A network keeps its wide weight matrices (with AVX2 those with rows of 1,024 bytes or more,
+    else of 4,096) a second time, in the order in which products read them, once it has predicted
+    24 rows in batches: as much memory as these matrices take. Answers are the same. Nothing is
+    kept while somebody holds the network's parameters or a view of them, who might change them.
     """
 
     def __init__(self, net: Any, task: str = "outputs", *, classes: ArrayLike | None = None,
