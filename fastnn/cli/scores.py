@@ -32,9 +32,10 @@ def print_scores(names, classes, truth, found, constant, say, weight=None, who="
     who : str, default="model"
         What the line of the predictions is called.
     """
-    if weight is not None and _usable(weight) is None:
+    if weight is not None and not weight.any():
         say("  all of these rows weigh 0: scores without weights")
-    weight = np.ones(len(truth)) if _usable(weight) is None else weight
+    weight = _usable(weight)
+    weight = np.ones(len(truth)) if weight is None else weight
     if classes is None:
         say(f"  {'':18} {'R2':>9} {'MAE':>12} {'RMSE':>12}")
         for i, name in enumerate(names):

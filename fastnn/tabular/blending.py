@@ -8,7 +8,7 @@ from fastnn.network.spec import Dense
 
 __all__ = ["SHARES", "blended", "columns_of", "curvature_of", "flattery", "held_out_outputs",
            "joined_network", "kind_of", "linked", "losses_of", "outputs_of", "places_of",
-           "rows_to_compare", "saved_by_mean"]
+           "rows_to_compare", "saved_by_mean", "weights_of_rows"]
 
 SHARES = np.linspace(0, 1, 21)  # that are tried
 MOST_OUTPUTS = 8
@@ -68,6 +68,13 @@ def losses_of(z, y, kind):
 def rows_to_compare(n):
     """Return the rows by which networks are compared with each other."""
     return np.arange(0, n, max(n // MOST_ROWS, 1))
+
+
+def weights_of_rows(weight, n):
+    """Return weights float64 (n,) whose mean is 1, of a weight for each row or None: penalties are
+    beside sums over rows, whatever the scale of weights."""
+    weight = np.ones(n) if weight is None else np.asarray(weight, float)
+    return weight / weight.mean()
 
 
 def outputs_of(nets, codes, rows, kind):

@@ -20,6 +20,7 @@ from fastnn.tabular.blending import (
     places_of,
     rows_to_compare,
     saved_by_mean,
+    weights_of_rows,
 )
 from fastnn.tabular.encoding import LINEAR, Encoding
 
@@ -77,8 +78,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     unique = {fold.tobytes(): fold for fold in folds}
     if _is_too_much(X, y, unique):
         return nets, encoding
-    weight = np.ones(n) if weight is None else np.asarray(weight, float)
-    weight = weight / weight.mean()  # penalties are beside sums over rows, whatever the scale
+    weight = weights_of_rows(weight, n)
     z, seen = held_out_outputs(nets, codes, folds, kind, y.shape)
     share = weight[seen] / weight[seen].sum()
     some = rows_to_compare(n)
@@ -92,8 +92,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         return losses(s, line).sum() - (1 - s) ** 2 * saved
 
     best, chosen = loss(0, z), None
-    ridge = _kind_of_ridge(kind, X)
-    exact = ridge is _Exact
+    exact = kind == "identity" and X.shape[1] <= MOST_DENSE
+    ridge = _Exact if exact else _Iterated
 
     def tried(make, X, penalties, straight=None):
         nonlocal best, chosen
@@ -112,12 +112,10 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
 
     columns, first = [], None
     if numbers is not None:  # values that are not bent go on beyond those of training at once
-        first = _Straight(encoding, numbers, 2 / LINEAR)
-        columns = first.columns
+        straight = _Straight(encoding, numbers, 2 / LINEAR)
+        columns = straight.columns
         if columns:
-            X = _matrix(encoding, codes, first.values(numbers))
-        else:
-            first = None
+            first, X = straight, _matrix(encoding, codes, straight.values(numbers))
     with single_threaded_blas():
         tried(ridge, X, PENALTIES, first)
         if n < FEW_ROWS * X.shape[1]:
@@ -169,8 +167,7 @@ def with_straight_values(encoding, codes, encode, targets, task, weight, folds):
     X, y, n = _matrix(encoding, codes), columns_of(targets, task), codes.shape[0]
     if _is_too_much(X, y, folds) or X.shape[1] > MOST_DENSE:
         return encoding
-    weight = np.ones(n) if weight is None else np.asarray(weight, float)
-    weight = weight / weight.mean()
+    weight = weights_of_rows(weight, n)
     straight = encoding.straightened(columns)
     with single_threaded_blas():
         bent, new = (_least(own, y, weight, folds) for own in (
@@ -196,10 +193,6 @@ def _least(X, y, weight, folds):
 
 def _is_too_much(X, y, folds):
     return (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(folds) > MOST_WORK
-
-
-def _kind_of_ridge(kind, X):
-    return _Exact if kind == "identity" and X.shape[1] <= MOST_DENSE else _Iterated
 
 
 def _is_worth(before, now, old, new, far):

@@ -27,6 +27,7 @@ from fastnn.tabular.blending import (
     places_of,
     rows_to_compare,
     saved_by_mean,
+    weights_of_rows,
 )
 from fastnn.tabular.cuts import edges_around
 from fastnn.tabular.encoding import Encoding
@@ -119,8 +120,7 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     y, n = columns_of(targets, task), len(numbers)
     columns = _columns(encoding, numbers, codes)
     unique = {fold.tobytes(): fold for fold in folds}
-    weight = np.ones(n) if weight is None else np.asarray(weight, float)
-    weight = weight / weight.mean()
+    weight = weights_of_rows(weight, n)
 
     def is_too_much(leaves, count):
         return (not columns or n * len(columns) * 2 * y.shape[1] * count * len(unique) > MOST_WORK
@@ -146,8 +146,10 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
         saved = [saved_by_mean(blended(of_nets, of_trees, s), rows, folds, kind, weight)
                  for s in SHARES]
         new, before = _share(z[seen], t[seen], y[seen], weight[seen], kind, saved, before)
+        if not new:
+            break
         wider = _with_thresholds(encoding, columns, [found[key][0] for key in unique])
-        if not new or wider.n_inputs > MOST_INPUTS:
+        if wider.n_inputs > MOST_INPUTS:
             break
         share, chosen, finer = new, found, wider
     if not share:
