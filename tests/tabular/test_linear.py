@@ -322,3 +322,11 @@ def test_values_that_are_not_bent():
     # its line goes on beyond the values of training, whatever other columns do
     assert linear._Straight(own, inputs.numbers, 2 / linear.LINEAR).columns == [0]
     assert linear._Straight(encoding, inputs.numbers, 2 / linear.LINEAR).columns == []
+
+
+def test_columns_with_values_far_out_have_to_save_two_standard_errors():
+    before = np.full(100, 5.0)
+    for mean, near, far in ((0.05, False, False), (0.15, True, False), (0.25, True, True)):
+        now = before - mean - np.resize([1.0, -1.0], 100)  # standard error of the sum: 10
+        assert [linear._is_worth(before, now, 500.0, 500.0 - 100 * mean, one)
+                for one in (False, True)] == [near, far]
