@@ -75,7 +75,10 @@ class _Parser(argparse.ArgumentParser):
             command = commands.choices.get(found.command, self)
             known = [name for name in command._option_string_actions if name.startswith("--")]
             option = next((text.partition("=")[0] for text in odd if text.startswith("-")), None)
-            hint = _meant(option, known) if option is not None else ""
+            if option is not None:
+                hint = _meant(option, known)
+            else:
+                hint = "; -o FILE says where to write" if "--output" in known else ""
             command.error(f"unrecognized arguments: {' '.join(odd)}{hint}")
         return found
 

@@ -23,7 +23,7 @@ from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.files import container
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.columns import Column
-from fastnn.tables.errors import TableError
+from fastnn.tables.errors import TableError, check_names
 
 BLOCK = 10_000  # rows that are written at a time
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how they begin for spreadsheets
@@ -110,7 +110,7 @@ def _predictions(model, table, options):
         values = model.predict(X)
         chances = model.predict_proba(X) if options.proba else None
     else:
-        check_names(table, [column.name for column in model.schema.columns])
+        check_names([column.name for column in model.schema.columns], table)
         outputs = outputs_of(model, table, options.quiet, options.strict)
         values, targets = model.decided(outputs), model.targets
         chances = model.probabilities(outputs) if options.proba else None
@@ -155,13 +155,13 @@ def inputs_of(model, table, options):
         raise CommandError("the model has an encoder of its own, which tells numbers from text: "
                            "take fastnn.load(path).predict(rows) in Python")
     if getattr(model.table, "takes_arrays", False):
-        check_names(table, model.table.names)
+        check_names(model.table.names, table)
         try:
             X = model.table.transform(table)
         except TableError as error:
             raise CommandError(str(error)) from None
         return X, Predictor(model.net, model.task, classes=model.classes_, scaler=model.scaler)
-    check_names(table, [column.name for column in model.table.columns])
+    check_names([column.name for column in model.table.columns], table)
     notes = []
     try:
         X = model.table.encode(table, model.net.dtype, scaled=model.scaler, notes=notes)
@@ -172,19 +172,11 @@ def inputs_of(model, table, options):
     return X, Predictor(model.net, model.task, classes=model.classes_)
 
 
-def check_names(table, names):
-    missing = [name for name in names if name not in table]
-    if missing:
-        more = f" (and lacks {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise CommandError(f"the table has no column {missing[0]!r}{more}"
-                           f"{near(missing[0], table.names)}")
-
-
 def _columns(model, table):
     """Return columns of numbers: those whose names the model knows, or all in order."""
     if model.feature_names_in_ is not None:
         names = list(map(str, model.feature_names_in_))
-        check_names(table, names)
+        check_names(names, table)
     else:
         names = table.names
         if len(names) != model.n_features_in_:

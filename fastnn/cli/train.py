@@ -26,7 +26,7 @@ from fastnn.cli.samples import Rows, read_weights, split_rows, truth_of
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
 from fastnn.tables.cells import PLAIN_NUMBER
-from fastnn.tables.errors import TableError
+from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.learning import counts_rows, differ_all
 
 LONG = 3.0  # seconds of reading, with the imports, that are worth a word
@@ -272,10 +272,7 @@ def _held_out(options, goal, rows, features, rng):
         table = read_table(options.test, options.quiet, **table_options(options))
         held = truth_of(table, goal.names, goal.labels, f"--test {options.test!r}", options.quiet,
                         options.weight)
-        missing = [name for name in features if name not in table]
-        if missing:
-            raise CommandError(f"--test {options.test!r} has no column {missing[0]!r}"
-                               f"{near(missing[0], table.names)}")
+        check_names(features, table, f"--test {options.test!r}")
         held.table = held.table.select(features)
         return rows, held, f"{count(len(held), 'row')} of {escaped(options.test)}"
     fraction = 0.2 if options.test_fraction is None else options.test_fraction

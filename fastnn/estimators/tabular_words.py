@@ -11,7 +11,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from fastnn.core.cures import missing_at
 from fastnn.core.notices import shown
-from fastnn.tables.errors import no_columns
+from fastnn.tables.errors import check_names
 
 __all__ = ["check_columns", "check_given", "plain_labels"]
 
@@ -145,6 +145,4 @@ def check_columns(name, table, known):
         Of the argument.
     table, known : Table
     """
-    missing = [column for column in known.names if column not in table]
-    if missing:
-        raise ValueError(no_columns(missing, table.names, name))
+    check_names(known.names, table, name)

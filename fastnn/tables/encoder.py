@@ -29,7 +29,7 @@ from fastnn.core.notices import suggests
 from fastnn.prediction.scaler import Scaler
 from fastnn.tables import columns as columns_
 from fastnn.tables.columns import KINDS, count_kinds
-from fastnn.tables.errors import TableError, no_columns
+from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
@@ -250,10 +250,9 @@ class TableEncoder:
             Row-major.
         """
         table = as_table(frame)
-        missing = [column.name for column in self.columns if column.name not in table]
-        if missing:
-            raise TableError(no_columns(missing, table.names), missing[0])
-        check_rows(table, (column.name for column in self.columns))
+        names = [column.name for column in self.columns]
+        check_names(names, table)
+        check_rows(table, names)
         scaler = self.scaler if scaled is True else scaled
         out = np.zeros((len(table), self.n_inputs), dtype)
         start, problems = 0, []

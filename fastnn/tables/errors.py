@@ -2,7 +2,7 @@
 
 from fastnn.core.notices import shorten
 
-__all__ = ["TableError", "TableWarning", "listed", "shown_value"]
+__all__ = ["TableError", "TableWarning", "check_names", "listed", "shown_value"]
 
 
 class TableError(ValueError):
@@ -31,18 +31,24 @@ def shown_value(value):
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def no_columns(missing, there, whose="the table"):
-    """Return the message on columns that are not there.
+def check_names(asked, table, whose="the table"):
+    """Refuse a table that lacks columns.
 
     Parameters
     ----------
-    missing, there : sequences of str
+    asked : sequence of str
+        Names of columns. What is asked for and there cannot be what another one means.
+    table : Table
     whose : str, default="the table"
     """
     from fastnn.core.words import did_you_mean
 
-    hint = next(filter(None, (did_you_mean(name, there) for name in missing[:10])), "")
-    return f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}{hint}"
+    missing = [name for name in asked if name not in table]
+    if missing:
+        free = [name for name in table.names if name not in set(asked)]
+        hint = next(filter(None, (did_you_mean(name, free) for name in missing[:10])), "")
+        raise TableError(f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}"
+                         f"{hint}", missing[0])
 
 
 def listed(words, most=3):

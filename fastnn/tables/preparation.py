@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from fastnn.core.notices import shown
-from fastnn.tables.errors import TableError, no_columns
+from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.frames import as_table
 from fastnn.tables.schema import check_rows
 
@@ -60,9 +60,7 @@ class Preparation:
                 raise TableError(f"X has {len(table.names)} columns, must have {len(self.names)}")
             table = as_table({name: table.raw(own) for name, own in
                               zip(self.names, table.names, strict=True)})
-        missing = [name for name in self.names if name not in table]
-        if missing:
-            raise TableError(no_columns(missing, table.names), missing[0])
+        check_names(self.names, table)
         check_rows(table, self.names)
         columns = [_Column(name, table.raw(name)) for name in self.names]
         for stage in self.stages:

@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.core.notices import shorten
 from fastnn.tables.cells import words_of
 from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
-from fastnn.tables.errors import TableError, listed, no_columns, shown_value
+from fastnn.tables.errors import TableError, check_names, listed, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
@@ -228,14 +228,13 @@ class Schema:
         return Inputs(numbers, codes, summed(problems, texts))
 
     def _check_names(self, table):
-        missing = [column.name for column in self.columns if column.name not in table]
-        if len(missing) == len(self.columns) and table.names[:1] == ("x0",):
+        names = [column.name for column in self.columns]
+        if table.names[:1] == ("x0",) and not any(name in table for name in names):
             raise TableError("an array, or a list of lists, has no names of columns: give a frame, "
-                             "a dict of columns or a list of dicts, with "
-                             f"{listed(missing, 10)}", missing[0])
-        if missing:
-            raise TableError(no_columns(missing, table.names), missing[0])
-        check_rows(table, (column.name for column in self.columns))
+                             f"a dict of columns or a list of dicts, with {listed(names, 10)}",
+                             names[0])
+        check_names(names, table)
+        check_rows(table, names)
 
     def _check_infinite(self, column, values, table):
         if self.infinities == "keep" or column.kind != "number":

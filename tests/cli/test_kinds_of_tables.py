@@ -202,7 +202,7 @@ def test_options_of_missing_words_and_headers(run):
     _, err = train(run, "-t", "y", "--header-row", "x", code=2)
     assert "invalid number value: 'x'" in err
     write("new.csv", "1.5,2", [(3, 4)])
-    assert predict(run, "--header-row", 0, code=2)[1].count("no column 'a'") == 1
+    assert predict(run, "--header-row", 0, code=2)[1].count("no columns 'a', 'b'") == 1
 
 
 def test_a_decimal_mark_that_is_none(run):

@@ -204,6 +204,7 @@ def test_mistakes(run, message, arguments):
     ("did you mean '--target'", ("train", "people.csv", "--taget=left")),
     ("did you mean 'best'", ("train", "people.csv", "-t", "left", "--preset", "bset")),
     ("did you mean 'train'", ("trian", "people.csv", "-t", "left")),
+    ("arguments: m.onnx; -o FILE says where", ("export", "m.safetensors", "m.onnx")),
 ])
 def test_words_that_were_meant(capsys, message, arguments):
     assert main(list(arguments)) == 2

@@ -458,6 +458,8 @@ def test_columns_that_are_not_there():
     schema = learn(size=[1, 2], colour=["r", "g"], weight=[1.5, 2])
     with pytest.raises(TableError, match="no columns 'size', 'weight'; did you mean 'Size'"):
         schema.apply({"Size": [1], "colour": ["r"]})
+    with pytest.raises(TableError, match="no column 'colour'$"):  # 'color' is asked for itself
+        learn(color=["a", "b"], colour=["r", "g"]).apply({"color": ["a"]})
     with pytest.raises(TableError, match="no column 'weight'"):
         schema.apply_row({"size": 1, "colour": "r"})
 
