@@ -27,6 +27,8 @@ VARIED = 20           # different numbers
 MOST_WORDS = 1000     # of dates that are not in the calendar, which a model remembers
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
+# a number with a currency or a unit, in brackets or with colons: 5 kg, (120.50), 12:30
+AMOUNT = re.compile(r"[^\w\s\[{]{0,3}\s?\d[\d.,:' ]*\s?[^\W\d_]{0,4}[^\w\s\]}]?")
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?")
 
 
@@ -47,23 +49,27 @@ class Notes:
 
     entries: list = field(default_factory=list)
 
-    def add(self, name, reason, verb="is left out: "):
-        """Add a remark on a column: "column 'a' is left out: it has one value only"."""
-        self.entries.append((name, verb, reason))
+    def add(self, name, reason, verb="is left out: ", example=None):
+        """Add a remark on a column: "column 'a' is left out: it has one value only"; an example
+        is shown behind it."""
+        self.entries.append((name, verb, reason, example))
 
     def lines(self):
         """Return the remarks, a sentence each."""
         together = {}
-        for name, verb, reason in self.entries:
-            together.setdefault((verb, reason), []).append(name)
+        for name, verb, reason, example in self.entries:
+            such = "" if example is None else f" (such as {shown_value(example)})"
+            together.setdefault((verb, reason), []).append((name, such))
         found = []
-        for (verb, reason), names in together.items():
-            if len(names) > 3:
+        for (verb, reason), columns in together.items():
+            if len(columns) > 3:
+                names = [name for name, _ in columns]
                 verb, reason = verb.replace("is ", "are ", 1), reason.replace("it has", "they have")
                 reason = reason.replace("its values", "their values")
                 found.append(f"{len(names):,} columns {verb}{reason} ({listed(names)})")
             else:
-                found += [f"column {shown_value(name)} {verb}{reason}" for name in names]
+                found += [f"column {shown_value(name)} {verb}{reason}{such}"
+                          for name, such in columns]
         return found
 
 
@@ -374,8 +380,11 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
     found = {key: (sum(times.values()), min(times, key=lambda label: (-times[label], label)))
              for key, times in spellings.items()}
     if not forced and len(found) > max(10, n_there // 2):
-        notes.add(name, f"{len(found):,} different texts in {n_there:,} rows cannot be learned "
-                  "from")
+        reason = f"{len(found):,} different texts in {n_there:,} rows cannot be learned from"
+        amounts = [value for value in values if AMOUNT.fullmatch(value)]
+        if len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts)):
+            reason += "; amounts, durations and shares have to be plain numbers, without units"
+        notes.add(name, reason, example=values[0])
         return None
     if len(found) == 1 and not gaps and not n_long:
         _constant(name, notes)

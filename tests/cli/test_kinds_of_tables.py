@@ -193,6 +193,9 @@ def test_options_of_missing_words_and_headers(run):
     write("t.csv", "A title\na,b,y", rows)
     _, err = train(run, "-t", "y", code=2)
     assert "--header-row 2" in err
+    write("u.csv", "A title,,\n,,\na,b,y", rows)
+    assert "row 2 has it: if the lines before are a title, --header-row 3" in run(
+        "train", "u.csv", "-t", "y")[2]
     _, err = train(run, "-t", "y", "--header-row", 2, "--na=-99,pending")
     assert not re.search("note: column", err)
     write("new.csv", "a,b", [(-99, "pending"), ("", "")])

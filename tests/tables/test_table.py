@@ -104,7 +104,12 @@ def test_a_few_words_among_numbers_are_missing_values():
     ([None] * 20, "all its values are missing"),
     ([3] * 20, "one value only"),
     (["x"] * 20, "one value only"),
-    ([f"id{i}" for i in range(20)], "20 different texts in 20 rows"),
+    ([f"id{i}" for i in range(20)],
+     "20 different texts in 20 rows cannot be learned from (such as 'id0')"),
+    ([f"{i} kg" for i in range(20)], "plain numbers, without units (such as '0 kg')"),
+    ([f"{i // 60}:{i % 60:02}" for i in range(20)], "without units (such as '0:00')"),
+    ([f"[{i}]" for i in range(20)], "learned from (such as '[0]')"),
+    ([str(10**19 + i) for i in range(20)], "learned from (such as '10000000000000000000')"),
     (["x" * 2000, "y"] * 10, "characters"),
 ])
 def test_left_out_with_a_note(column, why):
