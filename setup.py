@@ -30,7 +30,7 @@ MODULES = (
     "training._feature_major", "training._phases", "training._extras", "training._loop",
     "training._bursts", "training._data", "training._runs", "training._trainer",
     "training._steps", "training._loss_bends", "training._curvature_layers",
-    "training._curvature", "tabular._encode", "tabular._trees")
+    "training._curvature", "tabular._encode", "tabular._forest", "tabular._trees")
 OPENMP_MODULES = ("core._kernels", "prediction._forward", "prediction._derivatives",
                   "training._loop")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))

@@ -80,6 +80,35 @@ static inline int {p}_find(double number, const double *known, int n) {{
 }}
 """
 
+FOREST = """\
+/* What the trees of each fold come to. A split divides a leaf: rows whose value is above its
+ * threshold go to a new leaf, whose number is that of the split plus one. */
+static inline void {p}_forest(const double *numbers, const int *codes, double *out) {{
+    const int *leaves = {p}_leaves, *columns = {p}_columns;
+    const double *thresholds = {p}_thresholds, *values = {p}_leaf_values;
+    int fold, tree = 0, i, j;
+    for (fold = 0; fold < {n_folds}; ++fold, out += {n_out}) {{
+        const double *ranks = {p}_ranks + fold * {n_ranks};
+        for (j = 0; j < {n_out}; ++j)
+            out[j] = {p}_base[fold * {n_out} + j];
+        for (; tree < {p}_ends[fold]; ++tree) {{
+            const int n = {p}_counts[tree];
+            int leaf = 0;
+            for (i = 0; i < n; ++i) {{
+                const int c = columns[i] - {n_numbers};
+                const double v = c < 0 ? numbers[columns[i]] : ranks[
+                    {p}_first_rank[c] + {p}_at(codes, {p}_of_ranks[c])];
+                if (leaf == leaves[i] && v > thresholds[i])
+                    leaf = i + 1;
+            }}
+            for (j = 0; j < {n_out}; ++j)
+                out[j] += values[leaf * {n_out} + j];
+            leaves += n, columns += n, thresholds += n, values += (n + 1) * {n_out};
+        }}
+    }}
+}}
+"""
+
 SORT = """\
     for (i = 1; i < {P}_N_OUTPUTS; ++i) { /* quantiles never cross */
         const double v = out[i];
@@ -156,6 +185,12 @@ class _Writer:
         parts += [self.tables(), CODE.format(**self.names), NUMBER.format(**self.names)]
         if self.encoding.statistics is not None:
             parts.append(FIND.format(**self.names))
+        forest = self.encoding.forest
+        if forest is not None:
+            parts.append(FOREST.format(
+                p=self.p, n_numbers=forest.n_in, n_out=forest.n_out,
+                n_folds=forest.n_numbers // forest.n_out,
+                n_ranks=forest.tables["ranks"].shape[1]))
         parts += [self.encode(), self.predict(), self.decision(), self.self_test(),
                   f"#endif /* {self.P}_H */\n"]
         return "\n".join(part for part in parts if part)
@@ -235,6 +270,15 @@ class _Writer:
                                                    strict=True)):
                 found += [self.array(f"known{i}", known),
                           self.array(f"means{i}", np.vstack([means, e.statistics.prior]))]
+        if e.forest is not None:
+            tables = e.forest.tables
+            first = np.cumsum([0, *(e.forest.sizes[q] for q in tables["categories"])])
+            found += [self.array(name, tables[name], "int")
+                      for name in ("ends", "counts", "leaves", "columns")]
+            found += [self.array("of_ranks", tables["categories"], "int"),
+                      self.array("first_rank", first[:-1], "int")]
+            found += [self.array(name, tables[name]) for name in ("ranks", "thresholds", "base")]
+            found.append(self.array("leaf_values", tables["values"]))
         return "\n".join(found)
 
     def encode(self):
@@ -246,9 +290,14 @@ class _Writer:
                     f"            {p}_first_edge[{place} + 1] - {p}_first_edge[{place}], "
                     f"{p}_scales + 4 * ({place}),\n            {p}_seen[{place}], x);")
 
+        # where there are trees they read all numbers that stand before theirs
+        all_numbers = e.forest is not None
         lines = [f"static inline void {p}_encode(const double *numbers, const int *codes, "
-                 f"{self.real} *x) {{", "    int i, j;", f"    for (j = 0; j < {n}; ++j)",
-                 f"        {number('numbers[j]', 'j')}"]
+                 f"{self.real} *x) {{", "    int i, j;"]
+        if all_numbers:
+            lines += [f"    double all[{len(e.edges)}];", f"    for (j = 0; j < {n}; ++j)",
+                      "        all[j] = numbers[j];"]
+        lines += [f"    for (j = 0; j < {n}; ++j)", f"        {number('numbers[j]', 'j')}"]
         if e.statistics is not None:
             k = len(e.statistics.prior)
             for i, key in enumerate(e.statistics.keys):
@@ -258,8 +307,15 @@ class _Writer:
                              f"{p}_at(codes, {key[1]})")
                 lines += [f"    i = {p}_find({value}, {p}_known{i}, "
                           f"{len(e.statistics.known[i])});"]
-                lines += [f"    {number(f'{p}_means{i}[i * {k} + {j}]', n + i * k + j)}"
-                          for j in range(k)]
+                for j in range(k):
+                    mean, place = f"{p}_means{i}[i * {k} + {j}]", n + i * k + j
+                    lines += [f"    all[{place}] = {mean};"] if all_numbers else []
+                    lines += [f"    {number(mean, place)}"]
+        if all_numbers:
+            first = e.forest.n_in
+            lines += [f"    {p}_forest(all, codes, all + {first});",
+                      f"    for (j = {first}; j < {len(e.edges)}; ++j)",
+                      f"        {number('all[j]', 'j')}"]
         lines += [f"    for (j = 0; j < {q}; ++j) {{",
                   f"        const int place = {p}_places[{p}_first_place[j] + {p}_at(codes, j)];",
                   f"        for (i = 0; i < {p}_n_places[j]; ++i)",

@@ -5,6 +5,7 @@ missing; categories as strings, empty where missing. The graph computes the dens
 double, and then the networks.
 """
 
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -133,6 +134,8 @@ def _encoded(g, encoding, numbers, codes):
     numbers = list(numbers)
     if encoding.statistics is not None:
         numbers += _statistics(g, encoding.statistics, codes)
+    if encoding.forest is not None:
+        numbers += _forest(g, encoding.forest, numbers, codes)
     found = []
     for j, name in enumerate(numbers):
         found += _number(g, name, encoding.edges[j], encoding.scales[j], bool(encoding.seen[j]))
@@ -188,3 +191,48 @@ def _statistics(g, statistics, codes):
             table = g.constant(np.append(means[:, j], prior), "means")
             found.append(g.op("Gather", table, place))
     return found
+
+
+def _forest(g, forest, numbers, codes):
+    """Return what the trees of each fold come to, each (n_rows, 1): for every tree which of its
+    thresholds a row is above, then which leaf has all the answers that lead to it."""
+    tables, found = forest.tables, []
+    starts = np.cumsum([0, *(forest.sizes[q] for q in tables["categories"])])
+    first, first_leaf = (np.cumsum([0, *(tables["counts"] + more)]) for more in (0, 1))
+    for fold, (start, end) in enumerate(itertools.pairwise([0, *tables["ends"].tolist()])):
+        x = list(numbers)
+        for q, (low, high) in zip(tables["categories"], itertools.pairwise(starts), strict=True):
+            x.append(g.op("Gather", g.constant(tables["ranks"][fold][low:high], "ranks"), codes[q]))
+        x = x[0] if len(x) == 1 else g.op("Concat", *x, axis=1)
+        places = [(slice(first[t], first[t + 1]), slice(first_leaf[t], first_leaf[t + 1]))
+                  for t in range(start, end)]
+        total = g.op("Add", _trees(g, x, places, tables),
+                     g.constant(tables["base"][fold][np.newaxis], "base"))
+        found += [g.op("Gather", total, g.constant(np.array([j]), "place"), axis=1)
+                  for j in range(forest.n_out)]
+    return found
+
+
+def _trees(g, x, places, tables):
+    """Return the sum (n_rows, n_out) of the leaves of trees, whose splits and leaves stand at
+    ``places``."""
+    n, most = len(places), max(own.stop - own.start for own, _ in places)
+    columns, thresholds = np.zeros((n, most), np.int64), np.zeros((n, most))
+    answers, asked = np.zeros((n, most, most + 1), np.float32), np.full((n, 1, most + 1), 1e3,
+                                                                         np.float32)
+    values = np.zeros((n, most + 1, tables["values"].shape[1]))
+    for t, (own, leaves) in enumerate(places):
+        k = own.stop - own.start
+        columns[t, :k], thresholds[t, :k] = tables["columns"][own], tables["thresholds"][own]
+        values[t, :k + 1] = tables["values"][leaves]
+        for i, leaf in enumerate(tables["leaves"][own].tolist()):
+            answers[t, :, i + 1] = answers[t, :, leaf]
+            answers[t, i, leaf], answers[t, i, i + 1] = -1, 1
+        asked[t, 0, :k + 1] = (answers[t, :, :k + 1] > 0).sum(axis=0)
+    above = g.op("Greater", g.op("Gather", x, g.constant(columns, "columns"), axis=1),
+                 g.constant(thresholds, "thresholds"))  # (n_rows, n_trees, n_splits)
+    above = g.op("Transpose", g.cast(above, TensorProto.FLOAT), perm=[1, 0, 2])
+    given = g.op("MatMul", above, g.constant(answers, "answers"))
+    there = g.cast(g.op("Equal", given, g.constant(asked, "asked")), TensorProto.DOUBLE)
+    return g.op("ReduceSum", g.op("MatMul", there, g.constant(values, "leaves")),
+                g.constant(np.array([0]), "axes"), keepdims=0)

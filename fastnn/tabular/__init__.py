@@ -7,6 +7,7 @@ they fit and what a file holds. Nothing here needs scikit-learn, and predicting 
 task            what is predicted: losses, outputs, scaled targets, limits of predictions
 metrics         by what the best epoch is chosen, and importances are measured
 encoding        numbers and categories of a schema to `Codes`
+forest, trees   boosted trees as numbers of a row; whether and in which share networks have them
 recipe          how the networks are trained: presets, with the reason beside each choice
 networks        `Ensemble`: what a recipe returns
 model           `TabularModel`: from a table to a prediction

@@ -9,9 +9,10 @@ import numpy as np
 from fastnn.core.codes import Codes
 from fastnn.encoders import greedy_edges
 from fastnn.tabular._encode import Tables
+from fastnn.tabular.forest import Forest
 from fastnn.tabular.statistics import Statistics
 
-__all__ = ["Encoding"]
+__all__ = ["Encoding", "arrays_under"]
 
 CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7; as in _encode.pyx
 LINEAR = 100.0  # times as far out as values are, bending begins where they are not to be bent
@@ -25,26 +26,31 @@ class Encoding:
     (Holzmüller, Grinsztajn & Steinwart 2024), which smooth functions are learned from; its
     piecewise-linear encoding over greedy bins (see `fastnn.encoders`), which steps are learned
     from; one of missing values. A category has one input; the rare ones of a column share theirs
-    with all that the fit has not seen. `Statistics` of categories are numbers, too.
+    with all that the fit has not seen. `Statistics` of categories are numbers, too, and so is what
+    the trees of a `Forest` come to, which stand behind all other numbers.
 
     Attributes
     ----------
     n_inputs : int
         Inputs of the dense encoding: what a network has.
     n_columns : int
-        Columns of numbers and of categories, statistics included.
+        Columns of numbers and of categories, statistics and what trees come to included.
     kinds : uint8 array (n_inputs,)
         `VALUE`, `BIN` or `OWN`: what each input is of.
     """
 
     VALUE, BIN, OWN = range(3)
 
-    def __init__(self, edges, scales, seen, maps, statistics=None):
+    def __init__(self, edges, scales, seen, maps, statistics=None, forest=None):
         self.edges = [np.asarray(one, float) for one in edges]
         self.scales = np.asarray(scales, float).reshape(len(self.edges), 4)
         self.seen = np.asarray(seen, bool).reshape(len(self.edges))
         self.maps = [np.asarray(one, np.int32) for one in maps]
-        self.statistics = statistics
+        self.statistics, self.forest = statistics, forest
+        if forest is not None and (
+                forest.n_in != len(self.edges) - forest.n_numbers
+                or forest.sizes != [len(one) for one in self.maps]):
+            raise ValueError("trees do not fit the columns of an encoding")
         kinds, adds, self.firsts = [], [], []
         for edges, seen in zip(self.edges, self.seen, strict=True):
             n_bins = _bins_of(edges)
@@ -134,6 +140,17 @@ class Encoding:
             scales[j] = center, more * scale, mean / more, deviation / more
         return Encoding(self.edges, scales, self.seen, self.maps, self.statistics)
 
+    def with_forest(self, forest):
+        """Return the encoding with what the trees of a forest come to as further numbers, linear
+        and of the same size as inputs."""
+        bounds = forest.bounds() + 1e-300
+        far = LINEAR**2 * bounds  # bends by a part in 10**9
+        return Encoding([*self.edges, *np.stack([-bounds, bounds], axis=1)],
+                        np.concatenate([self.scales, np.stack(
+                            [0 * far, far, 0 * far, 1 / far], axis=1)]),
+                        np.append(self.seen, np.zeros(len(bounds), bool)), self.maps,
+                        self.statistics, forest)
+
     def transform(self, inputs, dtype="float32", *, statistics=None):
         """Return the `Codes` of rows.
 
@@ -157,6 +174,9 @@ class Encoding:
         if self.statistics is not None:
             found = self.statistics.transform(inputs.codes) if statistics is None else statistics
             numbers = np.concatenate([numbers, found], axis=1)
+        if self.forest is not None:
+            numbers = np.concatenate(
+                [numbers, self.forest.transform(numbers, inputs.codes)], axis=1)
         n, make = len(numbers), np.empty if self.firsts else np.zeros
         rows, values = make(n * self.width, np.int32), make(n * self.width, dtype)
         if n:
@@ -180,7 +200,8 @@ class Encoding:
         """Return plain values for a file."""
         return {"edges": [len(one) for one in self.edges], "seen": self.seen.tolist(),
                 "maps": [len(one) for one in self.maps],
-                "statistics": None if self.statistics is None else self.statistics.settings()}
+                "statistics": None if self.statistics is None else self.statistics.settings(),
+                **({} if self.forest is None else {"forest": self.forest.settings()})}
 
     def arrays(self):
         """Return float64 arrays for a file, by name; `settings` says their shapes."""
@@ -190,6 +211,8 @@ class Encoding:
         if self.statistics is not None:
             found |= {f"statistics.{name}": array
                       for name, array in self.statistics.arrays().items()}
+        if self.forest is not None:
+            found |= {f"forest.{name}": array for name, array in self.forest.arrays().items()}
         return found
 
     @staticmethod
@@ -200,6 +223,9 @@ class Encoding:
         if settings["statistics"] is not None:
             shapes = Statistics.shapes(settings["statistics"])
             found |= {f"statistics.{name}": shape for name, shape in shapes.items()}
+        if "forest" in settings:
+            shapes = Forest.shapes(settings["forest"])
+            found |= {f"forest.{name}": shape for name, shape in shapes.items()}
         return found
 
     @classmethod
@@ -222,11 +248,17 @@ class Encoding:
             raise ValueError("edges must rise")
         statistics = settings["statistics"]
         if statistics is not None:
-            prefix = "statistics."
-            statistics = Statistics.from_parts(statistics, {
-                name[len(prefix):]: array for name, array in arrays.items()
-                if name.startswith(prefix)})
-        return cls(edges, arrays["scales"], settings["seen"], maps, statistics)
+            statistics = Statistics.from_parts(statistics, arrays_under(arrays, "statistics"))
+        forest = None
+        if "forest" in settings:
+            forest = Forest.from_parts(settings["forest"], arrays_under(arrays, "forest"))
+        return cls(edges, arrays["scales"], settings["seen"], maps, statistics, forest)
+
+
+def arrays_under(arrays, prefix):
+    """Return the arrays whose names begin so, by the rest of their names."""
+    prefix += "."
+    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _joined(arrays, dtype):

@@ -8,7 +8,7 @@ from fastnn.mlp import MLP
 from fastnn.network.parameters import ParameterLayout
 from fastnn.tables.preparation import Preparation
 from fastnn.tables.schema import Inputs, Schema
-from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.encoding import Encoding, arrays_under
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
 from fastnn.tabular.task import Task
@@ -73,11 +73,11 @@ def from_parts(settings, arrays, classes):
             (1, 2) if task.kind == "binary" else (task.n_out,)):
         raise ValueError(f"{n_classes} classes do not fit {task.n_out} outputs")
     schema = Schema.from_settings(settings["schema"])
-    encodings = [Encoding.from_parts(one, _under(arrays, f"encodings.{i}"))
+    encodings = [Encoding.from_parts(one, arrays_under(arrays, f"encodings.{i}"))
                  for i, one in enumerate(settings["encodings"])]
     for one in encodings:
         _check_encoding(one, schema)
-    networks = [_network(one, _under(arrays, f"networks.{i}"))
+    networks = [_network(one, arrays_under(arrays, f"networks.{i}"))
                 for i, one in enumerate(settings["networks"])]
     parts, first = [], 0
     for at, count in settings["parts"]:
@@ -102,7 +102,7 @@ def from_parts(settings, arrays, classes):
     ensemble = Ensemble(parts, weights if networks else None, constant=constant)
     reference = settings["reference"]
     if reference is not None:
-        reference = Reference.from_parts(reference, _under(arrays, "reference"), Inputs,
+        reference = Reference.from_parts(reference, arrays_under(arrays, "reference"), Inputs,
                                          len(networks), task)
         p, q = len(schema.number_names), len(schema.category_names)
         inputs, tops = reference.inputs, np.array(schema.category_sizes, int) + 1
@@ -134,14 +134,10 @@ def _check_encoding(encoding, schema):
     n = len(schema.number_names)
     if encoding.statistics is not None:
         n += encoding.statistics.transform(codes).shape[1]
+    if encoding.forest is not None:
+        n += encoding.forest.n_numbers
     if len(encoding.edges) != n:
         raise ValueError("an encoding does not fit the numbers of the schema")
-
-
-def _under(arrays, prefix):
-    """Return the arrays whose names begin so, by the rest of their names."""
-    prefix += "."
-    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _network(settings, arrays):

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import quick_recipe
-from test_onnx_tables import CASES, TABLE, odd_rows
+from test_onnx_tables import CASES, TABLE, model_with_trees, odd_rows
 
 import fastnn
 
@@ -76,6 +76,12 @@ def test_statistics_of_categories(tmp_path):
     model = make("fast", random_state=0, time_limit=2).fit(TABLE, y)
     assert model.model_.ensemble.parts[0].encoding.statistics is not None
     agree(model, tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["three", "value"])
+def test_trees(case, tmp_path, monkeypatch):
+    agree(model_with_trees(case, monkeypatch), tmp_path)
 
 
 def agree(model, folder):

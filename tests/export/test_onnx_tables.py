@@ -12,6 +12,7 @@ import quick_recipe
 
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
+from fastnn.tabular import trees
 
 RNG = np.random.default_rng(0)
 N = 200
@@ -67,6 +68,22 @@ def test_statistics_of_categories(case, tmp_path):
     model = make("fast", random_state=0, time_limit=2).fit(TABLE, y)
     assert model.model_.ensemble.parts[0].encoding.statistics is not None
     check(model, tmp_path / "m.onnx", 17)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case, opset", [("three", 15), ("value", 18), ("counts", 17)])
+def test_trees(case, opset, tmp_path, monkeypatch):
+    check(model_with_trees(case, monkeypatch), tmp_path / "m.onnx", opset)
+
+
+def model_with_trees(case, monkeypatch):
+    """Trees in the place of most of what the networks say."""
+    monkeypatch.setattr(trees, "_share", lambda *_: 0.9)
+    make, y, settings = CASES[case]
+    model = make("fast", random_state=0, time_limit=1, **settings).fit(TABLE, y)
+    forest = model.model_.ensemble.parts[0].encoding.forest
+    assert len(set(forest.tables["columns"].tolist())) > 4  # categories and statistics, too
+    return model
 
 
 def check(model, path, opset):

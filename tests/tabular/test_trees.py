@@ -11,6 +11,7 @@ from fastnn.network.spec import Dense
 from fastnn.tables.schema import Inputs
 from fastnn.tabular import _trees, blending, recipe, trees
 from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.forest import Forest
 from fastnn.tabular.task import Task
 
 RNG = np.random.default_rng(0)
@@ -51,7 +52,7 @@ def with_trees(kind, hidden=(6, 5), **settings):
     task, y = task_of(kind)
     nets, targets = networks(task, hidden), task.targets(y)
     found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, targets, task, None,
-                                       FOLDS, trees=4, **settings)
+                                       FOLDS, trees=24, **settings)
     return task, targets, nets, found, encoding
 
 
@@ -60,16 +61,16 @@ def with_trees(kind, hidden=(6, 5), **settings):
     ("multiclass", (6, 5, 4), lambda z: softmax(z, axis=1)), ("multilabel", (6,), expit),
     ("poisson", (6,), np.exp)])
 def test_outputs_with_trees(kind, hidden, before, monkeypatch):
-    """Those of the network and of the leaves in their shares, on rows of training and new ones."""
+    """Those of the network and of the trees in their shares, on rows of training and new ones."""
     seen = []
-    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
-    monkeypatch.setattr(trees, "_share",
-                        lambda z, t, *_: seen.append((z, t)) or (0.7, (None, None)))
+    monkeypatch.setattr(trees, "_share", lambda z, t, *_: seen.append((z, t)) or 0.7)
     task, _, nets, found, encoding = with_trees(kind, hidden)
     codes = encoding.transform(INPUTS)
-    net_z = np.empty_like(seen[0][0])
-    for net, fold in zip(nets, FOLDS, strict=True):
+    net_z, t = np.empty_like(seen[0][0]), encoding.forest.transform(NUMBERS, CODES)
+    for i, (net, fold) in enumerate(zip(nets, FOLDS, strict=True)):
         net_z[fold] = blending.linked(net.predict(X[fold]), blending.kind_of(task))
+        own = t[fold].reshape(len(fold), 3, task.n_out)[:, i]
+        np.testing.assert_array_equal(own, seen[0][1][fold])  # what training took them to be
     np.testing.assert_allclose(seen[0][0], net_z)
     expected = before(0.3 * net_z + 0.7 * seen[0][1])
     outputs = np.empty_like(expected)
@@ -78,11 +79,10 @@ def test_outputs_with_trees(kind, hidden, before, monkeypatch):
     np.testing.assert_allclose(outputs, expected, rtol=2e-4, atol=2e-5)
 
 
-def test_outputs_of_the_network_stay_in_a_finer_encoding(monkeypatch):
-    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
-    monkeypatch.setattr(trees, "_share", lambda *_: (1e-9, (None, None)))
+def test_outputs_of_the_network_stay_in_a_wider_encoding(monkeypatch):
+    monkeypatch.setattr(trees, "_share", lambda *_: 1e-9)
     _, _, nets, found, encoding = with_trees("squared_error")
-    assert encoding.n_inputs > ENCODING.n_inputs
+    assert encoding.n_inputs == ENCODING.n_inputs + 3
     new = Inputs(3 * np.random.default_rng(5).normal(size=(50, 4)),
                  np.resize(np.arange(7), (50, 2)).astype(np.int32))
     for old, net in zip(nets, found, strict=True):
@@ -108,64 +108,44 @@ def test_no_trees_where_they_do_not_help():
     for net in nets:
         net.set_weights([0 * W for W in net.get_weights()])
     found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None, FOLDS,
-                                       trees=4)
+                                       trees=24)
     assert found is nets and encoding is ENCODING
 
 
-def sizes_that_are_taken(leaves, monkeypatch):
-    """Return the numbers of leaves that are tried for a tree of thresholds."""
-    rng, tried = np.random.default_rng(4), []
-    numbers = rng.uniform(size=(N, 3))
-    grid = rng.normal(size=(leaves, leaves))
-    y = grid[tuple((numbers[:, :2] * leaves).astype(int).T)][:, np.newaxis]
-    y += 0.05 * rng.normal(size=y.shape)
-    inputs = Inputs(numbers, np.zeros((N, 0), np.int32))
-    encoding = Encoding.fit(inputs, [], bins=8)
-    task = Task.of_numbers(y)
-    nets = [MLP.of([Dense(6, "silu"), Dense(1)], n_in=encoding.n_inputs, random_state=i)
-            for i in range(3)]
-    grown = trees.grow
-    monkeypatch.setattr(trees, "grow", lambda *own: tried.append(own[4]) or grown(*own))
-    found, finer = trees.with_trees(nets, encoding, numbers, inputs.codes,
-                                    encoding.transform(inputs), task.targets(y), task, None, FOLDS,
-                                    trees=8)
-    codes = finer.transform(inputs)
-    loss = np.mean([task.losses(task.targets(y)[fold], net.predict(codes[fold])).mean()
-                    for net, fold in zip(found, FOLDS, strict=True)])
-    return sorted(set(tried)), found[0].sizes[1] - 6, loss
-
-
-def test_larger_trees_where_small_ones_do_not_do(monkeypatch):
-    tried, units, loss = sizes_that_are_taken(6, monkeypatch)
-    assert tried == [8, 16, 32] and units > 8 * 16
-    monkeypatch.setattr(trees, "SIZES", trees.SIZES[:1])
-    assert loss < 0.8 * sizes_that_are_taken(6, monkeypatch)[2]
-
-
-def test_no_larger_trees_where_small_ones_do(monkeypatch):
-    tried, units, _ = sizes_that_are_taken(2, monkeypatch)
-    assert tried == [8, 16] and units <= 8 * 8
-
-
-def test_thresholds_that_float32_cannot_hold():
-    """Columns far from 0, beside what they spread over: edges lie as far apart as float32 needs."""
-    x = np.sort(np.random.default_rng(0).normal(size=400))
-    own = x[:-1:20], x[1::20]
-    for offset, kept in ((0, 20), (100, 20), (1e7, 0)):
-        found = trees._told_apart(*(side + offset for side in own), x + offset)
-        assert len(found[0]) == kept
-    whole = np.repeat(np.arange(6.0), 30)  # rows at the edges are not between them
-    assert len(trees._told_apart(np.arange(5.0), np.arange(1.0, 6), whole)[0]) == 5
-    inputs = Inputs(1e7 + NUMBERS[:, :1], np.zeros((N, 0), np.int32))
-    encoding = Encoding.fit(inputs, [], bins=6)
-    assert not trees._columns(encoding, inputs.numbers, inputs.codes)
-
-
-@pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS", "MOST_INPUTS"])
+@pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS"])
 def test_no_trees_beyond_a_limit(limit, monkeypatch):
     monkeypatch.setattr(trees, limit, 10)
     _, _, nets, found, encoding = with_trees("squared_error")
     assert found is nets and encoding is ENCODING
+
+
+def test_fewer_trees_where_there_is_much_work(monkeypatch):
+    asked, boosted = [], trees._boosted
+    monkeypatch.setattr(trees, "_boosted",
+                        lambda *own, trees: asked.append(trees) or boosted(*own, trees))
+    columns = len(trees._columns(ENCODING, NUMBERS, CODES))
+    monkeypatch.setattr(trees, "MOST_WORK", 17.5 * N * columns * 2 * len(FOLDS))
+    with_trees("squared_error")
+    assert asked == [17] * len(FOLDS)
+
+
+def test_no_more_trees_than_held_out_rows_ask_for():
+    """Noise is learned by heart: the trees end where the rows of the fold are told worst least."""
+    task, y = task_of("squared_error")
+    y = y + 3 * np.random.default_rng(6).normal(size=y.shape)
+    columns, weight = trees._columns(ENCODING, NUMBERS, CODES), np.ones(N)
+    boosted, z = trees._boosted(columns, ENCODING, y, weight, "identity", FOLDS[0], 96)
+    assert 1 <= len(boosted.trees) < 60
+    losses = []
+    for count in range(1, 97):
+        kept = boosted._replace(trees=boosted.trees[:count])
+        forest = Forest.of([kept], 4, [len(one) for one in ENCODING.maps], [0, 1])
+        own = forest.transform(NUMBERS[FOLDS[0]], CODES[FOLDS[0]])
+        losses.append(((own - y[FOLDS[0]]) ** 2).mean())
+        if count == len(boosted.trees):
+            break
+    assert np.argmin(losses) == len(losses) - 1
+    np.testing.assert_array_equal(own, z[FOLDS[0]])
 
 
 def test_same_bytes_for_any_threads():
@@ -243,7 +223,7 @@ def test_recipe_learns_thresholds_by_trees():
     y = np.where(x[:, 0] < 0.37, 2.0 * (x[:, 1] > 0.3), 3.0 * (inputs.codes[:, 0] == 1))
     task = Task.of_numbers(y[:600, np.newaxis])
     left = {}
-    for count in (0, 8):
+    for count in (0, 32):
         few = dataclasses.replace(recipe.PRESETS["default"][0], networks=2, folds=2, steps=300,
                                   hidden=(16, 16), linear=False, trees=count)
         ensemble = recipe.fit(inputs[:600], task.targets(y[:600, np.newaxis]), task, preset=few,
@@ -252,4 +232,4 @@ def test_recipe_learns_thresholds_by_trees():
         left[count] = ((found - y[600:]) ** 2).mean()
         held = task.predictions(ensemble.held_out)[:, 0]
         assert ((held - y[:600]) ** 2).mean() < 4 * left[count] + 0.01
-    assert left[8] < 0.3 * left[0]
+    assert left[32] < 0.3 * left[0]

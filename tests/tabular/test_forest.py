@@ -1,0 +1,150 @@
+"""Trees of rows, beside trees that are walked a split at a time."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+
+from fastnn.tables.schema import Inputs
+from fastnn.tabular.encoding import Encoding
+from fastnn.tabular.forest import Forest
+
+SIZES = [6, 300, 4]
+
+
+def arrays(seed, n_out=2, most=31, n_numbers=5):
+    """Random trees of three folds over five numbers and two of three categories."""
+    rng = np.random.default_rng(seed)
+    categories, ends = np.array([1, 0]), np.array([3, 4, 9])
+    counts = rng.integers(1, most + 1, ends[-1])
+    columns = rng.integers(0, n_numbers + 2, counts.sum())
+    ranks = np.stack([np.concatenate([rng.permutation(SIZES[q]) for q in categories])
+                      for _ in ends]).astype(float)
+    thresholds = np.where(columns < n_numbers, np.round(rng.normal(size=len(columns)), 1),
+                          rng.integers(0, 6, len(columns)) + 0.5)
+    thresholds[columns == n_numbers] *= 40
+    return {"categories": categories, "ranks": ranks, "ends": ends, "counts": counts,
+            "leaves": np.concatenate([rng.integers(0, np.arange(1, n + 1)) for n in counts]),
+            "columns": columns, "thresholds": thresholds,
+            "values": rng.normal(size=(counts.sum() + len(counts), n_out)),
+            "base": rng.normal(size=(3, n_out))}
+
+
+def rows(seed, n=200, n_numbers=5):
+    rng = np.random.default_rng(seed)
+    numbers = np.round(rng.normal(size=(n, n_numbers)), 1)  # many are at thresholds
+    numbers[::7, 0] = np.nan
+    numbers[3, 1], numbers[4, 1] = np.inf, -np.inf
+    return numbers, np.stack([rng.integers(0, size, n) for size in SIZES], axis=1).astype(np.int32)
+
+
+def plainly(own, numbers, codes):
+    """What the trees of each fold come to, a split at a time."""
+    out, tree = np.empty((len(numbers), *own["base"].shape)), 0
+    starts = np.cumsum([0, *(SIZES[q] for q in own["categories"])])
+    first = np.cumsum([0, *own["counts"]])
+    for i, (x, c) in enumerate(zip(numbers, codes, strict=True)):
+        for fold, (begin, end) in enumerate(itertools.pairwise([0, *own["ends"]])):
+            all_x = [*x, *(own["ranks"][fold, starts[j] + c[q]]
+                           for j, q in enumerate(own["categories"]))]
+            out[i, fold] = own["base"][fold]
+            for tree in range(begin, end):
+                leaf = 0
+                for at in range(own["counts"][tree]):
+                    split = first[tree] + at
+                    if own["leaves"][split] == leaf and (
+                            all_x[own["columns"][split]] > own["thresholds"][split]):
+                        leaf = at + 1
+                out[i, fold] += own["values"][first[tree] + tree + leaf]
+    return out.reshape(len(numbers), -1)
+
+
+@pytest.mark.parametrize("seed, most, n_out", [(0, 31, 1), (1, 31, 3), (2, 2, 2), (3, 1, 1)])
+def test_as_walked_by_hand(seed, most, n_out):
+    own = arrays(seed, n_out, most)
+    forest, (numbers, codes) = Forest(5, SIZES, **own), rows(seed)
+    expected = plainly(own, numbers, codes)
+    found = forest.transform(numbers, codes)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(forest.transform(numbers[:1], codes[:1]), expected[:1])
+    assert forest.transform(numbers[:0], codes[:0]).shape == (0, 3 * n_out)
+    assert (abs(found) <= forest.bounds() * (1 + 1e-12)).all()
+
+
+def test_numbers_or_categories_alone():
+    own, (numbers, codes) = arrays(4), rows(4)
+    for column in (2, 5, 6):
+        only = own | {"columns": np.full_like(own["columns"], column)}
+        np.testing.assert_array_equal(Forest(5, SIZES, **only).transform(numbers, codes),
+                                      plainly(only, numbers, codes))
+
+
+def encoding_with(forest):
+    numbers, codes = rows(5)
+    return Encoding.fit(Inputs(numbers, codes), [size - 2 for size in SIZES],
+                        bins=8).with_forest(forest)
+
+
+def test_files_and_pickles():
+    forest = Forest(5, SIZES, **arrays(6))
+    encoding, inputs = encoding_with(forest), Inputs(*rows(7))
+    again = Encoding.from_parts(encoding.settings(), encoding.arrays())
+    thawed = pickle.loads(pickle.dumps(encoding))
+    for one in (again, thawed):
+        for mine, theirs in zip(encoding.entries(inputs), one.entries(inputs), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_inputs_are_what_the_trees_come_to():
+    forest, inputs = Forest(5, SIZES, **arrays(8)), Inputs(*rows(9))
+    encoding = encoding_with(forest)
+    dense = encoding.transform(inputs, "float64").toarray()
+    at = encoding.firsts[5:11]
+    np.testing.assert_allclose(dense[:, at], forest.transform(inputs.numbers, inputs.codes),
+                               rtol=1e-8)
+
+
+@pytest.mark.parametrize("name, place, value", [
+    ("leaves", 0, 1), ("leaves", 5, -1), ("columns", 3, 7), ("columns", 3, -1), ("counts", 0, 0),
+    ("counts", 1, 32), ("ends", 0, 0), ("ends", -1, 8), ("categories", 0, 3),
+    ("categories", 1, -1), ("categories", 0, 2)])
+def test_arrays_that_do_not_fit(name, place, value):
+    own = arrays(10)
+    own[name] = own[name].copy()
+    own[name][place] = value
+    with pytest.raises(ValueError, match="tree"):
+        Forest(5, SIZES, **own)
+
+
+@pytest.mark.parametrize("name", ["ranks", "leaves", "thresholds", "values", "base", "counts"])
+def test_arrays_that_are_too_short(name):
+    own = arrays(11)
+    own[name] = own[name][:-1]
+    with pytest.raises(ValueError, match="tree"):
+        Forest(5, SIZES, **own)
+
+
+@pytest.mark.parametrize("name, value", [("leaves", 0.5), ("columns", 2.0**40), ("numbers", 4),
+                                         ("sizes", [6, 300, 5]), ("base", [6])])
+def test_files_that_do_not_fit(name, value):
+    encoding = encoding_with(Forest(5, SIZES, **arrays(12)))
+    settings, found = encoding.settings(), encoding.arrays()
+    if name in settings["forest"] and not isinstance(value, float):
+        settings["forest"][name] = value
+    else:
+        found[f"forest.{name}"][0] = value
+    with pytest.raises(ValueError):
+        Encoding.from_parts(settings, found)
+
+
+def test_rows_that_do_not_fit():
+    forest, (numbers, codes) = Forest(5, SIZES, **arrays(13)), rows(13)
+    for wrong in ((numbers[:, :4], codes), (numbers, codes[:, :2]), (numbers[:3], codes)):
+        with pytest.raises(ValueError, match="do not fit"):
+            forest.transform(*wrong)
+    for code in (-1, 300):
+        beyond = codes.copy()
+        beyond[5, 1] = code
+        with pytest.raises(ValueError, match="beyond what was learned"):
+            forest.transform(numbers, beyond)
