@@ -24,6 +24,7 @@ __all__ = ["Plan", "fit", "run"]
 ROUNDS = 8  # of an epoch, where nobody says how many steps a round has
 LEAST_STEPS = 8  # of such a round
 SYNC = "round", "gradient"
+TO_JUDGE = {"class_weight": None, "passes": 1}  # how rows are encoded that are not learned from
 
 
 def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=None,
@@ -270,12 +271,12 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
         split = plan.split and (plan.split, keys, False)
         shards = Shards(data, n_shards, encoding, kept, split)
         if split:
-            held_shards = Shards(data, n_shards, {**encoding, "class_weight": None}, kept,
+            held_shards = Shards(data, n_shards, {**encoding, **TO_JUDGE}, kept,
                                  (plan.split, keys, True))
         elif held is not None:
             held_shards = Shards(held, number_of_shards(
                 plan.shards and min(plan.shards, held.n_rows), held.n_rows, held.nbytes(wish)),
-                {**encoding, "class_weight": None}, kept)
+                {**encoding, **TO_JUDGE}, kept)
         if held_shards is not None:
             settings.evaluate = losses_of(net, settings.info, held_shards)
             settings.history = History(True)

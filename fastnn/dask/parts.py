@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import Codes
-from fastnn.files import container
+from fastnn.dask.digests import digest_of
 from fastnn.training.losses import check_loss
 
 MAX_LABELS = 10_000
@@ -87,7 +87,7 @@ def survey(part, wish):
             weight = weights_of(weight, wish["dtype"])
         found["weight"] = float(weight.sum(dtype=np.float64))
     if wish["digest"]:
-        found["digest"] = _digest(array, values, weight)
+        found["digest"] = digest_of({"X": array, "y": values, "sample_weight": weight})
     return found
 
 
@@ -117,7 +117,8 @@ def encode(pieces, wish):
         of the outputs, or None; ``class_weight``, a weight for each of them, or None;
         ``smoothing``, by how much zeros and ones are nearer to each other; ``table``, a
         `table_parts.Reader` where X is a table. ``split``:
-        where rows are held out, (key, how many, whether these are wanted or the others).
+        where rows are held out, (key, how many, whether these are wanted or the others);
+        ``passes``, how often the rows are there.
     """
     dtype = np.dtype(wish["dtype"])
     y, table = _joined([piece[1] for piece in pieces]), wish.get("table")
@@ -149,8 +150,14 @@ def encode(pieces, wish):
         key, n_held, held = wish["split"]
         order = held_out_first(key, len(y))
         rows = np.sort(order[:n_held] if held else order[n_held:])
-        X, y, weight = X[rows], y[rows], None if weight is None else weight[rows]
+        X, y, weight = _taken(rows, X, y, weight)
+    if wish.get("passes", 1) > 1:
+        X, y, weight = _taken(np.tile(np.arange(len(y)), wish["passes"]), X, y, weight)
     return X, y, weight
+
+
+def _taken(rows, *arrays):
+    return [None if array is None else array[rows] for array in arrays]
 
 
 def held_out_first(key, n):
@@ -321,24 +328,3 @@ def _joined_codes(pieces):
                  np.concatenate([piece.indices for piece in pieces]),
                  np.concatenate([[0], *indptr]).astype(np.int64), pieces[0].adds)
 
-
-def _digest(X, y, weight):
-    """Return a digest of the rows of a part."""
-    arrays = {"y": y, "sample_weight": weight}
-    if validation.is_sparse(X):
-        arrays |= {"X.data": X.data, "X.indices": X.indices, "X.indptr": X.indptr}
-    else:
-        arrays["X"] = X
-    return digest_of(arrays)
-
-
-def digest_of(arrays):
-    """Return a digest of named arrays, of which those that are None are left out."""
-    found = {}
-    for name, array in arrays.items():
-        if array is not None and array.dtype.kind not in "biuf":
-            found[name] = np.frombuffer("\0".join(map(str, array.ravel().tolist())).encode(),
-                                        np.uint8)
-        elif array is not None:
-            found[name] = array
-    return container.digest([], found)

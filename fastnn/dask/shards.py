@@ -8,11 +8,10 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.core.version import __version__
-from fastnn.dask import tasks
+from fastnn.dask import digests, tasks
 from fastnn.dask.cluster import Pins
 from fastnn.dask.parts import number_held_out
 from fastnn.dask.sources import parts_of, read_anew
-from fastnn.files import container
 
 __all__ = ["Data", "Shards", "Tree", "edges_of", "number_of_shards"]
 
@@ -82,7 +81,7 @@ class Data:
                 raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
         self.digest = None
         if wish["digest"]:
-            self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
+            self.digest = digests.joined(one["digest"] for one in found)
         self.computed = not all(map(read_anew, self.parts))
 
     def _check_alike(self, found):
@@ -180,6 +179,7 @@ class Shards:
                                      "out: give fewer shards, or validation_data")
                 own["split"] = keys[i], n_held, held
                 self.rows[i] = n_held if held else self.rows[i] - n_held
+        self.rows = [wish.get("passes", 1) * rows for rows in self.rows]
         ends = np.concatenate([[0], np.cumsum(data.rows)])
         validates = data.name or split is not None and split[2]
         name = ("validation-" if validates else "") + ("shard" if keep else "shard-recipe")

@@ -6,6 +6,7 @@ Nothing here imports Dask; see `fastnn.dask.tables`.
 import numpy as np
 
 from fastnn.dask import parts
+from fastnn.dask.digests import digest_of, hashes_of
 from fastnn.tables.frames import as_table
 from fastnn.tables.schema import categorical_names
 from fastnn.tabular.encoding import Encoding
@@ -102,17 +103,25 @@ def look(part, wish):
             raise ValueError(f"sample_weight has {len(weight)} rows, X has {len(table)}")
         found["weight"] = float(parts.weights_of(weight, "float64").sum())
     if wish["digest"]:
-        found["digest"] = parts.digest_of({"X": _hashes(X), "y": values, "sample_weight": weight})
+        found["digest"] = digest_of({**_columns(X), "y": values, "sample_weight": weight})
     return found
 
 
-def _hashes(X):
-    """Return a number for each row of a table, or the array itself."""
-    if hasattr(X, "iloc"):
-        import pandas
+def _columns(X):
+    """Return what a digest takes of a table: each column of a frame, by its number."""
+    if not hasattr(X, "iloc"):
+        return {"X": np.asarray(X)}
+    import pandas
 
-        return pandas.util.hash_pandas_object(X, index=False).to_numpy()
-    return np.asarray(X)
+    found = {}
+    for i, dtype in enumerate(X.dtypes):
+        column = X.iloc[:, i]
+        if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+            found[f"X{i}"] = column.to_numpy()
+        else:  # each value once; not pandas' own hashes, which do not take a lone surrogate
+            codes, values = pandas.factorize(column.astype(object))
+            found[f"X{i}"] = hashes_of([*values.tolist(), None])[codes]
+    return found
 
 
 def rows_of_sample(part, wish, rows):

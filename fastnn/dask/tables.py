@@ -7,9 +7,10 @@ from sklearn.utils import check_random_state
 
 from fastnn.core.notices import shown, warn
 from fastnn.core.version import __version__
-from fastnn.dask import parts, tasks
+from fastnn.dask import digests, parts, tasks
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.judging import METRIC
+from fastnn.dask.refining import Sampled
 from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards
 from fastnn.dask.sources import parts_of, read_anew
 from fastnn.dask.table_parts import Reader
@@ -34,8 +35,11 @@ __all__ = ["TableData", "fit_table"]
 SAMPLE = 1 << 17
 HELD_OUT = 0.1  # of each shard, to stop by
 BATCH = 256  # rows of a step on all shards together
-LEAST_BATCH = 32  # on one
+LEAST_BATCH = 32  # on one, where it has rows for
+LEAST_STEPS = 8  # of a pass
+ROWS_TO_BATCH = 16  # rows for each of a step, where they are few
 EMPTY = {"number": np.float64("nan"), "date": np.datetime64("NaT", "us")}  # else None
+UNLIKE = {"number", "text"}, {"number", "date"}  # of a column that is no category
 RAREST = 10  # categories of fewer rows share an input
 
 
@@ -102,7 +106,7 @@ class TableData:
                 self.ends[column] = min(low for low, _ in ends), max(high for _, high in ends)
         self.digest, self.width = None, None
         if digest:
-            self.digest = container.digest([[one["rows"], one["digest"]] for one in found], {})
+            self.digest = digests.joined(one["digest"] for one in found)
         self.computed = not all(map(read_anew, self.parts))
 
     def _merged(self, found):
@@ -335,6 +339,9 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     bins = int(np.clip(data.n_rows // 64, min(16, recipe.bins), recipe.bins))
     encoding = Encoding.fit(inputs, schema.category_sizes, bins=bins, values=recipe.values,
                             rarest=RAREST if data.n_rows >= recipes.LARGE else 1, counts=counts)
+    own_weight = _class_weight(model, data, classes)
+    sampled = Sampled(inputs, targets, task, _weight_of(weight, own_weight, numbers), recipe)
+    encoding = sampled.straightened(encoding)
     rng = np.random.default_rng(check_random_state(model.random_state).randint(2**31 - 1))
     net = recipes._network(encoding, task, targets, weight, recipe, rng)
     net._seeded = model.random_state is not None
@@ -342,16 +349,19 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     own = {"dtype": "float32", "n_in": data.width, "n_out": task.n_out, "loss": task.loss,
            "output": task.output, "table": Reader(schema, encoding, task),
            "labels": classes if data.labels is not None else None,
-           "class_weight": _class_weight(model, data, classes)}
+           "class_weight": own_weight}
     held = None
     if validation_data is not None:
         held = TableData(cluster, *validation_data, classifies, model.categorical_features, "X_val",
                          digest)
-        _check_held(held, data)
+        _check_held(held, data, schema)
     n_shards = number_of_shards(shards, data.n_rows, data.nbytes(own))
     rows = max(data.n_rows // n_shards, 1)
-    batch = min(max(BATCH // n_shards, LEAST_BATCH), rows)
-    epochs = max(recipe.steps // -(-rows // batch), 3)
+    batch = _batch(data.n_rows, n_shards)
+    # An epoch has the same number of steps for all sizes, as on one machine: one of a step or two
+    # is a round each, and one more for the rows that are held out.
+    own["passes"] = max(1, -(-recipes.EPOCH * batch // rows))
+    epochs = max(recipe.steps // -(-own["passes"] * rows // batch), 3)
     stopping = EarlyStopping("val_loss" if metric is None else f"val_{METRIC}", recipe.patience,
                              mode="min")
     settings = Settings(
@@ -365,19 +375,35 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
                 outer_momentum=0.5, keep=keep, batch_size=batch, shuffle=True,
                 split=None if held is not None else HELD_OUT,
                 metric=None if metric is None else metric.loss,
-                marks={} if not digest else _marks(schema, encoding, metric, own["class_weight"]))
+                marks={} if not digest else _marks(schema, encoding, metric, own_weight))
     history = run(net, settings, plan, cluster, data, held, own, checkpoint, checkpoint_seconds)
-    ensemble = Ensemble([(encoding, [net])])
     if held is None:
         rows = held_out_rows(data.sampled, edges_of(data.n_rows, n_shards), HELD_OUT, keys)
+        net, encoding = sampled.refined(net, encoding, rows)
         unseen = (inputs[rows], targets[rows], None if weight is None else np.asarray(weight)[rows])
     else:
         unseen = _sample_of(held, schema, task, classes if data.labels is not None else None)
+    ensemble = Ensemble([(encoding, [net])])
     reference = Reference.of(*unseen, ensemble, task, unseen, 0) if len(unseen[1]) else None
     model.model_ = TabularModel(schema, task, ensemble, table.names, classes, reference)
     model.history_ = history
     if classes is not None:
         model.classes_ = model.model_.classes
+
+
+def _batch(n_rows, n_shards):
+    """Return the rows of a step on one shard: few where all are few, or an epoch is a step."""
+    whole = int(np.clip(2 ** round(math.log2(n_rows / ROWS_TO_BATCH)), LEAST_BATCH, BATCH))
+    least = min(LEAST_BATCH, max(n_rows // n_shards // LEAST_STEPS, 1))
+    return max(whole // n_shards, least)
+
+
+def _weight_of(weight, class_weight, numbers):
+    """Return the weight of each row of the sample, that of its class included, or None."""
+    if class_weight is None:
+        return weight
+    own = class_weight[numbers]
+    return own if weight is None else weight * own
 
 
 def _marks(schema, encoding, metric, class_weight):
@@ -435,9 +461,14 @@ def _class_weight(model, data, classes):
     return np.array([chosen.get(label, 1.0) for label in classes.tolist()])
 
 
-def _check_held(held, data):
+def _check_held(held, data, schema):
     if held.columns != data.columns:
         raise ValueError(f"X_val has the columns {shown(held.columns)}, X {shown(data.columns)}")
+    for column in schema.columns:
+        kind, own = data.kinds[column.name], held.kinds[column.name]
+        if column.kind != "category" and {kind, own} in UNLIKE:
+            raise ValueError(f"X_val holds {own} in column {column.name!r}, X {kind}: convert them "
+                             "to one, X_val = X_val.astype(...)")
     if data.labels is not None and not np.isin(held.labels, data.labels).all():
         missing = held.labels[~np.isin(held.labels, data.labels)]
         raise ValueError(f"y_val holds {missing.tolist()[0]!r}, which y does not")

@@ -73,6 +73,8 @@ def named(where):
     """Put the place before the message of an error."""
     try:
         yield
+    except UnicodeError as error:  # Dask loses what it says
+        raise ValueError(f"{where}: {error}") from error
     except Exception as error:
         if error.args and isinstance(error.args[0], str):
             error.args = (f"{where}: {error.args[0]}", *error.args[1:])

@@ -123,9 +123,10 @@ def saved_by_mean(z, rows, folds, kind, weight):
 def flattery(nets):
     """Return by which share of itself the held-out loss of networks would be larger if each had
     stopped at the epoch that the others stopped at: the rows that a network is stopped by are not
-    new to it. 0 where they have not been stopped so.
+    new to it. 0 where they have not been stopped so, and where there are no others.
     """
-    if any(net.history is None or net.history.val_loss is None for net in nets):
+    if len(nets) < 2 or any(
+            net.history is None or net.history.val_loss is None for net in nets):
         return 0.0
     curves = [np.array(net.history.val_loss) for net in nets]
     best = np.array([int(np.argmin(curve)) for curve in curves])

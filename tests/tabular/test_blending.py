@@ -15,6 +15,7 @@ def test_flattery():
     # at epochs 1, 2 (of 3 and 1) and 2: 3, 2 and 3 in the place of 1, 1 and 1
     assert blending.flattery(nets) == pytest.approx(8 / 3 - 1)
     assert blending.flattery([*nets, SimpleNamespace(history=None)]) == 0
+    assert blending.flattery(nets[:1]) == 0, "there is no other that it could have stopped with"
 
 
 def test_each_row_is_held_out_from_the_first_network_that_has_not_learned_from_it():
