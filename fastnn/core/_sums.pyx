@@ -77,14 +77,16 @@ cdef void add_vectors(const void* const* data, const double* weights, Py_ssize_t
     cdef real[BLOCK] own
     cdef ptrdiff_t start = 0, count, i
     cdef Py_ssize_t k
+    cdef double weight
     while start < size:
         count = min(<ptrdiff_t>BLOCK, size - start)
         for i in range(count):
             total[i] = 0
         for k in range(n):
             memcpy(own, <const char*>data[k] + start * sizeof(real), count * sizeof(real))
+            weight = weights[k]
             for i in range(count):
-                total[i] += weights[k] * <double>own[i]
+                total[i] += weight * <double>own[i]
         if to_doubles:
             memcpy(<double*>out + start, total, count * sizeof(double))
         else:

@@ -202,7 +202,8 @@ class Shards:
         """Return the address of each shard's worker, as they are now."""
         return list(self.pins.of(self.cluster.workers()))
 
-    def add_round(self, graph, places, function, end, state, own, last, name, nbytes=0):
+    def add_round(self, graph, places, function, end, state, own, last, name, nbytes=0,
+                  add=tasks.add):
         """Add a round to a graph; return the key of its end, and those of what goes before it.
 
         Parameters
@@ -222,6 +223,8 @@ class Shards:
         nbytes : int
             Of the state. One worker would send a large one to all others: instead it goes down the
             tree that sums come up.
+        add : callable
+            Of `tasks`, for all other levels: of children.
         """
         cluster, number = self.cluster, next(self.cluster.rounds)
         taking = [i for i, what in enumerate(own) if what is not None]
@@ -241,7 +244,7 @@ class Shards:
                  for at, i in enumerate(taking)]
         between = nodes + (holders if len(holders) > 1 else [])
         for level, groups in enumerate(levels):
-            nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), tasks.add,
+            nodes = [graph.add(cluster.key(f"{name}-sum", (number, level, i)), add,
                                *map(graph.ref, nodes[first:stop]))
                      for i, (first, stop) in enumerate(groups)]
             between += nodes

@@ -324,11 +324,23 @@ def add(*children):
 
     A leaf has vectors and the share that they count for; a node their sum, and the share None.
     """
+    return _sum(children, np.float64)
+
+
+def _sum(children, dtype):
+    """Return a node; its vectors are of a dtype, that of the children's where it is None."""
     total, shares, vectors = _told(children)
-    total["vectors"] = tuple(np.empty(len(given[0])) for given in vectors)
+    total["vectors"] = tuple(np.empty(len(given[0]), dtype or given[0].dtype)
+                             for given in vectors)
     for whole, given in zip(total["vectors"], vectors, strict=True):
         _sums.add_up(whole, shares, given)
     return total
+
+
+def add_moved(*children):
+    """Add up what `local_steps` come to, as `add` does, rounded to their own dtype: what one task
+    takes from all others is half of what it would be. A sum of gradients is not rounded."""
+    return _sum(children, None)
 
 
 def _told(children):

@@ -193,7 +193,7 @@ class RoundTrainer(_Shared):
                     own, total = self.steps_of(epoch, first, last, step, rates)
                     key, between = self.shards.add_round(
                         graph, places, tasks.local_steps, tasks.outer_step, key, own,
-                        {"rows": total}, "local-steps", nbytes)
+                        {"rows": total}, "local-steps", nbytes, tasks.add_moved)
                     ends.append(key)
                     used.append(between if holds else [])
                     totals.append(total)

@@ -171,6 +171,26 @@ def test_the_tree_is_decided_by_the_leaves_alone():
               for i in range(3)]
     node = tasks.add(tasks.add(*leaves[:2]), tasks.add(leaves[2]))
     assert node["vectors"][0].tolist() == [1.5, 1.5] and node["loss"] == 3
+    assert node["vectors"][0].dtype == "f8", "of a gradient"
+    node = tasks.add_moved(tasks.add_moved(*leaves[:2]), tasks.add_moved(leaves[2]))
+    assert node["vectors"][0].tolist() == [1.5, 1.5] and node["vectors"][0].dtype == "f4"
+    assert node["share"] is None and node["loss"] == 3 and tasks.add_moved({
+        **leaves[0], "vectors": ()})["vectors"] == ()
+
+
+def test_rounds_of_many_shards_hand_on_sums_of_their_own_dtype(client, monkeypatch):
+    """Half the bytes; those of gradients stay float64, for L-BFGS."""
+    X, y = rows(90)
+    seen, before = [], shards.Shards.add_round
+    monkeypatch.setattr(shards.Shards, "add_round", lambda self, graph, places, function, *more: (
+        seen.append((function, more[-1])), before(self, graph, places, function, *more))[1])
+    fastnn.dask.fit(network(), X, y, client=client, shards=9, epochs=1, local_steps=100)
+    assert seen == [(tasks.local_steps, tasks.add_moved)]
+    seen.clear()
+    fastnn.dask.fit(network(), X, y, client=client, shards=9, epochs=1,
+                    optimizer=fastnn.LBFGS(max_iter=1))
+    assert {one[0] for one in seen} == {tasks.gradient}
+    assert tasks.add_moved not in {one[1] for one in seen}
 
 
 def test_rows_of_another_worker_may_lie_at_any_address():
