@@ -20,7 +20,6 @@ __all__ = ["Cluster", "Graph", "Pins"]
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
 LOOKS = 3  # such looks, after which tasks that wait for no worker are started
 MOST_WAITED = 256  # results that are waited for at once
-GATHER = 10.0  # seconds that a result may take from a worker to here, at first
 CANCELLED = asyncio.CancelledError, concurrent.futures.CancelledError
 _sends = threading.RLock()  # Dask's settings are those of all threads
 
@@ -162,21 +161,19 @@ class Cluster:
             raise
 
     def _results(self, futures):
-        told, patience, looks = False, GATHER, 0
+        told, looks, coming = False, 0, []
         while True:
             try:
                 waiting = [future for future in futures if not future.done()]
-                while waiting:  # some at a time: to wait for thousands takes as long as they do
+                while waiting and not coming:  # some at a time: to wait for thousands takes as long
                     self._wait(waiting[:MOST_WAITED], POLL)
                     self._raise_first(futures)
                     waiting = [future for future in waiting if not future.done()]
                 self._raise_first(futures)
                 # a result that is lost on its way is made again, which may wait for a worker, too
-                return self.client.sync(self._gathered, futures, callback_timeout=patience)
+                return self.client.sync(self._gathered, futures, coming)
             except (TimeoutError, asyncio.TimeoutError):
                 self._raise_first(futures)
-                if all(future.done() for future in futures):
-                    patience *= 2
                 self.check()
                 looks += 1
                 if not self.workers():
@@ -205,8 +202,28 @@ class Cluster:
         with suppress(OSError, TimeoutError, asyncio.TimeoutError):
             self.client.run_on_scheduler(_start_unrunnable, self.token)
 
-    async def _gathered(self, futures):
-        return await self.client.gather(futures, asynchronous=True)
+    async def _gathered(self, futures, coming):
+        """Return the results; raise TimeoutError where they take longer than one look.
+
+        They go on coming: what is cancelled before it has begun is what Dask's client awaits with
+        all further results of anybody, which fail then (distributed 2026.8).
+
+        Parameters
+        ----------
+        futures : list of Future
+        coming : list
+            The task that gets them, from the first call on.
+        """
+        if not coming:
+            coming.append(asyncio.ensure_future(self.client.gather(futures, asynchronous=True)))
+            coming[0].add_done_callback(_looked_at)
+        done, _ = await asyncio.wait(coming, timeout=POLL)
+        if not done:
+            raise TimeoutError
+        try:
+            return coming.pop().result()
+        except asyncio.CancelledError as error:  # not one of this coroutine, which Dask cannot tell
+            raise concurrent.futures.CancelledError from error
 
     @staticmethod
     def _raise_first(futures):
@@ -231,6 +248,12 @@ class Cluster:
         for future in futures:
             if future is not None:
                 future.release()
+
+
+def _looked_at(task):
+    """Take the error of a task that nobody waits for any more, or asyncio would tell of it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _start_unrunnable(token, dask_scheduler=None):

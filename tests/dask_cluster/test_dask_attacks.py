@@ -116,3 +116,44 @@ def test_tasks_that_no_worker_was_there_for_are_started(monkeypatch):
         thread.start()
         thread.join(20)
     assert found == [3]
+
+
+def test_results_that_are_long_on_their_way(client, monkeypatch):
+    """Dask's client is lost where what it gathers is cancelled before it has begun: a driver whose
+    loop stood still, or a machine that slept."""
+    import asyncio
+
+    before, cancelled = client._gather_remote, []
+
+    async def late(*arguments):
+        try:
+            await asyncio.sleep(0.3)
+        except asyncio.CancelledError:
+            cancelled.append(arguments)
+            raise
+        return await before(*arguments)
+
+    X, y = rows(60)
+    expected = network()
+    fastnn.dask.fit(expected, X, y, **SHORT)
+    monkeypatch.setattr(cluster, "POLL", 0.02)
+    monkeypatch.setattr(client, "_gather_remote", late)
+    spread = network()
+    fastnn.dask.fit(spread, X, y, **SHORT)
+    assert spread.parameters.tobytes() == expected.parameters.tobytes() and not cancelled
+    monkeypatch.undo()
+    assert client.submit(int, 1, pure=False).result() == 1
+
+
+def test_a_result_whose_gathering_is_cancelled_is_an_error(client, monkeypatch):
+    """Not an UnboundLocalError of Dask's."""
+    import asyncio
+
+    async def gone(*arguments, **more):
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(client, "gather", gone)
+    with pytest.raises(RuntimeError, match="was cancelled: is the scheduler gone"):
+        fastnn.dask.fit(network(), *rows(60), **SHORT)
+    monkeypatch.undo()
+    assert len(fastnn.dask.fit(network(), *rows(60), **SHORT).loss) == 1
