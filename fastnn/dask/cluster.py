@@ -18,6 +18,7 @@ from fastnn.core.notices import shown, warn
 __all__ = ["Cluster", "Graph", "Pins"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
+IDLE = 30  # such looks, after which the fit says what it waits for, though there are workers
 LOOKS = 3  # such looks, after which tasks that wait for no worker are started
 MOST_WAITED = 256  # results that are waited for at once
 CANCELLED = asyncio.CancelledError, concurrent.futures.CancelledError
@@ -161,7 +162,7 @@ class Cluster:
             raise
 
     def _results(self, futures):
-        told, looks, coming = False, 0, []
+        told, looks, coming, idle = False, 0, [], 0
         while True:
             try:
                 waiting = [future for future in futures if not future.done()]
@@ -181,7 +182,9 @@ class Cluster:
                         warn("no Dask worker is left: the fit waits for one")
                     told = True
                 elif looks >= LOOKS:
-                    self._start_again()
+                    idle = 0 if self._start_again() else idle + 1
+                    if idle == IDLE:
+                        self._tell_of(next((one for one in futures if not one.done()), futures[0]))
             except CANCELLED as error:
                 self.check()
                 key = next((future.key for future in futures if future.cancelled()),
@@ -195,12 +198,25 @@ class Cluster:
             distributed.wait(futures, timeout=seconds)
 
     def _start_again(self):
-        """Let tasks run that wait for a worker which will not come again.
+        """Let tasks run that wait for a worker which will not come again; return whether any
+        worker has anything to do.
 
         The scheduler leaves a task alone that was to run while there was no worker at all, and
         asks for one that is gone, though it may run elsewhere (distributed 2026.8)."""
-        with suppress(OSError, TimeoutError, asyncio.TimeoutError):
-            self.client.run_on_scheduler(_start_unrunnable, self.token)
+        try:
+            return self.client.run_on_scheduler(_start_unrunnable, self.token)
+        except (OSError, TimeoutError, asyncio.TimeoutError):
+            return True  # nobody knows
+
+    def _tell_of(self, future):
+        """Warn of what the fit waits for, though there are workers, which have nothing to do."""
+        try:
+            state = self.client.run_on_scheduler(_state_of, future.key)
+        except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+            state = f"unknown ({type(error).__name__})"
+        warn(f"the fit waits for {future.key!r}, and none of {len(self.workers())} Dask workers "
+             f"has anything to do; the scheduler says of it: {state}. With checkpoint=path another fit "
+             "goes on from there")
 
     async def _gathered(self, futures, coming):
         """Return the results; raise TimeoutError where they take longer than one look.
@@ -257,12 +273,24 @@ def _looked_at(task):
 
 
 def _start_unrunnable(token, dask_scheduler=None):
-    """Start the tasks of a fit that no worker was there for; this runs on the scheduler."""
+    """Start the tasks of a fit that no worker was there for; return whether any worker has
+    anything to do. This runs on the scheduler."""
     if dask_scheduler.running:
         keys = [task.key for task in dask_scheduler.unrunnable if task.loose_restrictions]
         own = {key: "processing" for key in keys
                if isinstance(key, tuple) and str(key[0]).endswith(token)}
         dask_scheduler.transitions(own, f"fastnn-start-again-{uuid.uuid4().hex}")
+    return bool(dask_scheduler.queued) or any(
+        worker.processing for worker in dask_scheduler.workers.values())
+
+
+def _state_of(key, dask_scheduler=None):
+    """Return what the scheduler says of a task, and of those that it waits for."""
+    task = dask_scheduler.tasks.get(key)
+    if task is None:
+        return "unknown to it"
+    waits = sorted(f"{one.key!r} ({one.state})" for one in task.waiting_on or ())
+    return f"{task.state}, waits for {', '.join(waits[:3])}" if waits else str(task.state)
 
 
 @contextmanager

@@ -157,3 +157,22 @@ def test_a_result_whose_gathering_is_cancelled_is_an_error(client, monkeypatch):
         fastnn.dask.fit(network(), *rows(60), **SHORT)
     monkeypatch.undo()
     assert len(fastnn.dask.fit(network(), *rows(60), **SHORT).loss) == 1
+
+
+def test_a_fit_that_waits_for_nothing_that_runs_says_for_what(client, monkeypatch):
+    """Idle workers, and a task that needs what nobody has."""
+    monkeypatch.setattr(cluster, "POLL", 0.02)
+    monkeypatch.setattr(cluster, "IDLE", 2)
+    own = cluster.Cluster(client)
+    done = own.submit(int, 1, name="done", number=(0,))
+    assert own.fetch([done]) == [1]
+    never = distributed.Future("never-made", client=client)
+    ends = threading.Timer(1.0, never.release)
+    ends.start()
+    with pytest.warns(UserWarning, match="waits for 'never-made', and none of 2 Dask workers has"):
+        with pytest.raises(RuntimeError, match="was cancelled"):
+            own.fetch([never])
+    ends.join()
+    assert cluster._state_of("never-made", client.cluster.scheduler) in (
+        "unknown to it", "released", "forgotten")
+    assert client.submit(int, 1, pure=False).result() == 1
