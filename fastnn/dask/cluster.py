@@ -215,8 +215,8 @@ class Cluster:
         except (OSError, TimeoutError, asyncio.TimeoutError) as error:
             state = f"unknown ({type(error).__name__})"
         warn(f"the fit waits for {future.key!r}, and none of {len(self.workers())} Dask workers "
-             f"has anything to do; the scheduler says of it: {state}. With checkpoint=path another fit "
-             "goes on from there")
+             f"has anything to do; the scheduler says of it: {state}. With checkpoint=path another "
+             "fit goes on from there")
 
     async def _gathered(self, futures, coming):
         """Return the results; raise TimeoutError where they take longer than one look.

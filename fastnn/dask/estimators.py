@@ -11,7 +11,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from fastnn import estimators
 from fastnn.core import words
 from fastnn.core.notices import shown, warn
-from fastnn.core.validation import check_flag
+from fastnn.core.validation import check_flag, check_nonnegative
 from fastnn.dask import prediction
 from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.fitting import Plan, run
@@ -350,6 +350,8 @@ class MLPClassifier(_OnWorkers, estimators.MLPClassifier):
             if chosen == "balanced":
                 weight = data.n_rows / (len(data.labels) * data.counts)
             else:
+                for label, value in chosen.items():
+                    check_nonnegative(f"class_weight[{shown(label)}]", value)
                 weight = compute_class_weight(chosen, classes=self.classes_, y=self.classes_)
         return {"labels": self.classes_, "class_weight": weight, "smoothing": smoothing}
 

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fastnn.core.notices import shown, warn
+from fastnn.core.validation import check_nonnegative
 from fastnn.core.version import __version__
 from fastnn.dask import digests, parts, tasks
 from fastnn.dask.fitting import Plan, run
@@ -458,7 +459,8 @@ def _class_weight(model, data, classes):
     unknown = [label for label in chosen if label not in classes.tolist()]
     if unknown:
         raise ValueError(f"class_weight names {shown(unknown[0])}, which is no label of y")
-    return np.array([chosen.get(label, 1.0) for label in classes.tolist()])
+    return np.array([check_nonnegative(f"class_weight[{shown(label)}]", chosen.get(label, 1.0))
+                     for label in classes.tolist()])
 
 
 def _check_held(held, data, schema):

@@ -75,6 +75,11 @@ def named(where):
         yield
     except UnicodeError as error:  # Dask loses what it says
         raise ValueError(f"{where}: {error}") from error
+    except RecursionError as error:  # Dask cannot send its traceback, and would wait for ever
+        error.__traceback__ = None
+        raise RuntimeError(f"{where}: what makes it raised RecursionError: {error}") from None
+    except StopIteration as error:  # of which Python makes another error on its way
+        raise RuntimeError(f"{where}: what makes it raised StopIteration: {error}") from None
     except Exception as error:
         if error.args and isinstance(error.args[0], str):
             error.args = (f"{where}: {error.args[0]}", *error.args[1:])

@@ -176,3 +176,29 @@ def test_a_fit_that_waits_for_nothing_that_runs_says_for_what(client, monkeypatc
     assert cluster._state_of("never-made", client.cluster.scheduler) in (
         "unknown to it", "released", "forgotten")
     assert client.submit(int, 1, pure=False).result() == 1
+
+
+def test_parts_whose_errors_dask_cannot_send(client):
+    """A traceback of a thousand frames cannot be pickled, and Dask waits for the task for ever."""
+    def deep():
+        return deep()
+
+    def ends():
+        raise StopIteration(3)
+
+    for made, message in ((deep, "RecursionError: maximum recursion"), (ends, "StopIteration: 3")):
+        with pytest.raises(RuntimeError, match=f"partition 0: what makes it raised {message}"):
+            fastnn.dask.fit(network(), [dask.delayed(made)()], **SHORT)
+
+
+def test_weights_of_classes_that_are_none(client):
+    pandas = pytest.importorskip("pandas")
+    X, y = rows(60)
+    frame = pandas.DataFrame(X).assign(y=y)
+    for weight in (-1.0, float("nan"), "x"):
+        model = fastnn.dask.TabularClassifier("fast", shards=2, class_weight={0: weight})
+        with pytest.raises((ValueError, TypeError), match=r"class_weight\[0\]=.* must be"):
+            model.fit(frame.drop(columns="y"), frame["y"])
+    for weight in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="class_weight"):
+            fastnn.dask.MLPClassifier(**SMALL, class_weight={0: weight}).fit(X, y)
