@@ -243,7 +243,7 @@ def _encoding(inputs, targets, task, sizes, weight, folds, recipe):
     means, link = _means_of(targets, task)
     if not keys or means is None:
         return Encoding.fit(inputs, sizes, bins=bins, values=recipe.values, cuts=cuts), None
-    numbers = np.empty(len(inputs), np.intp)
+    numbers = np.full(len(inputs), len(folds))  # rows of no fold are another one
     for i, fold in enumerate(folds):
         numbers[fold] = i
     statistics, found = Statistics.fit(inputs.codes, sizes, means, weight, numbers, keys=keys,
@@ -346,7 +346,9 @@ def _loss_of(task, metric, weight):
 
 def _folds(targets, task, count, rng):
     """Return the rows of each of so many folds; classes, and low and high numbers, are spread
-    evenly over them."""
+    evenly over them. A row that is alone in its class is in none: a network that has not seen the
+    class would be stopped by it, and all be less sure of the other classes (one of 300 rows told to
+    be of a third class: log loss .0298 -> .0326, .2338 -> .2461; so .0298, .2313)."""
     n = len(targets)
     order = rng.permutation(n)
     first = targets if targets.ndim == 1 else targets[:, 0]
@@ -355,5 +357,9 @@ def _folds(targets, task, count, rng):
     for start in range(0, n, count):
         some = order[start:start + count]
         folds[some] = rng.permutation(count)[:len(some)]
+    if task.kind == "multiclass":
+        alone = np.bincount(targets)[targets] == 1
+        if 2 * alone.sum() < n:
+            folds[alone] = -1
     found = [np.flatnonzero(folds == i) for i in range(count)]
     return [fold for fold in found if len(fold)]

@@ -1,6 +1,7 @@
 """What the recipe hands on: rows, folds, weights, and where networks begin."""
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +102,29 @@ def test_classes_and_numbers_are_spread_over_folds(kind):
     means = [y[fold].mean() for fold in folds]
     assert [len(fold) for fold in folds] == [24] * 5
     assert np.ptp(means) <= (0.05 if kind == "classes" else 5)
+
+
+def test_a_row_that_is_alone_in_its_class_stops_no_network(monkeypatch):
+    y = np.append(Y[:-1], 2)
+    folds = recipe._folds(y, Task.of_classes(3), 3, np.random.default_rng(0))
+    np.testing.assert_array_equal(np.sort(np.concatenate(folds)), np.arange(N - 1))
+    monkeypatch.setattr(sys.modules[__name__], "TASK", Task.of_classes(3))
+    monkeypatch.setattr(sys.modules[__name__], "Y", y)
+    for rows in asked_for(monkeypatch)["rows"]:
+        assert N - 1 in rows
+    for alone in (np.arange(N), np.array([0, 1, 2])):  # or there would be no folds
+        folds = recipe._folds(alone, Task.of_classes(len(alone)), 3, np.random.default_rng(0))
+        assert sum(map(len, folds)) == len(alone)
+
+
+def test_statistics_of_a_row_of_no_fold_are_of_all_others(monkeypatch):
+    seen, fit = [], Statistics.fit
+    monkeypatch.setattr(Statistics, "fit", lambda *own, **more: seen.append(own[4]) or fit(
+        *own, **more))
+    inputs = Inputs(np.zeros((N, 0)), RNG.integers(40, size=(N, 1)).astype(np.int32))
+    y, folds = np.append(Y[:-1], 2), [np.arange(0, N - 1, 2), np.arange(1, N - 1, 2)]
+    recipe._encoding(inputs, y, Task.of_classes(3), [40], None, folds, SMALL)
+    np.testing.assert_array_equal(seen[0], [*(np.arange(N - 1) % 2), 2])
 
 
 def test_networks_begin_at_the_constant():
