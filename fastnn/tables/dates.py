@@ -41,7 +41,7 @@ def date_order(texts, style=None):
     if style is not None and style.day_first is not None:
         return style.day_first, ""
     first = second = points = 0
-    example = None
+    example, ends = None, set()
     for text in texts:
         found = NUMERIC.fullmatch(text)
         if found is None:
@@ -49,17 +49,30 @@ def date_order(texts, style=None):
         first += int(found[1]) > 12
         second += int(found[3]) > 12
         points += found[2] == "."
+        ends.add((found[1], found[3], found[4]))
         if example is None and found[1] != found[3]:
             example = found[1], found[3], text
     if first != second:
-        return first > second, ""
+        return first > second, _year_first(ends) if first > second else ""
     if example is None or points:
-        return True, ""
+        return True, _year_first(ends)
     day_first = style is not None and style.usual == ","
     day, month, text = example if day_first else (example[1], example[0], example[2])
     return day_first, (f"{text!r} is read as day {int(day)} of month {int(month)}; if it is the "
                        f"other way round: --{'no-' if day_first else ''}day-first "
                        f"(day_first={not day_first})")
+
+
+def _year_first(parts):
+    """Return a remark where 24/03/05 may be a day in March 2024: where the last of three parts of
+    two digits is a day of the month everywhere, and has more different values than the first."""
+    days, months, years = map(set, zip(*parts, strict=True)) if parts else [set()] * 3
+    if len(years) <= len(days) or any(len(year) > 2 or not 1 <= int(year) <= 31 for year in years) \
+            or any(len(day) < 2 for day in days) or max(map(int, months)) > 12:
+        return ""
+    day, month, year = min(parts)
+    return (f"{day}, {month} and {year} are read as day, month and year; if the year comes first, "
+            "write it with four digits")
 
 
 def parse_dates(texts, day_first=True):

@@ -165,6 +165,15 @@ def test_dates_in_doubt_are_told_and_may_be_said(tmp_path):
         assert day == (datetime.date(2024, *((4, 3) if said else (3, 4))).toordinal() - 719163)
 
 
+@pytest.mark.parametrize("written, days, doubt", [
+    ("%y/%m/%d", 5, True), ("%y-%m-%d", 5, True), ("%y.%m.%d", 5, True), ("%d/%m/%y", 5, False),
+    ("%d.%m.%y", 40, False), ("%y/%m/%d", 40, True), ("%Y/%m/%d", 5, False)])
+def test_two_digits_of_a_year_that_may_be_the_first(written, days, doubt):
+    days = [datetime.datetime(2022, 1, 1) + datetime.timedelta(days * i) for i in range(N)]
+    notes = learn(a=[day.strftime(written) for day in days]).notes
+    assert any("write it with four digits" in note for note in notes) == doubt == bool(notes)
+
+
 def test_dates_with_zones_are_utc():
     texts = ["2024-01-01T01:30:00+02:00", "2023-12-31 23:30:00Z", "2023-12-31 18:30 -05:00",
              "2023-12-31T23:30:00.000+0000", "2024-01-01 05:00:00+05:30", "2023-12-31 23:30 UTC"]
