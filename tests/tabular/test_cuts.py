@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fastnn.tables.schema import Inputs
+from fastnn.tabular import cuts as module
 from fastnn.tabular.cuts import LEAST_ROWS, MOST_ROWS, target_cuts
 from fastnn.tabular.encoding import Encoding
 
@@ -68,6 +69,34 @@ def test_weights_count_as_rows_do():
     of_weights = cuts(STEPS, weight=weight.astype(float))
     of_rows = cuts(np.repeat(STEPS, weight), np.repeat(X, weight, axis=0))
     np.testing.assert_allclose(of_weights[0][:2], of_rows[0][:2], atol=0.02)
+
+
+def test_sums_of_weights_are_those_of_rows(monkeypatch):
+    """As the tree has them, which looks for the places."""
+    seen, best_first = [], module._best_first
+    monkeypatch.setattr(module, "_best_first",
+                        lambda *own: seen.append(own[:4]) or best_first(*own))
+    weight = np.random.default_rng(6).integers(1, 4, N)
+    y = 2.0 * STEPS + 1
+    cuts(y, X[:, :1], weight=weight.astype(float))
+    cuts(np.repeat(y, weight), np.repeat(X[:, :1], weight, axis=0))
+    (sums, sizes, places, need), (all_sums, all_sizes, all_places, all_need) = seen
+    assert len(places) == len(all_places) == N - 1
+    np.testing.assert_allclose(3 * sums[places], all_sums[all_places], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(3 * sizes[places], all_sizes[all_places])
+    assert 3 * need / weight.mean() == pytest.approx(all_need)
+
+
+def test_targets_far_out_hide_no_threshold():
+    rng = np.random.default_rng(4)
+    y = 2.0 * (X[:, 0] > 0.37) + rng.normal(size=N)
+    far = rng.choice(N, 4, replace=False)
+    y[far] += 600 * rng.choice([-1, 1], 4)
+    assert np.abs(cuts(y)[0] - 0.37).min() < 0.02
+    y[far], weight = 0, np.ones(N)  # how far is what the rows that count say
+    near = np.argsort(np.abs(X[:, 0] - 0.37))[[0, 1, 4, 6, 9, 12]]
+    y[near], weight[near] = 600 * rng.choice([-1, 1], 6), 1e-3
+    assert np.abs(cuts(y, weight=weight)[0] - 0.37).min() < 0.02
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e300])

@@ -13,6 +13,7 @@ from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.metrics import metric_of
 from fastnn.tabular.statistics import PRIOR, Statistics
 from fastnn.tabular.task import Task
+from fastnn.training.stopping import TimeLimit
 
 pytestmark = pytest.mark.real_recipe
 N = 120
@@ -92,6 +93,26 @@ def test_parts_and_temperature_get_the_folds_of_the_networks(monkeypatch):
         for own in folds.values():
             np.testing.assert_array_equal(own[i], fold)
         np.testing.assert_array_equal(ensemble.held_out[fold], nets[i].predict(codes[fold]))
+
+
+@pytest.mark.parametrize("most, asked", [(N, False), (N + 1, True)])
+def test_lines_are_for_so_many_rows(most, asked, monkeypatch):
+    tried = []
+    monkeypatch.setattr(recipe, "MOST_LINEAR", most)
+    for name in ("with_straight_values", "with_linear_part"):
+        given = getattr(recipe, name)
+        monkeypatch.setattr(recipe, name, lambda *own, given=given: tried.append(given) or given(
+            *own))
+    recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL)
+    assert len(tried) == 2 * asked
+
+
+@pytest.mark.parametrize("threads, share", [(1, 1 / 3), (2, 2 / 3), (8, 1)])
+def test_a_limit_of_time_is_shared_by_the_networks(threads, share, monkeypatch):
+    monkeypatch.setattr(recipe, "resolve_threads", lambda n: n)
+    for own in asked_for(monkeypatch, time_limit=12.0, n_threads=threads)["callbacks"]:
+        limit, = (one for one in own if isinstance(one, TimeLimit))
+        assert limit.seconds == pytest.approx(12 * share)
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])

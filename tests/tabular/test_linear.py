@@ -82,6 +82,53 @@ def test_a_linear_truth_gets_a_linear_part(kind):
         assert loss - least < 0.6 * (constant - least)
 
 
+@pytest.mark.parametrize("variance, flatters", [(0, 0), (1.2, 0), (0, 0.6), (1.2, 0.6), (0.4, 0.2)])
+def test_the_share_of_a_line(variance, flatters, monkeypatch):
+    """Of the least loss of the mean of networks: what they save by it counts half, and what they
+    have been flattered by is taken off."""
+    task, y = task_of("squared_error")
+    targets, weight = task.targets(y), np.random.default_rng(9).uniform(0.1, 3, N)
+    rng, own = np.random.default_rng(10), weight / weight.sum()
+    right = targets[:, :1].astype(float)
+    z = right + rng.normal(size=(N, 1)) * np.where(weight > 1.5, 1.5, 0.5)[:, np.newaxis]
+    line = rng.normal(size=ENCODING.n_inputs)[np.flatnonzero(ENCODING.kinds != Encoding.BIN)] * 0.05
+
+    class Line:
+        def __init__(self, *_):
+            pass
+
+        def part(self, *_):
+            return np.append(line, 0.0)[:, np.newaxis]
+    seen = []
+    monkeypatch.setattr(linear, "_Exact", Line)
+    monkeypatch.setattr(linear, "held_out_outputs", lambda *_: (z, np.ones(N, bool)))
+    monkeypatch.setattr(linear, "saved_by_mean", lambda *_: variance)
+    monkeypatch.setattr(linear, "flattery", lambda _: flatters)
+    monkeypatch.setattr(linear, "_joined", lambda *own: seen.append(own[3]))
+    linear.with_linear_part(networks(task), ENCODING, X, targets, task, weight, FOLDS)
+    straight = (linear._matrix(ENCODING, X) @ line)[:, np.newaxis]
+
+    def loss(s):
+        saved = variance / 2 - flatters * (own @ (z - right) ** 2).item() / 2
+        left = (own @ ((1 - s) * z + s * straight - right) ** 2).item() / 2
+        return left - (1 - s) ** 2 * saved
+    best = min(np.linspace(0, 1, 21).tolist(), key=loss)
+    assert 0.1 < best < 0.9 and seen == [pytest.approx(best)] * 4
+
+
+def test_no_line_beyond_a_limit(monkeypatch):
+    monkeypatch.setattr(linear, "MOST_WORK", 10)
+    task, y = task_of("squared_error")
+    nets = networks(task, scale=0.1)
+    assert linear.with_linear_part(nets, ENCODING, X, task.targets(y), task, None, FOLDS)[0] is nets
+    inputs, straight, _ = skewed(400)
+    encoding = Encoding.fit(inputs, [], bins=8)
+    of_numbers = Task.of_numbers(straight[:, np.newaxis])
+    assert linear.with_straight_values(
+        encoding, encoding.transform(inputs), lambda new: new.transform(inputs),
+        of_numbers.targets(straight[:, np.newaxis]), of_numbers, None, FOLDS) is encoding
+
+
 def test_the_exact_and_the_iterated_fit_agree():
     y, weight = LINE[:, np.newaxis], np.random.default_rng(4).uniform(0.5, 2, N)
     folds = {b"one": FOLDS[0]}

@@ -141,6 +141,17 @@ def test_a_row_alone_and_among_others():
     np.testing.assert_array_equal(alone, model.predict_proba(rows(0, 20)))
 
 
+@pytest.mark.parametrize("kind", ["two", "three"])
+def test_a_row_as_a_service_asks_for_it(kind):
+    model = fitted(kind)
+    first = [dict(zip(TABLE, row, strict=True)) for row in zip(*rows(0, 9).values(), strict=True)]
+    among = model.predict_proba(first)
+    assert np.ptp(among[:, 0]) > 0.1  # and not of classes in any order
+    for i, row in enumerate(first):
+        assert model.predict_proba([row])[0].tolist() == among[i].tolist()
+        assert model.predict([row])[0] == model.predict(first)[i]
+
+
 @pytest.mark.real_recipe
 def test_progress_changes_nothing(capsys):
     plain, shown = (TabularRegressor("fast", random_state=0, progress=progress).fit(
