@@ -40,6 +40,7 @@ LEAST_ROWS = 5  # of a leaf
 MOST_CODES = 250
 MOST_WORK = 1.5e9  # additions, of all folds and trees
 MOST_SUMS = 1e7  # that are there at a time, of a fold
+PROBES = 2  # folds whose trees have to help single networks, before others have trees
 LEAST_TREES = 16  # of a fold: fewer say little
 PATIENCE = 0.125  # of the trees: so many more than the best number are grown
 LEAST_SAVED = 0.002  # of the loss: less is not worth the trees
@@ -126,12 +127,17 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     weight = weights_of_rows(weight, n)
     z, seen = held_out_outputs(nets, own_codes, folds, kind, y.shape)
     boosted = partial(_boosted, columns, encoding, y, weight, kind, trees=trees)
+    found, t = {}, np.full(y.shape, np.nan)
     with single_threaded_blas(), ThreadPoolExecutor(
             min(resolve_threads(n_threads), len(unique))) as pool:
-        found = dict(zip(unique, pool.map(boosted, unique.values()), strict=True))
-    t = np.full(y.shape, np.nan)
-    for key, fold in unique.items():
-        t[fold] = found[key][1][fold]
+        for keys in (list(unique)[:PROBES], list(unique)[PROBES:]):
+            own = pool.map(boosted, map(unique.__getitem__, keys))
+            for key, pair in zip(keys, own, strict=True):
+                found[key] = pair
+                t[unique[key]] = pair[1][unique[key]]
+            there = seen & np.isfinite(t).all(axis=1)
+            if not _share(z[there], t[there], y[there], weight[there], kind, 0 * SHARES, 0):
+                return nets, encoding
     rows = rows_to_compare(n)
     of_nets = outputs_of(nets, own_codes, rows, kind)
     of_trees = np.stack([found[fold.tobytes()][1][rows] for fold in folds])
@@ -149,15 +155,15 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
             for net, fold in zip(nets, folds, strict=True)], wider
 
 
-def _share(z, t, y, weight, kind, saved):
-    """Return the share of the trees, 0 where they do not help; ``saved`` is what the mean of
-    networks saves by each of `SHARES`."""
+def _share(z, t, y, weight, kind, saved, errors=1):
+    """Return the share of the trees, 0 where they do not help by so many standard errors; ``saved``
+    is what the mean of networks saves by each of `SHARES`."""
     losses = [losses_of(blended(z, t, s), y, kind)[0] * weight for s in SHARES]
     means = [own.mean() - less for own, less in zip(losses, saved, strict=True)]
     best = int(np.argmin(means))
     error = (losses[0] - losses[best]).std() / len(y) ** 0.5
     return float(SHARES[best]) if means[0] - means[best] > max(
-        error, LEAST_SAVED * means[0]) else 0.0
+        errors * error, LEAST_SAVED * means[0]) else 0.0
 
 
 def _joined(net, wider, encoding, fold, share):

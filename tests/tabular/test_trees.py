@@ -66,13 +66,13 @@ def test_outputs_with_trees(kind, hidden, before, monkeypatch):
     monkeypatch.setattr(trees, "_share", lambda z, t, *_: seen.append((z, t)) or 0.7)
     task, _, nets, found, encoding = with_trees(kind, hidden)
     codes = encoding.transform(INPUTS)
-    net_z, t = np.empty_like(seen[0][0]), encoding.forest.transform(NUMBERS, CODES)
+    net_z, t = np.empty_like(seen[-1][0]), encoding.forest.transform(NUMBERS, CODES)
     for i, (net, fold) in enumerate(zip(nets, FOLDS, strict=True)):
         net_z[fold] = blending.linked(net.predict(X[fold]), blending.kind_of(task))
         own = t[fold].reshape(len(fold), 3, task.n_out)[:, i]
-        np.testing.assert_array_equal(own, seen[0][1][fold])  # what training took them to be
-    np.testing.assert_allclose(seen[0][0], net_z)
-    expected = before(0.3 * net_z + 0.7 * seen[0][1])
+        np.testing.assert_array_equal(own, seen[-1][1][fold])  # what training took them to be
+    np.testing.assert_allclose(seen[-1][0], net_z)
+    expected = before(0.3 * net_z + 0.7 * seen[-1][1])
     outputs = np.empty_like(expected)
     for net, fold in zip(found, FOLDS, strict=True):
         outputs[fold] = net.predict(codes[fold])
@@ -101,7 +101,11 @@ def test_trees_where_they_help(kind):
     assert loss(found, codes) < 0.6 * loss(nets, X)
 
 
-def test_no_trees_where_they_do_not_help():
+def test_no_trees_where_they_do_not_help(monkeypatch):
+    """Those of two folds say so."""
+    grown, boosted = [], trees._boosted
+    monkeypatch.setattr(trees, "_boosted",
+                        lambda *own, trees: grown.append(own[5]) or boosted(*own, trees))
     task = Task.of_numbers(MEAN[:, np.newaxis])
     noise = np.random.default_rng(3).normal(size=(N, 1))
     nets = networks(task)
@@ -109,7 +113,7 @@ def test_no_trees_where_they_do_not_help():
         net.set_weights([0 * W for W in net.get_weights()])
     found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None, FOLDS,
                                        trees=24)
-    assert found is nets and encoding is ENCODING
+    assert found is nets and encoding is ENCODING and len(grown) == 2
 
 
 @pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS"])
