@@ -37,8 +37,9 @@ def line(n, far=False):
 def short(monkeypatch):
     """A function that makes the preset "fast" one of few steps."""
     def made(**settings):
-        recipe = dataclasses.replace(recipes.PRESETS["fast"][0], steps=64, hidden=(8, 8),
+        recipe = dataclasses.replace(recipes.PRESETS["fast"][0], steps=48, hidden=(8, 8),
                                      **settings)
+        monkeypatch.setattr(recipes, "EPOCH", 16)
         monkeypatch.setitem(recipes.PRESETS, "fast", (recipe, recipe))
     return made
 
@@ -64,7 +65,7 @@ def test_lines_are_lines_however_they_are_cut(client, short, tmp_path):
 
 
 def test_values_far_out_are_not_bent(client, short):
-    frame = line(800, far=True)
+    frame = line(400, far=True)
     bent = []
     for linear in (True, False):
         short(linear=linear)
@@ -111,11 +112,11 @@ def test_few_held_out_rows_and_rows_without_weight_say_nothing():
     assert sampled.refined(net, encoding, held)[0] is not net
 
 
-def test_a_small_table_is_not_a_round_for_each_step(client):
+def test_a_small_table_is_not_a_round_for_each_step(client, short):
+    short()
     frame = line(200)
     model = fastnn.dask.TabularRegressor("fast", shards=2, random_state=0).fit(cut(frame, 1), "y")
-    assert len(model.history_.loss) <= 25, "epochs, of which there were 1,500"
-    assert model.score(frame, frame["y"]) > 0.9
+    assert len(model.history_.loss) <= 5, "epochs, of which there were as many as steps"
 
 
 def test_rows_are_there_several_times_but_those_that_are_held_out():
