@@ -91,11 +91,22 @@ cdef ptrdiff_t divide(const unsigned char[:, ::1] codes, Leaf* leaf, int32_t* ro
     return low
 
 
+cdef ptrdiff_t walked(const unsigned char* codes, const int32_t* splits,
+                      ptrdiff_t n) noexcept nogil:
+    """The leaf that a row ends at."""
+    cdef ptrdiff_t i, at = 0
+    for i in range(n):
+        if splits[3 * i] == at and codes[splits[3 * i + 1]] > splits[3 * i + 2]:
+            at = i + 1
+    return at
+
+
 def grow(const unsigned char[:, ::1] codes, const int32_t[::1] starts,
          const double[:, ::1] slopes, const int32_t[::1] rows, int leaves, double penalty,
          double least_rows, double least_gain):
     """Return splits (n, 3): the leaf that is split, the column, and the code above which its rows
-    go to a new leaf, whose number is that of the split plus one.
+    go to a new leaf, whose number is that of the split plus one; and the leaf of each row, of those
+    that do not count, too.
 
     Parameters
     ----------
@@ -135,11 +146,12 @@ def grow(const unsigned char[:, ::1] codes, const int32_t[::1] starts,
         raise ValueError("rows are beyond the codes")
     if codes.shape[0] and (np.max(codes, axis=0) >= np.diff(np.asarray(starts))).any():
         raise ValueError("codes are beyond their columns")
-    splits = np.zeros((leaves - 1, 3), np.int32)
+    splits, leaf_of = np.zeros((leaves - 1, 3), np.int32), np.zeros(codes.shape[0], np.intp)
     cdef int32_t[:, ::1] told = splits
+    cdef cnp.npy_intp[::1] ends_at = leaf_of
     cdef int32_t[::1] order = np.array(rows, np.int32), room = np.empty(n, np.int32)
     if n == 0 or p == 0 or leaves == 1:
-        return splits[:0]
+        return splits[:0], leaf_of
     size = starts[p] * (width + 1)
     sums = <double*>malloc(((leaves * size) + 2 * (width + 1)) * sizeof(double))
     if sums == NULL:
@@ -179,5 +191,13 @@ def grow(const unsigned char[:, ::1] codes, const int32_t[::1] starts,
             look(&found[best], large, starts, width // 2, penalty, least_rows, least_gain, left)
             look(&found[number - 1], small, starts, width // 2, penalty, least_rows, least_gain,
                  left)
+        for i in range(codes.shape[0]):
+            ends_at[i] = -1
+        for at in range(number):
+            for i in range(found[at].begin, found[at].end):
+                ends_at[order[i]] = at
+        for i in range(codes.shape[0]):
+            if ends_at[i] < 0:
+                ends_at[i] = walked(&codes[i, 0], &told[0, 0], number - 1)
     free(sums)
-    return splits[:number - 1]
+    return splits[:number - 1], leaf_of

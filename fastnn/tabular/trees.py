@@ -238,13 +238,11 @@ def _boosted(columns, encoding, y, weight, kind, fold, trees):
         slopes = np.zeros((n, 2 * k))
         slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]
         slopes[rows, k:] = curvature_of(means, kind) * weight[rows, np.newaxis]
-        splits = grow(codes, starts, slopes, rows, LEAVES, PENALTY, LEAST_ROWS, 1e-9)
+        splits, at = grow(codes, starts, slopes, rows, LEAVES, PENALTY, LEAST_ROWS, 1e-9)
         if not len(splits):
             break
-        at, own_splits = np.zeros(n, np.intp), []
-        for new, (leaf, j, code) in enumerate(splits.tolist(), 1):
-            at[(at == leaf) & (codes[:, j] > code)] = new
-            own_splits.append((leaf, places[j], _threshold(columns[j], code)))
+        own_splits = [(leaf, places[j], _threshold(columns[j], code))
+                      for leaf, j, code in splits.tolist()]
         sums = np.stack([np.bincount(at, own, len(splits) + 1) for own in slopes.T], axis=1)
         values = -RATE / trees * sums[:, :k] / (sums[:, k:] + PENALTY)
         z = z + values[at]

@@ -196,7 +196,11 @@ def test_grown_as_by_hand(outputs):
                         rng.uniform(0.1, 1, (90, outputs))])
     rows = rng.permutation(90)[:70].astype(np.int32)
     starts = np.array([0, 4, 6, 13], np.int32)
-    found = _trees.grow(codes, starts, slopes, rows, 6, 1.0, 4, 1e-9)
+    found, at = _trees.grow(codes, starts, slopes, rows, 6, 1.0, 4, 1e-9)
+    leaf_of = np.zeros(90, int)
+    for new, (leaf, j, code) in enumerate(found.tolist(), 1):
+        leaf_of[(leaf_of == leaf) & (codes[:, j] > code)] = new
+    np.testing.assert_array_equal(at, leaf_of)
     assert [tuple(split) for split in found.tolist()] == plain_tree(codes, slopes, rows, 6, 1.0, 4)
     assert len(found) == 5
 
@@ -205,8 +209,8 @@ def test_nothing_to_grow():
     codes, slopes = np.zeros((4, 1), np.uint8), np.ones((4, 2))
     rows = np.arange(4, dtype=np.int32)
     for own, leaves in ((rows, 4), (rows[:0], 4), (rows, 1)):
-        assert len(_trees.grow(codes, np.array([0, 1], np.int32), slopes, own, leaves, 1., 1, 0.)
-                   ) == 0
+        found, at = _trees.grow(codes, np.array([0, 1], np.int32), slopes, own, leaves, 1., 1, 0.)
+        assert len(found) == 0 and (at == 0).all()
 
 
 @pytest.mark.parametrize("wrong", [
