@@ -134,22 +134,41 @@ def test_fewer_trees_where_there_is_much_work(monkeypatch):
 
 
 def test_no_more_trees_than_held_out_rows_ask_for():
-    """Noise is learned by heart: the trees end where the rows of the fold are told worst least."""
+    """Noise is learned by heart: the trees of all folds end where their rows are told best."""
     task, y = task_of("squared_error")
     y = y + 3 * np.random.default_rng(6).normal(size=y.shape)
     columns, weight = trees._columns(ENCODING, NUMBERS, CODES), np.ones(N)
-    boosted, z = trees._boosted(columns, ENCODING, y, weight, "identity", FOLDS[0], 96)
-    assert 1 <= len(boosted.trees) < 60
+    found = [trees._boosted(columns, ENCODING, y, weight, "identity", fold, 96) for fold in FOLDS]
+    kept = trees._as_many_of_each(found)
+    count, longest = len(kept[0].trees), max(len(one.trees) for one in found)
+    assert 1 <= count < longest < 96 and all(len(one.trees) == count for one in kept)
     losses = []
-    for count in range(1, 97):
-        kept = boosted._replace(trees=boosted.trees[:count])
-        forest = Forest.of([kept], 4, [len(one) for one in ENCODING.maps], [0, 1])
-        own = forest.transform(NUMBERS[FOLDS[0]], CODES[FOLDS[0]])
-        losses.append(((own - y[FOLDS[0]]) ** 2).mean())
-        if count == len(boosted.trees):
-            break
-    assert np.argmin(losses) == len(losses) - 1
-    np.testing.assert_array_equal(own, z[FOLDS[0]])
+    for some in range(1, count + 12):
+        forest = Forest.of([one._replace(trees=one.trees[:some]) for one in found], 4,
+                           [len(one) for one in ENCODING.maps], [0, 1])
+        own = forest.transform(NUMBERS, CODES)
+        losses.append([((own[fold, i] - y[fold, 0]) ** 2).mean() / 2
+                       for i, fold in enumerate(FOLDS)])
+    assert np.argmin(np.mean(losses, axis=1)) == count - 1
+    first = found[0]
+    np.testing.assert_allclose(first.losses[:count], [own[0] for own in losses[:count]])
+    best = np.argmin(first.losses) + 1
+    alone = Forest.of([first._replace(trees=first.trees[:best])], 4,
+                      [len(one) for one in ENCODING.maps], [0, 1])
+    np.testing.assert_array_equal(first.outputs, alone.transform(NUMBERS, CODES)[FOLDS[0]])
+
+
+@pytest.mark.parametrize("n, most", [(60, 4), (600, 10), (6000, 31)])
+def test_small_trees_of_few_rows(n, most):
+    rng = np.random.default_rng(7)
+    numbers = rng.normal(size=(n, 3))
+    inputs = Inputs(numbers, np.zeros((n, 0), np.int32))
+    encoding = Encoding.fit(inputs, [], bins=6)
+    columns = trees._columns(encoding, numbers, inputs.codes)
+    fold = np.arange(0, n, 3)
+    found = trees._boosted(columns, encoding, np.sin(3 * numbers[:, :1]), np.ones(n), "identity",
+                           fold, 16)
+    assert max(len(tree.values) for tree in found.trees) == most
 
 
 def test_same_bytes_for_any_threads():
