@@ -31,6 +31,10 @@ cdef extern from *:
 
 cdef enum:
     MOST_LEAVES = 32
+    # of a file, before anything is made of them: a recipe has 768 trees and 23,040 splits at most
+    MOST_TREES = 1 << 12
+    MOST_SPLITS = 1 << 17
+    MOST_BITS = 1 << 26  # words of bits, 256 MB
 cdef uint32_t ALL = 0xffffffff
 
 
@@ -96,6 +100,7 @@ cdef class Scorer:
         for column in self.used:
             own = order[columns[order] == column]
             found, gap = np.unique(thresholds[own], return_inverse=True)
+            check_room(at + len(found) + 1, self.n_trees)
             left.append(np.full((len(found) + 1, self.n_trees), ALL, np.uint32))
             np.bitwise_and.at(left[-1], (gap + 1, tree[own]), kept[own])
             np.bitwise_and.accumulate(left[-1], axis=0, out=left[-1])
@@ -108,6 +113,7 @@ cdef class Scorer:
         for i in range(len(categories)):
             own = np.flatnonzero(columns == n_numbers + i)
             found, gap = np.unique(ranks[:, first[i]:first[i + 1]], axis=1, return_inverse=True)
+            check_room(at + found.shape[1], self.n_trees)
             left.append(np.full((found.shape[1], self.n_trees), ALL, np.uint32))
             for code in range(found.shape[1]):
                 above = own[found[fold[own], code] > thresholds[own]]
@@ -194,6 +200,8 @@ def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, th
           base):
     """Raise ValueError where the arrays of a `Scorer` do not fit together."""
     n = len(leaves)
+    if len(counts) > MOST_TREES or n > MOST_SPLITS:
+        raise ValueError(f"{len(counts)} trees of {n} splits are too many")
     if not (len(ends) == len(base) == len(ranks) > 0 and base.shape[1] > 0 and len(counts) > 0
             and values.shape[1:] == base.shape[1:] and ends[-1] == len(counts)
             and (np.diff(ends, prepend=0) > 0).all()
@@ -208,6 +216,12 @@ def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, th
     if (leaves < 0).any() or (leaves > np.arange(n) - np.repeat(np.cumsum(counts) - counts,
                                                                 counts)).any():
         raise ValueError("a tree splits a leaf that it does not have")
+
+
+def check_room(gaps, n_trees):
+    """Raise ValueError where bits of so many trees in so many gaps ask for very much memory."""
+    if gaps * n_trees > MOST_BITS:
+        raise ValueError(f"{n_trees} trees with {gaps} gaps between thresholds are too many")
 
 
 cdef tuple masks_of(const int32_t[::1] counts, const int32_t[::1] leaves):

@@ -138,6 +138,18 @@ def test_files_that_do_not_fit(name, value):
         Encoding.from_parts(settings, found)
 
 
+@pytest.mark.parametrize("n_trees, most", [(5000, 1), (5000, 30), (4000, 30)])
+def test_trees_that_ask_for_much_memory(n_trees, most):
+    """A file of a few megabytes."""
+    rng = np.random.default_rng(14)
+    own = arrays(14, 1) | {"ends": np.array([3, 4, n_trees]), "counts": np.full(n_trees, most)}
+    n = n_trees * most
+    own |= {"leaves": np.zeros(n, int), "columns": np.zeros(n, int),
+            "thresholds": rng.normal(size=n), "values": np.zeros((n + n_trees, 1))}
+    with pytest.raises(ValueError, match="too many"):
+        Forest(5, SIZES, **own)
+
+
 def test_rows_that_do_not_fit():
     forest, (numbers, codes) = Forest(5, SIZES, **arrays(13)), rows(13)
     for wrong in ((numbers[:, :4], codes), (numbers, codes[:, :2]), (numbers[:3], codes)):
