@@ -4,6 +4,7 @@ Gains are of the loss (log loss, or RMSE in standard deviations of the target), 
 docs/tabular.md by splits that its report does not use; ``benchmarks/ablation.py`` repeats them.
 """
 
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -96,6 +97,7 @@ PRESETS = {
 }
 LARGE = 8000  # rows from which the second of the two is taken
 EPOCH = 60  # steps between two looks at the fold
+LEAST_SHARE = 0.25  # of a limit of time, which trees have where networks have taken all of it
 MOST_LINEAR = 20_000  # rows up to which a linear part is tried
 MOST_BINS = 10_000  # of all columns together
 MANY = 30  # categories from which a column has statistics
@@ -134,7 +136,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     -------
     Ensemble
     """
-    n, rng = len(inputs), np.random.default_rng(seed)
+    n, rng, start = len(inputs), np.random.default_rng(seed), time.monotonic()
     recipe = preset if isinstance(preset, Recipe) else PRESETS[preset][n >= LARGE]
     folds = _folds(targets, task, recipe.folds, rng)
     encoding, found = _encoding(inputs, targets, task, sizes, sample_weight, folds, recipe)
@@ -195,8 +197,10 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     # .2866 -> .2789, electricity .2550 -> .2469, a tree of 40 leaves .69 -> .43 of what a constant
     # gets. On smooth tables mostly none.
     if recipe.trees and validation is None and 1 < count:
+        seconds = None if time_limit is None else max(
+            time_limit - (time.monotonic() - start), LEAST_SHARE * time_limit)
         nets, finer = with_trees(nets, encoding, numbers, inputs.codes, codes, targets, task,
-                                 sample_weight, own_folds, trees=recipe.trees,
+                                 sample_weight, own_folds, trees=recipe.trees, seconds=seconds,
                                  n_threads=n_threads)
         if finer is not encoding:
             encoding, codes = finer, finer.transform(inputs, statistics=found)

@@ -41,6 +41,7 @@ LEAST_ROWS = 5  # of a leaf
 # constant gets, with 250 .258 and .340; a tree of 40 leaves .532 and .495, other tables a tie.
 MOST_CODES = 250
 MOST_WORK = 1.5e9  # additions, of all folds and trees
+WORK_OF_SECOND = 1e8  # of a thread, about
 MOST_SUMS = 1e7  # that are there at a time, of a fold
 PROBES = 2  # folds whose trees have to help single networks, before others have trees
 LEAST_TREES = 16  # of a fold: fewer say little
@@ -101,7 +102,7 @@ class _Boosted(NamedTuple):
 
 
 def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight, folds, *, trees,
-               n_threads=None):
+               seconds=None, n_threads=None):
     """Return the networks with a part of boosted trees in each, and their encoding; the same where
     rows that they have not learned from do not say that it helps.
 
@@ -127,6 +128,8 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
         Of each network the rows that it has not learned from.
     trees : int
         Of a fold.
+    seconds : float or None, default=None
+        That trees may take, about.
     n_threads : int or None, default=None
     """
     kind = kind_of(task)
@@ -137,7 +140,10 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     unique = {fold.tobytes(): fold for fold in folds}
     sums = sum(column.size for column in columns) * 2 * y.shape[1] * LEAVES
     work = n * len(columns) * 2 * y.shape[1] * len(unique)
-    trees = min(trees, int(MOST_WORK / max(work, 1)))
+    most = MOST_WORK
+    if seconds is not None:
+        most = min(most, seconds * WORK_OF_SECOND * min(resolve_threads(n_threads), len(unique)))
+    trees = min(trees, int(most / max(work, 1)))
     if not columns or trees < LEAST_TREES or sums > MOST_SUMS:
         return nets, encoding
     weight = weights_of_rows(weight, n)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -113,6 +114,17 @@ def test_a_limit_of_time_is_shared_by_the_networks(threads, share, monkeypatch):
     for own in asked_for(monkeypatch, time_limit=12.0, n_threads=threads)["callbacks"]:
         limit, = (one for one in own if isinstance(one, TimeLimit))
         assert limit.seconds == pytest.approx(12 * share)
+
+
+@pytest.mark.parametrize("limit, passed, left", [(None, 3, None), (8.0, 3, 5.0), (8.0, 20, 2.0)])
+def test_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeypatch):
+    clock, asked = iter([100.0, 100.0 + passed]), []
+    monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(recipe, "fit_many", lambda *own, **settings: None)
+    monkeypatch.setattr(recipe, "with_trees", lambda nets, encoding, *own, seconds, **settings: (
+        asked.append(seconds) or (nets, encoding)))
+    recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL, time_limit=limit)
+    assert asked == [left]
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])

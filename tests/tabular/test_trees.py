@@ -123,14 +123,20 @@ def test_no_trees_beyond_a_limit(limit, monkeypatch):
     assert found is nets and encoding is ENCODING
 
 
-def test_fewer_trees_where_there_is_much_work(monkeypatch):
+@pytest.mark.parametrize("seconds, n_threads, expected", [
+    (None, 1, 17), (9, 1, 9), (9, 2, 17), (4, 2, 8), (1, 1, None)])
+def test_fewer_trees_where_there_is_much_work(seconds, n_threads, expected, monkeypatch):
     asked, boosted = [], trees._boosted
     monkeypatch.setattr(trees, "_boosted",
                         lambda *own, trees: asked.append(trees) or boosted(*own, trees))
     columns = len(trees._columns(ENCODING, NUMBERS, CODES))
-    monkeypatch.setattr(trees, "MOST_WORK", 17.5 * N * columns * 2 * len(FOLDS))
-    with_trees("squared_error")
-    assert asked == [17] * len(FOLDS)
+    work = N * columns * 2 * len(FOLDS)
+    monkeypatch.setattr(trees, "MOST_WORK", 17.5 * work)
+    monkeypatch.setattr(trees, "WORK_OF_SECOND", 1.05 * work)
+    monkeypatch.setattr(trees, "LEAST_TREES", 8)
+    monkeypatch.setattr(trees, "resolve_threads", lambda n: n)
+    with_trees("squared_error", seconds=seconds, n_threads=n_threads)
+    assert asked == [expected] * len(FOLDS) * (expected is not None)
 
 
 def test_no_more_trees_than_held_out_rows_ask_for():
