@@ -109,7 +109,7 @@ cdef class Scorer:
             at += len(found) + 1
         self.starts, self.cuts = np.array(starts, np.int64), np.concatenate(cuts)
         self.known, gaps = np.asarray(categories, np.int32), [np.zeros(0, np.int32)]
-        first = np.cumsum([0] + [self.sizes[q] for q in categories])
+        first = np.cumsum([0] + list(map(self.sizes.__getitem__, categories.tolist())))
         for i in range(len(categories)):
             own = np.flatnonzero(columns == n_numbers + i)
             found, gap = np.unique(ranks[:, first[i]:first[i + 1]], axis=1, return_inverse=True)
