@@ -97,7 +97,9 @@ PRESETS = {
 }
 LARGE = 8000  # rows from which the second of the two is taken
 EPOCH = 60  # steps between two looks at the fold
-LEAST_SHARE = 0.25  # of a limit of time, which trees have where networks have taken all of it
+# Of a limit of time, and seconds, that trees have where networks have taken all of it: small tables
+# have all their trees, so that a fit that goes on with a limit ends as one without.
+LEAST_SHARE, LEAST_SECONDS = 0.25, 1.0
 MOST_LINEAR = 20_000  # rows up to which a linear part is tried
 MOST_BINS = 10_000  # of all columns together
 MANY = 30  # categories from which a column has statistics
@@ -198,7 +200,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     # gets. On smooth tables mostly none.
     if recipe.trees and validation is None and 1 < count:
         seconds = None if time_limit is None else max(
-            time_limit - (time.monotonic() - start), LEAST_SHARE * time_limit)
+            time_limit - (time.monotonic() - start), LEAST_SHARE * time_limit, LEAST_SECONDS)
         nets, finer = with_trees(nets, encoding, numbers, inputs.codes, codes, targets, task,
                                  sample_weight, own_folds, trees=recipe.trees, seconds=seconds,
                                  n_threads=n_threads)

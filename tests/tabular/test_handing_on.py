@@ -116,7 +116,8 @@ def test_a_limit_of_time_is_shared_by_the_networks(threads, share, monkeypatch):
         assert limit.seconds == pytest.approx(12 * share)
 
 
-@pytest.mark.parametrize("limit, passed, left", [(None, 3, None), (8.0, 3, 5.0), (8.0, 20, 2.0)])
+@pytest.mark.parametrize("limit, passed, left", [(None, 3, None), (8.0, 3, 5.0), (8.0, 20, 2.0),
+                                                 (1e-9, 3, 1.0)])
 def test_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeypatch):
     clock, asked = iter([100.0, 100.0 + passed]), []
     monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock)))
