@@ -389,6 +389,8 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     if validation_of is not None:
         X_val, y_val, weight = validation_of
         validation = schema.apply(X_val), task.targets(y_val), weight
+        for note in validation[0].notes:
+            warn(f"X_val: {note}", TableWarning)
     if sample_weight is not None and (sample_weight == 0).any():
         rows = np.flatnonzero(sample_weight)
         inputs, targets, sample_weight = inputs[rows], targets[rows], sample_weight[rows]

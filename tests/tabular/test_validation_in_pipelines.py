@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from fastnn import TabularClassifier, TabularRegressor
+from fastnn.tables.errors import TableWarning
 
 FRAME = pd.DataFrame(TABLE)
 NUMBERS = FRAME[["a", "b"]]
@@ -46,3 +47,12 @@ def test_rows_of_validation_go_through_the_steps(make, X, y, step):
         kept = pipe[-1].model_.reference.inputs.numbers
         np.testing.assert_array_equal(kept, alone.model_.reference.inputs.numbers)
         assert len(kept) == 60 and abs(kept).max() < 6  # scaled, not as they came
+
+
+@pytest.mark.parametrize(("column", "value", "said"), [
+    ("a", "text", "column 'a': 1 value not understood"), ("c", "new", "such as 'new'")])
+def test_what_is_not_understood_of_rows_of_validation_is_told(column, value, said):
+    held = {name: list(values) for name, values in TABLE.items()}
+    held[column][3] = value
+    with pytest.warns(TableWarning, match=f"X_val: .*{said}"):
+        TabularRegressor(random_state=0).fit(TABLE, VALUE, X_val=held, y_val=VALUE)
