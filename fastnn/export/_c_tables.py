@@ -272,11 +272,10 @@ class _Writer:
                           self.array(f"means{i}", np.vstack([means, e.statistics.prior]))]
         if e.forest is not None:
             tables = e.forest.tables
-            first = np.cumsum([0, *(e.forest.sizes[q] for q in tables["categories"])])
             found += [self.array(name, tables[name], "int")
                       for name in ("ends", "counts", "leaves", "columns")]
             found += [self.array("of_ranks", tables["categories"], "int"),
-                      self.array("first_rank", first[:-1], "int")]
+                      self.array("first_rank", e.forest.first_ranks[:-1], "int")]
             found += [self.array(name, tables[name]) for name in ("ranks", "thresholds", "base")]
             found.append(self.array("leaf_values", tables["values"]))
         return "\n".join(found)

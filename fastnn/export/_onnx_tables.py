@@ -197,11 +197,11 @@ def _forest(g, forest, numbers, codes):
     """Return what the trees of each fold come to, each (n_rows, 1): for every tree which of its
     thresholds a row is above, then which leaf has all the answers that lead to it."""
     tables, found = forest.tables, []
-    starts = np.cumsum([0, *(forest.sizes[q] for q in tables["categories"])])
     first, first_leaf = (np.cumsum([0, *(tables["counts"] + more)]) for more in (0, 1))
     for fold, (start, end) in enumerate(itertools.pairwise([0, *tables["ends"].tolist()])):
         x = list(numbers)
-        for q, (low, high) in zip(tables["categories"], itertools.pairwise(starts), strict=True):
+        for q, (low, high) in zip(tables["categories"], itertools.pairwise(forest.first_ranks),
+                                  strict=True):
             x.append(g.op("Gather", g.constant(tables["ranks"][fold][low:high], "ranks"), codes[q]))
         x = x[0] if len(x) == 1 else g.op("Concat", *x, axis=1)
         places = [(slice(first[t], first[t + 1]), slice(first_leaf[t], first_leaf[t + 1]))

@@ -178,11 +178,11 @@ def places_of(old, new):
     return np.concatenate(at).astype(np.intp), np.concatenate(shares)
 
 
-def joined_network(net, first, W, b, values, base, share):
-    """Return a network of the outputs (1 - share) z + share t before their activation.
+def joined_network(net, first, W, b, share):
+    """Return a network of the outputs (1 - share) z + share l before their activation.
 
-    z are those of the network, t = silu(X W + b) values + base. silu(t) - silu(-t) = t: two more
-    units of each further hidden layer hand t on to the next one.
+    z are those of the network, l = X W + b. silu(l) - silu(-l) = l: two more units of each hidden
+    layer hand an output on to the next one.
 
     Parameters
     ----------
@@ -190,25 +190,19 @@ def joined_network(net, first, W, b, values, base, share):
         All layers dense, the hidden ones of silu.
     first : float64 array (n_in, n_units)
         The weights of its first layer, for the inputs that W is of.
-    W, b : float64 array (n_in, n), (n,)
-    values : float64 array (n, n_out)
-    base : float or float64 array (n_out,)
+    W, b : float64 array (n_in, n_out), (n_out,)
     share : float
     """
-    old, (n, k) = net.get_weights(), values.shape
-    units, *hidden = net.sizes[1:-1]
-    joined = MLP.of([Dense(units + n, "silu"), *(Dense(units + 2 * k, "silu") for units in hidden),
-                     Dense(k)], n_in=len(first), output=net.output, random_state=0)
-    weights = [np.hstack([first, W]), np.append(old[1], b)]
-    base, swap, hands = np.zeros(k) + base, np.kron([[1, -1], [-1, 1]], np.eye(k)), values
-    for i, (V, c) in enumerate(zip(old[2:-2:2], old[3:-2:2], strict=True)):
-        on, bias = (np.hstack([values, -values]), np.append(base, 0 - base)) if i == 0 else (
-            swap, np.zeros(2 * k))
+    old, k = net.get_weights(), len(b)
+    joined = MLP.of([*(Dense(units + 2 * k, "silu") for units in net.sizes[1:-1]), Dense(k)],
+                    n_in=len(first), output=net.output, random_state=0)
+    weights = [np.hstack([first, W, -W]), np.concatenate([old[1], b, -b])]
+    on = np.kron([[1, -1], [-1, 1]], np.eye(k))
+    for V, c in zip(old[2:-2:2], old[3:-2:2], strict=True):
         weights += [np.block([[V, np.zeros((len(V), 2 * k))],
-                              [np.zeros((len(on), V.shape[1])), on]]), np.append(c, bias)]
-        hands = np.vstack([np.eye(k), -np.eye(k)])
-    weights += [np.vstack([(1 - share) * old[-2], share * hands]),
-                (1 - share) * old[-1] + (0 if hidden else share * base)]
+                              [np.zeros((2 * k, V.shape[1])), on]]), np.append(c, np.zeros(2 * k))]
+    weights += [np.vstack([(1 - share) * old[-2], share * np.eye(k), -share * np.eye(k)]),
+                (1 - share) * old[-1]]
     joined.set_weights(weights)
     joined._history = net._history
     return joined

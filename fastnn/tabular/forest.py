@@ -68,6 +68,11 @@ class Forest:
         """Numbers that it gives: those of the first fold, of the second one, ..."""
         return self.scorer.n_folds * self.n_out
 
+    @property
+    def first_ranks(self):
+        """Where the ranks of each category that trees know begin, and where all of them end."""
+        return np.cumsum([0, *(self.sizes[q] for q in self.tables["categories"])])
+
     def transform(self, numbers, codes):
         """Return the numbers of rows, float64 (n_rows, n_numbers).
 

@@ -403,13 +403,12 @@ class _Lasso(_Iterated):
 
 def _joined(net, encoding, part, share, straight=None):
     """Return a network of the outputs (1 - share) z + share l before their activation, where l are
-    those of a linear part; silu(l) - silu(-l) = l. It reads the encoding of ``straight``."""
-    own, bias, unit = net.get_weights()[0], part[-1], np.eye(part.shape[1])
+    those of a linear part. It reads the encoding of ``straight``."""
+    own, bias = net.get_weights()[0], part[-1]
     first = np.zeros((encoding.n_inputs, part.shape[1]))
     first[encoding.kinds != Encoding.BIN] = part[:-1]
     if straight is not None:
         at, shares = straight.places
         own, first = own[at] * shares[:, np.newaxis], first[at] * shares[:, np.newaxis]
         bias = bias + straight.as_bins(first)
-    return joined_network(net, own, np.hstack([first, -first]), np.append(bias, -bias),
-                          np.vstack([unit, -unit]), 0.0, share)
+    return joined_network(net, own, first, bias, share)

@@ -148,8 +148,8 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
         return nets, encoding
     weight = weights_of_rows(weight, n)
     z, seen = held_out_outputs(nets, own_codes, folds, kind, y.shape)
-    boosted, alone = partial(_boosted, columns, encoding, y, weight, kind, trees=trees), list(
-        unique.values())
+    boosted = partial(_boosted, columns, encoding, y, weight, kind, trees=trees)
+    alone = list(unique.values())
     with single_threaded_blas(), ThreadPoolExecutor(
             min(resolve_threads(n_threads), len(alone))) as pool:
         found = list(pool.map(boosted, alone[:PROBES]))
@@ -204,15 +204,12 @@ def _share(z, t, y, weight, kind, saved, errors=1):
 
 def _joined(net, wider, encoding, fold, share):
     """Return a network of the wider encoding, to whose outputs the trees of a fold add."""
-    k = net.sizes[-1]
-    own, more = net.get_weights()[0], wider.n_inputs - encoding.n_inputs
-    at = encoding.n_inputs - sum(int(one.max(initial=-1)) + 1 for one in encoding.maps)
-    first = np.insert(own, [at] * more, 0, axis=0)
-    W = np.zeros((wider.n_inputs, 2 * k))
-    W[at + fold * k + np.arange(k), :k] = np.eye(k)
-    W[:, k:] = -W[:, :k]
-    hands = np.vstack([np.eye(k), -np.eye(k)])  # silu(t) - silu(-t) = t
-    return joined_network(net, first, W, np.zeros(2 * k), hands, 0.0, share)
+    k, at = net.sizes[-1], wider.firsts[len(encoding.edges)]  # the first input of the trees
+    more = wider.n_inputs - encoding.n_inputs
+    W = np.zeros((wider.n_inputs, k))
+    W[at + fold * k + np.arange(k)] = np.eye(k)
+    first = np.insert(net.get_weights()[0], [at] * more, 0, axis=0)
+    return joined_network(net, first, W, np.zeros(k), share)
 
 
 # ---- columns ----
