@@ -177,6 +177,44 @@ def test_small_trees_of_few_rows(n, most):
     assert max(len(tree.values) for tree in found.trees) == most
 
 
+def test_weights_count_as_rows_that_are_there_as_often(monkeypatch):
+    monkeypatch.setattr(trees, "LEAST_ROWS", 1)
+    monkeypatch.setattr(trees, "ROWS_OF_LEAF", 10**6)  # four leaves, however many rows
+    _, y = task_of("binary")
+    y, times = y[:, np.newaxis].astype(float), np.random.default_rng(8).integers(1, 4, N)
+    columns, again = trees._columns(ENCODING, NUMBERS, CODES), np.repeat(np.arange(N), times)
+    weighed = trees._boosted(columns, ENCODING, y, times.astype(float), "logit", FOLDS[0], 16)
+    repeated = trees._boosted(
+        [column._replace(codes=column.codes[again]) for column in columns], ENCODING, y[again],
+        np.ones(len(again)), "logit", np.flatnonzero(np.isin(again, FOLDS[0])), 16)
+    np.testing.assert_allclose(weighed.losses, repeated.losses, rtol=1e-9)
+    for mine, theirs in zip(weighed.trees, repeated.trees, strict=True):
+        assert mine.splits == theirs.splits
+        np.testing.assert_allclose(mine.values, theirs.values, rtol=1e-9)
+
+
+def test_trees_have_to_save_more_than_chance():
+    """By a standard error; two folds that are tried first, anything."""
+    z, t, y = np.zeros((100, 1)), np.ones((100, 1)), np.zeros((100, 1))
+    y[:55], y[55:] = 1, -0.9  # trees are right a little more often
+    for errors, taken in ((0, True), (1, False)):
+        share = trees._share(z, t, y, np.ones(100), "identity", 0 * trees.SHARES, errors)
+        assert (share > 0) is taken
+    assert trees._share(z, t, y, np.ones(100), "identity", 0 * trees.SHARES) == 0
+
+
+def test_what_the_mean_saves_is_of_weighed_rows(monkeypatch):
+    asked, saved = [], trees.saved_by_mean
+    monkeypatch.setattr(trees, "saved_by_mean",
+                        lambda *own: asked.append(own[-1]) or saved(*own))
+    task, y = task_of("squared_error")
+    weight = np.random.default_rng(9).uniform(1, 5, N)
+    trees.with_trees(networks(task), ENCODING, NUMBERS, CODES, X, task.targets(y), task, weight,
+                     FOLDS, trees=24)
+    assert len(asked) == len(trees.SHARES)
+    np.testing.assert_allclose(asked[0], weight / weight.mean())
+
+
 def test_same_bytes_for_any_threads():
     first, *others = (with_trees("multiclass", n_threads=k)[3] for k in (1, 2, 3))
     for other in others:
