@@ -15,7 +15,12 @@ from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
-from fastnn.core.threads import limited_threads, resolve_threads, single_threaded_blas
+from fastnn.core.threads import (
+    lending_threads,
+    limited_threads,
+    resolve_threads,
+    single_threaded_blas,
+)
 from fastnn.learning import TRAINING
 from fastnn.mlp import MLP
 
@@ -306,7 +311,7 @@ class _Pool:
 
     def run(self):
         """Run all fits; return their histories."""
-        with single_threaded_blas(), Guarded(self.start, self.join):
+        with single_threaded_blas(), lending_threads(), Guarded(self.start, self.join):
             self.wait()
         if self.file is not None and self.error is None:
             self.file.finish()

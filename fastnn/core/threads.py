@@ -223,8 +223,27 @@ def shared_threads(threads):
 
     In a thread under `limited_threads` it is the limit that is shared.
     """
-    fits = len({call[0] for call in tuple(_fitting.values())})
+    callers = {call[0] for call in tuple(_fitting.values())}
+    fits = len(callers.difference(tuple(_lending.values())))
     return threads if fits < 2 else min(threads, max(1, resolve_threads(None) // fits))
+
+
+_lending: dict[object, int] = {}  # for each pool the thread that waits for it
+
+
+def lending_threads():
+    """Return a context in which the calling thread only waits for threads of a pool: a fit around
+    it, of which they are a part, has no share of its own."""
+    pool = object()
+    return Guarded(functools.partial(_begin_lending, pool), functools.partial(_end_lending, pool))
+
+
+def _begin_lending(pool):
+    _lending[pool] = threading.get_ident()
+
+
+def _end_lending(pool):
+    _lending.pop(pool, None)
 
 
 MAX_BLAS_CALLERS = 32
@@ -354,7 +373,7 @@ def _scipy_blas():
 def _start_anew_after_fork():
     """Forget all other threads: whoever held a lock, led a team, called BLAS or fitted is not there
     any more."""
-    global _users, _lead_lock, _leading, _leaders, _fitting
+    global _users, _lead_lock, _leading, _leaders, _fitting, _lending
     global _calling_lock, _calling, _waiting, _room
     try:
         _lock.release()
@@ -367,6 +386,7 @@ def _start_anew_after_fork():
     _calling = {caller: it for caller, it in _calling.items() if it[0] == me}
     _waiting, _room = set(), queue.SimpleQueue()
     _fitting = {model: call for model, call in _fitting.items() if call[0] == me}
+    _lending = {pool: it for pool, it in _lending.items() if it == me}
     _users = {user: it for user, it in _users.items() if it == me}
     if _found is not None and not _users:
         _restore_blas()

@@ -1,5 +1,6 @@
 """`fit_many`: each network ends with the bytes of a fit of its own."""
 
+import contextlib
 import copy
 import os
 import signal
@@ -407,15 +408,21 @@ class Teams(fastnn.Callback):
             time.sleep(0.001)
 
 
+@pytest.mark.parametrize("around", [contextlib.nullcontext,
+                                    lambda: threads.sole_fit(fastnn.TabularClassifier())])
 @pytest.mark.parametrize("n_threads, allowed", [(2, 1), (2, 4), (None, 2)])
-def test_the_last_network_has_the_threads_of_those_that_are_done(n_threads, allowed, monkeypatch):
-    """Those of the call, be they less or more than those of the process."""
+def test_the_last_network_has_the_threads_of_those_that_are_done(n_threads, allowed, around,
+                                                                 monkeypatch):
+    """Those of the call, be they less or more than those of the process; also in a fit that waits
+    for the networks, and has no use for any meanwhile."""
     monkeypatch.setattr(threads, "default_threads", lambda: allowed)
     X, nets = np.ones((1024, 64), "float32"), [net(i, (64, 128, 1), "identity") for i in range(2)]
     teams = Teams(nets[1])
-    fastnn.fit_many(nets, X, X[:, 0], epochs=[3, 1], batch_size=256, n_threads=n_threads,
-                    callbacks=[[teams], None])
+    with around():
+        fastnn.fit_many(nets, X, X[:, 0], epochs=[3, 1], batch_size=256, n_threads=n_threads,
+                        callbacks=[[teams], None])
     assert teams.found[1:] == [2, 2]
+    assert not threads._lending
 
 
 def test_networks_at_the_same_time_divide_the_threads(monkeypatch):
