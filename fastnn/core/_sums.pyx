@@ -27,7 +27,8 @@ def add_up(cnp.ndarray out not None, shares, vectors, ptrdiff_t first=0):
     vectors : sequence of (first + n or more,) arrays
         Of one dtype, float32 or float64.
     """
-    cdef Py_ssize_t n = len(vectors), k
+    cdef list kept = list(vectors)  # what another thread takes out of them stays as long as this
+    cdef Py_ssize_t n = len(kept), k
     cdef ptrdiff_t size
     cdef int kind = cnp.NPY_DOUBLE
     cdef bint doubles = True, to_doubles = out.descr.type_num == cnp.NPY_DOUBLE
@@ -45,9 +46,9 @@ def add_up(cnp.ndarray out not None, shares, vectors, ptrdiff_t first=0):
         if len(shares) != n:
             raise ValueError(f"there are {n} vectors, but {len(shares)} shares")
         for k in range(n):
-            if not cnp.PyArray_Check(vectors[k]):
+            if not cnp.PyArray_Check(kept[k]):
                 raise TypeError(f"vectors[{k}] must be an array")
-            vector = vectors[k]
+            vector = kept[k]
             if k == 0:
                 doubles = vector.descr.type_num == cnp.NPY_DOUBLE
                 kind = cnp.NPY_DOUBLE if doubles else cnp.NPY_FLOAT

@@ -85,7 +85,8 @@ cdef class RowOutputs:
             values += max(net.sizes[1:])
         return 2 <= len(first) <= DEEPEST and values <= MOST_VALUES
 
-    def __init__(self, networks, cnp.ndarray weights not None, cnp.ndarray adds not None):
+    # no __init__: called once more, it would free what another thread reads
+    def __cinit__(self, networks, cnp.ndarray weights not None, cnp.ndarray adds not None):
         ops = networks[0]._layout.ops
         arrays, first, biases = [], [], []
         for net in networks:

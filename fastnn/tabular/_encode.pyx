@@ -103,7 +103,8 @@ cdef class Tables:
     cdef const int32_t[::1] firsts
     cdef ptrdiff_t p, q
 
-    def __init__(self, edges, edge_starts, scales, seen, maps, map_starts, firsts):
+    # no __init__: called once more, it would free what another thread reads
+    def __cinit__(self, edges, edge_starts, scales, seen, maps, map_starts, firsts):
         self.edges, self.edge_starts, self.scales = edges, edge_starts, scales
         self.seen, self.maps, self.map_starts, self.firsts = seen, maps, map_starts, firsts
         self.p, self.q = self.seen.shape[0], self.map_starts.shape[0] - 1

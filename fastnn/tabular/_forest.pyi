@@ -10,9 +10,9 @@ class Scorer:
     n_folds: int
     n_out: int
     n_trees: int
-    def __init__(self, n_numbers: int, sizes: Sequence[int], categories: Array, ranks: Array,
-                 ends: Array, counts: Array, leaves: Array, columns: Array, thresholds: Array,
-                 values: Array, base: Array) -> None: ...
+    def __new__(cls, n_numbers: int, sizes: Sequence[int], categories: Array, ranks: Array,
+                ends: Array, counts: Array, leaves: Array, columns: Array, thresholds: Array,
+                values: Array, base: Array) -> Scorer: ...
     def score(self, numbers: Array, codes: Array, out: Array) -> None: ...
 
 def check(n_numbers: int, sizes: Sequence[int], categories: Array, ranks: Array, ends: Array,

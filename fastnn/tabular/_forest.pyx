@@ -82,9 +82,11 @@ cdef class Scorer:
     cdef int64_t[::1] first_code   # of each of them in gaps
     cdef int32_t[::1] gaps         # of each code: a row of left
 
-    def __init__(self, n_numbers, sizes, categories, ranks, ends, counts, leaves, columns,
-                 thresholds, values, base):
-        self.n_numbers, self.sizes, self.ends, self.base = n_numbers, list(sizes), ends, base
+    # no __init__: called once more, it would free what another thread reads
+    def __cinit__(self, n_numbers, sizes, categories, ranks, ends, counts, leaves, columns,
+                  thresholds, values, base):
+        self.n_numbers, self.sizes = n_numbers, list(sizes)
+        self.ends, self.base = np.array(ends), np.array(base)  # nobody else writes into these
         self.n_folds, self.n_out = base.shape
         self.n_trees = len(counts)
         check(n_numbers, self.sizes, categories, ranks, ends, counts, leaves, columns, thresholds,
@@ -108,7 +110,7 @@ cdef class Scorer:
             starts.append(starts[-1] + len(found))
             at += len(found) + 1
         self.starts, self.cuts = np.array(starts, np.int64), np.concatenate(cuts)
-        self.known, gaps = np.asarray(categories, np.int32), [np.zeros(0, np.int32)]
+        self.known, gaps = np.array(categories, np.int32), [np.zeros(0, np.int32)]
         first = np.cumsum([0] + list(map(self.sizes.__getitem__, categories.tolist())))
         for i in range(len(categories)):
             own = np.flatnonzero(columns == n_numbers + i)
@@ -200,6 +202,11 @@ def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, th
           base):
     """Raise ValueError where the arrays of a `Scorer` do not fit together."""
     n = len(leaves)
+    fit = ranks.ndim == values.ndim == base.ndim == 2
+    for array in (categories, ends, counts, leaves, columns, thresholds):
+        fit = fit and array.ndim == 1
+    if not fit:  # before a column of one is spread over the row of another
+        raise ValueError("the arrays of trees do not fit together")
     if len(counts) > MOST_TREES or n > MOST_SPLITS:
         raise ValueError(f"{len(counts)} trees of {n} splits are too many")
     if not (len(ends) == len(base) == len(ranks) > 0 and base.shape[1] > 0 and len(counts) > 0
@@ -208,7 +215,8 @@ def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, th
             and ((counts > 0) & (counts < MOST_LEAVES)).all() and counts.sum() == n
             and len(columns) == len(thresholds) == n and len(values) == n + len(counts)):
         raise ValueError("the arrays of trees do not fit together")
-    if ((categories < 0) | (categories >= len(sizes))).any() or ranks.shape[1] != sum(
+    if min(sizes, default=0) < 0 or (
+            (categories < 0) | (categories >= len(sizes))).any() or ranks.shape[1] != sum(
             map(sizes.__getitem__, categories.tolist())):
         raise ValueError("trees name a category that there is not")
     if ((columns < 0) | (columns >= n_numbers + len(categories))).any():

@@ -58,6 +58,30 @@ def test_vectors_that_cannot_be_added_up():
     assert (out == 0).all()
 
 
+def test_vectors_that_nobody_else_holds():
+    """Those of a sequence that makes them, and of a list that is emptied meanwhile."""
+    class Made(list):
+        def __iter__(self):
+            return (np.full(4, 1.0 + k) for k in range(3))
+
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, k):
+            return np.full(4, 1.0 + k)
+
+    class Share:
+        def __float__(self):
+            given.clear()
+            return 1.0
+
+    out, given = np.empty(4), [np.full(4, 1.0 + k) for k in range(3)]
+    add_up(out, [1.0] * 3, Made())
+    assert (out == 6).all()
+    add_up(out, [Share(), 1.0, 1.0], given)
+    assert not given and (out == 6).all()
+
+
 def test_what_tasks_hold_is_not_hashed():
     class Hashed:
         def __dask_tokenize__(self):

@@ -125,6 +125,24 @@ def test_arrays_that_are_too_short(name):
         Forest(5, SIZES, **own)
 
 
+@pytest.mark.parametrize("name", ["categories", "ends", "counts", "leaves", "columns",
+                                  "thresholds", "ranks", "values", "base"])
+def test_arrays_of_other_axes(name):
+    """A column of leaves was spread over their numbers: the square of a file's size."""
+    for shape in ((-1, 1), (1, 1, -1)):
+        own = arrays(15)
+        own[name] = own[name].reshape(shape)
+        with pytest.raises(ValueError, match="tree|dimensions"):
+            Forest(5, SIZES, **own)
+
+
+def test_sizes_below_zero():
+    own = arrays(16)
+    own["ranks"] = own["ranks"][:, :5 - 2]
+    with pytest.raises(ValueError, match="category"):
+        Forest(5, [-2, 5, 4], **own)
+
+
 @pytest.mark.parametrize("name, value", [("leaves", 0.5), ("columns", 2.0**40), ("numbers", 4),
                                          ("sizes", [6, 300, 5]), ("base", [6])])
 def test_files_that_do_not_fit(name, value):
