@@ -32,7 +32,7 @@ MODULES = (
     "training._steps", "training._loss_bends", "training._curvature_layers",
     "training._curvature", "tabular._encode", "tabular._forest", "tabular._trees")
 OPENMP_MODULES = ("core._kernels", "prediction._forward", "prediction._derivatives",
-                  "training._loop")
+                  "training._loop", "tabular._forest")
 HEADERS = sorted(str(p) for pattern in ("*.h", "*.def") for p in CSRC.glob(pattern))
 
 # Never -ffast-math, at compile or link time: it would change the float mode of the whole process

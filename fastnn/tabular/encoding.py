@@ -151,7 +151,7 @@ class Encoding:
                         np.append(self.seen, np.zeros(len(bounds), bool)), self.maps,
                         self.statistics, forest)
 
-    def transform(self, inputs, dtype="float32", *, statistics=None):
+    def transform(self, inputs, dtype="float32", *, statistics=None, sums=None, n_threads=1):
         """Return the `Codes` of rows.
 
         Parameters
@@ -161,13 +161,17 @@ class Encoding:
         statistics : float64 array (n_rows, k) or None, default=None
             In the place of those that the encoding's `Statistics` give: rows of training have
             some that do not know their own targets.
+        sums : float64 array (n_rows, forest.n_numbers) or None, default=None
+            What the forest gives for these rows, where that is known already.
+        n_threads : int or None, default=1
+            Threads of the forest.
         """
         n, width = len(inputs), self.width
-        rows, values = self.entries(inputs, dtype, statistics)
+        rows, values = self.entries(inputs, dtype, statistics, sums, n_threads)
         indptr = self.one_row if n == 1 else np.arange(0, (n + 1) * width, width, dtype=np.int64)
         return Codes(values, rows, indptr, self.adds)
 
-    def entries(self, inputs, dtype=np.float32, statistics=None):
+    def entries(self, inputs, dtype=np.float32, statistics=None, sums=None, n_threads=1):
         """Return the inputs, int32 (n_rows * width,), and values that rows have; see `transform`.
         """
         numbers = inputs.numbers
@@ -175,8 +179,9 @@ class Encoding:
             found = self.statistics.transform(inputs.codes) if statistics is None else statistics
             numbers = np.concatenate([numbers, found], axis=1)
         if self.forest is not None:
-            numbers = np.concatenate(
-                [numbers, self.forest.transform(numbers, inputs.codes)], axis=1)
+            if sums is None:
+                sums = self.forest.transform(numbers, inputs.codes, n_threads)
+            numbers = np.concatenate([numbers, sums], axis=1)
         n, make = len(numbers), np.empty if self.firsts else np.zeros
         rows, values = make(n * self.width, np.int32), make(n * self.width, dtype)
         if n:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fastnn.core.threads import resolve_threads
 from fastnn.tabular._forest import Scorer
 
 __all__ = ["Forest"]
@@ -73,7 +74,7 @@ class Forest:
         """Where the ranks of each category that trees know begin, and where all of them end."""
         return np.cumsum([0, *(self.sizes[q] for q in self.tables["categories"])])
 
-    def transform(self, numbers, codes):
+    def transform(self, numbers, codes, n_threads=1):
         """Return the numbers of rows, float64 (n_rows, n_numbers).
 
         Parameters
@@ -81,9 +82,11 @@ class Forest:
         numbers : float64 array (n_rows, n)
             Statistics of categories included.
         codes : int32 array (n_rows, n_columns)
+        n_threads : int or None, default=1
         """
         out = np.empty((len(numbers), self.n_numbers))
-        self.scorer.score(numbers, codes, out)
+        threads = resolve_threads(n_threads) if len(out) > 1 else 1
+        self.scorer.score(numbers, codes, out, threads)
         return out
 
     def bounds(self):

@@ -121,7 +121,7 @@ class Ensemble:
             some = inputs if n <= CHUNK else inputs[start:start + CHUNK]
             at = 0
             for part in self.parts:
-                codes = part.encoding.transform(some)
+                codes = part.encoding.transform(some, n_threads=n_threads)
                 for net in part.networks:
                     net.n_threads = n_threads
                     found[start:start + CHUNK] += self.weights[at] * net.predict(codes)

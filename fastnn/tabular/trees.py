@@ -103,8 +103,9 @@ class _Boosted(NamedTuple):
 
 def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight, folds, *, trees,
                seconds=None, n_threads=None):
-    """Return the networks with a part of boosted trees in each, and their encoding; the same where
-    rows that they have not learned from do not say that it helps.
+    """Return the networks with a part of boosted trees in each, their encoding, and what its forest
+    gives for the rows; the same, and None, where rows that they have not learned from do not say
+    that it helps.
 
     The outputs before their activation become (1 - s) z + s t, where t are the sums of the leaves
     of trees of the same rows. The share s is that of the least held-out loss of the mean of all
@@ -134,7 +135,7 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
     """
     kind = kind_of(task)
     if kind is None or not trees:
-        return nets, encoding
+        return nets, encoding, None
     y, n = columns_of(targets, task), len(numbers)
     columns = _columns(encoding, numbers, codes)
     unique = {fold.tobytes(): fold for fold in folds}
@@ -145,7 +146,7 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
         most = min(most, seconds * WORK_OF_SECOND * min(resolve_threads(n_threads), len(unique)))
     trees = min(trees, int(most / max(work, 1)))
     if not columns or trees < LEAST_TREES or sums > MOST_SUMS:
-        return nets, encoding
+        return nets, encoding, None
     weight = weights_of_rows(weight, n)
     z, seen = held_out_outputs(nets, own_codes, folds, kind, y.shape)
     boosted = partial(_boosted, columns, encoding, y, weight, kind, trees=trees)
@@ -154,18 +155,19 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
             min(resolve_threads(n_threads), len(alone))) as pool:
         found = list(pool.map(boosted, alone[:PROBES]))
         if not all(one.trees for one in found):
-            return nets, encoding
+            return nets, encoding, None
         rows, t = np.concatenate(alone[:PROBES]), np.concatenate([one.outputs for one in found])
         if not _share(z[rows], t, y[rows], weight[rows], kind, 0 * SHARES, 0):
-            return nets, encoding
+            return nets, encoding, None
         found += pool.map(boosted, alone[PROBES:])
     if not all(one.trees for one in found):
-        return nets, encoding
+        return nets, encoding, None
     known = [column.number - len(encoding.edges) for column in columns
              if column.thresholds is None]
     forest = Forest.of(_as_many_of_each(found), len(encoding.edges),
                        [len(one) for one in encoding.maps], known)
-    t = forest.transform(numbers, codes).reshape(n, len(alone), -1)
+    sums = forest.transform(numbers, codes, n_threads)
+    t = sums.reshape(n, len(alone), -1)
     held_out = np.full(y.shape, np.nan)
     for i, fold in enumerate(alone):
         held_out[fold] = t[fold, i]
@@ -176,10 +178,10 @@ def with_trees(nets, encoding, numbers, codes, own_codes, targets, task, weight,
              for s in SHARES]
     share = _share(z[seen], held_out[seen], y[seen], weight[seen], kind, saved)
     if not share:
-        return nets, encoding
+        return nets, encoding, None
     wider = encoding.with_forest(forest)
     return [_joined(net, wider, encoding, i, share)
-            for net, i in zip(nets, of_net, strict=True)], wider
+            for net, i in zip(nets, of_net, strict=True)], wider, sums
 
 
 def _as_many_of_each(found):

@@ -35,7 +35,7 @@ def rows(seed, n=200, n_numbers=5):
     rng = np.random.default_rng(seed)
     numbers = np.round(rng.normal(size=(n, n_numbers)), 1)  # many are at thresholds
     numbers[::7, 0] = np.nan
-    numbers[3, 1], numbers[4, 1] = np.inf, -np.inf
+    numbers[3:4, 1], numbers[4:5, 1] = np.inf, -np.inf
     return numbers, np.stack([rng.integers(0, size, n) for size in SIZES], axis=1).astype(np.int32)
 
 
@@ -178,3 +178,13 @@ def test_rows_that_do_not_fit():
         beyond[5, 1] = code
         with pytest.raises(ValueError, match="beyond what was learned"):
             forest.transform(numbers, beyond)
+
+
+@pytest.mark.parametrize("n", [1, 256, 257, 1000])
+def test_same_bytes_for_any_threads(n):
+    forest = Forest(5, SIZES, **arrays(6))
+    numbers, codes = rows(7, n)
+    first, *others = (forest.transform(numbers, codes, threads) for threads in (1, 2, 3, 8, None))
+    np.testing.assert_array_equal(first[-20:], plainly(forest.tables, numbers[-20:], codes[-20:]))
+    for other in others:
+        assert first.tobytes() == other.tobytes()

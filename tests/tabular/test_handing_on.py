@@ -123,7 +123,7 @@ def test_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeyp
     monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(recipe, "fit_many", lambda *own, **settings: None)
     monkeypatch.setattr(recipe, "with_trees", lambda nets, encoding, *own, seconds, **settings: (
-        asked.append(seconds) or (nets, encoding)))
+        asked.append(seconds) or (nets, encoding, None)))
     recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL, time_limit=limit)
     assert asked == [left]
 

@@ -51,8 +51,10 @@ def task_of(kind):
 def with_trees(kind, hidden=(6, 5), **settings):
     task, y = task_of(kind)
     nets, targets = networks(task, hidden), task.targets(y)
-    found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, targets, task, None,
-                                       FOLDS, trees=24, **settings)
+    found, encoding, sums = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, targets, task,
+                                             None, FOLDS, trees=24, **settings)
+    if sums is not None:
+        assert sums.tobytes() == encoding.forest.transform(NUMBERS, CODES).tobytes()
     return task, targets, nets, found, encoding
 
 
@@ -111,9 +113,9 @@ def test_no_trees_where_they_do_not_help(monkeypatch):
     nets = networks(task)
     for net in nets:
         net.set_weights([0 * W for W in net.get_weights()])
-    found, encoding = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None, FOLDS,
-                                       trees=24)
-    assert found is nets and encoding is ENCODING and len(grown) == 2
+    found, encoding, sums = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None,
+                                             FOLDS, trees=24)
+    assert found is nets and encoding is ENCODING and sums is None and len(grown) == 2
 
 
 @pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS"])
