@@ -42,31 +42,45 @@ enum {
 #define LOOKUP_STORE_LAST(v) VSTORE(out + tail, VFLOOR(low, sum##v));
 #define LOOKUP_STORE_PART(v) VSTORE_PART(out, VFLOOR(low, sum##v), mask);
 
-/* out (columns) = bias + entries first.. to last of the table, which begins at the column wanted;
- * of entries before `fetch` rows are fetched ahead.  Returns -1, or the first entry that is not in
- * the table. */
+/* Rows first up to stop of the result, its columns from `at` on: each is the bias, unless NULL, and
+ * the sum of its entries; `far`: rows of the table are fetched before they are needed.  Returns -1,
+ * or the first entry that is not in the table.  The loop over the rows is in here, as a column of a
+ * batch has some ten entries: a call for each took a fifth of the gradient. */
 #define LOOKUP_ARGUMENTS                                                                           \
-    const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch, const R *table,               \
-        const R *bias, ptrdiff_t columns, R *out
+    const fnn_lookup *p, ptrdiff_t first, ptrdiff_t stop, int far, const R *bias, ptrdiff_t at,    \
+        ptrdiff_t columns
 #define LOOKUP(name, width, LAST)                                                                  \
     static int64_t S(lookup_##name)(LOOKUP_ARGUMENTS) {                                            \
         LOOKUP_END_##LAST                                                                          \
+        const ptrdiff_t *order = p->order;                                                         \
+        const int64_t *start = p->start;                                                           \
         const int32_t *column = p->column;                                                         \
-        const R *value = p->value;                                                                 \
-        const ptrdiff_t ld = p->ld;                                                                \
+        const R *value = p->value, *table = (const R *)p->table + at;                              \
+        const ptrdiff_t ld = p->ld, ldout = p->ldout;                                              \
         const uint32_t n_table = (uint32_t)p->n_table;                                             \
-        V low = VSET(p->relu ? 0 : -C(INFINITY));                                                  \
-        LOOKUP_##width(LOOKUP_START, LOOKUP_START_##LAST)                                          \
-        for (int64_t i = first; i < last; i++) {                                                   \
-            const uint32_t number = (uint32_t)column[i];                                           \
-            if (number >= n_table) return i;                                                       \
-            const R *row = table + (ptrdiff_t)number * ld;                                         \
-            V x = VSET(value[i]);                                                                  \
-            if (i + LOOKUP_AHEAD < fetch)                                                          \
-                S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, width);                          \
-            LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_##LAST)                                          \
+        const V low = VSET(p->relu ? 0 : -C(INFINITY));                                            \
+        R *out = (R *)p->out + first * ldout + at;                                                 \
+        for (ptrdiff_t r = first; r < stop; r++, out += ldout) {                                   \
+            const ptrdiff_t number = order ? order[r] : r;                                         \
+            const int64_t last = start[number + 1];                                                \
+            /* without an order the entries of the next rows follow */                             \
+            const int64_t fetch = (!far ? 0 : order ? last : start[p->rows]) - LOOKUP_AHEAD;       \
+            if (far && order && r + 1 < p->rows) {                                                 \
+                const int64_t next = start[order[r + 1]];                                          \
+                PREFETCH(column + next);                                                           \
+                PREFETCH(value + next);                                                            \
+            }                                                                                      \
+            LOOKUP_##width(LOOKUP_START, LOOKUP_START_##LAST)                                      \
+            for (int64_t i = start[number]; i < last; i++) {                                       \
+                const uint32_t place = (uint32_t)column[i];                                        \
+                if (place >= n_table) return i;                                                    \
+                const R *row = table + (ptrdiff_t)place * ld;                                      \
+                V x = VSET(value[i]);                                                              \
+                if (i < fetch) S(fetch_row)(table, column[i + LOOKUP_AHEAD], ld, width);           \
+                LOOKUP_##width(LOOKUP_ADD, LOOKUP_ADD_##LAST)                                      \
+            }                                                                                      \
+            LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_##LAST)                                      \
         }                                                                                          \
-        LOOKUP_##width(LOOKUP_STORE, LOOKUP_STORE_##LAST)                                          \
         return -1;                                                                                 \
     }
 
@@ -91,23 +105,24 @@ LOOKUP(6, 6, LAST)
 LOOKUP(7, 7, LAST)
 LOOKUP(8, 8, LAST)
 
-/* One row, see LOOKUP. */
-static int64_t S(lookup_row)(const fnn_lookup *p, int64_t first, int64_t last, int64_t fetch,
-                             const R *bias, R *out) {
+/* Rows first up to stop of the result, see LOOKUP. */
+static int64_t S(lookup_rows)(const fnn_lookup *p, ptrdiff_t first, ptrdiff_t stop, int far,
+                              const R *bias) {
     static const S(lookup_columns) parts[LOOKUP_VECTORS] = {
         S(lookup_1), S(lookup_2), S(lookup_3), S(lookup_4),
         S(lookup_5), S(lookup_6), S(lookup_7), S(lookup_8),
     };
     const ptrdiff_t widest = LOOKUP_VECTORS * VLANES;
-    const R *table = p->table;
-    for (ptrdiff_t j = 0; j < p->n; j += widest) {
-        const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
-        const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
-        const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
-        const int64_t wrong = part(p, first, last, fetch, table + j, bias ? bias + j : NULL,
-                                   columns, out + j);
-        if (wrong >= 0) return wrong;
-    }
+    /* where a row takes several parts each is done for itself, so that its entries stay near */
+    const ptrdiff_t step = p->n > widest ? 1 : stop - first;
+    for (ptrdiff_t r = first; r < stop; r += step)
+        for (ptrdiff_t j = 0; j < p->n; j += widest) {
+            const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
+            const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
+            const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
+            const int64_t wrong = part(p, r, r + step, far, bias ? bias + j : NULL, j, columns);
+            if (wrong >= 0) return wrong;
+        }
     return -1;
 }
 
@@ -115,39 +130,20 @@ static int64_t S(lookup_row)(const fnn_lookup *p, int64_t first, int64_t last, i
 static int64_t S(lookup_runs)(const fnn_lookup *p, int far) {
     const R *after = NULL;
     for (ptrdiff_t r = p->rows - 1; r >= 0; r--) {
-        const int64_t first = p->start[r], last = p->start[r + 1];
-        R *out = (R *)p->out + r * p->ldout;
         if (far && r > 2) /* rows of the table that are wanted three rows later */
             for (int64_t i = p->start[r - 3]; i < p->start[r - 2]; i++)
                 for (ptrdiff_t j = 0; j < p->n; j += 64 / (ptrdiff_t)sizeof(R))
                     S(fetch_row)((const R *)p->table + j, p->column[i], p->ld, 1);
-        const int64_t wrong = S(lookup_row)(p, first, last, first, after, out);
+        const int64_t wrong = S(lookup_rows)(p, r, r + 1, 0, after);
         if (wrong >= 0) return wrong;
-        after = p->adds[r] ? out : NULL;
+        after = p->adds[r] ? (const R *)p->out + r * p->ldout : NULL;
     }
     return -1;
 }
 
 static int64_t S(lookup)(const fnn_lookup *p) {
-    const int64_t *start = p->start;
-    const R *value = p->value;
     const int far = p->n_table * p->ld > LOOKUP_NEAR / (int)sizeof(R);
-    if (p->adds) return S(lookup_runs)(p, far);
-    for (ptrdiff_t r = 0; r < p->rows; r++) {
-        const ptrdiff_t at = p->order ? p->order[r] : r;
-        const int64_t first = start[at], last = start[at + 1];
-        /* without an order the entries of the next rows follow */
-        const int64_t fetch = !far ? first : p->order ? last : start[p->rows];
-        R *out = (R *)p->out + r * p->ldout;
-        if (far && p->order && r + 1 < p->rows) {
-            const int64_t next = start[p->order[r + 1]];
-            PREFETCH(p->column + next);
-            PREFETCH(value + next);
-        }
-        const int64_t wrong = S(lookup_row)(p, first, last, fetch, p->bias, out);
-        if (wrong >= 0) return wrong;
-    }
-    return -1;
+    return p->adds ? S(lookup_runs)(p, far) : S(lookup_rows)(p, 0, p->rows, far, p->bias);
 }
 
 static void S(sum_runs)(ptrdiff_t first, ptrdiff_t stop, ptrdiff_t n, const unsigned char *adds,

@@ -274,17 +274,19 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
-    cdef ptrdiff_t column = 0
+    cdef ptrdiff_t column = 0, at, end = 0
     if op.table >= 0:
         table_gradient(job, op, chunk.row, chunk.row + chunk.size // op.row_units, scratch,
                        gradient)
         return
-    memset(gradient, 0, chunk.size * sizeof(real))
     while k < stop:
         count = run_of(look, op, k, stop, &column)
-        gather_gradient(job, op, column, look.start + k, count, NULL, scratch,
-                        gradient + (look.touched[k] - chunk.row) * op.row_units)
+        at = (look.touched[k] - chunk.row) * op.row_units
+        memset(gradient + end, 0, (at - end) * sizeof(real))
+        gather_gradient(job, op, column, look.start + k, count, NULL, scratch, gradient + at)
+        end = at + count * op.row_units
         k += count
+    memset(gradient + end, 0, (chunk.size - end) * sizeof(real))
 
 
 cdef void table_gradient(const Job* job, const Op* op, ptrdiff_t row, ptrdiff_t stop,
