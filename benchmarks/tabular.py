@@ -116,8 +116,13 @@ def _fastnn(preset):
 def _of(model, fit, task, X=None):
     """Return the function that fits, and the one that predicts the rows of the test."""
     test = (task.X if X is None else X).iloc[task.test]
-    name = "predict_proba" if task.kind == "classes" else "predict"
-    return fit, lambda: getattr(model, name)(test)
+
+    def probabilities():
+        # a class of few rows may be in the test alone
+        found = np.zeros((len(test), task.y.max() + 1))
+        found[:, np.asarray(model.classes_, int)] = model.predict_proba(test)
+        return found
+    return fit, probabilities if task.kind == "classes" else lambda: model.predict(test)
 
 
 def _prepared(task, estimator):

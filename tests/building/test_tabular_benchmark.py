@@ -58,6 +58,18 @@ def test_losses(tabular, folder):
     assert tabular.loss(counts, counts.y[counts.test] + 1e-9) == pytest.approx(0, abs=1e-6)
 
 
+def test_classes_of_the_test_alone(tabular, tmp_path):
+    rows = [f"{i},{'ab'[i % 2]}" for i in range(40)]
+    (tmp_path / "rare.csv").write_text("\n".join(["x,target", *rows, "40,c"]))
+    split = next(s for s in range(50) if 40 in tabular.read(tmp_path / "rare.csv", s).test)
+    task = tabular.read(tmp_path / "rare.csv", split)
+    fit, predict = tabular.MODELS["linear"](task, 1)
+    fit()
+    found = predict()
+    assert found.shape == (9, 3) and (found[:, 2] == 0).all()
+    assert tabular.loss(task, found) > -np.log(1e-7) / 9  # the row counts, as one not foreseen
+
+
 @pytest.mark.slow
 def test_it_goes_on(folder):
     results = folder / "results.jsonl"
