@@ -41,6 +41,8 @@ FAR_SAVES = 10.0  # median losses that a row saves by these at most
 LEAST = 1e-280  # range of a column: what is divided by a smaller one may be beyond all numbers
 BEYOND = 1.0  # of the range of training on either side: how far these go on
 ITERATIONS = 25  # for each penalty, from the last one's weights on
+PROBES = 2  # folds whose linear models have to help single networks, before others have one
+ROWS_OF_PROBES = 500  # from which on these tell
 MOST_DENSE = 512  # columns up to which the normal equations are solved
 MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
 
@@ -91,18 +93,36 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     def loss(s, line):
         return losses(s, line).sum() - (1 - s) ** 2 * saved
 
+    def share_of(line, rows):
+        own = weight[rows] / weight[rows].sum()
+        return min((own @ losses_of(blended(z[rows], line[rows], s), y[rows], kind)[0]
+                    - (1 - s) ** 2 * saved, s) for s in SHARES.tolist())[1]
+
     best, chosen = loss(0, z), None
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
     ridge = _Exact if exact else _Iterated
 
     def tried(make, X, penalties, straight=None):
         nonlocal best, chosen
-        fit, last = make(X, y, weight, kind, unique), np.inf
-        for i, penalty in enumerate(penalties):
-            line, parts = np.full(y.shape, np.nan), {}
-            for key, fold in unique.items():
-                part = parts[key] = fit.part(key, penalty)
+        fit, last, found = make(X, y, weight, kind, unique), np.inf, {}
+
+        def line_of(penalty, keys):
+            line = np.full(y.shape, np.nan)
+            for key in keys:
+                if (key, penalty) not in found:
+                    found[key, penalty] = fit.part(key, penalty)
+                part, fold = found[key, penalty], unique[key]
                 line[fold] = X[fold] @ part[:-1] + part[-1]
+            return line
+
+        probes = list(unique)[:PROBES]
+        rows = np.concatenate([unique[key] for key in probes])
+        if len(rows) >= ROWS_OF_PROBES and len(probes) < len(unique) and not any(
+                share_of(line_of(penalty, probes), rows) for penalty in penalties):
+            return
+        for i, penalty in enumerate(penalties):
+            line = line_of(penalty, unique)
+            parts = {key: found[key, penalty] for key in unique}
             least, s = min((loss(s, line), s) for s in SHARES.tolist())
             if least < best:
                 best, chosen = least, (s, parts, straight, make, penalties[i:], line)
@@ -331,10 +351,16 @@ class _Iterated:
 
     def __init__(self, X, y, weight, kind, folds):
         self.kind, self.found, self.rows, self.largest = kind, {}, {}, {}
-        for key, fold in folds.items():
-            others = np.setdiff1d(np.arange(len(y)), fold)
+        self.all_rows, self.folds = (X, y, weight), folds
+
+    def rows_of(self, key):
+        """Return X, its transpose, y and weights of all rows but those of a fold."""
+        if key not in self.rows:
+            X, y, weight = self.all_rows
+            others = np.setdiff1d(np.arange(len(y)), self.folds[key])
             some = X[others]
             self.rows[key] = some, some.T.tocsr(), y[others], weight[others]
+        return self.rows[key]
 
     def part(self, key, penalty):
         """Return the weights, and below them the biases: float64 (p + 1, n_out)."""
@@ -346,21 +372,21 @@ class _Iterated:
             gradient[:-1] += penalty * part[:-1]
             return value + penalty / 2 * (part[:-1] ** 2).sum(), gradient.reshape(-1)
 
-        self.found[key] = self.least(objective, start.reshape(-1), len(self.rows[key][2])).reshape(
-            start.shape)
+        n = len(self.rows_of(key)[2])
+        self.found[key] = self.least(objective, start.reshape(-1), n).reshape(start.shape)
         return self.found[key]
 
     def start(self, key):
         """Return the weights of the last penalty; those of a constant where there was none."""
         if key not in self.found:
-            X, _, y, weight = self.rows[key]
+            X, _, y, weight = self.rows_of(key)
             self.found[key] = np.zeros((X.shape[1] + 1, y.shape[1]))
             self.found[key][-1] = linked(np.average(y, axis=0, weights=weight), self.kind)
         return self.found[key]
 
     def sum_of_losses(self, key, part):
         """Return the sum of the losses of the rows, and its gradient, of the shape of ``part``."""
-        X, XT, y, weight = self.rows[key]
+        X, XT, y, weight = self.rows_of(key)
         losses, means = losses_of(X @ part[:-1] + part[-1], y, self.kind)
         error = (means - y) * weight[:, np.newaxis]
         return (weight * losses).sum(), np.vstack([XT @ error, error.sum(axis=0)])
@@ -397,7 +423,7 @@ class _Lasso(_Iterated):
         start = np.concatenate([old[:-1].clip(0).reshape(-1), (-old[:-1]).clip(0).reshape(-1),
                                 old[-1]])
         bounds = [(0, None)] * (2 * size) + [(None, None)] * len(old[-1])
-        self.found[key] = joined(self.least(objective, start, len(self.rows[key][2]), bounds))
+        self.found[key] = joined(self.least(objective, start, len(self.rows_of(key)[2]), bounds))
         return self.found[key]
 
 

@@ -326,7 +326,9 @@ def _optimizer(recipe, n, batch):
     adam = AdamW(recipe.adam_rate, beta2=0.99, weight_decay=decay)
     rate = FlatThenCosine(recipe.learning_rate, flat=0.5)
     if recipe.muon:
-        optimizer = Muon(rate, weight_decay=decay, adam=adam)
+        # A fifth step of Newton and Schulz is a tie (103 splits of 52 tables: 1.0001 of the loss
+        # in the median, mean 1.002 ± .005), and a fourteenth of the time.
+        optimizer = Muon(rate, steps=4, weight_decay=decay, adam=adam)
     else:
         optimizer = AdamW(FlatThenCosine(recipe.adam_rate, flat=0.5), beta2=0.99,
                           weight_decay=decay)

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import special
 
 from fastnn.tabular import blending
 
@@ -16,6 +17,23 @@ def test_flattery():
     assert blending.flattery(nets) == pytest.approx(8 / 3 - 1)
     assert blending.flattery([*nets, SimpleNamespace(history=None)]) == 0
     assert blending.flattery(nets[:1]) == 0, "there is no other that it could have stopped with"
+
+
+@pytest.mark.parametrize("kind", ["logit", "softmax"])
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 8])
+def test_losses_of_classes(kind, k):
+    rng = np.random.default_rng(k)
+    z = rng.normal(size=(300, k)) * 10.0 ** rng.integers(-3, 4, size=(300, 1))
+    y = np.eye(k)[rng.integers(k, size=300)]
+    losses, means = blending.losses_of(z, y, kind)
+    assert losses.shape == (300,) and means.shape == (300, k)
+    if kind == "logit":
+        right = (np.logaddexp(0, z) - y * z).sum(axis=1)
+        np.testing.assert_allclose(means, special.expit(z), rtol=1e-12)
+    else:
+        right = special.logsumexp(z, axis=1) - (y * z).sum(axis=1)
+        np.testing.assert_allclose(means, special.softmax(z, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(losses, right, rtol=1e-12, atol=1e-12 * np.abs(z).max())
 
 
 def test_each_row_is_held_out_from_the_first_network_that_has_not_learned_from_it():

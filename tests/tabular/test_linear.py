@@ -129,6 +129,32 @@ def test_no_line_beyond_a_limit(monkeypatch):
         of_numbers.targets(straight[:, np.newaxis]), of_numbers, None, FOLDS) is encoding
 
 
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_other_folds_have_no_line_where_the_first_ones_gain_nothing(kind, monkeypatch):
+    task, y = task_of(kind)
+    targets = task.targets(y)
+    noise = np.random.default_rng(5).integers(max(task.n_out, 2), size=targets.shape)
+    noise, seen = noise.astype(targets.dtype), []
+    part = linear._Iterated.part
+
+    def counted(self, key, penalty):
+        seen.append((key, penalty))
+        return part(self, key, penalty)
+    monkeypatch.setattr(linear._Iterated, "part", counted)
+    monkeypatch.setattr(linear, "saved_by_mean", lambda *_: 0.1)  # the mean is better
+    nets = networks(task, scale=1e-3)
+    for rows, folds in ((100, linear.PROBES), (201, 4)):
+        monkeypatch.setattr(linear, "ROWS_OF_PROBES", rows)
+        seen.clear()
+        assert linear.with_linear_part(nets, ENCODING, X, noise, task, None, FOLDS)[0] is nets
+        assert {key for key, _ in seen} == {fold.tobytes() for fold in FOLDS[:folds]}
+        assert len(set(seen)) == len(seen)
+    monkeypatch.setattr(linear, "ROWS_OF_PROBES", 100)
+    seen.clear()
+    assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)[0] is not nets
+    assert len({key for key, _ in seen}) == 4 and len(set(seen)) == len(seen)
+
+
 def test_the_exact_and_the_iterated_fit_agree():
     y, weight = LINE[:, np.newaxis], np.random.default_rng(4).uniform(0.5, 2, N)
     folds = {b"one": FOLDS[0]}
