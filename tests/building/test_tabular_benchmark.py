@@ -28,14 +28,23 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def tabular():
-    spec = importlib.util.spec_from_file_location("tabular_benchmark", SCRIPT)
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(f"{path.stem}_benchmark", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def tabular():
+    yield from loaded(SCRIPT)
+
+
+@pytest.fixture(scope="module")
+def more_tables():
+    yield from loaded(SCRIPT.with_name("more_tables.py"))
 
 
 def test_tasks(tabular, folder):
@@ -68,6 +77,27 @@ def test_classes_of_the_test_alone(tabular, tmp_path):
     found = predict()
     assert found.shape == (9, 3) and (found[:, 2] == 0).all()
     assert tabular.loss(task, found) > -np.log(1e-7) / 9  # the row counts, as one not foreseen
+
+
+def test_more_tables(more_tables, tabular, tmp_path, monkeypatch):
+    import pandas as pd
+
+    monkeypatch.setattr(more_tables, "MOST_ROWS", 50)
+    frame = pd.DataFrame({
+        "day": pd.to_datetime(["1970-01-02", "1970-01-11"] * 40), "yes": [True, False] * 40,
+        "text": pd.Categorical(["a ", "b"] * 40), "number": np.array(["1.5", None] * 40, object),
+        "y": ["one", "two"] * 39 + ["one", "alone"]})
+    more_tables.save(frame, "y", True, tmp_path / "mixed.csv.gz")
+    found = pd.read_csv(tmp_path / "mixed.csv.gz")
+    assert len(found) in (49, 50) and list(found)[-1] == "target"
+    assert set(found["target"]) == {"cone", "ctwo"}
+    first = found[found["target"] == "cone"].iloc[0]
+    assert first[["day", "yes", "text", "number"]].tolist() == [1, 1, "a", 1.5]
+    assert tabular.read(tmp_path / "mixed.csv.gz", 0).categories == ["text"]
+    lines = (more_tables.CLASSES + more_tables.NUMBERS).strip().splitlines()
+    names = [*more_tables.KEEL.split(), *more_tables.KEEL_IMBALANCED.split(),
+             *(line.split()[0].split("/")[1] for line in lines if line)]
+    assert len(set(names)) == len(names) == 104
 
 
 @pytest.mark.slow
