@@ -138,7 +138,7 @@ def test_openmp(build, system, capsys):
     for name, module in build(system)[0].items():
         used = name in (
             "fastnn.core._kernels", "fastnn.prediction._forward",
-            "fastnn.prediction._derivatives", "fastnn.training._loop")
+            "fastnn.prediction._derivatives", "fastnn.training._loop", "fastnn.tabular._forest")
         assert (module.extra_compile_args[-len(compile_flags):] == compile_flags) == used
         assert module.extra_link_args == (link_flags if used else [])
     assert "no OpenMP" not in capsys.readouterr().err
