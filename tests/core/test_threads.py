@@ -149,8 +149,25 @@ assert dict(os.environ) == before
 STEPS = """
 import os, statistics, time
 import numpy as np
-os.sched_setaffinity(0, {cpus})
 import fastnn
+
+
+def share_of(cpu):
+    # of the time of a processor
+    os.sched_setaffinity(0, [cpu])
+    start, used = time.perf_counter(), time.process_time()
+    while time.perf_counter() < start + 0.3:
+        pass
+    return (time.process_time() - used) / (time.perf_counter() - start)
+
+
+def alone_but_for_the_neighbour():
+    found = share_of({cpus}[0]) > 0.9 and share_of({cpus}[1]) > 0.4
+    os.sched_setaffinity(0, {cpus})
+    return found
+
+
+alone = alone_but_for_the_neighbour()
 from trainers import make_trainer
 X = np.random.default_rng(0).normal(size=(6400, 8)).astype("f")
 trainers = []
@@ -168,7 +185,8 @@ for _ in range(200):
         trainer.run_epoch(learning_rate=1e-3)
         found.append(time.perf_counter() - start)
 assert trainers[1].team == 2
-print(statistics.mean(times[1]) / statistics.mean(times[0]))
+print(alone and alone_but_for_the_neighbour(),
+      statistics.mean(times[1]) / statistics.mean(times[0]))
 """
 
 
@@ -181,12 +199,20 @@ def test_a_busy_neighbour_does_not_hold_a_team_up_for_time_slices(run_python):
     busy = subprocess.Popen([sys.executable, "-c",
                              f"import os; os.sched_setaffinity(0, [{cpus[1]}])\nwhile True: pass"])
     try:
-        run = run_python(STEPS.format(cpus=cpus))
+        for _ in range(3):
+            run = run_python(STEPS.format(cpus=cpus))
+            assert run.returncode == 0, run.stderr
+            alone, ratio = run.stdout.split()
+            if float(ratio) <= 2.5:
+                return
+            if alone == "True":
+                break
     finally:
         busy.kill()
         busy.wait()
-    assert run.returncode == 0, run.stderr
-    assert float(run.stdout) <= 2.5
+    if alone != "True":
+        pytest.skip("there are other neighbours than that of the test")
+    assert float(ratio) <= 2.5
 
 
 # ---- teams ----

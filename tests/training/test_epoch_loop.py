@@ -176,12 +176,15 @@ def test_ctrl_c_within_one_epoch(n_threads, sizes, ctrl_c):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c):
+def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c, monkeypatch):
+    trainers, whole = [], fastnn.MLP._trainer
+    monkeypatch.setattr(fastnn.MLP, "_trainer", lambda *own, **settings: (
+        trainers.append(whole(*own, **settings)) or trainers[-1]))
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(5000, 64)), rng.integers(0, 10, 5000)
     net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=n_threads)
     start, sent = net.parameters.copy(), []
-    timer = interrupt_after(0.2, sent)
+    timer = interrupt_after(0.2, sent, begun=lambda: trainers and trainers[0].step > 0)
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, epochs=1_000_000)
     arrived = clocks()
