@@ -24,10 +24,21 @@ cdef void count(const unsigned char[:, ::1] codes, const int32_t[::1] starts,
                 double* sums) noexcept nogil:
     """Sums of the slopes of rows by column and code, and how many rows there are."""
     cdef ptrdiff_t i, j, k, p = codes.shape[1], width = slopes.shape[1]
+    cdef double first, second
     cdef const double* slope
     cdef const unsigned char* code
     cdef double* to
     memset(sums, 0, starts[p] * (width + 1) * sizeof(double))
+    if width == 2:  # of one output: two thirds of the time of the loop below
+        for i in range(n):
+            first, second = slopes[rows[i], 0], slopes[rows[i], 1]
+            code = &codes[rows[i], 0]
+            for j in range(p):
+                to = sums + (starts[j] + code[j]) * 3
+                to[0] += first
+                to[1] += second
+                to[2] += 1
+        return
     for i in range(n):
         slope, code = &slopes[rows[i], 0], &codes[rows[i], 0]
         for j in range(p):
@@ -91,6 +102,21 @@ cdef ptrdiff_t divide(const unsigned char[:, ::1] codes, Leaf* leaf, int32_t* ro
     return low
 
 
+cdef bint are_beyond(const unsigned char[:, ::1] codes,
+                     const int32_t[::1] starts) noexcept nogil:
+    """Whether codes are beyond their columns. (NumPy's maxima took an eighth of a tree's time.)"""
+    cdef ptrdiff_t i, j, p = codes.shape[1]
+    cdef const unsigned char* code
+    cdef int wrong = 0
+    for i in range(codes.shape[0]):
+        code = &codes[i, 0]
+        for j in range(p):
+            wrong |= code[j] >= starts[j + 1] - starts[j]
+        if wrong:
+            return True
+    return False
+
+
 cdef ptrdiff_t walked(const unsigned char* codes, const int32_t* splits,
                       ptrdiff_t n) noexcept nogil:
     """The leaf that a row ends at."""
@@ -144,7 +170,7 @@ def grow(const unsigned char[:, ::1] codes, const int32_t[::1] starts,
         raise ValueError("codes, starts and slopes do not fit together")
     if n and (np.min(rows) < 0 or np.max(rows) >= codes.shape[0]):
         raise ValueError("rows are beyond the codes")
-    if codes.shape[0] and (np.max(codes, axis=0) >= np.diff(np.asarray(starts))).any():
+    if are_beyond(codes, starts):
         raise ValueError("codes are beyond their columns")
     splits, leaf_of = np.zeros((leaves - 1, 3), np.int32), np.zeros(codes.shape[0], np.intp)
     cdef int32_t[:, ::1] told = splits
