@@ -8,10 +8,12 @@ import fastnn
 from .common import DTYPES
 
 ROWS, UNITS = 4000, 50
-OPTIMIZERS = {
-    "adam": fastnn.Adam(),
-    "sgd": fastnn.SGD(0.01, momentum=0.0),
-    "adagrad": fastnn.Adagrad(),
+OPTIMIZERS = {  # and alpha
+    "adam": (fastnn.Adam(), 0.0),
+    "sgd": (fastnn.SGD(0.01, momentum=0.0), 0.0),
+    "adagrad": (fastnn.Adagrad(), 0.0),
+    "sgd, penalty": (fastnn.SGD(0.01, momentum=0.0), 1e-4),
+    "nesterov, penalty": (fastnn.SGD(0.01, momentum=0.9, nesterov=True), 1e-4),
 }
 
 
@@ -49,4 +51,5 @@ class SparseFit:
         self.net = fastnn.MLP((n_columns, UNITS, 2), output="softmax", random_state=0, n_threads=1)
 
     def time_epoch(self, n_columns, optimizer):
-        self.net.fit(self.X, self.y, optimizer=OPTIMIZERS[optimizer], batch_size=200, epochs=1)
+        chosen, alpha = OPTIMIZERS[optimizer]
+        self.net.fit(self.X, self.y, optimizer=chosen, alpha=alpha, batch_size=200, epochs=1)

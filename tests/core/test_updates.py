@@ -61,8 +61,9 @@ def test_update_is_the_twins(name, dtype, isa):
                 np.testing.assert_allclose(got, state, rtol=rtol, atol=rtol)
 
 
+@each("decay", [0.0, 0.3])
 @each("name", OPTIMIZERS)
-def test_update_does_not_depend_on_the_place(name, dtype, isa):
+def test_update_does_not_depend_on_the_place(name, decay, dtype, isa):
     """An element gets the same bits in the vector loop, in the rest, alone."""
     optimizer, _ = OPTIMIZERS[name]
     rng = np.random.default_rng(0)
@@ -70,13 +71,15 @@ def test_update_does_not_depend_on_the_place(name, dtype, isa):
     n_state = optimizer.n_states
     c = _probes.coefficients(optimizer.row, 3, 0.1, optimizer.hyperparameters)
     whole = w.copy()
-    _probes.update(optimizer.row, whole, g, [np.ones_like(w) for _ in range(n_state)], c, isa)
+    _probes.update(optimizer.row, whole, g, [np.ones_like(w) for _ in range(n_state)], c, isa,
+                   decay=decay)
     for size in (1, 5, 31, 64, 513):
         found = []
         for start in range(0, 600, size):
             part = w[start : start + size].copy()
             states = list(np.ones((n_state, len(part)), dtype))
-            _probes.update(optimizer.row, part, g[start : start + size], states, c, isa)
+            _probes.update(optimizer.row, part, g[start : start + size], states, c, isa,
+                           decay=decay)
             found.append(part)
         assert np.concatenate(found).tobytes() == whole.tobytes(), size
 
