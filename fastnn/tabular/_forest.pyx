@@ -121,13 +121,13 @@ cdef class Scorer:
         first = np.cumsum([0] + list(map(self.sizes.__getitem__, categories.tolist())))
         for i in range(len(categories)):
             own = np.flatnonzero(columns == n_numbers + i)
-            found, gap = np.unique(ranks[:, first[i]:first[i + 1]], axis=1, return_inverse=True)
+            found, gap = distinct_columns(ranks[:, first[i]:first[i + 1]])
             check_room(at + found.shape[1], self.n_trees)
             left.append(np.full((found.shape[1], self.n_trees), ALL, np.uint32))
             for code in range(found.shape[1]):
                 above = own[found[fold[own], code] > thresholds[own]]
                 np.bitwise_and.at(left[-1], (code, tree[above]), kept[above])
-            gaps.append((gap.ravel() + at).astype(np.int32))
+            gaps.append((gap + at).astype(np.int32))
             at += found.shape[1]
         self.first_code, self.gaps = first.astype(np.int64), np.concatenate(gaps)
         self.left = np.concatenate(left) if left else np.full((1, self.n_trees), ALL, np.uint32)
@@ -219,6 +219,19 @@ cdef class Scorer:
                 for j in range(k):
                     out[f * k + j] += value[j]
             first = self.ends[f]
+
+
+def distinct_columns(array):
+    """Return the columns (n, k) of an array (n, m) without their repetitions, in order, and which
+    of them each is, (m,). NumPy's ``unique(axis=1)`` goes on with a wrong order where it gets no
+    memory for a comparison."""
+    order = np.lexsort(array[::-1])
+    found = array[:, order]
+    new = np.ones(len(order), bool)
+    new[1:] = (found[:, 1:] != found[:, :-1]).any(axis=0)
+    which = np.empty(len(order), np.intp)
+    which[order] = np.cumsum(new) - 1
+    return found[:, new], which
 
 
 def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, thresholds, values,

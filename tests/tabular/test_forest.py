@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fastnn.tables.schema import Inputs
+from fastnn.tabular._forest import distinct_columns
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.forest import Forest
 
@@ -188,3 +189,12 @@ def test_same_bytes_for_any_threads(n):
     np.testing.assert_array_equal(first[-20:], plainly(forest.tables, numbers[-20:], codes[-20:]))
     for other in others:
         assert first.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("n, m", [(1, 1), (1, 40), (3, 200), (2, 0)])
+def test_distinct_columns(n, m):
+    array = np.random.default_rng(8).integers(0, 3, (n, m)).astype(float)
+    found, which = distinct_columns(array)
+    expected, places = np.unique(array, axis=1, return_inverse=True)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(which, places.ravel())
