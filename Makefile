@@ -120,12 +120,14 @@ asan: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and modules under ASan 
 		CFLAGS="-g -fno-omit-frame-pointer -fno-wrapv" $(BUILD_SANITIZED)
 	$(C_TESTS) -k "undefined or sanitized"
 	$(UNDER_ASAN) $(TEST_SANITIZED) $(or $(TESTS),tests/core tests/network tests/prediction \
-		tests/training tests/files \
-		$(patsubst %,tests/reliability/test_%.py,failing_malloc no_more_threads attribute_sweep \
-		array_kinds) \
+		tests/training tests/files tests/ensemble \
+		$(patsubst %,tests/tabular/test_%.py,forest trees encoding) \
+		$(patsubst %,tests/reliability/test_%.py,failing_malloc failing_malloc_trees \
+		no_more_threads attribute_sweep array_kinds table_models_by_threads) \
 		$(patsubst %,--ignore=tests/core/test_%.py,c_kernels compilers threads))
 	$(if $(TESTS),,$(UNDER_ASAN) $(TEST_SANITIZED) tests/reliability/test_failing_malloc.py \
-		tests/reliability/test_attribute_sweep.py -m slow -k "not checkpoint")
+		tests/reliability/test_failing_malloc_trees.py tests/reliability/test_attribute_sweep.py \
+		-m slow -k "not checkpoint")
 
 tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSanitizer
 	CC="gcc -fsanitize=thread" CFLAGS="-g -fno-omit-frame-pointer" $(BUILD_SANITIZED)
@@ -135,7 +137,9 @@ tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSa
 	LD_PRELOAD="$$(gcc -print-file-name=libtsan.so) $(CURDIR)/build/$@/gomp.so" \
 		TSAN_OPTIONS="exitcode=66 halt_on_error=1" \
 		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/training/test_training.py \
-			tests/training/test_epoch_loop.py -k "shards or many_threads or leaves")
+			tests/training/test_epoch_loop.py tests/training/test_wide_layers.py \
+			tests/ensemble/test_fit_many.py tests/tabular/test_forest.py \
+			-k "shards or many_threads or leaves or wide or fit_many or forest")
 
 valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in valgrind
 	$(C_TESTS) -k valgrind

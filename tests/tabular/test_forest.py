@@ -2,6 +2,7 @@
 
 import itertools
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -167,6 +168,19 @@ def test_trees_that_ask_for_much_memory(n_trees, most):
             "thresholds": rng.normal(size=n), "values": np.zeros((n + n_trees, 1))}
     with pytest.raises(ValueError, match="too many"):
         Forest(5, SIZES, **own)
+
+
+def test_threads_share_a_forest():
+    forest, (numbers, codes) = Forest(5, SIZES, **arrays(17)), rows(17)
+    expected = forest.transform(numbers, codes).tobytes()
+
+    def ask(_):
+        found = {forest.transform(numbers, codes).tobytes() for _ in range(10)}
+        forest.scorer.__init__(0, [])  # what it was made of stays
+        return found
+
+    with ThreadPoolExecutor(3) as pool:
+        assert list(pool.map(ask, range(9))) == [{expected}] * 9
 
 
 def test_rows_that_do_not_fit():

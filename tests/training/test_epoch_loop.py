@@ -184,7 +184,8 @@ def test_ctrl_c_leaves_a_usable_model(n_threads, ctrl_c, monkeypatch):
     X, y = rng.normal(size=(5000, 64)), rng.integers(0, 10, 5000)
     net = fastnn.MLP((64, 100, 10), output="softmax", random_state=0, n_threads=n_threads)
     start, sent = net.parameters.copy(), []
-    timer = interrupt_after(0.2, sent, begun=lambda: trainers and trainers[0].step > 0)
+    # a little after there is a trainer: to read its step from here would be a race
+    timer = interrupt_after(0, sent, begun=lambda: trainers and not time.sleep(0.2))
     with pytest.raises(KeyboardInterrupt):
         net.fit(X, y, epochs=1_000_000)
     arrived = clocks()
