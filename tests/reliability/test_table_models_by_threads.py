@@ -133,15 +133,14 @@ def body():
         child = os.fork()
         if child == 0:
             os._exit(0 if answers(model) == wanted else 2)
-        end = time.monotonic() + 60
-        while True:
+        for _ in range(30_000):
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 break
-            if time.monotonic() > end:
-                os.kill(child, signal.SIGKILL)
-                sys.exit("a child hangs")
             time.sleep(0.002)
+        else:
+            os.kill(child, signal.SIGKILL)
+            sys.exit("a child hangs")
         assert status == 0, status
 """,
 }
