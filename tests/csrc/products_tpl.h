@@ -144,6 +144,13 @@ static void S(check_products)(const TABLE *table) {
             S(product_case) t = S(with_flags)(2, panel + 1, k, flags);
             S(check_product)(table, &t);
         }
+    /* ... so long that the next one is fetched, on AVX-512: tiles of all heights there */
+    const ptrdiff_t k_of_long = vector * sizeof(R) == 64 ? 1024 : 9;
+    for (ptrdiff_t rows = 0; rows <= 7; rows++)
+        for (int flags = 16; flags < S(N_FLAGS); flags += flags % 16 == 15 ? 17 : 1) {
+            S(product_case) t = S(with_flags)(rows, panel + 1, k_of_long, flags);
+            S(check_product)(table, &t);
+        }
     /* columns of a that are packed: tiles of all heights; more of k than there is room for; rows
      * for which there is hardly any; and too few panels */
     const ptrdiff_t room = FNN_ROOM / 4;
