@@ -365,7 +365,7 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
             }
 #endif
 #if FETCHES
-            if (fetches && ldb == widest && width == MAX_VECTORS && tiles > 0)
+            if (fetches && (!PACKS || ldb == widest) && width == MAX_VECTORS && tiles > 0)
                 share = (widest + tiles - 1) / tiles;
 #endif
             for (; tiles > 0; tiles--) {
@@ -418,7 +418,7 @@ static void S(product)(const fnn_product *p) {
         return;
     }
 #if FETCHES
-    const int in_panels = p->ldb == widest && p->n > widest && p->k >= LONG_PANEL;
+    const int in_panels = p->ldb == widest && p->n > widest && (!LONG_PANEL || p->k >= LONG_PANEL);
     if (in_panels || (PACKS && p->room)) { /* others, often small, do without */
         S(fetching_product)(p);
         return;
