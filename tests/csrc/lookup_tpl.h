@@ -178,8 +178,8 @@ static void S(check_lookup_runs)(const TABLE *table, ptrdiff_t rows, ptrdiff_t n
 }
 
 static void S(check_lookup)(const TABLE *table) {
-    static const ptrdiff_t widths[] = {0,  1,  2,  3,  5,  8,  9,  12, 14, 17,  20, 23,
-                                       27, 31, 32, 37, 44, 50, 64, 65, 100, 128, 150};
+    static const ptrdiff_t widths[] = {0,  1,  2,  3,  5,  8,  9,  12, 14, 16,  17,  20, 23,
+                                       27, 31, 32, 37, 44, 50, 64, 65, 96, 100, 128, 150};
     static const int32_t wrong[] = {-1, INT32_MIN, 6, 7, INT32_MAX};
     FOR_EACH(ptrdiff_t, n, widths) {
         for (int flags = 0; flags < 16; flags++) {

@@ -182,6 +182,27 @@ static void S(check_products)(const TABLE *table) {
                 S(product_case) t = S(with_flags)(1, n, k, flags);
                 S(check_product)(table, &t);
             }
+    /* k of 1 and n of 1 that are no thin products: panels with gaps, relu, a gate */
+    for (int i = 0; i < 3; i++) {
+        fnn_product p = {.rows = 9, .n = 1, .k = 3 - 2 * (i == 0), .a_by_columns = 1, .ldc = 1,
+                         .relu = i == 1};
+        S(lay_out_a)(&p, 0);
+        S(lay_out_b)(&p, panel, 1);
+        p.b_panel += i == 0 ? panel : 0;
+        R *c = S(blank)(p.rows);
+        const R *gate = i == 2 ? S(integers)(p.rows) : NULL;
+        p.c = c, p.gate = gate;
+        table->product(&p);
+        for (ptrdiff_t at = 0; at < p.rows; at++) {
+            double want = 0;
+            for (ptrdiff_t k = 0; k < p.k; k++)
+                want += (double)*S(element_of_a)(&p, at, k)
+                        * (double)*S(element_of_b)(&p, panel, k, 0);
+            if ((p.relu && want < 0) || (gate && gate[at] <= 0)) want = 0;
+            CHECK((double)c[at] == want, "no thin product %d at %td", i, at);
+        }
+        release_buffers();
+    }
     for (ptrdiff_t n = 1; n <= panel + 1; n++) S(check_product_of_nan)(table, n);
     for (ptrdiff_t rows = 0; rows <= 17 * vector; rows += 1 + rows / 20)
         for (int flags = 0; flags < 6; flags++)

@@ -1,6 +1,7 @@
 /* A step of each optimizer, of one type. */
 
-/* Every fifth gradient is 0, and the states with it. */
+/* Every fifth gradient is 0, and the states with it; every tenth weight, so that the penalty, too,
+ * leaves it a 0. */
 static void S(check_update)(const TABLE *table, int f, ptrdiff_t n, int n_parts, double decay,
                             int t) {
     static const double hyperparameters[] = {0.9, 0.75, 0.01, 0.5};
@@ -14,6 +15,7 @@ static void S(check_update)(const TABLE *table, int f, ptrdiff_t n, int n_parts,
     R *s2 = fnn_optimizers[f].n_state > 2 ? S(reals)(n, 0, 1) : NULL;
     for (ptrdiff_t i = 0; i < n; i += 5) {
         for (int part = 0; part < n_parts; part++) parts[part * stride + i] = 0;
+        if (i % 10 == 0) w[i] = 0;
         if (s0) s0[i] = 0;
         if (s1) s1[i] = 0;
         if (s2) s2[i] = 0;
@@ -51,18 +53,26 @@ static void S(check_update)(const TABLE *table, int f, ptrdiff_t n, int n_parts,
     release_buffers();
 }
 
+/* Gradients whose sign a penalty leaves as it is: NaN, numbers, and zeros whose weight is 0. */
+static R *S(certain_gradients)(ptrdiff_t n, R *w) {
+    R *g = S(reals)(n, -1, 1);
+    for (ptrdiff_t i = 0; i < n; i++)
+        if (i % 3 == 0) g[i] = w[i] = 0;
+        else g[i] += (R)(g[i] < 0 ? -1 : 1);
+    g[1] = (R)NAN;
+    return g;
+}
+
 /* an eps that the type has not: 0 / 0 where there was no gradient yet, and NaN where it is one */
-static void S(check_adamax_without_eps)(const TABLE *table) {
+static void S(check_adamax_without_eps)(const TABLE *table, double decay) {
     static const double h[] = {0.5, 0.5, 1e-320, 0};
     double c[FNN_N_COEFFICIENTS];
-    R *g = S(reals)(33, -1, 1), *w = S(reals)(33, -1, 1), *s0 = S(blank)(33), *s1 = S(blank)(33);
-    R *before = S(copy)(w, 33);
+    R *w = S(reals)(33, -1, 1), *g = S(certain_gradients)(33, w);
+    R *s0 = S(blank)(33), *s1 = S(blank)(33), *before = S(copy)(w, 33);
     for (ptrdiff_t i = 0; i < 33; i++) s0[i] = s1[i] = 0;
-    for (ptrdiff_t i = 0; i < 33; i += 3) g[i] = 0;
-    g[1] = (R)NAN;
     fnn_step_coefficients(FNN_OPT_adamax, 1, 0.25, h, c);
     c[3] = 0;
-    table->update[FNN_OPT_adamax](33, 1, g, 33, 0, 1, w, s0, s1, NULL, c);
+    table->update[FNN_OPT_adamax](33, 1, g, 33, decay, 1, w, s0, s1, NULL, c);
     for (ptrdiff_t i = 0; i < 33; i++) {
         double want = (double)before[i] - (g[i] > 0 ? 0.25 : g[i] < 0 ? -0.25 : (double)g[i]);
         CHECK(is_near((double)w[i], want, 0, 4 * EPSILON), "adamax without eps at %td: %g, want %g",
@@ -72,16 +82,15 @@ static void S(check_adamax_without_eps)(const TABLE *table) {
 }
 
 /* No step while the rate is 0; then as if the first rate were the first step's. */
-static void S(check_first_rates_of_rprop)(const TABLE *table) {
+static void S(check_first_rates_of_rprop)(const TABLE *table, double decay) {
     static const double h[] = {0.5, 1.2, 1e-6, 50}, rates[] = {0, 0, 0.25, 0.125};
     double c[FNN_N_COEFFICIENTS];
-    R *g = S(reals)(33, -1, 1), *w = S(reals)(33, -1, 1), *s0 = S(blank)(33), *s1 = S(blank)(33);
-    R *before = S(copy)(w, 33);
+    R *w = S(reals)(33, -1, 1), *g = S(certain_gradients)(33, w);
+    R *s0 = S(blank)(33), *s1 = S(blank)(33), *before = S(copy)(w, 33);
     for (ptrdiff_t i = 0; i < 33; i++) s0[i] = s1[i] = 0;
-    g[1] = (R)NAN, g[2] = 0;
     for (int t = 0; t < LENGTH(rates); t++) {
         fnn_step_coefficients(FNN_OPT_rprop, t + 1, rates[t], h, c);
-        table->update[FNN_OPT_rprop](33, 1, g, 33, 0, 1, w, s0, s1, NULL, c);
+        table->update[FNN_OPT_rprop](33, 1, g, 33, decay, 1, w, s0, s1, NULL, c);
         double way = t < 2 ? 0 : t == 2 ? 0.25 : 0.25 + 0.3; /* as it keeps its sign */
         for (ptrdiff_t i = 0; i < 33; i++) {
             double want = (double)before[i] - (g[i] > 0 ? way : g[i] < 0 ? -way : (double)g[i]);
@@ -100,6 +109,8 @@ static void S(check_updates)(const TABLE *table) {
                 S(check_update)(table, f, *n, n_parts, 0, 3);
                 S(check_update)(table, f, *n, n_parts, 0.125, 1);
             }
-    S(check_adamax_without_eps)(table);
-    S(check_first_rates_of_rprop)(table);
+    for (double decay = 0; decay < 0.25; decay += 0.125) {
+        S(check_adamax_without_eps)(table, decay);
+        S(check_first_rates_of_rprop)(table, decay);
+    }
 }
