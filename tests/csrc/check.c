@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { MAX_BUFFERS = 64, SLOT = 1 << 22, MOST_SHOWN = 20 };
+enum { MAX_BUFFERS = 64, SLOT = 1 << 24, MOST_SHOWN = 20 };
 
 static enum { MALLOC, AFTER, BEFORE } place = MALLOC;
 static void *allocated[MAX_BUFFERS];

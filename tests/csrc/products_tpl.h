@@ -184,20 +184,20 @@ static void S(check_products)(const TABLE *table) {
             }
     /* k of 1 and n of 1 that are no thin products: panels with gaps, relu, a gate */
     for (int i = 0; i < 3; i++) {
-        fnn_product p = {.rows = 9, .n = 1, .k = 3 - 2 * (i == 0), .a_by_columns = 1, .ldc = 1,
-                         .relu = i == 1};
+        const ptrdiff_t n = i == 0 ? panel + 1 : 1;
+        fnn_product p = {.rows = 9, .n = n, .k = 3, .a_by_columns = 1, .ldc = n, .relu = i == 1};
         S(lay_out_a)(&p, 0);
         S(lay_out_b)(&p, panel, 1);
-        p.b_panel += i == 0 ? panel : 0;
-        R *c = S(blank)(p.rows);
+        if (i == 0) p.k = 1; /* the other rows of a panel are its gap */
+        R *c = S(blank)(p.rows * n);
         const R *gate = i == 2 ? S(integers)(p.rows) : NULL;
         p.c = c, p.gate = gate;
         table->product(&p);
-        for (ptrdiff_t at = 0; at < p.rows; at++) {
+        for (ptrdiff_t at = 0; at < p.rows * n; at++) {
             double want = 0;
             for (ptrdiff_t k = 0; k < p.k; k++)
-                want += (double)*S(element_of_a)(&p, at, k)
-                        * (double)*S(element_of_b)(&p, panel, k, 0);
+                want += (double)*S(element_of_a)(&p, at / n, k)
+                        * (double)*S(element_of_b)(&p, panel, k, at % n);
             if ((p.relu && want < 0) || (gate && gate[at] <= 0)) want = 0;
             CHECK((double)c[at] == want, "no thin product %d at %td", i, at);
         }
