@@ -59,6 +59,27 @@ def _has_probabilities(est):
     return True
 
 
+def _labels(y):
+    """Return whether y has one column per label, and its labels in order, strings no wider than
+    they need be.
+
+    Whole numbers, many of each, are what they are: scikit-learn's look at them takes as long as an
+    epoch of a small network.
+    """
+    if (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
+            and y.dtype.isnative):
+        labels = np.unique(y)
+        if 2 * len(labels) <= len(y):  # else scikit-learn may warn
+            return False, labels
+    kind = type_of_target(y, input_name="y")
+    if kind not in ("binary", "multiclass", "multilabel-indicator"):
+        raise ValueError(
+            f"Unknown label type: {kind}. y must hold one label per row, or zeros and ones in "
+            "one column per label; MLPRegressor takes other values"
+        )
+    return kind == "multilabel-indicator", unique_labels(y)
+
+
 @documented
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """Multilayer perceptron for classes: scikit-learn's `MLPClassifier` with compiled loops.
@@ -289,16 +310,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Defines the classes in a first fit; afterwards y must hold the same ones, or some of them
         where ``subset``.
         """
-        kind = type_of_target(y, input_name="y")
-        if kind not in ("binary", "multiclass", "multilabel-indicator"):
-            raise ValueError(
-                f"Unknown label type: {kind}. y must hold one label per row, or zeros and ones in "
-                "one column per label; MLPRegressor takes other values"
-            )
-        multilabel = kind == "multilabel-indicator"
-        labels = np.arange(y.shape[1]) if multilabel else np.unique(y)
+        multilabel, labels = _labels(y)
         if not hasattr(self, "classes_") or (fresh and not subset):
-            self.classes_ = unique_labels(y)  # strings no wider than they need be
+            self.classes_ = labels
         elif subset and not np.isin(labels, self.classes_).all():
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "

@@ -104,10 +104,20 @@ class SGD(Optimizer):
             raise ValueError(f"velocity={self.velocity!r} must be 'gradient' or 'step'")
 
     @property
-    def is_lazy(self) -> bool:
-        """Whether the update leaves a weight whose gradient is 0 as it is: without momentum, where
-        the velocity is the last gradient, and nothing reads it.
+    def row(self) -> str:
+        """Name of the row of csrc/optimizers.def: without momentum one that has no velocity."""
+        return "sgd" if self.momentum else "plain_sgd"
+
+    @property
+    def n_states(self) -> int:
+        """Number of state vectors: the velocity, which stays 0 without momentum, as checkpoints
+        have it.
         """
+        return 1
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether the update leaves a weight whose gradient is 0 as it is: without momentum."""
         return self.momentum == 0
 
     @property

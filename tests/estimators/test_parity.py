@@ -245,6 +245,7 @@ LABELS = {
     "float": np.array([2.0, 0.0, -1.0]),
     "bool": np.array([True, False, True]),
     "uint8": np.array([7, 255, 0], dtype=np.uint8),
+    "big-endian": np.array([7, -1, 0], dtype=">i2"),
 }
 
 

@@ -122,6 +122,14 @@ def test_which_optimizers_skip_rows():
     assert not fastnn.Adagrad(eps=1e-40).is_lazy
 
 
+def test_without_momentum_there_is_no_velocity_to_write():
+    """W of 100,000 columns and its velocity are more than a cache holds."""
+    for momentum in (0.0, 0.5):
+        steps = make().steps(fastnn.SGD(0.1, momentum=momentum))
+        steps(sparse_rows(), labels())
+        assert steps.trainer.optimizer_state[0].any() == (momentum > 0)
+
+
 @each("optimizer", ["adam", "adagrad"])
 def test_same_bytes_for_any_number_of_threads(dtype, optimizer):
     X = scipy.sparse.vstack([sparse_rows(dtype=dtype, n_columns=3000, seed=s) for s in range(8)])

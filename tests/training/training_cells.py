@@ -6,11 +6,12 @@ from itertools import pairwise
 import numpy as np
 from trainers import make_trainer
 
-from fastnn.training.optimizers import BY_NAME, Adam
+from fastnn.training.optimizers import BY_NAME, SGD, Adam
 
 # one for each row of csrc/optimizers.def
 OPTIMIZERS = {made.row: made for made in (*(cls() for name, cls in BY_NAME.items()
-                                            if name != "muon"), Adam(amsgrad=True))}
+                                            if name != "muon"),
+                                          Adam(amsgrad=True), SGD(momentum=0))}
 GEMMS = ("native", "blas", "auto")
 
 
