@@ -137,15 +137,15 @@ def _histories(model):
 class _Plot:
     """A square picture of points in [low, high]²."""
 
-    size, margin = 320, 52
+    size, margin = 320, 92  # the margin has room for numbers as long as -12,340,000
 
     def __init__(self, low, high, xlabel, ylabel):
         self.low, self.high = low, high if high > low else low + 1
         a, b = self.margin, self.margin + self.size
-        middle = (a + b) / 2
+        middle, width, height = (a + b) / 2, b + 40, self.size + 52
         self.parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {b + 12} {b + 40}" '
-            f'width="{b + 12}" height="{b + 40}" role="img" style="max-width:100%;height:auto" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+            f'width="{width}" height="{height}" role="img" style="max-width:100%;height:auto" '
             f'aria-label="{escape(ylabel)} over {escape(xlabel)}" font-family="system-ui" '
             'font-size="11">',
             f'<path d="M{a} 10V{self.size + 10}H{b}" fill="none" stroke="currentColor" '
@@ -157,8 +157,8 @@ class _Plot:
             f"{_text(12, self.size / 2 + 14, ylabel)}</g>"]
         for value in (self.low, (self.low + self.high) / 2, self.high):
             x, y = self.place(value, value)
-            self.parts += [_text(x, self.size + 26, f"{value:.4g}"),
-                           _text(a - 4, y + 4, f"{value:.3g}", "end")]
+            self.parts += [_text(x, self.size + 26, _short(value)),
+                           _text(a - 4, y + 4, _short(value), "end")]
 
     def place(self, x, y):
         scale = self.size / (self.high - self.low)
@@ -172,6 +172,12 @@ class _Plot:
 
     def svg(self):
         return "".join(self.parts) + "</svg>"
+
+
+def _short(value):
+    """Return a number of an axis: 434,400 rather than 4.344e+05."""
+    text = f"{value:.4g}"
+    return f"{float(text):,.0f}" if "e+" in text and abs(value) < 1e8 else text
 
 
 def _text(x, y, text, anchor="middle"):

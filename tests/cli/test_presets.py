@@ -151,6 +151,25 @@ def test_reports(run, target, drop):
     assert code == 0 and "Scores on 400 rows" in Path("e.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("low, high, shown", [
+    (35_710.0, 434_400.0, ["35,710", "235,100", "434,400"]),
+    (-1.2e7, 1e7, ["-12,000,000", "-1,000,000", "10,000,000"]),
+    (1e-7, 3e-7, ["1e-07", "2e-07", "3e-07"]), (0.0, 1.0, ["0", "0.5", "1"])])
+def test_numbers_of_axes_have_room_in_reports(low, high, shown):
+    from fastnn.cli.report import _Plot
+
+    svg = _Plot(low, high, "true", "predicted").svg()
+    width, height = map(float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    texts = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)"[^>]*>([^<]*)', svg)
+    assert [text for *_, text in texts if text in shown] == [text for text in shown for _ in "xy"]
+    for x, y, anchor, text in texts:
+        if text in shown:
+            wide = 6.5 * len(text)  # at most, in letters of 11 pixels
+            left = float(x) - {"middle": wide / 2, "end": wide}[anchor]
+            assert left > (16 if anchor == "end" else 0), "beside the name of the axis"
+            assert left + wide < width and float(y) < height
+
+
 def test_names_are_escaped_in_reports(run):
     frame = people(120).rename(columns={"city": "<b>&city\x1b]0;x\x07\u202e"})
     frame.to_csv("people.csv", index=False)

@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
 ROOT = Path(__file__).resolve().parents[2]
+ALL = sorted((ROOT / "examples" / "gallery").rglob("*.py"))
 GALLERY = sorted((ROOT / "examples" / "gallery" / "pictures").glob("plot_*.py"))
 DRAWS = """
 import runpy, sys
@@ -45,6 +46,21 @@ def test_headers_of_examples(path):
     title, line, *_ = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()
     assert line == "=" * len(title)
     assert max(map(len, path.read_text(encoding="utf-8").splitlines())) <= 100
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: path.stem)
+def test_figures_end_in_the_block_that_makes_them(path):
+    """sphinx-gallery takes a figure at the end of a block, and closes it: what a later block would
+    add is in no picture. Without a layout long labels stand outside of the picture."""
+    closed = set()
+    for block in path.read_text(encoding="utf-8").split("\n# %%"):
+        made = re.findall(r"^(.*) = plt\.(?:subplots|figure)\(([^)]*\)?[^)]*)\)", block,
+                          re.MULTILINE)
+        names = {name for left, _ in made for name in re.findall(r"\w+", left)}
+        late = [name for name in closed - names if re.search(rf"\b{name}\.\w+\(", block)]
+        assert not late, (late, block)
+        assert all('layout="constrained"' in call for _, call in made), made
+        closed |= names
 
 
 @pytest.mark.slow

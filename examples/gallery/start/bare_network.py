@@ -41,7 +41,7 @@ axis = np.linspace(-1.2, 1.2, 200)
 grid = np.stack(np.meshgrid(axis, axis), axis=-1)
 chance = net.predict(grid.reshape(-1, 2))[:, 1].reshape(200, 200)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6))
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.6), layout="constrained")
 left.contourf(axis, axis, chance, 20, cmap="RdBu_r", alpha=0.8)
 left.scatter(*X.T, c=y, cmap="RdBu_r", s=8, edgecolors="black", linewidths=0.3)
 left.set(xticks=[], yticks=[], aspect="equal")

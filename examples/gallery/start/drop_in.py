@@ -44,7 +44,7 @@ for name, package in (("scikit-learn", sklearn.neural_network), ("fastnn", fastn
 
 import matplotlib.pyplot as plt
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 left.plot(models["scikit-learn"].loss_curve_, lw=5, alpha=0.4, label="scikit-learn")
 left.plot(models["fastnn"].loss_curve_, lw=1.5, color="black", label="fastnn")
 left.set(xlabel="epoch", ylabel="loss", yscale="log")

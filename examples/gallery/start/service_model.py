@@ -47,7 +47,7 @@ for n_rows in (1, 10, 100, 1000, 10_000):
         net.predict(rows)
     times[n_rows] = (time.perf_counter() - start) / calls * 1e6
 
-figure, axes = plt.subplots(figsize=(5, 3))
+figure, axes = plt.subplots(figsize=(5, 3), layout="constrained")
 axes.loglog(list(times), list(times.values()), "o-")
 axes.set(xlabel="rows of a call", ylabel="microseconds of the call")
 axes.grid(alpha=0.3)

@@ -43,15 +43,17 @@ print(model.predict(frame[test])[:5], "accuracy", model.score(frame[test], left[
 import matplotlib.pyplot as plt
 from sklearn.metrics import RocCurveDisplay
 
-figure, (left_panel, right_panel) = plt.subplots(1, 2, figsize=(8, 3))
+figure, (left_panel, right_panel) = plt.subplots(
+    1, 2, figsize=(8, 3.4), layout="constrained")
 order = np.argsort(model.feature_importances_)
 left_panel.barh(frame.columns[order], model.feature_importances_[order],
                 xerr=model.feature_importances_error_[order])
 left_panel.set(xlabel="importance")
 chance = model.predict_proba(frame[test])[:, 0]
 RocCurveDisplay.from_predictions(left[test], chance, pos_label="leaves", ax=right_panel,
-                                 name="of those who leave")
+                                 name="found")
 right_panel.plot([0, 1], [0, 1], ":", color="gray")
+right_panel.set(xlabel="share of those who stay", ylabel="share of those who leave")
 plt.show()
 
 # %%

@@ -86,7 +86,7 @@ for name, chance in chances.items():
 
 from sklearn.calibration import CalibrationDisplay
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2))
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
 CalibrationDisplay.from_predictions(leaves[test], chances["networks"], n_bins=8,
                                     strategy="quantile", ax=left, name="networks")
 order = np.argsort(model.feature_importances_)
@@ -115,7 +115,7 @@ gain = np.cumsum(leaves[test][ranking]) / 3 * 60 - 5 * np.arange(1, len(test) + 
 at_random = leaves[test].mean() / 3 * 60 * np.arange(1, len(test) + 1) - 5 * np.arange(
     1, len(test) + 1)
 
-figure, axes = plt.subplots(figsize=(6, 3.2))
+figure, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
 axes.plot(gain, label="the networks' order")
 axes.plot(at_random, ":", color="gray", label="at random")
 axes.axvline(gain.argmax(), color="tab:orange", lw=1)

@@ -63,7 +63,7 @@ strategy = fastnn.EvolutionStrategy(0.1, population=24, sigma=0.2)
 policy, values = strategy.maximize(reward, policy, generations=36, random_state=0)
 print("after: ", round(reward(policy), 3))
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 left.plot(np.atleast_2d(values).reshape(len(values), -1).mean(axis=1))
 left.set(xlabel="generation", ylabel="reward")
 state = np.array([[0.0, 0.0, 0.15, 0.0]])

@@ -35,7 +35,7 @@ print(f"accuracy {history['val_accuracy'][-1]:.4f}")
 
 # %%
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3))
+figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
 left.plot(history.loss, label="training, with noise and mixtures")
 left.plot(history.val_loss, label="held out")
 left.set(xlabel="epoch", ylabel="loss", yscale="log")
@@ -50,7 +50,7 @@ plt.show()
 probabilities = net.predict(X_test)
 found = probabilities.argmax(axis=1)
 odd = np.argsort(probabilities[np.arange(len(y_test)), y_test])[:10]
-figure, panels = plt.subplots(1, 10, figsize=(10, 1.5))
+figure, panels = plt.subplots(1, 10, figsize=(10, 1.5), layout="constrained")
 for panel, row in zip(panels, odd, strict=True):
     panel.imshow(X_test[row].reshape(8, 8), cmap="gray_r")
     panel.set(xticks=[], yticks=[])

@@ -144,7 +144,7 @@ for _ in range(300):
     start = time.perf_counter()
     ask("/predict", {"rows": [{"tenure": 3, "contract": "monthly"}]})
     times.append((time.perf_counter() - start) * 1e3)
-figure, axes = plt.subplots(figsize=(6, 2.6))
+figure, axes = plt.subplots(figsize=(6, 2.6), layout="constrained")
 axes.hist(times, bins=60, range=(0, np.quantile(times, 0.99)))
 axes.set(xlabel="milliseconds of a request", ylabel="requests")
 plt.show()

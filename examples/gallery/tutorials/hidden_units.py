@@ -27,7 +27,7 @@ print(f"accuracy {(net.predict(X[1400:]).argmax(axis=1) == digits.target[1400:])
 
 W = net.weights[0]
 limit = np.abs(W).max()
-figure, panels = plt.subplots(3, 8, figsize=(8, 3.2))
+figure, panels = plt.subplots(3, 8, figsize=(8, 3.2), layout="constrained")
 for unit, panel in enumerate(panels.flat):
     panel.imshow(W[:, unit].reshape(8, 8), cmap="RdBu_r", vmin=-limit, vmax=limit)
     panel.set(xticks=[], yticks=[])
@@ -39,7 +39,7 @@ plt.show()
 
 hidden, output = net.activations_of(X)
 means = np.array([hidden[digits.target == digit].mean(axis=0) for digit in range(10)])
-figure, axes = plt.subplots(figsize=(7, 3))
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
 axes.imshow(means, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
 axes.set(xlabel="hidden unit", ylabel="digit", yticks=range(10))
 plt.show()
@@ -50,7 +50,7 @@ plt.show()
 
 some = [int(np.flatnonzero(digits.target == digit)[3]) for digit in range(10)]
 slopes = net.jacobian(X[some], logits=True)        # (10 images, 10 outputs, 64 pixels)
-figure, panels = plt.subplots(2, 10, figsize=(10, 2.3))
+figure, panels = plt.subplots(2, 10, figsize=(10, 2.3), layout="constrained")
 for digit in range(10):
     panels[0, digit].imshow(X[some[digit]].reshape(8, 8), cmap="gray_r")
     panels[1, digit].imshow(slopes[digit, digit].reshape(8, 8), cmap="RdBu_r")
@@ -64,7 +64,7 @@ plt.show()
 narrow = fastnn.MLP((64, 32, 2, 10), activation="tanh", output="softmax", random_state=3)
 narrow.fit(X, digits.target, optimizer=fastnn.Adam(3e-3), epochs=150, batch_size=50, alpha=0.02)
 plane = narrow.activations_of(X)[1]
-figure, axes = plt.subplots(figsize=(5, 4.2))
+figure, axes = plt.subplots(figsize=(5, 4.2), layout="constrained")
 points = axes.scatter(*plane.T, c=digits.target, cmap="tab10", s=6)
 figure.colorbar(points, ticks=range(10), label="digit")
 axes.set(xlabel="first unit", ylabel="second unit")

@@ -70,7 +70,7 @@ print(f"{inside.mean():.1%} of the new prices lie in their interval; 90 % were a
 # Each vertical line is the interval of a house. They are wider where prices differ more.
 
 some = np.argsort(size[test])[::25]
-figure, axes = plt.subplots(figsize=(7, 3.4))
+figure, axes = plt.subplots(figsize=(7, 3.4), layout="constrained")
 axes.vlines(size[test][some], low[some], high[some], color="tab:blue", alpha=0.5)
 axes.scatter(size[test][some], price[test][some], s=12, zorder=2,
              color=np.where(inside[some], "black", "tab:red"))

@@ -67,7 +67,7 @@ print("largest difference", np.abs(probabilities - in_python).max())
 
 import matplotlib.pyplot as plt
 
-figure, axes = plt.subplots(figsize=(4, 3.4))
+figure, axes = plt.subplots(figsize=(4, 3.4), layout="constrained")
 axes.plot(in_python, probabilities, "o", ms=4, alpha=0.5)
 axes.set(xlabel="probability in Python", ylabel="probability in C", aspect="equal")
 plt.show()

@@ -64,7 +64,7 @@ print(study.best_params)
 # %%
 # Every line is a trial. The ones that end early are gray.
 
-figure, axes = plt.subplots(figsize=(7, 3.2))
+figure, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
 for trial in study.trials:
     values = list(trial.intermediate_values.values())
     best = trial.number == study.best_trial.number

@@ -33,22 +33,20 @@ for row in range(n):
     steps(x, y[row:row + 1])
 
 # %%
-# It falls, jumps where the relation changes, and falls again.
-
-window = np.ones(200) / 200
-figure, axes = plt.subplots(figsize=(7, 3))
-axes.plot(np.convolve(errors, window, "valid"), label="learning on")
-axes.axhline(0.01, ls=":", color="gray", label="the noise")
-
-# %%
-# A network that learns from the first half and then stays as it is has no chance.
+# The error falls, jumps where the relation changes, and falls again. A network that learns from the
+# first half and then stays as it is has no chance.
 
 fixed = fastnn.MLP((3, 32, 32, 1), activation="tanh", random_state=0)
 fixed.fit(X[:6000], y[:6000], epochs=30, optimizer=fastnn.Adam(3e-3))
 stays = ((fixed.predict(X) - y) ** 2)[:, 0]
+
+window = np.ones(200) / 200
+figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+axes.plot(np.convolve(errors, window, "valid"), label="learning on")
+axes.axhline(0.01, ls=":", color="gray", label="the noise")
 axes.plot(np.convolve(stays, window, "valid"), color="tab:orange", label="trained once")
 axes.set(xlabel="row", ylabel="mean squared error of 200 rows", yscale="log")
-axes.legend()
+axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False)
 plt.show()
 
 # %%

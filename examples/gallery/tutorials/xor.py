@@ -47,7 +47,7 @@ print(net.predict(X).round(3).ravel())
 axis = np.linspace(-0.5, 1.5, 150)
 grid = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
 maps = [*net.activations_of(grid)[0].T, net.predict(grid)[:, 0]]
-figure, panels = plt.subplots(1, 4, figsize=(10, 2.6))
+figure, panels = plt.subplots(1, 4, figsize=(10, 2.6), layout="constrained")
 for panel, values, title in zip(panels, maps, ("hidden 1", "hidden 2", "output"), strict=False):
     panel.contourf(axis, axis, values.reshape(150, 150), 20, cmap="RdBu_r")
     panel.scatter(*X.T, c=y.ravel(), cmap="RdBu_r", edgecolors="black", s=60)
