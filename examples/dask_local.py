@@ -1,6 +1,6 @@
 """Train on a Dask cluster of this machine: a worker is killed meanwhile, the model is the same.
 
-    pip install "fastnn-mlp[dask]" scikit-learn
+    pip install ".[dask,sklearn]"
     python examples/dask_local.py
 
 On a real cluster the one line that changes is that of the client: ``distributed.Client(address)``.

@@ -137,8 +137,9 @@ class MLP(Learning, Derivatives):
         ----------
         layers : sequence of layers
             `fastnn.Dense`, `fastnn.Activation`, `fastnn.LayerNorm`, `fastnn.BatchNorm`,
-            `fastnn.Scale`, `fastnn.PReLU`, `fastnn.Dropout`, `fastnn.Residual`;
-            `fastnn.Repeat` first and `fastnn.Heads` last, for an ensemble.
+            `fastnn.Scale`, `fastnn.PReLU`, `fastnn.GLU`, `fastnn.Dropout`, `fastnn.Residual`;
+            `fastnn.Embed` first, for codes; `fastnn.Repeat` first and `fastnn.Heads` last, for an
+            ensemble.
         n_in : int
             Number of inputs.
         output : str, default="identity"

@@ -91,3 +91,10 @@ def test_docstrings_of_dask_are_valid():
             wrong += [f"{path}: {code} {message}" for code, message in
                       validate.validate(path)["errors"] if code not in left_out]
     assert len(seen) >= 10 and wrong == []
+
+
+def test_all_layers_are_named_where_networks_are_made_of_them():
+    from fastnn.network.layers import LAYERS
+
+    assert [layer.__name__ for layer in LAYERS.values()
+            if f"`fastnn.{layer.__name__}`" not in fastnn.MLP.of.__doc__] == []

@@ -152,3 +152,22 @@ def test_environment_variables():
     read |= set(re.findall(r"FASTNN_\w+", (ROOT / "setup.py").read_text()))
     page = text_of("docs/reference/environment.md")
     assert read and not [name for name in read if name not in page]
+
+
+def test_what_is_asked_for_first_is_one_click_away():
+    """From README and from the first page of the site."""
+    asked = ("sparse_and_codes.md", "how_to/early_stopping.md", "model_files.md", "service.md",
+             "tabular_models.md#what-a-prediction-is-made-of", "how_to/class_weights.md",
+             "how_to/tune.md", "how_to/stop_and_resume.md", "export.md", "dask.md",
+             "large_data.md")
+    for page, folder in (("README.md", "docs/"), ("docs/index.md", "")):
+        links = LINK.findall(prose_of(page))
+        assert [link for link in asked if folder + link not in links] == []
+        assert "GPUs" in prose_of(page)
+
+
+def test_pages_install_from_a_clone():
+    """Nothing is on the package index yet: what a page says must work in an empty environment."""
+    for page in pages():
+        if page != "docs/install.md":
+            assert not re.search(r'pip install "?fastnn', text_of(page)), page
