@@ -160,6 +160,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     columns = {}
     for name, value in one_each.items():
         columns[name] = _spread(name, value, len(networks))
+    _check_callbacks(columns["callbacks"])
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
     data, fits = _Data(X, y), []
@@ -205,6 +206,20 @@ def _spread(name, value, n):
         raise ValueError(f"{name} has {len(value)} entries for {n} networks: a list must have one "
                          "for each")
     return value
+
+
+def _check_callbacks(lists):
+    """Refuse an object with a state in the lists of two networks, whose threads would share it."""
+    epochs, first = imported("fastnn.training.epochs"), {}
+    for i, own in enumerate(lists):
+        for callback in own if isinstance(own, (list, tuple)) else ():
+            kept = isinstance(callback, epochs.Callback) and (
+                epochs.has_state(callback) or type(callback).__module__.startswith("fastnn."))
+            if kept and first.setdefault(id(callback), i) != i:
+                raise ValueError(
+                    f"callbacks[{i}] holds the {type(callback).__name__} of "
+                    f"callbacks[{first[id(callback)]}]: it has a state, so each network needs an "
+                    "object of its own: callbacks=[[fastnn.EarlyStopping()] for _ in networks]")
 
 
 def name_network(error, number):

@@ -60,6 +60,8 @@ class _Parser(argparse.ArgumentParser):
         hint, wrong = "", CHOICE.search(message)
         if wrong is not None:
             hint = near(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+            if wrong[1] in ("help", "version"):
+                hint = f"; did you mean '--{wrong[1]}'?"
         elif "required" in message:  # perhaps there, and misspelt
             known = [name for name in self._option_string_actions if name.startswith("--")]
             odd = [name for text in self.given if (name := text.partition("=")[0]).startswith("--")
@@ -87,6 +89,8 @@ def _meant(option, known):
     """Return the end of a message: which of the options was meant."""
     if OPTIONS.get(option) in known:
         return f"; did you mean {OPTIONS[option]!r}?"
+    if option in ("--gpu", "--device", "--cuda"):
+        return "; fastnn computes on the CPU alone, --threads says on how many cores"
     if option in ("--verbose", "-v"):
         return "; the progress is shown anyway, -q hides it"
     return near(option, known)

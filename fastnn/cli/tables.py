@@ -31,7 +31,10 @@ def decimal_mark(text):
 
 def line_number(text):
     """Return the number of a line, 0 for none."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} must be 0 or more")
     return value

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 import time
 
 import numpy as np
@@ -25,6 +26,7 @@ from fastnn.cli.report import check_report
 from fastnn.cli.samples import Rows, read_weights, split_rows, truth_of
 from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
+from fastnn.files import kinds
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.learning import counts_rows, differ_all
@@ -62,16 +64,18 @@ def hidden_sizes(text):
     """Units per hidden layer."""
     if text.strip().lower() in ("0", "none", ""):
         return ()
-    try:
-        return tuple(positive(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be numbers of units such as 64 or "
-                                         "128,64") from None
+    parts = text.split(",")
+    if not all(part.strip().lstrip("+-").isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} must be numbers of units such as 64 or 128,64")
+    return tuple(positive(part) for part in parts)
 
 
 def positive(text):
     """Return a whole number above 0."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} must be 1 or more")
     return value
@@ -85,19 +89,18 @@ def thread_count(text):
     return value
 
 
-thread_count.__name__ = "number"
-
-
 def number(low, high, closed=False):
     """Return a type of option: a number in (low, high), or [low, high)."""
     def parse(text):
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} must be a number") from None
         if not (low < value < high or closed and value == low):
             bounds = f"{'at least' if closed else 'above'} {low:g}" + (
                 f" and below {high:g}" if high < np.inf else "")
             raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
         return value
-    parse.__name__ = "number"
     return parse
 
 
@@ -198,6 +201,10 @@ def run(options):
         network.check_options(options)
     check_checkpoint(options)
     output = check_output(options.output, options.force, options.data)
+    if (kind := kinds.by_name(output)) is not None:
+        raise CommandError(f"--output {os.fspath(output)!r} has the name of {kind}, and `train` "
+                           "writes a model file, such as model.safetensors; `export` makes ONNX "
+                           "and C of it")
     report = check_report(options, options.data, options.output)
     if report is not None and report.resolve() == output.resolve():
         raise CommandError(f"{options.report!r} is both --report and --output: give the page "

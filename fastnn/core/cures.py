@@ -36,6 +36,8 @@ def columns_hint(name, shape, n_in):
     n_rows, n_columns = shape
     if n_rows == n_in:
         return f"; it has {n_rows} rows and {n_columns} columns: {name}.T?"
+    if name == "U":
+        return ": one for each output of the network"
     return f": the first of the network's sizes is {n_in}"
 
 
@@ -82,8 +84,8 @@ def text_hint(name, data, array):
                 return (f"{what} holds numbers as text ({shown(value)} in row {row}): "
                         f"{name}.astype('float64')")
             if isinstance(value, dict):
-                return (f"{name} holds dicts: fastnn.TableEncoder and models of "
-                        "python -m fastnn train take such rows, as a data frame")
+                return (f"{name} holds dicts: fastnn.TabularClassifier, TabularRegressor and their "
+                        "files take such rows; a fastnn.TableEncoder takes a data frame of them")
             if isinstance(value, (str, bytes)):
                 return f"{what} holds text ({shown(value)} in row {row}): {ENCODE}"
             return f"{what} holds {type(value).__name__} ({shown(value)} in row {row})"
@@ -99,7 +101,15 @@ def _is_number(text):
 
 def not_numeric(name, data, array):
     """Return the message on an array whose dtype is not one of numbers."""
+    if data is None or isinstance(data, (str, bytes)):
+        cure = "; of the path of a file fastnn.tables.read(path) makes a table" if data else ""
+        return f"{name}={shown(data)} must be an array of numbers{cure}"
+    if name.startswith("sample_weight") and isinstance(data, dict):
+        return (f"{name}={shown(data)} must be an array, a number for each row; of weights of "
+                "classes: numpy.array([0.5, 2.0])[y]")
     start = f"{name} has dtype {array.dtype}, must be numeric (bool, int or float)"
+    if array.ndim == 0 and hasattr(data, "toarray"):
+        return f"{start}: it is sparse, {name}.toarray() makes an array"
     if array.dtype.kind == "c":
         return f"{start}: give {name}.real, or real and imaginary parts as columns"
     if array.dtype.kind not in "OUSM" or array.size == 0 or array.ndim not in (1, 2):

@@ -62,7 +62,8 @@ def check_fraction(name, value):
     """Return a number in [0, 1)."""
     value = check_real(name, value)
     if not 0 <= value < 1:
-        raise ValueError(f"{name}={shown(value)} must be in [0, 1)")
+        percent = f": a share, {value / 100:g} for {value:g} %" if 1 < value < 100 else ""
+        raise ValueError(f"{name}={shown(value)} must be in [0, 1){percent}")
     return float(value)
 
 
@@ -140,6 +141,9 @@ def is_activation(name):
 
 def check_activation(name, value):
     """Name of an elementwise activation, an alias replaced by what it stands for."""
+    if isinstance(value, Integral):
+        raise TypeError(f"{name}={shown(value)} must be a string, such as 'relu': a layer is told "
+                        "its units alone, Dense(8, 'relu'); its inputs are what comes before it")
     value = check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES), "activation")
     return _kernels.ALIASES.get(value, value)
 

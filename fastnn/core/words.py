@@ -78,6 +78,8 @@ PARAMETERS = {
     "min_delta": ("tol",), "tol": ("min_delta",), "patience": ("n_iter_no_change",),
     "n_iter_no_change": ("patience",), "restore_best_weights": ("restore_best",),
     "scheduler": ("schedule",), "T_max": ("epochs",),
+    "sep": ("separator",), "delimiter": ("separator",), "na_values": ("na",),
+    "header": ("header_row",), "dayfirst": ("day_first",),
 }
 _IN_OPTIMIZER = "the optimizer has it: optimizer=fastnn.{}"
 _OF_TRAINING = {
@@ -102,6 +104,9 @@ _OF_TRAINING = {
     "n_threads": "the network has it: net.n_threads = 2",
     "n_jobs": "the network has it: net.n_threads = 2",
 }
+# wherever such a parameter is given that a function does not have
+EVERYWHERE = dict.fromkeys(("device", "gpu", "use_gpu", "cuda"),
+                           "fastnn computes on the CPU alone; n_threads= says on how many cores")
 _OF_NETWORK = {
     "loss": "training has it: net.fit(X, y, loss='huber')",
     "optimizer": "training has it: net.fit(X, y, optimizer=fastnn.Adam(0.01))",
@@ -131,6 +136,16 @@ _OF_ESTIMATOR_FIT = {
     "eval_set": "give X_val= and y_val=", "validation_split":
         "the estimator has it: {}(early_stopping=True, validation_fraction=0.1)",
 }
+_OF_ESTIMATOR = dict.fromkeys(
+    ("checkpoint", "checkpoint_seconds", "X_val", "y_val", "validation_data", "sample_weight"),
+    "fit has it: {}(...).fit(X, y, {name}=...)")
+_PRESET = "the preset decides: {0}('best'), or {0}(time_limit=60)"
+_OF_TABULAR = {
+    **_OF_ESTIMATOR,
+    **dict.fromkeys(("epochs", "max_iter", "n_estimators", "hidden_layer_sizes", "learning_rate",
+                     "learning_rate_init", "batch_size", "solver", "activation", "dropout"),
+                    f"{_PRESET}; fastnn.MLPClassifier and MLPRegressor have such settings"),
+}
 _OF_TABLES = {
     **dict.fromkeys(("eval_set", "validation_data", "eval_data", "X_valid"),
                     "give X_val= and y_val="),
@@ -138,7 +153,7 @@ _OF_TABLES = {
                     "folds of the rows are held out in turn; to choose rows give X_val= and "
                     "y_val="),
     **dict.fromkeys(("epochs", "max_iter", "n_estimators"),
-                    "the preset decides: {0}('best'), or {0}(time_limit=60)"),
+                    _PRESET),
     **dict.fromkeys(("categorical_features", "categorical_feature", "cat_features"),
                     "the estimator has it: {}(categorical_features=[...])"),
     "class_weight": "the estimator has it: {}(class_weight=...)",
@@ -148,11 +163,16 @@ _OF_TABLES = {
 # end of the qualified name of a function -> what is said of a parameter that it does not have
 CALLS = {
     **dict.fromkeys(("Learning.fit", "Learning.fit_batches", "Learning.steps",
-                     "fit_many"), _OF_TRAINING),
+                     "fit_many", "fit"), _OF_TRAINING),
     **dict.fromkeys(("MLP.__init__", "MLP.of"), _OF_NETWORK),
     "BaseMLP.fit": _OF_ESTIMATOR_FIT, "BaseTabular.fit": _OF_TABLES,
+    **dict.fromkeys(("MLPClassifier.__init__", "MLPRegressor.__init__"), _OF_ESTIMATOR),
+    **dict.fromkeys(("TabularClassifier.__init__", "TabularRegressor.__init__"), _OF_TABULAR),
 }
 _UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
+_TOO_MANY = re.compile(r"^.*\(\) takes .* positional arguments? but .* given$")
+# end of the qualified name -> what is said where more values than it takes stand without a name
+TOO_MANY = {"Learning.fit_batches": "a source gives pairs (X, y); fit(X, y) takes arrays"}
 _OWN = re.compile(r"^(\w*Base(MLP|Tabular)|Learning)(?=\.)")
 
 
@@ -230,14 +250,28 @@ def for_call(error, function, owner=None):
         text = _OWN.sub(owner, text)
     found = _UNEXPECTED.match(text)
     if found is None:
-        return text
+        return text + (_by_name(function) if _TOO_MANY.match(text) else "")
     text, name = found[0], found[2]
-    special = CALLS.get(function.__qualname__, {}).get(name)
+    special = CALLS.get(function.__qualname__, {}).get(name, EVERYWHERE.get(name))
     if special is not None:
-        return f"{text}: {special.format(owner)}"
+        return f"{text}: {special.format(owner, name=name)}"
     known = [one.name for one in signature(function).parameters.values()
              if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and one.name != "self"]
     ours = [one for one in PARAMETERS.get(name, ()) if one in known][:1] or close(name, known)
     if ours:
         return f"{text}; did you mean {' or '.join(map(repr, ours))}?"
     return f"{text}; there are: {', '.join(known)}" if known else text
+
+
+def _by_name(function):
+    """Return the end of a message on too many values without a name."""
+    from inspect import signature
+
+    own = TOO_MANY.get(function.__qualname__)
+    if own is not None:
+        return f": {own}"
+    names = [one.name for one in signature(function).parameters.values()
+             if one.kind is one.POSITIONAL_OR_KEYWORD and one.name not in ("self", "cls")]
+    first = f"{', '.join(names)} may stand without a name, all others need it" if names else (
+        "all need their names")
+    return f": {first}"

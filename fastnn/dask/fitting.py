@@ -1,7 +1,7 @@
 """`fit`: a network on the workers of a Dask cluster."""
 
 from fastnn.core import validation
-from fastnn.core.notices import shown
+from fastnn.core.notices import shown, suggests
 from fastnn.core.threads import sole_fit
 from fastnn.dask.cluster import Cluster
 from fastnn.dask.judging import METRIC, Judge
@@ -27,6 +27,7 @@ SYNC = "round", "gradient"
 TO_JUDGE = {"class_weight": None, "passes": 1}  # how rows are encoded that are not learned from
 
 
+@suggests
 def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=None,
         local_steps=None, round_seconds=1.0, outer_learning_rate=1.0, outer_momentum=0.5,
         keep=None, loss=None, optimizer=None, epochs=10, batch_size=32, shuffle=True, alpha=0.0,

@@ -76,6 +76,10 @@ def _read_files(where):
     if listed and where != sorted(where, key=natural_sort_key):
         frames = where
     for i, one in enumerate(frames):
+        name = one if isinstance(one, str) else one[0] if one else ""
+        if name.lower().endswith((".csv", ".tsv", ".txt", ".csv.gz")):
+            raise ValueError(f"X={shown(one)}: paths are those of Parquet files; "
+                             "dask.dataframe.read_csv makes a frame of this one")
         frames[i] = read_parquet(one)
         if not len(frames[i].columns):  # what Dask makes of a pattern that nothing has
             raise FileNotFoundError(f"X={shown(one)} has no Parquet files with columns")
@@ -140,7 +144,8 @@ def _blocks(key, value, X):
                         "or a list of parts")
     if hasattr(value, "chunks") and hasattr(value, "rechunk"):
         if key == "X" and value.ndim != 2:
-            raise ValueError(f"X has {value.ndim} axes, must have 2")
+            one = ": X.reshape(-1, 1) makes one column" if value.ndim == 1 else ""
+            raise ValueError(f"X has {value.ndim} axes, must have 2{one}")
         if value.ndim == 2 and value.numblocks[1] > 1:
             value = value.rechunk({1: -1})
         rows = getattr(X, "chunks", None)

@@ -399,8 +399,12 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def _targets(self, y, weight):
         y = self._encoded(y, None, None, None)
         if isinstance(self.loss, str) and self.loss == "quantile":
-            loss = Quantile(0.5 if self.quantile is None else (
-                tuple(self.quantile) if np.iterable(self.quantile) else self.quantile))
+            try:
+                loss = Quantile(0.5 if self.quantile is None else (
+                    tuple(self.quantile) if np.iterable(self.quantile) else self.quantile))
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"quantile={shown(self.quantile)}, a level in (0, 1) or several "
+                                  f"in rising order: {error}") from None
         elif self.quantile is not None:
             raise ValueError(f"quantile={self.quantile!r} needs loss='quantile', not "
                              f"{self.loss!r}")

@@ -30,6 +30,9 @@ def check_given(X, y, classes):
     if isinstance(X, (str, os.PathLike)):
         raise TypeError(f"X={shown(os.fspath(X))} must be a table; of the path of a file "
                         "fastnn.tables.read(path) makes one")
+    if hasattr(X, "__dask_graph__"):
+        raise TypeError(f"X is a collection of Dask ({type(X).__name__}): X.compute() brings it "
+                        "into this process, the estimators of fastnn.dask take it as it is")
     if hasattr(X, "__next__"):
         raise TypeError(f"X={shown(X)} must be a table, and can be read once only: list(X) makes a "
                         "list of rows of it")

@@ -51,6 +51,10 @@ def _said(est, name, value):
         return _of_solver(value)
     if not isinstance(value, str):
         return ""
+    if name == "categorical_features":
+        return f" One column is a list, too: [{shown(value)}]."
+    if re.fullmatch(r"[+-]?\d+(\.\d*)?", value):
+        return f" That is text: write {name}={value}."
     known = []
     for constraint in est._parameter_constraints[name]:
         known += getattr(constraint, "options", ()) if isinstance(constraint, StrOptions) else ()
@@ -86,7 +90,8 @@ def about_data(error, X, y=None):
     text = str(error)
     shape = np.shape(X) if not sp.issparse(X) else X.shape
     found = None
-    if "could not convert" in text or "invalid literal" in text:
+    if any(part in text for part in ("could not convert", "invalid literal",
+                                     "must be a string or a real number")):
         found = _first_text(X, y)
     elif "promoted by" in text or "Timestamp" in text:
         column = cures.dates_in(X)

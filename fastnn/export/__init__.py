@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from fastnn.core.notices import suggests
+from fastnn.core.notices import shown, suggests
 
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -64,6 +65,7 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
     """
     from fastnn.prediction.predictor import tabular_model_of
 
+    _check_path(path, "onnx")
     table = tabular_model_of(model)
     if table is None:
         from fastnn.export import _onnx
@@ -110,6 +112,7 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
     """
     from fastnn.prediction.predictor import tabular_model_of
 
+    _check_path(path, "c_header")
     table = tabular_model_of(model)
     if table is None:
         from fastnn.export import _c
@@ -119,6 +122,12 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
         from fastnn.export import _c_tables
 
         _c_tables.export(table, path, prefix, test_rows, jacobian)
+
+
+def _check_path(path, function):
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path={shown(path)} must be a path; the model comes first: "
+                        f"fastnn.export.{function}(model, path)")
 
 
 def register_skl2onnx() -> None:

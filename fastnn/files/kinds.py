@@ -3,9 +3,9 @@ something is wrong."""
 
 import os
 
-from fastnn.core.notices import shown
+from fastnn.core.notices import hint, shown
 
-__all__ = ["cure", "looks_like"]
+__all__ = ["by_name", "cure", "hint_of_name", "looks_like"]
 
 HEAD = 512
 # first bytes -> what it is; where several fit, the first one
@@ -28,6 +28,13 @@ MEMBERS = (
     ("schema.json", "a skops file"), (".npy", "a NumPy archive (npz)"),
 )
 ENDINGS = {".onnx": "an ONNX file", ".tflite": "a TensorFlow Lite file"}
+# names of models of other kinds: who opens such a file does not expect one of ours
+NAMES = {
+    ".onnx": "an ONNX file", ".pkl": "a pickle", ".pickle": "a pickle", ".joblib": "a joblib file",
+    ".pt": "a PyTorch file", ".pth": "a PyTorch file", ".h5": "an HDF5 file",
+    ".keras": "a Keras file", ".skops": "a skops file", ".tflite": "a TensorFlow Lite file",
+    ".h": "a C header", ".c": "a C source",
+}
 CURES = {
     "an ONNX file": "fastnn.from_onnx(path)",
     "a PyTorch file": "fastnn.from_torch(torch.load(path, weights_only=True))",
@@ -44,6 +51,20 @@ CURES = {
     "an Excel file (xlsx)": "fastnn.load takes models; pandas.read_excel(path) a table",
     "an Excel file (xls)": "fastnn.load takes models; pandas.read_excel(path) a table",
 }
+
+
+def by_name(path):
+    """Return which other kind of model a file is by its name, or None."""
+    return NAMES.get(os.path.splitext(os.fsdecode(path))[1].lower())
+
+
+def hint_of_name(path):
+    """Hint where a model is saved under the name of another kind of file."""
+    kind = by_name(path)
+    if kind is not None:
+        hint("name of file", f"{os.fsdecode(path)!r} has the name of {kind}, and save writes a "
+                             "safetensors file, which fastnn.load reads whatever its name; "
+                             "fastnn.export.onnx and c_header make ONNX and C")
 
 
 def looks_like(path):

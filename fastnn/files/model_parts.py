@@ -26,6 +26,7 @@ import math
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.imports import imported
 from fastnn.files import container
 from fastnn.files.plain import labels_from_plain, labels_to_plain, to_plain
 from fastnn.network.parameters import ParameterLayout
@@ -58,6 +59,7 @@ def write(path, predictor, estimator=None, max_bytes=None):
         A larger file is not written; None: what a reader takes by default.
     """
     arrays, settings = parts(predictor, estimator)
+    imported("fastnn.files.kinds").hint_of_name(path)
     container.write(path, arrays, settings, needs=_needs(predictor, settings),
                     max_bytes=max_bytes)
 

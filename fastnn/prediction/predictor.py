@@ -415,7 +415,8 @@ def save_network(net, path, scaler, classes, feature_names, max_bytes, encoder=N
     if scaler is not None and not isinstance(scaler, Scaler):
         if not isinstance(scaler, (tuple, list)):
             raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "
-                            "(mean, scale)")
+                            "(mean, scale); of sklearn's StandardScaler, fitted, (scaler.mean_, "
+                            "scaler.scale_)")
         scaler = Scaler(*scaler)
     task = "outputs"
     if classes is not None:

@@ -41,12 +41,14 @@ def check_names(asked, table, whose="the table"):
     table : Table
     whose : str, default="the table"
     """
-    from fastnn.core.words import did_you_mean
+    from fastnn.core.words import did_you_mean, near
 
     missing = [name for name in asked if name not in table]
     if missing:
         free = [name for name in table.names if name not in set(asked)]
         hint = next(filter(None, (did_you_mean(name, free) for name in missing[:10])), "")
+        if not hint:
+            hint = near("", free, 5) if free else ""
         raise TableError(f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}"
                          f"{hint}", missing[0])
 

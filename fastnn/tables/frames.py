@@ -5,6 +5,7 @@ None of the libraries is imported before somebody hands over a frame of it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,11 @@ def as_table(frame: Any) -> Table:
         return _of_array(frame)
     found = table_of(frame)
     if found is None:
+        path = isinstance(frame, (str, os.PathLike))
         raise TypeError("a table must be a data frame of pandas, polars or pyarrow, a dict of "
                         "columns, a list of dicts or a two-dimensional array, not "
-                        f"{type(frame).__name__}")
+                        f"{type(frame).__name__}"
+                        + ("; of the path of a file fastnn.tables.read(path) makes one" * path))
     return found
 
 

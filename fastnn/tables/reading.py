@@ -23,7 +23,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastnn.core.notices import shorten
+from fastnn.core.notices import shorten, suggests
 from fastnn.tables import cells as cells_
 from fastnn.tables.cells import MISSING_WORDS, Style, words_of
 from fastnn.tables.errors import TableError, shown_value
@@ -85,6 +85,7 @@ class Texts:
         return cells_.from_texts(self.raw(), self.style)
 
 
+@suggests
 def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
          decimal: str | None = None, thousands: str | None = None, na: Sequence[str] = (),
          header_row: int | None = None, day_first: bool | None = None) -> Table:

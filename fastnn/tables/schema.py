@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
 from fastnn.tables.cells import words_of
 from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
@@ -335,13 +335,6 @@ def check_learnable(table):
                          f"({shown_value(long)}), must be at most {MAX_TEXT}")
 
 
-def near(name, names):
-    """" Did you mean ...?", or nothing."""
-    folded = {known.strip().lower(): known for known in names}
-    close = difflib.get_close_matches(name.strip().lower(), list(folded), 3, 0.6)
-    return f"; did you mean {' or '.join(repr(folded[match]) for match in close)}?" if close else ""
-
-
 def categorical_names(given, table):
     """Return the names of the columns that ``categorical_features`` means, see `Schema.learn`."""
     if isinstance(given, str):
@@ -365,8 +358,9 @@ def categorical_names(given, table):
             found.add(table.names[one])
         else:
             if str(one) not in table:
+                near = imported("fastnn.core.words").near(str(one), table.names)
                 raise ValueError(f"categorical_features names {one!r}, which the table does not "
-                                 f"have{near(str(one), table.names)}")
+                                 f"have{near}")
             found.add(str(one))
     return frozenset(found)
 

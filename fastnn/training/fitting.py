@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fastnn.core import validation
 from fastnn.core.imports import imported
-from fastnn.core.notices import hint, warn
+from fastnn.core.notices import hint, shown, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.files import container
 from fastnn.training.bursts import bursts_of
@@ -134,7 +134,8 @@ def check_validation_data(net, data, info):
     try:
         X, y = data
     except (TypeError, ValueError):
-        raise ValueError("validation_data must be a pair (X, y)") from None
+        raise ValueError(f"validation_data={shown(data)} must be a pair (X, y): rows that the fit "
+                         "does not have, split off before") from None
     try:
         return net._check_data(X, y, None, info)
     except TypeError as error:

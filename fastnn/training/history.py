@@ -103,7 +103,10 @@ class History:
             return metrics[name]
         if name in ("metrics", "scores", "stopped"):  # of a pickle from before there were any
             return {"metrics": {}, "scores": (), "stopped": None}[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        hint = ""
+        if isinstance(metrics, dict) and not name.startswith("_"):
+            hint = imported("fastnn.core.words").did_you_mean(name, self.names)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def to_frame(self) -> Any:
         """Return a table: a row for each epoch (its index, from 0), a column for each curve.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fastnn.core import validation
 from fastnn.core.notices import shown, suggests
+from fastnn.files import container
 from fastnn.training.epochs import Callback
 from fastnn.training.stopping import check_monitor
 
@@ -52,6 +53,7 @@ class CSVLogger(Callback):
         """Open the file; write its head."""
         history = state.history
         self._close()
+        container.check_place(self.path)
         self._file = open(os.fsdecode(self.path), "w", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file, delimiter=self.separator, lineterminator="\n")
         self._writer.writerow(["epoch", *history.names])

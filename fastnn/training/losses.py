@@ -482,6 +482,9 @@ def as_loss(loss):
         return loss
     if isinstance(loss, type) and issubclass(loss, Loss):
         raise TypeError(f"loss={loss.__name__} is a class, must be an object: {loss.__name__}()")
+    if callable(loss):
+        raise TypeError(f"loss={shown(loss)} must be a name or an object; a function needs its "
+                        "derivative, too: fastnn.losses.Custom(function, derivative)")
     names = tuple({**_BY_NAME, **_kernels.LOSSES})
     name = check_name("loss", loss, names, "loss")
     if name == "squared_error" and loss[:1] in "mM":
@@ -519,7 +522,10 @@ def check_loss(loss, output, n_out):
         link = {"focal": "'softmax' or 'sigmoid'"}.get(loss.name, repr(info.link))
         if hinges:
             link = "'identity' or 'step'"
-        raise ValueError(f"loss={loss.name!r} must go with output={link}, not {output!r}")
+        others = [name for name, one in _kernels.LOSSES.items() if one.link == output]
+        with_output = f"; with {output!r} go {', '.join(map(repr, others))}" if others else ""
+        raise ValueError(f"loss={loss.name!r} must go with output={link}, not {output!r}"
+                         f"{with_output}")
     n_targets = loss.n_targets(n_out)
     parameters = loss.parameters(n_out)
     if isinstance(parameters, tuple) and parameters:

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 from fastnn.core import _kernels
-from fastnn.core.notices import suggests
+from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_flag, check_real
 from fastnn.training.schedules import Schedule
 
@@ -117,9 +117,12 @@ class Optimizer:
     def __post_init__(self):
         if type(self) is Optimizer:
             raise TypeError("Optimizer is the base of SGD, Adam, ...: use one of them")
-        if isinstance(self.learning_rate, str):
-            raise TypeError(f"learning_rate={self.learning_rate!r} must be a number, a schedule "
-                            "such as fastnn.schedules.Cosine(0.01), or a function of the epoch")
+        if hasattr(self.learning_rate, "__len__"):
+            given = "" if isinstance(self.learning_rate, str) else (
+                "; parameters are not given to an optimizer, but it to net.fit(optimizer=...)")
+            raise TypeError(f"learning_rate={shown(self.learning_rate)} must be a number, a "
+                            "schedule such as fastnn.schedules.Cosine(0.01), or a function of the "
+                            f"epoch{given}")
         if not (callable(self.learning_rate) or isinstance(self.learning_rate, Schedule)):
             _check(self, "learning_rate", "> 0", lambda value: value > 0)
         for one in fields(self):

@@ -5,6 +5,7 @@ A hyperparameter's place in ``hyperparameters`` is its place in ``h[]`` of that 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar
 
 from fastnn.core import _kernels
@@ -27,8 +28,11 @@ def check_optimizer(optimizer):
         raise TypeError(f"optimizer={optimizer.__name__} is a class, must be an Optimizer, an "
                         f"object: {optimizer.__name__}()")
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer={optimizer!r} must be an Optimizer, such as fastnn.Adam(), or "
-                        "the name of one")
+        is_rate = isinstance(optimizer, (Real, Schedule))
+        rate = "schedule" if isinstance(optimizer, Schedule) else shown(optimizer)
+        cure = f"; a learning rate goes into one: fastnn.Adam({rate})" if is_rate else ""
+        raise TypeError(f"optimizer={shown(optimizer)} must be an Optimizer, such as "
+                        f"fastnn.Adam(), or the name of one{cure}")
     name, known = getattr(optimizer, "row", None), tuple(_kernels.OPTIMIZERS)
     if not isinstance(name, str):
         raise TypeError(f"{type(optimizer).__name__}.name={shown(name)} must be a string, one of: "

@@ -130,8 +130,9 @@ def find_learning_rate(net: Any, X: Rows, y: ArrayLike, *, loss: str | Loss | No
     >>> bool(1e-4 < curve.suggestion < 1)
     True
     """
-    if not hasattr(net, "_check_data"):
-        raise TypeError(f"net={type(net).__name__} must be a fastnn.MLP")
+    if not hasattr(net, "_bound"):
+        raise TypeError(f"net={type(net).__name__} must be a fastnn.MLP; for an estimator give one "
+                        "of its sizes")
     info = net._bound(loss)
     data = net._check_data(X, y, sample_weight, info)
     n_rows = data[0].shape[0]

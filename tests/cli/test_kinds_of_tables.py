@@ -203,7 +203,7 @@ def test_options_of_missing_words_and_headers(run):
     assert found[0] == found[1]
     assert not err
     _, err = train(run, "-t", "y", "--header-row", "x", code=2)
-    assert "invalid number value: 'x'" in err
+    assert "'x' must be a whole number" in err
     write("new.csv", "1.5,2", [(3, 4)])
     assert predict(run, "--header-row", 0, code=2)[1].count("no columns 'a', 'b'") == 1
 

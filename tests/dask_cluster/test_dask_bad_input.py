@@ -225,3 +225,16 @@ def test_a_fit_that_diverges_says_so(client):
 
 def test_names_of_tasks_whose_workers_died():
     assert cluster._told(ValueError(("fastnn-local-steps-" + "0a" * 16, 3, 7))) == "local-steps 7"
+
+
+def test_what_newcomers_try(client, tmp_path):
+    X, y = rows(60)
+    (tmp_path / "t.csv").write_text("a,y\n1,0\n")
+    with pytest.raises(ValueError, match=r"t.csv'.*dask.dataframe.read_csv makes a frame"):
+        fits(str(tmp_path / "t.csv"), "y")
+    with pytest.raises(ValueError, match=r"t.csv'.*dask.dataframe.read_csv makes a frame"):
+        fits([str(tmp_path / "t.csv")], "y")
+    with pytest.raises(ValueError, match=r"X has 1 axes, must have 2: X.reshape\(-1, 1\)"):
+        fits(da.from_array(X[:, 0]), da.from_array(y))
+    with pytest.raises(TypeError, match=r"keyword argument 'lr': the optimizer has it"):
+        fits(X, y, lr=0.1)

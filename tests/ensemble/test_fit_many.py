@@ -436,3 +436,19 @@ def test_networks_at_the_same_time_divide_the_threads(monkeypatch):
     thread.join()
     assert seen == [[6, 3]]
     assert [threads.resolve_threads(None), threads.shared_threads(6)] == [8, 4]
+
+
+def test_networks_do_not_share_a_callback_with_a_state():
+    class Own(fastnn.Callback):
+        calls = 0
+
+        def on_epoch_end(self, state):
+            self.calls += 1
+
+    X = np.random.default_rng(0).normal(size=(40, 2))
+    nets = [fastnn.MLP((2, 3, 1), random_state=i) for i in range(3)]
+    stop, own = fastnn.EarlyStopping("loss"), Own()
+    with pytest.raises(ValueError, match=r"callbacks\[2\] holds the EarlyStopping of callbacks\[0"):
+        fastnn.fit_many(nets, X, X[:, 0], epochs=2, callbacks=[[stop], None, [stop]])
+    fastnn.fit_many(nets, X, X[:, 0], epochs=2, n_threads=1, callbacks=[[own], [own], None])
+    assert own.calls == 4

@@ -208,7 +208,7 @@ BAD = {
     "rows of y": (lambda X, y: (X, y[:1]), ValueError, "must have one row for each of 3"),
     "columns of y": (lambda X, y: (X, y[:, :2]), ValueError, r"must be \(3, 3\)"),
     "strings": (lambda X, y: (X.astype(str), y), TypeError, "X has dtype <U"),
-    "none": (lambda X, y: (None, y), TypeError, "X has dtype object"),
+    "none": (lambda X, y: (None, y), TypeError, "X=None must be an array"),
 }
 
 

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import fastnn
 
@@ -132,3 +133,22 @@ def test_half_of_the_squared_error_is_told_where_mse_is_asked_for():
     assert net.loss(X, X[:, 0], loss="mse") == pytest.approx(mean_squared / 2, rel=1e-5)
     assert "half the mean squared error" in " ".join(fastnn.losses.SquaredError.__doc__.split())
     assert "(n_samples, 1)" in fastnn.MLP.predict.__doc__
+
+
+@pytest.mark.parametrize("call, text", [
+    (lambda: fastnn.MLP((2, 1)).predict("rows.csv"), "X='rows.csv' must be an array of numbers; of "
+     "the path of a file fastnn.tables.read(path) makes a table"),
+    (lambda: fastnn.MLP((2, 1)).predict(None), "X=None must be an array of numbers"),
+    (lambda: classes().fit(X, LABELS, sample_weight={0: 1.0, 1: 2.0}), "of weights of classes: "
+     "numpy.array([0.5, 2.0])[y]"),
+    (lambda: fastnn.MLP((2, 1)).fit(X, sparse.csr_matrix(X[:, :1])), "it is sparse, y.toarray()"),
+])
+def test_what_is_no_array(call, text):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert text in str(caught.value), str(caught.value)
+
+
+def test_a_direction_of_the_outputs_has_their_number():
+    with pytest.raises(ValueError, match="U has 3 columns, must have 1: one for each output"):
+        fastnn.MLP((2, 4, 1)).vjp(X, np.ones((300, 3)))

@@ -33,6 +33,13 @@ def told(capfd, *args):
     (("--verbose",), "--verbose; the progress is shown anyway, -q hides it"),
     (("--class-weigth", "balanced"), "; did you mean '--class-weight'?"),
     (("--random-state", "3"), "; did you mean '--seed'?"),
+    (("--gpu",), "--gpu; fastnn computes on the CPU alone"),
+    (("--threads", "many"), "argument --threads: 'many' must be a whole number"),
+    (("--time-limit", "1m"), "argument --time-limit: '1m' must be a number"),
+    (("--hidden", "64-64"), "'64-64' must be numbers of units such as 64 or 128,64"),
+    (("--header-row", "first"), "'first' must be a whole number"),
+    (("-o", "m.onnx"), "'m.onnx' has the name of an ONNX file, and `train` writes a model file"),
+    (("-o", "m.PKL"), "has the name of a pickle"),
     (("--delimiter", ";"), "; did you mean '--separator'?"),
 ])
 def test_an_option_says_which_was_meant(table, capfd, given, text):
@@ -47,6 +54,18 @@ def test_other_names_of_options_name_what_there_is(capfd):
     _, said = told(capfd, "train", "--help")
     _, more = told(capfd, "predict", "--help")
     assert [name for name in cli.OPTIONS.values() if name not in said + more] == []
+
+
+def test_words_for_commands_that_are_options(capfd):
+    assert "; did you mean '--help'?" in told(capfd, "help")[1]
+    assert "; did you mean '--version'?" in told(capfd, "version")[1]
+
+
+def test_a_table_that_lacks_a_column_says_what_there_is(table, capfd):
+    told(capfd, "train", "t.csv", "-t", "c", "--hidden", "4", "--epochs", "1")
+    (table / "n.csv").write_text("first,b\n1,2\n")
+    code, said = told(capfd, "predict", "model.safetensors", "n.csv")
+    assert code == 2 and "the table has no column 'a'; there are: 'first'" in said
 
 
 def test_a_table_without_names(table, capfd):

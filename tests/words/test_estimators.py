@@ -35,6 +35,7 @@ def message(call, error=ValueError):
     (dict(loss="mse"), "'squared_error' is a loss of MLPRegressor."),
     (dict(schedule="cosin"), "Did you mean 'cosine'"),
     (dict(norm="bacth"), "Did you mean 'batch'?"),
+    (dict(n_iter_no_change="10"), "Got '10' instead. That is text: write n_iter_no_change=10."),
     (dict(class_weight="balance"), "Did you mean 'balanced'?"),
     (dict(scoring="acc", early_stopping=True), "; did you mean 'accuracy'?"),
 ])
@@ -230,3 +231,43 @@ def test_a_fit_that_has_not_converged_says_what_is_not_scaled():
     assert texts[0].startswith(" X is not scaled: it has values such as ")
     assert texts[1].startswith(" y is not scaled: it has values such as ")
     assert texts[2] == "" and len(texts) == 3
+
+
+@pytest.mark.parametrize("make, text", [
+    (lambda: MLPClassifier(device="cuda"), "fastnn computes on the CPU alone"),
+    (lambda: MLPClassifier(checkpoint="f"), "fit has it: MLPClassifier(...).fit(X, y, "
+     "checkpoint=...)"),
+    (lambda: fastnn.TabularClassifier(n_estimators=9), "the preset decides: "
+     "TabularClassifier('best'), or "),
+    (lambda: fastnn.TabularRegressor(X_val=X), "TabularRegressor(...).fit(X, y, X_val=...)"),
+])
+def test_parameters_that_something_else_has(make, text):
+    assert text in message(make, TypeError)
+
+
+@pytest.mark.parametrize("settings, text", [
+    (dict(categorical_features="b"), "One column is a list, too: ['b']."),
+    (dict(categorical_features=["zip"]), "which the table does not have; there are: 'a', 'b'"),
+    (dict(time_limit="60"), "That is text: write time_limit=60."),
+    (dict(loss="quantile", quantile=90), "quantile=90, a level in (0, 1) or several in rising "),
+])
+def test_values_of_the_estimators_of_tables(settings, text):
+    table = {"a": X[:, 0], "b": X[:, 1]}
+    assert text in message(lambda: fastnn.TabularRegressor(**settings).fit(table, Y))
+
+
+def test_rows_and_tables_that_others_take():
+    rows = [{"a": 1.0, "b": 2.0}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MLPRegressor(max_iter=1).fit(X, Y)
+    assert "X holds dicts: fastnn.TabularClassifier" in message(
+        lambda: model.predict(rows), TypeError)
+
+    class Collection:
+        __dask_graph__ = None
+
+    assert "the estimators of fastnn.dask take it" in message(
+        lambda: fastnn.TabularRegressor().fit(Collection(), Y), TypeError)
+    with pytest.raises(TypeError, match="of the path of a file fastnn.tables.read"):
+        fastnn.tables.as_table("t.csv")

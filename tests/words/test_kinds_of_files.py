@@ -5,6 +5,7 @@ import gzip
 import io
 import pickle
 import re
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -144,3 +145,17 @@ def test_a_file_that_is_cut_off(tmp_path):
     path.write_bytes(data[:len(data) // 2])
     with pytest.raises(fastnn.ModelFormatError, match="is cut off: it has .* bytes, its header"):
         fastnn.load(path)
+
+
+def test_a_model_under_the_name_of_another_kind_of_file(tmp_path):
+    net = fastnn.MLP((2, 1), random_state=0)
+    with pytest.warns(fastnn.HintWarning, match="has the name of an ONNX file, and save writes a "
+                                                "safetensors file"):
+        net.save(tmp_path / "net.onnx")
+    with pytest.warns(fastnn.HintWarning, match="has the name of a joblib file"):
+        fastnn.Predictor(net, "regression").save(str(tmp_path / "net.JOBLIB"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("net.safetensors", "net", "net.model", ".h5"):
+            net.save(tmp_path / name)
+    assert fastnn.load(tmp_path / "net.onnx").sizes == (2, 1)

@@ -61,6 +61,10 @@ def test_other_names_of_optimizers_and_initializers_are_taken():
     (lambda: NET.loss(X, Y, loss="log_loss"), "'cross_entropy' of output softmax"),
     (lambda: NET.fit(X, Y, optimizer="adamm"), "; did you mean 'adam'"),
     (lambda: NET.fit(X, Y, optimizer="lbfgs"), "L-BFGS is an object: optimizer=fastnn.LBFGS()"),
+    (lambda: NET.fit(X, Y, validation_data=0.2), "validation_data=0.2 must be a pair (X, y): rows "
+     "that the fit does not have"),
+    (lambda: fastnn.MLP((2, 3, 1), dropout=50), "must be in [0, 1): a share, 0.5 for 50 %"),
+    (lambda: NET.fit(X, Y, loss="bce"), "not 'identity'; with 'identity' go 'squared_error', "),
     (lambda: NET.fit(X, Y, callbacks=[fastnn.EarlyStopping("val_los")], validation_data=(X, Y)),
      "; did you mean 'val_loss'"),
 ])
@@ -75,6 +79,7 @@ def test_metrics_and_curves_say_which_were_meant():
     history = fastnn.MLP((2, 1)).fit(X, Y, epochs=1)
     refused(lambda: history["val_loss"], KeyError, "where the fit has validation_data")
     refused(lambda: history["los"], KeyError, "; did you mean 'loss'?")
+    refused(lambda: history.losss, AttributeError, "attribute 'losss'; did you mean 'loss'?")
 
 
 IN_OPTIMIZER = "the optimizer has it: optimizer=fastnn.Adam(learning_rate=0.01)"
@@ -114,6 +119,19 @@ IN_OPTIMIZER = "the optimizer has it: optimizer=fastnn.Adam(learning_rate=0.01)"
     (lambda: NET.fit(X, Y, zzz=3), "; there are: X, y, loss, optimizer, "),
     (lambda: NET.fit(X), "MLP.fit() missing 1 required positional argument: 'y'"),
     (lambda: NET.steps(lr=0.1), IN_OPTIMIZER),
+    (lambda: fastnn.MLP((2, 1), device="cuda"), "fastnn computes on the CPU alone"),
+    (lambda: NET.fit(X, Y, gpu=True), "fastnn computes on the CPU alone"),
+    (lambda: NET.fit_batches(X, Y), "a source gives pairs (X, y); fit(X, y) takes arrays"),
+    (lambda: fastnn.MLP((2, 1), "relu", "identity", None), "but 5 were given: sizes, activation, "
+     "output may stand without a name, all others need it"),
+    (lambda: fastnn.tables.read("t.csv", sep=";"), "did you mean 'separator'?"),
+    (lambda: NET.fit(X, Y, loss=lambda y, z: (y - z) ** 2), "fastnn.losses.Custom(function, "),
+    (lambda: NET.fit(X, Y, optimizer=0.01), "goes into one: fastnn.Adam(0.01)"),
+    (lambda: NET.fit(X, Y, optimizer=fastnn.schedules.Cosine(0.1)), "fastnn.Adam(schedule)"),
+    (lambda: fastnn.Adam(NET.parameters), "but it to net.fit(optimizer=...)"),
+    (lambda: fastnn.Adam("0.1"), "or a function of the epoch"),
+    (lambda: fastnn.Dense(4, 8), "activation=8 must be a string, such as 'relu': a layer is told"),
+    (lambda: NET.save("x", scaler=object()), "of sklearn's StandardScaler, fitted, (scaler"),
 ])
 def test_a_parameter_says_which_was_meant(call, text):
     refused(call, TypeError, text)
@@ -233,3 +251,21 @@ def test_a_method_of_a_callback_that_is_misspelt():
         NET.fit(X, Y, epochs=1, callbacks=[Watch()])
     assert [str(one.message) for one in told] == [
         "Watch has a method 'on_epoch_ends', which nothing calls; did you mean 'on_epoch_end'?"]
+
+
+def test_what_is_no_network_is_named_by_the_range_test():
+    pytest.importorskip("sklearn")
+    refused(lambda: fastnn.find_learning_rate(fastnn.MLPClassifier(), X, LABELS), TypeError,
+            "net=MLPClassifier must be a fastnn.MLP")
+
+
+def test_a_log_in_no_folder():
+    refused(lambda: NET.fit(X, Y, epochs=1, callbacks=[fastnn.CSVLogger("nowhere/log.csv")]),
+            FileNotFoundError, "nowhere' to save 'log.csv' in")
+
+
+def test_export_says_that_the_model_comes_first():
+    refused(lambda: fastnn.export.c_header("net.h", NET), TypeError,
+            "must be a path; the model comes first: fastnn.export.c_header(model, path)")
+    refused(lambda: fastnn.export.onnx("net.onnx", NET), TypeError,
+            "fastnn.export.onnx(model, path)")
