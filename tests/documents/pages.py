@@ -1,5 +1,7 @@
 """The pages of the documentation, taken apart."""
 
+import ast
+import builtins
 import re
 from pathlib import Path
 
@@ -35,3 +37,20 @@ def prose_of(page):
     """The text without blocks of code."""
     text = re.sub(r"<!--.*?-->", "", text_of(page), flags=re.DOTALL)
     return re.sub(r"^( *)```.*?^\1```", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def names_not_made_by(page):
+    """The names that the code which a reader sees uses, and none of it makes."""
+    tree = ast.parse("\n".join(match[1] for match in CODE.finditer(text_of(page))
+                               if match[1] is not None))
+    made, used = set(dir(builtins)), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (used if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            made |= {(one.asname or one.name).partition(".")[0] for one in node.names}
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            made.add(node.name)
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+    return used - made

@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 from each import each
-from pages import code_of, pages, text_of
+from pages import code_of, names_not_made_by, pages, text_of
 
 import fastnn
 
@@ -66,6 +66,16 @@ def test_errors_in_code_are_found(tmp_path, monkeypatch):
     with pytest.raises(AssertionError) as caught:
         run("page.md")
     assert caught.traceback[-1].lineno + 1 == 10
+
+
+# pages that show calls on arrays and networks of the reader's
+FRAGMENTS = {"docs/dask.md": {"X", "y"}, "docs/promises.md": {"net", "X", "y"}}
+
+
+@each("page", pages())
+def test_what_a_reader_copies_is_complete(page):
+    """Nothing comes from the blocks that a reader does not see."""
+    assert names_not_made_by(page) <= FRAGMENTS.get(page, set())
 
 
 @each("page", pages())
