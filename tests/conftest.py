@@ -45,7 +45,8 @@ def run_python():
     """
 
     def run(code, *arguments, timeout=120, **environment):
-        path = [Path(fastnn.__file__).parents[1], TESTS, TESTS / "training"]
+        path = [Path(fastnn.__file__).parents[1], TESTS, TESTS / "training",
+                TESTS / "reliability"]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)),
                **{name: str(value) for name, value in environment.items()}}
         command = [sys.executable, "-c", code, *map(str, arguments)]

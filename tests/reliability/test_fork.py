@@ -10,17 +10,16 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
-# What all programs share: nets whose fits and predictions take teams, the right bytes, and children
-# that have to end in time.
+# What all programs share: nets whose fits and predictions take teams, and the right bytes.
 COMMON = """
 import os, signal, socket, sys, threading, time
 import numpy as np
 import fastnn
+from beside import during, in_child, wait_for
 from fastnn.core import threads
 from planning import use_rules
 
 use_rules(epoch_flops=0)  # short epochs get their threads too
-CHILD_SECONDS = 20
 rng = np.random.default_rng(0)
 X = rng.normal(size=(2000, 64)).astype("f")
 y = rng.integers(0, 10, 2000).astype(np.int32)
@@ -43,52 +42,6 @@ def is_right():
     good = net.predict(X).tobytes() == outputs
     alone = os.path.isdir("/proc/self/task") and len(os.listdir("/proc/self/task")) == 1
     return good and not alone and fitted().parameters.tobytes() == parameters
-
-
-def in_child(work):
-    child = os.fork()
-    if child == 0:
-        signal.alarm(0)
-        status = 1
-        try:
-            status = 0 if work() else 2
-        finally:
-            os._exit(status)
-    return child
-
-
-def wait_for(child):
-    for _ in range(1000 * CHILD_SECONDS):  # naps, not the clock: both may have been stopped a while
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            assert status == 0, f"child ended with {os.waitstatus_to_exitcode(status)}"
-            return
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    sys.exit("a child hangs")
-
-
-def during(work, n, body):
-    # while n threads do `work` over and over
-    stop, wrong = threading.Event(), []
-
-    def over_and_over():
-        while not stop.is_set():
-            if not work():
-                wrong.append(1)
-                return
-
-    workers = [threading.Thread(target=over_and_over) for _ in range(n)]
-    for worker in workers:
-        worker.start()
-    try:
-        body()
-    finally:
-        stop.set()
-        for worker in workers:
-            worker.join()
-    assert not wrong
 """
 
 

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 import pytest
+from beside import during
 from interrupting import Sender
 from trainers import make_trainer
 
@@ -403,19 +404,13 @@ def test_main_thread_while_another_one_fits(sender):
 def test_predictions_in_other_threads_are_not_interrupted(sender):
     X, _ = problem(30_000, 64, 2)
     net = fastnn.MLP((64, 256, 10), random_state=0, n_threads=1)
-    wanted, found, stop = net.predict(X).tobytes(), [], threading.Event()
+    wanted = net.predict(X).tobytes()
 
-    def predict():
-        while not stop.is_set():
-            found.append(net.predict(X).tobytes() == wanted)
+    def interrupt():
+        for seconds in moments(10, 0.05):
+            sender.interrupt(lambda: net.predict(X) is None, seconds)
 
-    other = threading.Thread(target=predict)
-    other.start()
-    for seconds in moments(10, 0.05):
-        sender.interrupt(lambda: net.predict(X) is None, seconds)
-    stop.set()
-    other.join()
-    assert found and all(found)
+    during(lambda: net.predict(X).tobytes() == wanted, 1, interrupt)
 
 
 @pytest.mark.parametrize("what", ["fit", "predict"])

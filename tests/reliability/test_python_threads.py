@@ -219,6 +219,9 @@ def test_fits_of_one_estimator(run_python, count, method):
 
 
 REFIT = """
+import itertools
+from beside import during
+
 count = int(sys.argv[1])
 twin, net = fitted(), fitted()
 allowed = {others(twin)}
@@ -228,32 +231,22 @@ for _ in range(10):
     allowed.add(others(twin))
     states[twin.parameters.tobytes()] = twin._epochs_done
 outputs = {state[net.parameters.nbytes:] for state in allowed}
-stop, wrong, calls = threading.Event(), [], []
+turns = itertools.count()
 
 
-def use(number):
-    while not stop.is_set():
-        calls.append(1)
-        if number % 2:
-            if net.predict(X).tobytes() not in outputs:
-                wrong.append("predict")
-        else:
-            copied = pickle.loads(pickle.dumps(net))
-            if states.get(copied.parameters.tobytes()) != copied._epochs_done:
-                wrong.append("pickle")
+def use():
+    if next(turns) % 2:
+        return net.predict(X).tobytes() in outputs
+    copied = pickle.loads(pickle.dumps(net))
+    return states.get(copied.parameters.tobytes()) == copied._epochs_done
 
 
-users = [threading.Thread(target=use, args=(number,)) for number in range(count)]
-for user in users:
-    user.start()
-try:
+def refit():
     for _ in range(10):
         net.fit(X, y, epochs=1)
-finally:
-    stop.set()
-    for user in users:
-        user.join()
-assert calls and not wrong, wrong
+
+
+during(use, count, refit)
 assert others(net) == others(twin)
 print("done")
 """

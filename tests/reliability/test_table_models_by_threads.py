@@ -9,9 +9,10 @@ pytest.importorskip("sklearn")
 # A model whose trees say most, what it answers to many rows, to some and to one, and threads that
 # ask it for these over and over.
 COMMON = """
-import copy, gc, io, os, pickle, signal, sys, tempfile, threading, time, warnings
+import copy, gc, os, pickle, sys, tempfile, time, warnings
 import numpy as np
 import fastnn
+from beside import during, in_child, wait_for
 from fastnn.tabular import trees
 
 warnings.simplefilter("ignore")
@@ -39,32 +40,8 @@ wanted = answers(fitted)
 assert answers(model) == wanted
 
 
-def beside(body, ask, n=8):
-    # while n threads ask, and none of them gets anything else or an error
-    stop, wrong, asked = threading.Event(), [], []
-
-    def over_and_over():
-        try:
-            while not stop.is_set():
-                if ask() != wanted:
-                    wrong.append("another answer")
-                    return
-                asked.append(1)
-        except BaseException as error:
-            wrong.append(repr(error))
-
-    workers = [threading.Thread(target=over_and_over) for _ in range(n)]
-    for worker in workers:
-        worker.start()
-    try:
-        body()
-    finally:
-        while len(asked) < 2 * n and not wrong:
-            time.sleep(0.01)
-        stop.set()
-        for worker in workers:
-            worker.join()
-    assert not wrong, wrong
+def beside(body, ask):
+    during(lambda: ask() == wanted, 8, body)
 """
 BODIES = {
     "pickle": """
@@ -130,18 +107,7 @@ def body():
     "fork": """
 def body():
     for _ in range(20):
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if answers(model) == wanted else 2)
-        for _ in range(30_000):
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            time.sleep(0.002)
-        else:
-            os.kill(child, signal.SIGKILL)
-            sys.exit("a child hangs")
-        assert status == 0, status
+        wait_for(in_child(lambda: answers(model) == wanted))
 """,
 }
 
