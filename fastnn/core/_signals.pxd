@@ -1,4 +1,4 @@
-"""Looking for Ctrl-C in long loops, for `_loop` and `_inference`."""
+"""Looking for Ctrl-C in long loops of training and prediction."""
 
 from libc.stdint cimport int64_t, uint64_t
 

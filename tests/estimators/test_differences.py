@@ -1,4 +1,4 @@
-"""Where the estimators differ from scikit-learn's on purpose: the table in fastnn/estimators.py."""
+"""Where the estimators differ from scikit-learn's on purpose: the table of `fastnn.estimators`."""
 
 import numpy as np
 import pytest

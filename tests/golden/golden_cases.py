@@ -22,7 +22,7 @@ from fastnn.config import configuration
 DTYPES = ("float32", "float64")
 THREADS = 2
 
-# sizes, batch, activation, output: the networks of tests/network/training_cells.py
+# sizes, batch, activation, output: the networks of tests/training/training_cells.py
 CELLS = {
     "a": ((4, 16, 3), 32, "tanh", "softmax"),
     "b": ((20, 64, 64, 2), 64, "relu", "softmax"),
