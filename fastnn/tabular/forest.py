@@ -40,7 +40,7 @@ class Forest:
 
         Parameters
         ----------
-        folds : list of Boosted
+        folds : list of fastnn.tabular.boosting.Boosted
             Of each fold its trees.
         n_numbers : int
         sizes : list of int

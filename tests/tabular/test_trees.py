@@ -9,7 +9,7 @@ from scipy.special import expit, softmax
 from fastnn.mlp import MLP
 from fastnn.network.spec import Dense
 from fastnn.tables.schema import Inputs
-from fastnn.tabular import _trees, blending, recipe, trees
+from fastnn.tabular import _trees, blending, boosting, recipe, trees
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.forest import Forest
 from fastnn.tabular.task import Task
@@ -105,8 +105,8 @@ def test_trees_where_they_help(kind):
 
 def test_no_trees_where_they_do_not_help(monkeypatch):
     """Those of two folds say so."""
-    grown, boosted = [], trees._boosted
-    monkeypatch.setattr(trees, "_boosted",
+    grown, boosted = [], boosting.boosted
+    monkeypatch.setattr(trees, "boosted",
                         lambda *own, trees: grown.append(own[5]) or boosted(*own, trees))
     task = Task.of_numbers(MEAN[:, np.newaxis])
     noise = np.random.default_rng(3).normal(size=(N, 1))
@@ -128,10 +128,10 @@ def test_no_trees_beyond_a_limit(limit, monkeypatch):
 @pytest.mark.parametrize("seconds, n_threads, expected", [
     (None, 1, 17), (9, 1, 9), (9, 2, 17), (4, 2, 8), (1, 1, None)])
 def test_fewer_trees_where_there_is_much_work(seconds, n_threads, expected, monkeypatch):
-    asked, boosted = [], trees._boosted
-    monkeypatch.setattr(trees, "_boosted",
+    asked, boosted = [], boosting.boosted
+    monkeypatch.setattr(trees, "boosted",
                         lambda *own, trees: asked.append(trees) or boosted(*own, trees))
-    columns = len(trees._columns(ENCODING, NUMBERS, CODES))
+    columns = len(boosting.columns_to_split(ENCODING, NUMBERS, CODES))
     work = N * columns * 2 * len(FOLDS)
     monkeypatch.setattr(trees, "MOST_WORK", 17.5 * work)
     monkeypatch.setattr(trees, "WORK_OF_SECOND", 1.05 * work)
@@ -145,9 +145,9 @@ def test_no_more_trees_than_held_out_rows_ask_for():
     """Noise is learned by heart: the trees of all folds end where their rows are told best."""
     task, y = task_of("squared_error")
     y = y + 3 * np.random.default_rng(6).normal(size=y.shape)
-    columns, weight = trees._columns(ENCODING, NUMBERS, CODES), np.ones(N)
-    found = [trees._boosted(columns, ENCODING, y, weight, "identity", fold, 96) for fold in FOLDS]
-    kept = trees._as_many_of_each(found)
+    columns, weight = boosting.columns_to_split(ENCODING, NUMBERS, CODES), np.ones(N)
+    found = [boosting.boosted(columns, ENCODING, y, weight, "identity", fold, 96) for fold in FOLDS]
+    kept = boosting.as_many_of_each(found)
     count, longest = len(kept[0].trees), max(len(one.trees) for one in found)
     assert 1 <= count < longest < 96 and all(len(one.trees) == count for one in kept)
     losses = []
@@ -172,21 +172,22 @@ def test_small_trees_of_few_rows(n, most):
     numbers = rng.normal(size=(n, 3))
     inputs = Inputs(numbers, np.zeros((n, 0), np.int32))
     encoding = Encoding.fit(inputs, [], bins=6)
-    columns = trees._columns(encoding, numbers, inputs.codes)
+    columns = boosting.columns_to_split(encoding, numbers, inputs.codes)
     fold = np.arange(0, n, 3)
-    found = trees._boosted(columns, encoding, np.sin(3 * numbers[:, :1]), np.ones(n), "identity",
+    found = boosting.boosted(columns, encoding, np.sin(3 * numbers[:, :1]), np.ones(n), "identity",
                            fold, 16)
     assert max(len(tree.values) for tree in found.trees) == most
 
 
 def test_weights_count_as_rows_that_are_there_as_often(monkeypatch):
-    monkeypatch.setattr(trees, "LEAST_ROWS", 1)
-    monkeypatch.setattr(trees, "ROWS_OF_LEAF", 10**6)  # four leaves, however many rows
+    monkeypatch.setattr(boosting, "LEAST_ROWS", 1)
+    monkeypatch.setattr(boosting, "ROWS_OF_LEAF", 10**6)  # four leaves, however many rows
     _, y = task_of("binary")
     y, times = y[:, np.newaxis].astype(float), np.random.default_rng(8).integers(1, 4, N)
-    columns, again = trees._columns(ENCODING, NUMBERS, CODES), np.repeat(np.arange(N), times)
-    weighed = trees._boosted(columns, ENCODING, y, times.astype(float), "logit", FOLDS[0], 16)
-    repeated = trees._boosted(
+    columns = boosting.columns_to_split(ENCODING, NUMBERS, CODES)
+    again = np.repeat(np.arange(N), times)
+    weighed = boosting.boosted(columns, ENCODING, y, times.astype(float), "logit", FOLDS[0], 16)
+    repeated = boosting.boosted(
         [column._replace(codes=column.codes[again]) for column in columns], ENCODING, y[again],
         np.ones(len(again)), "logit", np.flatnonzero(np.isin(again, FOLDS[0])), 16)
     np.testing.assert_allclose(weighed.losses, repeated.losses, rtol=1e-9)
