@@ -1,5 +1,7 @@
 """A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import blas, solve
@@ -80,56 +82,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     unique = {fold.tobytes(): fold for fold in folds}
     if _is_too_much(X, y, unique):
         return nets, encoding
-    weight = weights_of_rows(weight, n)
-    z, seen = held_out_outputs(nets, codes, folds, kind, y.shape)
-    share = weight[seen] / weight[seen].sum()
-    some = rows_to_compare(n)
-    saved = TRUST * saved_by_mean(outputs_of(nets, codes, some, kind), some, folds, kind, weight)
-    saved -= flattery(nets) * (share * losses_of(z[seen], y[seen], kind)[0]).sum()
-
-    def losses(s, line):
-        return share * losses_of(blended(z[seen], line[seen], s), y[seen], kind)[0]
-
-    def loss(s, line):
-        return losses(s, line).sum() - (1 - s) ** 2 * saved
-
-    def share_of(line, rows):
-        own = weight[rows] / weight[rows].sum()
-        return min((own @ losses_of(blended(z[rows], line[rows], s), y[rows], kind)[0]
-                    - (1 - s) ** 2 * saved, s) for s in SHARES.tolist())[1]
-
-    best, chosen = loss(0, z), None
+    judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind)
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
-    ridge = _Exact if exact else _Iterated
-
-    def tried(make, X, penalties, straight=None):
-        nonlocal best, chosen
-        fit, last, found = make(X, y, weight, kind, unique), np.inf, {}
-
-        def line_of(penalty, keys):
-            line = np.full(y.shape, np.nan)
-            for key in keys:
-                if (key, penalty) not in found:
-                    found[key, penalty] = fit.part(key, penalty)
-                part, fold = found[key, penalty], unique[key]
-                line[fold] = X[fold] @ part[:-1] + part[-1]
-            return line
-
-        probes = list(unique)[:PROBES]
-        rows = np.concatenate([unique[key] for key in probes])
-        if len(rows) >= ROWS_OF_PROBES and len(probes) < len(unique) and not any(
-                share_of(line_of(penalty, probes), rows) for penalty in penalties):
-            return
-        for i, penalty in enumerate(penalties):
-            line = line_of(penalty, unique)
-            parts = {key: found[key, penalty] for key in unique}
-            least, s = min((loss(s, line), s) for s in SHARES.tolist())
-            if least < best:
-                best, chosen = least, (s, parts, straight, make, penalties[i:], line)
-            if least > last:
-                break
-            last = least
-
     columns, first = [], None
     if numbers is not None:  # values that are not bent go on beyond those of training at once
         straight = _Straight(encoding, numbers, 2 / LINEAR)
@@ -137,28 +91,132 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         if columns:
             first, X = straight, _matrix(encoding, codes, straight.values(numbers))
     with single_threaded_blas():
-        tried(ridge, X, PENALTIES, first)
+        best = judge.none(_Exact if exact else _Iterated)
+        best = judge.better(best, best.make, X, PENALTIES, first)
         if n < FEW_ROWS * X.shape[1]:
-            tried(_Lasso, X, LASSO, first)
-        bent = chosen or (0.0, None, None, ridge, PENALTIES, z)
-        if numbers is not None and (exact or bent[0] >= STRAIGHT):
+            best = judge.better(best, _Lasso, X, LASSO, first)
+        if numbers is not None and (exact or best.share >= STRAIGHT):
             for far in (False, True):
                 straight = _Straight(encoding, numbers, np.inf if far else FAR_OUT)
                 if straight.columns == columns:
                     continue
-                old, columns = best, straight.columns
-                tried(bent[3], _matrix(encoding, codes, straight.values(numbers)), bent[4],
-                      straight)
-                now = chosen or bent
-                if not _is_worth(losses(bent[0], bent[5]), losses(now[0], now[5]), old, best, far):
-                    best, chosen = old, bent
-                bent = chosen or bent
-    if chosen is None or chosen[0] == 0:
+                columns = straight.columns
+                new = judge.better(best, best.make,
+                                   _matrix(encoding, codes, straight.values(numbers)),
+                                   best.penalties, straight)
+                if _is_worth(judge.losses(best.share, best.line),
+                             judge.losses(new.share, new.line), best.loss, new.loss, far):
+                    best = new
+    if best.share == 0:
         return nets, encoding
-    share, parts, straight = chosen[:3]
-    wider = encoding if straight is None else straight.encoding
-    return [_joined(net, encoding, parts[fold.tobytes()], share, straight)
+    wider = encoding if best.straight is None else best.straight.encoding
+    return [_joined(net, encoding, best.parts[fold.tobytes()], best.share, best.straight)
             for net, fold in zip(nets, folds, strict=True)], wider
+
+
+class _Line(NamedTuple):
+    """A linear part.
+
+    Attributes
+    ----------
+    loss : float
+        Of the mean of networks with it.
+    share : float
+    line : float64 array (n_rows, n_out)
+        What it gives for rows that it has not learned from; NaN elsewhere.
+    make : class
+        Of the linear models.
+    penalties : tuple of float
+        Its own, and those that were not tried yet.
+    parts : dict or None
+        By fold its weights, and below them the biases: float64 (p + 1, n_out).
+    straight : _Straight or None
+        Numbers that are not bent in it.
+    """
+
+    loss: float
+    share: float
+    line: np.ndarray
+    make: type
+    penalties: tuple
+    parts: dict | None = None
+    straight: object = None
+
+
+class _Judge:
+    """Linear parts, by the losses of rows that were held out.
+
+    Parameters
+    ----------
+    nets : list of MLP
+    codes : Codes
+    y : float64 array (n_rows, n_out)
+    weight : float64 array (n_rows,)
+    folds : list of int array
+        Of each network the rows that it has not learned from.
+    kind : str
+    """
+
+    def __init__(self, nets, codes, y, weight, folds, kind):
+        self.y, self.weight, self.kind = y, weight, kind
+        self.folds = {fold.tobytes(): fold for fold in folds}
+        self.z, self.seen = held_out_outputs(nets, codes, folds, kind, y.shape)
+        self.shares = weight[self.seen] / weight[self.seen].sum()
+        some = rows_to_compare(len(y))
+        # what the mean of networks has below one of them
+        self.saved = TRUST * saved_by_mean(outputs_of(nets, codes, some, kind), some, folds, kind,
+                                           weight)
+        self.saved -= flattery(nets) * self.losses(0, self.z).sum()
+
+    def none(self, make):
+        """Return no linear part."""
+        return _Line(self.loss(0, self.z), 0.0, self.z, make, PENALTIES)
+
+    def losses(self, s, line):
+        """Return the losses of single networks for all rows, (n,), where a line has a share."""
+        z, line, y = self.z[self.seen], line[self.seen], self.y[self.seen]
+        return self.shares * losses_of(blended(z, line, s), y, self.kind)[0]
+
+    def loss(self, s, line):
+        """Return the loss of the mean of networks."""
+        return self.losses(s, line).sum() - (1 - s) ** 2 * self.saved
+
+    def helps(self, line, rows):
+        """Return whether a line has a share, by some rows."""
+        own = self.weight[rows] / self.weight[rows].sum()
+        z, line, y = self.z[rows], line[rows], self.y[rows]
+        return min((own @ losses_of(blended(z, line, s), y, self.kind)[0]
+                    - (1 - s) ** 2 * self.saved, s) for s in SHARES.tolist())[1] > 0
+
+    def better(self, best, make, X, penalties, straight):
+        """Return the best of the linear parts of some penalties, or the one that was best before:
+        penalties fall until the loss rises."""
+        fit, last, found = make(X, self.y, self.weight, self.kind, self.folds), np.inf, {}
+
+        def line_of(penalty, keys):
+            line = np.full(self.y.shape, np.nan)
+            for key in keys:
+                if (key, penalty) not in found:
+                    found[key, penalty] = fit.part(key, penalty)
+                part, fold = found[key, penalty], self.folds[key]
+                line[fold] = X[fold] @ part[:-1] + part[-1]
+            return line
+
+        probes = list(self.folds)[:PROBES]
+        rows = np.concatenate([self.folds[key] for key in probes])
+        if len(rows) >= ROWS_OF_PROBES and len(probes) < len(self.folds) and not any(
+                self.helps(line_of(penalty, probes), rows) for penalty in penalties):
+            return best
+        for i, penalty in enumerate(penalties):
+            line = line_of(penalty, self.folds)
+            least, s = min((self.loss(s, line), s) for s in SHARES.tolist())
+            if least < best.loss:
+                parts = {key: found[key, penalty] for key in self.folds}
+                best = _Line(least, s, line, make, penalties[i:], parts, straight)
+            if least > last:
+                break
+            last = least
+        return best
 
 
 def with_straight_values(encoding, codes, encode, targets, task, weight, folds):
