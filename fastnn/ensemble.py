@@ -154,12 +154,12 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
             raise ValueError(f"checkpoint={shown(checkpoint)} must be None on workers: networks "
                              "come back from them when they have come to their end")
         return train(networks, X, y, **one_each)
-    networks = _check_networks(networks)
+    networks = check_networks(networks)
     for module in TRAINING:
         imported(module)
     columns = {}
     for name, value in one_each.items():
-        columns[name] = _spread(name, value, len(networks))
+        columns[name] = spread(name, value, len(networks))
     _check_callbacks(columns["callbacks"])
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
@@ -177,7 +177,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     return _Pool(fits, workers, threads, file).run()
 
 
-def _check_networks(networks):
+def check_networks(networks):
     if isinstance(networks, MLP) or not isinstance(networks, Sequence):
         raise TypeError(f"networks={shown(networks)} must be a list of fastnn.MLP objects")
     if not networks:
@@ -193,7 +193,7 @@ def _check_networks(networks):
     return list(networks)
 
 
-def _spread(name, value, n):
+def spread(name, value, n):
     """Return the values of an argument, one for each network."""
     if not isinstance(value, list):
         if name == "callbacks" and value is not None:

@@ -71,10 +71,10 @@ def fit_many(networks, X, y, *, client=None, **settings):
     [5, 5, 10]
     >>> client.close()
     """
-    networks = ensemble._check_networks(networks)
+    networks = ensemble.check_networks(networks)
     MLP._import_training()
     cluster = Cluster(client)
-    columns = {name: ensemble._spread(name, value, len(networks))
+    columns = {name: ensemble.spread(name, value, len(networks))
                for name, value in settings.items() if name != "n_threads"}
     threads = validation.check_count("n_threads", settings.get("n_threads") or 1)
     data = [_sent(cluster, name, value) for name, value in (("X", X), ("y", y))]

@@ -344,7 +344,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     sampled = Sampled(inputs, targets, task, _weight_of(weight, own_weight, numbers), recipe)
     encoding = sampled.straightened(encoding)
     rng = np.random.default_rng(check_random_state(model.random_state).randint(2**31 - 1))
-    net = recipes._network(encoding, task, targets, weight, recipe, rng)
+    net = recipes.network_of(encoding, task, targets, weight, recipe, rng)
     net._seeded = model.random_state is not None
     data.width = encoding.n_inputs
     own = {"dtype": "float32", "n_in": data.width, "n_out": task.n_out, "loss": task.loss,
@@ -367,7 +367,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
                              mode="min")
     settings = Settings(
         net, check_loss(task.loss, net.output, task.n_out),
-        optimizer=recipes._optimizer(recipe, rows, batch), epochs=epochs, alpha=0.0,
+        optimizer=recipes.optimizer_of(recipe, rows, batch), epochs=epochs, alpha=0.0,
         penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
         metrics=None, callback=None, callbacks=[stopping],
         max_time=model.time_limit, progress=model.progress)

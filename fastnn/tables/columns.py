@@ -9,9 +9,9 @@ from fastnn.tables.dates import parse_date, parse_dates
 from fastnn.tables.errors import shown_value
 from fastnn.tables.numerals import (
     NumberFormat,
-    _doubtful,
-    _given,
+    doubtful,
     explained,
+    given_format,
     parse_numbers,
 )
 
@@ -179,7 +179,7 @@ class Column:
         if style is None:
             return self.form
         if style.decimal is not None or style.thousands is not None:
-            return _given(style, self.form.unit)
+            return given_format(style, self.form.unit)
         if style.usual in (None, self.form.decimal):
             return self.form
         other = "." if style.usual == "," else ","
@@ -207,7 +207,7 @@ class Column:
                     f"{found[first]:.15g}, as the decimal mark of this file seems to be "
                     f"{form.decimal!r}; if it means {before[first]:.15g}: --decimal {mark} "
                     f"(decimal={mark!r})"))]
-        if self.whole and form.is_plain and (doubt := _doubtful(words, ".")):
+        if self.whole and form.is_plain and (doubt := doubtful(words, ".")):
             first = doubt[0][0]
             return [Problem(self.name, (
                 f"column {shown_value(self.name)}: {shown_value(first)} is read as {first}, where "

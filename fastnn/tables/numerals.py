@@ -9,7 +9,8 @@ import numpy as np
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
-__all__ = ["NumberFormat", "find_format", "parse_numbers", "sure_decimal"]
+__all__ = ["NumberFormat", "doubtful", "explained", "find_format", "given_format", "parse_numbers",
+           "sure_decimal"]
 
 SPACES = " \u00a0\u202f\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
@@ -112,7 +113,7 @@ def _grouped(mark):
 SHORT = re.compile(r"[-+]?\d{1,3}", re.ASCII)
 
 
-def _doubtful(texts, mark):
+def doubtful(texts, mark):
     """Return (texts with the mark, those without) where all are 987 or 1.299; otherwise None."""
     grouped = _grouped(mark)
     with_mark, without = [], []
@@ -175,7 +176,7 @@ def find_format(texts, style=None):
     if not texts:
         return _default(style), ""
     if not given and any("." in text for text in texts) and all(
-            map(PLAIN_NUMBER.fullmatch, texts)) and _doubtful(texts, ".") is None:
+            map(PLAIN_NUMBER.fullmatch, texts)) and doubtful(texts, ".") is None:
         return PLAIN, ""  # by far the most files
     unit = _unit_of(texts)
     candidates = [NumberFormat(form.decimal, form.thousands, unit) for form in CANDIDATES]
@@ -183,7 +184,7 @@ def find_format(texts, style=None):
         candidates = [form for form in candidates
                       if style.decimal in (None, form.decimal)
                       and (form.thousands == style.thousands if style.thousands is not None
-                           else True)] or [_given(style, unit)]
+                           else True)] or [given_format(style, unit)]
     counts = [sum(1 for _ in filter(None, map(_pattern(form).fullmatch, texts)))
               for form in candidates]
     most = max(counts)
@@ -197,13 +198,13 @@ def find_format(texts, style=None):
         group = NumberFormat(other, mark, unit)
         if point not in best or group not in best:
             continue
-        doubt = _doubtful(core, mark)
+        doubt = doubtful(core, mark)
         if doubt is None:
             continue  # no text has the mark
         return _decided(doubt, mark, style, point, group)
     usual = style.usual if style is not None else None
     if given and len(best) > 1:
-        return _given(style, unit), ""
+        return given_format(style, unit), ""
     if len(best) == len(candidates):  # whole numbers without any mark
         return _default(style, unit), ""
     wanted = [form for form in best if form.decimal == (usual or ".")]
@@ -240,7 +241,8 @@ def _without(text, unit):
     return re.sub(r"\s+", " ", text.replace(unit, "")).strip()
 
 
-def _given(style, unit=""):
+def given_format(style, unit=""):
+    """Return the format of a file that says its decimal mark or that of thousands, or both."""
     decimal = style.decimal or ("," if style.thousands == "." else ".")
     thousands = style.thousands or ""
     return NumberFormat(decimal, thousands if thousands != decimal else "", unit)
@@ -251,7 +253,7 @@ def _default(style, unit=""):
     if style is None:
         return NumberFormat(unit=unit)
     if style.decimal is not None or style.thousands is not None:
-        return _given(style, unit)
+        return given_format(style, unit)
     return NumberFormat(",", ".", unit) if style.usual == "," else NumberFormat(unit=unit)
 
 

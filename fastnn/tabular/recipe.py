@@ -26,7 +26,7 @@ from fastnn.training.optimizers import EMA, AdamW, Muon
 from fastnn.training.schedules import FlatThenCosine
 from fastnn.training.stopping import EarlyStopping, TimeLimit
 
-__all__ = ["PRESETS", "Recipe", "fit"]
+__all__ = ["PRESETS", "Recipe", "fit", "network_of", "optimizer_of"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         if straight is not encoding:
             encoding, codes = straight, straight.transform(inputs, statistics=found)
     count = recipe.networks if n > 1 else 1
-    nets = [_network(encoding, task, targets, sample_weight, recipe, rng) for _ in range(count)]
+    nets = [network_of(encoding, task, targets, sample_weight, recipe, rng) for _ in range(count)]
     own_folds = [folds[i % len(folds)] for i in range(count)]
     if validation is None:
         rows = [np.setdiff1d(np.arange(n), fold) for fold in own_folds]
@@ -164,7 +164,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     passes = max(1, -(-EPOCH * batch // len(rows[0])))
     rows = [np.tile(own, passes) for own in rows]
     epochs = max(recipe.steps // -(-len(rows[0]) // batch), 3)
-    arguments = {"loss": task.loss, "optimizer": _optimizer(recipe, n, batch), "epochs": epochs,
+    arguments = {"loss": task.loss, "optimizer": optimizer_of(recipe, n, batch), "epochs": epochs,
                  "rows": rows, "batch_size": batch, "sample_weight": sample_weight,
                  "n_threads": n_threads, "checkpoint": checkpoint}
     if validation is None:
@@ -288,7 +288,7 @@ def _means_of(targets, task):
     return np.asarray(targets, float), link
 
 
-def _network(encoding, task, targets, weight, recipe, rng):
+def network_of(encoding, task, targets, weight, recipe, rng):
     """Return a network before training."""
     layers = [Dense(units, "silu") for units in recipe.hidden]
     seed = int(rng.integers(2**31))
@@ -317,7 +317,7 @@ def _bias(task, constant):
     return np.log(constant)
 
 
-def _optimizer(recipe, n, batch):
+def optimizer_of(recipe, n, batch):
     # The decay forgets over a number of epochs, not of steps (Wang & Aitchison 2024): noisy small
     # sets need ten times that of large ones (phoneme .2356 at .1, .2267 at .3; protein .636 at .3,
     # .601 at .03).

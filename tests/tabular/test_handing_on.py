@@ -169,10 +169,11 @@ def test_networks_begin_at_the_constant():
 
 
 def test_decay_falls_with_rows_and_the_mean_is_of_many_steps():
-    few, many = (recipe._optimizer(SMALL, n, 64) for n in (1000, 10_000))
+    few, many = (recipe.optimizer_of(SMALL, n, 64) for n in (1000, 10_000))
     assert few.optimizer.weight_decay == pytest.approx(10 * many.optimizer.weight_decay)
     assert few.decay == pytest.approx(1 - 1 / 51)
-    assert not hasattr(recipe._optimizer(dataclasses.replace(SMALL, average=0), 1000, 64), "decay")
+    plain = recipe.optimizer_of(dataclasses.replace(SMALL, average=0), 1000, 64)
+    assert not hasattr(plain, "decay")
 
 
 def test_means_of_classes_are_in_their_order():
