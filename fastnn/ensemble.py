@@ -14,7 +14,7 @@ import numpy as np
 from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.imports import imported
-from fastnn.core.notices import shown, suggests
+from fastnn.core.notices import name_place, shown, suggests
 from fastnn.core.threads import (
     lending_threads,
     limited_threads,
@@ -169,7 +169,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         try:
             fits.append(_check_fit(net, data, **own))
         except Exception as error:
-            name_network(error, i)
+            name_place(error, f"networks[{i}]")
             raise
     if checkpoint is None:
         return _Pool(fits, workers, threads).run()
@@ -220,15 +220,6 @@ def _check_callbacks(lists):
                     f"callbacks[{i}] holds the {type(callback).__name__} of "
                     f"callbacks[{first[id(callback)]}]: it has a state, so each network needs an "
                     "object of its own: callbacks=[[fastnn.EarlyStopping()] for _ in networks]")
-
-
-def name_network(error, number):
-    """Put the number of a network before the message of an error."""
-    where = f"networks[{number}]"
-    if error.args and isinstance(error.args[0], str):
-        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
-    elif hasattr(error, "add_note"):  # Python 3.11
-        error.add_note(f"This is of {where}.")
 
 
 class _Data:
@@ -394,7 +385,7 @@ class _Pool:
             self.running[i].net.history.stopped = "interrupted"
             raise
         except BaseException as error:
-            name_network(error, i)
+            name_place(error, f"networks[{i}]")
             raise
         finally:
             del self.running[i]

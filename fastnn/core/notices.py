@@ -119,6 +119,14 @@ def _for_call(error, function, args):
     return TypeError(imported("fastnn.core.words").for_call(error, _innermost(function), owner))
 
 
+def name_place(error, where):
+    """Put the place before the message of an error that is raised on."""
+    if error.args and isinstance(error.args[0], str):
+        error.args = (f"{where}: {error.args[0]}", *error.args[1:])
+    elif hasattr(error, "add_note"):  # Python 3.11
+        error.add_note(f"This is of {where}.")
+
+
 def shorten(text, limit=200):
     """Return text for a message, of at most so many characters: what is longer loses its middle."""
     if len(text) <= limit:

@@ -73,12 +73,7 @@ class Data:
         self.columns, self.width, self.y = first["columns"], first["width"], first["y"]
         self.dtypes = first["dtypes"]
         self._gather_labels(found)
-        self.weighted = first["weight"] is not None
-        self.weight = float(self.n_rows)
-        if self.weighted:
-            self.weight = math.fsum(one["weight"] for one in found if one["rows"])
-            if not self.weight > 0:
-                raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+        self.weighted, self.weight = total_weight(found)
         self.digest = None
         if wish["digest"]:
             self.digest = digests.joined(one["digest"] for one in found)
@@ -122,6 +117,18 @@ class Data:
     def nbytes(self, wish):
         """Return how much memory the encoded rows take."""
         return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
+
+
+def total_weight(found):
+    """Return whether rows have weights of their own, by what parts hold; and what these come to,
+    or the number of rows."""
+    found = [one for one in found if one["rows"]]
+    if found[0]["weight"] is None:
+        return False, float(sum(one["rows"] for one in found))
+    total = math.fsum(one["weight"] for one in found)
+    if not total > 0:
+        raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+    return True, total
 
 
 def check_targets_alike(number, one, first, base, alike):

@@ -12,7 +12,7 @@ from fastnn.dask import digests, parts, tasks
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.judging import METRIC
 from fastnn.dask.refining import Sampled
-from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards
+from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards, total_weight
 from fastnn.dask.sources import parts_of, read_anew
 from fastnn.dask.table_parts import Reader
 from fastnn.files import container
@@ -86,12 +86,7 @@ class TableData:
         self.kinds = self._merged(found)
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
-        self.weighted = first["weight"] is not None
-        self.weight = float(self.n_rows)
-        if self.weighted:
-            self.weight = math.fsum(one["weight"] for one in found if one["rows"])
-            if not self.weight > 0:
-                raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
+        self.weighted, self.weight = total_weight(found)
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
                                              if one["rows"] and one["labels"] is not None])
         self.texts, self.ends = {}, {}
@@ -323,14 +318,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
                      digest=digest)
     X, y, weight = data.sample()
     table = model._table(X, reset=True)
-    if data.labels is not None:
-        y = np.concatenate([y, data.labels])  # the sample may lack some
-        numbers, task, classes = model._targets(y, None)
-        numbers = numbers[:len(y) - len(data.labels)]
-    else:
-        numbers, task, classes = model._targets(y, weight)
-    if classes is not None and len(classes) < 2:
-        raise ValueError(f"y has the one class {classes.tolist()[0]!r}: there is nothing to learn")
+    numbers, task, classes = _targets_of(model, data, y, weight)
     metric = metric_of(model.eval_metric, task)
     schema, inputs, counts = learn_schema(data, X, model.categorical_features, model.infinities)
     for note in schema.notes:
@@ -362,15 +350,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     # An epoch has the same number of steps for all sizes, as on one machine: one of a step or two
     # is a round each, and one more for the rows that are held out.
     own["passes"] = max(1, -(-recipes.EPOCH * batch // rows))
-    epochs = max(recipe.steps // -(-own["passes"] * rows // batch), 3)
-    stopping = EarlyStopping("val_loss" if metric is None else f"val_{METRIC}", recipe.patience,
-                             mode="min")
-    settings = Settings(
-        net, check_loss(task.loss, net.output, task.n_out),
-        optimizer=recipes.optimizer_of(recipe, rows, batch), epochs=epochs, alpha=0.0,
-        penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
-        metrics=None, callback=None, callbacks=[stopping],
-        max_time=model.time_limit, progress=model.progress)
+    settings = _settings_of(model, net, task, metric, recipe, rows, batch, own["passes"])
     keys = [net._key(2, shard) for shard in range(n_shards)]
     plan = Plan(net, settings, shards=n_shards, local_steps=None, outer_learning_rate=1.0,
                 outer_momentum=0.5, keep=keep, batch_size=batch, shuffle=True,
@@ -390,6 +370,32 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     model.history_ = history
     if classes is not None:
         model.classes_ = model.model_.classes
+
+
+def _targets_of(model, data, y, weight):
+    """Return the targets of the sample as numbers; the task; the classes, among them those that the
+    sample lacks, or None."""
+    if data.labels is None:
+        numbers, task, classes = model._targets(y, weight)
+    else:
+        numbers, task, classes = model._targets(np.concatenate([y, data.labels]), None)
+        numbers = numbers[:len(y)]
+    if classes is not None and len(classes) < 2:
+        raise ValueError(f"y has the one class {classes.tolist()[0]!r}: there is nothing to learn")
+    return numbers, task, classes
+
+
+def _settings_of(model, net, task, metric, recipe, rows, batch, passes):
+    """Return the settings of a fit whose epochs go so many times through the rows of a shard."""
+    epochs = max(recipe.steps // -(-passes * rows // batch), 3)
+    stopping = EarlyStopping("val_loss" if metric is None else f"val_{METRIC}", recipe.patience,
+                             mode="min")
+    return Settings(
+        net, check_loss(task.loss, net.output, task.n_out),
+        optimizer=recipes.optimizer_of(recipe, rows, batch), epochs=epochs, alpha=0.0,
+        penalties=(0.0, None, None, None), inputs=(0.0, 0.0, 0.0), validation_data=None,
+        metrics=None, callback=None, callbacks=[stopping],
+        max_time=model.time_limit, progress=model.progress)
 
 
 def _batch(n_rows, n_shards):

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.core import _kernels, _sums, validation
 from fastnn.core.codes import Codes, is_codes
+from fastnn.core.notices import name_place
 from fastnn.core.threads import single_threaded_blas
 from fastnn.core.version import __version__
 from fastnn.dask import parts, table_parts
@@ -81,10 +82,7 @@ def named(where):
     except StopIteration as error:  # of which Python makes another error on its way
         raise RuntimeError(f"{where}: what makes it raised StopIteration: {error}") from None
     except Exception as error:
-        if error.args and isinstance(error.args[0], str):
-            error.args = (f"{where}: {error.args[0]}", *error.args[1:])
-        elif hasattr(error, "add_note"):  # Python 3.11
-            error.add_note(f"This is of {where}.")
+        name_place(error, where)
         raise
     except SystemExit as error:  # it would end the worker, and the next one that has the task
         raise RuntimeError(f"{where}: what makes it called sys.exit({error.code!r})") from error
