@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, Options
 from sklearn.utils.metadata_routing import UNUSED
@@ -22,7 +21,7 @@ from sklearn.utils.validation import (
 
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
-from fastnn.core.cures import other_scale, unscaled
+from fastnn.core.cures import unscaled
 from fastnn.core.notices import hint, suggests, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
@@ -45,7 +44,7 @@ from fastnn.estimators.settings import (
 )
 from fastnn.estimators.stepping import stepping_of
 from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
-from fastnn.estimators.watching import HeldOut, Scorer, validation_set
+from fastnn.estimators.watching import WithHeldOut, validation_set
 from fastnn.estimators.wording import Names
 from fastnn.learning import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
@@ -81,7 +80,7 @@ def has_partial_fit(est):
     return True
 
 
-class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
+class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
     """What classifier and regressor share."""
 
     _parameter_constraints: dict = {
@@ -242,25 +241,12 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         fresh = (not hasattr(self, "coefs_") or not (self.warm_start or one_epoch)
                  or goes_on_afresh(self, checkpoint))
         given = X, y, sample_weight
-        X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
-        try:
-            target = self._encode(y, X.dtype, fresh, subset=one_epoch)
-        except (TypeError, ValueError) as error:
-            wording.refuse_missing(y)
-            raise wording.about_data(error, X, y) from None
-        weight = self._check_weight(sample_weight, X, y, one_epoch)
-        if weight is not None:
-            check_total_weight("sample_weight", weight)
+        X, y, target, weight = self._checked(X, y, sample_weight, fresh, one_epoch)
         rng = check_random_state(self.random_state)
 
         if self.verbose and fresh:
             hint("scale", unscaled(X, target if self.out_activation_ == "identity" else None))
-        if fresh:
-            sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
-            network = self._new_network(sizes, X.dtype)
-            self.n_layers_ = len(network.sizes)
-        else:
-            network = self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
+        network = self._network_of(X, fresh)
         optimizer = make_optimizer(self)
         callbacks = checked_callbacks(self, optimizer, one_epoch=one_epoch, checkpoint=checkpoint)
         beside = step_settings(self, optimizer)
@@ -282,21 +268,7 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         n_rows = X.shape[0] if rows is None else len(rows)
         stochastic = optimizer is not None
         batch_rows = self._batch_rows(n_rows) if stochastic else min(FULL_BATCH_ROWS, n_rows)
-        draws = (any(network.dropout) or "inputs" in beside
-                 or stochastic and not takes_steps(optimizer))
-        trainer = self._trainer(
-            network,
-            optimizer=optimizer,
-            batch_size=batch_rows,
-            alpha=self.alpha,
-            seed=rng.randint(2**31 - 1) if draws else 0,
-            # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
-            reduction="sum" if stochastic else None,
-            sparse=is_sparse(X),
-            **beside,
-        )
-        trainer.parameters[:] = network.parameters
-        trainer.set_data(X, target, weight)
+        trainer = self._trainer_of(network, optimizer, batch_rows, (X, target, weight), rng, beside)
         others = () if one_epoch else self._between_epochs(network, callbacks, tasks, given, rows)
         with single_threaded_blas():
             if stochastic:
@@ -323,6 +295,40 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         if held_out is not None and stochastic and self.early_stopping:
             held_out.check_learned(self, network)
         return self
+
+    def _checked(self, X, y, sample_weight, fresh, one_epoch):
+        """Return X and y as arrays, the targets of the network, and weights or None."""
+        X, y = self._check_data(X, y, dtype=self._training_dtype(fresh), reset=fresh)
+        try:
+            target = self._encode(y, X.dtype, fresh, subset=one_epoch)
+        except (TypeError, ValueError) as error:
+            wording.refuse_missing(y)
+            raise wording.about_data(error, X, y) from None
+        weight = self._check_weight(sample_weight, X, y, one_epoch)
+        if weight is not None:
+            check_total_weight("sample_weight", weight)
+        return X, y, target, weight
+
+    def _trainer_of(self, network, optimizer, batch_rows, data, rng, beside):
+        """Return the trainer of a network, with its parameters and (X, target, weight); ``beside``
+        are further settings."""
+        stochastic = optimizer is not None
+        draws = (any(network.dropout) or "inputs" in beside
+                 or stochastic and not takes_steps(optimizer))
+        trainer = self._trainer(
+            network,
+            optimizer=optimizer,
+            batch_size=batch_rows,
+            alpha=self.alpha,
+            seed=rng.randint(2**31 - 1) if draws else 0,
+            # scikit-learn steps along the gradient of the sum over outputs, and reports the mean.
+            reduction="sum" if stochastic else None,
+            sparse=is_sparse(data[0]),
+            **beside,
+        )
+        trainer.parameters[:] = network.parameters
+        trainer.set_data(*data)
+        return trainer
 
     def _between_epochs(self, network, callbacks, tasks, given, rows):
         """Return the hooks that the user has asked for."""
@@ -381,44 +387,6 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
                  "is clipped")
         return min(self.batch_size, n_rows)
 
-    def _hold_out(self, network, data, validation_data, rng, fresh, stop_by_loss):
-        """Return the rows to train on (None: all) and those to watch (None: no rows)."""
-        target, weight = data[1:3]
-        rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
-        if validation_data is not None:
-            held = self._check_validation_data(validation_data, network.dtype)
-            hint("validation scale", other_scale(data[0], held[0]))
-        elif stopping:
-            rows, held_rows = self._split(data[0].shape[0], target, rng)
-            held = [None if a is None else a[held_rows] for a in data]
-            if weight is not None:
-                check_total_weight("sample_weight of the rows to train on", weight[rows])
-        else:
-            self.validation_loss_curve_ = None
-            return None, None
-        if stopping and held[0].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
-            )
-        if held[2] is not None:
-            check_total_weight("sample_weight of the held-out rows", held[2])
-        past = None if fresh else vars(self).get("validation_loss_curve_")
-        self.validation_loss_curve_ = past or []
-        return rows, self._watch(network, stop_by_loss, *held)
-
-    def _split(self, n_samples, target, rng):
-        """Draw the rows to train on and those held out by early stopping."""
-        stratify = None
-        if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1:
-            # Names instead of booleans: train_test_split's message about rare classes prints them.
-            stratify = np.where(target[:, 0] > 0, "True", "False")
-        try:
-            return train_test_split(np.arange(n_samples), random_state=rng,
-                                    test_size=self.validation_fraction, stratify=stratify)
-        except ValueError as error:
-            raise wording.about_split(error, self.validation_fraction, n_samples) from None
-
     def _trainer(self, network, **settings):
         if self.out_activation_ not in LOSSES:
             raise ValueError(f"out_activation_={self.out_activation_!r} must be that of the fit")
@@ -431,21 +399,6 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
             ceiling=_highest_loss(self, network.dtype) if plain else np.inf,
             **settings,
         )
-
-    def _watch(self, network, stop_by_loss, X, target, weight, y):
-        """Return the held-out rows in the form the solvers watch."""
-        trainer = self._trainer(network, optimizer=None, drops=False,
-                                batch_size=min(FULL_BATCH_ROWS, X.shape[0]),
-                                sparse=is_sparse(X))
-        trainer.set_data(X, target, weight)
-        held_out = HeldOut(trainer, X, target, weight)
-        if stop_by_loss or self.scoring == "loss":
-            held_out.score = held_out.negative_loss
-        elif self.scoring is not None and self.early_stopping and self.solver != "lbfgs":
-            held_out.score = Scorer(self, network, X, y, weight)
-        else:
-            held_out.score = held_out.own_score(self, network)
-        return held_out
 
     # -- checks --------------------------------------------------------------------------------
 
@@ -492,20 +445,6 @@ class BaseMLP(WithNetwork, CallbackSupportMixin, BaseEstimator):
         except OverflowError as error:
             raise ValueError(f"sample_weight holds an integer beyond the range of float64: "
                              f"{error}") from None
-
-    def _check_validation_data(self, validation_data, dtype):
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise ValueError(
-                f"validation_data={type(validation_data).__name__} must be a tuple (X, y) or "
-                "(X, y, sample_weight)"
-            )
-        X, y, *sample_weight = validation_data
-        try:
-            X, y = self._check_data(X, y, dtype=dtype, reset=False)
-            target = self._encode(y, dtype, fresh=False, subset=True)
-            return X, target, self._check_weight(*sample_weight or [None], X, y), y
-        except ValueError as error:
-            raise ValueError(f"in the validation rows: {error}") from error
 
     # -- prediction ------------------------------------------------------------------------------
 

@@ -40,6 +40,15 @@ class WithNetwork(Documented):
             n_threads=self.n_threads,
         )
 
+    def _network_of(self, X, fresh):
+        """Return a network without parameters, or the one that was fitted."""
+        if not fresh:
+            return self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
+        sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
+        network = self._new_network(sizes, X.dtype)
+        self.n_layers_ = len(network.sizes)
+        return network
+
     def _rebuilt_network(self, coefs, intercepts, dtype=None):
         """Return a network with copies of these weights and biases; by default of their dtype."""
         coefs = numbers("coefs_", coefs, 2)

@@ -3,13 +3,18 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import ClassifierMixin, is_classifier
 from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import train_test_split
 
 from fastnn.core import words
-from fastnn.core.notices import shown
+from fastnn.core.cures import other_scale
+from fastnn.core.notices import hint, shown
+from fastnn.core.validation import check_total_weight, is_sparse
+from fastnn.estimators import wording
+from fastnn.learning import FULL_BATCH_ROWS
 
-__all__ = ["HeldOut", "Scorer", "validation_set"]
+__all__ = ["WithHeldOut", "validation_set"]
 
 
 def validation_set(validation_data, X_val, y_val, sample_weight_val):
@@ -25,6 +30,77 @@ def validation_set(validation_data, X_val, y_val, sample_weight_val):
         raise ValueError(f"{name} is provided, but X_val was not provided: give both X_val and "
                          "y_val")
     return X_val, y_val, sample_weight_val
+
+
+class WithHeldOut:
+    """What an estimator does with rows that it is not trained on."""
+
+    def _hold_out(self, network, data, validation_data, rng, fresh, stop_by_loss):
+        """Return the rows to train on (None: all) and those to watch (None: no rows)."""
+        target, weight = data[1:3]
+        rows, stopping = None, self.early_stopping and self.solver != "lbfgs"
+        if validation_data is not None:
+            held = self._check_validation_data(validation_data, network.dtype)
+            hint("validation scale", other_scale(data[0], held[0]))
+        elif stopping:
+            rows, held_rows = self._split(data[0].shape[0], target, rng)
+            held = [None if a is None else a[held_rows] for a in data]
+            if weight is not None:
+                check_total_weight("sample_weight of the rows to train on", weight[rows])
+        else:
+            self.validation_loss_curve_ = None
+            return None, None
+        if stopping and held[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        if held[2] is not None:
+            check_total_weight("sample_weight of the held-out rows", held[2])
+        past = None if fresh else vars(self).get("validation_loss_curve_")
+        self.validation_loss_curve_ = past or []
+        return rows, self._watch(network, stop_by_loss, *held)
+
+    def _split(self, n_samples, target, rng):
+        """Draw the rows to train on and those held out by early stopping."""
+        stratify = None
+        if isinstance(self, ClassifierMixin) and self.n_outputs_ == 1:
+            # Names instead of booleans: train_test_split's message about rare classes prints them.
+            stratify = np.where(target[:, 0] > 0, "True", "False")
+        try:
+            return train_test_split(np.arange(n_samples), random_state=rng,
+                                    test_size=self.validation_fraction, stratify=stratify)
+        except ValueError as error:
+            raise wording.about_split(error, self.validation_fraction, n_samples) from None
+
+    def _watch(self, network, stop_by_loss, X, target, weight, y):
+        """Return the held-out rows in the form the solvers watch."""
+        trainer = self._trainer(network, optimizer=None, drops=False,
+                                batch_size=min(FULL_BATCH_ROWS, X.shape[0]),
+                                sparse=is_sparse(X))
+        trainer.set_data(X, target, weight)
+        held_out = HeldOut(trainer, X, target, weight)
+        if stop_by_loss or self.scoring == "loss":
+            held_out.score = held_out.negative_loss
+        elif self.scoring is not None and self.early_stopping and self.solver != "lbfgs":
+            held_out.score = Scorer(self, network, X, y, weight)
+        else:
+            held_out.score = held_out.own_score(self, network)
+        return held_out
+
+    def _check_validation_data(self, validation_data, dtype):
+        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+            raise ValueError(
+                f"validation_data={type(validation_data).__name__} must be a tuple (X, y) or "
+                "(X, y, sample_weight)"
+            )
+        X, y, *sample_weight = validation_data
+        try:
+            X, y = self._check_data(X, y, dtype=dtype, reset=False)
+            target = self._encode(y, dtype, fresh=False, subset=True)
+            return X, target, self._check_weight(*sample_weight or [None], X, y), y
+        except ValueError as error:
+            raise ValueError(f"in the validation rows: {error}") from error
 
 
 class HeldOut:

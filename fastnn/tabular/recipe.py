@@ -154,38 +154,9 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     count = recipe.networks if n > 1 else 1
     nets = [network_of(encoding, task, targets, sample_weight, recipe, rng) for _ in range(count)]
     own_folds = [folds[i % len(folds)] for i in range(count)]
-    if validation is None:
-        rows = [np.setdiff1d(np.arange(n), fold) for fold in own_folds]
-    else:
-        rows = [np.arange(n)] * count
-    # Small sets need small batches, or an epoch is a step.
-    batch = int(np.clip(2 ** round(np.log2(n / 16)), 16, 256))
-    # An epoch has the same number of steps for all sizes: a small set goes round several times.
-    passes = max(1, -(-EPOCH * batch // len(rows[0])))
-    rows = [np.tile(own, passes) for own in rows]
-    epochs = max(recipe.steps // -(-len(rows[0]) // batch), 3)
-    arguments = {"loss": task.loss, "optimizer": optimizer_of(recipe, n, batch), "epochs": epochs,
-                 "rows": rows, "batch_size": batch, "sample_weight": sample_weight,
-                 "n_threads": n_threads, "checkpoint": checkpoint}
-    if validation is None:
-        arguments["validation_rows"] = own_folds
-        weights = [None if sample_weight is None else sample_weight[fold] for fold in own_folds]
-    else:
-        arguments["validation_data"] = encoding.transform(validation[0]), validation[1]
-        weights = [validation[2]] * count
-    monitor, mode = "val_loss", None
-    if metric is not None or any(weight is not None for weight in weights):
-        monitor, mode = "val_metric", "min"
-        arguments["metrics"] = [{"metric": _loss_of(task, metric, weight)} for weight in weights]
-    arguments["callbacks"] = [[_Stop(monitor, recipe.patience, mode)] for _ in nets]
-    for own, line in zip(arguments["callbacks"], progress_callbacks(progress, count),
-                         strict=False):
-        own.append(line)
-    if time_limit is not None:
-        for own in arguments["callbacks"]:
-            at_once = min(resolve_threads(n_threads), count)
-            own.append(TimeLimit(time_limit * at_once / count))
-    fit_many(nets, codes, targets, **arguments)
+    watched = None if validation is None else (encoding.transform(validation[0]), *validation[1:])
+    _train(nets, codes, targets, task, recipe, own_folds, sample_weight, watched, metric,
+           n_threads=n_threads, time_limit=time_limit, progress=progress, checkpoint=checkpoint)
     numbers = inputs.numbers if found is None else np.hstack([inputs.numbers, found])
     # Few rows, nearly linear: 300 rows of 20 columns .720 -> .691 (ridge .687), 4,000 of 30 columns
     # .548 -> .528, 2,000 of 243 categories .541 -> .528 (ridge .519). Lines of the numbers
@@ -215,6 +186,45 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         held_out = _held_out(nets, codes, own_folds, task)
     return Ensemble([Part(encoding, nets)], held_out=held_out,
                     folds=None if validation is not None else own_folds)
+
+
+def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation, metric, *,
+           n_threads, time_limit, progress, checkpoint):
+    """Train networks; see `fit`. ``folds`` are those that they are stopped by, one for each;
+    ``validation`` is (codes, targets, sample_weight or None), or None."""
+    n, count = codes.shape[0], len(nets)
+    if validation is None:
+        rows = [np.setdiff1d(np.arange(n), fold) for fold in folds]
+    else:
+        rows = [np.arange(n)] * count
+    # Small sets need small batches, or an epoch is a step.
+    batch = int(np.clip(2 ** round(np.log2(n / 16)), 16, 256))
+    # An epoch has the same number of steps for all sizes: a small set goes round several times.
+    passes = max(1, -(-EPOCH * batch // len(rows[0])))
+    rows = [np.tile(own, passes) for own in rows]
+    epochs = max(recipe.steps // -(-len(rows[0]) // batch), 3)
+    arguments = {"loss": task.loss, "optimizer": optimizer_of(recipe, n, batch), "epochs": epochs,
+                 "rows": rows, "batch_size": batch, "sample_weight": sample_weight,
+                 "n_threads": n_threads, "checkpoint": checkpoint}
+    if validation is None:
+        arguments["validation_rows"] = folds
+        weights = [None if sample_weight is None else sample_weight[fold] for fold in folds]
+    else:
+        arguments["validation_data"] = validation[:2]
+        weights = [validation[2]] * count
+    monitor, mode = "val_loss", None
+    if metric is not None or any(weight is not None for weight in weights):
+        monitor, mode = "val_metric", "min"
+        arguments["metrics"] = [{"metric": _loss_of(task, metric, weight)} for weight in weights]
+    arguments["callbacks"] = [[_Stop(monitor, recipe.patience, mode)] for _ in nets]
+    for own, line in zip(arguments["callbacks"], progress_callbacks(progress, count),
+                         strict=False):
+        own.append(line)
+    if time_limit is not None:
+        for own in arguments["callbacks"]:
+            at_once = min(resolve_threads(n_threads), count)
+            own.append(TimeLimit(time_limit * at_once / count))
+    fit_many(nets, codes, targets, **arguments)
 
 
 class _Stop(EarlyStopping):
