@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastnn.tables.schema import Inputs
+from fastnn.tabular import _forest
 from fastnn.tabular._forest import distinct_columns
 from fastnn.tabular.encoding import Encoding
 from fastnn.tabular.forest import Forest
@@ -119,6 +120,16 @@ def test_arrays_that_do_not_fit(name, place, value):
         Forest(5, SIZES, **own)
 
 
+def test_trees_of_more_leaves_than_a_word_has_bits():
+    """All else fits."""
+    rng = np.random.default_rng(18)
+    own, n = arrays(18), 9 * 32
+    own |= {"counts": np.full(9, 32), "leaves": np.zeros(n, int), "columns": np.zeros(n, int),
+            "thresholds": rng.normal(size=n), "values": np.zeros((n + 9, 2))}
+    with pytest.raises(ValueError, match="do not fit together"):
+        Forest(5, SIZES, **own)
+
+
 @pytest.mark.parametrize("name", ["ranks", "leaves", "thresholds", "values", "base", "counts"])
 def test_arrays_that_are_too_short(name):
     own = arrays(11)
@@ -138,6 +149,13 @@ def test_arrays_of_other_axes(name):
             Forest(5, SIZES, **own)
 
 
+def test_a_category_counted_from_the_end():
+    own = arrays(19)
+    own |= {"categories": np.array([1, -1]), "ranks": np.zeros((3, SIZES[1] + SIZES[-1]))}
+    with pytest.raises(ValueError, match="a category that there is not"):
+        Forest(5, SIZES, **own)
+
+
 def test_sizes_below_zero():
     own = arrays(16)
     own["ranks"] = own["ranks"][:, :5 - 2]
@@ -145,16 +163,17 @@ def test_sizes_below_zero():
         Forest(5, [-2, 5, 4], **own)
 
 
-@pytest.mark.parametrize("name, value", [("leaves", 0.5), ("columns", 2.0**40), ("numbers", 4),
-                                         ("sizes", [6, 300, 5]), ("base", [6])])
-def test_files_that_do_not_fit(name, value):
+@pytest.mark.parametrize("name, value, said", [
+    ("leaves", 0.5, "whole numbers"), ("columns", 2.0**40, "whole numbers"),
+    ("numbers", 4, "trees"), ("sizes", [6, 300, 5], "trees"), ("base", [6], "dimensions")])
+def test_files_that_do_not_fit(name, value, said):
     encoding = encoding_with(Forest(5, SIZES, **arrays(12)))
     settings, found = encoding.settings(), encoding.arrays()
     if name in settings["forest"] and not isinstance(value, float):
         settings["forest"][name] = value
     else:
         found[f"forest.{name}"][0] = value
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=said):
         Encoding.from_parts(settings, found)
 
 
@@ -188,6 +207,11 @@ def test_rows_that_do_not_fit():
     for wrong in ((numbers[:, :4], codes), (numbers, codes[:, :2]), (numbers[:3], codes)):
         with pytest.raises(ValueError, match="do not fit"):
             forest.transform(*wrong)
+    out = np.empty((len(numbers), forest.n_numbers))
+    for wrong in ((numbers[:3], codes, out), (numbers, codes[:3], out), (numbers, codes, out[:3]),
+                  (numbers, codes, out[:, :1].copy())):
+        with pytest.raises(ValueError, match="do not fit"):
+            forest.scorer.score(*wrong)
     for code in (-1, 300):
         beyond = codes.copy()
         beyond[5, 1] = code
@@ -203,6 +227,15 @@ def test_same_bytes_for_any_threads(n):
     np.testing.assert_array_equal(first[-20:], plainly(forest.tables, numbers[-20:], codes[-20:]))
     for other in others:
         assert first.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("n, threads, team", [(256, 8, None), (257, 8, 2), (1000, 8, 4),
+                                              (1000, 3, 3)])
+def test_a_thread_for_a_block_of_rows(n, threads, team, monkeypatch):
+    asked, team_size = [], _forest.team_size
+    monkeypatch.setattr(_forest, "team_size", lambda n: asked.append(n) or team_size(n))
+    Forest(5, SIZES, **arrays(6)).transform(*rows(7, n), threads)
+    assert asked == [team] * (team is not None)
 
 
 @pytest.mark.parametrize("n, m", [(1, 1), (1, 40), (3, 200), (2, 0)])
