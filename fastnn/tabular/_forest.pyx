@@ -36,9 +36,8 @@ cdef extern from *:
 
 cdef enum:
     MOST_LEAVES = 32
-    # of a file, before anything is made of them: a recipe has 768 trees and 23,040 splits at most
+    # of a file, before anything is made of them: a recipe has 768 trees at most
     MOST_TREES = 1 << 12
-    MOST_SPLITS = 1 << 17
     MOST_BITS = 1 << 26  # words of bits, 256 MB
     LINE = 16  # words of bits of a cache line
     BLOCK = 256  # rows that a thread takes at a time: some 0.5 ms
@@ -243,8 +242,8 @@ def check(n_numbers, sizes, categories, ranks, ends, counts, leaves, columns, th
         fit = fit and array.ndim == 1
     if not fit:  # before a column of one is spread over the row of another
         raise ValueError("the arrays of trees do not fit together")
-    if len(counts) > MOST_TREES or n > MOST_SPLITS:
-        raise ValueError(f"{len(counts)} trees of {n} splits are too many")
+    if len(counts) > MOST_TREES:
+        raise ValueError(f"{len(counts)} trees are too many")
     if not (len(ends) == len(base) == len(ranks) > 0 and base.shape[1] > 0 and len(counts) > 0
             and values.shape[1:] == base.shape[1:] and ends[-1] == len(counts)
             and (np.diff(ends, prepend=0) > 0).all()
