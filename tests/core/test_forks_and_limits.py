@@ -44,6 +44,37 @@ print("done", free)
         pytest.skip("one thread is allowed here: nothing to tell apart")
 
 
+def test_a_child_knows_nothing_of_pools_of_other_threads(run_python):
+    """A thread of the child may get the number of one that waited for a pool in its parent: its fit
+    would have no share."""
+    done = run_python("""
+import os, threading
+from fastnn.core import threads
+
+begun, over = threading.Event(), threading.Event()
+
+def lend():
+    with threads.lending_threads():
+        begun.set()
+        over.wait()
+
+lender = threading.Thread(target=lend)
+lender.start()
+begun.wait()
+with threads.lending_threads():
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if list(threads._lending.values()) == [threading.get_ident()] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(threads._lending) == 2
+over.set()
+lender.join()
+assert not threads._lending
+print("done")
+""")
+    assert done.stdout.strip() == "done", done.stderr
+
+
 # blas_gate.c with its waiting replaced: each look at a counter, and each nap, is a moment at which
 # another thread may fork. The program plays these other threads.
 SECOND_FORK = """

@@ -436,6 +436,11 @@ def test_networks_at_the_same_time_divide_the_threads(monkeypatch):
     thread.join()
     assert seen == [[6, 3]]
     assert [threads.resolve_threads(None), threads.shared_threads(6)] == [8, 4]
+    for lender, share in ((-3, 4), (-1, 6)):  # who waits for a pool is no fit, or one of them
+        monkeypatch.setattr(threads, "_lending", {"a pool": lender})
+        assert threads.shared_threads(6) == share
+    monkeypatch.setattr(threads, "_fitting", {number: [-number] for number in range(10, 30)})
+    assert threads.shared_threads(6) == 1
 
 
 def test_networks_do_not_share_a_callback_with_a_state():
