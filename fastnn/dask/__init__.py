@@ -2,6 +2,20 @@
 
 `fit` trains an `fastnn.MLP`, `fit_many` many of them; `MLPClassifier` and `MLPRegressor` are the
 estimators. It needs ``pip install "fastnn-mlp[dask]"``.
+
+==================  ================================================================================
+fitting, trainer    `fit`: rounds, driven as epochs are anywhere
+cluster             the client: tasks with names, where they run, waiting for what they come to
+tasks               what runs on workers, without Dask: steps, gradients, sums, predictions
+sources, parts      what the user gives to parts; parts to arrays
+shards              rows cut by the data alone, and where they are held
+digests             of rows, for checkpoints
+ensemble            `fit_many`: each network by a worker
+estimators          scikit-learn's
+tabular             those of tables; tables, table_parts: their rows stay on the workers
+refining, judging   what rows of the driver say of a network of tables; metrics of held-out rows
+prediction          predictions and scores by partitions
+==================  ================================================================================
 """
 
 try:
@@ -15,7 +29,8 @@ from fastnn.core.imports import imported
 from fastnn.dask.ensemble import fit_many, on_workers
 from fastnn.dask.fitting import fit
 
-__all__ = ["MLPClassifier", "MLPRegressor", "fit", "fit_many", "on_workers"]
+__all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "fit",
+           "fit_many", "on_workers"]
 
 # which need scikit-learn
 _HOME = {"MLPClassifier": "estimators", "MLPRegressor": "estimators",

@@ -6,7 +6,7 @@ they fit and what a file holds. Nothing here needs scikit-learn, and predicting 
 ================  ==================================================================================
 task              what is predicted: losses, outputs, scaled targets, limits of predictions
 metrics           by what the best epoch is chosen, and importances are measured
-encoding          numbers and categories of a schema to `Codes`
+encoding          numbers and categories of a schema to `Codes`, by loops of _encode
 cuts, statistics  edges where the target jumps; what it was like where categories were the same
 recipe            how the networks are trained: presets, with the reason beside each choice
 linear, trees     whether, and in which share, networks get a linear model or boosted trees
@@ -18,6 +18,7 @@ model             `TabularModel`: from a table to a prediction
 importances       how much a model needs each column; explain: what each has contributed
 intervals         how far off it may be, by rows that it keeps (reference)
 saved, files      a model as plain values and arrays, for pickles and files
+groups, progress  the columns of a table among its inputs; how far a fit is
 ================  ==================================================================================
 """
 
