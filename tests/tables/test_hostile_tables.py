@@ -209,4 +209,4 @@ def test_columns_with_marks_of_their_own(one, other, tmp_path):
         found = schema.apply(part)
         assert not found.notes, found.notes
     numbers = schema.apply(table).numbers
-    np.testing.assert_allclose(numbers, np.column_stack([values, values, -values]), rtol=1e-2)
+    np.testing.assert_allclose(numbers, np.column_stack([values, values, -values]), rtol=1e-5)
