@@ -1,5 +1,6 @@
 """What is refused, by name and with the number of the partition; the cluster goes on."""
 
+import pickle
 import threading
 import time
 
@@ -14,7 +15,7 @@ da = pytest.importorskip("dask.array")
 import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
-from fastnn.dask import cluster, fitting, shards  # noqa: E402
+from fastnn.dask import cluster, fitting, shards, tasks  # noqa: E402
 from fastnn.dask import parts as survey_parts  # noqa: E402
 
 SHORT = dict(shards=2, epochs=1, local_steps=100)
@@ -238,3 +239,17 @@ def test_what_newcomers_try(client, tmp_path):
         fits(da.from_array(X[:, 0]), da.from_array(y))
     with pytest.raises(TypeError, match=r"keyword argument 'lr': the optimizer has it"):
         fits(X, y, lr=0.1)
+
+
+def test_rounds_that_were_sent_ahead_of_one_that_diverges():
+    """They do nothing: nobody asks for what they come to, and an error would be told by workers."""
+    fit = {"version": fastnn.__version__, "outer": (0.7, 0.9), "moved": None, "alone": False,
+           "fixed": [], "mean": None}
+    state = {"fit": pickle.dumps(fit), "parameters": np.ones(5), "velocity": np.ones(5),
+             "states": (np.ones(5),), "loss": 1.0}
+    leaf = {"share": 0.5, "loss": np.inf, "vectors": (np.full(5, np.inf),) * 2, "isas": ()}
+    for _ in range(2):
+        state = tasks.outer_step(state, {"rows": 10}, leaf, leaf)
+        assert state["loss"] == np.inf
+        assert {*state["parameters"], *state["velocity"], *state["states"][0]} == {1.0}
+        leaf = tasks.local_steps(state, None, {"number": 0})
