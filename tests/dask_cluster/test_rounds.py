@@ -284,3 +284,14 @@ def test_fit_many_elsewhere(client):
         net.parameters.tobytes() for net in nets[0]]
     with pytest.raises(ValueError, match="networks is empty"), fastnn.dask.on_workers():
         fastnn.fit_many([], X, y)
+
+
+def test_a_shard_whose_rows_have_no_weight(client):
+    """It has no mean of its own, and is left out of that of all."""
+    X, y = rows(200, "float64")
+    weight = np.repeat([1.0, 0.0], 100)
+    alone, spread = network(dtype="float64"), network(dtype="float64")
+    alone.fit(X, y, sample_weight=weight, optimizer=fastnn.LBFGS(max_iter=5))
+    fastnn.dask.fit(spread, X, y, sample_weight=weight, shards=2,
+                    optimizer=fastnn.LBFGS(max_iter=5))
+    np.testing.assert_allclose(spread.parameters, alone.parameters, rtol=1e-8, atol=1e-10)
