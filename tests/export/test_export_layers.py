@@ -1,25 +1,14 @@
 """Layer normalisation and residual connections in ONNX files and C headers."""
 
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
+from c_programs import by_builds, check_headers
 from layer_cases import N_IN, error_of, predictors, rows_for
 
 import fastnn
 from fastnn import MLP, Dense, LayerNorm, Residual, export
 
 N_ROWS = 500
-STRICT = ["-O0", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion",
-          "-Wdouble-promotion"]
-BUILDS = [
-    ["gcc", "-std=c99", *STRICT],
-    ["gcc", "-std=c99", *STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-    ["clang", "-std=c99", *STRICT],
-    ["g++", "-std=c++17", "-x", "c++", *STRICT],
-    ["clang++", "-std=c++17", "-x", "c++", *STRICT],
-]
 
 
 def run(data, X):
@@ -82,54 +71,11 @@ def test_a_pipeline_of_skl2onnx(monkeypatch):
         assert error_of(run(proto.SerializeToString(), X), net.predict(X)) <= 1e-6
 
 
-DRIVER = """
-#define RUN(P, REAL, N_IN, N_OUT, N_SCRATCH) do {{ \\
-    static REAL scratch[N_SCRATCH], x[N_IN], out[N_OUT]; \\
-    FILE *from = fopen(#P ".in", "rb"), *to = fopen(#P ".out", "wb"); \\
-    if (!from || !to) return 2; \\
-    while (fread(x, sizeof(REAL), N_IN, from) == N_IN) {{ \\
-        P##_predict(x, out, scratch); \\
-        fwrite(out, sizeof(REAL), N_OUT, to); \\
-    }} \\
-    fclose(from); fclose(to); \\
-    if (P##_self_test()) return 1; \\
-}} while (0)
-#include <stdio.h>
-{includes}
-int main(void) {{
-{runs}
-    return 0;
-}}
-"""
-
-
-@pytest.mark.parametrize("builds", [
-    BUILDS[:1], pytest.param(BUILDS[1:], marks=pytest.mark.slow)], ids=["first", "others"])
+@by_builds
 def test_c_headers_agree(builds, tmp_path):
-    models = {f"m{i}": model for i, (_, model) in enumerate(predictors())}
-    includes, runs = [], []
-    for name, model in models.items():
-        export.c_header(model, tmp_path / f"{name}.h", name)
-        assert max(map(len, (tmp_path / f"{name}.h").read_text().splitlines())) <= 101
-        rows_for(model, N_ROWS).tofile(tmp_path / f"{name}.in")
-        real = {"float32": "float", "float64": "double"}[model.net.dtype.name]
-        sizes = ", ".join(f"{name.upper()}_{size}" for size in ("N_INPUTS", "N_OUTPUTS", "SCRATCH"))
-        includes.append(f'#include "{name}.h"')
-        runs.append(f"    RUN({name}, {real}, {sizes});")
-    (tmp_path / "m.c").write_text(DRIVER.format(includes="\n".join(includes),
-                                                runs="\n".join(runs)))
-    builds = [build for build in builds if shutil.which(build[0])]
-    if not builds:
-        pytest.skip("no C compiler")
-    for build in builds:
-        for command in ([*build, "m.c", "-o", "m", "-lm"], ["./m"]):
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True,
-                                  timeout=300)
-            assert done.returncode == 0, (build, (done.stdout + done.stderr)[-4000:])
-        for name, model in models.items():
-            expected = model.predict(rows_for(model, N_ROWS)).reshape(N_ROWS, -1)
-            found = np.fromfile(tmp_path / f"{name}.out", model.net.dtype)
-            assert error_of(found.reshape(expected.shape), expected) <= 1e-6, (build, model)
+    check_headers(dict(predictors()), N_ROWS, builds, tmp_path)
+    for path in tmp_path.glob("*.h"):
+        assert max(map(len, path.read_text().splitlines())) <= 101
 
 
 def test_the_header_of_a_network_says_what_it_does(tmp_path):

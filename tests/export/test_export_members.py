@@ -1,12 +1,10 @@
 """Ensembles whose members share a network, in ONNX files and C headers."""
 
-import shutil
-import subprocess
-
 import numpy as np
 import pytest
+from c_programs import by_builds, check_headers
 from layer_cases import N_IN, error_of, rows_for
-from test_export_layers import BUILDS, DRIVER, run
+from test_export_layers import run
 
 from fastnn import MLP, Dense, Heads, LayerNorm, Predictor, Repeat, Residual, Scaler, export
 
@@ -54,30 +52,10 @@ def test_onnx_files_agree(tmp_path):
                 assert error_of(found, model.predict(rows)) <= 1e-6, (name, opset)
 
 
-@pytest.mark.parametrize("builds", [
-    BUILDS[:1], pytest.param(BUILDS[1:], marks=pytest.mark.slow)], ids=["first", "others"])
+@by_builds
 def test_c_headers_agree(builds, tmp_path):
-    models = {f"m{i}": model for i, (_, model) in enumerate(predictors())}
-    includes, runs = [], []
-    for name, model in models.items():
-        export.c_header(model, tmp_path / f"{name}.h", name)
-        text = (tmp_path / f"{name}.h").read_text()
+    models = dict(predictors())
+    check_headers(models, N_ROWS, builds, tmp_path)
+    for i, model in enumerate(models.values()):
+        text = (tmp_path / f"m{i}.h").read_text()
         assert f"{model.net.spec.members}, whose outputs are averaged" in text
-        rows_for(model, N_ROWS).tofile(tmp_path / f"{name}.in")
-        real = {"float32": "float", "float64": "double"}[model.net.dtype.name]
-        sizes = ", ".join(f"{name.upper()}_{size}" for size in ("N_INPUTS", "N_OUTPUTS", "SCRATCH"))
-        includes.append(f'#include "{name}.h"')
-        runs.append(f"    RUN({name}, {real}, {sizes});")
-    (tmp_path / "m.c").write_text(DRIVER.format(includes="\n".join(includes),
-                                                runs="\n".join(runs)))
-    builds = [build for build in builds if shutil.which(build[0])]
-    if not builds:
-        pytest.skip("no C compiler")
-    for command in builds:
-        done = subprocess.run([*command, "m.c", "-o", "m", "-lm"], cwd=tmp_path, text=True,
-                              capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert subprocess.run(["./m"], cwd=tmp_path, check=False).returncode == 0
-        for name, model in models.items():
-            found = np.fromfile(tmp_path / f"{name}.out", model.net.dtype).reshape(N_ROWS, -1)
-            assert error_of(found, model.predict(rows_for(model, N_ROWS))) <= 1e-6, name
