@@ -295,3 +295,13 @@ def test_a_shard_whose_rows_have_no_weight(client):
     fastnn.dask.fit(spread, X, y, sample_weight=weight, shards=2,
                     optimizer=fastnn.LBFGS(max_iter=5))
     np.testing.assert_allclose(spread.parameters, alone.parameters, rtol=1e-8, atol=1e-10)
+
+
+def test_schedules_where_a_shard_has_a_step_less(client):
+    """33 and 32 rows in batches of 32; the rates of all steps are the same, and told one by one."""
+    X, y = rows(65)
+    nets = [network() for _ in range(2)]
+    for net, rate in zip(nets, (0.02, fastnn.schedules.Polynomial(0.02, final=1.0)), strict=True):
+        fastnn.dask.fit(net, X, y, shards=2, optimizer=fastnn.Adam(rate), epochs=2, batch_size=32,
+                        local_steps=2)
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
