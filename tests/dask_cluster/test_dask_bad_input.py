@@ -41,6 +41,7 @@ def test_parts_that_cannot_be_trained_on(client):
         (parts((X, y), (X, y + 1)), r"partition 1: y has labels in 1\.\.2"),
         (parts((X[:0], y[:0])), "X has 0 rows in 1 partitions"),
         (parts((X, y), (X, y, y)), "partition 0 has no sample_weight, others have"),
+        (parts((X, y, 0 * y), (X, y, 0 * y)), "sample_weight is 0 everywhere"),
         (parts(X), "partition 0: y is missing"),
         (parts((X[:, :4], y)), "X has 4 columns, must have 5"),
         (parts((X.astype(str), y)), "partition 0: X has dtype .* must be numeric"),

@@ -105,7 +105,7 @@ def test_few_held_out_rows_and_rows_without_weight_say_nothing():
     sampled = refining.Sampled(inputs, y, task, weight, recipes.Recipe())
     encoding = Encoding.fit(inputs, (), bins=8)
     net = recipes.network_of(encoding, task, y, None, recipes.Recipe(hidden=(4,)),
-                           np.random.default_rng(0))
+                             np.random.default_rng(0))
     held = np.arange(30, 30 + refining.LEAST_HELD_OUT)
     assert sampled.refined(net, encoding, held)[0] is net, "ten of them have no weight"
     held = np.arange(40, 40 + refining.LEAST_HELD_OUT)

@@ -24,16 +24,17 @@ def in_parts(X, y, n):
 
 
 def test_one_shard_is_a_fit_of_one_machine_to_the_byte(client):
-    X, y = rows()
-    alone, spread = network(dropout=0.2), network(dropout=0.2)
-    settings = dict(optimizer=fastnn.Adam(fastnn.schedules.Cosine(0.02)), epochs=2, alpha=0.1,
-                    batch_size=32)
-    history = alone.fit(X, y, **settings)
-    found = fastnn.dask.fit(spread, *in_parts(X, y, 150), shards=1, local_steps=5,
-                            outer_momentum=0, **settings)
-    assert spread.parameters.tobytes() == alone.parameters.tobytes()
-    np.testing.assert_allclose(found.loss, history.loss, rtol=1e-12)
-    assert found.local_steps == 5 and spread.history is found
+    for dtype in ("float32", "float64"):
+        X, y = rows(dtype=dtype)
+        alone, spread = (network(dropout=0.2, dtype=dtype) for _ in range(2))
+        settings = dict(optimizer=fastnn.Adam(fastnn.schedules.Cosine(0.02)), epochs=2, alpha=0.1,
+                        batch_size=32)
+        history = alone.fit(X, y, **settings)
+        found = fastnn.dask.fit(spread, *in_parts(X, y, 150), shards=1, local_steps=5,
+                                outer_momentum=0, **settings)
+        assert spread.parameters.tobytes() == alone.parameters.tobytes(), dtype
+        np.testing.assert_allclose(found.loss, history.loss, rtol=1e-12)
+        assert found.local_steps == 5 and spread.history is found
 
 
 def test_parts_and_where_rows_are_held_change_nothing(client):
