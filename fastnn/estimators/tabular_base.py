@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.tabular_words import check_columns, check_given
 from fastnn.estimators.wording import Names, about_parameter
-from fastnn.tables.frames import as_table, table_of
+from fastnn.tables.frames import as_table, has_names, table_of
 from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES
 from fastnn.tabular.importances import permutation_importances
@@ -169,7 +170,8 @@ class BaseTabular(Documented, BaseEstimator):
                             "'.toarray()' to convert to a dense numpy array.")
         X = from_tensor("X", X)
         if _is_frame(X):
-            return self._noted(as_table(X), _names_of(X), reset)
+            table = as_table(X)
+            return self._noted(table, _names_of(X, table), reset)
         if isinstance(X, (list, tuple)) and len(X) > 0 and _holds_text(X):
             X = np.array(X, dtype=object)
         # missing values are fine, and infinite ones for the schema to refuse
@@ -318,8 +320,10 @@ def weights_for_networks(name, weight):
 
 def _is_frame(X):
     """Whether columns of X have names."""
-    return (isinstance(X, (Table, dict)) or table_of(X) is not None
-            or isinstance(X, (list, tuple)) and len(X) > 0 and isinstance(X[0], dict))
+    if isinstance(X, np.ndarray):
+        return X.dtype.names is not None  # a structured array
+    return (isinstance(X, (Table, Mapping, Iterator)) or table_of(X) is not None
+            or isinstance(X, (list, tuple)) and len(X) > 0 and has_names(X[0]))
 
 
 def _holds_text(X):
@@ -327,10 +331,8 @@ def _holds_text(X):
                for value in row)
 
 
-def _names_of(X):
+def _names_of(X, table):
     """Return the names of the columns as they are."""
-    if isinstance(X, Table):
-        return list(X.names)
-    if isinstance(X, (list, tuple)):
-        return list(as_table(X).names)
-    return list(X if isinstance(X, dict) else getattr(X, "column_names", X.columns))
+    if isinstance(X, (Table, list, tuple, np.ndarray)):
+        return list(table.names)
+    return list(X if isinstance(X, Mapping) else getattr(X, "column_names", X.columns))

@@ -6,7 +6,7 @@ None of the libraries is imported before somebody hands over a frame of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from fastnn.tables.table import Table, named
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["as_cells", "as_table", "table_of"]
+__all__ = ["as_cells", "as_table", "has_names", "table_of"]
 
 
 def as_table(frame: Any) -> Table:
@@ -29,8 +29,9 @@ def as_table(frame: Any) -> Table:
     Parameters
     ----------
     frame : Table, data frame, dict, list or array
-        A frame of pandas, polars or pyarrow; a dict of columns; a list of dicts, one per row; a
-        two-dimensional array, or a list of rows, whose columns are called x0, x1, ...
+        A frame of pandas, polars or pyarrow; a dict of columns; a list of dicts, one per row, or of
+        rows that know their names, such as named tuples; a structured array; a two-dimensional
+        array, or a list of rows, whose columns are called x0, x1, ...
 
     Returns
     -------
@@ -46,12 +47,15 @@ def as_table(frame: Any) -> Table:
     """
     if isinstance(frame, Table):
         return frame
-    if isinstance(frame, dict):
+    if isinstance(frame, (dict, Mapping)):
         return _of_dict(frame)
     if isinstance(frame, (list, tuple)):
         return _of_rows(frame)
     if isinstance(frame, np.ndarray):
         return _of_array(frame)
+    if isinstance(frame, Iterator):
+        raise TypeError(f"X is of type {type(frame).__name__}, which can be read once: give "
+                        "list(X), which stays")
     found = table_of(frame)
     if found is None:
         path = isinstance(frame, (str, os.PathLike))
@@ -118,8 +122,8 @@ def _of_dict(frame):
 def _of_rows(rows):
     if not rows:
         return Table({}, 0)
-    if isinstance(rows[0], dict):
-        return _of_dicts(rows)
+    if has_names(rows[0]):
+        return _of_dicts([_by_name(i, row) for i, row in enumerate(rows)])
     width = len(rows[0]) if isinstance(rows[0], (list, tuple, np.ndarray)) else None
     if width is None or any(not isinstance(row, (list, tuple, np.ndarray)) or len(row) != width
                             for row in rows):
@@ -129,11 +133,29 @@ def _of_rows(rows):
                  len(rows))
 
 
+def has_names(row):
+    """Whether the values of a row have names: a dict, a named tuple, a series, a row of sqlite3."""
+    return isinstance(row, dict) or hasattr(row, "keys") or (
+        isinstance(row, tuple) and hasattr(row, "_fields"))
+
+
+def _by_name(i, row):
+    """Return row i as a dict: by their places, its values would be taken for other ones."""
+    if isinstance(row, dict):
+        return row
+    if not has_names(row):
+        raise TableError(f"row {i} is of type {type(row).__name__}, must be a dict")
+    if isinstance(row, tuple):
+        return dict(zip(row._fields, row, strict=True))
+    names = list(row.keys())
+    if len(set(names)) < len(names):
+        raise TableError(f"row {i} has two values of one name, must have names of its own for each")
+    return {name: row[name] for name in names}
+
+
 def _of_dicts(rows):
     names, uneven = {}, False
     for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise TableError(f"row {i} is of type {type(row).__name__}, must be a dict")
         if row.keys() != names.keys():
             uneven = i > 0
             names |= dict.fromkeys(row)
@@ -149,7 +171,11 @@ def _of_dicts(rows):
 
 def _of_array(values):
     if values.dtype.names:  # a structured array
-        return named([(name, Array(name, values[name])) for name in values.dtype.names],
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise TableError(f"a structured array has shape {values.shape}, must be (n_samples,)")
+        return named([(name, column_of(name, values[name])) for name in values.dtype.names],
                      len(values))
     if values.ndim != 2:
         raise TableError(f"an array has shape {values.shape}, must be (n_samples, n_columns)")

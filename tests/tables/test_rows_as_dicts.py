@@ -1,10 +1,15 @@
 """Rows as JSON has them: dicts, one for each row; and rows that have no names."""
 
+import sqlite3
+from collections import UserDict
+from types import MappingProxyType
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from each import each
 
-from fastnn.tables import Schema, TableError, as_cells
+from fastnn.tables import Schema, TableError, as_cells, as_table
 
 
 def test_rows_that_lack_a_column():
@@ -50,3 +55,65 @@ def test_columns_that_are_no_lists(values):
     with pytest.raises(TableError, match=r"column 'b' is of type .*, must be a list .*'records'"):
         Schema.learn({"b": [0.5, 1.5, 2.0]}).apply({"b": values})
     assert Schema.learn({"b": [0.5, 2.0]}).apply({"b": {5: 1.5}.values()}).numbers == 1.5
+
+
+class Row(NamedTuple):
+    """A row that knows its names, in another order than the model has them."""
+
+    b: str
+    a: float
+
+
+def sqlite_rows(values):
+    base = sqlite3.connect(":memory:")
+    base.row_factory = sqlite3.Row
+    base.execute("create table t (b text, a real)")
+    base.executemany("insert into t values (?, ?)", [(b, a) for a, b in values])
+    return base.execute("select * from t").fetchall()
+
+
+VALUES = [(1.5, "x"), (2.5, "y"), (0.5, "x"), (0.1, "z")]
+ROWS = {
+    "UserDict": lambda: [UserDict(b=b, a=a) for a, b in VALUES],
+    "mappings": lambda: [MappingProxyType({"b": b, "a": a}) for a, b in VALUES],
+    "named tuples": lambda: [Row(b, a) for a, b in VALUES],
+    "sqlite3": lambda: sqlite_rows(VALUES),
+    "a UserDict of columns": lambda: UserDict(b=[b for _, b in VALUES], a=[a for a, _ in VALUES]),
+    "a structured array": lambda: np.array([(b, a) for a, b in VALUES], [("b", "U1"), ("a", "f8")]),
+    "a column of one": lambda: np.array([[(b, a)] for a, b in VALUES], [("b", "S1"), ("a", ">f8")]),
+    "series of pandas": lambda: [row for _, row in pytest.importorskip("pandas").DataFrame(
+        {"b": [b for _, b in VALUES], "a": [a for a, _ in VALUES]}).iterrows()],
+}
+
+
+@each("name", ROWS)
+def test_rows_that_know_their_names(name):
+    """Of a list of `UserDict` the names were taken for values, or its values by their places."""
+    rows = [{"a": a, "b": b} for a, b in VALUES]
+    schema = Schema.learn(rows * 3)
+    right, found = schema.apply(rows), schema.apply(ROWS[name]())
+    assert found.numbers.tobytes() == right.numbers.tobytes()
+    assert found.codes.tobytes() == right.codes.tobytes() and not found.notes
+
+
+def test_estimators_take_rows_that_know_their_names():
+    estimators = pytest.importorskip("fastnn.estimators.tabular")
+    model = estimators.TabularRegressor()
+    rows = [{"a": a, "b": b} for a, b in VALUES]
+    model._table(rows, reset=True)
+    schema = Schema.learn(rows * 3)
+    for make in ROWS.values():
+        table = model._table(make(), reset=False)
+        assert schema.apply(table).numbers[:, 0].tolist() == [a for a, _ in VALUES]
+    with pytest.raises(TypeError, match=r"generator, which can be read once: give list\(X\)"):
+        model._table(iter(row for row in rows), reset=False)
+
+
+def test_rows_with_two_values_of_one_name():
+    pd = pytest.importorskip("pandas")
+    with pytest.raises(TableError, match="row 0 has two values of one name"):
+        as_table([pd.Series([1.5, 2.5], ["a", "a"])])
+    with pytest.raises(TableError, match="row 1 is of type int, must be a dict"):
+        as_table([{"a": 1.5}, 3])
+    with pytest.raises(TableError, match=r"shape \(2, 2\), must be \(n_samples,\)"):
+        as_table(np.zeros((2, 2), [("a", "f8")]))
