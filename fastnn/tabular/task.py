@@ -21,6 +21,8 @@ __all__ = ["KINDS", "Task"]
 KINDS = ("binary", "multiclass", "multilabel", "regression")
 POSITIVE = ("poisson", "gamma", "tweedie")  # losses of means, by the logarithm
 REGRESSION = ("squared_error", "absolute_error", "huber", "log_cosh", "quantile", *POSITIVE)
+SCALELESS = ("absolute_error", "quantile")  # losses that are the same in any units
+ROBUST = 100.0  # deviations over robust ones from which a few values are what the former are of
 TINY = 1e-7  # of probabilities, in logarithms
 
 
@@ -97,6 +99,8 @@ class Task:
                 # squares that float64 has no room for, though it has for the values
                 most = _largest(y)
                 scale = most * _deviation(y / most, mean / most, weight)
+            if loss.name in SCALELESS:
+                center, scale = _without_outliers(y, center, scale, weight)
             scale = np.where(scale > 1e-12 * np.abs(center), scale, 1.0)
         return cls("regression", n_out, loss, tuple(center.tolist()), tuple(scale.tolist()))
 
@@ -164,18 +168,12 @@ class Task:
         if self.kind == "multiclass":
             counts = np.bincount(targets, weights=weight, minlength=self.n_out)
             return counts / counts.sum()
-        if self.levels:
-            order = np.argsort(targets, axis=0)
-            weight = np.ones(len(targets)) if weight is None else weight
-            found = np.empty(self.n_out)
-            for j in range(self.n_out):
-                column = min(j, targets.shape[1] - 1)
-                rows = order[:, column]
-                share = np.cumsum(weight[rows]) / weight.sum()
-                level = self.levels[min(j, len(self.levels) - 1)]
-                found[j] = targets[rows[np.searchsorted(share, level).clip(0, len(rows) - 1)],
-                                   column]
-            return found
+        levels = (0.5,) if self.loss.name == "absolute_error" else self.levels
+        if levels:
+            found = [quantile(targets[:, min(j, targets.shape[1] - 1)],
+                              levels[min(j, len(levels) - 1)], weight)
+                     for j in range(self.n_out)]
+            return np.array(found, float)
         return np.average(targets.astype(float), axis=0, weights=weight)
 
     def settings(self):
@@ -214,6 +212,29 @@ class Task:
         if self.kind == "regression":
             return len(self.center)
         return self.n_out if self.kind == "multilabel" else 1
+
+
+def quantile(values, level, weight=None):
+    """Return the least of the values that a share of ``level`` of the weight is at or below of."""
+    order = np.argsort(values, axis=0)
+    weight = np.ones(len(values)) if weight is None else weight
+    share = np.cumsum(weight[order]) / weight.sum()
+    return values[order[np.searchsorted(share, level).clip(0, len(values) - 1)]]
+
+
+def _without_outliers(y, center, scale, weight):
+    """Return medians, and ranges of the middle half as deviations, of targets whose deviation is
+    that of some values far out.
+
+    One in a hundred of 1e6 makes the others, of a deviation of 1.4, one number in units of 1e5:
+    absolute error 17.2 -> .28 (LightGBM .39), .9 quantile 24 -> .07. A heavy tail that can be told
+    from the columns is learned better in its own deviation (log-normal, .9 quantile 2.2 and 2.6).
+    """
+    low, middle, high = (np.array([quantile(column, level, weight) for column in y.T])
+                         for level in (0.25, 0.5, 0.75))
+    robust = high / 1.349 - low / 1.349  # of a normal distribution its deviation
+    far = (robust > 0) & (scale > ROBUST * robust)
+    return np.where(far, middle, center), np.where(far, robust, scale)
 
 
 def _largest(y):
