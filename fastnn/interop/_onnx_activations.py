@@ -30,6 +30,7 @@ ELEMENTWISE = {
     "Ceil": lambda a: np.ceil(a),
     "Clip": lambda a, low=None, high=None, min=-math.inf, max=math.inf: np.clip(
         a, min if low is None else low, max if high is None else high),
+    "Celu": lambda a, alpha=1.0: np.where(a < 0, alpha * np.expm1(a / alpha), a),
     "Cast": lambda a, **_: np.asarray(a, np.float64),
     "Div": lambda a, b: a / b,
     "Elu": lambda a, alpha=1.0: np.where(a < 0, alpha * np.expm1(a), a),
@@ -48,6 +49,7 @@ ELEMENTWISE = {
     "Log": lambda a: np.log(a),
     "Max": lambda *a: np.maximum.reduce(np.broadcast_arrays(*a)),
     "Min": lambda *a: np.minimum.reduce(np.broadcast_arrays(*a)),
+    "Mish": lambda a: a * np.tanh(_softplus(a)),
     "Mul": lambda a, b: a * b,
     "Neg": lambda a: -a,
     "Not": lambda a: ~a,

@@ -137,10 +137,11 @@ class Nodes:
 
     def find_constants(self, nodes):
         """Return the names of weights, and of those that are turned, renamed or cast."""
-        found = set(self.tensors)
+        found = self.constants = set(self.tensors)  # `passes` looks at those before a node
         for node in nodes:
             self.at = node
-            if self.is_value(node) or self.folds(node) and node.input[0] in found:
+            if self.is_value(node) or (
+                    node.input and node.input[0] in found and self.folds(node)):
                 found.add(node.output[0])
         self.at = None
         return found
@@ -151,7 +152,7 @@ class Nodes:
 
     def folds(self, node):
         """Whether a node of a constant is one that `constant` computes."""
-        return bool(node.input) and (node.op_type == "Transpose" or self.passes(node))
+        return node.op_type == "Transpose" or self.passes(node)
 
     def constant(self, name):
         """Return a constant as an array, or None where a name is none."""

@@ -229,6 +229,7 @@ LAST = node("Gemm", ["a", "V", "C"], ["y"])
     ([FIRST, node("Selu", ["z"], ["a"], alpha=1.0), LAST],
      r"\(Selu\).* is none of fastnn's activations"),
     ([FIRST, node("Elu", ["z"], ["a"], alpha=0.5), LAST], r"\(Elu\).* is none of"),
+    ([FIRST, node("Celu", ["z"], ["a"], alpha=0.5), LAST], r"\(Celu\).* is none of"),
     ([FIRST, node("LeakyRelu", ["z"], ["a"], alpha=0.2), LAST], r"\(LeakyRelu\).* is none of"),
     ([FIRST, node("Pow", ["z", "odd"], ["a"]), LAST], r"\(Pow\).* is none of"),
     ([FIRST, node("Clip", ["z", "zero", "hundred"], ["a"]), LAST], r"\(Clip\).* is none of"),
@@ -268,8 +269,25 @@ def test_clips():
                                 node("Clip", ["z", "", "zero"], ["y"])], {**WEIGHTS, **CONSTANTS}))
 
 
+def test_dropout_that_is_told_to_do_nothing():
+    """Which is what training_mode says as an input, beside weights as well: an AttributeError."""
+    model = graph([node("Dropout", ["W", "half", "no"], ["w"]), node("Gemm", ["x", "w"], ["z"]),
+                   node("Identity", ["no"], ["off"]), node("Dropout", ["z", "half", "off"], ["d"]),
+                   node("Relu", ["d"], ["y"])], {**WEIGHTS, **CONSTANTS})
+    model.graph.initializer.append(numpy_helper.from_array(np.array(False), "no"))
+    assert check(model, run(model)[0]).output == "relu"
+
+
+@pytest.mark.parametrize("op, opset, name", [("Mish", 18, "mish"), ("Celu", 13, "elu")])
+def test_operators_of_newer_opsets(op, opset, name):
+    model = graph([FIRST, node(op, ["z"], ["a"]), LAST], WEIGHTS)
+    model.opset_import[0].version = opset
+    assert check(model, run(model)[0]).activations == (name,)
+
+
 @pytest.mark.parametrize("nodes, message", [
-    ([node("Dropout", ["x", "half", "true"], ["d"]), node("Gemm", ["d", "W"], ["y"])], "Dropout"),
+    ([node("Dropout", ["x", "half", "true"], ["d"]), node("Gemm", ["d", "W"], ["y"])],
+     r"\(Dropout\) has no counterpart"),
     ([node("Gemm", ["x", "W", "B"], ["z"]), node("Max", ["z", "deep"], ["y"])], "Max"),
     ([node("Gemm", ["x", "w1"], ["z"]), node("Sigmoid", ["z"], ["p"]),
       node("Sub", ["one", "p"], ["q"]), node("Concat", ["q", "p"], ["y"], axis=0)],
