@@ -96,16 +96,29 @@ def test_parts_and_temperature_get_the_folds_of_the_networks(monkeypatch):
         np.testing.assert_array_equal(ensemble.held_out[fold], nets[i].predict(codes[fold]))
 
 
-@pytest.mark.parametrize("most, asked", [(N, False), (N + 1, True)])
-def test_lines_are_for_so_many_rows(most, asked, monkeypatch):
+@pytest.mark.parametrize("most, few, asked", [
+    (N, 0, False), (N + 1, 0, True), (N, Y.sum(), False), (N, Y.sum() + 1, True)])
+def test_lines_are_for_so_many_rows(most, few, asked, monkeypatch):
+    """And for so many of the rarer class: 20 of 20,000 rows are few."""
     tried = []
     monkeypatch.setattr(recipe, "MOST_LINEAR", most)
+    monkeypatch.setattr(recipe, "FEW_EVENTS", few)
     for name in ("with_straight_values", "with_linear_part"):
         given = getattr(recipe, name)
         monkeypatch.setattr(recipe, name, lambda *own, given=given: tried.append(given) or given(
             *own))
     recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL)
     assert len(tried) == 2 * asked
+
+
+@pytest.mark.parametrize("task, y, events", [
+    (Task.of_classes(2), np.repeat([0, 1], [7, 3]), 3), (Task.of_classes(2), np.ones(10, int), 0),
+    (Task.of_classes(3), np.repeat([2, 0, 1], [6, 3, 1]), 4),
+    (Task.of_labels(2), np.stack([np.arange(10) < 2, np.arange(10) < 6], axis=1), 4),
+    *((Task.of_numbers(y, loss), y, events) for y, loss, events in [
+        (np.eye(10)[:, :1], "poisson", 1), (np.eye(10)[:, :1], "squared_error", 10)])])
+def test_rows_that_say_what_there_is_to_learn(task, y, events):
+    assert recipe._events(task.targets(y), task) == events
 
 
 @pytest.mark.parametrize("threads, share", [(1, 1 / 3), (2, 2 / 3), (8, 1)])
