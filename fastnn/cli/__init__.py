@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from fastnn.cli import bench, evaluate, export, info, playground, predict, train
-from fastnn.cli.common import CommandError, Help, near, program, say
+from fastnn.cli.common import CommandError, Help, near, open_closed_streams, program, say
 
 __all__ = ["main"]
 
@@ -127,12 +127,16 @@ def main(arguments=None):
     int
         The exit code.
     """
+    is_closed = sys.stdout is None
+    open_closed_streams()
     parser, code = _parser(), 0
     try:
         options = parser.parse_args(arguments)
     except SystemExit as end:  # after --help, --version or wrong usage
         return int(end.code or 0)
     try:
+        if is_closed and getattr(options, "output", None) == "-":
+            raise CommandError("standard output is closed: --output says where to write", 1)
         if options.command is None:
             parser.print_help()
         else:

@@ -13,7 +13,8 @@ from fastnn.core.words import near
 from fastnn.files import container
 
 __all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "is_saved",
-           "load_model", "near", "need", "note", "program", "quoted", "say", "tell_warnings"]
+           "load_model", "near", "need", "note", "open_closed_streams", "program", "quoted", "say",
+           "tell_warnings"]
 
 
 class CommandError(Exception):
@@ -53,6 +54,21 @@ def escaped(text, kept=""):
 
 def _escape(character):
     return character.encode("unicode_escape").decode("ascii")
+
+
+def open_closed_streams():
+    """Let standard output and error be there where the caller has closed them, as services do.
+
+    Their numbers are taken as well: a model file that is the second of all would have what a
+    library writes to standard error.
+    """
+    number = os.open(os.devnull, os.O_RDWR)
+    while number < 3:
+        number = os.open(os.devnull, os.O_RDWR)
+    os.close(number)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
 
 
 def say(text, file=None):

@@ -184,6 +184,8 @@ def _other(path):
 def _content(path):
     """All bytes of standard input or a pipe, which can be read once only; None for a file."""
     if path == "-":
+        if sys.stdin is None:
+            raise TableError("standard input is closed: give the name of a file")
         return sys.stdin.buffer.read()
     return None if os.path.isfile(path) else Path(path).read_bytes()
 

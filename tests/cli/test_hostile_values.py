@@ -167,3 +167,32 @@ def test_classes_that_look_alike_are_told(run, one, other):
     code, _, err = run("train", "t.csv", "-t", "y", "-f", "--epochs", "2")
     assert (code, "of the target 'y' look alike; if they are one" in err) == (0, True), err
     assert ascii(other) in err
+
+
+def closed(*numbers, arguments):
+    """Run a command as a service starts it that closes these of its streams."""
+    return subprocess.run([sys.executable, "-m", "fastnn", *arguments], capture_output=True,
+                          text=True, preexec_fn=lambda: [os.close(number) for number in numbers],
+                          env={**os.environ, "PYTHONPATH": str(Path(fastnn.__file__).parents[1])})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="of processes of POSIX")
+def test_streams_that_the_caller_has_closed(run):
+    """Each was an AttributeError of None; a training told of it after it had saved the model."""
+    write()
+    train = ["train", "t.csv", "-t", "y", "-f", "-o", "m.model", "--hidden", "2", "--epochs", "2"]
+    for numbers in ((0,), (1,), (2,), (0, 1, 2)):
+        ended = closed(*numbers, arguments=train)
+        assert ended.returncode == 0, (numbers, ended.stderr)
+        assert (ended.stdout == "") == (1 in numbers)
+        os.replace("m.model", "old.model")
+    os.replace("old.model", "m.model")
+    ended = closed(1, arguments=["predict", "m.model", "t.csv"])
+    assert ended.returncode == 1
+    assert "error: standard output is closed: --output says where to write" in ended.stderr
+    assert closed(1, 2, arguments=["predict", "m.model", "t.csv", "-o", "p.csv"]).returncode == 0
+    assert len(Path("p.csv").read_text().splitlines()) == 61
+    ended = closed(0, arguments=["predict", "m.model", "-"])
+    assert ended.returncode == 2
+    assert "error: standard input is closed: give the name of a file" in ended.stderr
+    assert "AttributeError" not in closed(2, arguments=["nonsense"]).stdout
