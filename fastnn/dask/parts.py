@@ -23,6 +23,8 @@ def split(part, wish):
     if len(part) != 3:
         raise ValueError(f"is a tuple of {len(part)}, must be X, (X, y) or (X, y, sample_weight)")
     X, y, weight = part
+    for name, own in (("X", X), ("y", y), ("sample_weight", weight)):
+        validation.refuse_masked(name, own)  # arrays made of it would hold what is hidden
     target = wish.get("target")
     if target is None:
         return X, y, weight
@@ -95,7 +97,7 @@ def rows_of(part, start, stop, wish):
     """Return some rows of a part: X as an array, y and sample_weight as arrays or None."""
     X, y, weight = split(part, wish)
     if wish.get("table") is not None:
-        array = X.iloc[start:stop] if hasattr(X, "iloc") else np.asarray(X)[start:stop]
+        array = taken(X, slice(start, stop))
     else:
         array = matrix(_rows(X))[start:stop]
     if array.shape[0] != stop - start:
@@ -177,6 +179,11 @@ def _rows(X):
     if len(X.shape) != 2:
         raise ValueError(f"X has shape {tuple(X.shape)}, must be (n_samples, n_features)")
     return X
+
+
+def taken(X, rows):
+    """Return some rows of a table."""
+    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]
 
 
 def matrix(X):

@@ -130,7 +130,8 @@ def _sliced(value, start, stop):
         return None
     if hasattr(value, "iloc"):
         return value.iloc[start:stop]
-    value = value if validation.is_sparse(value) else np.asarray(value)
+    if not (validation.is_sparse(value) or isinstance(value, np.ma.MaskedArray)):
+        value = np.asarray(value)
     rows = value[start:stop]
     return rows.copy() if isinstance(rows, np.ndarray) else rows
 

@@ -127,9 +127,5 @@ def _columns(X):
 def rows_of_sample(part, wish, rows):
     """Return some rows of a part: X, y, sample_weight."""
     X, y, weight = parts.split(part, wish)
-    return (_taken(X, rows), parts.column(y)[rows],
+    return (parts.taken(X, rows), parts.column(y)[rows],
             None if weight is None else np.asarray(parts.column(weight))[rows])
-
-
-def _taken(X, rows):
-    return X.iloc[rows] if hasattr(X, "iloc") else np.asarray(X)[rows]

@@ -202,3 +202,27 @@ def test_weights_of_classes_that_are_none(client):
     for weight in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="class_weight"):
             fastnn.dask.MLPClassifier(**SMALL, class_weight={0: weight}).fit(X, y)
+
+
+def test_hidden_values_of_masked_arrays_are_not_used(client):
+    """They were, in every partition, where one machine refuses them."""
+    X, y = rows(60)
+    hidden = np.ma.masked_greater(X, 1)
+    assert hidden.mask.any()
+    parts = da.from_array(hidden, chunks=(20, -1))
+    labels = da.from_array(y, chunks=20)
+    weight = np.ma.masked_less(np.arange(60.0), 3)
+    for given, name in (((parts, labels), "X"), ((hidden, y), "X"),
+                        ((X, np.ma.masked_equal(y, 1)), "y"), ((X, y, weight), "sample_weight")):
+        with pytest.raises(ValueError, match=f"{name} is a masked array that hides values"):
+            fastnn.dask.fit(network(), *given[:2], **SHORT,
+                            sample_weight=given[2] if len(given) > 2 else None)
+    numbers = fastnn.dask.TabularRegressor("fast", shards=2)
+    for given in ((parts, labels), (hidden, y)):
+        with pytest.raises(ValueError, match="X is a masked array that hides values"):
+            numbers.fit(*given)
+    with pytest.raises(ValueError, match="y is a masked array that hides values"):
+        numbers.fit(da.from_array(X, chunks=(20, -1)), da.ma.masked_equal(labels, 1))
+    shown = np.ma.masked_array(X)  # which hides none
+    found = fastnn.dask.fit(network(), da.from_array(shown, chunks=(20, -1)), labels, **SHORT)
+    assert found.loss == fastnn.dask.fit(network(), X, y, **SHORT).loss
