@@ -149,10 +149,12 @@ class _Bins(NamedTuple):
         x = _as_numbers(name, column)
         edges, last = self.edges, len(self.edges) - 2
         missing = np.isnan(x)
-        known = np.where(missing, edges[0], x)
+        known = np.clip(np.where(missing, edges[0], x), edges[0], edges[-1])
         k = np.clip(np.searchsorted(edges, known, "right") - 1, 0, last)
-        with np.errstate(over="ignore"):
-            fraction = np.clip((known - edges[k]) / (edges[k + 1] - edges[k]), 0, 1)
+        # numbers that float64 has may be farther apart than it can tell
+        share = 1.0 if edges[-1] / 2 - edges[0] / 2 < 0.5 * np.finfo(float).max else 0.5
+        low = share * edges[k]
+        fraction = (share * known - low) / (share * edges[k + 1] - low)
         rows = np.stack([k - 1, np.where(missing, self.n_inputs - 1, k)], axis=1)
         values = np.stack([1 - fraction, np.where(missing, 1, fraction)], axis=1)
         there = np.stack([(k > 0) & ~missing, np.ones(len(x), bool)], axis=1)

@@ -149,3 +149,18 @@ def test_one_column_as_a_matrix():
 def test_wrong_calls(call, error, message):
     with pytest.raises(error, match=message):
         call(Encoder().fit(X))
+
+
+@each("bins", [1, 2, 8])
+def test_numbers_farther_apart_than_float64_can_tell(bins):
+    """One bin from -1e308 to 1e308 was NaN, "in X.data"."""
+    x = np.array([-1.5e308, 1.5e308, 0.0, 1.0, -np.inf, np.inf])
+    encoder = Encoder(Numbers(bins)).fit(x[:3, np.newaxis])
+    found = encoder.to_dense(x[:, np.newaxis])
+    assert np.isfinite(found).all()
+    codes = encoder.transform(x[:, np.newaxis])
+    np.testing.assert_allclose(found, codes.toarray(), rtol=1e-6, atol=1e-300)
+    np.testing.assert_array_equal(found[[0, 4]], 0)
+    assert (found[[1, 5], :-1] == 1).all()
+    if bins == 1:
+        np.testing.assert_array_equal(found[2:4, 0], 0.5)
