@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.notices import shown
 from fastnn.core.threads import single_threaded_blas
 from fastnn.drawing import COLORS, new_axes, pyplot
 
@@ -101,11 +102,26 @@ def decision_boundary(model: Any, X: Any, y: Any = None, *, ax: Any = None,
     if y is not None:
         some = slice(None, None, -(-len(points) // MAX_POINTS))
         if classes is not None:
-            y = np.searchsorted(classes, y) if len(classes) else y
+            y = _numbers_of(y, classes)
             y = y % 10 if values.shape[1] > 1 else y
         ax.scatter(*points[some].T, c=y[some], s=16, edgecolors="k", linewidths=0.4, **norm)
     ax.set(xlabel=names[0], ylabel=names[1], xlim=extent[:2], ylim=extent[2:])
     return ax
+
+
+def _numbers_of(y, classes):
+    """Return labels as numbers of the classes of a model; of a network these are the labels."""
+    if len(classes):
+        known = classes.tolist()
+        odd = [label for label in np.unique(y).tolist() if label not in known]
+        if odd:
+            raise ValueError(f"y holds {shown(odd[0])}, which is no class of the model: "
+                             f"{shown(known)}")
+        return np.searchsorted(classes, y)
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"y holds {shown(y[0])}, the network has numbers for classes: "
+                         "numpy.unique(y, return_inverse=True)[1] are these")
+    return y
 
 
 def hidden_units(net: Any, X: Any, *, layers: Sequence[int] | None = None, grid: int = 60,

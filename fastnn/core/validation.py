@@ -4,6 +4,7 @@ What comes out is what the compiled loops read: row-major, aligned, native byte 
 network's dtype. Arrays that already are come back as they are; others are copied, never written to.
 """
 
+import os
 import sys
 from itertools import pairwise
 from numbers import Integral, Real
@@ -39,6 +40,13 @@ def check_count(name, value, minimum=1):
     if value < minimum:
         raise ValueError(f"{name}={shown(value)} must be >= {minimum}")
     return int(value)
+
+
+def check_path(name, value):
+    """Return the name of a file or a folder as a string."""
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise TypeError(f"{name}={shown(value)} must be a path, such as {name}='folder/name'")
+    return os.fsdecode(value)
 
 
 def check_flag(name, value):

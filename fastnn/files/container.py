@@ -24,7 +24,7 @@ import numpy as np
 from fastnn.core._signals import sync_folder
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
-from fastnn.core.validation import check_count
+from fastnn.core.validation import check_count, check_path
 from fastnn.core.version import __version__
 
 FORMAT = (1, 1)  # readers take newer minors and refuse newer majors
@@ -158,7 +158,7 @@ def check_place(path):
     is a regular file."""
     from pathlib import Path  # reading needs none
 
-    path = Path(os.fsdecode(path))
+    path = Path(check_path("path", path))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"no folder {os.fspath(path.parent)!r} to save {path.name!r} in")
     if path.is_dir():
@@ -279,7 +279,7 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
         When the file is not such a file, or anything in it was changed.
     FileNotFoundError
     """
-    name = os.fsdecode(path)
+    name = check_path("path", path)
     max_bytes = check_count("max_bytes", max_bytes)
     with _named(name, what):
         return _read(name, expected, max_bytes)
@@ -302,7 +302,7 @@ def read_settings(path, check, what="model"):
         When the file is not such a file. Its checksum is looked at by `read` alone.
     FileNotFoundError
     """
-    name = os.fsdecode(path)
+    name = check_path("path", path)
     with _named(name, what):
         _, _, header = _mapped(name, sys.maxsize)
         return check(_settings(_metadata(header))[0])

@@ -59,9 +59,9 @@ def write(path, predictor, estimator=None, max_bytes=None):
         A larger file is not written; None: what a reader takes by default.
     """
     arrays, settings = parts(predictor, estimator)
-    imported("fastnn.files.kinds").hint_of_name(path)
     container.write(path, arrays, settings, needs=_needs(predictor, settings),
                     max_bytes=max_bytes)
+    imported("fastnn.files.kinds").hint_of_name(path)
 
 
 def check_room(predictor):

@@ -224,6 +224,8 @@ class TableEncoder:
         ------
         TableError
             When a column is missing, or a value does not fit: names column, row and value.
+        ValueError
+            Before `fit`.
         """
         return self.encode(frame, dtype)
 
@@ -249,6 +251,8 @@ class TableEncoder:
         array (n_samples, n_inputs)
             Row-major.
         """
+        if not self.columns:
+            raise ValueError("the encoder is not fitted: call fit(frame) first")
         table = as_table(frame)
         names = [column.name for column in self.columns]
         check_names(names, table)

@@ -25,8 +25,8 @@ def write(path, model, max_bytes=None):
     classes = None if model.classes is None else labels_to_plain(model.classes)
     stated = {"arrays": {name: [array.dtype.name, list(array.shape)]
                          for name, array in arrays.items()}, "classes": classes}
-    imported("fastnn.files.kinds").hint_of_name(path)
     container.write(path, arrays, {"tabular": stated}, needs=("tabular",), max_bytes=max_bytes)
+    imported("fastnn.files.kinds").hint_of_name(path)
 
 
 def read(arrays, settings, kind):

@@ -44,7 +44,7 @@ class CSVLogger(Callback):
     def __init__(self, path: File, separator: str = ",") -> None:
         if not isinstance(separator, str) or len(separator) != 1:
             raise ValueError(f"separator={shown(separator)} must be one character")
-        self.path = os.path.abspath(os.fsdecode(path))
+        self.path = os.path.abspath(validation.check_path("path", path))
         self.separator = separator
         self._file: Any = None
         self._writer: Any = None
@@ -92,7 +92,7 @@ class TensorBoard(Callback):
     """
 
     def __init__(self, folder: File) -> None:
-        self.folder = os.fsdecode(folder)
+        self.folder = validation.check_path("folder", folder)
         self._open = _summary_writer()
         self._writer: Any = None
 

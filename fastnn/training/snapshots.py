@@ -47,7 +47,8 @@ class Snapshots(Callback):
 
     def __init__(self, folder: File, monitor: str | None = "val_loss", min_delta: float = 0.0, *,
                  mode: Literal["min", "max"] | None = None) -> None:
-        self.folder = os.path.abspath(os.fsdecode(folder))  # a callback may change the folder
+        # a callback may change the folder of the process
+        self.folder = os.path.abspath(validation.check_path("folder", folder))
         self.monitor = monitor
         self._monitor = None if monitor is None else Monitor(monitor, mode, min_delta)
         self.best_path = os.path.join(self.folder, "best.safetensors")

@@ -107,6 +107,19 @@ def test_boundary_of_estimators_and_predictors(xor, tmp_path):
     decision_boundary(model, X, names, grid=5)
 
 
+def test_labels_that_the_model_has_not_are_named(xor):
+    """matplotlib listed all of them; of numbers beside names all points had one colour."""
+    X, y, net, _ = xor
+    with pytest.raises(ValueError, match="y holds .*'.*, the network has numbers for classes"):
+        decision_boundary(net, X, np.array(["no", "yes"])[y])
+    pytest.importorskip("sklearn")
+    model = fastnn.MLPClassifier((4,), solver="lbfgs", max_iter=20, random_state=0)
+    model.fit(X, np.array(["no", "yes"])[y])
+    with pytest.raises(ValueError, match=r"y holds 0, which is no class of the model: \['no', 'y"):
+        decision_boundary(model, X, y)
+    decision_boundary(model, X, np.array(["no", "yes"])[y])
+
+
 def test_boundary_of_several_classes(xor):
     X = xor[0]
     y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)

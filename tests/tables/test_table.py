@@ -318,3 +318,9 @@ def test_pandas_is_not_imported_before_a_frame_comes():
             "'targets': []}); "
             "assert not {'pandas', 'sklearn', 'scipy'} & set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_encoder_that_is_not_fitted_says_so():
+    """It gave rows without columns."""
+    with pytest.raises(ValueError, match=r"the encoder is not fitted: call fit\(frame\) first"):
+        TableEncoder().transform({"a": [1.0, 2.0]})

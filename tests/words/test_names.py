@@ -131,6 +131,11 @@ IN_OPTIMIZER = "the optimizer has it: optimizer=fastnn.Adam(learning_rate=0.01)"
     (lambda: fastnn.Adam(NET.parameters), "but it to net.fit(optimizer=...)"),
     (lambda: fastnn.Adam("0.1"), "or a function of the epoch"),
     (lambda: fastnn.Dense(4, 8), "activation=8 must be a string, such as 'relu': a layer is told"),
+    (lambda: NET.save(X), "must be a path, such as path='folder/name'"),
+    (lambda: fastnn.load(NET), "path=MLP((2, 3, 1), "),
+    (lambda: fastnn.CSVLogger(3), "path=3 must be a path"),
+    (lambda: fastnn.TensorBoard(3), "folder=3 must be a path"),
+    (lambda: fastnn.Snapshots(3), "folder=3 must be a path"),
     (lambda: NET.save("x", scaler=object()), "of sklearn's StandardScaler, fitted, (scaler"),
 ])
 def test_a_parameter_says_which_was_meant(call, text):
