@@ -171,3 +171,14 @@ def test_pages_install_from_a_clone():
     for page in pages():
         if page != "docs/install.md":
             assert not re.search(r'pip install "?fastnn', text_of(page)), page
+
+
+def test_parts_of_the_picture_have_their_ratio():
+    """An image takes the ratio of the whole file, and would show what lies beside the part."""
+    style = (DOCS / "_static" / "site.css").read_text(encoding="utf-8")
+    parts = re.findall(r"viewBox\((\d+),0,(\d+),(\d+)\)", text_of("docs/index.md"))
+    assert len(parts) == 4
+    for left, width, height in parts:
+        part = f'[src*="({left},"]' if left != "0" else ""
+        rule = rf"img\.hero\.part{re.escape(part)} \{{[^}}]*aspect-ratio: {width} / {height};"
+        assert re.search(rule, style), (left, width, height)
