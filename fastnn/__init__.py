@@ -126,7 +126,7 @@ def __getattr__(name):
         return value
     if name in _MODULES or _is_module(name):
         return imported(f"fastnn.{name}")
-    hint = "" if name.startswith("_") else imported("fastnn.core.words").did_you_mean(name, __all__)
+    hint = "" if name.startswith("_") else imported("fastnn.core.words").of_module(name, __all__)
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}{hint}")
 
 

@@ -2,7 +2,8 @@
 
 import re
 
-__all__ = ["ALIASES", "close", "did_you_mean", "for_call", "meant", "near", "of_name"]
+__all__ = ["ALIASES", "close", "did_you_mean", "for_call", "meant", "near", "of_module",
+           "of_name"]
 
 # kind of a name -> other names for the same thing, folded as `_folded` does
 ALIASES = {
@@ -169,6 +170,19 @@ CALLS = {
     **dict.fromkeys(("MLPClassifier.__init__", "MLPRegressor.__init__"), _OF_ESTIMATOR),
     **dict.fromkeys(("TabularClassifier.__init__", "TabularRegressor.__init__"), _OF_TABULAR),
 }
+# what is looked for in the package under its name elsewhere
+MODULE = {
+    "sequential": "fastnn.MLP((n_in, 64, n_out)), or fastnn.MLP.of(layers, n_in=...)",
+    "linear": "fastnn.Dense(units)", "model": "fastnn.MLP((n_in, 64, n_out))",
+    "relu": "fastnn.Activation('relu')", "save": "net.save(path)", "loadmodel": "fastnn.load(path)",
+    "train": "net.fit(X, y); of a file `python -m fastnn train`", "fit": "net.fit(X, y)",
+    "dataset": "arrays as they are, or fastnn.sources", "dataloader": "arrays as they are, or "
+    "fastnn.sources", "modelcheckpoint": "fastnn.Snapshots(folder)", "nn": "fastnn.Dense, "
+    "fastnn.Activation, ...", "optim": "fastnn.optimizers", "layers": "fastnn.Dense, "
+    "fastnn.Activation, ...", "callbacks": "fastnn.EarlyStopping, fastnn.Callback, ...",
+    "reducelronplateau": "fastnn.ReduceOnPlateau()", "readcsv": "fastnn.tables.read(path)",
+    "toonnx": "fastnn.export.onnx(model, path)",
+}
 _UNEXPECTED = re.compile(r"^(.*)\(\) got an unexpected keyword argument '(\w+)'")
 _TOO_MANY = re.compile(r"^.*\(\) takes .* positional arguments? but .* given$")
 # end of the qualified name -> what is said where more values than it takes stand without a name
@@ -229,6 +243,12 @@ def of_name(name, known, kind=None):
     if said in known:
         return f"; did you mean {said!r}?"
     return f"; {said}" if said else did_you_mean(name, known)
+
+
+def of_module(name, known):
+    """Return the end of a message on a name that the package does not have."""
+    said = MODULE.get(_folded(name))
+    return f"; there is {said}" if said else did_you_mean(name, known)
 
 
 def for_call(error, function, owner=None):

@@ -274,3 +274,21 @@ def test_export_says_that_the_model_comes_first():
             "must be a path; the model comes first: fastnn.export.c_header(model, path)")
     refused(lambda: fastnn.export.onnx("net.onnx", NET), TypeError,
             "fastnn.export.onnx(model, path)")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("Sequential", "fastnn.MLP.of(layers, n_in=...)"), ("Linear", "there is fastnn.Dense(units)"),
+    ("load_model", "there is fastnn.load(path)"), ("Adamw", "'AdamW'"),
+    ("to_onnx", "fastnn.export.onnx(model, path)"), ("read_csv", "fastnn.tables.read(path)"),
+])
+def test_names_of_the_package_elsewhere(name, text):
+    refused(lambda: getattr(fastnn, name), AttributeError, text)
+
+
+def test_names_that_are_said_to_be_there_are():
+    said = " ".join(words.MODULE.values())
+    for path in set(re.findall(r"fastnn((?:\.[A-Za-z]\w*)+)", said)):
+        found = fastnn
+        for part in path[1:].split("."):
+            found = getattr(found, part)
+    assert not any(words._folded(name) in words.MODULE for name in fastnn.__all__)
