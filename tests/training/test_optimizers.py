@@ -1,6 +1,8 @@
 """The first twenty steps of every optimizer, against the slow twin and against PyTorch; names, and
 what is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import reference
@@ -8,6 +10,7 @@ from each import each
 from step_problem import Problem, twin_update
 
 import fastnn
+from fastnn import optimizers
 from fastnn.training.optimizers import BY_NAME, check_optimizer
 
 CASES = {
@@ -105,9 +108,12 @@ def test_nadam_far_along():
 
 def test_optimizers_by_name():
     X, y = np.random.default_rng(0).normal(size=(2, 60, 3)).astype("float32")
-    assert set(BY_NAME) == {"sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "adamax",
-                            "nadam", "rprop", "lion", "muon"}
+    public = {name: getattr(optimizers, name) for name in optimizers.__all__}
+    assert set(BY_NAME.values()) == {*public.values()} - {fastnn.EMA, optimizers.Optimizer}
+    page = (Path(__file__).parents[2] / "docs" / "optimizers.md").read_text(encoding="utf-8")
     for name, cls in BY_NAME.items():
+        assert getattr(fastnn, cls.__name__) is public[cls.__name__] is cls
+        assert f"| `{name}`" in page, "the table of optimizers"
         assert check_optimizer(name) == cls()
         by_name, by_class = (fastnn.MLP((3, 5, 5, 3), random_state=0) for _ in range(2))
         losses = by_name.fit(X, y, optimizer=name, epochs=2, batch_size=20).loss
