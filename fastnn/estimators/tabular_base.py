@@ -146,6 +146,9 @@ class BaseTabular(Documented, BaseEstimator):
         if X_val is not None:
             X_val = self._table(X_val, reset=False)
             check_columns("X_val", X_val, X)
+            if not len(X_val):
+                raise ValueError("X_val has 0 rows, must have at least 1; None: rows of X are held "
+                                 "out")
             y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
             check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)

@@ -41,7 +41,7 @@ def check_given(X, y, classes):
                         f"X.drop(columns={shown(y)}) and X[{shown(y)}]")
     if sp.issparse(y):
         return
-    if isinstance(y, (Mapping, Set)):
+    if isinstance(y, (Mapping, Set)) or hasattr(y, "__next__"):
         raise TypeError(f"y is of type {type(y).__name__}, must be a list or an array of values")
     values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1 and not classes:

@@ -243,3 +243,15 @@ def test_columns_at_the_ends_of_the_numbers(factor):
              "z": np.random.default_rng(0).normal(size=len(VALUE)) / 4 * factor}
     model = TabularRegressor("fast", random_state=0).fit(table, VALUE)
     assert np.isfinite(model.predict(table)).all()
+
+
+def test_no_rows_to_stop_by_and_targets_that_are_read_once():
+    """The former were said to be of networks[0], the latter were len() of an unsized object."""
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    for estimator, y in ((TabularClassifier("fast"), X[:, 0] > 0),
+                         (TabularRegressor("fast"), X[:, 0])):
+        with pytest.raises(ValueError, match="X_val has 0 rows, must have at least 1"):
+            estimator.fit({"a": X[:, 0]}, y, X_val={"a": X[:0, 0]}, y_val=y[:0])
+        for once in (iter(y), map(str, y), (value for value in y)):
+            with pytest.raises(TypeError, match="y is of type .*, must be a list or an array"):
+                estimator.fit(X, once)
