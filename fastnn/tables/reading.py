@@ -200,16 +200,20 @@ def _read_parquet(path):
 
     content = _content(path)
     try:
+        source = path if content is None else io.BytesIO(content)
+        counts = Counter(parquet.read_schema(source).names)
+        double = next((name for name, n in counts.items() if n > 1), None)
+        if double is not None:  # which pyarrow may refuse in many lines, with columns of its own
+            raise TableError(f"{path!r} has more than one column {double!r}")
         found = parquet.read_table(path if content is None else io.BytesIO(content),
                                    **({"partitioning": None} if content is None else {}))
+    except TableError:
+        raise
     except (OSError, ValueError) as error:
         raise TableError(f"{path!r} is not a Parquet file: {error}") from None
     index = [name for name in found.column_names if re.fullmatch(r"__index_level_\d+__", name)]
     if not set(found.column_names) - set(index):
         raise TableError(f"{path!r} holds no columns")
-    if len(set(found.column_names)) < len(found.column_names):
-        double = next(name for name, n in Counter(found.column_names).items() if n > 1)
-        raise TableError(f"{path!r} has more than one column {double!r}")
     table = frames.table_of(found.drop_columns(index) if index else found)
     table._labels = range(1, table.n_rows + 1)
     return table

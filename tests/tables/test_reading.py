@@ -266,6 +266,13 @@ def test_parquet(tmp_path):
     assert table.names == ("a", "b")
     assert table.raw("b") == ["x", "y", None]
     assert table.row_label(0) == 1
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = [pyarrow.array([1.5, 2.5])] * 3
+    parquet.write_table(pyarrow.Table.from_arrays(columns, names=["a", "b", "b"]), path)
+    with pytest.raises(TableError, match=r"t.parquet' has more than one column 'b'$"):
+        read(path)  # pyarrow says it in ten lines, with columns of its own
     path.write_bytes(b"PAR1 no")
     with pytest.raises(TableError, match="is not a Parquet file"):
         read(path)
