@@ -100,8 +100,9 @@ EPOCH = 60  # steps between two looks at the fold
 # Of a limit of time, and seconds, that trees have where networks have taken all of it: small tables
 # have all their trees, so that a fit that goes on with a limit ends as one without.
 LEAST_SHARE, LEAST_SECONDS = 0.25, 1.0
-MOST_LINEAR = 20_000  # rows up to which a linear part is tried
-FEW_EVENTS = 2000  # rows of other than the most frequent class below which it always is
+MOST_LINEAR = 20_000  # rows up to which a linear part is taken wherever it helps
+FEW_EVENTS = 1000  # the same of rows that are not of the most frequent class
+LEAST_OF_MANY = 0.1  # of the loss, that it has to save where there are more
 MOST_BINS = 10_000  # of all columns together
 MANY = 30  # categories from which a column has statistics
 MOST_COLUMNS = 10  # whose pairs have statistics
@@ -146,8 +147,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     codes = encoding.transform(inputs, statistics=found)
     # Sums of amounts and others: 1,500 rows of six log-normal columns and three others .379 -> .192
     # of what a constant gets (scikit-learn's MLP .198).
-    lines = recipe.linear and (n < MOST_LINEAR or _events(targets, task) < FEW_EVENTS)
-    if lines and 1 < len(folds):
+    if recipe.linear and 1 < len(folds):
         straight = with_straight_values(
             encoding, codes, partial(Encoding.transform, inputs=inputs, statistics=found), targets,
             task, sample_weight, folds)
@@ -164,10 +164,13 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     # .548 -> .528, 2,000 of 243 categories .541 -> .528 (ridge .519). Lines of the numbers
     # themselves: 200 rows of 12 columns without noise .10 -> .01. Where one class is rare, its rows
     # are the few: 20 of 20,000 rows, three seeds .51 of what a constant gets -> .31 (logistic .29),
-    # three classes of which two are rare .466 -> .450 (logistic .450).
-    if lines and validation is None and 1 < count:
+    # three classes of which two are rare .466 -> .450 (logistic .450). Of many rows trees and
+    # networks do better without, unless nearly all is linear (with it electricity .2468 -> .2491,
+    # protein .5649 -> .5659; 24,000 rows of a line in 30 columns .033 of a constant's -> .016).
+    if recipe.linear and validation is None and 1 < count:
+        few = n < MOST_LINEAR or _events(targets, task) < FEW_EVENTS
         nets, wider = with_linear_part(nets, encoding, codes, targets, task, sample_weight,
-                                       own_folds, numbers)
+                                       own_folds, numbers, to_save=0.0 if few else LEAST_OF_MANY)
         if wider is not encoding:
             encoding, codes = wider, wider.transform(inputs, statistics=found)
     # Thresholds along the axes, and what is flat but for steps: wall_robot .0274 -> .0067, adult

@@ -96,19 +96,17 @@ def test_parts_and_temperature_get_the_folds_of_the_networks(monkeypatch):
         np.testing.assert_array_equal(ensemble.held_out[fold], nets[i].predict(codes[fold]))
 
 
-@pytest.mark.parametrize("most, few, asked", [
-    (N, 0, False), (N + 1, 0, True), (N, Y.sum(), False), (N, Y.sum() + 1, True)])
-def test_lines_are_for_so_many_rows(most, few, asked, monkeypatch):
-    """And for so many of the rarer class: 20 of 20,000 rows are few."""
-    tried = []
+@pytest.mark.parametrize("most, few, least", [
+    (N, 0, 0.1), (N + 1, 0, 0), (N, Y.sum(), 0.1), (N, Y.sum() + 1, 0)])
+def test_of_many_rows_a_linear_part_has_to_save_a_tenth(most, few, least, monkeypatch):
+    """And few are those of 20,000 rows, too, of which 20 are of the other class."""
+    asked = []
     monkeypatch.setattr(recipe, "MOST_LINEAR", most)
     monkeypatch.setattr(recipe, "FEW_EVENTS", few)
-    for name in ("with_straight_values", "with_linear_part"):
-        given = getattr(recipe, name)
-        monkeypatch.setattr(recipe, name, lambda *own, given=given: tried.append(given) or given(
-            *own))
+    monkeypatch.setattr(recipe, "with_linear_part", lambda nets, encoding, *own, to_save: (
+        asked.append(to_save) or (nets, encoding)))
     recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL)
-    assert len(tried) == 2 * asked
+    assert asked == [least]
 
 
 @pytest.mark.parametrize("task, y, events", [

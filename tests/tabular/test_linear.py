@@ -82,6 +82,15 @@ def test_a_linear_truth_gets_a_linear_part(kind):
         assert loss - least < 0.6 * (constant - least)
 
 
+def test_what_a_linear_part_has_to_save():
+    task, y = task_of("squared_error")
+    targets, nets = task.targets(y), networks(task, scale=0.1)
+    for least, taken in ((0.0, True), (0.4, True), (0.99, False)):  # noise is .06 of it
+        found, _ = linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS,
+                                           to_save=least)
+        assert (found is not nets) == taken
+
+
 @pytest.mark.parametrize("variance, flatters", [(0, 0), (1.2, 0), (0, 0.6), (1.2, 0.6), (0.4, 0.2)])
 def test_the_share_of_a_line(variance, flatters, monkeypatch):
     """Of the least loss of the mean of networks: what they save by it counts half, and what they
