@@ -149,9 +149,6 @@ def is_activation(name):
 
 def check_activation(name, value):
     """Name of an elementwise activation, an alias replaced by what it stands for."""
-    if isinstance(value, Integral):
-        raise TypeError(f"{name}={shown(value)} must be a string, such as 'relu': a layer is told "
-                        "its units alone, Dense(8, 'relu'); its inputs are what comes before it")
     value = check_name(name, value, (*_kernels.ACTIVATIONS, *_kernels.ALIASES), "activation")
     return _kernels.ALIASES.get(value, value)
 

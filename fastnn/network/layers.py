@@ -4,6 +4,7 @@ that files have for it. `LAYERS` lists them.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from fastnn.core import validation
@@ -168,6 +169,10 @@ class Dense(Layer):
     kind = "dense"
 
     def __init__(self, units: int, activation: str | CustomActivation = "identity") -> None:
+        if isinstance(activation, Integral):
+            raise TypeError(f"activation={shown(activation)} must be a string, such as 'relu': a "
+                            "layer is told its units alone, Dense(8, 'relu'); its inputs are what "
+                            "comes before it")
         self._set(units=validation.check_units("units", units),
                   activation=check_activation("activation", activation))
 
