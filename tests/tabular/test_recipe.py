@@ -236,9 +236,11 @@ def test_encoding_from_its_parts():
             Encoding.from_parts(settings, broken)
 
 
-@pytest.mark.parametrize("most, bins", [(10**6, 16), (40, 4), (5, 0)])
-def test_many_columns_have_few_bins(most, bins, monkeypatch):
-    monkeypatch.setattr(recipe, "MOST_BINS", most)
+@pytest.mark.parametrize("least, most, bins", [
+    (10**6, 10**6, 16), (1, 10**6, 8), (1, 40, 4), (1, 5, 0), (90, 100, 9)])
+def test_many_columns_have_few_bins(least, most, bins, monkeypatch):
+    """Together as many as rows, between two limits."""
+    monkeypatch.setattr(recipe, "MOST_BINS", (least, most))
     inputs = Inputs(np.random.default_rng(0).normal(size=(80, 10)), np.zeros((80, 0), np.int32))
     y = inputs.numbers[:, :1]
     task = Task.of_numbers(y)
