@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from c_programs import SANITIZE, STRICT
 from export_cases import DTYPES, EVERY, N_IN, assert_close, make, outputs_of, pairs, rows_for
 
 import fastnn
@@ -14,9 +15,6 @@ from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export import _c
 
 N_ROWS = 2000
-STRICT = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion",
-          "-Wdouble-promotion"]
-SANITIZE = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 BUILDS = {
     "gcc c99": ["gcc", "-std=c99", "-O2", *STRICT],
     "clang c99": ["clang", "-std=c99", "-O2", *STRICT],

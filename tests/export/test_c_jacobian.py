@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from c_programs import SANITIZE, STRICT, write_program
 from each import each
-from test_c_header import SANITIZE, STRICT, need, run
+from test_c_header import need, run
 
 import fastnn
 from fastnn import (
@@ -31,25 +32,6 @@ MODERN = [Scale(), Dense(7), BatchNorm(), PReLU(), Residual([Dense(7), PReLU(per
           BatchNorm(), Dense(3)]
 MEMBERS = [Dense(6, "tanh"), Repeat(3), Residual([Dense(6, "gelu"), BatchNorm()]), Heads(4, 3)]
 ON_X = [Residual([Dense(N_IN, "tanh"), Residual([Dense(N_IN, "silu")])]), Dense(4)]
-DRIVER = """
-#include <stdio.h>
-{includes}
-#define RUN(P, REAL, N_IN, N, N_SCRATCH) \\
-    static int run_##P(void) {{ \\
-        static REAL x[N_IN], found[N], scratch[N_SCRATCH]; \\
-        FILE *in = fopen(#P ".in", "rb"), *to = fopen(#P ".out", "wb"); \\
-        if (!in || !to) return 2; \\
-        while (fread(x, sizeof(REAL), N_IN, in) == N_IN) {{ \\
-            P##_jacobian(x, found, scratch); \\
-            fwrite(found, sizeof(REAL), N, to); \\
-        }} \\
-        fclose(in); fclose(to); \\
-        if (P##_self_test()) return 3; \\
-        return P##_jacobian_self_test(); \\
-    }}
-{runs}
-int main(void) {{ return {calls}; }}
-"""
 BUILDS = {
     "gcc": ["gcc", "-std=c99", *STRICT],
     "clang c++": ["clang++", "-std=c++17", "-O2", "-x", "c++", *STRICT],
@@ -89,7 +71,7 @@ def models():
 def folder(tmp_path_factory):
     """Headers, inputs, and the program."""
     folder = tmp_path_factory.mktemp("jacobians")
-    includes, runs, calls = [], [], []
+    includes, runs = [], []
     rng = np.random.default_rng(1)
     for name, model in models().items():
         export.c_header(model, folder / f"{name}.h", name, jacobian=True)
@@ -97,11 +79,10 @@ def folder(tmp_path_factory):
         real = "float" if model.net.dtype == np.float32 else "double"
         P = name.upper()
         includes.append(f'#include "{name}.h"')
-        runs.append(f"RUN({name}, {real}, {P}_N_INPUTS, {P}_N_INPUTS * {P}_N_OUTPUTS, "
-                    f"{P}_JACOBIAN_SCRATCH)")
-        calls.append(f"run_{name}()")
-    (folder / "program.c").write_text(DRIVER.format(
-        includes="\n".join(includes), runs="\n".join(runs), calls=" || ".join(calls)))
+        runs.append(f"    RUN({name}, jacobian, {real}, {P}_N_INPUTS, "
+                    f"{P}_N_INPUTS * {P}_N_OUTPUTS, {P}_JACOBIAN_SCRATCH, "
+                    f"{name}_self_test() || {name}_jacobian_self_test());")
+    write_program(folder / "program.c", includes, runs)
     return folder
 
 
