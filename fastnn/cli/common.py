@@ -14,7 +14,7 @@ from fastnn.files import container
 
 __all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "is_saved",
            "load_model", "near", "need", "note", "open_closed_streams", "program", "quoted", "say",
-           "tell_warnings"]
+           "tell_warnings", "whole_number"]
 
 
 class CommandError(Exception):
@@ -69,6 +69,17 @@ def open_closed_streams():
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+
+
+def whole_number(text, least):
+    """Return the number that the text of an option says."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
+    if value < least:
+        raise argparse.ArgumentTypeError(f"{value} must be {least} or more")
+    return value
 
 
 def say(text, file=None):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from fastnn.cli.common import CommandError, note, quoted
+from fastnn.cli.common import CommandError, note, quoted, whole_number
 from fastnn.tables.errors import TableError
 from fastnn.tables.reading import read
 
@@ -31,16 +31,7 @@ def decimal_mark(text):
 
 def line_number(text):
     """Return the number of a line, 0 for none."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} must be 0 or more")
-    return value
-
-
-line_number.__name__ = "number"
+    return whole_number(text, 0)
 
 
 def add_table_options(parser):

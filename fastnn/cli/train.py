@@ -20,6 +20,7 @@ from fastnn.cli.common import (
     program,
     quoted,
     say,
+    whole_number,
 )
 from fastnn.cli.goal import find_goal
 from fastnn.cli.report import check_report
@@ -72,13 +73,7 @@ def hidden_sizes(text):
 
 def positive(text):
     """Return a whole number above 0."""
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number") from None
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} must be 1 or more")
-    return value
+    return whole_number(text, 1)
 
 
 def thread_count(text):

@@ -42,10 +42,12 @@ def check_count(name, value, minimum=1):
     return int(value)
 
 
-def check_path(name, value):
-    """Return the name of a file or a folder as a string."""
+def check_path(name, value, cure=None):
+    """Return the name of a file or a folder as a string; ``cure`` is the end of the message on what
+    is none."""
     if not isinstance(value, (str, bytes, os.PathLike)):
-        raise TypeError(f"{name}={shown(value)} must be a path, such as {name}='folder/name'")
+        raise TypeError(f"{name}={shown(value)} must be a path"
+                        + (f", such as {name}='folder/name'" if cure is None else cure))
     return os.fsdecode(value)
 
 

@@ -66,10 +66,9 @@ def _labels(y):
     Whole numbers, many of each, are what they are: scikit-learn's look at them takes as long as an
     epoch of a small network.
     """
-    if (type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu"
-            and y.dtype.isnative):
+    if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biu" and y.dtype.isnative:
         labels = np.unique(y)
-        if 2 * len(labels) <= len(y):  # else scikit-learn may warn
+        if 2 * len(labels) <= len(y):  # else some versions of scikit-learn warn
             return False, labels
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass", "multilabel-indicator"):

@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from fastnn.core.notices import shown, suggests
+from fastnn.core.notices import suggests
+from fastnn.core.validation import check_path
 
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from fastnn.core.types import ArrayLike, File
 
 __all__ = ["c_header", "onnx", "register_skl2onnx"]
+
+MODEL_FIRST = "; the model comes first: fastnn.export.{}(model, path)"
 
 
 @suggests
@@ -65,7 +67,7 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
     """
     from fastnn.prediction.predictor import tabular_model_of
 
-    _check_path(path, "onnx")
+    check_path("path", path, MODEL_FIRST.format("onnx"))
     table = tabular_model_of(model)
     if table is None:
         from fastnn.export import _onnx
@@ -112,7 +114,7 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
     """
     from fastnn.prediction.predictor import tabular_model_of
 
-    _check_path(path, "c_header")
+    check_path("path", path, MODEL_FIRST.format("c_header"))
     table = tabular_model_of(model)
     if table is None:
         from fastnn.export import _c
@@ -122,12 +124,6 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
         from fastnn.export import _c_tables
 
         _c_tables.export(table, path, prefix, test_rows, jacobian)
-
-
-def _check_path(path, function):
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"path={shown(path)} must be a path; the model comes first: "
-                        f"fastnn.export.{function}(model, path)")
 
 
 def register_skl2onnx() -> None:

@@ -47,7 +47,7 @@ def as_table(frame: Any) -> Table:
     """
     if isinstance(frame, Table):
         return frame
-    if isinstance(frame, (dict, Mapping)):
+    if isinstance(frame, Mapping):
         return _of_dict(frame)
     if isinstance(frame, (list, tuple)):
         return _of_rows(frame)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import is_codes
-from fastnn.core.notices import shorten, shown
+from fastnn.core.notices import shorten
 from fastnn.files import container
 from fastnn.training.optimizer_base import Optimizer, WholeFit
 from fastnn.training.schedules import Schedule
@@ -191,9 +191,8 @@ class FitFile(Compared):
 
 def checked_path(path):
     """Return where a checkpoint is to be; raise where no file can be written."""
-    if isinstance(path, (bool, int)) or not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"checkpoint={shown(path)} must be a path, such as 'fit.checkpoint': the "
-                        "file that keeps where the fit stands")
+    path = validation.check_path("checkpoint", path, ", such as 'fit.checkpoint': the file that "
+                                                     "keeps where the fit stands")
     path = container.check_place(os.path.realpath(path))
     _try_folder(path)
     return path
