@@ -49,6 +49,7 @@ from fastnn.training._job cimport (
 )
 from fastnn.training._ops_batch_norm cimport move_averages
 from fastnn.training._ops_lookup cimport (
+    dense_update,
     has_table,
     is_looked_up,
     is_untouched,
@@ -109,6 +110,12 @@ cdef void apply_chunks(Job* job, int first, int stop, real* scratch, real* own) 
         if job.mode == UPDATE and has_table(job, chunk):
             job.chunk_squares[i] = table_update(
                 job, chunk, c, decay if chunk.decay else 0.0, scale, scratch, own)
+            continue
+        if job.mode == UPDATE and is_looked_up(job, chunk):
+            job.chunk_squares[i] = dense_update(
+                job, chunk, c, decay if chunk.decay else 0.0, scale, scratch, own)
+            if job.renews_copies:
+                copy_chunk(job, chunk, own)
             continue
         if job.mode == GIVEN:
             partial = (<const real*>job.given) + chunk.at

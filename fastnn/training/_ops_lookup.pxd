@@ -13,6 +13,8 @@ cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratc
 cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,
                         const real* scratch, real* own) noexcept nogil
 cdef bint has_table(const Job* job, const Chunk* chunk) noexcept nogil
+cdef double dense_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
+                         const real* scratch, real* own) noexcept nogil
 cdef double table_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
                          const real* scratch, real* own) noexcept nogil
 cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag) noexcept nogil

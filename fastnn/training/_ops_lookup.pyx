@@ -20,7 +20,7 @@ made. Then W, its state and the table are gone through once, block by block.
 
 cimport numpy as cnp
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memchr, memcpy, memset
+from libc.string cimport memchr, memcpy, memmove, memset
 
 from fastnn.core._kernels cimport (
     FNN_BLOCK,
@@ -43,6 +43,7 @@ cnp.import_array()
 cdef enum:
     MOST_BITS = 11  # of a digit of the sort: its counters stay in L1
     NEAR = 1 << 18  # bytes of a gradient that stay in the second-level cache
+    FAR = 1 << 23  # bytes of a W that comes from memory
 
 
 cdef bint has_table(const Job* job, const Chunk* chunk) noexcept nogil:
@@ -268,25 +269,36 @@ cdef ptrdiff_t run_of(const Lookup* look, const Op* op, ptrdiff_t k, ptrdiff_t s
     return count
 
 
+cdef ptrdiff_t gradient_rows(const Job* job, const Op* op, ptrdiff_t k, ptrdiff_t row,
+                             ptrdiff_t stop, const real* scratch, real* out) noexcept nogil:
+    """out (stop - row, row_units) = these rows of X' dZ, of the whole batch, of which touched[k] is
+    the first one with entries; returns what that is of the rows behind them."""
+    cdef const Lookup* look = &job.lookup
+    cdef ptrdiff_t column = 0, end = k, count
+    while end < look.n_touched and look.touched[end] < stop:
+        end += 1
+    while k < end:
+        count = run_of(look, op, k, end, &column)
+        memset(out, 0, (look.touched[k] - row) * op.row_units * sizeof(real))
+        out += (look.touched[k] - row) * op.row_units
+        gather_gradient(job, op, column, look.start + k, count, NULL, scratch, out)
+        out += count * op.row_units
+        row = look.touched[k] + count
+        k += count
+    memset(out, 0, (stop - row) * op.row_units * sizeof(real))
+    return end
+
+
 cdef void lookup_gradient(const Job* job, const Chunk* chunk, const real* scratch,
                           real* gradient) noexcept nogil:
     """gradient (chunk.size,) = these rows of X' dZ, of the whole batch."""
-    cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
-    cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
-    cdef ptrdiff_t column = 0, at, end = 0
+    cdef ptrdiff_t stop = chunk.row + chunk.size // op.row_units
     if op.table >= 0:
-        table_gradient(job, op, chunk.row, chunk.row + chunk.size // op.row_units, scratch,
-                       gradient)
-        return
-    while k < stop:
-        count = run_of(look, op, k, stop, &column)
-        at = (look.touched[k] - chunk.row) * op.row_units
-        memset(gradient + end, 0, (at - end) * sizeof(real))
-        gather_gradient(job, op, column, look.start + k, count, NULL, scratch, gradient + at)
-        end = at + count * op.row_units
-        k += count
-    memset(gradient + end, 0, (chunk.size - end) * sizeof(real))
+        table_gradient(job, op, chunk.row, stop, scratch, gradient)
+    else:
+        gradient_rows(job, op, job.lookup.first[chunk - job.chunks], chunk.row, stop, scratch,
+                      gradient)
 
 
 cdef void table_gradient(const Job* job, const Op* op, ptrdiff_t row, ptrdiff_t stop,
@@ -340,6 +352,37 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
                        (<real*>job.parameters) + at, s0, s1, s2, c)
         own += count * op.row_units
         k += count
+
+
+cdef double dense_update(Job* job, const Chunk* chunk, const double* c, double decay, double scale,
+                         const real* scratch, real* own) noexcept nogil:
+    """Gradient and update of all rows of W; what `update_weights` returns. Where W comes from
+    memory both go block by block, so that the gradient stays in the first-level cache beside what
+    passes by: a step of SGD with a penalty takes a seventh less on 100,000 columns of 50 units (a
+    W that the third-level cache holds lost a twentieth, and to fetch W ahead lost, too)."""
+    cdef const Op* op = &job.ops[chunk.op]
+    cdef ptrdiff_t n = op.row_units, k = job.lookup.first[chunk - job.chunks], row = chunk.row
+    cdef ptrdiff_t at = 0, size, count, more = 0, window = chunk.size
+    cdef real* w = (<real*>job.parameters) + chunk.at
+    cdef real* s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
+    cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
+    cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
+    cdef double squares = 0
+    if op.n_in * n * <ptrdiff_t>sizeof(real) > FAR:
+        window = FNN_BLOCK
+    while at < chunk.size:
+        size = min(window, chunk.size - at)
+        count = max(<ptrdiff_t>0, (size - more + n - 1) // n)
+        k = gradient_rows(job, op, k, row, row + count, scratch, own + more)
+        row += count
+        more += count * n - size  # elements of the last row, for the next block
+        squares += update_weights(
+            job.k, job.optimizer, size, 1, own, 0, decay, scale, w + at,
+            s0 + at if s0 != NULL else NULL, s1 + at if s1 != NULL else NULL,
+            s2 + at if s2 != NULL else NULL, c)
+        memmove(own, own + size, more * sizeof(real))
+        at += size
+    return squares
 
 
 cdef ptrdiff_t packed_gradient(const Job* job, const Chunk* chunk, const real* scratch,

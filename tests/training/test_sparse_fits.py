@@ -88,6 +88,20 @@ def test_networks_without_look_ups(name):
     check_fit(name, FITS["adagrad"], 1e-12)
 
 
+@each("units", [7, 37, 600])
+@each("fit", ["adam", "sgd", "momentum"])
+def test_weights_that_come_from_memory(fit, units):
+    """Their gradient is made block by block, whatever the rows' size."""
+    columns = 9 * 2**20 // (8 * units)
+    X, y = sparse_rows(n_rows=30, n_columns=columns), labels(30)
+    nets = []
+    for given in (X, X.toarray()):
+        nets.append(make((columns, units, 3)))
+        nets[-1].fit(given, y, batch_size=20, epochs=2, alpha=1e-3, **FITS[fit])
+    assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
+    assert nets[0].history.loss == nets[1].history.loss
+
+
 def check_fit(name, settings, tolerance):
     columns = NETWORKS[name]().sizes[0]
     X, y = sparse_rows(n_columns=columns), labels()
