@@ -17,7 +17,8 @@ PENALTY = 1.0  # of the squares of the values of leaves
 LEAST_ROWS = 5  # of a leaf
 # Of a column of numbers, about; 255 of any. With 128 narrow bumps are .321 and .436 of what a
 # constant gets, with 250 .258 and .340; a tree of 40 leaves .532 and .495, other tables a tie.
-MOST_CODES = 250
+MOST_CODES, LEAST_CODES = 250, 16
+MOST_OF_ALL = 40_000  # codes of all columns, about: sums by code and leaf stay in the caches
 PATIENCE = 0.125  # of the trees: so many more than the best number are grown
 BELOW_ALL = -np.finfo(float).max  # a threshold that all but missing numbers are above
 
@@ -76,11 +77,12 @@ class Boosted(NamedTuple):
 def columns_to_split(encoding, numbers, codes):
     """Return the columns that have anything to split."""
     found = []
+    most = int(np.clip(MOST_OF_ALL // max(numbers.shape[1], 1), LEAST_CODES, MOST_CODES))
     for j, (edges, x) in enumerate(zip(encoding.edges, numbers.T, strict=True)):
         values = np.unique(x[np.isfinite(x)])
         if len(values) < 2:
             continue
-        thresholds = _thresholds(np.sort(x[np.isfinite(x)]), values, edges)
+        thresholds = _thresholds(np.sort(x[np.isfinite(x)]), values, edges, most)
         own = np.searchsorted(thresholds, x) + 1  # NaN behind all
         found.append(Column(j, np.where(np.isnan(x), 0, own).astype(np.uint8),
                             len(thresholds) + 2, thresholds))
@@ -91,11 +93,11 @@ def columns_to_split(encoding, numbers, codes):
     return found
 
 
-def _thresholds(x, values, edges):
-    """Return thresholds between values of training."""
+def _thresholds(x, values, edges, most):
+    """Return thresholds between values of training, about as many as ``most``."""
     at = np.arange(1, len(values))
-    if len(values) > MOST_CODES:
-        more = max(MOST_CODES - len(edges), MOST_CODES // 2)
+    if len(values) > most:
+        more = max(most - len(edges), most // 2)
         inner = np.union1d(edges, x[np.linspace(0, len(x) - 1, more).astype(int)])
         at = np.unique(np.searchsorted(values, inner, "right").clip(1, len(values) - 1))[:253]
     return values[at - 1] / 2 + values[at] / 2

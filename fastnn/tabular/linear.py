@@ -1,5 +1,6 @@
 """A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ ITERATIONS = 25  # for each penalty, from the last one's weights on
 PROBES = 2  # folds whose linear models have to help single networks, before others have one
 ROWS_OF_PROBES = 500  # from which on these tell
 MOST_DENSE = 512  # columns up to which the normal equations are solved
-MOST_WORK = 2e7  # of an iteration: entries and parameters, of all folds
+MOST_WORK = 2e7, 1e8  # of an iteration: entries and parameters, of all folds; of dense ones
+LEAST_FILLED = 0.3  # of a matrix of more columns, from which on it is a dense one
 
 
 def with_linear_part(nets, encoding, codes, targets, task, weight, folds, numbers=None, *,
@@ -280,7 +282,13 @@ def _least(X, y, weight, folds):
 
 
 def _is_too_much(X, y, folds):
-    return (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(folds) > MOST_WORK
+    return (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(folds) > MOST_WORK[_is_filled(X)]
+
+
+def _is_filled(X):
+    """Return whether the zeros of a matrix of many columns cost less than to tell where it has
+    others."""
+    return X.shape[1] > MOST_DENSE and X.nnz > LEAST_FILLED * X.shape[0] * X.shape[1]
 
 
 def _is_worth(before, now, old, new, far):
@@ -414,6 +422,11 @@ class _Exact:
         return solve(left, gram[:-k, -k:], assume_a="pos")
 
 
+def _times(dense, other, trans=0):
+    """Return the product of a matrix, column by column, or of its transpose, and some columns."""
+    return np.stack([blas.dgemv(1, dense, column, trans=trans) for column in other.T], axis=1)
+
+
 class _Iterated:
     """The linear model of all rows but those of a fold, by L-BFGS."""
 
@@ -422,12 +435,18 @@ class _Iterated:
         self.all_rows, self.folds = (X, y, weight), folds
 
     def rows_of(self, key):
-        """Return X, its transpose, y and weights of all rows but those of a fold."""
+        """Return X and its transpose as functions that multiply with them, y and weights of all
+        rows but those of a fold."""
         if key not in self.rows:
             X, y, weight = self.all_rows
             others = np.setdiff1d(np.arange(len(y)), self.folds[key])
             some = X[others]
-            self.rows[key] = some, some.T.tocsr(), y[others], weight[others]
+            if _is_filled(X):
+                dense = some.toarray(order="F")  # .4 of the time; see `_Exact` for why not @
+                products = partial(_times, dense), partial(_times, dense, trans=1)
+            else:
+                products = some.__matmul__, some.T.tocsr().__matmul__
+            self.rows[key] = *products, y[others], weight[others]
         return self.rows[key]
 
     def part(self, key, penalty):
@@ -440,24 +459,24 @@ class _Iterated:
             gradient[:-1] += penalty * part[:-1]
             return value + penalty / 2 * (part[:-1] ** 2).sum(), gradient.reshape(-1)
 
-        n = len(self.rows_of(key)[2])
+        n = len(self.rows_of(key)[-1])
         self.found[key] = self.least(objective, start.reshape(-1), n).reshape(start.shape)
         return self.found[key]
 
     def start(self, key):
         """Return the weights of the last penalty; those of a constant where there was none."""
         if key not in self.found:
-            X, _, y, weight = self.rows_of(key)
-            self.found[key] = np.zeros((X.shape[1] + 1, y.shape[1]))
+            *_, y, weight = self.rows_of(key)
+            self.found[key] = np.zeros((self.all_rows[0].shape[1] + 1, y.shape[1]))
             self.found[key][-1] = linked(np.average(y, axis=0, weights=weight), self.kind)
         return self.found[key]
 
     def sum_of_losses(self, key, part):
         """Return the sum of the losses of the rows, and its gradient, of the shape of ``part``."""
-        X, XT, y, weight = self.rows_of(key)
-        losses, means = losses_of(X @ part[:-1] + part[-1], y, self.kind)
+        times, back, y, weight = self.rows_of(key)
+        losses, means = losses_of(times(part[:-1]) + part[-1], y, self.kind)
         error = (means - y) * weight[:, np.newaxis]
-        return (weight * losses).sum(), np.vstack([XT @ error, error.sum(axis=0)])
+        return (weight * losses).sum(), np.vstack([back(error), error.sum(axis=0)])
 
     @staticmethod
     def least(objective, start, n, bounds=None):
@@ -491,7 +510,7 @@ class _Lasso(_Iterated):
         start = np.concatenate([old[:-1].clip(0).reshape(-1), (-old[:-1]).clip(0).reshape(-1),
                                 old[-1]])
         bounds = [(0, None)] * (2 * size) + [(None, None)] * len(old[-1])
-        self.found[key] = joined(self.least(objective, start, len(self.rows_of(key)[2]), bounds))
+        self.found[key] = joined(self.least(objective, start, len(self.rows_of(key)[-1]), bounds))
         return self.found[key]
 
 

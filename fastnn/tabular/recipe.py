@@ -104,6 +104,9 @@ MOST_LINEAR = 20_000  # rows up to which a linear part is taken wherever it help
 FEW_EVENTS = 1000  # the same of rows that are not of the most frequent class
 LEAST_OF_MANY = 0.1  # of the loss, that it has to save where there are more
 MOST_BINS = 2500, 10_000  # of all columns together: as many as rows, between these
+# Entries of a row, and inputs for each, from and up to which a dense product takes less time than
+# to sort entries by input and look up: 3,500 rows of 1,000 numbers 43 -> 8 s.
+DENSE_ENTRIES, DENSE_INPUTS = 500, 3
 MANY = 30  # categories from which a column has statistics
 MOST_COLUMNS = 10  # whose pairs have statistics
 MOST_MEANS = 8  # outputs that have statistics
@@ -200,6 +203,8 @@ def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation,
     """Train networks; see `fit`. ``folds`` are those that they are stopped by, one for each;
     ``validation`` is (codes, targets, sample_weight or None), or None."""
     n, count = codes.shape[0], len(nets)
+    wide = codes.indices.size >= n * max(DENSE_ENTRIES, codes.shape[1] / DENSE_INPUTS)
+    X = codes.toarray() if wide else codes
     if validation is None:
         rows = [np.setdiff1d(np.arange(n), fold) for fold in folds]
     else:
@@ -217,7 +222,8 @@ def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation,
         arguments["validation_rows"] = folds
         weights = [None if sample_weight is None else sample_weight[fold] for fold in folds]
     else:
-        arguments["validation_data"] = validation[:2]
+        watched = validation[0].toarray() if wide else validation[0]
+        arguments["validation_data"] = watched, validation[1]
         weights = [validation[2]] * count
     monitor, mode = "val_loss", None
     if metric is not None or any(weight is not None for weight in weights):
@@ -231,7 +237,7 @@ def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation,
         for own in arguments["callbacks"]:
             at_once = min(resolve_threads(n_threads), count)
             own.append(TimeLimit(time_limit * at_once / count))
-    fit_many(nets, codes, targets, **arguments)
+    fit_many(nets, X, targets, **arguments)
 
 
 class _Stop(EarlyStopping):

@@ -28,7 +28,7 @@ from fastnn.tabular.forest import Forest
 
 __all__ = ["with_trees"]
 
-MOST_WORK = 1.5e9  # additions, of all folds and trees
+MOST_WORK = 4e9  # additions, of all folds and trees
 WORK_OF_SECOND = 1e8  # of a thread, about
 MOST_SUMS = 1e7  # that are there at a time, of a fold
 PROBES = 2  # folds whose trees have to help single networks, before others have trees

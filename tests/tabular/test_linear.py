@@ -126,7 +126,7 @@ def test_the_share_of_a_line(variance, flatters, monkeypatch):
 
 
 def test_no_line_beyond_a_limit(monkeypatch):
-    monkeypatch.setattr(linear, "MOST_WORK", 10)
+    monkeypatch.setattr(linear, "MOST_WORK", (10, 1e9))
     task, y = task_of("squared_error")
     nets = networks(task, scale=0.1)
     assert linear.with_linear_part(nets, ENCODING, X, task.targets(y), task, None, FOLDS)[0] is nets
@@ -177,6 +177,27 @@ def test_the_exact_and_the_iterated_fit_agree():
                             one.T * weight[others] @ y[others])
     np.testing.assert_allclose(parts[0].part(b"one", 10.0), right, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(parts[1].part(b"one", 10.0), right, rtol=0.02, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["identity", "softmax"])
+def test_many_columns_are_a_dense_matrix(kind):
+    """If most of it is filled; other work is too much there, too."""
+    y = np.eye(3)[np.digitize(LINE, [-1, 1])] if kind == "softmax" else LINE[:, np.newaxis]
+    columns, parts = linear._matrix(ENCODING, X), []
+    limits = dict.fromkeys(("MOST_DENSE", "LEAST_FILLED"), 0)
+    for patched in ({}, limits, limits | {"LEAST_FILLED": 1}):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in patched.items():
+                patch.setattr(linear, name, value)
+            fits = [make(columns, y, np.ones(N), kind, {b"one": FOLDS[0]})
+                    for make in (linear._Iterated, linear._Lasso)]
+            parts.append([fit.part(b"one", 0.3) for fit in fits])
+            is_dense = getattr(fits[0].rows_of(b"one")[0], "func", None) is linear._times
+            assert is_dense == (patched == limits)
+            patch.setattr(linear, "MOST_WORK", (10, 1e9))
+            assert linear._is_too_much(columns, y, FOLDS) != is_dense
+    for own, other in zip(parts[0], parts[1], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["absolute_error", "quantile", "gamma", "squared_error"])

@@ -74,6 +74,21 @@ def test_sums_of_amounts():
     assert left[0] < 0.05 and left[0] < 0.3 * left[1]
 
 
+def test_most_of_many_columns_say_nothing():
+    """Dense rows, a lasso and trees: networks alone learn noise by heart."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(800, 600))
+    y = X[:, 3] - X[:, 40] + (X[:, 100] > 0.5) + 0.5 * rng.normal(size=800)
+    task, targets = regression(y[:400])
+    left = {}
+    for linear, trees in ((False, 0), (True, 0), (False, 24)):
+        few = dataclasses.replace(SMALL, linear=linear, trees=trees)
+        ensemble = recipe.fit(inputs_of(X[:400]), targets, task, preset=few)
+        found = task.predictions(ensemble.outputs(inputs_of(X[400:])))[:, 0]
+        left[linear, trees] = share(y[400:], found)
+    assert left[True, 0] < 0.4 and left[False, 24] < 0.55 and left[False, 0] > 0.65, left
+
+
 def test_networks_that_learn_for_long_wait_longer():
     """Two epochs, but of 24 a fifth; the checkpoint has what it was made with."""
     curve = iter([*range(20, 0, -1), *[1] * 20])
@@ -248,6 +263,33 @@ def test_many_columns_have_few_bins(least, most, bins, monkeypatch):
                         cuts=0, trees=0)
     net = recipe.fit(inputs, task.targets(y), task, preset=few).networks[0]
     assert net.sizes[0] == 10 * (1 + bins)
+
+
+@pytest.mark.parametrize("entries, inputs, dense", [(12, 1.7, True), (13, 9, False),
+                                                    (12, 1.6, False)])
+@pytest.mark.parametrize("watched", [False, True])
+def test_many_columns_are_learned_from_as_dense_rows(watched, entries, inputs, dense, monkeypatch):
+    """Where nearly every input of a row has an entry; what is learned is the same."""
+    rng, found, given = np.random.default_rng(0), [], []
+    own = Inputs(rng.normal(size=(80, 4)), np.zeros((80, 0), np.int32))
+    y = own.numbers[:, :1] + 0.1 * rng.normal(size=(80, 1))
+    task = Task.of_numbers(y)
+    held = (own[60:], task.targets(y[60:]), None) if watched else None
+    few = recipe.Recipe(networks=2, folds=2, hidden=(8,), steps=200, bins=4, cuts=0, trees=0,
+                        linear=False, muon=False)
+    fit_many = recipe.fit_many
+    monkeypatch.setattr(recipe, "fit_many", lambda nets, X, *others, **more: given.append(
+        (X, more)) or fit_many(nets, X, *others, **more))
+    for limits in ((500, 3), (entries, inputs)):
+        monkeypatch.setattr(recipe, "DENSE_ENTRIES", limits[0])
+        monkeypatch.setattr(recipe, "DENSE_INPUTS", limits[1])
+        found.append(recipe.fit(own[:60], task.targets(y[:60]), task, preset=few, validation=held)
+                     .outputs(own))
+    X, more = given[1]
+    assert isinstance(X, np.ndarray) == dense and not isinstance(given[0][0], np.ndarray)
+    if watched:
+        assert isinstance(more["validation_data"][0], np.ndarray) == dense
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-3)
 
 
 def test_thresholds_are_learned_by_edges_where_the_target_jumps():

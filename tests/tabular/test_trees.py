@@ -141,6 +141,20 @@ def test_fewer_trees_where_there_is_much_work(seconds, n_threads, expected, monk
     assert asked == [expected] * len(FOLDS) * (expected is not None)
 
 
+def test_many_columns_have_few_codes(monkeypatch):
+    monkeypatch.setattr(boosting, "MOST_OF_ALL", 30 * NUMBERS.shape[1])
+    sizes = [column.size for column in boosting.columns_to_split(ENCODING, NUMBERS, CODES)
+             if column.thresholds is not None]
+    edges = [len(one) for one in ENCODING.edges]
+    assert max(sizes) < 2 + 30 + max(edges) and len(sizes) == len(edges)
+    for limits in ({"MOST_OF_ALL": 1}, {"MOST_CODES": 16}):
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in limits.items():
+                patch.setattr(boosting, name, value)
+            few = boosting.columns_to_split(ENCODING, NUMBERS, CODES)
+            assert max(column.size for column in few) < 2 + 16 + max(edges)
+
+
 def test_no_more_trees_than_held_out_rows_ask_for():
     """Noise is learned by heart: the trees of all folds end where their rows are told best."""
     task, y = task_of("squared_error")
