@@ -32,6 +32,7 @@ WITHOUT = {
     "folds": ("one network, stopped by a fifth of the rows", {"networks": 1, "folds": 5}),
     "decay": ("hardly any decay of weights", {"decay": 0.0}),
     "statistics": ("no statistics of categories", {"statistics": False}),
+    "effects": ("means of ids in the place of effects", {"effects": False}),
     "linear": ("no linear part", {"linear": False}),
     "trees": ("no trees", {"trees": 0}),
     "patience": ("no stop: all steps, best epoch", {"patience": 10**6}),
@@ -86,7 +87,7 @@ def main():
             task = tabular.read(path, split)
             for name in ("nothing", *names):
                 if (table, split) in found.get(name, {}) or (
-                        name == "statistics" and not len(task.categories)):
+                        name in ("statistics", "effects") and not len(task.categories)):
                     continue
                 preset = tuple(replace(one, **WITHOUT[name][1])
                                for one in recipe.PRESETS["default"])

@@ -8,6 +8,7 @@ task              what is predicted: losses, outputs, scaled targets, limits of 
 metrics           by what the best epoch is chosen, and importances are measured
 encoding          numbers and categories of a schema to `Codes`, by loops of _encode
 cuts, statistics  edges where the target jumps; what it was like where categories were the same
+effects           what categories add where the other columns are the same
 recipe            how the networks are trained: presets, with the reason beside each choice
 linear, trees     whether, and in which share, networks get a linear model or boosted trees
 blending          what these two share: units that hand another model on to the outputs
