@@ -14,7 +14,7 @@ from fastnn.tabular.statistics import Statistics
 __all__ = ["with_effects"]
 
 BINS = 16  # of a column of numbers, whose effects are taken off
-PENALTIES = 10 ** np.linspace(-1, 4, 31)  # that are tried, beside none at all
+PENALTIES = 10 ** np.linspace(-3, 4, 43)  # that are tried, beside none at all
 NO_EFFECT = np.inf  # the penalty of a column whose categories are all the same
 LIKELIER = 2.0  # logarithm of how much more likely than that any other has to be
 LEAST_LEFT = 10  # rows beyond one for each category: fewer say nothing of the noise

@@ -90,6 +90,9 @@ def test_penalties_are_the_noise_over_the_spread():
              "logit": rng.random(6000) < 1 / (1 + np.exp(1 - mean))}[kind].astype(float)
         model = Additive(columns_of(inputs, (levels, 40)), y, np.ones(6000), kind).fit()
         assert 0.75 < model.penalties[0] < 1.6
+    mean += 0.1 * rng.normal(size=6000)  # hardly any noise
+    model = Additive(columns_of(inputs, (300, 40)), mean, np.ones(6000), "identity").fit()
+    assert 0.005 < model.penalties[0] < 0.02
 
 
 def test_columns_without_effects_have_none():
