@@ -164,13 +164,13 @@ def test_columns_of_many_rows_keep_their_means():
 
 
 def test_several_outputs_weights_and_missing_numbers():
-    inputs, _, y, rng = drawn()
+    inputs, _, y, rng = drawn(3000)
     inputs.numbers[::7] = np.nan
     classes = (np.digitize(y, [-1, 1])[:, np.newaxis] == np.arange(3)).astype(float)
-    weight = rng.uniform(0.5, 2, 1200)
+    weight = rng.uniform(0.5, 2, 3000)
     arguments = statistics_of(inputs, classes, weight=weight, link="logit")
     new, own = with_effects(*arguments)
-    assert new is not arguments[0] and own.shape == (1200, 9) and np.isfinite(own).all()
+    assert new is not arguments[0] and own.shape == (3000, 9) and np.isfinite(own).all()
     more = with_effects(*arguments[:4], 1e3 * weight, arguments[5])[1]
     np.testing.assert_allclose(more, own, atol=1e-9)  # the scale of weights is nothing
 
@@ -202,3 +202,9 @@ def test_the_recipe_learns_ids():
         got = task.predictions(found.outputs(inputs[1200:]))[:, 0]
         left.append(((got - mean[1200:]) ** 2).mean() / mean.var())
     assert left[0] < 0.75 * left[1]
+
+
+def test_more_rows_have_finer_bins():
+    for n, bins in ((400, 16), (2048, 32), (9000, 64)):
+        inputs, *_ = drawn(n)
+        assert [size for _, size in effects._columns(inputs, [202, 42], 1)] == [202, 42, bins + 2]
