@@ -6,10 +6,8 @@ file is said with the number of the line.
 
 from __future__ import annotations
 
-import bz2
 import csv
 import difflib
-import gzip
 import io
 import lzma
 import numbers
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from fastnn.core.notices import shorten, suggests
 from fastnn.tables import cells as cells_
+from fastnn.tables import opening
 from fastnn.tables.cells import MISSING_WORDS, Style, words_of
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.numerals import sure_decimal
@@ -39,10 +38,7 @@ __all__ = ["find_separator", "read"]
 
 BLOCK = 1 << 14      # rows whose columns are put together at a time
 START = 1 << 16      # characters that are looked at before the table is read
-PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
-BYTE_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
-              (b"\xfe\xff", "utf-16"))
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
 BETWEEN = "\x1f"     # joins the cells of a block
@@ -73,6 +69,10 @@ class Texts:
         joined = BETWEEN.join(texts)
         self.blocks.append(joined if joined.count(BETWEEN) == len(texts) - 1 else list(texts))
         self.n += len(texts)
+
+    def blocks_of_text(self):
+        """Return an iterator of the blocks, each a str."""
+        return (block if isinstance(block, str) else BETWEEN.join(block) for block in self.blocks)
 
     def raw(self):
         """Return the text of each row."""
@@ -178,7 +178,8 @@ def _other(path):
     from fastnn.files.kinds import looks_like
 
     what = looks_like(path) if path != "-" else None
-    return "" if what is None or what.startswith("a table") else f": it looks like {what}"
+    return "" if what is None or what.startswith(("a table", "text (")) else (
+        f": it looks like {what}")
 
 
 def _content(path):
@@ -200,13 +201,12 @@ def _read_parquet(path):
 
     content = _content(path)
     try:
-        source = path if content is None else io.BytesIO(content)
-        counts = Counter(parquet.read_schema(source).names)
-        double = next((name for name, n in counts.items() if n > 1), None)
-        if double is not None:  # which pyarrow may refuse in many lines, with columns of its own
-            raise TableError(f"{path!r} has more than one column {double!r}")
-        found = parquet.read_table(path if content is None else io.BytesIO(content),
-                                   **({"partitioning": None} if content is None else {}))
+        with parquet.ParquetFile(path if content is None else io.BytesIO(content)) as file:
+            counts = Counter(file.schema_arrow.names)
+            double = next((name for name, n in counts.items() if n > 1), None)
+            if double is not None:  # which pyarrow may refuse in many lines
+                raise TableError(f"{path!r} has more than one column {double!r}")
+            found = file.read()
     except TableError:
         raise
     except (OSError, ValueError) as error:
@@ -230,15 +230,20 @@ class _Reader:
     def table(self):
         path = self.path
         try:
-            self.packer = PACKERS.get(Path(path).suffix.lower())
-            self.content = _content(path)
+            self.packer, self.content = None, _content(path)
+            with self._bytes() as file:
+                self.packer = opening.packer_of(path, file.read(8))
             if self.content is not None and self.packer is not None:
                 self.content = self.packer.decompress(self.content)
             self._look()
             with _limit:  # the limit of the csv module is one for the process
                 before = csv.field_size_limit(sys.maxsize)
                 try:
-                    return self._read()
+                    table = self._read()
+                    if table is None:  # once more, without marks of an encoding amid the rows
+                        self.marked, self.notes = True, []
+                        table = self._read()
+                    return table
                 finally:
                     csv.field_size_limit(before)
         except LookupError as error:
@@ -261,8 +266,14 @@ class _Reader:
         other = _other(self.path)
         if other:
             return f"{self.path!r} is no table as text{other}; save the table as CSV"
-        return (f"{self.path!r} is not text in {self.encoding.removesuffix('-sig')}; if it is a "
-                "table: --encoding cp1252 (Windows) or latin-1 (encoding=...)")
+        with self._bytes() as file:
+            cure = opening.wide(file.read(4096).decode("latin-1"))
+        with self._bytes() as file:
+            bad = opening.first_bad_line(file, self.encoding)
+        place = "" if bad is None else f" (byte 0x{bad[1]:02x} in line {bad[0]:,})"
+        return (f"{self.path!r} is not text in {self.encoding.removesuffix('-sig')}{place}"
+                + (cure or "; if it is a table: --encoding cp1252 (Windows) or latin-1 "
+                           "(encoding=...)"))
 
     def _bytes(self):
         if self.content is not None:
@@ -277,10 +288,7 @@ class _Reader:
     def _look(self):
         """Find out encoding and separator from the beginning."""
         with self._bytes() as file:
-            mark = file.read(4)
-        if self.encoding.replace("_", "-").lower() in ("utf-8", "utf8"):
-            self.encoding = next((name for first, name in BYTE_MARKS if mark.startswith(first)),
-                                 "utf-8-sig")
+            self.encoding = opening.encoding_of(file.read(4), self.encoding)
         with self._open() as file:
             start = file.read(START)
             if len(start) == START:
@@ -292,7 +300,11 @@ class _Reader:
         if not start.strip():
             raise TableError(f"{self.path!r} is empty")
         if "\0" in start:
-            raise TableError(f"{self.path!r} is not text, so it is no CSV file{_wide(start)}")
+            raise TableError(f"{self.path!r} is not text, so it is no CSV file"
+                             f"{_other(self.path)}{opening.wide(start)}")
+        other = opening.other_text(start)
+        if other is not None and self.separator is None and self.header_row is None:
+            raise TableError(f"{self.path!r} is no table as CSV: it looks like {other}")
         lines = start.splitlines()
         self.skipped = 0
         said = re.fullmatch(r"\ufeff?\"?sep=(.)\"?[,;\t]*\s*", lines[0], re.IGNORECASE)
@@ -312,14 +324,25 @@ class _Reader:
         # a blank before a quotation mark would make it a part of the text
         self.skip_blanks = self.spaces or re.search(
             re.escape(separator) + r' +"', start) is not None
+        self.escaped = opening.escaped(start, separator, self.skip_blanks)
+
+        self.marked = "\ufeff" in start
 
     def _lines(self, file):
+        return self._changed(file) if self.spaces or self.escaped or self.marked else file
+
+    def _changed(self, file):
         for line in file:
+            if line.startswith("\ufeff"):  # of a file that was put behind another one
+                line = line.lstrip("\ufeff")
+            if self.escaped:
+                line = opening.unescaped(line)
             yield " ".join(line.split()) + "\n" if self.spaces else line
 
     # ---- the rows ----
 
     def _read(self):
+        """Return the table; None where lines behind the start have a mark of an encoding."""
         with self._open() as file:
             lines = self._lines(file)
             for _ in range(self.skipped):
@@ -342,6 +365,8 @@ class _Reader:
                 ahead.append(second)
             width = self._width(names, second)
             columns, n_rows = self._rows(ahead, names, width)
+        if not self.marked and any("\ufeff" in text for text in columns[0].blocks_of_text()):
+            return None
         names = self._different(names)
         if width > len(names):
             surplus = columns[len(names):]
@@ -387,6 +412,7 @@ class _Reader:
             raise TableError(
                 f"{self.path!r}: the first line has {_count(len(names), 'name')}, but line {line} "
                 f"has {_count(len(second), 'value')}, so it is not known which belongs to which. "
+                f"A value that holds {self.separator!r} must stand in quotation marks (\"). "
                 "If the first values are names of the rows, give them a name in the first line, or "
                 f"leave them out (in R: write.csv with row.names=FALSE){title}")
         return len(second)
@@ -497,9 +523,13 @@ class _Reader:
     def _check_end(self, columns, n_rows):
         """Refuse a value that holds the end of a row and the start of another."""
         several = False
+        for column in columns:
+            if any("\0" in text for text in column.blocks_of_text()):
+                row = next(i for i, text in enumerate(column.raw(), 1) if "\0" in text)
+                raise TableError(f"{self.path!r}, row {row}: column {shown_value(column.name)} "
+                                 "holds NUL characters, so the file is not text")
         for k, column in enumerate(columns):
-            if not any("\n" in block if isinstance(block, str) else
-                       any("\n" in text for text in block) for block in column.blocks):
+            if not any("\n" in text for text in column.blocks_of_text()):
                 continue
             several = True
             rest = len(columns) - 1 - k
@@ -542,14 +572,6 @@ def _rows_within(value, separator, before, behind):
         line.count(separator) == before + behind for line in whole)
     # a text of two lines may have a comma in each
     return len(whole) + 2 if fits and before + behind and (whole or before + behind > 4) else 0
-
-
-def _wide(text):
-    """Return what to do where a text with NULs may be UTF-16 without a mark at its beginning."""
-    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
-        if text[first::2].count("\0") > len(text) // 4 and "\0" not in text[1 - first::2]:
-            return f"; if it is a table: --encoding {name} (encoding=...)"
-    return ""
 
 
 def _count(number, noun):

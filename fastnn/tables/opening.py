@@ -1,0 +1,95 @@
+"""What a file of text is before its rows are read: packed or not, its encoding, its quotation
+marks; and what else it may be."""
+
+import bz2
+import csv
+import gzip
+import lzma
+import re
+from pathlib import Path
+
+__all__ = ["encoding_of", "escaped", "first_bad_line", "other_text", "packer_of", "unescaped",
+           "wide"]
+
+PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
+PACKED = ((b"\x1f\x8b\x08", gzip), (b"BZh", bz2), (b"\xfd7zXZ\0", lzma))
+BYTE_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
+              (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+ESCAPE = re.compile(r'\\(["\\])')
+# how a file begins that is text, and no table -> what it is
+TEXTS = (
+    (re.compile(r'\[?\s*\{\s*("|\}|$)|\[\s*[\[\]]'),
+     "JSON: pandas.read_json(path) reads it (lines=True where each line is an object)"),
+    (re.compile(r"<(!doctype|html|\?xml|table|head|body)\b", re.IGNORECASE),
+     "a web page or XML: pandas.read_html(path) finds the tables of a page"),
+    (re.compile("version https://git-lfs"), "a pointer of Git LFS: run git lfs pull"),
+    (re.compile(r"(%[^\n]*\n|\s)*@relation\b", re.IGNORECASE),
+     "an ARFF file: scipy.io.arff.loadarff(path) reads it"),
+    (re.compile(r"[-+]?\d[\d.,eE+-]*( +\d+:[-+]?[\d.]+(e[-+]?\d+)?)+ *\r?\n", re.IGNORECASE),
+     "a file of libsvm: sklearn.datasets.load_svmlight_file(path) reads it"),
+)
+
+
+def packer_of(path, head):
+    """Return the module that unpacks a file by its name or its first bytes, or None."""
+    by_name = PACKERS.get(Path(path).suffix.lower())
+    return by_name or next((packer for mark, packer in PACKED if head.startswith(mark)), None)
+
+
+def encoding_of(head, said):
+    """Return the encoding of a file by its first bytes: a mark goes before what was said."""
+    found = next((name for mark, name in BYTE_MARKS if head.startswith(mark)), None)
+    plain = said.replace("_", "-").lower() in ("utf-8", "utf8")
+    return found or ("utf-8-sig" if plain else said)
+
+
+def wide(text):
+    """Return what to do where a text with NULs may be UTF-16 without a mark at its beginning."""
+    for first, name in ((1, "utf-16-le"), (0, "utf-16-be")):
+        if text[first::2].count("\0") > len(text) // 4 and "\0" not in text[1 - first::2]:
+            return f"; if it is a table: --encoding {name} (encoding=...)"
+    return ""
+
+
+def other_text(start):
+    """Return what a text is that is no table, and who reads it; None for a table."""
+    start = start.lstrip("\ufeff \t\r\n")
+    return next((what for form, what in TEXTS if form.match(start)), None)
+
+
+def first_bad_line(file, encoding):
+    """Return the number of the first line that is not text in an encoding of single bytes or
+    UTF-8, and its first wrong byte; None where none is found."""
+    if not encoding.startswith("utf-8"):
+        return None
+    for number, line in enumerate(file, 1):
+        try:
+            line.decode(encoding)
+        except UnicodeDecodeError as error:
+            return number, line[error.start]
+    return None
+
+
+def escaped(start, separator, skip_blanks):
+    """Whether quotation marks within values have a backslash before them, as MySQL and Spark write
+    them, in the place of another quotation mark: where that alone makes the values end before a
+    separator."""
+    if '\\"' not in start:
+        return False
+
+    def fits(lines):
+        try:
+            for _ in csv.reader(lines, delimiter=separator, strict=True,
+                                skipinitialspace=skip_blanks):
+                pass
+        except csv.Error as error:
+            return "expected after" not in str(error)  # a value may go on behind the start
+        return True
+
+    lines = start.splitlines(keepends=True)
+    return not fits(lines) and fits(list(map(unescaped, lines)))
+
+
+def unescaped(line):
+    r"""Return a line with "" for \" and \ for \\."""
+    return ESCAPE.sub(lambda found: '""' if found[1] == '"' else "\\", line)

@@ -1,0 +1,113 @@
+"""Files that are nearly a CSV file: marks of an encoding, packed ones, backslashes before quotation
+marks, other kinds of text."""
+
+import bz2
+import gzip
+import lzma
+
+import pytest
+from each import each
+
+from fastnn.tables import TableError, read
+
+ROWS = "".join(f"{i % 7},x{i % 3}é,{i}\n" for i in range(40))
+PLAIN = "a,b,y\n" + ROWS
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Read a table of this content."""
+    def call(content, **options):
+        path = tmp_path / "t.csv"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return read(path, **options)
+    return call
+
+
+@each("content, options", [
+    (PLAIN.encode("utf-8-sig"), {"encoding": "cp1252"}),
+    (PLAIN.encode("utf-8-sig"), {"encoding": "latin-1"}),
+    (PLAIN.encode("utf-16"), {"encoding": "utf-16-le"}),
+    (PLAIN.encode("utf-16"), {"encoding": "latin-1"}),
+    (("\ufeff\ufeff" + PLAIN).encode(), {}),
+    (gzip.compress(PLAIN.encode()), {}), (bz2.compress(PLAIN.encode()), {}),
+    (lzma.compress(PLAIN.encode()), {}), (gzip.compress(PLAIN.encode("utf-16")), {})])
+def test_first_bytes_go_before_what_was_said(content, options, tmp_path):
+    (tmp_path / "t.csv").write_bytes(content)
+    table = read(tmp_path / "t.csv", **options)
+    assert table.names == ("a", "b", "y") and table.n_rows == 40
+    assert table.raw("b")[:2] == ["x0é", "x1é"]
+
+
+@each("header", ["a,b,y\n", '"a","b","y"\n'])
+@each("times", [1, 300])
+def test_files_with_marks_put_behind_each_other(header, times, tmp_path):
+    """Within the characters that are looked at first, and behind them."""
+    (tmp_path / "t.csv").write_text(("\ufeff" + header + ROWS * times) * 3, encoding="utf-8")
+    table = read(tmp_path / "t.csv", header_row=1)
+    assert table.names == ("a", "b", "y") and table.n_rows == 120 * times
+    assert set(table.raw("a")) == set("0123456")
+    assert table.notes == ["2 lines like the first one, with the names of the columns, left out"]
+
+
+@each("written, value", [
+    (r'"x \"q\" z"', 'x "q" z'), (r'"x \"q\", z"', 'x "q", z'), (r'"\"q\", z"', '"q", z'),
+    (r'"C:\\dir \"q\"\\"', 'C:\\dir "q"\\'), ('"x \\"q\\"\nnext, line"', 'x "q"\nnext, line'),
+    (r'"x ""q"" C:\dir"', 'x "q" C:\\dir'), (r'"C:\dir\"', "C:\\dir\\"), (r'\N', "\\N")])
+def test_backslashes_before_quotation_marks(written, value, tmp_path):
+    """Where they alone make the values end at separators: a path may end with one."""
+    (tmp_path / "t.csv").write_text("a,b,y\n" + f"1,{written},2\n" * 20, encoding="utf-8")
+    table = read(tmp_path / "t.csv")
+    assert table.n_rows == 20 and set(table.raw("b")) == {value} and set(table.raw("y")) == {"2"}
+
+
+@each("content, what", [
+    ('[{"a": 1, "y": 2}]', "JSON"), ('{"a": 1}\n{"a": 2}\n', "JSON"), ("[\n  {\n", "JSON"),
+    ("<!DOCTYPE html><html></html>", "a web page"), ('<?xml version="1.0"?><a/>', "a web page"),
+    ("% notes\n\n@RELATION x\n@ATTRIBUTE a NUMERIC\n@DATA\n1\n", "an ARFF file"),
+    ("1 1:0.5 3:0.2\n-1 2:0.1\n", "a file of libsvm"),
+    ("version https://git-lfs.github.com/spec/v1\noid 1\n", "a pointer of Git LFS"),
+    (b"PAR1" + bytes(40) + b"PAR1", "a Parquet file")])
+def test_other_kinds_of_files_are_named(content, what, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=f"it looks like {what}"):
+        read(tmp_path / "t.csv")
+
+
+@each("header", ["[a],[b],[y]", "{a},b,y", "<a>,b,y", "1,2,3", "@a,b,y", "%,b,y"])
+def test_names_in_brackets_are_names(header, tmp_path):
+    (tmp_path / "t.csv").write_text(header + "\n" + ROWS, encoding="utf-8")
+    assert read(tmp_path / "t.csv").names == tuple(header.split(","))
+
+
+def test_what_is_said_of_a_file_goes_before_what_it_looks_like(load):
+    assert load("1 10:30\n2 11:00\n", separator=" ", header_row=0).n_rows == 2
+
+
+@each("content, message", [
+    (PLAIN.encode() + b"1,\xfc,2\n", r"is not text in utf-8 \(byte 0xfc in line 42\); .* cp1252"),
+    (PLAIN.encode("utf-16-le"), "--encoding utf-16-le"),
+    (("a,b,y\n" + ROWS * 1000 + "1,x\0,3\n").encode(), r"row 40001: column 'b' holds NUL"),
+    ('a,b,y\n1,"x" and, more,2\n', "values, .*must stand in quotation marks")])
+def test_what_is_wrong_and_where(content, message, tmp_path):
+    content = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read(tmp_path / "t.csv")
+
+
+def test_parquet_files_are_opened_once(tmp_path, monkeypatch):
+    parquet, pd = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pandas")
+    pd.DataFrame({"a": [1, 2], "b": ["x", None]}).to_parquet(tmp_path / "t.parquet")
+    opened, own = [], parquet.ParquetFile
+
+    def once(*arguments, **settings):
+        opened.append(arguments)
+        return own(*arguments, **settings)
+
+    monkeypatch.setattr(parquet, "ParquetFile", once)
+    for name in ("read_table", "read_schema", "ParquetDataset"):
+        monkeypatch.setattr(parquet, name, None)
+    assert read(tmp_path / "t.parquet").raw("b") == ["x", None]
+    assert len(opened) == 1
