@@ -67,6 +67,10 @@ class _Parser(argparse.ArgumentParser):
             odd = [name for text in self.given if (name := text.partition("=")[0]).startswith("--")
                    and not any(one.startswith(name) for one in known)]
             hint = near(odd[0], known) if odd else ""
+            file = next((text for text in self.given if text.startswith("-") and len(text) > 1
+                         and os.path.isfile(text)), None)
+            if not odd and file is not None:
+                hint = f"; of a file whose name begins with - : ./{file}"
         super().error(message + hint)
 
     def parse_args(self, args=None, namespace=None):
@@ -77,7 +81,9 @@ class _Parser(argparse.ArgumentParser):
             command = commands.choices.get(found.command, self)
             known = [name for name in command._option_string_actions if name.startswith("--")]
             option = next((text.partition("=")[0] for text in odd if text.startswith("-")), None)
-            if option is not None:
+            if option in command._option_string_actions:
+                hint = f"; options stand behind the command: {self.prog} {found.command} {option}"
+            elif option is not None:
                 hint = _meant(option, known)
             else:
                 hint = "; -o FILE says where to write" if "--output" in known else ""

@@ -127,9 +127,9 @@ def need(*packages):
 
 def check_output(path, force, *inputs, option="--output"):
     """Refuses a place that cannot be written to, before any work is done."""
-    path = Path(path)
-    if path.is_dir():
-        raise CommandError(f"{os.fspath(path)!r} is a folder, must be a file name")
+    given, path = os.fspath(path), Path(path)
+    if path.is_dir() or given.endswith(("/", os.sep)):
+        raise CommandError(f"{given!r} is a folder, must be a file name")
     if not path.parent.is_dir():
         raise CommandError(f"there is no folder {os.fspath(path.parent)!r} to write {path.name!r} "
                            "in; make it first, or choose another place")

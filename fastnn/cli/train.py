@@ -92,8 +92,11 @@ def number(low, high, closed=False):
         except ValueError:
             raise argparse.ArgumentTypeError(f"{text!r} must be a number") from None
         if not (low < value < high or closed and value == low):
-            bounds = f"{'at least' if closed else 'above'} {low:g}" + (
-                f" and below {high:g}" if high < np.inf else "")
+            bounds = f"{'at least' if closed else 'above'} {low:g}"
+            if high < np.inf:
+                bounds += f" and below {high:g}"
+            elif np.isinf(value):
+                bounds += ", and finite"
             raise argparse.ArgumentTypeError(f"{text} must be {bounds}")
         return value
     return parse
@@ -210,7 +213,7 @@ def run(options):
     dropped = [name for text in options.drop for name in _split(text, data)]
     categories = [name for text in options.categorical_features or ()
                   for name in _split(text, data)]
-    _check_columns(data, targets, dropped, categories)
+    _check_columns(data, targets, dropped, categories, options.weight)
     options.categorical_features = categories or None
     tell = (lambda text: None) if quiet else say
     reading = time.perf_counter() - started
@@ -299,7 +302,7 @@ def _split(text, table):
     return [text] if text in table else names(text)
 
 
-def _check_columns(table, targets, dropped, categories):
+def _check_columns(table, targets, dropped, categories, weight):
     if not targets:
         raise CommandError("--target must name a column")
     options = {"--target": targets, "--drop": dropped, "--categorical-features": categories}
@@ -325,6 +328,9 @@ def _check_columns(table, targets, dropped, categories):
         both = set(options[one]) & set(options[other])
         if both:
             raise CommandError(f"{min(both)!r} is both {one} and {other}")
+    for option in ("--target", "--categorical-features"):
+        if weight in options[option]:
+            raise CommandError(f"{weight!r} is both {option} and --weight")
     if len(table) == 0:
         raise CommandError("the table has a header line but no rows")
 

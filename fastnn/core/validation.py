@@ -221,6 +221,8 @@ def from_tensor(name, data):
     """Return a tensor of another library as an array; other data, such as data frames, as they
     are."""
     refuse_masked(name, data)
+    if is_sparse(data):
+        refuse_masked(f"{name}.data", getattr(data, "data", None))
     if hasattr(data, "__dlpack__") and not isinstance(data, np.ndarray):
         return as_array(name, data)
     return data

@@ -161,12 +161,22 @@ _OF_TABLES = {
     "eval_metric": "the estimator has it: {}(eval_metric=...)",
     "verbose": "the estimator has it: {}(progress=True)",
 }
+_OF_PREDICTIONS = {
+    "strict": "a saved model has it, fastnn.load(path).predict(X, strict=True), and so has "
+              "est.model_.predict(X, strict=True)",
+    "n_threads": "the estimator has it: {}(n_threads=...)",
+    "proba": "predict_proba(X) gives probabilities",
+}
 # end of the qualified name of a function -> what is said of a parameter that it does not have
 CALLS = {
     **dict.fromkeys(("Learning.fit", "Learning.fit_batches", "Learning.steps",
                      "fit_many", "fit"), _OF_TRAINING),
     **dict.fromkeys(("MLP.__init__", "MLP.of"), _OF_NETWORK),
     "BaseMLP.fit": _OF_ESTIMATOR_FIT, "BaseTabular.fit": _OF_TABLES,
+    **dict.fromkeys((f"{kind}.{name}" for kind in ("TabularClassifier", "TabularRegressor",
+                                                   "BaseTabular")
+                     for name in ("predict", "predict_proba", "predict_interval", "explain")),
+                    _OF_PREDICTIONS),
     **dict.fromkeys(("MLPClassifier.__init__", "MLPRegressor.__init__"), _OF_ESTIMATOR),
     **dict.fromkeys(("TabularClassifier.__init__", "TabularRegressor.__init__"), _OF_TABULAR),
 }

@@ -106,6 +106,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.n_threads = n_threads
         self.progress = progress
 
+    @suggests
     def predict(self, X: Any) -> Array:
         """Return the label of each row, shape (n_samples,), or its labels (n_samples, n_labels).
 
@@ -121,6 +122,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """
         return self._model().decided(self._outputs(X))
 
+    @suggests
     def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class (columns as in `classes_`) or of each label.
 
@@ -295,6 +297,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.n_threads = n_threads
         self.progress = progress
 
+    @suggests
     def predict(self, X: Any) -> Array:
         """Return the values of each row, (n_samples,), or (n_samples, n_outputs) for several
         targets or levels.
@@ -340,6 +343,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
                              f"fit with quantile={levels}")
         return task.predictions(outputs)[:, at]
 
+    @suggests
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Array:
         """Return an interval for each row that holds its value with a given probability.
 

@@ -236,6 +236,7 @@ class BaseTabular(Documented, BaseEstimator):
             raise AttributeError(f"this {type(self).__name__} is not fitted yet")
         return permutation_importances(self.model_, n_threads=self.n_threads)
 
+    @suggests
     def explain(self, X: Any, *, samples: int = SAMPLES, background: int = BACKGROUND,
                 random_state: int = 0) -> Any:
         """Return what each column has contributed to the prediction of each row.

@@ -26,6 +26,9 @@ WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?", re.ASCII)
 PLAIN_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[-+]?\d+", re.ASCII)
 DAY_US = 86_400_000_000
+# types that are no numbers, and one text each, which files have in their place
+WRITTEN = frozenset((("pandas", "Period"), ("pandas", "Interval"), ("uuid", "UUID"),
+                     ("ipaddress", "IPv4Address"), ("ipaddress", "IPv6Address")))
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,8 @@ def object_text(name, value):
             if np.isnat(value):
                 return None
             return date_text(moments(name, np.array([value]))[0].item())
-        value = value.item()
+        # of long double .item() is one again
+        value = float(value) if value.dtype.kind == "f" else value.item()
     if isinstance(value, int):
         try:
             return str(value)
@@ -237,6 +241,8 @@ def _other_text(name, value):
     kind = type(value)
     if kind.__name__ in ("NAType", "NaTType"):
         return None
+    if (kind.__module__.partition(".")[0], kind.__name__) in WRITTEN:
+        return str(value)
     if kind.__module__.startswith("pyarrow") and hasattr(value, "as_py"):
         return object_text(name, value.as_py())
     if isinstance(value, (list, tuple, dict, set, np.ndarray)):

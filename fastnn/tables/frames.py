@@ -252,6 +252,18 @@ def _coded(codes, found, categories):
     return Cells("text", codes=places[codes], values=values, category=True)
 
 
+def _extended(name, column):
+    """Return the cells of a column of Arrow of an extension type, of one chunk or none."""
+    kind = column.type
+    if kind.extension_name.startswith("pandas."):  # Period, Interval
+        return PandasColumn(name, column.to_pandas()).cells()
+    if kind.extension_name == "arrow.uuid":
+        return cells_.from_objects(name, column.to_pylist())
+    if hasattr(column, "chunks"):
+        column = column.cast(kind.storage_type)
+    return ArrowColumn(name, getattr(column, "storage", column)).cells()
+
+
 class PandasColumn:
     """A series of pandas, of any backend."""
 
@@ -279,8 +291,10 @@ class PandasColumn:
         kind = getattr(dtype, "kind", "O")
         if hasattr(dtype, "pyarrow_dtype"):  # of more kinds than pandas tells apart
             return ArrowColumn(name, series.array.__arrow_array__()).cells()
-        if "period" in str(dtype).lower() or "interval" in str(dtype).lower() or kind in "mc":
+        if kind in "mc":
             raise _refused(name, dtype)
+        if str(dtype).lower().startswith(("period", "interval")):
+            return cells_.from_objects(name, self.raw())
         if kind == "M":
             if getattr(dtype, "tz", None) is not None:
                 series = series.dt.tz_convert("UTC").dt.tz_localize(None) if hasattr(
@@ -378,6 +392,8 @@ class ArrowColumn:
             return self._dictionary(column)
         if getattr(column, "num_chunks", 1) != 1:
             column = column.combine_chunks()
+        if isinstance(kind, pa.BaseExtensionType):
+            return _extended(name, column)
         gaps = column.null_count > 0
         missing = np.asarray(column.is_null()) if gaps else None
         if types.is_floating(kind):
@@ -412,7 +428,12 @@ class ArrowColumn:
 
     def _dictionary(self, column):
         if hasattr(column, "unify_dictionaries"):
-            column = column.unify_dictionaries().combine_chunks()
+            import pyarrow as pa
+
+            try:
+                column = column.unify_dictionaries().combine_chunks()
+            except pa.ArrowNotImplementedError:  # other dictionaries of values of an odd type
+                raise _refused(self.name, column.type) from None
             if hasattr(column, "chunks"):  # of no rows, or several that share the dictionary
                 codes = np.concatenate([np.asarray(chunk.indices.fill_null(-1))
                                         for chunk in column.chunks] or [np.zeros(0, np.intp)])

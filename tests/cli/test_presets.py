@@ -203,6 +203,10 @@ def test_unknown_categories_are_told_or_refused(run):
     ("'spent' is both --drop and --categorical-features", ("--categorical-features", "spent")),
     ("no column 'dayz'; did you mean 'days'", ("--categorical-features", "city,dayz")),
     ("names 'days' twice", ("--categorical-features", "days,days")),
+    ("'left' is both --target and --weight", ("--weight", "left")),
+    ("'days' is both --categorical-features and --weight",
+     ("--weight", "days", "--categorical-features", "days")),
+    ("'models/' is a folder", ("-o", "models/")),
     ("'a.html' is both --report and --output", ("--report", "a.html", "-o", "../{}/a.html")),
     ("--hidden is of a plain network, --categorical-features of a preset",
      ("--hidden", 3, "--categorical-features", "days")),
@@ -224,8 +228,15 @@ def test_mistakes(run, message, arguments):
     ("did you mean 'best'", ("train", "people.csv", "-t", "left", "--preset", "bset")),
     ("did you mean 'train'", ("trian", "people.csv", "-t", "left")),
     ("arguments: m.onnx; -o FILE says where", ("export", "m.safetensors", "m.onnx")),
+    ("behind the command: ", ("-q", "train", "people.csv", "-t", "left")),
+    ("required: data; of a file whose name begins with - : ./-x.csv",
+     ("train", "-x.csv", "-t", "y")),
+    ("inf must be above 0, and finite", ("train", "x.csv", "-t", "y", "--time-limit", "inf")),
+    ("nan must be above 0", ("train", "x.csv", "-t", "y", "--time-limit", "nan")),
 ])
-def test_words_that_were_meant(capsys, message, arguments):
+def test_words_that_were_meant(capsys, message, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-x.csv").write_text("a,y\n1,2\n")
     assert main(list(arguments)) == 2
     assert message in capsys.readouterr().err
 

@@ -59,3 +59,20 @@ def test_what_scikit_learn_refuses_is_refused_in_predictions():
         model.predict(X[:, :299])
     with pytest.raises(ValueError, match="minimum of 1 is required"):
         model.predict(X[:0])
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@each("call", ["fit", "partial_fit", "predict", "predict_proba"])
+def test_hidden_values_of_sparse_rows_are_refused(call):
+    """As a network refuses them, and as those of dense rows."""
+    rng = np.random.default_rng(0)
+    X, y = scipy.sparse.random(40, 5, 0.5, "csr", random_state=0), rng.integers(0, 2, 40)
+    est = MLPClassifier((3,), max_iter=2, random_state=0)
+    if call != "fit":
+        est.fit(X, y)
+    arguments = (y,) if "fit" in call else ()
+    X.data = np.ma.array(X.data, mask=np.arange(X.nnz) == 3)
+    with pytest.raises(ValueError, match="X.data is a masked array that hides values"):
+        getattr(est, call)(X, *arguments)
+    X.data.mask = False
+    getattr(est.fit(X, y), call)(X, *arguments)

@@ -155,7 +155,7 @@ def test_wrong_tables(test, message):
 
 @pytest.mark.parametrize("column", [
     [1j, 2, 3], pd.to_timedelta([1, 2, 3]), [[1], [2], [3]], [{}, {}, {}], [object(), 1, "x"],
-    pd.period_range("2020", periods=3), [1e308, -1e308, 1e308], [1, 2, np.inf],
+    [1e308, -1e308, 1e308], [1, 2, np.inf],
 ])
 def test_what_cannot_become_numbers_is_refused(column):
     with pytest.raises(TableError, match="column 'a'"):

@@ -5,11 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from each import each
 
 import fastnn
 
 pytest.importorskip("sklearn")
-from fastnn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastnn import MLPClassifier, MLPRegressor, TabularRegressor  # noqa: E402
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 2))
@@ -271,3 +272,13 @@ def test_rows_and_tables_that_others_take():
         lambda: fastnn.TabularRegressor().fit(Collection(), Y), TypeError)
     with pytest.raises(TypeError, match="of the path of a file fastnn.tables.read"):
         fastnn.tables.as_table("t.csv")
+
+
+@each("settings, said", [
+    ({"strict": True}, r"fastnn.load\(path\).predict\(X, strict=True\)"),
+    ({"n_threads": 1}, r"TabularRegressor\(n_threads=...\)"), ({"Y": 1}, "there are: X")])
+@each("name", ["predict", "predict_interval", "explain"])
+def test_arguments_of_predictions_of_tables(name, settings, said):
+    made = TabularRegressor()
+    with pytest.raises(TypeError, match=f"TabularRegressor.{name}.. got an unexpected.*{said}"):
+        getattr(made, name)([[1.0]], **settings)
