@@ -143,11 +143,13 @@ def read_rows(body, by_name):
     """The rows that a body holds, and whether it is strict; the model checks columns and values."""
     try:
         body = json.loads(body)
-        rows, strict = body["rows"], body.get("strict", False) is True
+        rows, strict = body["rows"], body.get("strict", False)
     except (AttributeError, KeyError, TypeError):
         raise HTTPException(400, 'the body must be {"rows": [[...], ...]}') from None
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, f"the body is not JSON: {error}") from None
+    if not isinstance(strict, bool):
+        raise HTTPException(422, "strict must be true or false")
     if not isinstance(rows, list) or not 1 <= len(rows) <= MAX_ROWS:
         raise HTTPException(422, f"rows must be a list of 1 to {MAX_ROWS} rows")
     if by_name:

@@ -1,18 +1,20 @@
 """What is wrong with the arrays of a user, and the cure. Imported where something is wrong."""
 
 import math
+from collections.abc import Mapping, Set
 from numbers import Real
 
 import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["columns_hint", "dates_in", "label_hint", "missing_at", "not_numeric", "shape_hint",
-           "target_hint", "text_hint", "unscaled"]
+__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "label_hint", "missing_at", "no_array",
+           "not_numeric", "ragged", "shape_hint", "target_hint", "text_hint", "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
 ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
           "python -m fastnn train reads such tables")
+DAY = "numpy.timedelta64(1, 'D')"
 CLASS_NAMES = ("for class names: classes, y = np.unique(y, return_inverse=True), or "
                "fastnn.MLPClassifier")
 
@@ -99,6 +101,54 @@ def _is_number(text):
         return False
 
 
+def no_array(name, data):
+    """Return what data are that are no array, and the cure; None where nothing tells."""
+    if hasattr(data, "__next__"):
+        return f"it can be read once only: list({name}) makes a list of rows of it"
+    if isinstance(data, Mapping):
+        return (f"a dict of columns is a table for fastnn.TabularClassifier and TabularRegressor; "
+                f"numpy.column_stack(list({name}.values())) makes an array of it")
+    if isinstance(data, Set):
+        return "a set has no order: give a list"
+    dtype = getattr(data, "dtype", None)
+    if isinstance(dtype, np.dtype) and dtype.names:
+        return (f"its columns have names: numpy.lib.recfunctions.structured_to_unstructured({name})"
+                " makes an array of numbers")
+    if hasattr(data, "collect_schema") and not hasattr(data, "height"):
+        return f"it is a lazy frame: {name}.collect()"
+    if hasattr(data, "__array__") or hasattr(data, "__len__"):
+        return None
+    if hasattr(data, "__arrow_c_stream__"):
+        return f"pyarrow.table({name}).to_pandas() makes a frame of it"
+    if hasattr(data, "__dataframe__"):
+        return f"pandas.api.interchange.from_dataframe({name}) makes a frame of it"
+    return None
+
+
+def ragged(name, data, several):
+    """Return what is said of a list of sequences of several lengths, with the first row that has
+    another one; None where there is none.
+
+    Parameters
+    ----------
+    name : str
+    data : object
+    several : bool
+        Whether these may be labels, several in a row.
+    """
+    if not isinstance(data, (list, tuple)):
+        return None
+    sizes = [len(row) if isinstance(row, (list, tuple, set, np.ndarray)) else None for row in data]
+    row = next((i for i, size in enumerate(sizes) if size != sizes[0]), None)
+    if row is None:
+        return None
+    what = (": several labels in a row are columns of zeros and ones: "
+            f"sklearn.preprocessing.MultiLabelBinarizer().fit_transform({name})" if several else "")
+    size = "one value" if sizes[row] is None else f"length {sizes[row]}"
+    first = "one value" if sizes[0] is None else f"length {sizes[0]}"
+    return f"{name} has rows of several lengths: row {row} is of {size}, row 0 of {first}{what}"
+
+
 def not_numeric(name, data, array):
     """Return the message on an array whose dtype is not one of numbers."""
     if data is None or isinstance(data, (str, bytes)):
@@ -112,6 +162,11 @@ def not_numeric(name, data, array):
         return f"{start}: it is sparse, {name}.toarray() makes an array"
     if array.dtype.kind == "c":
         return f"{start}: give {name}.real, or real and imaginary parts as columns"
+    other = no_array(name, data)
+    if other is not None:
+        return f"{start}: {other}"
+    if array.dtype.kind == "m":
+        return f"{start}: it holds durations: make numbers of them, such as days, {name} / {DAY}"
     if array.dtype.kind not in "OUSM" or array.size == 0 or array.ndim not in (1, 2):
         return start
     found = text_hint(name, data, array)
@@ -203,7 +258,7 @@ def other_scale(X, X_val):
 
 
 def dates_in(data):
-    """Return the name of the first column of dates of a data frame, or None."""
+    """Return the name of the first column of dates or durations of a data frame, or None."""
     dtypes = getattr(data, "dtypes", None)
     if dtypes is None or not hasattr(dtypes, "items"):
         return None

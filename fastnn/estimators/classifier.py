@@ -20,7 +20,7 @@ from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.decorators import available_if, validated
 from fastnn.estimators.documentation import documented
 from fastnn.estimators.stepping import short_way_first
-from fastnn.estimators.wording import Names
+from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.prediction import decision
 from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
 
@@ -72,10 +72,7 @@ def _labels(y):
             return False, labels
     kind = type_of_target(y, input_name="y")
     if kind not in ("binary", "multiclass", "multilabel-indicator"):
-        raise ValueError(
-            f"Unknown label type: {kind}. y must hold one label per row, or zeros and ones in "
-            "one column per label; MLPRegressor takes other values"
-        )
+        raise unknown_labels(kind, y, "MLPRegressor")
     return kind == "multilabel-indicator", unique_labels(y)
 
 

@@ -19,7 +19,7 @@ from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
 from fastnn.estimators.tabular_words import plain_labels
-from fastnn.estimators.wording import Names
+from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.task import REGRESSION, Task
 from fastnn.training.losses import Loss, Quantile
@@ -166,9 +166,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             y = np.asarray(y)
             return (y != 0).astype(np.float32), Task.of_labels(y.shape[1]), np.arange(y.shape[1])
         if kind not in ("binary", "multiclass"):
-            raise ValueError(f"Unknown label type: {kind}. y must hold one label per row, or zeros "
-                             "and ones in one column per label; TabularRegressor takes other "
-                             "values")
+            raise unknown_labels(kind, y, "TabularRegressor")
         classes, codes = np.unique(column_or_1d(y), return_inverse=True)
         return codes, Task.of_classes(len(classes)), classes
 

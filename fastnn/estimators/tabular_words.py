@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
-from fastnn.core.cures import missing_at
+from fastnn.core.cures import missing_at, ragged
 from fastnn.core.notices import shown
 from fastnn.tables.errors import check_names
 
@@ -43,7 +43,7 @@ def check_given(X, y, classes):
         return
     if isinstance(y, (Mapping, Set)) or hasattr(y, "__next__"):
         raise TypeError(f"y is of type {type(y).__name__}, must be a list or an array of values")
-    values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else np.asarray(y)
+    values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else _as_array(y, classes)
     if values.ndim == 2 and values.shape[1] == 1 and not classes:
         warn("A column-vector y was passed when a 1d array was expected. Please change the shape "
              "of y to (n_samples,), for example using ravel().", DataConversionWarning,
@@ -62,9 +62,26 @@ def check_given(X, y, classes):
         raise TypeError("y holds durations: make numbers of them, such as days, "
                         "y / np.timedelta64(1, 'D')")
     elif kind in "OUST" and not classes:
+        _refuse_missing(np.asarray(values, dtype=object))
         _refuse_text(np.asarray(values, dtype=object))
     elif kind == "O":
+        _refuse_missing(np.asarray(values, dtype=object))
         _refuse_mixed(np.asarray(values, dtype=object))
+
+
+def _as_array(y, classes):
+    try:
+        return np.asarray(y)
+    except ValueError as error:  # sequences of several lengths
+        raise ValueError(ragged("y", y, classes) or str(error)) from None
+
+
+def _refuse_missing(values):
+    row = missing_at(values.ravel().tolist())
+    if row is not None:
+        width = max(1, values.size // max(1, len(values)))
+        raise ValueError("Input y contains NaN\ny has a missing value in row "
+                         f"{row // width}: leave the row out")
 
 
 def _refuse_nan(values):
@@ -86,13 +103,13 @@ def _refuse_text(values):
             raise ValueError(f"could not convert string to float: {value!r}\ny holds text "
                              f"({shown(value)} in row {place // width}): class names are for "
                              "TabularClassifier")
+        if not isinstance(value, (str, bytes)) and not hasattr(value, "__float__"):
+            raise TypeError(f"y holds values of type {type(value).__name__} ({shown(value)} in row "
+                            f"{place // width}), which are no numbers")
 
 
 def _refuse_mixed(values):
-    width, each = max(1, values.size // max(1, len(values))), values.ravel().tolist()
-    row = missing_at(each)
-    if row is not None:
-        raise ValueError(f"y has a missing value in row {row // width}: leave the row out")
+    each = values.ravel().tolist()
     if len({isinstance(value, str) for value in each}) > 1:
         text = next(value for value in each if isinstance(value, str))
         other = next(value for value in each if not isinstance(value, str))

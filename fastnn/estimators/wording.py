@@ -13,7 +13,8 @@ from fastnn.core import cures, words
 from fastnn.core.notices import hint, shown
 from fastnn.training.optimizers import BY_NAME
 
-__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_missing", "see_dates"]
+__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_missing", "see_dates",
+           "takes_gaps", "unknown_labels"]
 
 _PARAMETER = re.compile(r"^The '(\w+)' parameter of (\w+) ")
 _OF_CLASSES = ("log_loss", "focal", "hinge", "squared_hinge", "cross_entropy",
@@ -88,20 +89,30 @@ def about_data(error, X, y=None):
     X, y : as the user gave them
     """
     text = str(error)
-    shape = np.shape(X) if not sp.issparse(X) else X.shape
     found = None
-    if any(part in text for part in ("could not convert", "invalid literal",
-                                     "must be a string or a real number")):
+    for name, data in (("X", X), ("y", y)):
+        if data is not None and not sp.issparse(data):
+            found = found or cures.no_array(name, data)
+    if found is not None:
+        pass
+    elif "inhomogeneous" in text:
+        found = cures.ragged("X", X, False) or cures.ragged("y", y, True)
+    elif any(part in text for part in ("could not convert", "invalid literal",
+                                       "must be a string or a real number")):
         found = _first_text(X, y)
     elif "promoted by" in text or "Timestamp" in text:
         column = cures.dates_in(X)
-        if column is not None:
+        if column is not None and X.dtypes[column].kind != "m":
             found = (f"column {column!r} of X holds dates: make numbers of them, such as days "
                      "since one of them")
+        elif column is not None:
+            found = (f"column {column!r} of X holds durations: make numbers of them, such as days, "
+                     f"X[{column!r}] / {cures.DAY}")
     elif "inconsistent numbers of samples" in text and y is not None:
+        shape = np.shape(X) if not sp.issparse(X) else X.shape
         if len(shape) == 2 and shape[1] == len(y):
             found = f"X has {shape[0]} rows and {shape[1]} columns: X.T?"
-    elif "array with dim" in text and len(shape) > 2:
+    elif "array with dim" in text and np.ndim(X) > 2:
         found = "X.reshape(len(X), -1) makes one row of each"
     return error if found is None else type(error)(f"{text}\n{found}")
 
@@ -127,7 +138,7 @@ def _first_text(X, y):
             return (f"{found}. fastnn.TabularClassifier and TabularRegressor take text as it is"
                     if "encode it" in found else found)
         if found is not None:
-            return f"{found.partition(': ')[0]}; class names are for MLPClassifier"
+            return f"{found.removesuffix(f': {cures.ENCODE}')}; class names are for MLPClassifier"
     return None
 
 
@@ -136,6 +147,24 @@ def about_split(error, fraction, n_samples):
     return ValueError(f"early_stopping holds out {fraction:.0%} of {n_samples} rows, too few for "
                       "that: give more rows, a larger validation_fraction, or X_val= and y_val=. "
                       f"{error}")
+
+
+def unknown_labels(kind, y, other):
+    """Return the error of a target that holds no labels, by scikit-learn's name for what it is.
+
+    Parameters
+    ----------
+    kind : str
+    y : array-like
+    other : str
+        The estimator that takes other values.
+    """
+    if kind == "unknown" and np.ndim(y) == 1 and len(y):
+        first = np.asarray(y, dtype=object)[0]
+        return ValueError(f"Unknown label type: y holds values of type {type(first).__name__}, "
+                          f"{shown(first)} in row 0: y.astype(str) makes text of them")
+    return ValueError(f"Unknown label type: {kind}. y must hold one label per row, or zeros and "
+                      f"ones in one column per label; {other} takes other values")
 
 
 def refuse_missing(y):

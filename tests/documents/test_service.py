@@ -129,6 +129,9 @@ def test_rows_of_tables_by_name(environment, tmp_path, monkeypatch):
         assert client.post("/predict", json.dumps({"rows": odd}))[0] == 200
         status, answer = client.post("/predict", json.dumps({"rows": odd, "strict": True}))
         assert status == 422 and "Atlantis" in answer["error"]
+        for strict in ("true", 1, None):  # which is not to be taken for false
+            body = json.dumps({"rows": odd, "strict": strict})
+            assert client.post("/predict", body) == (422, {"error": "strict must be true or false"})
         for wrong in ([{"city": "Rome"}], [[31.5, "Rome"]], [{"age": [1], "city": "Rome"}]):
             assert client.post("/predict", json.dumps({"rows": wrong}))[0] == 422
         client.close()

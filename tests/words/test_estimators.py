@@ -10,7 +10,12 @@ from each import each
 import fastnn
 
 pytest.importorskip("sklearn")
-from fastnn import MLPClassifier, MLPRegressor, TabularRegressor  # noqa: E402
+from fastnn import (  # noqa: E402
+    MLPClassifier,
+    MLPRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 2))
@@ -282,3 +287,67 @@ def test_arguments_of_predictions_of_tables(name, settings, said):
     made = TabularRegressor()
     with pytest.raises(TypeError, match=f"TabularRegressor.{name}.. got an unexpected.*{said}"):
         getattr(made, name)([[1.0]], **settings)
+
+
+class Stream:
+    """A table that only Arrow can read."""
+
+    def __arrow_c_stream__(self, schema=None):
+        raise NotImplementedError
+
+
+NAMED = np.array([(1.0, 2.0)] * 30, dtype=[("a", "f8"), ("b", "f8")])
+
+
+@each("wrong, said", [
+    (lambda: iter(X), "can be read once only: list(X)"),
+    (lambda: (row for row in X), "can be read once only: list(X)"),
+    (lambda: {"a": X[:, 0], "b": X[:, 1]}, "numpy.column_stack(list(X.values()))"),
+    (lambda: {1, 2}, "a set has no order"), (lambda: NAMED, "structured_to_unstructured(X)"),
+    (lambda: NAMED.view(np.recarray), "structured_to_unstructured(X)"),
+    (Stream, "pyarrow.table(X).to_pandas()")])
+def test_what_is_no_array(wrong, said):
+    """As estimators and networks say it, in training and in prediction."""
+    net = fastnn.MLP((2, 1), random_state=0)
+    est = MLPRegressor(hidden_layer_sizes=(2,), max_iter=1, random_state=0)
+    for call in (lambda: est.fit(wrong(), Y), lambda: net.fit(wrong(), Y, epochs=1),
+                 lambda: net.predict(wrong()), lambda: fastnn.Predictor(net).predict(wrong())):
+        assert said in message(call, TypeError)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        est.fit(X, Y)
+    assert said in message(lambda: est.predict(wrong()), TypeError)
+
+
+def test_lazy_frames_and_rows_of_several_lengths():
+    pl = pytest.importorskip("polars")
+    est = MLPClassifier((2,), max_iter=1)
+    lazy = pl.DataFrame(X).lazy()
+    assert "lazy frame: X.collect()" in message(lambda: est.fit(lazy, LABELS))
+    assert "X has rows of several lengths: row 1 is of length 1, row 0 of length 2" in message(
+        lambda: est.fit([[1.0, 2.0], [1.0]], [0, 1]))
+
+
+@each("made", [MLPClassifier((2,), max_iter=1), TabularClassifier("fast")])
+def test_labels_that_are_none(made):
+    pd = pytest.importorskip("pandas")
+    several = [["a"], ["a", "b"]] * 15
+    assert "row 1 is of length 2, row 0 of length 1: several labels in a row are columns" in (
+        message(lambda: made.fit(X, several)))
+    said = message(lambda: made.fit(X, pd.Series(pd.cut(Y, 3))))
+    assert "y holds values of type Interval, Interval(" in said and "y.astype(str)" in said
+
+
+def test_values_that_are_none():
+    pd = pytest.importorskip("pandas")
+    odd = pd.Series(pd.cut(Y, 3), dtype=object)
+    assert "y holds values of type Interval (Interval(" in message(
+        lambda: TabularRegressor("fast").fit(X, odd), TypeError)
+    assert re.search(r"y holds Interval \(Interval\(.* in row 0\); class names are for MLPClass",
+                     message(lambda: MLPRegressor(max_iter=1).fit(X, odd), TypeError))
+    gaps = [None, *Y[1:]]
+    assert "y has a missing value in row 0" in message(
+        lambda: TabularRegressor("fast").fit(X, gaps))
+    frame = pd.DataFrame(X, columns=["a", "b"]).assign(a=pd.Timedelta(1))
+    assert "column 'a' of X holds durations" in message(
+        lambda: MLPRegressor(max_iter=1).fit(frame, Y), TypeError)
