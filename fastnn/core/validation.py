@@ -205,6 +205,15 @@ def per_hidden_layer(name, value, n_hidden, check):
     return tuple(check(f"{name}[{i}]", entry) for i, entry in enumerate(values))
 
 
+def as_utf8(what, text):
+    """Return text as bytes; refuse what no file of text can hold."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {text!r} holds half of a character (a lone surrogate), which is "
+                         "no text: rename it") from None
+
+
 def as_array(name, data):
     """Return data as an array, where its rows have one length; tensors of other libraries by
     DLPack."""

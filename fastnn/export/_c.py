@@ -274,15 +274,15 @@ def _wrapped(words, indent, end=","):
 def _string(text):
     """Return a C string literal of the text in UTF-8."""
     if "\0" in text:
-        raise ValueError(f"the label {shown(text)} holds the character NUL, where a string of C "
-                         "ends; give the classes other names")
+        raise ValueError(f"the label or category {shown(text)} holds the character NUL, where a "
+                         "string of C ends; give the classes other names")
 
     def one(byte):
         # three octal digits end by themselves; ? may begin a trigraph
         plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
         return chr(byte) if plain else f"\\{byte:03o}"
 
-    return '"' + "".join(map(one, text.encode("utf-8"))) + '"'
+    return '"' + "".join(map(one, validation.as_utf8("the label or category", text))) + '"'
 
 
 def _comment(text):

@@ -320,6 +320,8 @@ def class_labels(classes, nocl=False):
     if not all(isinstance(label, str) for label in labels):
         raise ValueError(f"classes {classes} must be strings or whole numbers in ONNX: use "
                          "nocl=True, which numbers them from 0")
+    for label in labels:
+        validation.as_utf8("the class", label)
     return np.array([str(label) for label in labels], dtype=object)
 
 

@@ -99,6 +99,19 @@ def test_what_a_header_cannot_hold(tmp_path):
                                tmp_path / "m.h")
 
 
+def test_texts_that_a_header_cannot_hold(tmp_path, monkeypatch):
+    quick_recipe.use(monkeypatch)
+    x = np.arange(60.0)
+    for text, said in (("p\ud800", "'p.ud800' holds half of a character"),
+                       ("p\0r", "'p.x00r' holds the character NUL")):
+        texts = np.where(x % 3, text, "q")
+        for table, y in (({"a": texts.tolist()}, x > 20), ({"a": x}, texts.astype(object))):
+            model = fastnn.TabularClassifier(random_state=0).fit(table, y)
+            with pytest.raises(ValueError, match=f"the label or category {said}"):
+                fastnn.export.c_header(model, tmp_path / "m.h")
+            assert not (tmp_path / "m.h").exists()
+
+
 LOST = r"""
 #include "model.h"
 static float scratch[MODEL_SCRATCH];

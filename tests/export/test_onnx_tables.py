@@ -9,6 +9,7 @@ pytest.importorskip("onnxruntime")
 
 import onnxruntime as runtime
 import quick_recipe
+from each import each
 
 import fastnn
 from fastnn import TabularClassifier, TabularRegressor
@@ -105,3 +106,23 @@ def test_what_an_onnx_file_cannot_hold(tmp_path):
         fastnn.export.onnx(TabularRegressor().fit(TABLE, np.ones(N)), tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="not fitted"):
         fastnn.export.onnx(TabularRegressor(), tmp_path / "m.onnx")
+
+
+DAYS = [np.datetime64("2024-01-01") + 9 * i for i in range(N)]
+X = TABLE["rooms"]
+
+
+@each("table, y, said", [
+    ({"day": DAYS, "day (month)": X}, X > 2, "two inputs .* called 'day \\(month\\)': rename"),
+    ({"": X, "b": X}, X > 2, "a column has no name, which an ONNX file cannot hold"),
+    ({"label": X}, X > 2, "column 'label' has the name of an output"),
+    ({"a\ud800": X}, X > 2, "column 'a.ud800' holds half of a character"),
+    ({"a": np.where(X > 1, "p\ud800", "q").tolist()}, X > 2, "column 'a': the category 'p.ud800'"),
+    ({"a": X}, np.where(X > 1, "p\ud800", "q"), "the class 'p.ud800' holds half")])
+def test_names_that_an_onnx_file_cannot_hold(table, y, said, tmp_path, monkeypatch):
+    """They gave files that no program loads, or what Python says of its codecs."""
+    quick_recipe.use(monkeypatch)
+    model = TabularClassifier(random_state=0).fit(table, y)
+    with pytest.raises(ValueError, match=said):
+        fastnn.export.onnx(model, tmp_path / "m.onnx")
+    assert not (tmp_path / "m.onnx").exists()
