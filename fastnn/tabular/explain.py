@@ -72,6 +72,7 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
         raise ValueError(f"samples={samples} must be at most {MOST_SAMPLES}: errors fall with its "
                          "root, and 256 are usual")
     background = validation.check_count("background", background)
+    seed = validation.check_count("random_state", seed, 0)
     if model.reference is None:
         raise ValueError("the model has kept no rows that could be the background of an "
                          "explanation")

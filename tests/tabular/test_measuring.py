@@ -124,6 +124,13 @@ def test_samples_of_explanations_are_a_sane_number(samples):
         fitted(VALUE).explain(rows(0, 1), samples=samples)
 
 
+@pytest.mark.parametrize("name", ["random_state", "background"])
+@pytest.mark.parametrize("value", [None, -1, 2.5, "1"])
+def test_other_settings_of_explanations_are_named(name, value):
+    with pytest.raises((TypeError, ValueError), match=f"{name}="):
+        fitted(VALUE).explain(rows(0, 1), samples=2, **{name: value})
+
+
 def test_errors_of_explanations_fall_with_their_samples():
     model = fitted(VALUE)
     few, many = (model.explain(rows(0, 4), samples=n) for n in (128, 2048))
