@@ -7,6 +7,7 @@ so that a column means the same whatever it comes in.
 
 import datetime
 import math
+import numbers as numbers_
 import re
 from dataclasses import dataclass
 
@@ -65,6 +66,9 @@ class Cells:
         Which of the ``values``; -1: missing.
     values : list of str, for text
         The different texts, without blanks around them, in order of their first row.
+    numbers : float64 array (n_values,) or None, for text
+        Of the ``values`` that came as numbers, beside text or of types such as Decimal, these: a
+        column's format, such as a decimal comma, is not how they are written. NaN: text.
     array : array (n,), otherwise
         float64, int64, uint64, bool, or datetime64[us] in UTC.
     mask : bool array (n,) or None, otherwise
@@ -78,11 +82,13 @@ class Cells:
         How the file writes numbers and dates.
     """
 
-    __slots__ = ("array", "category", "codes", "dictionary", "kind", "mask", "style", "values")
+    __slots__ = ("array", "category", "codes", "dictionary", "kind", "mask", "numbers", "style",
+                 "values")
 
-    def __init__(self, kind, *, codes=None, values=None, array=None, mask=None, category=False,
-                 dictionary=False, style=None):
+    def __init__(self, kind, *, codes=None, values=None, numbers=None, array=None, mask=None,
+                 category=False, dictionary=False, style=None):
         self.kind, self.codes, self.values, self.dictionary = kind, codes, values, dictionary
+        self.numbers = numbers
         self.array, self.mask, self.category, self.style = array, mask, category, style
 
     def __len__(self):
@@ -94,7 +100,7 @@ class Cells:
     def take(self, index):
         """Return the cells of some rows."""
         if self.kind == "text":
-            return Cells("text", codes=self.codes[index], values=self.values,
+            return Cells("text", codes=self.codes[index], values=self.values, numbers=self.numbers,
                          category=self.category, dictionary=self.dictionary, style=self.style)
         mask = None if self.mask is None else self.mask[index]
         return Cells(self.kind, array=self.array[index], mask=mask, category=self.category,
@@ -127,6 +133,13 @@ class Cells:
         if self.kind == "date":
             return codes, [date_text(value) for value in values.tolist()]
         return codes, [number_text(value) for value in values.tolist()]
+
+    def typed(self):
+        """Return `numbers` of the texts that `used` returns, or None."""
+        if self.kind != "text" or self.numbers is None:
+            return None
+        counts = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
+        return self.numbers[counts > 0]
 
     def used(self):
         """Return codes, texts and how often each occurs, without those that occur in no row."""
@@ -181,13 +194,29 @@ def from_objects(name, values):
     texts = [object_text(name, value) for value in values]
     named = {kind for kind in types if kind.__module__ != "builtins" or kind in (bool, str, bytes)}
     if not named & {bool, str, bytes} and all(
-            issubclass(kind, np.floating) for kind in named):
+            issubclass(kind, (np.floating, np.integer)) for kind in named):
         # numbers and gaps
         numbers = [math.nan if text is None else float(text) for text in texts]
         if all(text is None or not INTEGER.fullmatch(text) or abs(int(text)) <= EXACT
                for text in texts):
             return Cells("number", array=np.array(numbers))
-    return from_texts(texts)
+    typed = {kind for kind in types if issubclass(kind, numbers_.Number)
+             and not issubclass(kind, (bool, complex))}
+    if not typed:
+        return from_texts(texts)
+    return _from_mixed(texts, [type(value) in typed for value in values])
+
+
+def _from_mixed(texts, typed):
+    """Return the cells of texts of which some came as numbers: what is 1.234 as a number may be
+    another one as text, so that these are different values."""
+    places, codes = {}, np.empty(len(texts), np.int32)
+    for i, (text, is_number) in enumerate(zip(texts, typed, strict=True)):
+        text = "" if text is None else text.strip()  # noqa: PLW2901
+        codes[i] = places.setdefault((text, is_number), len(places)) if text else -1
+    return Cells("text", codes=codes, values=[text for text, _ in places],
+                 numbers=np.array([float(text) if is_number else math.nan
+                                   for text, is_number in places]))
 
 
 def object_text(name, value):

@@ -140,6 +140,12 @@ class Column:
             there = [i for i, text in enumerate(texts) if text not in special]
             words = [texts[i] for i in there]
         values[there] = self.parse(words, cells.style)
+        if self.kind == "number" and cells.kind == "text" and cells.numbers is not None:
+            typed = ~np.isnan(cells.numbers)
+            typed[[i for i, text in enumerate(texts) if text in special]] = False
+            values[:-1][typed] = cells.numbers[typed]
+            words = [text for text, is_number in zip(texts, typed.tolist(), strict=True)
+                     if not is_number and text not in special]
         problems = []
         wrong = np.isnan(values)
         wrong[-1] = False

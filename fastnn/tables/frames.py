@@ -244,7 +244,8 @@ def _coded(codes, found, categories):
     """Return the cells of a column of codes, -1 where missing, by the cells of its categories."""
     if categories.kind == "text":
         places = np.append(categories.codes, np.int32(-1)).astype(np.int32)
-        return Cells("text", codes=places[codes], values=categories.values, dictionary=True)
+        return Cells("text", codes=places[codes], values=categories.values,
+                     numbers=categories.numbers, dictionary=True)
     if not len(categories):
         return Cells("text", codes=np.full(len(codes), -1, np.int32), values=[])
     labels, values = categories.texts()

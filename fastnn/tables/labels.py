@@ -234,10 +234,14 @@ def learn_target(column: Any, *, name: str = "y",
     codes, texts, counts = cells.used()
     there = [i for i, text in enumerate(texts)
              if text not in MISSING_WORDS and text not in na and text not in MARKS]
-    words = [texts[i] for i in there]
-    form, doubt = (NumberFormat(), "") if cells.kind == "date" else find_format(words, cells.style)
+    words, typed = [texts[i] for i in there], cells.typed()
+    written = words if typed is None else [texts[i] for i in there if np.isnan(typed[i])]
+    form, doubt = (NumberFormat(), "") if cells.kind == "date" else find_format(written,
+                                                                                cells.style)
     values = np.full(len(texts) + 1, np.nan)
     values[there] = parse_numbers(words, form)
+    if typed is not None:
+        values[:-1] = np.where(np.isnan(typed), values[:-1], typed)
     wrong = [i for i in there if np.isnan(values[i])]
     if wrong:
         row = int(np.flatnonzero(np.isin(codes, wrong))[0])

@@ -95,6 +95,7 @@ def _learned(name, cells, options, notes):
     if cells.kind != "text" and not forced:
         return _learn_typed(name, cells, missing, options, notes)
     codes, texts, counts = cells.used()
+    typed = cells.typed()
     values, special = texts, MISSING_WORDS.union(options.na).intersection(texts)
     if special:
         there = [i for i, text in enumerate(texts) if text not in special]
@@ -102,11 +103,12 @@ def _learned(name, cells, options, notes):
             notes.add(name, "all its values are missing")
             return None
         values, counts = [texts[i] for i in there], counts[there]
+        typed = None if typed is None else typed[there]
     gaps = int(counts.sum()) < len(cells)
     if not forced:
         found = _as_booleans(name, values, gaps, notes)
         if found is None:
-            found = _as_numbers(name, cells, values, counts, gaps, options, notes)
+            found = _as_numbers(name, cells, values, typed, counts, gaps, options, notes)
         if found is None:
             found = _as_dates(name, cells, values, counts, gaps, options, notes)
         if found is not None:
@@ -266,14 +268,17 @@ def _many_words(values, understood):
     return sum(not understood(text) for text in values[:2 * MAX_WORDS]) > MAX_WORDS
 
 
-def _as_numbers(name, cells, values, counts, gaps, options, notes):
+def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
     marks = MARKS.intersection(values)
-    form, doubt = find_format([value for value in values if value not in marks] if marks
-                              else values, cells.style)
-    if _many_words(values, lambda text: not np.isnan(parse_numbers([text], form)[0]) or
+    written = values if typed is None else [values[i] for i in np.flatnonzero(np.isnan(typed))]
+    form, doubt = find_format([value for value in written if value not in marks] if marks
+                              else written, cells.style)
+    if _many_words(written, lambda text: not np.isnan(parse_numbers([text], form)[0]) or
                    text in marks):
         return None
     parsed = parse_numbers(values, form)
+    if typed is not None:
+        parsed = np.where(np.isnan(typed), parsed, typed)
     ok = ~np.isnan(parsed)
     if not ok.any():
         return None

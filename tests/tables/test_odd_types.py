@@ -2,12 +2,14 @@
 
 import ipaddress
 import uuid
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from each import each
 
-from fastnn.tables import Schema, TableError, as_table, read
+from fastnn.tables import Schema, TableError, as_table, learn_target, read
 
 pd = pytest.importorskip("pandas")
 pa = pytest.importorskip("pyarrow")
@@ -74,3 +76,67 @@ def test_objects_of_numpy_are_those_of_their_array(kind):
     for door in ({"a": list(values)}, [{"a": value} for value in values],
                  pd.DataFrame({"a": pd.Series(list(values), dtype=object)})):
         assert schema.apply(door).numbers.tobytes() == schema.apply({"a": values}).numbers.tobytes()
+
+
+GERMAN = ["1,5", "2,25", "3,75", "1.234,5"] * 5
+FORMATS = {"point": ["1.5", "2.25", "3.75"] * 6, "comma": GERMAN, "percent": ["5%", "7.5%"] * 9,
+           "dollar": ["$1,234.50", "$5.25", "$7"] * 6, "thousands": ["1.299", "987", "2.150"] * 6}
+TYPED = [1.234, 2.0, 7, 1e-7, 2**53 + 2, Decimal("1.234"), Decimal("12"), Fraction(1, 8),
+         np.float32(0.125), np.float64(1.234), np.int8(3), np.int64(1234), np.longdouble(2.5)]
+
+
+@each("form", list(FORMATS))
+def test_a_number_is_what_it_is_whatever_stands_beside_it(form):
+    """Text is read as the column writes its numbers; what comes as a number is one already. With
+    text in another row 1.234 was read as 1234 where the column has decimal commas."""
+    schema = Schema.learn({"a": FORMATS[form]})
+    text = FORMATS[form][0]
+    (wanted,), = schema.apply({"a": [text]}).numbers
+    for value in TYPED:
+        for door in ([{"a": value}, {"a": text}], [{"a": text}, {"a": None}, {"a": value}],
+                     {"a": [value, text]}, {"a": [value]}, [{"a": value}],
+                     pd.DataFrame({"a": pd.Series([text, value], dtype=object)}),
+                     {"a": [value, str(text), Decimal(1)]}):
+            found = schema.apply(door).numbers.ravel().tolist()
+            assert float(value) in found, (value, door)
+            assert set(found) - {float(value)} <= {wanted, 1.0} | {one for one in found
+                                                                  if one != one}
+
+
+@each("typed", [[Decimal("1.299"), Decimal("2.500"), Decimal("7")], [1.299, 2.5, np.int16(7)]])
+@each("texts", [[], ["1,5", "2,25", "3,75"], ["$1.50", "$3.25", "$4.75"]])
+def test_numbers_beside_text_say_nothing_of_how_text_is_written(typed, texts):
+    """And text nothing of them: Decimals of three digits were taken for thousands."""
+    values = typed * 5 + texts * 5
+    expected = [1.299, 2.5, 7.0] * 5 + [float(text.strip("$").replace(",", ".")) for text in texts
+                                        ] * 5
+    schema = Schema.learn({"a": values})
+    assert schema.columns[0].kind == "number" and not schema.notes
+    assert schema.apply({"a": values}).numbers.ravel().tolist() == expected
+    target, notes = learn_target(values)
+    assert target.tolist() == expected and not notes
+    some = as_table({"a": values}).rows(np.arange(1, len(values)))
+    assert schema.apply(some).numbers.ravel().tolist() == expected[1:]
+    assert Schema.learn(some).columns == schema.columns
+
+
+def test_frames_of_decimals():
+    values = [Decimal("1.299"), Decimal("2.500"), Decimal("7.000"), None] * 5
+    schema = Schema.learn({"a": GERMAN})
+    expected = schema.apply({"a": [None if value is None else float(value) for value in values]})
+    pl = pytest.importorskip("polars")
+    for door in (pa.table({"a": pa.array(values, pa.decimal128(10, 3))}),
+                 pl.DataFrame({"a": pl.Series(values, dtype=pl.Decimal(10, 3))}),
+                 pd.DataFrame({"a": values}), pd.DataFrame({"a": pd.Series(values, dtype=object)}),
+                 pd.DataFrame({"a": pd.Series(values).astype("category")})):
+        assert schema.apply(door).numbers.tobytes() == expected.numbers.tobytes()
+
+
+def test_categories_are_the_same_as_numbers_and_as_text():
+    schema = Schema.learn({"a": ["1", "2", "x", "1.5"] * 9})
+    assert schema.columns[0].kind == "category"
+    expected = schema.apply({"a": ["1", "2", "x", "1.5"]}).codes.tolist()
+    for door in ([1, 2, "x", 1.5], [1.0, "2", "x", Decimal("1.5")], ["1", np.int8(2), "x", "1.5"]):
+        assert schema.apply({"a": door}).codes.tolist() == expected
+    mixed = Schema.learn({"a": [1, "1", "x", 2.0, "2", Decimal(2)] * 9})
+    assert mixed.columns[0].categories == ("1", "2", "x")
