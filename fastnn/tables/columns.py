@@ -171,7 +171,13 @@ class Column:
     def parse(self, texts, style=None):
         """Return texts that are not missing as numbers, NaN where they are not understood."""
         if self.kind == "number":
-            return parse_numbers(texts, self.form_for(style))
+            form = self.form_for(style)
+            values = parse_numbers(texts, form)
+            if form.decimal != self.form.decimal and style.decimal is style.thousands is None:
+                # of another file than this column is: what only its own format can read
+                odd = np.flatnonzero(np.isnan(values))
+                values[odd] = parse_numbers([texts[i] for i in odd], self.form)
+            return values
         if self.kind == "boolean":
             return np.array([TRUTH.get(text.lower(), np.nan) for text in texts])
         day_first = self.day_first

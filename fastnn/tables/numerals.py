@@ -17,6 +17,7 @@ MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
 UNITS = {"%": ("", r"\s*%"), "$": (r"\$\s*", ""), "€": (r"(?:€\s*)?", r"(?:\s*€)?"),
          "£": (r"£\s*", ""), "¥": (r"¥\s*", "")}
 LOOKED_AT = 2000  # different texts by which a format is chosen
+SIGNS = re.compile(r"\s*[$€£¥%]\s*")
 FIRST = re.compile(r"[-+−]?\s*[$€£¥]?\s*[-+−]?[\d.,]")
 TRUTH = {"true": 1.0, "false": 0.0}
 
@@ -143,7 +144,7 @@ def _unit_of(texts):
 
 def sure_decimal(texts):
     """Return the decimal mark that a column shows beyond doubt, or None."""
-    texts = [text for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    texts = [SIGNS.sub("", text) for text in texts[:LOOKED_AT] if FIRST.match(text)]
     if not texts:
         return None
     votes = {".": 0, ",": 0}

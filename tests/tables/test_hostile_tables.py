@@ -1,13 +1,14 @@
 """What a hostile tester found in tables: kinds of it, by every door."""
 
 import datetime
+import re
 
 import numpy as np
 import pytest
 from each import each
 from timing import check_in_proportion
 
-from fastnn.tables import Schema, TableError, learn_target, read
+from fastnn.tables import Schema, TableEncoder, TableError, learn_target, read
 from fastnn.tables import schema as schema_
 
 MOMENT = datetime.datetime(1900, 1, 1)
@@ -210,3 +211,27 @@ def test_columns_with_marks_of_their_own(one, other, tmp_path):
         assert not found.notes, found.notes
     numbers = schema.apply(table).numbers
     np.testing.assert_allclose(numbers, np.column_stack([values, values, -values]), rtol=1e-5)
+
+
+@each("write", [
+    lambda i: f"${i % 9},{i * 7 % 1000:03d}.50", lambda i: f"${i}.5", lambda i: f"{i}.5%",
+    lambda i: f"-${i + 1}.25", lambda i: f"€ {i}.5", lambda i: f"{i}.5 %",
+    lambda i: f"{i}.5" if i % 20 == 0 else str(i),
+    lambda i: f"{i + 1},234.5" if i % 20 == 0 else str(i)])
+@each("mark", [",", "."])
+def test_columns_that_write_numbers_unlike_the_others_of_a_file(write, mark, tmp_path):
+    """With units, or with few decimals: what they had learned was missing in all rows of their own
+    file, where the other columns have decimal commas."""
+    swap = str.maketrans(",.", ".,") if mark == "." else {}
+    texts = [write(i).translate(swap) for i in range(60)]
+    others = [f"{i % 7}.5".replace(".", mark) for i in range(60)]
+    rows = "".join(f"{other};{text};{i}\n" for i, (other, text) in enumerate(
+        zip(others, texts, strict=True)))
+    (tmp_path / "t.csv").write_text("a;b;c\n" + rows, encoding="utf-8")
+    table = read(tmp_path / "t.csv")
+    schema = Schema.learn(table)
+    found = schema.apply(table).numbers
+    expected = [float(re.sub(r"[$€%, ]", "", write(i))) for i in range(60)]
+    np.testing.assert_array_equal(found[:, 1], expected)
+    np.testing.assert_array_equal(found[:, 0], [i % 7 + 0.5 for i in range(60)])
+    assert len(TableEncoder().fit(table).columns) == 3
