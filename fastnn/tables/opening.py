@@ -8,8 +8,8 @@ import lzma
 import re
 from pathlib import Path
 
-__all__ = ["encoding_of", "escaped", "first_bad_line", "other_text", "packer_of", "unescaped",
-           "wide"]
+__all__ = ["blanks_before_quotes", "encoding_of", "escaped", "first_bad_line", "other_text",
+           "packer_of", "rows_within", "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 PACKED = ((b"\x1f\x8b\x08", gzip), (b"BZh", bz2), (b"\xfd7zXZ\0", lzma))
@@ -70,6 +70,19 @@ def first_bad_line(file, encoding):
     return None
 
 
+def blanks_before_quotes(start, separator):
+    """Whether values in quotation marks have blanks before these: not where such characters stand
+    within a value."""
+    if not re.search(re.escape(separator) + ' +"', start):
+        return False
+    try:
+        return any(field.startswith(" ") and field.lstrip(" ").startswith('"')
+                   for row in csv.reader(start.splitlines(keepends=True), delimiter=separator)
+                   for field in row)
+    except csv.Error:  # a field of more than csv.field_size_limit()
+        return True
+
+
 def escaped(start, separator, skip_blanks):
     """Whether quotation marks within values have a backslash before them, as MySQL and Spark write
     them, in the place of another quotation mark: where that alone makes the values end before a
@@ -93,3 +106,15 @@ def escaped(start, separator, skip_blanks):
 def unescaped(line):
     r"""Return a line with "" for \" and \ for \\."""
     return ESCAPE.sub(lambda found: '""' if found[1] == '"' else "\\", line)
+
+
+def rows_within(value, separator, before, behind):
+    """Return how many lines of a value look like rows of a table of so many columns before and
+    behind the value's own: 0 where any does not."""
+    if "\n" not in value:
+        return 0
+    first, *whole, last = value.split("\n")
+    fits = first.count(separator) == behind and last.count(separator) == before and all(
+        line.count(separator) == before + behind for line in whole)
+    # a text of two lines may have a comma in each
+    return len(whole) + 2 if fits and before + behind and (whole or before + behind > 4) else 0

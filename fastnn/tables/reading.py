@@ -225,7 +225,7 @@ class _Reader:
     def __init__(self, path, separator, encoding, style, header_row):
         self.path, self.separator, self.encoding = path, separator, encoding
         self.style, self.header_row = style, header_row
-        self.notes = []
+        self.notes, self.strictly = [], None
 
     def table(self):
         path = self.path
@@ -322,8 +322,7 @@ class _Reader:
         self.spaces = separator == " "
         self.separator = separator
         # a blank before a quotation mark would make it a part of the text
-        self.skip_blanks = self.spaces or re.search(
-            re.escape(separator) + r' +"', start) is not None
+        self.skip_blanks = self.spaces or opening.blanks_before_quotes(start, separator)
         self.escaped = opening.escaped(start, separator, self.skip_blanks)
 
         self.marked = "\ufeff" in start
@@ -535,12 +534,13 @@ class _Reader:
             rest = len(columns) - 1 - k
             for i, value in enumerate(column.raw()):
                 if "\n" in value and value.count('"') % 2 and (
-                        value.split("\n")[0].count(self.separator) >= rest):
+                        value.split("\n")[0].count(self.separator) >= rest) and (
+                        self._not_strict()):
                     raise TableError(
                         f"{self.path!r}, row {i + 1}: column {shown_value(column.name)} holds "
                         "the end of its line and the start of another; a quotation mark is not "
                         "closed")
-                lines = _rows_within(value, self.separator, k, rest)
+                lines = opening.rows_within(value, self.separator, k, rest)
                 if lines:
                     self.notes.append(
                         f"row {i + 1}: column {shown_value(column.name)} holds "
@@ -550,6 +550,17 @@ class _Reader:
             self._check_closed(n_rows)
 
     def _check_closed(self, n_rows):
+        if "unexpected end" in self._not_strict():
+            raise TableError(f"{self.path!r}: a quotation mark in row {n_rows} is not closed")
+
+    def _not_strict(self):
+        """Return what is wrong with quotation marks in the file, empty where nothing is: a value
+        may hold lines and single marks."""
+        if self.strictly is None:
+            self.strictly = self._read_strictly()
+        return self.strictly
+
+    def _read_strictly(self):
         with self._open() as file:
             reader = csv.reader(self._lines(file), delimiter=self.separator, strict=True,
                                 skipinitialspace=self.skip_blanks)
@@ -557,21 +568,8 @@ class _Reader:
                 for _ in reader:
                     pass
             except csv.Error as error:
-                if "unexpected end" in str(error):
-                    raise TableError(f"{self.path!r}: a quotation mark in row {n_rows} is not "
-                                     "closed") from None
-
-
-def _rows_within(value, separator, before, behind):
-    """Return how many lines of a value look like rows of a table of so many columns before and
-    behind the value's own: 0 where any does not."""
-    if "\n" not in value:
-        return 0
-    first, *whole, last = value.split("\n")
-    fits = first.count(separator) == behind and last.count(separator) == before and all(
-        line.count(separator) == before + behind for line in whole)
-    # a text of two lines may have a comma in each
-    return len(whole) + 2 if fits and before + behind and (whole or before + behind > 4) else 0
+                return str(error)
+        return ""
 
 
 def _count(number, noun):

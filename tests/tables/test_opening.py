@@ -2,6 +2,7 @@
 marks, other kinds of text."""
 
 import bz2
+import csv
 import gzip
 import lzma
 
@@ -111,3 +112,16 @@ def test_parquet_files_are_opened_once(tmp_path, monkeypatch):
         monkeypatch.setattr(parquet, name, None)
     assert read(tmp_path / "t.parquet").raw("b") == ["x", None]
     assert len(opened) == 1
+
+
+@each("value", [
+    '\t "x" ', ', "x", y', '5"\ntall', 'he said "hi\nthere', '"\n', '\n"', 'a,b"\nc', '"\n""'])
+@each("place", [0, 1, 2])
+def test_lines_and_single_quotation_marks_within_a_value(value, place, tmp_path):
+    """They are those of a mark that is not closed, but for what stands behind it."""
+    rows = [["a", "b", "c"], *(["1", "2", "3"] for _ in range(20))]
+    rows[7][place] = value
+    with open(tmp_path / "t.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    table = read(tmp_path / "t.csv")
+    assert table.raw("abc"[place])[6] == value and table.n_rows == 20
