@@ -78,6 +78,7 @@ FUNCTIONS = {
     "glu": ("GLU", {"dim": -1}),
     "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
 }
+WRAPPED = ("module", "_orig_mod")  # of DataParallel, AveragedModel; of torch.compile
 ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
 
 
@@ -132,6 +133,9 @@ def from_torch(model: Any, *, activation: str | None = None, output: str | None 
         hint = ""
         if isinstance(model, (str, os.PathLike)):
             hint = f"; from a file: torch.load({os.fspath(model)!r}, weights_only=True)"
+        for name in WRAPPED:
+            if _is_module(model) and _is_module(model._modules.get(name)):
+                hint = f"; what it wraps is its .{name}"
         raise TypeError(f"model={type(model).__name__} {MODELS}{hint}")
     for name, value in (("activation", activation), ("output", output), ("order", order)):
         if value is not None:
@@ -414,8 +418,8 @@ class _Traced:
 
 
 def _trace(module):
-    """Return the graph of a module's forward. An x += y is an operation of its own in it, which
-    writes over x; torch.fx alone notes x + y."""
+    """Return the graph of what a module's forward makes of one value when it predicts. An x += y is
+    an operation of its own in it, which writes over x; torch.fx alone notes x + y."""
     import operator
 
     from torch import fx
@@ -428,7 +432,19 @@ def _trace(module):
         def proxy(self, node):
             return Proxy(node, self)
 
-    return Tracer().trace(module)
+        def create_args_for_root(self, root_fn, is_module, concrete_args=None):
+            # further arguments keep their defaults: torch.fx would pass a value for each, and
+            # where one is None a forward asks for that
+            return root_fn, [self.root, self.create_proxy("placeholder", "inputs", (), {})]
+
+    modes = [(child, child.training) for child in module.modules()]
+    try:
+        for child, _ in modes:
+            child.training = False  # no method of the user's is called
+        return Tracer().trace(module)
+    finally:
+        for child, training in modes:
+            child.training = training
 
 
 def _is_module(model):

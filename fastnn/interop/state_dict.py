@@ -5,6 +5,8 @@ import re
 from fastnn.core.notices import shorten, shown
 from fastnn.interop.chain import as_real
 
+# parts of a weight that is computed of others when a layer is called
+COMPUTED = ("weight_g", "weight_v", "weight_orig", "weight_mask")
 MOST_WORK = 3_000_000  # of the search for orders: layers that are looked at
 
 
@@ -15,7 +17,7 @@ def from_tensor(tensor):
     if getattr(tensor, "is_meta", False):
         raise ValueError("weights are on the device meta, which holds no values")
     if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu()
+        tensor = tensor.detach().cpu().to_dense().resolve_neg()
         tensor = tensor if str(tensor.dtype) == "torch.float64" else tensor.float()
         return tensor.numpy()
     return as_real(tensor)
@@ -26,9 +28,18 @@ def read(chain, state, activation, output, order):
     layers = {}
     for key, tensor in state.items():
         layer, _, kind = key.rpartition(".")
+        if hasattr(tensor, "items"):
+            raise ValueError(f"state dict has {key!r}, which is a dict itself: a checkpoint holds "
+                             f"the state dict beside other things; give model[{key!r}] or another "
+                             "of its entries")
         if kind not in ("weight", "bias"):
+            hint = ""
+            if "parametrizations." in key or kind in COMPUTED:
+                hint = ("; weights that are computed, as by weight_norm, spectral_norm or pruning, "
+                        "become plain ones by torch.nn.utils.parametrize.remove_parametrizations, "
+                        "remove_weight_norm, remove_spectral_norm or prune.remove")
             raise ValueError(f"state dict has {key!r}; there must be *.weight and *.bias of fully "
-                             "connected layers only")
+                             f"connected layers only{hint}")
         layers.setdefault(layer, {})[kind] = from_tensor(tensor)
     if not layers:
         raise ValueError("the state dict is empty")

@@ -115,3 +115,69 @@ def test_time_is_in_proportion():
     models = {n: nn.Sequential(*(nn.Linear(1, 1) for _ in range(n))) for n in (300, 3000)}
     check_in_proportion(lambda n: fastnn.from_torch(models[n]), tuple(models))
     assert len(fastnn.from_torch(models[300]).sizes) == 301
+
+
+def test_a_forward_is_read_as_it_predicts():
+    """A model that comes from a training loop is in training mode; arguments with a default are
+    not given when it predicts, and the one that is None is asked for."""
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.drop = nn.Linear(2, 3), nn.Linear(3, 1), nn.Dropout(0.5)
+
+        def forward(self, x, mask=None, *, twice=False):
+            h = self.a(x)
+            if mask is None:
+                h = torch.relu(h)
+            if self.training or twice:
+                h = h + torch.tanh(h)
+            return self.b(self.drop(h))
+
+    model = Own(Model())
+    model.part.drop.eval()
+    modes = [child.training for child in model.modules()]
+    net = fastnn.from_torch(model)
+    assert [child.training for child in model.modules()] == modes
+    X = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    with torch.no_grad():
+        np.testing.assert_allclose(net.predict(X), model.eval()(torch.tensor(X)).numpy(), atol=1e-6)
+
+
+def test_a_forward_that_fails_keeps_the_mode():
+    class Model(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    model = Model()
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'y'"):
+        fastnn.from_torch(model)
+    assert model.training
+
+
+@pytest.mark.parametrize("store", [
+    lambda w: w.to_sparse(), lambda w: w.to_sparse_csr(),
+    lambda w: torch.complex(torch.zeros_like(w), -w).conj().imag])
+def test_weights_that_are_stored_otherwise(store):
+    linear = nn.Linear(2, 3)
+    expected = linear.weight.detach().numpy().T.copy()
+    net = fastnn.from_torch({"weight": store(linear.weight.detach()), "bias": linear.bias})
+    np.testing.assert_array_equal(net.weights[0], expected)
+
+
+def test_what_wraps_a_model_is_told():
+    model = nn.Sequential(nn.Linear(2, 1))
+    with pytest.raises(TypeError, match="what it wraps is its .module$"):
+        fastnn.from_torch(nn.DataParallel(model))
+    state = {"epoch": 3, "state_dict": model.state_dict()}
+    with pytest.raises(ValueError, match="epoch"):
+        fastnn.from_torch(state)
+    del state["epoch"]
+    with pytest.raises(ValueError, match=r"give model\['state_dict'\]"):
+        fastnn.from_torch(state)
+
+
+@pytest.mark.parametrize("name", ["weight_norm", "spectral_norm"])
+def test_weights_that_are_computed(name):
+    computed = getattr(torch.nn.utils.parametrizations, name)(nn.Linear(2, 3))
+    with pytest.raises(ValueError, match="remove_parametrizations"):
+        fastnn.from_torch(computed.state_dict())
