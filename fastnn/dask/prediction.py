@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
-from fastnn.dask.sources import parts_of
+from fastnn.dask.sources import parts_of, whole_rows
 
 __all__ = ["is_lazy", "lazy", "lazy_tables", "score"]
 
@@ -47,11 +47,7 @@ def lazy(model, method, X):
                  for part in ([X] if isinstance(X, Delayed) else X)]
         return found[0] if isinstance(X, Delayed) else found
     if hasattr(X, "chunks") and hasattr(X, "map_blocks"):
-        if X.numblocks[1] > 1:
-            X = X.rechunk({1: -1})
-        settings = {"drop_axis": 1} if one.ndim == 1 else {"chunks": (X.chunks[0], one.shape[1])}
-        return X.map_blocks(tasks.predict, sent, method, names, dtype=one.dtype,
-                            name=None, meta=one[:0], version=__version__, **settings)
+        return _blocks(X, one, tasks.predict, sent, method, names)
     return X.map_partitions(tasks.predict, sent, method, names, True, version=__version__,
                             meta=tasks.framed(one[:0], X._meta.index[:0]))
 
@@ -69,8 +65,19 @@ def lazy_tables(model, method, X):
         return X.map_partitions(tasks.predict_table, sent, method, sample[:1],
                                 version=__version__, meta=tasks.framed(one[:0], X._meta.index[:0]))
     if not isinstance(X, (list, tuple)):
-        X = X.rechunk({1: -1}).to_delayed().reshape(-1)
+        X = whole_rows(X)
+        sample = np.full((1, X.shape[1]), None if X.dtype.kind == "O" else 0).astype(X.dtype)
+        return _blocks(X, getattr(model, method)(sample), tasks.predict_table, sent, method,
+                       sample)
     return [task(part, sent, method, version=__version__) for part in X]
+
+
+def _blocks(X, one, function, *args):
+    """Return a dask.array of what a function makes of each block of X; ``one``: of a row."""
+    X = whole_rows(X)
+    settings = {"drop_axis": 1} if one.ndim == 1 else {"chunks": (X.chunks[0], one.shape[1])}
+    return X.map_blocks(function, *args, dtype=one.dtype, name=None, meta=one[:0],
+                        version=__version__, **settings)
 
 
 def _unnamed(model):

@@ -14,7 +14,7 @@ from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
 
-__all__ = ["parts_of", "read_anew"]
+__all__ = ["parts_of", "read_anew", "whole_rows"]
 
 RECIPE = "recipe"  # the last word of the name of a task that holds one
 SMALL = 1 << 16  # bytes of a recipe, up to which each task that needs it has its own
@@ -144,19 +144,25 @@ def _blocks(key, value, X):
         raise TypeError(f"{key}={shown(value)} must be cut as X is: a dask.array, a dask.dataframe "
                         "or a list of parts")
     if hasattr(value, "chunks") and hasattr(value, "rechunk"):
-        if key == "X" and value.ndim != 2:
-            one = ": X.reshape(-1, 1) makes one column" if value.ndim == 1 else ""
-            raise ValueError(f"X has {value.ndim} axes, must have 2{one}")
-        if value.ndim == 2 and value.numblocks[1] > 1:
-            value = value.rechunk({1: -1})
+        if key == "X" or value.ndim == 2:
+            value = whole_rows(value)
         rows = getattr(X, "chunks", None)
         if key != "X" and rows is not None and value.chunks[0] != rows[0] and not np.isnan(
                 [*value.chunks[0], *rows[0]]).any():
             if sum(value.chunks[0]) != sum(rows[0]):
                 raise ValueError(f"{key} has {sum(value.chunks[0])} rows, X has {sum(rows[0])}")
             value = value.rechunk({0: rows[0]})
-        return list(value.to_delayed().reshape(-1))
+        # Dask's optimization drops the futures of what it holds, after persist()
+        return list(value.to_delayed(optimize_graph=not futures_of(value)).reshape(-1))
     return list(value.to_delayed())
+
+
+def whole_rows(X):
+    """Return X, a dask.array, with each row in one block."""
+    if X.ndim != 2:
+        one = ": X.reshape(-1, 1) makes one column" if X.ndim == 1 else ""
+        raise ValueError(f"X has {X.ndim} axes, must have 2{one}")
+    return X.rechunk({1: -1}) if X.numblocks[1] > 1 else X
 
 
 def _futures(cluster, name, columns, n, files):
@@ -178,7 +184,7 @@ def _futures(cluster, name, columns, n, files):
     # a collection in a list, or a tuple of some
     nested = any(_is_lazy(value) and not isinstance(value, Delayed) for row in rows
                  for value in row)
-    if not (held or nested):
+    if not (held or nested or _lacks(rows, layers)):
         graphs, keys, size = _graphs(rows, layers)
         if sum(map(len, graphs)) <= 2 * size + n:
             recipes = [tasks.Recipe(cloudpickle.dumps(graph), cloudpickle.dumps(key), files)
@@ -199,6 +205,16 @@ def _is_lazy(value):
     if isinstance(value, tuple):
         return any(map(_is_lazy, value))
     return isinstance(value, Delayed) or dask.is_dask_collection(value)
+
+
+def _lacks(rows, layers):
+    """Whether a delayed value is not in its own graph: Dask's optimization drops what Dask holds,
+    which it finds by the key."""
+    known = set()
+    for layer in layers.values():
+        known.update(layer)
+    return any(isinstance(value, Delayed) and value.key not in known
+               for row in rows for value in row)
 
 
 def _graphs(rows, layers):

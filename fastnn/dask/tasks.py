@@ -388,12 +388,12 @@ def predict(X, model, method, names=None, frame=False, version=__version__):
 
 
 def predict_table(X, model, method, sample=None, version=__version__):
-    """Return the predictions of an estimator of tables for a part, with the index of X where a
-    sample says what a part without rows is like."""
+    """Return the predictions of an estimator of tables for a part, with the index of X where that
+    has one; a sample says what a part without rows is like."""
     check_version(version)
     rows = X if len(X) or sample is None else sample
     found = getattr(model, method)(rows)[:len(X)]
-    return found if sample is None else framed(found, X.index)
+    return framed(found, X.index) if hasattr(sample, "index") else found
 
 
 def framed(values, index):

@@ -226,3 +226,39 @@ def test_hidden_values_of_masked_arrays_are_not_used(client):
     shown = np.ma.masked_array(X)  # which hides none
     found = fastnn.dask.fit(network(), da.from_array(shown, chunks=(20, -1)), labels, **SHORT)
     assert found.loss == fastnn.dask.fit(network(), X, y, **SHORT).loss
+
+
+def test_arrays_that_dask_holds(client):
+    """Dask's optimization drops their futures: after persist() no part was found."""
+    X, y = rows(60)
+    parts, labels = da.from_array(X, chunks=(20, -1)), da.from_array(y, chunks=20)
+    expected = fastnn.dask.fit(network(), parts, labels, **SHORT).loss
+    held, held_y = dask.persist(parts, labels)
+    assert fastnn.dask.fit(network(), held, held_y, **SHORT).loss == expected
+    assert fastnn.dask.fit(network(), held, labels, **SHORT).loss == expected
+    cut = held.rechunk((30, 2)), held_y.rechunk(30)
+    again = fastnn.dask.fit(network(), *cut, **SHORT).loss
+    assert again == fastnn.dask.fit(network(), parts.rechunk((30, -1)), labels.rechunk(30),
+                                    **SHORT).loss
+    delayed = [list(one.to_delayed().ravel()) for one in (held, held_y)]
+    assert fastnn.dask.fit(network(), *delayed, **SHORT).loss == expected
+    model = fastnn.dask.MLPClassifier(**SMALL).fit(held, held_y)
+    assert model.score(held, held_y) == model.score(parts, labels)
+
+
+def test_arrays_are_predicted_as_arrays(client):
+    """Estimators of tables gave a list; one axis was Python's IndexError."""
+    X, y = rows(60)
+    parts = da.from_array(X, chunks=(20, 3))
+    table = fastnn.dask.TabularClassifier("fast", shards=2, random_state=0)
+    table.fit(parts.rechunk((20, -1)), da.from_array(y, chunks=20))
+    for model in (table, fastnn.dask.MLPClassifier(**SMALL).fit(X, y)):
+        for method in ("predict", "predict_proba"):
+            found = getattr(model, method)(parts)
+            expected = getattr(model, method)(X)
+            assert found.dtype == expected.dtype and found.shape == expected.shape
+            np.testing.assert_array_equal(found.compute(), expected)
+        empty = da.concatenate([parts[:0], parts])
+        assert model.predict(empty).compute().shape == (60,)
+        with pytest.raises(ValueError, match=r"X has 1 axes, must have 2: X.reshape\(-1, 1\)"):
+            model.predict(parts[:, 0])
