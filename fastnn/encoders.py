@@ -523,7 +523,8 @@ def _columns(X, names=None):
                 raise ValueError(f"X has more than one column {double!r}")
         return names, [_unmasked(X[name]) for name in names]
     validation.refuse_masked("X", X)
-    if isinstance(X, np.ndarray):
+    if hasattr(X, "__array__") or hasattr(X, "__dlpack__"):  # a tensor's rows are no columns
+        X = validation.as_array("X", X)
         if X.ndim != 2:
             raise ValueError(f"X has shape {X.shape}, must be (n_rows, n_columns)")
         columns = list(X.T)
@@ -612,5 +613,7 @@ def _is_missing(value):
     # pandas has a value of its own for missing, which is not even different from itself
     if value is None or type(value).__name__ == "NAType":
         return True
+    if isinstance(value, Decimal):
+        return value.is_nan()  # of a signalling one every comparison raises
     differs = value != value  # noqa: PLR0124  NaN does
     return differs is True or (isinstance(differs, np.bool_) and bool(differs))

@@ -164,3 +164,46 @@ def test_numbers_farther_apart_than_float64_can_tell(bins):
     assert (found[[1, 5], :-1] == 1).all()
     if bins == 1:
         np.testing.assert_array_equal(found[2:4, 0], 0.5)
+
+
+def test_tensors_are_read_by_rows():
+    """Their rows were taken for columns, as those of a sequence of columns are."""
+    class ByDlpack:
+        """All that a tensor of another library need have."""
+
+        def __len__(self):
+            return len(X)
+
+        def __iter__(self):
+            return iter(X)
+
+        def __dlpack__(self, **settings):
+            return X.__dlpack__(**settings)
+
+        def __dlpack_device__(self):
+            return X.__dlpack_device__()
+
+    class ByArray:
+        def __len__(self):
+            return len(X)
+
+        def __iter__(self):
+            return iter(X)
+
+        def __array__(self, dtype=None, copy=None):
+            return X
+
+    expected = Encoder().fit(X)
+    for given in (ByDlpack(), ByArray(), np.asmatrix(X)):
+        found = Encoder().fit(given)
+        assert found.n_inputs == expected.n_inputs
+        np.testing.assert_array_equal(found.to_dense(given), expected.to_dense(X))
+    with pytest.raises(ValueError, match=r"X has shape \(100,\), must be"):
+        Encoder().fit(np.asmatrix(X).A1)
+
+
+def test_signalling_nan_is_missing():
+    """Every comparison of one raises decimal.InvalidOperation."""
+    column = np.array([Decimal(1), Decimal("sNaN"), Decimal(3)])
+    found = Encoder(Numbers(1)).fit([column]).to_dense([column])
+    np.testing.assert_array_equal(found, [[0, 0], [0, 1], [1, 0]])
