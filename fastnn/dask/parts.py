@@ -190,6 +190,8 @@ def matrix(X):
     """Return X as an array of numbers, or a CSR matrix."""
     if validation.is_sparse(X):
         return X.tocsr()
+    if isinstance(X, list):  # a part of a bag
+        X = validation.as_array("X", X)
     if not hasattr(X, "columns"):
         if X.dtype.kind not in "biuf" and len(X):
             raise TypeError(f"X has dtype {X.dtype}, must be numeric")
@@ -259,7 +261,7 @@ def labels_of(values):
     return labels, counts
 
 
-def check_scored(X, y, weight, labels):
+def check_scored(X, y, weight, classes):
     """Raise where predictions cannot be compared with y: a score of NaN, or of rows without a
     label, would say nothing.
 
@@ -267,18 +269,22 @@ def check_scored(X, y, weight, labels):
     ----------
     X, y, weight
         Of a part that has rows; weight may be None.
-    labels : bool
-        Whether y holds labels.
+    classes : array or None
+        Of the model; None where y holds no labels.
     """
     for name, own in (("y", y), ("sample_weight", weight)):
         if own is not None and len(own) != X.shape[0]:
             raise ValueError(f"{name} has {len(own)} rows, X has {X.shape[0]}")
     if weight is not None:
         weights_of(np.asarray(column(weight)), "float64")
-    if not labels:
+    if classes is None:
         validation.check_finite("y", np.asarray(y, float), np.dtype("float64"))
     elif y.ndim == 1:
-        labels_of(y)
+        text, known = (all(isinstance(label, str) for label in np.asarray(labels).tolist())
+                       for labels in (labels_of(y)[0], classes))
+        if text != known:
+            raise TypeError(f"y holds {'strings' if text else 'numbers'}, the classes of the model "
+                            f"are {'strings' if known else 'numbers'}: none would be right")
 
 
 def _is_missing(label):

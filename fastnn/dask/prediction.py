@@ -41,6 +41,7 @@ def lazy(model, method, X):
         model = _unnamed(model)
     one = getattr(model, method)(sample)
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
+    X = _parts_of_bag(X)
     if isinstance(X, (list, tuple, Delayed)):
         task = dask.delayed(tasks.predict, pure=False)
         found = [task(part, sent, method, names, version=__version__)
@@ -57,6 +58,7 @@ def lazy_tables(model, method, X):
     `lazy`."""
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
     task = dask.delayed(tasks.predict_table, pure=False)
+    X = _parts_of_bag(X)
     if isinstance(X, Delayed):
         return task(X, sent, method, version=__version__)
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
@@ -70,6 +72,12 @@ def lazy_tables(model, method, X):
         return _blocks(X, getattr(model, method)(sample), tasks.predict_table, sent, method,
                        sample)
     return [task(part, sent, method, version=__version__) for part in X]
+
+
+def _parts_of_bag(X):
+    """Return the parts of a dask.bag, which are lists of rows; other data as they are."""
+    is_bag = hasattr(X, "to_delayed") and not (hasattr(X, "chunks") or hasattr(X, "columns"))
+    return X.to_delayed() if is_bag else X
 
 
 def _blocks(X, one, function, *args):

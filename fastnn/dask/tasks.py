@@ -422,7 +422,7 @@ def score(part, model, number, wish, names, table=False):
         X, y = X if table else _columns(X, names), parts.column(y)
         if len(y) == 0:
             return None
-        parts.check_scored(X, y, weight, labels=hasattr(model, "classes_"))
+        parts.check_scored(X, y, weight, getattr(model, "classes_", None))
         weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
         found, total = model.predict(X), float(weight.sum())
         if hasattr(model, "classes_"):

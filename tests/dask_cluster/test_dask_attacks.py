@@ -262,3 +262,29 @@ def test_arrays_are_predicted_as_arrays(client):
         assert model.predict(empty).compute().shape == (60,)
         with pytest.raises(ValueError, match=r"X has 1 axes, must have 2: X.reshape\(-1, 1\)"):
             model.predict(parts[:, 0])
+
+
+def test_bags_are_predicted_by_parts(client):
+    """They are trained on; a prediction was Python's AttributeError."""
+    import dask.bag
+
+    X, y = rows(60)
+    bag = dask.bag.from_sequence(X.tolist(), npartitions=3)
+    table = fastnn.dask.TabularClassifier("fast", shards=2, random_state=0).fit(X, y)
+    for model in (fastnn.dask.MLPClassifier(**SMALL).fit(X, y), table):
+        found = dask.compute(*model.predict(bag))
+        np.testing.assert_array_equal(np.concatenate(found), model.predict(X))
+
+
+def test_scores_of_labels_of_another_kind(client):
+    """Text beside numbers was an accuracy of 0, where one machine refuses it."""
+    X, y = rows(60)
+    parts, labels = da.from_array(X, chunks=(20, -1)), da.from_array(y, chunks=20)
+    model = fastnn.dask.MLPClassifier(**SMALL).fit(X, y)
+    with pytest.raises(TypeError, match="partition 0: y holds strings, the classes .* numbers"):
+        model.score(parts, labels.astype(str))
+    text = fastnn.dask.MLPClassifier(**SMALL).fit(X, y.astype(str))
+    with pytest.raises(TypeError, match="partition 0: y holds numbers, the classes .* strings"):
+        text.score(parts, labels)
+    assert text.score(parts, labels.astype(str)) == model.score(parts, labels)
+    assert model.score(parts, labels.astype(float)) == model.score(parts, labels)
