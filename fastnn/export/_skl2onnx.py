@@ -27,6 +27,10 @@ from fastnn.prediction.predictor import as_predictor, check_exported
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False],
            "output_class_labels": [False, True]}
+# the opset from which on a node takes what ours give it; of Clip ONNX Runtime has one for doubles
+# from 12 on. Broadcasting is the same from 7 on
+SINCE = {"Clip": 12, "Slice": 10, "Split": 13, "Unsqueeze": 13}
+OLDEST = 7
 INPUT_TYPES = [FloatTensorType, DoubleTensorType, Int64TensorType, BooleanTensorType]
 
 
@@ -50,6 +54,9 @@ class SklGraph(_onnx.Graph):
         return self.scope.get_unique_variable_name(name)
 
     def op(self, kind, *inputs, outputs=None, domain="", **attributes):
+        if self.opset < (since := SINCE.get(kind, OLDEST)):
+            raise ValueError(f"target_opset={self.opset} must be at least {since} for this model: "
+                             f"{kind} of older opsets is another one")
         outputs = outputs or [self.unique(kind.lower())]
         self.container.add_node(kind, list(inputs), outputs, op_domain=domain,
                                 name=self.scope.get_unique_operator_name(kind), **attributes)

@@ -186,3 +186,19 @@ def test_one_class():
     label, probabilities = ran.run(None, {"X": X[:5]})
     assert label.tolist() == ["only"] * 5
     assert_close(probabilities, model.predict_proba(X[:5]))
+
+
+@pytest.mark.parametrize("opset, since, settings", [
+    (12, 13, {"members": 2}), (11, 12, {"activation": "relu6"}), (6, 7, {}),
+    (11, 12, {"activation": "hard_tanh"})])
+def test_opsets_that_lack_a_node(opset, since, settings):
+    """They gave graphs that no runtime takes; what they do have goes on to be written."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, random_state=0, **settings)
+        model.fit(X, X[:, 0])
+    types = [("X", FloatTensorType([None, 4]))]
+    with pytest.raises(ValueError, match=f"target_opset={opset} must be at least {since}"):
+        to_onnx(model, initial_types=types, target_opset=opset)
+    (found,) = converted(model, types, since).run(None, {"X": X.astype("f4")})
+    assert_close(found[:, 0], model.predict(X))
