@@ -196,12 +196,15 @@ def test_the_recipe_learns_ids():
     targets = task.targets(y[:1200, np.newaxis])
     small = dataclasses.replace(recipe.PRESETS["default"][0], networks=2, folds=4, trees=0,
                                 hidden=(8, 8), steps=200)
-    left = []
-    for settings in (small, dataclasses.replace(small, effects=False)):
-        found = recipe.fit(inputs[:1200], targets, task, preset=settings, sizes=[400, 100])
+    left, bytes_of = [], []
+    without = dataclasses.replace(small, effects=False)
+    for settings, threads in ((small, 1), (small, 2), (without, 1)):
+        found = recipe.fit(inputs[:1200], targets, task, preset=settings, sizes=[400, 100],
+                           n_threads=threads)
         got = task.predictions(found.outputs(inputs[1200:]))[:, 0]
         left.append(((got - mean[1200:]) ** 2).mean() / mean.var())
-    assert left[0] < 0.75 * left[1]
+        bytes_of.append(got.tobytes())
+    assert left[0] < 0.75 * left[2] and bytes_of[0] == bytes_of[1]
 
 
 def test_more_rows_have_finer_bins():
