@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.cli.common import CommandError, count
-from fastnn.tables.cells import MISSING_WORDS
+from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.labels import Labels, learn_target
 from fastnn.tables.learning import MARKS
@@ -181,6 +181,8 @@ def _kind(table, name, cells):
         if zero is not None and (parsed == np.floor(parsed)).all():
             return "class", (f"text, as {shown_value(zero)} starts with 0; if these are amounts: "
                              "--task regression"), None
+    if _are_few_ids(cells):
+        return "class", "few whole numbers of more digits than a number keeps", None
     values, _ = _numbers(table, name)
     there = values[~np.isnan(values)]
     different = len(np.unique(there))
@@ -188,6 +190,16 @@ def _kind(table, name, cells):
         return "few numbers", (f"{different} different whole numbers; if they are amounts: "
                                "--task regression"), values
     return "number", f"{different:,} different numbers", values
+
+
+def _are_few_ids(cells):
+    """Whether a target holds a few whole numbers that float64 cannot tell apart."""
+    _, texts, counts = cells.used()
+    texts = [text for text in texts if text not in MISSING_WORDS]
+    if len(texts) > min(MAX_CLASS_VALUES, int(counts.sum()) // 5) or max(
+            map(len, texts), default=0) > 1000 or not all(map(INTEGER.fullmatch, texts)):
+        return False
+    return len({float(text) for text in texts}) < len({int(text) for text in texts})
 
 
 def _refuse_typing_errors(name, codes, texts, counts, there, odd):

@@ -35,6 +35,23 @@ def test_substituted_processes(tmp_path):
 
 # ---- targets ----
 
+@pytest.mark.parametrize("ids", [
+    (2**60, 2**60 + 1), (12345678901234567, 12345678901234568, 12345678901234570),
+    (2**63, 2**63 + 1), (10**24, 10**24 + 1), (-2**60, -2**60 - 1)])
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_few_ids_of_many_digits_are_classes(run, ids, name):
+    """As numbers they are one, and the target was refused as not whole, or as one class."""
+    if name.endswith("parquet") and max(map(abs, ids)) >= 2**64:
+        return  # no integer of Parquet
+    frame = pd.DataFrame({"x": np.arange(60) % 7, "y": [ids[i % len(ids)] for i in range(60)]})
+    frame.to_csv(name, index=False) if name == "t.csv" else frame.to_parquet(name)
+    code, out, err = run("train", name, "-t", "y", "--epochs", 1)
+    assert code == 0, err
+    assert f"into {len(ids)} classes" in out and "more digits than a number keeps" in out
+    model = fastnn.load("model.safetensors")
+    assert [str(label) for label in model.classes_] == sorted(map(str, ids), key=int)
+
+
 def test_labels_that_begin_with_zero(run):
     rows = [f"{i / 8},{['01', '1', ''][i % 3]}" for i in range(40)]
     Path("t.csv").write_text(text("a,t", rows))
