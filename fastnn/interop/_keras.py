@@ -88,6 +88,7 @@ class _Reader:
         self.chain, self.n_axes = Chain(), n_axes
 
     def model(self, model):
+        _check_plain(model, f"model {model.name!r}")
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise ValueError(f"model {model.name!r} has {len(model.inputs)} inputs and "
                              f"{len(model.outputs)} outputs, must have one of each")
@@ -104,6 +105,7 @@ class _Reader:
 
     def layer(self, layer):
         kind, place, chain = kind_of(layer, "keras"), f"layer {layer.name!r}", self.chain
+        _check_plain(layer, place)
         if kind in NESTED:
             self.model(layer)
         elif kind == "Flatten" and not chain.begun:
@@ -115,6 +117,15 @@ class _Reader:
                              "must be a Flatten before")
         elif kind not in ("InputLayer", "Identity"):
             _append(chain, layer, kind, place)
+
+
+def _check_plain(layer, place):
+    """Raise where calling a layer does more than its class's call."""
+    own = vars(layer)
+    # hooks: those of PyTorch, of which Keras's layers are modules where it is the backend
+    if "call" in own or own.get("_forward_hooks") or own.get("_forward_pre_hooks"):
+        raise ValueError(f"{place} has a call or hooks of its own, which may change what it "
+                         "computes; remove them first")
 
 
 def _place_of(tensor):
@@ -190,6 +201,8 @@ def _append_batch_norm(chain, layer, place):
 
 
 def _append_prelu(chain, layer, place):
+    if not layer.built:  # an activation of another layer is built by a call alone
+        raise ValueError(f"{place} has a PReLU without weights yet; call the model once")
     slope, = map(as_real, layer.get_weights())
     chain.prelu(slope, layer.shared_axes is None, place)
 

@@ -102,9 +102,20 @@ def _from_file(onnx, path):
     except (OSError, MemoryError):
         raise
     except Exception as error:  # protobuf and onnx have errors of their own
+        _check_beside(onnx, path, error)
         what = looks_like(path)
         hint = f"it looks like {what}" if what not in (None, "an ONNX file") else reason(error)
         raise ValueError(f"{path!r} is not an ONNX file: {hint}") from None
+
+
+def _check_beside(onnx, path, error):
+    """Raise where the file is a graph, and what lies beside it is missing or cut."""
+    try:
+        onnx.load(path, load_external_data=False)
+    except Exception:  # of the file itself
+        return
+    raise ValueError(f"the weights of {path!r} lie in files beside it, which cannot be read: "
+                     f"{reason(error)}") from None
 
 
 class _Gate:

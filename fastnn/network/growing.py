@@ -45,8 +45,20 @@ def _end_of(layers, numbers, name, which):
 
 def grown_vector(layout, wider, flat):
     """Return a flat vector of the wider layout with the numbers of one of this layout; what is new
-    is 0."""
+    is 0.
+
+    Raises
+    ------
+    ValueError
+        When the layout is not a wider one, but another.
+    """
     found = wider.allocate()
-    for own, given in zip(wider.views(found), layout.views(flat), strict=True):
+    mine, givens = wider.views(found), layout.views(flat)
+    if len(mine) != len(givens) or any(
+            own.ndim != given.ndim or any(map(int.__lt__, own.shape, given.shape))
+            for own, given in zip(mine, givens, strict=True)):
+        raise ValueError("the network was made anew with other layers, not grown: take new steps "
+                         "of it, net.steps(optimizer)")
+    for own, given in zip(mine, givens, strict=True):
         own[tuple(map(slice, given.shape))] = given
     return found

@@ -164,3 +164,28 @@ def test_what_is_called_for_training():
     dropped = layers.Dropout(0.5)(layers.Dense(4)(inputs), training=True)
     with pytest.raises(ValueError, match="training=True"):
         fastnn.from_keras(keras.Model(inputs, layers.Dense(3)(dropped)))
+
+
+def test_what_is_called_in_place_of_a_layer():
+    """It was read past, as a layer of that class computes."""
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(4), layers.Dense(2)])
+    model.layers[0].call = lambda x: 0 * x[:, :4]
+    with pytest.raises(ValueError, match="layer 'dense.*' has a call or hooks of its own"):
+        fastnn.from_keras(model)
+    del model.layers[0].call
+    check(model)
+    if keras.backend.backend() == "torch":
+        hook = model.layers[1].register_forward_hook(lambda layer, given, found: 2 * found)
+        with pytest.raises(ValueError, match="has a call or hooks of its own"):
+            fastnn.from_keras(model)
+        hook.remove()
+        check(model)
+
+
+def test_an_activation_without_weights():
+    model = keras.Sequential([layers.Input((5,)), layers.Dense(4, layers.PReLU()), layers.Dense(2)])
+    if not model.layers[0].activation.built:
+        with pytest.raises(ValueError, match="has a PReLU without weights yet; call the model"):
+            fastnn.from_keras(model)
+    model(X)
+    check(model)

@@ -347,3 +347,21 @@ def test_rows_that_a_reshape_cuts():
     dims[1].dim_value = 2
     dims.add().dim_value = 2
     assert fastnn.from_onnx(model).sizes == (4, 6)
+
+
+def test_weights_in_a_file_beside(tmp_path):
+    """Where that is gone, the graph is an ONNX file still."""
+    import fastnn.export
+
+    net = fastnn.MLP((4, 3), dtype="float32", random_state=0)
+    fastnn.export.onnx(net, tmp_path / "model.onnx")
+    onnx.save(onnx.load(tmp_path / "model.onnx"), tmp_path / "apart.onnx", location="weights.bin",
+              save_as_external_data=True, size_threshold=0)
+    found = fastnn.from_onnx(tmp_path / "apart.onnx")
+    np.testing.assert_array_equal(found.parameters, net.parameters)
+    (tmp_path / "weights.bin").write_bytes(b"12")
+    with pytest.raises(ValueError, match="the weights of .*apart.onnx' lie in files beside it"):
+        fastnn.from_onnx(tmp_path / "apart.onnx")
+    (tmp_path / "weights.bin").unlink()
+    with pytest.raises(ValueError, match="the weights of .*apart.onnx' lie in files beside it"):
+        fastnn.from_onnx(tmp_path / "apart.onnx")

@@ -136,3 +136,16 @@ def test_not_within_a_fit():
 
     net.fit(rows(4), rows(3), epochs=1, callback=callback)
     assert net.sizes == (4, 3)
+
+
+@each("sizes, settings", [((4, 2, 3), {}), ((4, 5, 5, 3), {}), ((2, 5, 3), {}), ((4, 3), {}),
+                          ((4, 5, 3), {"norm": "layer"})])
+def test_steps_of_a_network_that_was_made_anew(sizes, settings):
+    """It is not a grown one: what NumPy said of the shapes told nobody what to do."""
+    net = fastnn.MLP((4, 5, 3), random_state=0)
+    steps = net.steps()
+    steps(rows(4), rows(3))
+    net.__init__(sizes, random_state=0, **settings)
+    with pytest.raises(ValueError, match=r"made anew .*: take new steps of it, net.steps"):
+        steps(rows(sizes[0]), rows(3))
+    net.steps()(rows(sizes[0]), rows(3))
