@@ -223,7 +223,9 @@ def as_array(name, data):
     except (ValueError, RuntimeError, BufferError) as error:
         raise ValueError(f"{name} must be an array: {shorten(str(error))}") from None
     except TypeError as error:  # a dtype or a device that NumPy does not have
-        raise TypeError(f"{name} must be an array: {shorten(str(error))}") from None
+        short = "bfloat16" in str(getattr(data, "dtype", ""))
+        hint = f"; {name}.float() has float32" if short else ""
+        raise TypeError(f"{name} must be an array: {shorten(str(error))}{hint}") from None
 
 
 def from_tensor(name, data):

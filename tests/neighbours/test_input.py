@@ -114,3 +114,12 @@ def test_tensors_of_jax():
     array = jax.numpy.asarray(X, dtype="float32")
     net = network("float32")
     assert net.predict(array).tobytes() == net.predict(np.asarray(array)).tobytes()
+
+
+def test_short_floats_of_pytorch():
+    """NumPy has no bfloat16; the message says what has the values."""
+    torch = pytest.importorskip("torch")
+    short = torch.tensor(X).bfloat16()
+    with pytest.raises(TypeError, match=r"X must be an array: .*; X.float\(\) has float32$"):
+        network().predict(short)
+    assert np.isfinite(network().predict(short.float())).all()
