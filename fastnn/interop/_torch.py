@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,7 @@ FUNCTIONS = {
     "glu": ("GLU", {"dim": -1}),
     "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
 }
+NEAR, SHORT = 1e-3, 0.1  # predictions that are the same, but for rounding; in 16 bits
 WRAPPED = ("module", "_orig_mod")  # of DataParallel, AveragedModel; of torch.compile
 ADDITIONS = ("add", "iadd", "add_")  # of the module operator, of torch, of a tensor
 
@@ -147,7 +149,10 @@ def from_torch(model: Any, *, activation: str | None = None, output: str | None 
         raise TypeError(f"model={type(model).__name__} {MODELS}: {shorten(str(error))}") from None
     except RecursionError:
         raise ValueError(f"model={type(model).__name__}: {TOO_DEEP}") from None
-    return chain.network("the model")
+    net = chain.network("the model")
+    if any(map(_is_followed, model.modules())):
+        _check_same(model, net)
+    return net
 
 
 MODELS = ("must be a torch.nn.Sequential, a module whose forward is layers, activations and "
@@ -437,14 +442,43 @@ def _trace(module):
             # where one is None a forward asks for that
             return root_fn, [self.root, self.create_proxy("placeholder", "inputs", (), {})]
 
+    with _evaluating(module):
+        return Tracer().trace(module)
+
+
+@contextmanager
+def _evaluating(module):
+    """Have the modules in evaluation mode; no method of the user's is called."""
     modes = [(child, child.training) for child in module.modules()]
     try:
         for child, _ in modes:
-            child.training = False  # no method of the user's is called
-        return Tracer().trace(module)
+            child.training = False
+        yield
     finally:
         for child, training in modes:
             child.training = training
+
+
+def _check_same(model, net):
+    """Raise where a model predicts other values for some rows than the network. Its code may ask
+    what it is given, and the stand-in of torch.fx is no tensor; or what was before."""
+    import torch
+
+    weights = next(model.parameters())
+    rows = torch.as_tensor(np.random.default_rng(0).normal(size=(4, net.sizes[0])))
+    with _evaluating(model), torch.no_grad():
+        try:
+            rows = rows.to(device=weights.device, dtype=weights.dtype)
+            expected = from_tensor(model(rows))
+        except Exception:  # rows of another shape, or a dtype that PyTorch cannot compute in
+            return
+    found = net.predict(from_tensor(rows))
+    near = SHORT if weights.element_size() < 4 else NEAR
+    if found.shape != expected.shape or not np.allclose(found, expected, near, near * (
+            1 + abs(expected).max()), equal_nan=True):
+        raise ValueError(f"model={type(model).__name__} predicts other values than the layers that "
+                         "its forward was seen to apply: it asks for what it is given, such as "
+                         "isinstance(x, torch.Tensor), or for what was before; leave that out")
 
 
 def _is_module(model):

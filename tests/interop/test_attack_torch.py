@@ -181,3 +181,26 @@ def test_weights_that_are_computed(name):
     computed = getattr(torch.nn.utils.parametrizations, name)(nn.Linear(2, 3))
     with pytest.raises(ValueError, match="remove_parametrizations"):
         fastnn.from_torch(computed.state_dict())
+
+
+@pytest.mark.parametrize("asks", [
+    lambda x: isinstance(x, torch.Tensor), lambda x: type(x) is torch.Tensor,
+    lambda x: not torch.is_grad_enabled()])
+def test_a_forward_that_asks_what_it_is_given(asks):
+    """It is told another thing of the stand-in, and took the other branch with no word."""
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(2, 3), nn.Linear(3, 1)
+            for linear in (self.a, self.b):
+                nn.init.constant_(linear.weight, 3.0)
+
+        def forward(self, x):
+            h = self.a(x)
+            return self.b(torch.tanh(h) if asks(x) else torch.relu(h))
+
+    torch.manual_seed(0)
+    for model in (Model(), nn.Sequential(nn.Linear(2, 2), Model()), Model().bfloat16()):
+        with pytest.raises(ValueError, match="predicts other values than the layers that its for"):
+            fastnn.from_torch(model)
+    assert fastnn.from_torch(Own(nn.Linear(2, 3)).bfloat16()).sizes == (2, 3)
