@@ -119,7 +119,8 @@ def from_torch(model: Any, *, activation: str | None = None, output: str | None 
         When it is neither, or its `forward` does something else.
     ValueError
         When a layer or one of its settings has no counterpart; the message names it. When several
-        orders of the layers of a state dict fit, and ``order`` names none.
+        orders of the layers of a state dict fit, and ``order`` names none. When a module with a
+        `forward` of its own predicts other values for a few rows than what was read of it.
 
     Notes
     -----
