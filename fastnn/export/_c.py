@@ -274,7 +274,7 @@ def _wrapped(words, indent, end=","):
 def _string(text):
     """Return a C string literal of the text in UTF-8."""
     if "\0" in text:
-        raise ValueError(f"the label or category {shown(text)} holds the character NUL, where a "
+        raise ValueError(f"the category or label {shown(text)} holds the character NUL, where a "
                          "string of C ends; give the classes other names")
 
     def one(byte):
@@ -282,7 +282,7 @@ def _string(text):
         plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
         return chr(byte) if plain else f"\\{byte:03o}"
 
-    return '"' + "".join(map(one, validation.as_utf8("the label or category", text))) + '"'
+    return '"' + "".join(map(one, validation.as_utf8("the category or label", text))) + '"'
 
 
 def _comment(text):

@@ -107,7 +107,7 @@ def test_texts_that_a_header_cannot_hold(tmp_path, monkeypatch):
         texts = np.where(x % 3, text, "q")
         for table, y in (({"a": texts.tolist()}, x > 20), ({"a": x}, texts.astype(object))):
             model = fastnn.TabularClassifier(random_state=0).fit(table, y)
-            with pytest.raises(ValueError, match=f"the label or category {said}"):
+            with pytest.raises(ValueError, match=f"the category or label {said}"):
                 fastnn.export.c_header(model, tmp_path / "m.h")
             assert not (tmp_path / "m.h").exists()
 
