@@ -85,8 +85,8 @@ class BaseTabular(Documented, BaseEstimator):
         sample_weight : array of shape (n_samples,), default=None
             Rows of weight 0 are left out.
         X_val : as X, default=None
-            Rows to choose the best epoch by. Without them folds of X are held out in turn, so that
-            no row is lost.
+            Rows to choose the best epoch by, and from 50 rows on what a linear part and trees have
+            a share in. Without them folds of X are held out in turn, so that no row is lost.
         y_val : as y, default=None
             Their targets.
         sample_weight_val : array of shape (n_val,), default=None

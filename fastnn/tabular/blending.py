@@ -114,8 +114,9 @@ def saved_by_mean(z, rows, folds, kind, weight):
     weight : float64 array
         Of all rows of training.
     """
-    # of all that have learned from a row alike
+    # of all that have learned from a row alike, or of all where none has
     learned = np.stack([~np.isin(rows, fold) for fold in folds])[:, :, np.newaxis]
+    learned |= ~learned.any(axis=0)
     count = learned.sum(axis=0)
     mean = (z * learned).sum(axis=0) / np.maximum(count, 1)
     variance = (learned * (z - mean) ** 2).sum(axis=0) / np.maximum(count - 1, 1)

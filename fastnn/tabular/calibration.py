@@ -40,7 +40,7 @@ def calibrated(nets, codes, targets, task, weight, folds):
     if kind == "softmax":  # logarithms of probabilities: outputs but for a constant of the row
         z -= z.mean(axis=1, keepdims=True)
     share = np.ones(len(rows)) if weight is None else np.asarray(weight, float)[rows]
-    share = share * (min(len(rows), len(y)) / share.sum())
+    share = share * (len(np.unique(rows)) / share.sum())
     losses = [(share * losses_of(factor * z, y[rows], kind)[0]).sum()
               + DOUBT * np.log(factor) ** 2 for factor in FACTORS]
     factor = float(FACTORS[int(np.argmin(losses))])

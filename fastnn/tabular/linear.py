@@ -39,6 +39,7 @@ STRAIGHT = 0.3  # share of a linear part that is not solved for at once, from wh
 LEAST_SAVED = 0.01  # of the loss, and a standard error, by these
 FAR_OUT = 5.0  # robust deviations: columns with values beyond them stay bent at first
 FAR_ERRORS = 2.0  # standard errors that these have to save
+SINGLE_ERRORS = 2.0  # that a line has to save by the rows of one fold alone
 LEAST_BY_LINES = 0.2  # of the loss of a line of bent values, from which on none are bent
 FAR_SAVES = 10.0  # median losses that a row saves by these at most
 LEAST = 1e-280  # range of a column: what is divided by a smaller one may be beyond all numbers
@@ -112,7 +113,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
                 if _is_worth(judge.losses(best.share, best.line),
                              judge.losses(new.share, new.line), best.loss, new.loss, far):
                     best = new
-    if best.share == 0 or none.loss - best.loss < to_save * abs(none.loss):
+    least = max(to_save * abs(none.loss), judge.doubt(best))
+    if best.share == 0 or none.loss - best.loss < least:
         return nets, encoding
     wider = encoding if best.straight is None else best.straight.encoding
     return [_joined(net, encoding, best.parts[fold.tobytes()], best.share, best.straight)
@@ -187,6 +189,12 @@ class _Judge:
     def loss(self, s, line):
         """Return the loss of the mean of networks."""
         return self.losses(s, line).sum() - (1 - s) ** 2 * self.saved
+
+    def doubt(self, best):
+        """Return what a linear part has to save beside others: where one fold is all there is, its
+        line is no mean of several, and judged by few rows."""
+        saves = self.losses(0, self.z) - self.losses(best.share, best.line)
+        return SINGLE_ERRORS * saves.std() * len(saves) ** 0.5 if len(self.folds) == 1 else 0.0
 
     def helps(self, line, rows):
         """Return whether a line has a share, by some rows, and saves half of what all folds have to

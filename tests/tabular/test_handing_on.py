@@ -228,3 +228,7 @@ def test_what_the_mean_of_networks_saves():
     means = np.exp([5, 4.5, 2])  # the curvature of counts is their mean
     expected = np.average(means * variances / 3, weights=[1, 4, 1])
     assert blending.saved_by_mean(z, rows, folds, "log", weight) == pytest.approx(expected)
+    # rows that no network has learned from, as those of validation are
+    expected = np.average(z[:, :, 0].var(axis=0, ddof=1) / 3, weights=[1, 4, 1])
+    assert blending.saved_by_mean(z, rows, [rows] * 3, "identity", weight) == pytest.approx(
+        expected)

@@ -91,6 +91,25 @@ def test_what_a_linear_part_has_to_save():
         assert (found is not nets) == taken
 
 
+def test_by_one_fold_alone_a_line_has_to_save_two_standard_errors():
+    """It is no mean of several, and few rows judge it."""
+    task, y = task_of("squared_error")
+    rng, taken = np.random.default_rng(7), {}
+    one = [FOLDS[0]] * 4
+    for noise in (0.5, 60.0):
+        targets = task.targets(y + noise * rng.normal(size=y.shape))
+        nets = networks(task, scale=0.01)
+        for folds in (one, FOLDS):
+            taken[noise, folds is one] = linear.with_linear_part(
+                nets, ENCODING, X, targets, task, None, folds)[0] is not nets
+        judge = linear._Judge(nets, X, targets.astype(float), np.ones(N), one, "identity", 0.0)
+        line = judge.z + rng.normal(size=judge.z.shape)
+        best = linear._Line(0.0, 0.5, line, linear._Exact, ())
+        saves = judge.losses(0, judge.z) - judge.losses(0.5, line)
+        assert judge.doubt(best) == pytest.approx(2 * saves.std() * len(saves) ** 0.5)
+    assert taken[0.5, True] and not taken[60.0, True]
+
+
 @pytest.mark.parametrize("variance, flatters", [(0, 0), (1.2, 0), (0, 0.6), (1.2, 0.6), (0.4, 0.2)])
 def test_the_share_of_a_line(variance, flatters, monkeypatch):
     """Of the least loss of the mean of networks: what they save by it counts half, and what they

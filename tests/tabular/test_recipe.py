@@ -141,6 +141,57 @@ def test_validation_rows_take_the_place_of_folds():
     assert share(mean[600:], task.predictions(ensemble.outputs(inputs[600:]))[:, 0]) < 0.1
 
 
+@pytest.mark.parametrize("held, weights", [(50, (None, None)), (49, (None, None)),
+                                          (60, (True, None)), (60, (None, True))])
+def test_validation_rows_choose_what_networks_get(held, weights, monkeypatch):
+    """Trees, a line and a temperature are of the rows of training, and judged by the others."""
+    inputs, mean, rng = drawn(200 + held)
+    labels = (mean + rng.normal(size=len(mean)) > 1).astype(int)
+    task, seen = Task.of_classes(2), {}
+    targets = task.targets(labels)
+    few = dataclasses.replace(SMALL, steps=60, trees=16)
+
+    def spied(function):
+        def spy(*own, **more):
+            seen[function.__name__] = own
+            return function(*own, **more)
+        monkeypatch.setattr(recipe, function.__name__, spy)
+
+    for function in (recipe.with_linear_part, recipe.with_trees, recipe.calibrated):
+        spied(function)
+    weight = [None if own is None else np.full(n, 2.0) for own, n in zip(weights, (200, held),
+                                                                         strict=True)]
+    ensemble = recipe.fit(inputs[:200], targets[:200], task, preset=few, sizes=[4],
+                          sample_weight=weight[0],
+                          validation=(inputs[200:], targets[200:], weight[1]))
+    assert len(seen) == (0 if held < recipe.LEAST_JUDGES else 3) and ensemble.held_out is None
+    for name, own in seen.items():
+        at = 5 if name == "with_linear_part" else len(own) - 2  # weight, folds
+        given, folds = own[at:at + 2]
+        assert all((fold == np.arange(200, 200 + held)).all() for fold in folds)
+        assert (given is None) == (weights == (None, None))
+        if given is not None:
+            sides = (2, 1) if weights[0] else (1, 2)
+            assert (given == np.repeat(sides, (200, held))).all()
+
+
+def test_validation_rows_choose_trees():
+    rng = np.random.default_rng(5)
+    inputs = inputs_of(rng.uniform(size=(1500, 4)))
+    x = inputs.numbers
+    y = np.where(x[:, 0] < 0.37, 2.0 * (x[:, 1] > 0.3), 3.0 * (x[:, 2] > 0.6))
+    task, targets = regression(y)
+    left = []
+    for count in (0, 32):
+        few = dataclasses.replace(SMALL, steps=300, hidden=(16, 16), linear=False, trees=count)
+        found = [recipe.fit(inputs[:600], targets[:600], task, preset=few, n_threads=threads,
+                            validation=(inputs[600:900], targets[600:900], None))
+                 .outputs(inputs[900:]) for threads in (1, 2)]
+        assert found[0].tobytes() == found[1].tobytes()
+        left.append(((found[0] - targets[900:]) ** 2).mean())
+    assert left[1] < 0.5 * left[0]
+
+
 @pytest.mark.parametrize("n", [2, 3, 9])
 def test_hardly_any_rows(n):
     inputs, mean, _ = drawn(n)
