@@ -325,17 +325,25 @@ cdef void copy_table(const Job* job, const Op* op, const Chunk* chunk, real* tag
              (<real*>job.copies) + op.table + chunk.row * op.row_units)
 
 
+cdef double update_elements(Job* job, ptrdiff_t at, ptrdiff_t n, const real* gradient, double decay,
+                            double scale, const double* c) noexcept nogil:
+    """Update elements at... of the parameters by their gradient (n,); what `update_weights`
+    returns."""
+    return update_weights(
+        job.k, job.optimizer, n, 1, gradient, 0, decay, scale, (<real*>job.parameters) + at,
+        (<real*>job.state0) + at if job.state0 != NULL else NULL,
+        (<real*>job.state1) + at if job.state1 != NULL else NULL,
+        (<real*>job.state2) + at if job.state2 != NULL else NULL, c)
+
+
 cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double scale,
                         const real* scratch, real* own) noexcept nogil:
     """Gradient and update of the rows of W that have a gradient; the others stay as they are. (To
     fetch them ahead brought nothing.)"""
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
-    cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count, at
+    cdef ptrdiff_t i = chunk - job.chunks, k = look.first[i], stop = look.stop[i], count
     cdef ptrdiff_t column = 0
-    cdef real* s0
-    cdef real* s1
-    cdef real* s2
     if k == stop:
         return
     if op.firsts == NULL:
@@ -344,12 +352,8 @@ cdef void lookup_update(Job* job, const Chunk* chunk, const double* c, double sc
         count = run_of(look, op, k, stop, &column)
         if op.firsts != NULL:
             gather_gradient(job, op, column, look.start + k, count, NULL, scratch, own)
-        at = op.w + look.touched[k] * op.row_units
-        s0 = (<real*>job.state0) + at if job.state0 != NULL else NULL
-        s1 = (<real*>job.state1) + at if job.state1 != NULL else NULL
-        s2 = (<real*>job.state2) + at if job.state2 != NULL else NULL
-        update_weights(job.k, job.optimizer, count * op.row_units, 1, own, 0, 0.0, scale,
-                       (<real*>job.parameters) + at, s0, s1, s2, c)
+        update_elements(job, op.w + look.touched[k] * op.row_units, count * op.row_units, own, 0.0,
+                        scale, c)
         own += count * op.row_units
         k += count
 
@@ -363,10 +367,6 @@ cdef double dense_update(Job* job, const Chunk* chunk, const double* c, double d
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t n = op.row_units, k = job.lookup.first[chunk - job.chunks], row = chunk.row
     cdef ptrdiff_t at = 0, size, count, more = 0, window = chunk.size
-    cdef real* w = (<real*>job.parameters) + chunk.at
-    cdef real* s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
-    cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
-    cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
     cdef double squares = 0
     if op.n_in * n * <ptrdiff_t>sizeof(real) > FAR:
         window = FNN_BLOCK
@@ -376,10 +376,7 @@ cdef double dense_update(Job* job, const Chunk* chunk, const double* c, double d
         k = gradient_rows(job, op, k, row, row + count, scratch, own + more)
         row += count
         more += count * n - size  # elements of the last row, for the next block
-        squares += update_weights(
-            job.k, job.optimizer, size, 1, own, 0, decay, scale, w + at,
-            s0 + at if s0 != NULL else NULL, s1 + at if s1 != NULL else NULL,
-            s2 + at if s2 != NULL else NULL, c)
+        squares += update_elements(job, chunk.at + at, size, own, decay, scale, c)
         memmove(own, own + size, more * sizeof(real))
         at += size
     return squares
@@ -452,10 +449,7 @@ cdef double table_update(Job* job, const Chunk* chunk, const double* c, double d
     cdef const Lookup* look = &job.lookup
     cdef const Op* op = &job.ops[chunk.op]
     cdef ptrdiff_t n = op.row_units, at = 0, row = 0, stop, size
-    cdef real* w = (<real*>job.parameters) + chunk.at
-    cdef real* s0 = (<real*>job.state0) + chunk.at if job.state0 != NULL else NULL
-    cdef real* s1 = (<real*>job.state1) + chunk.at if job.state1 != NULL else NULL
-    cdef real* s2 = (<real*>job.state2) + chunk.at if job.state2 != NULL else NULL
+    cdef const real* w = (<const real*>job.parameters) + chunk.at
     cdef double squares = 0
     cdef bint packs = chunk.size * <ptrdiff_t>sizeof(real) > NEAR
     cdef real[FNN_BLOCK] block
@@ -470,10 +464,7 @@ cdef double table_update(Job* job, const Chunk* chunk, const double* c, double d
             unpack_rows(look.places + chunk.row, at, size, n, own, block)
         else:
             gradient = own + at
-        squares += update_weights(
-            job.k, job.optimizer, size, 1, gradient, 0, decay, scale, w + at,
-            s0 + at if s0 != NULL else NULL, s1 + at if s1 != NULL else NULL,
-            s2 + at if s2 != NULL else NULL, c)
+        squares += update_elements(job, chunk.at + at, size, gradient, decay, scale, c)
         at += size
         stop = at // n
         sum_runs(job.k, row, stop, n, look.adds + chunk.row, w,
