@@ -8,8 +8,9 @@ import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "label_hint", "missing_at", "no_array",
-           "not_numeric", "ragged", "shape_hint", "target_hint", "text_hint", "unscaled"]
+__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "label_hint", "missing_at", "missing_row",
+           "no_array", "not_numeric", "ragged", "shape_hint", "target_hint", "text_hint",
+           "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
 ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
@@ -50,6 +51,12 @@ def missing_at(values):
                 isinstance(value, Real) and value != value):
             return i
     return None
+
+
+def missing_row(values):
+    """Return the row of the first missing value of an array, or None."""
+    place = missing_at(values.ravel().tolist())
+    return None if place is None else place // max(1, values.size // max(1, len(values)))
 
 
 def text_hint(name, data, array):
@@ -144,8 +151,7 @@ def ragged(name, data, several):
         return None
     what = (": several labels in a row are columns of zeros and ones: "
             f"sklearn.preprocessing.MultiLabelBinarizer().fit_transform({name})" if several else "")
-    size = "one value" if sizes[row] is None else f"length {sizes[row]}"
-    first = "one value" if sizes[0] is None else f"length {sizes[0]}"
+    size, first = ("one value" if n is None else f"length {n}" for n in (sizes[row], sizes[0]))
     return f"{name} has rows of several lengths: row {row} is of {size}, row 0 of {first}{what}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
 
-from fastnn.core.cures import missing_at, ragged
+from fastnn.core.cures import missing_row, ragged
 from fastnn.core.notices import shown
 from fastnn.tables.errors import check_names
 
@@ -77,11 +77,10 @@ def _as_array(y, classes):
 
 
 def _refuse_missing(values):
-    row = missing_at(values.ravel().tolist())
+    row = missing_row(values)
     if row is not None:
-        width = max(1, values.size // max(1, len(values)))
-        raise ValueError("Input y contains NaN\ny has a missing value in row "
-                         f"{row // width}: leave the row out")
+        raise ValueError(f"Input y contains NaN\ny has a missing value in row {row}: leave the row "
+                         "out")
 
 
 def _refuse_nan(values):

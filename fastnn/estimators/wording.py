@@ -89,13 +89,11 @@ def about_data(error, X, y=None):
     X, y : as the user gave them
     """
     text = str(error)
-    found = None
-    for name, data in (("X", X), ("y", y)):
-        if data is not None and not sp.issparse(data):
-            found = found or cures.no_array(name, data)
+    found = next(filter(None, (cures.no_array(name, data) for name, data in (("X", X), ("y", y))
+                               if data is not None and not sp.issparse(data))), None)
     if found is not None:
-        pass
-    elif "inhomogeneous" in text:
+        return type(error)(f"{text}\n{found}")
+    if "inhomogeneous" in text:
         found = cures.ragged("X", X, False) or cures.ragged("y", y, True)
     elif any(part in text for part in ("could not convert", "invalid literal",
                                        "must be a string or a real number")):
@@ -171,10 +169,8 @@ def refuse_missing(y):
     """Raise where a value of y is missing, as None or NaN among objects."""
     if sp.issparse(y) or getattr(getattr(y, "dtype", None), "kind", "O") != "O":
         return
-    values = np.asarray(y, dtype=object)
-    row = cures.missing_at(values.ravel().tolist())
+    row = cures.missing_row(np.asarray(y, dtype=object))
     if row is not None:
-        row //= max(1, values.size // max(1, len(values)))
         raise ValueError(f"y has a missing value in row {row}: fill it, or leave the row out")
 
 
