@@ -193,8 +193,10 @@ class _Judge:
     def doubt(self, best):
         """Return what a linear part has to save beside others: where one fold is all there is, its
         line is no mean of several, and judged by few rows."""
+        if len(self.folds) > 1:
+            return 0.0
         saves = self.losses(0, self.z) - self.losses(best.share, best.line)
-        return SINGLE_ERRORS * saves.std() * len(saves) ** 0.5 if len(self.folds) == 1 else 0.0
+        return SINGLE_ERRORS * saves.std() * len(saves) ** 0.5
 
     def helps(self, line, rows):
         """Return whether a line has a share, by some rows, and saves half of what all folds have to

@@ -168,12 +168,11 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     watched = None if validation is None else (encoding.transform(validation[0]), *validation[1:])
     _train(nets, codes, targets, task, recipe, own_folds, sample_weight, watched, metric,
            n_threads=n_threads, time_limit=time_limit, progress=progress, checkpoint=checkpoint)
-    judged = 1 < count
-    if validation is not None:
+    judged = 1 < count and (validation is None or len(validation[0]) >= LEAST_JUDGES)
+    if judged and validation is not None:
         # No network has learned from its rows: they are the fold of all. A fifth of the rows given
         # so: wall_robot .0347 -> .0049, phoneme .2368 -> .2314, hr_jobs .4358 -> .4338, bank .1915
         # -> .1908, drybean .1770 -> .1760; ames by four choices of these a tie.
-        judged = judged and len(validation[0]) >= LEAST_JUDGES
         inputs, found, targets, sample_weight = _with_validation(
             encoding, inputs, found, targets, sample_weight, validation)
         own_folds = [np.arange(n, len(inputs))] * count

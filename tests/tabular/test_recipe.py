@@ -175,6 +175,23 @@ def test_validation_rows_choose_what_networks_get(held, weights, monkeypatch):
             assert (given == np.repeat(sides, (200, held))).all()
 
 
+def test_validation_rows_have_statistics_of_training(monkeypatch):
+    inputs, _, rng = drawn(300)
+    own = inputs_of(inputs.numbers, rng.integers(40, size=(300, 1)))
+    task, targets = regression(own.codes[:, 0] % 7 + rng.normal(size=300))
+    with_linear_part, seen = recipe.with_linear_part, []
+    monkeypatch.setattr(recipe, "with_linear_part", lambda *given, **more: seen.append(
+        given) or with_linear_part(*given, **more))
+    few = dataclasses.replace(SMALL, steps=60, trees=0)
+    recipe.fit(own[:200], targets[:200], task, preset=few, sizes=[40],
+               validation=(own[200:], targets[200:], None))
+    (_, encoding, codes, given, *_, numbers), = seen
+    wanted = encoding.statistics.transform(own.codes[200:])
+    assert wanted.shape[1] and numbers[200:, 3:].tobytes() == wanted.tobytes()
+    assert (codes[np.arange(200, 300)].toarray() == encoding.transform(own[200:]).toarray()).all()
+    assert (given == targets).all()
+
+
 def test_validation_rows_choose_trees():
     rng = np.random.default_rng(5)
     inputs = inputs_of(rng.uniform(size=(1500, 4)))
