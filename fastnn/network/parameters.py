@@ -212,11 +212,12 @@ class ParameterLayout:
                     pieces += _whole_runs(block, adds, max(1, size // n_out))
                     continue
                 step = max(1, size // (n_out * rows)) * rows
-                pieces += [Chunk(block.at + row * n_out, min(step, n_in - row) * n_out, block, row)
-                           for row in range(0, n_in, step)]
+                for row in range(0, n_in, step):
+                    pieces.append(Chunk(block.at + row * n_out, min(step, n_in - row) * n_out,
+                                        block, row))
             else:
-                pieces += [Chunk(block.at + at, min(size, block.size - at), block, 0)
-                           for at in range(0, block.size, size)]
+                for at in range(0, block.size, size):
+                    pieces.append(Chunk(block.at + at, min(size, block.size - at), block, 0))
         return pieces
 
 

@@ -133,13 +133,13 @@ class Wishes:
 
 
 def _check_numbers(layers, layout):
-    for number, own in layers.items():
+    with_matrix = [block.layer for block in layout.blocks if block.kind == "weight"
+                   and layout.ops[block.op].kind not in ("heads", "embed")]
+    for number in sorted(layers):
         if number >= layout.n_layers:
             raise ValueError(f"layers names layer {number}; {layout.spec} has 0..."
                              f"{layout.n_layers - 1}")
-        if own.get("muon") and all(
-                block.kind != "weight" or layout.ops[block.op].kind in ("heads", "embed")
-                for block in layout.blocks if block.layer == number):
+        if layers[number].get("muon") and number not in with_matrix:
             raise ValueError(f"layers[{number}]['muon']=True: layer {number} has no W, which Muon "
                              "could make orthogonal")
 

@@ -120,15 +120,15 @@ rules = Rules()  # those in use; tests put others in their place
 def choose_products(layout, gemm, isa):
     """Return "native" or "blas" for each dense operation, None for the others."""
     width = dict(rules.native_width)[isa]
-
-    def choice(op):
+    chosen = []
+    for op in layout.ops:
         if op.kind != "dense":
-            return None
-        if gemm != "auto":
-            return gemm
-        return "native" if max(op.n_in, op.n_out) <= width else "blas"
-
-    return tuple(choice(op) for op in layout.ops)
+            chosen.append(None)
+        elif gemm != "auto":
+            chosen.append(gemm)
+        else:
+            chosen.append("native" if max(op.n_in, op.n_out) <= width else "blas")
+    return tuple(chosen)
 
 
 def choose_layout(layout, products, drops, codes=False):
@@ -164,8 +164,11 @@ def choose_blocks(layout, batch, sparse):
     for op in layout.ops:
         if op.kind in WITH_WEIGHTS and not (sparse and op.source == INPUT):
             widest = max(widest, op.weights_size)
-    rows = next((rows for size, least, rows in rules.wide_block_rows
-                 if widest >= size and batch >= least), max(1, rules.block_rows))
+    rows = max(1, rules.block_rows)
+    for size, least, many in rules.wide_block_rows:
+        if widest >= size and batch >= least:
+            rows = many
+            break
     if has_batch_norm(layout):
         rows = max(rows, rules.norm_rows)
     worthwhile = batch * layout.training_flops // max(rules.min_shard_flops, 1)
