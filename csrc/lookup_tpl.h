@@ -9,7 +9,9 @@
  * Vectors of the result have scalar names, made by macros as in gemm_tpl.h: up to 8 of them stay in
  * registers while the entries of a row go by.  The last one ends with the row and may overlap the
  * one before it, whose elements it computes again to the same bytes: AMD's masked stores take as
- * long as ten entries.  Only a row shorter than a vector has a mask. */
+ * long as ten entries.  It is a small vector (U), where there is one and that holds what is left: it
+ * seldom lies in two cache lines (50 floats a row: a tenth less).  Only a row shorter than a vector
+ * has a mask. */
 
 #ifndef FNN_LOOKUP_ONCE
 #define FNN_LOOKUP_ONCE
@@ -30,16 +32,20 @@ enum {
 #define LOOKUP_8(FULL, LAST) FULL(0) FULL(1) FULL(2) FULL(3) FULL(4) FULL(5) FULL(6) LAST(7)
 
 #define LOOKUP_END_LAST const ptrdiff_t tail = columns - VLANES;
+#define LOOKUP_END_SMALL const ptrdiff_t tail = columns - ULANES;
 #define LOOKUP_END_PART const VMASK_T mask = VMASK(columns);
 
 #define LOOKUP_START(v) V sum##v = bias ? VLOAD(bias + v * VLANES) : VSET(0);
 #define LOOKUP_START_LAST(v) V sum##v = bias ? VLOAD(bias + tail) : VSET(0);
+#define LOOKUP_START_SMALL(v) U sum##v = bias ? ULOAD(bias + tail) : USET(0);
 #define LOOKUP_START_PART(v) V sum##v = bias ? VLOAD_PART(bias, mask) : VSET(0);
 #define LOOKUP_ADD(v) sum##v = VFMA(x, VLOAD(row + v * VLANES), sum##v);
 #define LOOKUP_ADD_LAST(v) sum##v = VFMA(x, VLOAD(row + tail), sum##v);
+#define LOOKUP_ADD_SMALL(v) sum##v = UFMA(UFIRST(x), ULOAD(row + tail), sum##v);
 #define LOOKUP_ADD_PART(v) sum##v = VFMA(x, VLOAD_PART(row, mask), sum##v);
 #define LOOKUP_STORE(v) VSTORE(out + v * VLANES, VFLOOR(low, sum##v));
 #define LOOKUP_STORE_LAST(v) VSTORE(out + tail, VFLOOR(low, sum##v));
+#define LOOKUP_STORE_SMALL(v) USTORE(out + tail, UFLOOR(UFIRST(low), sum##v));
 #define LOOKUP_STORE_PART(v) VSTORE_PART(out, VFLOOR(low, sum##v), mask);
 
 /* Rows first up to stop of the result, its columns from `at` on: each is the bias, unless NULL, and
@@ -104,22 +110,44 @@ LOOKUP(5, 5, LAST)
 LOOKUP(6, 6, LAST)
 LOOKUP(7, 7, LAST)
 LOOKUP(8, 8, LAST)
+#ifdef U
+LOOKUP(2_small, 2, SMALL)
+LOOKUP(3_small, 3, SMALL)
+LOOKUP(4_small, 4, SMALL)
+LOOKUP(5_small, 5, SMALL)
+LOOKUP(6_small, 6, SMALL)
+LOOKUP(7_small, 7, SMALL)
+LOOKUP(8_small, 8, SMALL)
+#endif
 
-/* Rows first up to stop of the result, see LOOKUP. */
-static int64_t S(lookup_rows)(const fnn_lookup *p, ptrdiff_t first, ptrdiff_t stop, int far,
-                              const R *bias) {
+/* The function for so many columns of a result of n. */
+static S(lookup_columns) S(lookup_of)(ptrdiff_t n, ptrdiff_t columns) {
     static const S(lookup_columns) parts[LOOKUP_VECTORS] = {
         S(lookup_1), S(lookup_2), S(lookup_3), S(lookup_4),
         S(lookup_5), S(lookup_6), S(lookup_7), S(lookup_8),
     };
+    const ptrdiff_t full = (columns - 1) / VLANES;
+    if (n < VLANES) return S(lookup_part);
+#ifdef U
+    static const S(lookup_columns) small[LOOKUP_VECTORS] = {
+        S(lookup_1),       S(lookup_2_small), S(lookup_3_small), S(lookup_4_small),
+        S(lookup_5_small), S(lookup_6_small), S(lookup_7_small), S(lookup_8_small),
+    };
+    if (columns - full * VLANES <= ULANES) return small[full];
+#endif
+    return parts[full];
+}
+
+/* Rows first up to stop of the result, see LOOKUP. */
+static int64_t S(lookup_rows)(const fnn_lookup *p, ptrdiff_t first, ptrdiff_t stop, int far,
+                              const R *bias) {
     const ptrdiff_t widest = LOOKUP_VECTORS * VLANES;
     /* where a row takes several parts each is done for itself, so that its entries stay near */
     const ptrdiff_t step = p->n > widest ? 1 : stop - first;
     for (ptrdiff_t r = first; r < stop; r += step)
         for (ptrdiff_t j = 0; j < p->n; j += widest) {
             const ptrdiff_t columns = p->n - j < widest ? p->n - j : widest;
-            const ptrdiff_t width = (columns + VLANES - 1) / VLANES;
-            const S(lookup_columns) part = p->n < VLANES ? S(lookup_part) : parts[width - 1];
+            const S(lookup_columns) part = S(lookup_of)(p->n, columns);
             const int64_t wrong = part(p, r, r + step, far, bias ? bias + j : NULL, j, columns);
             if (wrong >= 0) return wrong;
         }

@@ -5,9 +5,20 @@
  * touch these alone, and VPART(v, mask) has 0 in the others.  VFLOOR(low, x) is x, or low where x <
  * low; VGATE(a, x) is x, or 0 where a <= 0; NaN passes both.
  *
+ * U, where it is defined, is a vector of a quarter of the lanes, UFIRST(v) those of v that come
+ * first.
+ *
  * D is a vector of doubles in a register of the same size: a vector of floats makes two of them,
  * DLOW(v) and DHIGH(v), a vector of doubles one, DLOW(v).  DSUM(d) adds its lanes. */
 
+#undef U
+#undef ULANES
+#undef ULOAD
+#undef USTORE
+#undef USET
+#undef UFMA
+#undef UFLOOR
+#undef UFIRST
 #undef V
 #undef VLANES
 #undef VLOAD
@@ -41,6 +52,14 @@
 #define VADD(a, b) _mm512_add_ps(a, b)
 #define VFLOOR(low, x) _mm512_max_ps(low, x)
 #define VGATE(a, x) _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(a, VSET(0), _CMP_NLE_UQ), x)
+#define U __m128
+#define ULANES 4
+#define ULOAD(p) _mm_loadu_ps(p)
+#define USTORE(p, v) _mm_storeu_ps(p, v)
+#define USET(x) _mm_set1_ps(x)
+#define UFMA(a, b, c) _mm_fmadd_ps(a, b, c)
+#define UFLOOR(low, x) _mm_max_ps(low, x)
+#define UFIRST(v) _mm512_castps512_ps128(v)
 #define VMASK_T __mmask16
 #define VLOAD_PART(p, m) _mm512_maskz_loadu_ps(m, p)
 #define VSTORE_PART(p, v, m) _mm512_mask_storeu_ps(p, m, v)
@@ -57,6 +76,14 @@
 #define VADD(a, b) _mm512_add_pd(a, b)
 #define VFLOOR(low, x) _mm512_max_pd(low, x)
 #define VGATE(a, x) _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(a, VSET(0), _CMP_NLE_UQ), x)
+#define U __m128d
+#define ULANES 2
+#define ULOAD(p) _mm_loadu_pd(p)
+#define USTORE(p, v) _mm_storeu_pd(p, v)
+#define USET(x) _mm_set1_pd(x)
+#define UFMA(a, b, c) _mm_fmadd_pd(a, b, c)
+#define UFLOOR(low, x) _mm_max_pd(low, x)
+#define UFIRST(v) _mm512_castpd512_pd128(v)
 #define VMASK_T __mmask8
 #define VLOAD_PART(p, m) _mm512_maskz_loadu_pd(m, p)
 #define VSTORE_PART(p, v, m) _mm512_mask_storeu_pd(p, m, v)

@@ -213,8 +213,13 @@ class TrainingPlan(NamedTuple):
         page = self.rules.packed_bytes
         strided = n_out * itemsize >= page and n_out * itemsize % page == 0
         inner = self.parameters.ops[op].kind != "heads" and op < len(self.products) - 1
-        if strided and inner and set(self.products) <= {"native", None}:
-            return n_out + ALIGNMENT // itemsize
+        line = ALIGNMENT // itemsize
+        if not inner or not set(self.products) <= {"native", None}:
+            return n_out
+        if strided:
+            return n_out + line
+        if self.sparse and self.parameters.ops[op].source == INPUT:
+            return -(-n_out // line) * line  # rows of dZ are looked up
         return n_out
 
     def packs(self, op):
