@@ -103,8 +103,9 @@ def _thresholds(x, values, edges, most):
     return values[at - 1] / 2 + values[at] / 2
 
 
-def boosted(columns, encoding, y, weight, kind, fold, trees):
-    """Return `Boosted` of all rows but those of a fold."""
+def boosted(columns, encoding, y, weight, kind, fold, trees, is_ended=lambda: False):
+    """Return `Boosted` of all rows but those of a fold; of fewer trees, which nobody wants any
+    more, where ``is_ended()``."""
     n, k = y.shape
     learned = np.ones(n, bool)
     learned[fold] = False
@@ -122,7 +123,8 @@ def boosted(columns, encoding, y, weight, kind, fold, trees):
     starts = np.cumsum([0, *(column.size for column in columns)]).astype(np.int32)
     z, found, losses, best = np.tile(base, (n, 1)), [], [], None
     leaves = int(np.clip(len(rows) // ROWS_OF_LEAF, LEAST_LEAVES, LEAVES))
-    while len(found) < trees and len(found) <= int(np.argmin([*losses, np.inf])) + PATIENCE * trees:
+    while (len(found) < trees and not is_ended()
+           and len(found) <= int(np.argmin([*losses, np.inf])) + PATIENCE * trees):
         means = losses_of(z[rows], y[rows], kind)[1]
         slopes = np.zeros((n, 2 * k))
         slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]

@@ -1,5 +1,6 @@
 """A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import scipy.sparse as sp
 from scipy.linalg import blas, solve
 from scipy.optimize import minimize
 
-from fastnn.core.threads import single_threaded_blas
+from fastnn.core.threads import resolve_threads, single_threaded_blas
 from fastnn.tabular.blending import (
     SHARES,
     blended,
@@ -53,7 +54,7 @@ LEAST_FILLED = 0.3  # of a matrix of more columns, from which on it is a dense o
 
 
 def with_linear_part(nets, encoding, codes, targets, task, weight, folds, numbers=None, *,
-                     to_save=0.0):
+                     to_save=0.0, n_threads=None):
     """Return the networks with a linear part in each, and their encoding, where rows they have not
     learned from say that it helps; the same ones where it does not.
 
@@ -79,6 +80,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         numbers themselves, which their bins add up to, in the place of values that are bent.
     to_save : float, default=0.0
         The share of the loss that it has to save.
+    n_threads : int or None, default=None
+        That fit linear models of several folds side by side.
     """
     kind = kind_of(task)
     if kind is None:
@@ -88,7 +91,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     unique = {fold.tobytes(): fold for fold in folds}
     if _is_too_much(X, y, unique):
         return nets, encoding
-    judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind, to_save)
+    judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind, to_save,
+                   min(resolve_threads(n_threads), len(unique)))
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
     columns, first = [], None
     if numbers is not None:  # values that are not bent go on beyond those of training at once
@@ -164,10 +168,12 @@ class _Judge:
     kind : str
     to_save : float
         The share of the loss that a linear part has to save.
+    n_threads : int
     """
 
-    def __init__(self, nets, codes, y, weight, folds, kind, to_save):
+    def __init__(self, nets, codes, y, weight, folds, kind, to_save, n_threads):
         self.y, self.weight, self.kind, self.to_save = y, weight, kind, to_save
+        self.n_threads = n_threads
         self.folds = {fold.tobytes(): fold for fold in folds}
         self.z, self.seen = held_out_outputs(nets, codes, folds, kind, y.shape)
         self.shares = weight[self.seen] / weight[self.seen].sum()
@@ -215,9 +221,12 @@ class _Judge:
 
         def line_of(penalty, keys):
             line = np.full(self.y.shape, np.nan)
+            new = [key for key in keys if (key, penalty) not in found]
+            with ThreadPoolExecutor(self.n_threads) as pool:
+                for key, part in zip(new, pool.map(fit.part, new, [penalty] * len(new)),
+                                     strict=True):
+                    found[key, penalty] = part
             for key in keys:
-                if (key, penalty) not in found:
-                    found[key, penalty] = fit.part(key, penalty)
                 part, fold = found[key, penalty], self.folds[key]
                 line[fold] = X[fold] @ part[:-1] + part[-1]
             return line

@@ -188,7 +188,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     if recipe.linear and judged:
         few = n < MOST_LINEAR or _events(targets, task) < FEW_EVENTS
         nets, wider = with_linear_part(nets, encoding, codes, targets, task, sample_weight,
-                                       own_folds, numbers, to_save=0.0 if few else LEAST_OF_MANY)
+                                       own_folds, numbers, to_save=0.0 if few else LEAST_OF_MANY,
+                                       n_threads=n_threads)
         if wider is not encoding:
             encoding, codes = wider, wider.transform(inputs, statistics=found)
     # Thresholds along the axes, and what is flat but for steps: wall_robot .0274 -> .0067, adult

@@ -6,6 +6,7 @@ of each hidden layer hand on to the outputs.
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Event
 
 import numpy as np
 
@@ -117,16 +118,25 @@ def _affordable(columns, y, n_folds, seconds, n_threads):
 def _grown(columns, encoding, y, weight, kind, folds, z, trees, n_threads):
     """Return the trees of all folds; None where a fold has none, or those of the first folds do not
     help the networks that have not learned from their rows, whose outputs are z."""
-    of_fold = partial(boosted, columns, encoding, y, weight, kind, trees=trees)
-    with single_threaded_blas(), ThreadPoolExecutor(
-            min(resolve_threads(n_threads), len(folds))) as pool:
-        found = list(pool.map(of_fold, folds[:PROBES]))
-        if not all(one.trees for one in found):
-            return None
-        rows, t = np.concatenate(folds[:PROBES]), np.concatenate([one.outputs for one in found])
-        if not _share(z[rows], t, y[rows], weight[rows], kind, 0 * SHARES, 0):
-            return None
-        found += pool.map(of_fold, folds[PROBES:])
+    ended = Event()
+    of_fold = partial(boosted, columns, encoding, y, weight, kind, trees=trees,
+                      is_ended=ended.is_set)
+    threads = min(resolve_threads(n_threads), len(folds))
+    with single_threaded_blas(), ThreadPoolExecutor(threads) as pool:
+        try:
+            # several threads go on while the first folds are judged: some take longer than others
+            begun = folds if threads > 1 else folds[:PROBES]
+            found = [pool.submit(of_fold, fold) for fold in begun]
+            first = [one.result() for one in found[:PROBES]]
+            rows = np.concatenate(folds[:PROBES])
+            if not all(one.trees for one in first) or not _share(
+                    z[rows], np.concatenate([one.outputs for one in first]), y[rows], weight[rows],
+                    kind, 0 * SHARES, 0):
+                return None
+            found += [pool.submit(of_fold, fold) for fold in folds[len(found):]]
+            found = [one.result() for one in found]
+        finally:  # by an error, too
+            ended.set()
     return found if all(one.trees for one in found) else None
 
 

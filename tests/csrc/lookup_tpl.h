@@ -203,6 +203,12 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_wrong_column)(table, n, 6, with_order);
             S(check_large_table)(table, n, with_order);
         }
+        /* a quarter of a vector, or a part of that, behind whole ones */
+        for (ptrdiff_t n = table->vector; n < 8 * table->vector; n += table->vector) {
+            S(check_one_lookup)(table, 12, n + 1, 40, 7);
+            S(check_wrong_column)(table, n + 1, 6, with_order);
+            S(check_large_table)(table, n + table->vector / 4, with_order);
+        }
     }
     S(check_lookup_runs)(table, 30, 40, (1 << 19) / 40 / (ptrdiff_t)sizeof(R) + 100);
 }

@@ -103,10 +103,10 @@ def test_of_many_rows_a_linear_part_has_to_save_a_tenth(most, few, least, monkey
     asked = []
     monkeypatch.setattr(recipe, "MOST_LINEAR", most)
     monkeypatch.setattr(recipe, "FEW_EVENTS", few)
-    monkeypatch.setattr(recipe, "with_linear_part", lambda nets, encoding, *own, to_save: (
-        asked.append(to_save) or (nets, encoding)))
-    recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL)
-    assert asked == [least]
+    monkeypatch.setattr(recipe, "with_linear_part", lambda nets, encoding, *own, **more: (
+        asked.append(more) or (nets, encoding)))
+    recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL, n_threads=2)
+    assert asked == [{"to_save": least, "n_threads": 2}]
 
 
 @pytest.mark.parametrize("task, y, events", [

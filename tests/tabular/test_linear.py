@@ -102,7 +102,7 @@ def test_by_one_fold_alone_a_line_has_to_save_two_standard_errors():
         for folds in (one, FOLDS):
             taken[noise, folds is one] = linear.with_linear_part(
                 nets, ENCODING, X, targets, task, None, folds)[0] is not nets
-        judge = linear._Judge(nets, X, targets.astype(float), np.ones(N), one, "identity", 0.0)
+        judge = linear._Judge(nets, X, targets.astype(float), np.ones(N), one, "identity", 0.0, 2)
         line = judge.z + rng.normal(size=judge.z.shape)
         best = linear._Line(0.0, 0.5, line, linear._Exact, ())
         saves = judge.losses(0, judge.z) - judge.losses(0.5, line)

@@ -1,6 +1,7 @@
 """The part of boosted trees of networks: what they give with it, and when they get one."""
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
@@ -107,15 +108,39 @@ def test_no_trees_where_they_do_not_help(monkeypatch):
     """Those of two folds say so."""
     grown, boosted = [], boosting.boosted
     monkeypatch.setattr(trees, "boosted",
-                        lambda *own, trees: grown.append(own[5]) or boosted(*own, trees))
+                        lambda *own, **more: grown.append(own[5]) or boosted(*own, **more))
     task = Task.of_numbers(MEAN[:, np.newaxis])
     noise = np.random.default_rng(3).normal(size=(N, 1))
     nets = networks(task)
     for net in nets:
         net.set_weights([0 * W for W in net.get_weights()])
     found, encoding, sums = trees.with_trees(nets, ENCODING, NUMBERS, CODES, X, noise, task, None,
-                                             FOLDS, trees=24)
+                                             FOLDS, trees=24, n_threads=1)
     assert found is nets and encoding is ENCODING and sums is None and len(grown) == 2
+
+
+def test_folds_that_began_meanwhile_end_with_the_first_ones(monkeypatch):
+    ended, boosted = [], boosting.boosted
+
+    def slow(*own, is_ended, **more):
+        if own[5] is FOLDS[2]:
+            ended.append(until(is_ended))
+        return boosted(*own, is_ended=is_ended, **more)
+
+    monkeypatch.setattr(trees, "boosted", slow)
+    noise = np.random.default_rng(3).normal(size=(N, 1))
+    z = np.zeros((N, 1))
+    assert trees._grown(boosting.columns_to_split(ENCODING, NUMBERS, CODES), ENCODING, noise,
+                        np.ones(N), "identity", FOLDS, z, 24, 3) is None
+    assert ended == [True]
+
+
+def until(is_so, seconds=20):
+    """Wait until something is so; whether that came to be."""
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.001)
+    return is_so()
 
 
 @pytest.mark.parametrize("limit", ["MOST_WORK", "MOST_SUMS"])
@@ -130,7 +155,8 @@ def test_no_trees_beyond_a_limit(limit, monkeypatch):
 def test_fewer_trees_where_there_is_much_work(seconds, n_threads, expected, monkeypatch):
     asked, boosted = [], boosting.boosted
     monkeypatch.setattr(trees, "boosted",
-                        lambda *own, trees: asked.append(trees) or boosted(*own, trees))
+                        lambda *own, trees, **more: asked.append(trees)
+                        or boosted(*own, trees, **more))
     columns = len(boosting.columns_to_split(ENCODING, NUMBERS, CODES))
     work = N * columns * 2 * len(FOLDS)
     monkeypatch.setattr(trees, "MOST_WORK", 17.5 * work)
