@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "label_hint", "missing_at", "missing_row",
-           "no_array", "not_numeric", "ragged", "shape_hint", "target_hint", "text_hint",
-           "unscaled"]
+__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "is_date", "label_hint",
+           "missing_at", "missing_row", "no_array", "not_numeric", "ragged", "shape_hint",
+           "target_hint", "text_hint", "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
 ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
@@ -264,9 +264,17 @@ def other_scale(X, X_val):
 
 
 def dates_in(data):
-    """Return the name of the first column of dates or durations of a data frame, or None."""
-    dtypes = getattr(data, "dtypes", None)
-    if dtypes is None or not hasattr(dtypes, "items"):
+    """Return the name of the first column of dates or durations of a data frame of pandas or
+    polars, or None."""
+    dtypes, names = getattr(data, "dtypes", None), getattr(data, "columns", None)
+    if dtypes is None or names is None:
         return None
-    return next((name for name, dtype in dtypes.items() if getattr(dtype, "kind", "") in "Mm"
-                 and getattr(dtype, "kind", "")), None)
+    return next((name for name, dtype in zip(names, dtypes, strict=False) if is_date(dtype)), None)
+
+
+def is_date(dtype):
+    """Return whether a dtype of NumPy, pandas or polars is one of dates or durations."""
+    kind = getattr(dtype, "kind", None)
+    if kind is None and hasattr(dtype, "is_temporal"):
+        return bool(dtype.is_temporal())
+    return kind in ("M", "m")

@@ -369,7 +369,8 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
     def _hidden_sizes(self):
         sizes = self.hidden_layer_sizes
         try:
-            sizes = [operator.index(n) for n in (sizes if np.iterable(sizes) else [sizes])]
+            sizes = list(sizes) if np.iterable(sizes) else [sizes]
+            sizes = [0 if isinstance(n, bool) else operator.index(n) for n in sizes]
         except TypeError:
             sizes = None
         if sizes is None or any(n < 1 for n in sizes):
@@ -408,6 +409,9 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
         if y:
             settings |= {"multi_output": True, "y_numeric": isinstance(self, RegressorMixin)}
         X, y = sound("X", X), [sound("y", values) for values in y]
+        wording.refuse_dates("X", X)
+        for values in y if isinstance(self, RegressorMixin) else ():
+            wording.refuse_dates("y", values)
         try:
             checked = validate_data(self, X, *y, **settings)
         except OverflowError as error:
@@ -429,8 +433,6 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
             return aligned(checked)
         if isinstance(self, RegressorMixin):  # None has become NaN by now, behind the checks
             wording.refuse_missing(*y)
-        if settings["reset"]:
-            wording.see_dates(X)
         X, y = checked
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

@@ -10,11 +10,12 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 
 from fastnn.core import cures, words
-from fastnn.core.notices import hint, shown
+from fastnn.core.notices import shown
+from fastnn.core.validation import not_numeric
 from fastnn.training.optimizers import BY_NAME
 
-__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_missing", "see_dates",
-           "takes_gaps", "unknown_labels"]
+__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_dates",
+           "refuse_missing", "takes_gaps", "unknown_labels"]
 
 _PARAMETER = re.compile(r"^The '(\w+)' parameter of (\w+) ")
 _OF_CLASSES = ("log_loss", "focal", "hinge", "squared_hinge", "cross_entropy",
@@ -98,14 +99,6 @@ def about_data(error, X, y=None):
     elif any(part in text for part in ("could not convert", "invalid literal",
                                        "must be a string or a real number")):
         found = _first_text(X, y)
-    elif "promoted by" in text or "Timestamp" in text:
-        column = cures.dates_in(X)
-        if column is not None and X.dtypes[column].kind != "m":
-            found = (f"column {column!r} of X holds dates: make numbers of them, such as days "
-                     "since one of them")
-        elif column is not None:
-            found = (f"column {column!r} of X holds durations: make numbers of them, such as days, "
-                     f"X[{column!r}] / {cures.DAY}")
     elif "inconsistent numbers of samples" in text and y is not None:
         shape = np.shape(X) if not sp.issparse(X) else X.shape
         if len(shape) == 2 and shape[1] == len(y):
@@ -135,6 +128,8 @@ def _first_text(X, y):
         if found is not None and name == "X":
             return (f"{found}. fastnn.TabularClassifier and TabularRegressor take text as it is"
                     if "encode it" in found else found)
+        if found is not None and "holds dates" in found:
+            return found
         if found is not None:
             return f"{found.removesuffix(f': {cures.ENCODE}')}; class names are for MLPClassifier"
     return None
@@ -174,9 +169,25 @@ def refuse_missing(y):
         raise ValueError(f"y has a missing value in row {row}: fill it, or leave the row out")
 
 
-def see_dates(X):
-    """Give a hint where a column of X holds dates, which scikit-learn takes for nanoseconds."""
-    column = cures.dates_in(X)
+def refuse_dates(name, data):
+    """Raise where data hold dates or durations: as numbers they would be counts of the unit that
+    they happen to have, and a missing one -9e18."""
+    column = cures.dates_in(data)
     if column is not None:
-        hint("dates", f"column {column!r} of X holds dates, which count as nanoseconds since 1970: "
-                      "make days of them, or parts such as month and weekday")
+        kind = np.asarray(data[column]).dtype.kind
+        said = (f"holds durations: make numbers of them, such as days, {name}[{column!r}] / "
+                f"{cures.DAY}" if kind == "m" else
+                "holds dates: make numbers of them, such as days since one of them")
+        raise TypeError(f"column {column!r} of {name} {said}")
+    if isinstance(data, (list, tuple)):
+        for first in data[:1]:  # its types are those of the others
+            for value in first if isinstance(first, (list, tuple)) else (first,):
+                if _are_dates(value):
+                    raise not_numeric(name, data[:1], np.asarray(data[:1], dtype=object))
+    elif _are_dates(data):
+        raise not_numeric(name, data, np.asarray(data))
+
+
+def _are_dates(value):
+    dtype = getattr(value, "dtype", None)
+    return cures.is_date(dtype) if dtype is not None else False

@@ -26,6 +26,8 @@ PARAMETERS = [
     ("hidden_layer_sizes", (10, 0), r"hidden_layer_sizes=\(10, 0\) must be > 0"),
     ("hidden_layer_sizes", (10, -3), r"hidden_layer_sizes=\(10, -3\) must be > 0"),
     ("hidden_layer_sizes", (10, 2.5), r"hidden_layer_sizes=\(10, 2.5\) must be > 0"),
+    ("hidden_layer_sizes", True, "hidden_layer_sizes=True must be > 0: an integer"),
+    ("hidden_layer_sizes", (5, True), r"hidden_layer_sizes=\(5, True\) must be > 0"),
     ("hidden_layer_sizes", ["ten"], r"hidden_layer_sizes=\['ten'\] must be > 0"),
     ("hidden_layer_sizes", (2**31,), "2147483648"),
     ("activation", "reluu", "'activation' parameter .*must be a str among.*'relu'.*Got 'reluu'"),

@@ -98,12 +98,36 @@ def test_text_is_named_by_column_and_value():
 
 
 def test_dates():
+    """As numbers they would be counts of the unit that they happen to have, and NaT -9e18."""
     pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame({"when": pandas.date_range("2020-01-01", periods=30)})
-    with pytest.warns(fastnn.HintWarning, match="column 'when' of X holds dates"):
-        MLPRegressor(max_iter=1).fit(frame, Y)
-    told = message(lambda: MLPRegressor(max_iter=1).fit(frame.assign(a=1.0), Y), TypeError)
-    assert "column 'when' of X holds dates: make numbers of them" in told
+    days = pandas.date_range("2020-01-01", periods=30)
+    frame = pandas.DataFrame({"when": days})
+    dates = np.asarray(days)
+    for data in (frame, frame.assign(a=1.0), frame.assign(when=days.tz_localize("UTC"))):
+        for call in (lambda data=data: MLPRegressor(max_iter=1).fit(data, Y),
+                     lambda data=data: MLPRegressor(max_iter=1).partial_fit(data, Y),
+                     lambda data=data: MLPClassifier(max_iter=1).fit(data, LABELS)):
+            told = message(call, TypeError)
+            assert told == ("column 'when' of X holds dates: make numbers of them, such as days "
+                            "since one of them")
+    told = message(lambda: MLPRegressor(max_iter=1).fit(frame - days[0], Y), TypeError)
+    assert told.startswith("column 'when' of X holds durations: make numbers of them")
+    gap = np.full((30, 1), "NaT", "M8[s]")
+    for data in (dates.reshape(-1, 1), list(dates.reshape(-1, 1)), [[day] for day in dates],
+                 [[1.0, day] for day in dates], (dates - dates[0]).reshape(-1, 1), gap):
+        told = message(lambda data=data: MLPRegressor(max_iter=1).fit(data, Y), TypeError)
+        assert "make numbers of them" in told
+    fitted = MLPRegressor(max_iter=1).fit(X[:, :1], Y)
+    assert "holds dates" in message(lambda: fitted.predict(dates.reshape(-1, 1)), TypeError)
+    for y in (dates, days, list(dates), frame["when"], gap[:, 0]):
+        told = message(lambda y=y: MLPRegressor(max_iter=1).fit(X, y), TypeError)
+        assert "y holds dates" in told or "column 0 holds dates" in told
+    two = np.where(LABELS, dates[0], dates[1])  # as classes they are what they are
+    assert MLPClassifier(max_iter=1).fit(X, two).classes_.tolist() == sorted(set(two.tolist()))
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": days})
+    told = message(lambda: MLPRegressor(max_iter=1).fit(frame, Y), TypeError)
+    assert told.startswith("column 'a' of X holds dates")
 
 
 def test_shapes():
