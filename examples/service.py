@@ -25,6 +25,8 @@ import asyncio
 import json
 import os
 import socket
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +162,9 @@ def read_rows(body, by_name):
         X = np.array(rows)
     except ValueError:
         raise HTTPException(422, "rows must be of one length") from None
+    if X.dtype == object and X.ndim == 2 and all(type(x) in {int, float} for x in X.flat):
+        with suppress(OverflowError):  # 1e20, which JavaScript writes as 100000000000000000000
+            X = X.astype(np.float64)
     if X.ndim != 2 or X.dtype.kind not in "iuf":
         raise HTTPException(422, "rows must be lists of numbers")
     return X, False
@@ -176,6 +181,8 @@ def make_app():
     be loaded once for all: each loads its own model, in a few milliseconds.
     """
     service = Service(os.environ[MODEL])
+    # what requests hold would fill the log, and Python keeps the text of each warning for ever
+    warnings.simplefilter("ignore", fastnn.tables.TableWarning)
     return Starlette(
         routes=[
             Route("/predict", service.predict, methods=["POST"]),

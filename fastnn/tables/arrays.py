@@ -6,7 +6,7 @@ from fastnn.tables import cells as cells_
 from fastnn.tables.cells import Cells, moments
 from fastnn.tables.errors import TableError
 
-__all__ = ["Array", "Made", "Objects", "array_cells", "doubles"]
+__all__ = ["Array", "Keyed", "Made", "Objects", "array_cells", "doubles"]
 
 
 class Objects:
@@ -25,6 +25,27 @@ class Objects:
     def raw(self):
         """Return the values as they are."""
         return self.values
+
+
+class Keyed(Objects):
+    """A column of rows that are dicts: its values are taken out of them when they are asked for, as
+    the rows of a request may have any number of columns that nobody uses."""
+
+    def __init__(self, name, rows, key):
+        self.name, self.rows, self.key = name, rows, key
+
+    @property
+    def values(self):
+        """The values, None where a row has no such key."""
+        key = self.key
+        return [row.get(key) for row in self.rows]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def lacking(self):
+        """Return the number of the first row that has no such key, None where all have it."""
+        return next((i for i, row in enumerate(self.rows) if self.key not in row), None)
 
 
 class Array:

@@ -2,6 +2,8 @@
 
 from fastnn.core.notices import shorten
 
+COMPARED = 2000  # names of columns that are compared with one that is missing, 6 us each
+
 __all__ = ["TableError", "TableWarning", "check_names", "listed", "shown_value"]
 
 
@@ -45,7 +47,8 @@ def check_names(asked, table, whose="the table"):
 
     missing = [name for name in asked if name not in table]
     if missing:
-        free = [name for name in table.names if name not in set(asked)]
+        asked = set(asked)
+        free = [name for name in table.names if name not in asked][:COMPARED]
         hint = next(filter(None, (did_you_mean(name, free) for name in missing[:10])), "")
         if not hint:
             hint = near("", free, 5) if free else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.tables import cells as cells_
-from fastnn.tables.arrays import Array, Made, Objects, array_cells, doubles
+from fastnn.tables.arrays import Array, Keyed, Made, Objects, array_cells, doubles
 from fastnn.tables.cells import Cells, moments
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.table import Table, named
@@ -159,13 +159,8 @@ def _of_dicts(rows):
         if row.keys() != names.keys():
             uneven = i > 0
             names |= dict.fromkeys(row)
-    table = named([(name, Objects(str(name), [row.get(name) for row in rows])) for name in names],
-                  len(rows))
-    if uneven:
-        for own, name in zip(table.names, names, strict=True):
-            row = next((i for i, row in enumerate(rows) if name not in row), None)
-            if row is not None:
-                table.lacking[own] = row
+    table = named([(name, Keyed(str(name), rows, name)) for name in names], len(rows))
+    table.uneven = uneven
     return table
 
 

@@ -155,7 +155,7 @@ class Schema:
             raise ValueError(f"max_categories={max_categories} must be >= 1 and <= "
                              f"{LIMITS['categories']}")
         check_learnable(table)
-        table.lacking.clear()  # what a row of training does not have is missing
+        table.uneven = False  # what a row of training does not have is missing
         na = table.na if na is None else words_of("na", na)
         options = Options(categorical_names(categorical_features, table), na, infinities,
                           max_categories)
@@ -367,10 +367,11 @@ def categorical_names(given, table):
 
 def check_rows(table, names):
     """Refuse a row, given as a dict, that lacks one of the columns."""
-    for name in names if table.lacking else ():
-        if name in table.lacking:
-            raise TableError(f"row {table.lacking[name]} has no column {name!r}; where a value is "
-                             "missing give None", name)
+    for name in names if table.uneven else ():
+        row = table.lacking(name)
+        if row is not None:
+            raise TableError(f"row {row} has no column {name!r}; where a value is missing give "
+                             "None", name)
 
 
 def summed(problems, texts):

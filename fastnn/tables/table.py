@@ -71,7 +71,7 @@ class Table:
         self.na = tuple(na)
         self._labels = labels
         self._cells: dict[str, Any] = {}
-        self.lacking: dict[str, int] = {}  # of rows as dicts: columns that a row has no word of
+        self.uneven = False  # of rows as dicts: whether some have no word of some column
 
     def __len__(self):
         return self.n_rows
@@ -124,6 +124,21 @@ class Table:
         """
         self._check(name)
         return self._columns[name].raw()
+
+    def lacking(self, name: str) -> int | None:
+        """Return the first row, given as a dict, that has no word of a column.
+
+        Parameters
+        ----------
+        name : str
+            Of the column.
+
+        Returns
+        -------
+        int or None
+            None where there is none.
+        """
+        return self._columns[name].lacking() if self.uneven else None
 
     def _check(self, name):
         if name not in self._columns:

@@ -103,11 +103,17 @@ def test_integers_are_rows_too(served, client):
     status, answer = client.post("/predict", json.dumps({"rows": [list(range(N_IN))]}))
     assert status == 200
     assert answer["labels"] == served[0].predict([list(range(N_IN))]).tolist()
+    row = [10**20, *range(N_IN - 1)]  # as JavaScript writes 1e20
+    status, answer = client.post("/predict", json.dumps({"rows": [row]}))
+    assert status == 200
+    assert answer["labels"] == served[0].predict([list(map(float, row))]).tolist()
 
 
 def test_rows_of_tables_by_name(environment, tmp_path, monkeypatch):
-    """Numbers and words as they are, missing ones null; unknown ones where they may be."""
+    """Numbers and words as they are, missing ones null; unknown ones where they may be, and then
+    without a warning, whose text Python would keep for ever."""
     pytest.importorskip("sklearn")
+    monkeypatch.setenv("PYTHONWARNINGS", "error::UserWarning")
     import quick_recipe
 
     quick_recipe.use(monkeypatch)
