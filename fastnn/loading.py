@@ -82,6 +82,9 @@ def describe(path, max_bytes=container.MAX_BYTES):
     arrays, settings, header = container.read(path, expected_arrays, max_bytes)
     try:
         if "tabular" in settings:
+            # checked and kept, where those of a network are copied: what stays must not change, or
+            # be gone, where somebody writes into the file later
+            arrays = {name: array.copy() for name, array in arrays.items()}
             model = imported("fastnn.tabular.model").TabularModel.from_file(arrays, settings)
             return model, settings, header
         take_history(arrays, settings)

@@ -332,6 +332,18 @@ def test_a_file_that_another_tool_wrote_again(path):
     assert answers(fastnn.load(path)) == answers(network())
 
 
+def test_nothing_of_a_file_is_used_once_it_is_read(model, path):
+    """What is written into it later cannot change a model that was checked."""
+    model.save(path)
+    for predictor in (False, True):
+        loaded = fastnn.load(path, predictor=predictor)
+        right, kept = answers(loaded), path.read_bytes()
+        with path.open("r+b") as file:
+            file.write(b"\xff" * len(kept))
+        assert answers(loaded) == right
+        path.write_bytes(kept)
+
+
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda p: f"{p.parent.name}-{p.stem}")
 @pytest.mark.parametrize("predictor", [False, True])
 def test_golden_files_load_for_ever(golden, predictor):

@@ -51,6 +51,19 @@ def test_files_hold_it_all(kind, models, tmp_path):
         tmp_path / "m.safetensors").read_bytes()
 
 
+def test_a_file_that_is_written_into_after_it_was_read(models, tmp_path):
+    """Trees and bins were a map of the file, which changed after it had been checked, or ended the
+    process (SIGBUS) where it was cut off."""
+    path = tmp_path / "m.safetensors"
+    model = models("two")
+    model.save(path)
+    loaded = fastnn.load(path)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.write(b"\xff" * size)
+    assert loaded.predict_proba(TABLE).tobytes() == model.predict_proba(TABLE).tobytes()
+
+
 def test_a_constant_model_in_a_file(tmp_path):
     TabularRegressor().fit(TABLE, np.full(len(VALUE), 2.5)).save(tmp_path / "m.safetensors")
     assert set(fastnn.load(tmp_path / "m.safetensors").predict(TABLE)) == {2.5}
