@@ -7,7 +7,7 @@ from fastnn.core.notices import hint, shown
 
 __all__ = ["by_name", "cure", "hint_of_name", "looks_like"]
 
-HEAD = 512
+HEAD, TAIL = 512, 1 << 20
 # first bytes -> what it is; where several fit, the first one
 BEGINNINGS = (
     (b"\x89PNG\r\n", "a picture (PNG)"), (b"\xff\xd8\xff", "a picture (JPEG)"),
@@ -74,6 +74,8 @@ def looks_like(path):
     ----------
     path : str or path
     """
+    if not os.path.isfile(path):  # a pipe can be read once: to open it again would wait for ever
+        return None
     try:
         with open(path, "rb") as file:
             head = file.read(HEAD)
@@ -99,15 +101,19 @@ def cure(path):
 
 
 def _archive(path):
-    from zipfile import BadZipFile, ZipFile
-
-    try:
-        with ZipFile(path) as archive:
-            names = archive.namelist()[:1000]
-    except (BadZipFile, OSError, ValueError, NotImplementedError):
-        return "a zip archive"
-    for end, what in MEMBERS:
-        if any(name.endswith(end) for name in names):
+    """Return what a zip archive is, by the first names of the directory at its end. `zipfile` would
+    read all of a directory: 8 s and 0.4 GB for one of 50 MB."""
+    with open(path, "rb") as file:
+        file.seek(-min(TAIL, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        tail = file.read()
+    end = tail.rfind(b"PK\5\6")
+    size = int.from_bytes(tail[end + 12:end + 16], "little") if end >= 0 else 0
+    at, names = max(0, end - size - 200), []  # between both there may be records of zip64
+    while (at := tail.find(b"PK\1\2", at)) >= 0 and len(names) < 1000:
+        names.append(tail[at + 46:at + 46 + int.from_bytes(tail[at + 28:at + 30], "little")])
+        at += 46
+    for name, what in MEMBERS:
+        if any(one.endswith(name.encode()) for one in names):
             return what
     return "a zip archive"
 

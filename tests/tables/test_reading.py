@@ -231,6 +231,22 @@ def test_pipes_are_read_once(tmp_path):
     assert len(found) == 20_000
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_that_holds_no_table(tmp_path, run_python):
+    """It was opened once more to see what it holds, and waited for a writer for ever."""
+    os.mkfifo(tmp_path / "t.csv")
+    code = f"""
+import pathlib, threading, fastnn.tables
+path = pathlib.Path({str(tmp_path / "t.csv")!r})
+threading.Thread(target=path.write_bytes, args=[bytes([0x89]) + b"PNG" * 9]).start()
+try:
+    fastnn.tables.read(path)
+except fastnn.tables.TableError as error:
+    print(error)
+"""
+    assert "is not text in utf-8" in run_python(code, timeout=60).stdout
+
+
 def test_nothing_comes(load, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
     for path in ("-", os.devnull):
