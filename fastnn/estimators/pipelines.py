@@ -63,11 +63,21 @@ def preparation_of(steps):
     n = first.n_features_in_
     names = getattr(first, "feature_names_in_", None)
     names = [f"x{i}" for i in range(n)] if names is None else [str(name) for name in names]
+    stripped = [name.strip() for name in names]  # as a table has them
+    if len(set(stripped)) == n:
+        names = stripped
     stages, width = [], n
     for name, step in steps:
         check_is_fitted(step)
-        stage, width = _stage(name, step, width)
-        stages.append(stage)
+        stage, wider = _stage(name, step, width)
+        if stages and len(stages[-1]) == len(stage) == 1 and (
+                stage[0]["columns"] == list(range(width))):  # one chain: what it knows, all know
+            before = stages[-1][0]["steps"]
+            _refuse_two_kinds(name, before, stage[0]["steps"])
+            before += stage[0]["steps"]
+        else:
+            stages.append(stage)
+        width = wider
     return Preparation(names, stages, width)
 
 
@@ -101,6 +111,7 @@ def _chain(name, step, n):
         found = []
         for inner, one in step.steps:
             more, n = _chain(f"{name}__{inner}", one, n)
+            _refuse_two_kinds(f"{name}__{inner}", found, more)
             found += more
         return found, n
     kind = type(step).__name__
@@ -112,6 +123,15 @@ def _chain(name, step, n):
         raise TypeError(f"step {name!r} is {type(step).__name__}, which cannot be saved; {CAN}. "
                         "Others: export the pipeline to ONNX")
     return _KINDS[kind](name, step, n)
+
+
+def _refuse_two_kinds(name, before, steps):
+    """Refuse missing values that an imputer has left: None where it looks for NaN, or so."""
+    filled = [len(step["values"]) for step in before if step["op"] == "impute"]
+    known = next((step["categories"] for step in steps if "categories" in step), [])
+    if filled and any(MISSING in one for one in known[:filled[-1]]):
+        raise ValueError(f"step {name!r} has missing values for a category that the imputer before "
+                         "it leaves: None and NaN are told apart, which cannot be saved")
 
 
 def _shift(name, step, n):
@@ -135,12 +155,12 @@ def _min_max(name, step, n):
 
 def _imputer(name, step, n):
     missing = step.missing_values
-    if not (missing is None or missing != missing):
+    if not _is_missing(missing):
         raise ValueError(f"step {name!r} takes {missing!r} for missing, which cannot be saved: "
                          "only NaN and None can")
     values = []
     for value in np.asarray(step.statistics_, object).tolist():
-        if value is None or value != value:
+        if _is_missing(value):
             raise ValueError(f"step {name!r} has a column without a value, which it leaves out; "
                              "that cannot be saved: drop the column before")
         values.append(value if isinstance(value, str) else float(value))
@@ -149,7 +169,7 @@ def _imputer(name, step, n):
 
 
 def _one_hot(name, step, n):
-    if step.handle_unknown not in ("error", "ignore", "infrequent_if_exist"):
+    if step.handle_unknown not in ("error", "ignore", "warn", "infrequent_if_exist"):
         raise ValueError(f"step {name!r} has handle_unknown={step.handle_unknown!r}, which cannot "
                          "be saved")
     _refuse_infrequent(name, step)
@@ -165,9 +185,12 @@ def _ordinal(name, step, n):
     _refuse_infrequent(name, step)
     known = [_categories(name, one) for one in step.categories_]
     unknown = "error" if step.handle_unknown == "error" else "ignore"
+    missing = _or_none(step.encoded_missing_value)
+    if any(None in one.tolist() for one in step.categories_):  # a category like any other
+        missing = [float(own.index(MISSING)) if None in one.tolist() else missing
+                   for own, one in zip(known, step.categories_, strict=True)]
     return [{"op": "ordinal", "categories": known, "unknown": unknown,
-             "unknown_value": _or_none(step.unknown_value),
-             "missing_value": _or_none(step.encoded_missing_value)}], n
+             "unknown_value": _or_none(step.unknown_value), "missing_value": missing}], n
 
 
 def _refuse_infrequent(name, step):
@@ -180,7 +203,7 @@ def _categories(name, values):
     """Return categories as JSON has them."""
     found = []
     for value in values.tolist():
-        if value is None or value != value:
+        if _is_missing(value):
             found.append(dict(MISSING))
         elif isinstance(value, (str, bool, int, float)):
             found.append(value)
@@ -190,6 +213,10 @@ def _categories(name, values):
     if found.count(MISSING) > 1:
         raise ValueError(f"step {name!r} tells None and NaN apart, which cannot be saved")
     return found
+
+
+def _is_missing(value):
+    return value is None or type(value).__name__ == "NAType" or value != value
 
 
 def _or_none(value):
@@ -221,6 +248,5 @@ def target_scale(transformer):
         scale = np.array(step["scale"])
         if step["op"] == "shift":
             return scale, np.array(step["mean"])
-        if step["limits"] is None:
-            return 1 / scale, -np.array(step["add"]) / scale
+        return 1 / scale, -np.array(step["add"]) / scale  # limits are not those of the way back
     raise TypeError(f"the transformer of the target is {name}, which cannot be saved: scalers can")

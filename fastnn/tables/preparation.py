@@ -5,15 +5,18 @@ import math
 import numpy as np
 
 from fastnn.core.notices import shown
+from fastnn.tables import columns as columns_
+from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.frames import as_table
+from fastnn.tables.numerals import parse_numbers
 from fastnn.tables.schema import check_rows
 
 __all__ = ["Preparation"]
 
 MOST_COLUMNS = 1 << 16
+MOST_DIGITS = 1000  # of a whole number; for many more int() takes long
 MISSING = {"missing": True}  # the category of missing values, in settings
-UNKNOWN = "error", "ignore"
 
 
 class Preparation:
@@ -62,13 +65,16 @@ class Preparation:
                               zip(self.names, table.names, strict=True)})
         check_names(self.names, table)
         check_rows(table, self.names)
-        columns = [_Column(name, table.raw(name)) for name in self.names]
+        columns = [_Column(name, table.raw(name), table) for name in self.names]
         for stage in self.stages:
             found = []
             for block in stage:
-                some = [columns[i] for i in block["columns"]]
-                for step in block["steps"]:
-                    some = _STEPS[step["op"]](some, step)
+                steps, some = block["steps"], [columns[i] for i in block["columns"]]
+                for i, step in enumerate(steps):
+                    if step["op"] == "impute":
+                        some = _impute(some, step, _known_after(steps, i))
+                    else:
+                        some = _STEPS[step["op"]](some, step)
                 found += some
             columns = found
         if not columns:
@@ -108,33 +114,62 @@ class Preparation:
 
 
 class _Column:
-    """A column on its way: values as they came, None where missing, or float64, NaN there."""
+    """A column on its way: values as they came, None where missing, or float64, NaN there.
 
-    def __init__(self, name, values):
-        self.name, self.values = name, values
+    Text may stand for a value of another type, as that of a file does: nothing, or a word for it,
+    where a value is missing, digits for a number, True and False.
+    """
+
+    def __init__(self, name, values, table=None):
+        self.name, self.values, self.table = name, values, table
 
     def __len__(self):
         return len(self.values)
 
+    def _is_missing(self, value):
+        if isinstance(value, str):
+            text = value.strip()
+            return not text or text in MISSING_WORDS or text in self.table.na
+        return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+
     def numbers(self):
         if isinstance(self.values, np.ndarray):
             return self.values
-        found = np.empty(len(self.values))
+        found, texts = np.full(len(self.values), math.nan), {}
         for i, value in enumerate(self.values):
-            if value is None or isinstance(value, str) and not value.strip():
-                found[i] = math.nan
+            if self._is_missing(value):
+                continue
+            if isinstance(value, str):
+                texts[i] = value.strip()
                 continue
             try:
                 found[i] = float(value)
-            except (TypeError, ValueError):
-                raise TableError(f"column {self.name!r}, row {i}: {shown(value)} is no number",
-                                 self.name) from None
+            except (TypeError, ValueError, OverflowError):
+                self._refuse(i)
+        for i, number in zip(texts, self.read(list(texts.values())), strict=True):
+            found[i] = number
+            if number != number:
+                self._refuse(i)
         return found
 
-    def missing(self):
+    def read(self, texts):
+        """Return texts as numbers, written as the file of the column writes them; NaN: none."""
+        if not texts:
+            return np.empty(0)
+        style = self.table.column(self.name).style
+        return parse_numbers(texts, columns_.Column(self.name, "number").form_for(style))
+
+    def _refuse(self, i):
+        raise TableError(f"column {self.name!r}, row {i}: {shown(self.values[i])} is no number",
+                         self.name) from None
+
+    def missing(self, known=()):
+        """Return where values are missing; a text that is one of ``known`` is not."""
         if isinstance(self.values, np.ndarray):
             return np.isnan(self.values)
-        return np.array([value is None or value != value for value in self.values], bool)
+        return np.array([self._is_missing(value)
+                         and not (isinstance(value, str) and value in known)
+                         for value in self.values], bool)
 
     def list(self):
         return self.values.tolist() if isinstance(self.values, np.ndarray) else list(self.values)
@@ -155,41 +190,52 @@ def _stretch(columns, step):
     return found
 
 
-def _impute(columns, step):
+def _known_after(steps, i):
+    """Return the categories of each column that the first encoder behind step i knows, or none."""
+    for step in steps[i + 1:]:
+        if "categories" in step:
+            return step["categories"]
+    return []
+
+
+def _impute(columns, step, known):
     """Values in the place of missing ones; behind them whether they were missing, of some."""
-    found = []
-    for c, value in zip(columns, step["values"], strict=True):
-        if isinstance(value, str):
-            found.append(_Column(c.name, [value if gone else one for one, gone in
-                                          zip(c.list(), c.missing().tolist(), strict=True)]))
-        else:
-            x = c.numbers()
-            found.append(_Column(c.name, np.where(np.isnan(x), value, x)))
-    marks = [columns[i].missing() if isinstance(columns[i].values, list)
-             else np.isnan(columns[i].numbers()) for i in step["marks"]]
-    return found + [_Column(columns[i].name, mark.astype(float))
-                    for i, mark in zip(step["marks"], marks, strict=True)]
+    found, gaps = [], []
+    for i, (c, value) in enumerate(zip(columns, step["values"], strict=True)):
+        gone = c.missing(known[i] if i < len(known) else ())
+        gaps.append(gone)
+        if isinstance(c.values, np.ndarray):
+            filled = np.where(gone, value, c.values)
+        else:  # what is there stays as it came: whole numbers have more digits than float64
+            filled = [value if gap else one
+                      for one, gap in zip(c.values, gone.tolist(), strict=True)]
+        found.append(_Column(c.name, filled, c.table))
+    return found + [_Column(columns[i].name, gaps[i].astype(float)) for i in step["marks"]]
 
 
 def _places(column, known):
     """Return the number of the category of each value, -1 where it is none of them."""
-    numbers = all(not isinstance(value, (str, dict)) for value in known) and bool(known)
-    places = {}
-    for i, value in enumerate(known):
-        places[None if value == MISSING else value] = i
-    gone, found = column.missing(), []
-    for value, missing in zip(column.list(), gone.tolist(), strict=True):
-        if missing:
-            found.append(places.get(None, -1))
-            continue
-        place = places.get(value)
-        if place is None and numbers and isinstance(value, str):
-            try:
-                place = places.get(float(value))
-            except ValueError:
-                place = None
-        found.append(-1 if place is None else place)
+    places = {None if value == MISSING else value: i for i, value in enumerate(known)}
+    gone, found = column.missing(known), []
+    values = [None if missing else value
+              for value, missing in zip(column.list(), gone.tolist(), strict=True)]
+    if not any(isinstance(value, str) for value in places):  # so text stands for numbers
+        places |= _written(column, places, {value for value in values if isinstance(value, str)})
+    for value in values:
+        found.append(places.get(value, -1))
     return np.array(found, np.intp)
+
+
+def _written(column, places, texts):
+    """Return the places of numbers by how a file writes them; of a whole number each digit counts,
+    though float64 has not as many."""
+    found, texts = {}, list(texts)
+    for text, number in zip(texts, column.read([text.strip() for text in texts]), strict=True):
+        whole = INTEGER.fullmatch(text.strip()) and len(text) < MOST_DIGITS
+        place = places.get(int(text) if whole else float(number))
+        if place is not None:
+            found[text] = place
+    return found
 
 
 def _refuse_unknown(column, places, step):
@@ -212,13 +258,15 @@ def _one_hot(columns, step):
 
 def _ordinal(columns, step):
     """Return the number of the category, or what stands for unknown and missing ones."""
-    found = []
-    for column, known in zip(columns, step["categories"], strict=True):
+    found, values = [], step["missing_value"]  # one for all columns, or one for each
+    if not isinstance(values, list):
+        values = [values] * len(columns)
+    for column, known, value in zip(columns, step["categories"], values, strict=True):
         places = _places(column, known)
         _refuse_unknown(column, places, step)
         x = np.where(places < 0, _number(step["unknown_value"]), places.astype(float))
         if MISSING in known:
-            x[places == known.index(MISSING)] = _number(step["missing_value"])
+            x[places == known.index(MISSING)] = _number(value)
         found.append(_Column(column.name, x))
     return found
 

@@ -1,5 +1,6 @@
 """Pipelines of scikit-learn in model files: the same predictions, or a step that is named."""
 
+import csv
 import json
 
 import numpy as np
@@ -50,6 +51,8 @@ PREPARATIONS = {
         ("r", RobustScaler(), ["a"]), ("x", MaxAbsScaler(), ["count"])]),
     "numbers as categories": ColumnTransformer([
         ("o", OneHotEncoder(categories=[[0, 1, 2, 3]]), ["count"]), ("a", "passthrough", ["a"])]),
+    "unknown ones, with a warning": ColumnTransformer([
+        ("o", OneHotEncoder(handle_unknown="warn"), ["c"])]),
 }
 
 
@@ -87,6 +90,87 @@ def test_files_predict_as_the_pipeline_does(name, kind, tmp_path):
                                rtol=1e-6)
 
 
+def typed_columns():
+    """Columns whose values a file has as text."""
+    rng = np.random.default_rng(1)
+    frame = pandas.DataFrame({
+        "number": rng.normal(size=40), "gaps": rng.normal(size=40),
+        "word": rng.choice(["x", "y"], 40), "flag": rng.random(40) < 0.5,
+        "half": rng.choice([0.5, 1.5, 2.0], 40), " id ": 2**55 + rng.integers(0, 3, 40)})
+    frame["sure"] = frame["flag"].astype(object)
+    frame["sure"] = frame["sure"].where(rng.random(40) < 0.7, None)
+    frame.loc[::4, "gaps"] = np.nan
+    frame.loc[::5, "word"] = None
+    frame.loc[::6, "half"] = np.nan
+    return frame
+
+
+ONE_HOT = OneHotEncoder(handle_unknown="ignore")
+TYPED = {
+    "gaps": make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()),
+    "word": make_pipeline(SimpleImputer(strategy="most_frequent", add_indicator=True),
+                          OneHotEncoder()),
+    "flag": OneHotEncoder(), "half": ONE_HOT, " id ": make_pipeline(
+        SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
+    "sure": OrdinalEncoder(encoded_missing_value=-7), "number": "passthrough",
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("columns", [*([name] for name in TYPED), [*TYPED]], ids=str)
+def test_text_stands_for_what_it_is_written_for(columns, tmp_path):
+    """The same rows from files, with decimal commas too, as text, and typed."""
+    frame, est = typed_columns(), network("value")
+    pipe = make_pipeline(ColumnTransformer([(name, TYPED[name], [name]) for name in columns]), est)
+    pipe.fit(frame, frame["number"] + frame["flag"])
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_csv(tmp_path / "comma.csv", index=False, sep=";", decimal=",", na_rep="gone")
+    with open(tmp_path / "t.csv", newline="") as file:
+        texts = list(csv.DictReader(file))
+    doors = [frame, frame.to_dict("records"), {name: frame[name].tolist() for name in frame},
+             fastnn.tables.read(tmp_path / "t.csv"), texts,
+             fastnn.tables.read(tmp_path / "comma.csv", decimal=",", na=["gone"]),
+             frame.convert_dtypes(), {name: [pandas.NA if value is None or value != value else value
+                                             for value in frame[name].tolist()] for name in frame}]
+    for door in doors:
+        np.testing.assert_allclose(loaded.predict(door), pipe.predict(frame), rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_words_that_training_had_are_categories(tmp_path):
+    """The others that programs write for missing values mean that."""
+    words = np.array(["NA", "", "x", None] * 10, object)
+    est = network("value")
+    pipe = make_pipeline(SimpleImputer(strategy="constant", missing_values=None, fill_value="gone"),
+                         OneHotEncoder(), est).fit(words[:, None], np.arange(40.0))
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    np.testing.assert_allclose(loaded.predict(words[:, None]), pipe.predict(words[:, None]))
+    assert loaded.predict([["N/A"]]) == loaded.predict([[None]]) != loaded.predict([["NA"]])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_none_that_an_imputer_of_nan_leaves_is_refused(tmp_path):
+    words = np.array(["x", "y", None] * 10, object)[:, None]
+    est = network("value")
+    pipe = make_pipeline(SimpleImputer(strategy="constant", fill_value="gone"), OneHotEncoder(),
+                         est).fit(words, np.arange(30.0))
+    with pytest.raises(ValueError, match="'onehotencoder' has missing values .* told apart"):
+        est.save(tmp_path / "m.safetensors", pipeline=pipe)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pandas_na_may_be_what_is_imputed(tmp_path):
+    frame = FRAME[["a", "b"]].convert_dtypes()
+    est = network("value")
+    pipe = make_pipeline(SimpleImputer(missing_values=pandas.NA), est).fit(frame, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    np.testing.assert_allclose(fastnn.load(tmp_path / "m.safetensors").predict(frame),
+                               pipe.predict(frame))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_arrays_are_prepared_too(tmp_path):
     """Not taken for what the network reads, though the width may be the same."""
@@ -116,7 +200,8 @@ def test_unknown_categories_are_as_the_encoder_says(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), RobustScaler()])
+@pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler(), RobustScaler(),
+                                    MinMaxScaler(clip=True)])
 @pytest.mark.parametrize("tabular", [True, False])
 def test_targets_that_were_scaled(scaler, tabular, tmp_path):
     est = fastnn.TabularRegressor(random_state=0) if tabular else network("value")
