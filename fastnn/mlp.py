@@ -428,10 +428,11 @@ class MLP(Learning, Derivatives):
     def grow(self, *, n_in: int | None = None, n_out: int | None = None) -> None:
         """Give the network more inputs or outputs, where features or classes appear later.
 
-        New weights and biases are 0: the outputs of before stay as they are until the new inputs
-        are learned, and a new output begins at f(0); of a softmax, at the probability of a score
-        of 0. `Steps` of the network go on, with the optimizer's state of what there was; that of
-        new weights begins at 0, as in the first step.
+        New weights and biases are 0, and the factors of a `Scale`, `BatchNorm` or `Repeat` 1: the
+        outputs of before stay as they are until the new inputs are learned, and a new output begins
+        at f(0); of a softmax, at the probability of a score of 0. `Steps` of the network go on,
+        with the optimizer's state of what there was; that of new weights begins at 0, as in the
+        first step.
 
         Parameters
         ----------
@@ -442,8 +443,8 @@ class MLP(Learning, Derivatives):
         Raises
         ------
         ValueError
-            When there are more already; when the first or last layer with parameters is not `Dense`
-            (a `LayerNorm` or a `Residual`).
+            When there are more already; when a `LayerNorm`, a `Residual`, a `GLU` or an `Embed`
+            lies before the first `Dense`, or after the last `Dense` or `Heads`.
         RuntimeError
             While the network is being fitted.
 
@@ -460,7 +461,8 @@ class MLP(Learning, Derivatives):
         refuse_in_fit(self)
         snapshot = self._snapshot
         wider = ParameterLayout(growing.grown_spec(self.spec, n_in, n_out))
-        grown = growing.grown_vector(snapshot.layout, wider, snapshot.parameters)
+        grown = growing.grown_vector(snapshot.layout, wider, snapshot.parameters,
+                                     growing.starting_vector(wider))
         self._origins = ()
         self._snapshot = Snapshot(wider, grown, snapshot.epochs_done)
         self._layout = wider

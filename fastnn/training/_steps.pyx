@@ -301,7 +301,7 @@ cdef class Steps(Stepper):
         changed = given is not self.snapshot
         grown = given.layout is not self.layout
         if rows > self.batch or grown:
-            self.start(given, given.parameters if changed else self.trainer.parameters,
+            self.start(given, self.left(given) if changed else self.trainer.parameters,
                        self.net._bound(self.info.loss) if grown else self.info,
                        max(rows, self.batch))
         elif changed:
@@ -309,6 +309,16 @@ cdef class Steps(Stepper):
         if self.averages and changed and self.trainer.step:
             self.trainer.published[:] = given.parameters
         self.publish(given.epochs_done)
+
+    cdef left(self, given):
+        """Return the parameters to go on from: those given, or, where the network has only grown,
+        those beside the average that it has."""
+        if not self.averages or given.layout is self.layout:
+            return given.parameters
+        mine = grown_vector(self.layout, given.layout, self.trainer.published, given.parameters)
+        if not np.array_equal(mine, given.parameters):
+            return given.parameters
+        return grown_vector(self.layout, given.layout, self.trainer.parameters, given.parameters)
 
     cdef read_codes(self, X):
         """Take codes of the encoder of these from now on."""

@@ -5,7 +5,18 @@ import pytest
 from each import each
 
 import fastnn
-from fastnn import Activation, Dense, Dropout, LayerNorm, Residual
+from fastnn import (
+    GLU,
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Embed,
+    LayerNorm,
+    PReLU,
+    Residual,
+    Scale,
+)
 
 NETS = {
     "chain": lambda **k: fastnn.MLP((4, 9, 3), "tanh", output="softmax", random_state=0, **k),
@@ -14,7 +25,15 @@ NETS = {
     "layers": lambda **k: fastnn.MLP.of(
         [Activation("tanh"), Dense(8), LayerNorm(), Residual([Dense(8, "relu"), LayerNorm()]),
          Dense(3), Dropout(0.0)], n_in=4, random_state=0, **k),
+    "members": lambda **k: fastnn.MLP((4, 9, 3), "tanh", output="softmax", members=5,
+                                      random_state=0, **k),
+    "per unit": lambda **k: fastnn.MLP.of(
+        [Scale(), PReLU(), Dense(8, "tanh"), PReLU(False), Dense(3), Scale(), PReLU(),
+         BatchNorm()], n_in=4, random_state=0, **k),
+    "norm of the inputs": lambda **k: fastnn.MLP.of(
+        [BatchNorm(), Dense(8, "tanh"), Dense(3)], n_in=4, random_state=0, **k),
 }
+OPTIMIZERS = ("sgd", "adam", "rmsprop", fastnn.EMA("adam", decay=0.5), fastnn.EMA("sgd"))
 
 
 def rows(n_in, n=7, dtype="float32"):
@@ -30,6 +49,10 @@ def test_more_inputs_change_nothing_at_first(name, dtype):
     assert net.sizes[0] == 6
     assert (net.predict(X) == before).all()
     assert (net.weights[0][4:] == 0).all()
+    kinds = [name.split(".")[-1] for name in net.named_parameters()]
+    for kind, given in zip(kinds, net.get_weights(), strict=True):
+        if kind in ("gain", "scale", "variance") and given.shape[-1] == 6:
+            assert (given[..., 4:] == 1).all()
 
 
 @each("name", list(NETS))
@@ -43,36 +66,54 @@ def test_more_outputs_leave_the_others(name):
     assert after.shape == (7, 5)
     found = net.jacobian(rows(4), logits=True)[:, :3]
     assert np.allclose(found, logits, rtol=1e-4, atol=1e-5)
-    if net.output == "softmax":
+    if name == "members":  # it is so of each of them, not of their mean
+        assert (after > 0).all()
+    elif net.output == "softmax":
         assert np.allclose(after[:, :3] / after[:, :3].sum(axis=1, keepdims=True), before,
                            rtol=1e-5)
     else:
         assert (after[:, :3] == before).all()
     assert (net.weights[-1][:, 3:] == 0).all()
-    assert (net.biases[-1][3:] == 0).all()
+    assert (net.biases[-1][..., 3:] == 0).all()
 
 
 @each("name, optimizer", [(name, optimizer) for name in NETS
-                          for optimizer in ("sgd", "adam", "rmsprop")])
+                          for optimizer in OPTIMIZERS])
 def test_steps_go_on(name, optimizer):
     """As if the inputs had been there from the start, and always 0."""
-    X = rows(6, 12)
-    y = np.random.default_rng(1).uniform(size=(12, 3)).astype("float32")
+    if name == "norm of the inputs" and "EMA" in str(optimizer):
+        return  # its running averages of what is always 0 are others
+    X = rows(6, 24)
+    y = np.random.default_rng(1).uniform(size=(24, 3)).astype("float32")
     y /= y.sum(axis=1, keepdims=True)
     wide, narrow = NETS[name](), NETS[name]()
     wide.grow(n_in=6)
     blank = X.copy()
     blank[:, 4:] = 0
-    mine, others = narrow.steps(optimizer), wide.steps(optimizer)
-    for i in range(6):
-        mine(np.ascontiguousarray(X[i:i + 1, :4]), y[i:i + 1])
-        others(blank[i:i + 1], y[i:i + 1])
+    mine, others = (net.steps(optimizer, batch_size=2) for net in (narrow, wide))
+    for i in range(0, 12, 2):
+        mine(np.ascontiguousarray(X[i:i + 2, :4]), y[i:i + 2])
+        others(blank[i:i + 2], y[i:i + 2])
     narrow.grow(n_in=6)
-    for i in range(6, 12):
-        assert mine(X[i:i + 1], y[i:i + 1]) == others(X[i:i + 1], y[i:i + 1])
+    for i in range(12, 24, 2):
+        assert mine(X[i:i + 2], y[i:i + 2]) == others(X[i:i + 2], y[i:i + 2])
     assert mine.step == 12
-    assert narrow.parameters.tobytes() == wide.parameters.tobytes()
+    for own, given in zip(narrow.get_weights(), wide.get_weights(), strict=True):
+        if name != "norm of the inputs" or own.shape != (6,):
+            assert own.tobytes() == given.tobytes()
     assert (narrow.weights[0][4:] != 0).any()
+
+
+def test_weights_that_were_set_before_it_grew_replace_both_of_an_average():
+    net, other = NETS["chain"](), NETS["chain"]()
+    steps = net.steps(fastnn.EMA("sgd", decay=0.9))
+    for _ in range(3):
+        steps(rows(4), np.eye(3, dtype="float32")[[0, 1, 2, 0, 1, 2, 0]])
+    net.set_weights(other.get_weights())
+    net.grow(n_in=6)
+    other.grow(n_in=6)
+    loss = steps(rows(6), np.zeros(7, np.int32))
+    assert loss == pytest.approx(other.loss(rows(6), np.zeros(7, np.int32)), rel=1e-5)
 
 
 def test_a_class_that_appears_later_is_learned():
@@ -118,6 +159,8 @@ def test_both_at_once_and_again():
     (lambda: fastnn.MLP.of([LayerNorm(), Dense(3)], n_in=4), {"n_in": 5}, "LayerNorm"),
     (lambda: fastnn.MLP.of([Residual([Dense(4)]), Dense(3)], n_in=4), {"n_in": 5}, "Residual"),
     (lambda: fastnn.MLP.of([Dense(3), LayerNorm()], n_in=4), {"n_out": 5}, "LayerNorm"),
+    (lambda: fastnn.MLP.of([Dense(6), GLU()], n_in=4), {"n_out": 5}, "GLU"),
+    (lambda: fastnn.MLP.of([Embed(2, (2, 2)), Dense(3)], n_in=4), {"n_in": 5}, "Embed"),
 ])
 def test_what_cannot_grow(net, settings, message):
     net = net()
