@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.codes import Codes
+from fastnn.core.codes import Codes, is_codes
 from fastnn.core.notices import shown, suggests
 from fastnn.files.plain import from_plain, to_plain
 
@@ -363,7 +363,7 @@ class Encoder:
         Parameters
         ----------
         X : array, data frame, dict of columns, list of dicts, or sequence of columns
-            With the columns of the fit.
+            With the columns of the fit; or codes of them, as `transform` gives them.
         dtype : {"float32", "float64"}, default="float64"
             Of the result.
 
@@ -372,6 +372,12 @@ class Encoder:
         array (n_rows, n_inputs)
             One row for each row of X.
         """
+        self._check_fitted()
+        if is_codes(X):
+            if X.shape[1] != self.n_inputs:
+                raise ValueError(f"X holds codes of {X.shape[1]} inputs, those of this encoder "
+                                 f"have {self.n_inputs}")
+            return X.toarray().astype(validation.check_dtype(dtype), copy=False)
         return self.transform(X, dtype).toarray()
 
     def edges(self, column: int) -> Array:

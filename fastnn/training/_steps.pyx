@@ -300,6 +300,9 @@ cdef class Steps(Stepper):
         given = self.net._snapshot
         changed = given is not self.snapshot
         grown = given.layout is not self.layout
+        if grown and "adds" in self.settings:  # until codes of the new columns come
+            adds, n_in = self.settings["adds"], given.layout.spec.n_in
+            self.settings["adds"] = np.append(adds, np.zeros(max(0, n_in - len(adds)), np.uint8))
         if rows > self.batch or grown:
             self.start(given, self.left(given) if changed else self.trainer.parameters,
                        self.net._bound(self.info.loss) if grown else self.info,
@@ -321,7 +324,8 @@ cdef class Steps(Stepper):
         return grown_vector(self.layout, given.layout, self.trainer.parameters, given.parameters)
 
     cdef read_codes(self, X):
-        """Take codes of the encoder of these from now on."""
+        """Take codes of the encoder of these from now on: of the first, or of one with further
+        columns. The parameters are those of the dense encoding, whatever encoder there is."""
         settings = self.settings
         self.settings = {**settings, "sparse": True, "adds": X.adds}
         try:
@@ -338,7 +342,8 @@ cdef class Steps(Stepper):
         Parameters
         ----------
         X : array-like, sparse matrix or `Codes` (n_samples, n_in)
-            Codes of one encoder in all steps, or in none.
+            Codes in all steps, or in none: of one encoder or, where the network has grown, of one
+            with further columns behind those of before.
         y : array-like (n_samples, n_out), or (n_samples,)
             As for `MLP.fit`.
         sample_weight : array-like (n_samples,) or None, default=None
@@ -393,8 +398,10 @@ cdef class Steps(Stepper):
                     return self.do_step(X, address(y), NULL, NULL, rate)
         X, y, weight = self.net._check_data(X, y, weight, self.info, in_place=False)
         self.refuse_changes()
-        if is_codes(X) and "adds" not in self.settings:
-            self.read_codes(X)
+        if is_codes(X):
+            adds = self.settings.get("adds")
+            if X.adds is not adds and not np.array_equal(X.adds, adds):
+                self.read_codes(X)
         if X.shape[0] > self.batch:
             self.adopt(X.shape[0])
         cdef double loss = self.take(X, y, weight, rate)

@@ -125,6 +125,39 @@ def test_single_steps_take_codes(optimizer, sizes):
     mine(codes[:3], labels()[:3])
 
 
+@each("optimizer", [fastnn.SGD(0.1), fastnn.Adam(0.01), fastnn.EMA(fastnn.Adam(0.01), 0.9)])
+def test_columns_of_codes_that_appear_later(optimizer):
+    """Steps go on with the codes of an encoder of more columns, as with its dense encoding."""
+    rng = np.random.default_rng(3)
+    first, later = Encoder(KINDS).fit(table()), [rng.normal(size=150), table()[3]]
+    second = Encoder([*KINDS, Numbers(6), Categories()]).fit([*table(), *later])
+    nets = [net(first.n_inputs), net(first.n_inputs)]
+    steps = [one.steps(optimizer, batch_size=50) for one in nets]
+    both = [(encoder.transform(columns, "float64"), encoder.to_dense(columns))
+            for encoder, columns in ((first, table()), (second, [*table(), *later]))]
+    for one in nets:
+        assert one.sizes[0] == first.n_inputs
+    for number, (codes, dense) in enumerate(both):
+        for i in range(0, 150, 50):
+            y = labels()[i:i + 50]
+            close(steps[0](codes[i:i + 50], y), steps[1](dense[i:i + 50], y))
+        if number == 0:
+            before = nets[0].predict(codes)
+            for one in nets:
+                one.grow(n_in=second.n_inputs)
+            close(nets[0].predict(both[1][0]), before)
+    close(nets[0].parameters, nets[1].parameters)
+
+
+def test_codes_become_dense_by_their_encoder():
+    encoder, codes, dense = made()
+    assert (encoder.to_dense(codes) == codes.toarray()).all()
+    assert encoder.to_dense(codes, "float32").dtype == np.float32
+    close(encoder.to_dense(codes), dense)
+    with pytest.raises(ValueError, match="this encoder have"):
+        Encoder([Numbers()]).fit([np.arange(9.0)]).to_dense(codes)
+
+
 def test_single_steps_say_why_they_cannot_take_codes():
     encoder, codes, dense = made()
     normed = fastnn.MLP.of([LayerNorm(), Dense(3)], n_in=encoder.n_inputs, output="softmax",
