@@ -41,3 +41,7 @@ def __getattr__(name):
     if name not in _HOME:
         raise AttributeError(f"module 'fastnn.dask' has no attribute {name!r}")
     return getattr(imported(f"fastnn.dask.{_HOME[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -54,7 +54,7 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
     y : as X, or str or list of str
         Targets, as `MLP.fit` takes them, cut as X is; or the name of a column of X, or several.
     sample_weight : as y, default=None
-        Weight of each row; None: 1 each.
+        Weight of each row, or the name of the column of X that has them; None: 1 each.
     client : distributed.Client or None, default=None
         None: the one that runs.
     sync : {"round", "gradient"} or None, default=None

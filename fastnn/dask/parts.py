@@ -25,17 +25,20 @@ def split(part, wish):
     X, y, weight = part
     for name, own in (("X", X), ("y", y), ("sample_weight", weight)):
         validation.refuse_masked(name, own)  # arrays made of it would hold what is hidden
-    target = wish.get("target")
-    if target is None:
-        return X, y, weight
-    taken = [target] if isinstance(target, str) else list(target)
-    if y is not None or not hasattr(X, "iloc"):
-        raise TypeError(f"y={target!r} names columns of X, which must be a data frame of pandas "
-                        "then")
-    missing = [name for name in taken if name not in X.columns]
-    if missing:
-        raise ValueError(f"X has no column {missing[0]!r}, which y={target!r} names")
-    return X.drop(columns=taken), X[target], weight
+    for key, own in (("target", y), ("weight", weight)):
+        names = wish.get(key)
+        if names is None:
+            continue
+        said = f"{'y' if key == 'target' else 'sample_weight'}={names!r}"
+        if own is not None or not hasattr(X, "iloc"):
+            raise TypeError(f"{said} names columns of X, which must be a data frame of pandas then")
+        for name in [names] if isinstance(names, str) else names:
+            if name not in X.columns:
+                raise ValueError(f"X has no column {name!r}, which {said} names")
+    target, by = wish.get("target"), wish.get("weight")
+    taken = [*([target] if isinstance(target, str) else target or ()), *([by] if by else ())]
+    return (X.drop(columns=taken) if taken else X, y if target is None else X[target],
+            weight if by is None else X[by])
 
 
 def survey(part, wish):
@@ -45,7 +48,8 @@ def survey(part, wish):
     ----------
     part : tuple
     wish : dict
-        What is asked for: ``target``; ``classes`` (bool), whether to count labels; ``digest``
+        What is asked for: ``target`` and ``weight``, which columns of X are y and sample_weight,
+        if any; ``classes`` (bool), whether to count labels; ``digest``
         (bool); where it is known, ``dtype`` and what `encode` takes.
 
     Returns

@@ -1,6 +1,7 @@
 """Predictions by partitions, the model being sent once; scores by partitions."""
 
 import uuid
+import warnings
 
 import dask
 import numpy as np
@@ -10,15 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastnn.core.version import __version__
 from fastnn.dask import tasks
-from fastnn.dask.sources import parts_of, whole_rows
+from fastnn.dask.sources import are_paths, parts_of, read_files, whole_rows
 
 __all__ = ["is_lazy", "lazy", "lazy_tables", "score"]
 
 
 def is_lazy(X):
-    """Return whether X is for the workers: a collection, or a list of parts."""
-    return dask.is_dask_collection(X) or isinstance(X, (list, tuple)) and len(X) > 0 and all(
-        dask.is_dask_collection(part) or isinstance(part, Future) for part in X)
+    """Return whether X is for the workers: a collection, a list of parts, or paths of files."""
+    return are_paths(X) or dask.is_dask_collection(X) or (
+        isinstance(X, (list, tuple)) and len(X) > 0 and all(
+            dask.is_dask_collection(part) or isinstance(part, Future) for part in X))
 
 
 def lazy(model, method, X):
@@ -41,7 +43,7 @@ def lazy(model, method, X):
         model = _unnamed(model)
     one = getattr(model, method)(sample)
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
-    X = _parts_of_bag(X)
+    X = _opened(X)
     if isinstance(X, (list, tuple, Delayed)):
         task = dask.delayed(tasks.predict, pure=False)
         found = [task(part, sent, method, names, version=__version__)
@@ -58,24 +60,33 @@ def lazy_tables(model, method, X):
     `lazy`."""
     sent = dask.delayed(model, pure=False, name=f"fastnn-model-{uuid.uuid4().hex}")
     task = dask.delayed(tasks.predict_table, pure=False)
-    X = _parts_of_bag(X)
+    X = _opened(X)
     if isinstance(X, Delayed):
         return task(X, sent, method, version=__version__)
     if hasattr(X, "map_partitions") and hasattr(X, "columns"):
         sample = X._meta_nonempty
-        one = getattr(model, method)(sample)
+        one = _answer(model, method, sample)
         return X.map_partitions(tasks.predict_table, sent, method, sample[:1],
                                 version=__version__, meta=tasks.framed(one[:0], X._meta.index[:0]))
     if not isinstance(X, (list, tuple)):
         X = whole_rows(X)
         sample = np.full((1, X.shape[1]), None if X.dtype.kind == "O" else 0).astype(X.dtype)
-        return _blocks(X, getattr(model, method)(sample), tasks.predict_table, sent, method,
-                       sample)
+        return _blocks(X, _answer(model, method, sample), tasks.predict_table, sent, method, sample)
     return [task(part, sent, method, version=__version__) for part in X]
 
 
-def _parts_of_bag(X):
-    """Return the parts of a dask.bag, which are lists of rows; other data as they are."""
+def _answer(model, method, sample):
+    """Return what a model says of invented rows, without warnings of their values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return getattr(model, method)(sample)
+
+
+def _opened(X):
+    """Return the frame of files, or the parts of a dask.bag, which are lists of rows; other data as
+    they are."""
+    if are_paths(X):
+        return read_files(X)
     is_bag = hasattr(X, "to_delayed") and not (hasattr(X, "chunks") or hasattr(X, "columns"))
     return X.to_delayed() if is_bag else X
 
@@ -100,12 +111,12 @@ def score(cluster, model, X, y, sample_weight, table=False):
 
     Sums of the parts are added up in their order: the score is the same for any workers.
     """
-    parts, target = parts_of(cluster, X, y, sample_weight, "scored-part")
+    parts, named = parts_of(cluster, X, y, sample_weight, "scored-part")
     names = vars(model).get("feature_names_in_")
     if names is not None and not table:
         model = _unnamed(model)
     sent = cluster.submit(tasks.keep, model, name="model", number=(0,))
-    wish = {"target": target, "version": __version__}
+    wish = {**named, "version": __version__}
     found = cluster.submit_all(tasks.score, [
         [part, sent, i, wish, names, table] for i, part in enumerate(parts)], "score")
     sums = [one for one in cluster.fetch(found) if one is not None]

@@ -56,8 +56,8 @@ class Data:
     def __init__(self, cluster, X, y, sample_weight, wish, name=""):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
-        self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
-        self.wish = {**wish, "version": __version__, "target": target}
+        self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        self.wish = {**wish, "version": __version__, **named}
         surveys = cluster.submit_all(
             tasks.survey, [[part, i, self.wish] for i, part in enumerate(self.parts)],
             f"{prefix}survey")
@@ -144,12 +144,17 @@ def check_targets_alike(number, one, first, base, alike):
         Whether their targets are of one kind.
     """
     if not alike:
-        raise ValueError(
-            f"partition {number} has y of kind {one['y'][0]!r} and shape (n, *{one['y'][1]}), "
-            f"partition {first} {base['y'][0]!r} and (n, *{base['y'][1]}): all must be alike")
+        raise ValueError(f"partition {number} has y of kind {_said(*one['y'])}, partition {first} "
+                         f"of {_said(*base['y'])}: all must be alike")
     if (one["weight"] is None) != (base["weight"] is None):
         raise ValueError(f"partition {number if one['weight'] is None else first} has no "
                          "sample_weight, others have")
+
+
+def _said(kind, shape):
+    """Return what y is in words: "float (n_samples, 2)"."""
+    what = {"b": "bool", "i": "integer", "u": "integer", "f": "float"}.get(kind, "text or object")
+    return f"{what}, shape ({', '.join(map(str, ('n_samples', *shape)))}{',' * (not shape)})"
 
 
 class Shards:

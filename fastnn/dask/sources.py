@@ -14,7 +14,7 @@ from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
 
-__all__ = ["parts_of", "read_anew", "whole_rows"]
+__all__ = ["are_paths", "in_memory", "parts_of", "read_anew", "read_files", "whole_rows"]
 
 RECIPE = "recipe"  # the last word of the name of a task that holds one
 SMALL = 1 << 16  # bytes of a recipe, up to which each task that needs it has its own
@@ -22,7 +22,8 @@ PART_BYTES = 1 << 23  # of an array of the driver: Dask warns of more than 10 MB
 
 
 def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
-    """Return the parts, in their order, and the column that y names, or None.
+    """Return the parts, in their order, and as ``target`` and ``weight`` the columns that y and
+    sample_weight name, or None.
 
     A part that is read from its source is a `tasks.Recipe`, or the future of one that is large:
     whoever needs it reads it, and drops it. All others are futures. What Dask holds already, or
@@ -41,16 +42,18 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
     TypeError, ValueError
         When the data are of a kind that is not known, or X, y and weights are cut differently.
     """
-    target, files = None, False
+    named, files = {"target": None, "weight": None}, False
     X, y, sample_weight = ([one] if isinstance(one, (Delayed, Future)) else one
                            for one in (X, y, sample_weight))
-    if isinstance(X, (str, os.PathLike)) or _paths(X):
-        X, files = _read_files(X), True
+    if are_paths(X):
+        X, files = read_files(X), True
     if isinstance(y, str) or _names(y):
-        target, y = y, None
+        named["target"], y = y, None
+    if isinstance(sample_weight, str):
+        named["weight"], sample_weight = sample_weight, None
     given = {"X": X, "y": y, "sample_weight": sample_weight}
     if not (dask.is_dask_collection(X) or isinstance(X, (list, tuple))):
-        return _of_arrays(cluster, name, **given), target
+        return _of_arrays(cluster, name, **given), named
     columns = {}
     for key, value in given.items():
         if value is not None:
@@ -62,10 +65,10 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
         if len(blocks) != n:
             raise ValueError(f"{key} has {len(blocks)} partitions, X has {n}: they must be cut at "
                              "the same rows")
-    return _futures(cluster, name, columns, n, files), target
+    return _futures(cluster, name, columns, n, files), named
 
 
-def _read_files(where):
+def read_files(where):
     """Return a frame of Parquet files, or its parts where they are not in the order of their
     names: Dask reads them in that order, and y and weights are cut in the order of the list."""
     from dask.dataframe import read_parquet
@@ -92,9 +95,11 @@ def read_anew(part):
     return not isinstance(part, Future) or part.key[0].split("-")[-2] == RECIPE
 
 
-def _paths(X):
-    return isinstance(X, (list, tuple)) and len(X) > 0 and all(
-        isinstance(one, (str, os.PathLike)) for one in X)
+def are_paths(X):
+    """Return whether X is a path of Parquet files, or a list of some."""
+    return isinstance(X, (str, os.PathLike)) or (
+        isinstance(X, (list, tuple)) and len(X) > 0
+        and all(isinstance(one, (str, os.PathLike)) for one in X))
 
 
 def _names(y):
@@ -140,6 +145,8 @@ def _blocks(key, value, X):
     """Return the partitions of a collection, delayed."""
     if isinstance(value, (list, tuple)):
         return list(value)
+    if key != "X" and not dask.is_dask_collection(value) and hasattr(value, "ndim"):
+        value = _cut_alike(key, value, X)
     if not dask.is_dask_collection(value) or not hasattr(value, "to_delayed"):
         raise TypeError(f"{key}={shown(value)} must be cut as X is: a dask.array, a dask.dataframe "
                         "or a list of parts")
@@ -155,6 +162,64 @@ def _blocks(key, value, X):
         # Dask's optimization drops the futures of what it holds, after persist()
         return list(value.to_delayed(optimize_graph=not futures_of(value)).reshape(-1))
     return list(value.to_delayed())
+
+
+def _cut_alike(key, value, X):
+    """Return an array of this process as a dask.array whose rows are cut as those of X are."""
+    rows = getattr(X, "chunks", None)
+    if rows is None or np.isnan(rows[0]).any():
+        ways = "" if rows is None else ": X.compute_chunk_sizes() finds the lengths of X"
+        raise TypeError(f"{key} is an array of this process, the parts of X have lengths that are "
+                        f"not known: cut it as X is, a dask.array or a list of parts{ways}")
+    from dask.array import from_array
+
+    value = np.asarray(value)
+    if len(value) != sum(rows[0]):
+        raise ValueError(f"{key} has {len(value)} rows, X has {sum(rows[0])}")
+    return from_array(value, chunks=(rows[0], *value.shape[1:]))
+
+
+def in_memory(cluster, X, y, sample_weight):
+    """Return X, y and sample_weight, given as for `fastnn.dask.fit`, in this process."""
+    if are_paths(X):
+        X = read_files(X)
+    if isinstance(X, (Delayed, Future)):
+        X = [X]
+    lazy = isinstance(X, (list, tuple)) and any(
+        _is_lazy(one) or isinstance(one, Future) for one in X)
+    X, y, sample_weight = cluster.client.gather(dask.compute(X, y, sample_weight))
+    if lazy:  # a list of parts
+        split = [one if isinstance(one, tuple) else (one,) for one in X]
+        if len({len(one) for one in split}) > 1:
+            raise ValueError("all parts of X must be X, or all (X, y), or (X, y, sample_weight)")
+        X, *others = (_joined(list(pieces)) for pieces in zip(*split, strict=True))
+        if others and y is not None:
+            raise TypeError(f"y={shown(y)} is given, and the parts of X hold y: leave out one")
+        y, sample_weight = (_joined(list(one)) if isinstance(one, (list, tuple))
+                            and one and hasattr(one[0], "ndim") else one
+                            for one in (*others, y, sample_weight)[:2])
+    taken = [one for names in (y, sample_weight) if _are_names(names)
+             for one in ([names] if isinstance(names, str) else names)]
+    if taken and not hasattr(X, "iloc"):
+        raise TypeError(f"y={shown(y)} names columns of X, which must be a data frame of pandas "
+                        "then")
+    y, sample_weight = (X[one if isinstance(one, str) else list(one)] if _are_names(one) else one
+                        for one in (y, sample_weight))
+    return X.drop(columns=taken) if taken else X, y, sample_weight
+
+
+def _are_names(y):
+    return isinstance(y, str) or _names(y)
+
+
+def _joined(pieces):
+    """Return parts below each other."""
+    pieces = [one for one in pieces if len(one)] or pieces[:1]
+    if hasattr(pieces[0], "iloc"):
+        import pandas
+
+        return pandas.concat(pieces, ignore_index=True)
+    return np.concatenate(pieces)
 
 
 def whole_rows(X):

@@ -71,8 +71,8 @@ class TableData:
                  digest=False):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
-        self.parts, target = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
-        self.wish = {"version": __version__, "target": target, "classes": classes, "digest": digest,
+        self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        self.wish = {"version": __version__, **named, "classes": classes, "digest": digest,
                      "categorical": categorical}
         found = cluster.fetch(cluster.submit_all(
             tasks.look, [[part, i, self.wish] for i, part in enumerate(self.parts)],

@@ -1,11 +1,10 @@
 """Estimators of tables on the workers of a Dask cluster."""
 
-import dask
-
 from fastnn.dask import prediction
 from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.ensemble import on_workers
 from fastnn.dask.estimators import with_more
+from fastnn.dask.sources import in_memory
 from fastnn.dask.tables import fit_table
 from fastnn.estimators import tabular  # type: ignore
 from fastnn.estimators.settings import COUNT
@@ -36,9 +35,9 @@ class _OnWorkers(WithClient):
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val : see `fastnn.TabularClassifier.fit`
-            As there, or Dask collections; y may be the name of a column of a `dask.dataframe`.
-            With ``shards`` lists of delayed parts and paths of Parquet files, too, as
-            `fastnn.dask.fit` takes them; parts are pandas frames or arrays.
+            As there, or Dask collections, lists of delayed parts and paths of Parquet files, as
+            `fastnn.dask.fit` takes them; y and sample_weight may be names of columns. Parts are
+            pandas frames or arrays.
         checkpoint, checkpoint_seconds : str, path or None, float
             With ``shards`` as for `fastnn.dask.fit`, and ``random_state`` must be a number: the
             same call goes on from the file, to the same bytes. Without, None: workers give networks
@@ -65,10 +64,10 @@ class _OnWorkers(WithClient):
                       checkpoint, checkpoint_seconds)
             vars(self).update(vars(twin))
             return self
-        if isinstance(y, str):
-            X, y = X.drop(columns=[y]), X[y]
-        X, y, sample_weight, X_val, y_val, sample_weight_val = dask.compute(
-            X, y, sample_weight, X_val, y_val, sample_weight_val)
+        cluster = Cluster(self.client)
+        X, y, sample_weight = in_memory(cluster, X, y, sample_weight)
+        if X_val is not None:
+            X_val, y_val, sample_weight_val = in_memory(cluster, X_val, y_val, sample_weight_val)
         with on_workers(self.client):
             return super().fit(X, y, sample_weight, X_val=X_val, y_val=y_val,
                                sample_weight_val=sample_weight_val, checkpoint=checkpoint,
@@ -112,7 +111,7 @@ class _OnWorkers(WithClient):
         if not prediction.is_lazy(X):
             return super().score(X, y, sample_weight)
         if self._model().task.levels:
-            return super().score(*dask.compute(X, y, sample_weight))
+            return super().score(*in_memory(Cluster(self.client), X, y, sample_weight))
         return prediction.score(Cluster(self.client), self, X, y, sample_weight, table=True)
 
 

@@ -29,6 +29,9 @@ def test_dir_shows_what_there_is():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None
     assert fastnn.export.onnx
+    for name in ("tables", "export", "interop", "encoders", "losses", "schedules", "sources"):
+        module = importlib.import_module(f"fastnn.{name}")
+        assert set(dir(module)) >= set(module.__all__), name
 
 
 def test_old_places_hold_the_same_objects():

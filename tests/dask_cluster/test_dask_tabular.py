@@ -1,20 +1,23 @@
 """`fastnn.dask.TabularClassifier` and `TabularRegressor`: members on the workers."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import fastnn
 
 distributed = pytest.importorskip("distributed")
+dask = pytest.importorskip("dask")
 dd = pytest.importorskip("dask.dataframe")
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
 if not hasattr(fastnn, "TabularClassifier"):
     pytest.skip("no estimators of tables", allow_module_level=True)
 
-import fastnn.dask  # noqa: E402
+import quick_recipe  # noqa: E402
 
-pytestmark = pytest.mark.slow
+import fastnn.dask  # noqa: E402
 
 
 def table(n=160):
@@ -24,6 +27,7 @@ def table(n=160):
     return frame
 
 
+@pytest.mark.slow
 def test_members_on_workers_are_those_of_one_machine(client):
     frame = table()
     X, y = frame[["a", "b"]], frame["label"]
@@ -37,9 +41,45 @@ def test_members_on_workers_are_those_of_one_machine(client):
     assert model.score(data[["a", "b"]], data["label"]) == alone.score(X, y)
 
 
+@pytest.mark.slow
 def test_values(client):
     frame = table()
     X = frame[["a", "b"]]
     alone = fastnn.TabularRegressor("fast", random_state=0).fit(X, frame["a"])
     model = fastnn.dask.TabularRegressor("fast", random_state=0).fit(X, frame["a"])
     assert np.asarray(model.predict(X)).tobytes() == np.asarray(alone.predict(X)).tobytes()
+
+
+def test_whatever_holds_the_table(client, tmp_path, monkeypatch):
+    """Each member has all rows, wherever they are: the same bytes from frames, parts, files."""
+    quick_recipe.use(monkeypatch)
+    frame = table().assign(w=np.random.default_rng(1).uniform(0.5, 2, 160))
+    X, y, w = frame[["a", "b"]], frame["label"], frame["w"]
+    alone = fastnn.TabularClassifier("fast", random_state=0).fit(X, y, w)
+    expected = alone.predict_proba(X)
+    data = dd.from_pandas(frame, npartitions=3)
+    frame[:70].to_parquet(tmp_path / "0.parquet")
+    frame[70:].to_parquet(tmp_path / "1.parquet")
+    pieces = [frame[:50], frame[50:50], frame[50:]]
+    parts = [dask.delayed(one) for one in pieces]
+    triples = [dask.delayed((one[["a", "b"]], one["label"], one["w"])) for one in pieces]
+    for given in ((data, "label", "w"), (data[["a", "b"]], data["label"], data["w"]),
+                  (str(tmp_path / "*.parquet"), "label", "w"), (parts, "label", "w"),
+                  ([tmp_path / "0.parquet", tmp_path / "1.parquet"], "label", "w"),
+                  (triples, None, None), (client.scatter(pieces), "label", "w")):
+        model = fastnn.dask.TabularClassifier("fast", random_state=0).fit(*given)
+        assert (model.predict_proba(X) == expected).all()
+    path = str(tmp_path / "*.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", fastnn.tables.TableWarning)
+        found = model.predict(path)
+    assert found.compute().tolist() == alone.predict(X).tolist()
+    assert model.score(path, "label", "w") == pytest.approx(alone.score(X, y, w))
+    two = fastnn.dask.TabularRegressor("fast", random_state=0).fit(
+        dd.from_pandas(frame[["a", "w", "b"]], npartitions=2), ["a", "w"])
+    assert two.predict(frame[["b"]]).shape == (160, 2)
+    for given, message in (((triples, "label"), "the parts of X hold y"),
+                           ((parts, ["a", "no"]), "no"), (([X.to_numpy()], "label"), "label"),
+                           ((data, "none"), "none")):
+        with pytest.raises((TypeError, ValueError, KeyError), match=message):
+            model.fit(*given)

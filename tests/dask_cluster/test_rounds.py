@@ -53,6 +53,30 @@ def test_parts_and_where_rows_are_held_change_nothing(client):
     assert other.parameters.tobytes() not in found, "shards decide"
 
 
+def test_weights_by_the_name_of_their_column_and_arrays_beside_lazy_ones(client, tmp_path):
+    pandas, dd = pytest.importorskip("pandas"), pytest.importorskip("dask.dataframe")
+    pytest.importorskip("pyarrow")
+    X, y = rows()
+    w = np.random.default_rng(1).uniform(0.5, 2, 400)
+    frame = pandas.DataFrame(X, columns=list("abcde")).assign(label=y, weight=w)
+    frame.to_parquet(tmp_path / "rows.parquet")
+    lazy, found = da.from_array(X, chunks=(150, 5)), set()
+    for data in ((X, y, w), (dd.from_pandas(frame, npartitions=3), "label", "weight"),
+                 (tmp_path / "rows.parquet", "label", "weight"), (lazy, y, w),
+                 (lazy, frame["label"], da.from_array(w, chunks=90))):
+        net = network()
+        fastnn.dask.fit(net, *data[:2], sample_weight=data[2], shards=3, optimizer=ADAM, epochs=1)
+        found.add(net.parameters.tobytes())
+    assert len(found) == 1
+    for data, message in (
+            ((lazy, y[:9], None), "y has 9 rows, X has 400"),
+            ((lazy[lazy[:, 0] > 0], y, None), "not known: .*compute_chunk_sizes"),
+            ((lazy, y, "weight"), "partition 0: sample_weight='weight' names columns of X"),
+            ((dd.from_pandas(frame, npartitions=3), "label", "w"), "no column 'w'")):
+        with pytest.raises((ValueError, TypeError), match=message):
+            fastnn.dask.fit(network(), *data[:2], sample_weight=data[2])
+
+
 def test_rounds_are_what_the_formula_says(client):
     """Two rounds on two shards beside fits of NumPy's hand."""
     X, y = rows(64, "float64")
