@@ -10,7 +10,13 @@ from fastnn.tables.cells import INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, num
 from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.frames import as_cells
 from fastnn.tables.learning import MARKS
-from fastnn.tables.numerals import NumberFormat, explained, find_format, parse_numbers
+from fastnn.tables.numerals import (
+    NumberFormat,
+    explained,
+    find_format,
+    parse_numbers,
+    signs_behind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -249,7 +255,9 @@ def learn_target(column: Any, *, name: str = "y",
         raise TableError(f"column {name!r}: {n:,} value{'s' * (n != 1)} cannot be predicted as a "
                          f"number: {explained(form, [texts[i] for i in wrong])} (first in row "
                          f"{row + 1})", name)
-    notes = [f"column {shown_value(name)} holds numbers with marks: {doubt}"] if doubt else []
+    told = [doubt, signs_behind(written, form), "12% is read as 12" if form.unit == "%" else ""]
+    notes = [f"column {shown_value(name)} holds numbers with marks: {text}" for text in told
+             if text]
     marked = [text for text in texts if text in MARKS]
     if marked:
         notes.append(f"{listed(marked)} in column {shown_value(name)} counts as missing")

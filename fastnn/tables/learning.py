@@ -9,7 +9,7 @@ from fastnn.tables import dates
 from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, PLAIN_NUMBER, Style, alike
 from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, listed, shown_value
-from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers
+from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
 
 __all__ = ["Notes", "Options", "counts_rows", "differ_all", "holds_numbers", "learn_column"]
 
@@ -27,8 +27,10 @@ VARIED = 20           # different numbers
 MOST_WORDS = 1000     # of dates that are not in the calendar, which a model remembers
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
-# a number with a currency or a unit, in brackets or with colons: 5 kg, (120.50), 12:30
-AMOUNT = re.compile(r"[^\w\s\[{]{0,3}\s?\d[\d.,:' ]*\s?[^\W\d_]{0,4}[^\w\s\]}]?")
+# a number with a currency or a unit, or with colons: 5 kg, USD 120.50, 12.5 km/h, 12:30
+AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d[\d.,:' ]*"
+                    r"\s?[^\W\d_]{0,8}(?:/[^\W\d_]{1,8})?[^\w\s\]}]?")
+PLAIN_AMOUNTS = "amounts, durations and shares have to be plain numbers, without units"
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?")
 
 
@@ -305,6 +307,8 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
                            options, notes, False, len(cells))
     if found and doubt:
         notes.add(name, doubt, "holds numbers with marks: ")
+    if found and (told := signs_behind([text for text in written if text not in said], form)):
+        notes.add(name, told, "holds numbers with marks: ")
     if found and form.unit == "%":
         notes.add(name, "12% is read as 12", "holds percentages: ")
     return found
@@ -386,14 +390,16 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
              for key, times in spellings.items()}
     if not forced and len(found) > max(10, n_there // 2):
         reason = f"{len(found):,} different texts in {n_there:,} rows cannot be learned from"
-        amounts = [value for value in values if AMOUNT.fullmatch(value)]
-        if len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts)):
-            reason += "; amounts, durations and shares have to be plain numbers, without units"
+        if _are_amounts(values):
+            reason += f"; {PLAIN_AMOUNTS}"
         notes.add(name, reason, example=values[0])
         return None
     if len(found) == 1 and not gaps and not n_long:
         _constant(name, notes)
         return None
+    if not forced and len(found) > VARIED and _are_amounts(values):
+        notes.add(name, f"{len(found):,} different texts; {PLAIN_AMOUNTS}",
+                  "is taken as categories: ", values[0])
     keys = sorted(found)
     if len(keys) > options.max_categories:
         keys = sorted(sorted(keys, key=lambda key: (-found[key][0], key))[:options.max_categories])
@@ -403,3 +409,9 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
         notes.add(name, f"{n_long:,} text{'s' * (n_long != 1)} of more than {MAX_TEXT} characters, "
                   "which count as unknown", "has ")
     return Column(name, "category", categories=tuple(found[key][1] for key in keys))
+
+
+def _are_amounts(values):
+    """Whether most texts look like numbers with something beside them."""
+    amounts = [value for value in values if AMOUNT.fullmatch(value)]
+    return len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts))

@@ -1,6 +1,8 @@
-"""Numbers as people write them: decimal marks, separators of thousands, percent, currencies."""
+"""Numbers as people write them: decimal marks, separators of thousands, percent, currencies, signs
+behind the number or brackets in their place, digits of other scripts."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,16 +11,24 @@ import numpy as np
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
-__all__ = ["NumberFormat", "doubtful", "explained", "find_format", "given_format", "parse_numbers",
-           "sure_decimal"]
+__all__ = ["NumberFormat", "doubtful", "explained", "find_format", "given_format", "in_ascii",
+           "parse_numbers", "signs_behind", "sure_decimal"]
 
-SPACES = " \u00a0\u202f\u2009"
+SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
-UNITS = {"%": ("", r"\s*%"), "$": (r"\$\s*", ""), "€": (r"(?:€\s*)?", r"(?:\s*€)?"),
-         "£": (r"£\s*", ""), "¥": (r"¥\s*", "")}
+CURRENCIES = "$€£¥₹₩₽₺₪฿₫₴₱₦"
+UNITS = {"%": ("", r"\s*%"), **{
+    sign: (rf"(?:{re.escape(sign)}\s*)?", rf"(?:\s*{re.escape(sign)})?") for sign in CURRENCIES}}
 LOOKED_AT = 2000  # different texts by which a format is chosen
-SIGNS = re.compile(r"\s*[$€£¥%]\s*")
-FIRST = re.compile(r"[-+−]?\s*[$€£¥]?\s*[-+−]?[\d.,]")
+LONGEST = 100     # characters of a number that is not plain
+SIGNS = re.compile(rf"\s*[{CURRENCIES}%()]\s*")
+# signs and marks of typography, of full width and of Arabic
+WRITTEN = str.maketrans("\u2212\u2010\u2011\u2013\uff0d\ufe63\uff0b\uff08\uff09\uff04\uffe1\uffe5"
+                        "\uff0e\uff0c\uff05\u066b\u066c\u066a", "------+()$£¥.,%.,%")
+SIGN = r"[-+(\u2212\u2010\u2011\u2013\uff0d\ufe63\uff0b\uff08]?"
+FIRST = re.compile(rf"{SIGN}\s*[{CURRENCIES}\uff04\uffe1\uffe5]?\s*{SIGN}[\d.,]")
+# what accounts and their programs write for -5: (5), ($5), $(5), (5)%, 5-
+NEGATIVE = re.compile(r"([^\w()+-]{0,2})\(([^()+-]+)\)([^\w()+-]{0,2})|([^()+-]*\d[^()+-]*)-")
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -31,8 +41,8 @@ class NumberFormat:
     decimal : "." or ","
     thousands : "", ",", ".", " " or "'"
         May stand between groups of three digits; " " is any kind of space.
-    unit : "", "%", "$", "€", "£" or "¥"
-        Stands at each number; no part of it.
+    unit : "", "%", "$", "€" or another sign of a currency
+        Stands at the numbers; no part of them.
     """
 
     decimal: str = "."
@@ -60,15 +70,32 @@ CANDIDATES = tuple(NumberFormat(decimal, thousands) for decimal, thousands in (
 def _pattern(form):
     mark, point = MARKS[form.thousands], MARKS[form.decimal]
     whole = rf"(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d+)" if mark else r"\d+"
+    if mark == ",":  # 12,34,567, as India writes it
+        whole = rf"(?:\d{{1,2}}(?:,\d\d)+,\d{{3}}|{whole})"
     before, after = UNITS[form.unit] if form.unit else ("", "")
     return re.compile(rf"([-+]?){before}([-+]?{whole}(?:{point}\d*)?(?:[eE][-+]?\d+)?|"
                       rf"[-+]?{point}\d+(?:[eE][-+]?\d+)?){after}", re.ASCII)
 
 
+def in_ascii(text):
+    """Return a number's text in digits, signs and marks of ASCII, with its sign before it."""
+    if len(text) > LONGEST:
+        return text
+    if not text.isascii():
+        text = text.translate(WRITTEN)
+        if not text.isascii():
+            text = "".join(c if c.isascii() else str(unicodedata.decimal(c, c)) for c in text)
+    if text.endswith("-") or "(" in text:
+        found = NEGATIVE.fullmatch(text)
+        if found:
+            before, inside, behind, trailing = found.groups()
+            text = "-" + (f"{before}{inside}{behind}" if trailing is None else trailing).strip()
+    return text
+
+
 def parse_number(text, form=PLAIN, pattern=PLAIN_NUMBER):
     """Return a text as a number, NaN where it is none; True and False are 1 and 0."""
-    if "\u2212" in text:  # the minus of typography
-        text = text.replace("\u2212", "-")
+    text = in_ascii(text)
     if form.is_plain:
         if PLAIN_NUMBER.fullmatch(text):
             return float(text)
@@ -130,9 +157,12 @@ def doubtful(texts, mark):
 
 def _unit_of(texts):
     """Return the unit that nearly all of the texts have, or an empty string."""
+    joined = "".join(texts)
     for unit in UNITS:
+        if unit not in joined:
+            continue
         some = sum(unit in text for text in texts)
-        if some and some >= 0.5 * len(texts):
+        if some >= 0.5 * len(texts):
             form = NumberFormat(unit=unit)
             for candidate in CANDIDATES:
                 form = NumberFormat(candidate.decimal, candidate.thousands, unit)
@@ -144,14 +174,16 @@ def _unit_of(texts):
 
 def sure_decimal(texts):
     """Return the decimal mark that a column shows beyond doubt, or None."""
-    texts = [SIGNS.sub("", text) for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    texts = [SIGNS.sub("", text if text.isascii() else in_ascii(text))
+             for text in texts[:LOOKED_AT] if FIRST.match(text)]
     if not texts:
         return None
     votes = {".": 0, ",": 0}
     for mark, other in ((".", ","), (",", ".")):
         alone = re.compile(rf"[-+]?(?:0?{MARKS[mark]}\d+|\d+{MARKS[mark]}(?:\d{{1,2}}|\d{{4,}})|"
                            rf"\d{{4,}}{MARKS[mark]}\d+|\d{{1,3}}{MARKS[mark]}\d+[eE][-+]?\d+|"
-                           rf"\d{{1,3}}(?:[{other} '\u00a0\u202f\u2009]\d{{3}})+{MARKS[mark]}\d+)",
+                           rf"\d{{1,3}}(?:[{other}'{SPACES}]\d{{3}})+{MARKS[mark]}\d+|"
+                           rf"\d{{1,2}}(?:{MARKS[other]}\d\d)+{MARKS[other]}\d{{3}}{MARKS[mark]}\d+)-?",
                            re.ASCII)
         votes[mark] = sum(1 for _ in filter(None, map(alone.fullmatch, texts)))
     mark = "," if votes[","] > votes["."] else "."
@@ -173,7 +205,7 @@ def find_format(texts, style=None):
         The remark says how the texts are read, to be put behind the name of the column.
     """
     given = style is not None and (style.decimal is not None or style.thousands is not None)
-    texts = [text.replace("\u2212", "-") for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    texts = [in_ascii(text) for text in texts[:LOOKED_AT] if FIRST.match(text)]
     if not texts:
         return _default(style), ""
     if not given and any("." in text for text in texts) and all(
@@ -236,6 +268,14 @@ def _decided(doubt, mark, style, point, group):
     if mark == "," and separator in (None, ","):
         return group, as_group
     return point, as_point
+
+
+def signs_behind(texts, form=PLAIN):
+    """Return a remark on the first text whose sign is not before its number, or an empty string."""
+    first = next((text for text in texts if text[-1:] == "-" or "(" in text), None)
+    if first is None or not parse_number(first, form, _pattern(form)) < 0:
+        return ""
+    return f"{first!r} is read as {parse_number(first, form, _pattern(form)):.15g}"
 
 
 def _without(text, unit):

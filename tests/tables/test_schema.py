@@ -557,9 +557,9 @@ def test_targets_of_numbers():
 
 
 def test_the_columns_reader_of_plain_numbers_takes_no_python_spellings():
-    """float() would read 1_000, nan and Arabic digits."""
+    """float() would read 1_000 and nan."""
     column = Column("a", "number")
-    for text in ("1_000", "١٢", "0x10", "1e", "--1", "1.2.3", "12abc"):
+    for text in ("1_000", "0x10", "1e", "--1", "1.2.3", "12abc"):
         found, problems = column.numbers(as_table({"a": [text, "1"]}).column("a"))
         assert np.isnan(found[0])
         assert problems[0].count == 1

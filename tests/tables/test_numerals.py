@@ -1,0 +1,138 @@
+"""Numbers as accountants, spreadsheets and other countries write them: `fastnn.tables.numerals`."""
+
+import time
+
+import numpy as np
+import pytest
+from each import each
+
+from fastnn.tables import Schema, learn_target, read
+from fastnn.tables.labels import Labels
+from fastnn.tables.numerals import find_format, in_ascii, parse_number, parse_numbers
+
+N = 60
+AMOUNTS = [(i * 7919 % 10_000_000 - 5_000_000) / 100 for i in range(N)]
+FULL = str.maketrans("0123456789.,-", "０１２３４５６７８９．，－")
+ARABIC = str.maketrans("0123456789.", "٠١٢٣٤٥٦٧٨٩٫")
+
+
+def indian(value):
+    """Such as -12,34,567.50."""
+    whole, _, rest = f"{abs(value):.2f}".partition(".")
+    head, tail = whole[:-3], whole[-3:]
+    pairs = []
+    while head:
+        pairs.insert(0, head[-2:])
+        head = head[:-2]
+    return "-" * (value < 0) + ",".join([*pairs, tail]) + f".{rest}"
+
+
+WAYS = {
+    "brackets": lambda v: f"({-v:.2f})" if v < 0 else f"{v:.2f}",
+    "brackets and marks": lambda v: f"({-v:,.2f})" if v < 0 else f"{v:,.2f}",
+    "brackets around a currency": lambda v: f"(${-v:,.2f})" if v < 0 else f"${v:,.2f}",
+    "brackets behind a currency": lambda v: f"$({-v:,.2f})" if v < 0 else f"$ {v:,.2f}",
+    "brackets before a currency": lambda v: f"({-v:.2f}) €" if v < 0 else f"{v:.2f} €",
+    "brackets and percent": lambda v: f"({-v:.2f}%)" if v < 0 else f"{v:.2f}%",
+    "sign behind": lambda v: f"{-v:.2f}-" if v < 0 else f"{v:.2f}",
+    "sign behind, marks": lambda v: f"{-v:,.2f}-" if v < 0 else f"{v:,.2f}",
+    "en dash": lambda v: f"{v:.2f}".replace("-", "\u2013"),
+    "hyphen": lambda v: f"{v:.2f}".replace("-", "\u2011"),
+    "India": indian,
+    "India, currency": lambda v: "₹" + indian(v) if v >= 0 else "-₹" + indian(-v),
+    "figure spaces": lambda v: f"{v:,.2f}".replace(",", "\u2007"),
+    "full width": lambda v: f"{v:.2f}".translate(FULL),
+    "full width, marks": lambda v: f"{v:,.2f}".translate(FULL),
+    "full width, currency": lambda v: f"\uffe5{v:.2f}".translate(FULL),
+    "Arabic": lambda v: f"{v:.2f}".translate(ARABIC),
+    "currency behind": lambda v: f"{v:.2f}$",
+    "won": lambda v: f"₩{v:,.2f}",
+}
+
+
+def file(tmp_path, texts):
+    path = tmp_path / "t.csv"
+    path.write_text("a|b\n" + "".join(f"{text}|{i % 3}\n" for i, text in enumerate(texts)),
+                    encoding="utf-8")
+    return path
+
+
+@each("way", list(WAYS))
+@each("share", [1, 20])
+def test_ways_to_write_amounts(way, share, tmp_path):
+    """All values so, or some of them among plain ones: by a file, a dict, one row, a target."""
+    plain = WAYS[way](1.0)[0].isdigit() and WAYS[way](1.0)[-1].isdigit()
+    if share > 1 and not plain:
+        share = 1  # a currency stands at all of them
+    texts = [f"{v:.2f}" if i % share else WAYS[way](v) for i, v in enumerate(AMOUNTS)]
+    table = read(file(tmp_path, texts), separator="|")
+    schema = Schema.learn(table)
+    assert [column.kind for column in schema.columns] == ["number", "number"]
+    found = schema.apply(table)
+    assert found.numbers[:, 0].tolist() == AMOUNTS
+    assert not found.notes
+    rows = [{"a": text, "b": i % 3} for i, text in enumerate(texts)]
+    assert schema.apply(rows).numbers.tobytes() == found.numbers.tobytes()
+    assert b"".join(schema.apply_row(row).numbers.tobytes() for row in rows) == (
+        found.numbers.tobytes())
+    assert learn_target(table.column("a"))[0].tolist() == AMOUNTS
+
+
+@each("way", ["brackets", "brackets around a currency", "sign behind, marks"])
+def test_signs_that_stand_behind_are_told(way, tmp_path):
+    texts = list(map(WAYS[way], AMOUNTS))
+    table = read(file(tmp_path, texts), separator="|")
+    assert any(f"{texts[0]!r} is read as {AMOUNTS[0]:.15g}" in text
+               for text in Schema.learn(table).notes)
+    assert f"{texts[0]!r} is read as {AMOUNTS[0]:.15g}" in learn_target(table.column("a"))[1][0]
+
+
+def test_grouping_of_india_without_decimals():
+    texts = ["1,23,456", "12,34,567", "98,765", "99", "1,00,00,000"]
+    form, doubt = find_format(texts)
+    assert parse_numbers(texts, form).tolist() == [123456, 1234567, 98765, 99, 10_000_000]
+    assert not doubt
+
+
+@each("text", ["(5", "5)", "()", "(-5)", "-(5)", "((5))", "(5)-", "5--", "-5-", "-", "(a)", "a-",
+               "1-2", "(1-2)", "1,2,3", "1,2345", "(5)(6)", "５ａ", "12,3,456"])
+def test_what_is_no_number(text):
+    for thousands in ("", ","):
+        form, _ = find_format(["1,234.5"] if thousands else ["1.5"])
+        assert np.isnan(parse_numbers([text], form)).all()
+
+
+def test_long_texts_take_no_time():
+    start = time.perf_counter()
+    for text in ("1" * 10**6 + "-2-", "(" * 10**6, "\u0661" * 10**6, "1-" * 10**6):
+        assert in_ascii(text) == text
+        assert np.isnan(parse_number(text))
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("texts", [[f"USD {v:,.2f}" for v in AMOUNTS],
+                                   [f"R$ {v:.2f}" for v in map(abs, AMOUNTS)],
+                                   [f"{v:.2f} km/kg" for v in map(abs, AMOUNTS)],
+                                   [f"{v:.2f} minutes" for v in map(abs, AMOUNTS)]])
+def test_units_of_letters_are_told(texts, tmp_path):
+    """Left out where they are too different, categories where they are not; with what to do."""
+    for values in (texts, texts[:25] * 3):
+        notes = Schema.learn(read(file(tmp_path, values), separator="|")).notes
+        assert any("without units" in note and repr(values[0]) in note for note in notes)
+
+
+@each("texts", [["A12", "B13", "C99"] * 10, [f"id{i}" for i in range(30)] * 3,
+                ["3fa85f64", "12ab34cd"] * 10, [f"Q{i}" for i in range(30)] * 3])
+def test_codes_are_no_amounts(texts, tmp_path):
+    assert not Schema.learn(read(file(tmp_path, texts), separator="|")).notes
+
+
+def test_percentages_of_a_target_are_told():
+    values, notes = learn_target(["12.5%", "3%"])
+    assert values.tolist() == [12.5, 3]
+    assert "12% is read as 12" in notes[0]
+
+
+def test_classes_in_brackets_stay():
+    labels = Labels.learn(["(a)", "(b)", "5-", "(5)"] * 3)
+    assert labels.classes.tolist() == ["(5)", "(a)", "(b)", "5-"]
