@@ -84,8 +84,9 @@ def _needs(predictor, settings):
 
 def _has_format(column):
     """Whether the settings of a column of a table say how its text is written."""
-    return not column.keys().isdisjoint(("decimal", "thousands", "unit", "day_first")) or (
-        column["kind"] != "number" and "missing_words" in column)
+    return not column.keys().isdisjoint((
+        "decimal", "thousands", "unit", "day_first", "knows_order")) or (
+            column["kind"] != "number" and "missing_words" in column)
 
 
 def parts(predictor, estimator=None):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.tables.cells import DAY_US, INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
-from fastnn.tables.dates import parse_date, parse_dates
+from fastnn.tables.dates import in_doubt, parse_date, parse_dates
 from fastnn.tables.errors import shown_value
 from fastnn.tables.numerals import (
     NumberFormat,
@@ -54,6 +54,8 @@ class Column:
         Whether training had whole numbers only.
     day_first : bool
         Whether 1/2/2024 is the first of February.
+    knows_order : bool
+        Whether training had such dates, or was told.
     parts : tuple of str
         "month", "weekday", "hour": those of a date that vary.
     categories : tuple of str
@@ -67,6 +69,7 @@ class Column:
     form: NumberFormat = NumberFormat()
     whole: bool = False
     day_first: bool = True
+    knows_order: bool = True
     parts: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     missing_words: tuple[str, ...] = ()
@@ -155,11 +158,14 @@ class Column:
             if len(rows):
                 odd = [texts[code] for code in dict.fromkeys(codes[rows[:100_000]].tolist())]
                 problems.append(Problem(
-                    self.name, self._not_understood(odd, len(rows), int(rows[0])), len(rows),
+                    self.name, self._not_understood(odd, len(rows), int(rows[0]), cells.style),
+                    len(rows),
                     row=int(rows[0]),
                     example=shown_value(odd[0]) if cells.kind == "text" else odd[0]))
         if self.kind == "number" and words:
             problems += self._remarks(words, cells.style)
+        if self.kind == "date" and not self.knows_order and cells.kind == "text":
+            problems += self._order_in_doubt(words, cells.style)
         return values[codes], problems
 
     def missing_texts(self, na=()):
@@ -180,10 +186,11 @@ class Column:
             return values
         if self.kind == "boolean":
             return np.array([TRUTH.get(text.lower(), np.nan) for text in texts])
-        day_first = self.day_first
-        if style is not None and style.day_first is not None:
-            day_first = style.day_first
-        return parse_dates(texts, day_first)
+        return parse_dates(texts, self.day_first_for(style))
+
+    def day_first_for(self, style):
+        """Return whether the day is first: as the user says, or else as training has learned."""
+        return self.day_first if style is None or style.day_first is None else style.day_first
 
     def form_for(self, style):
         """Return the format of a file: what the user or the file itself says beyond doubt goes
@@ -198,12 +205,30 @@ class Column:
         return NumberFormat(style.usual, other if other == "." or self.form.thousands else "",
                             self.form.unit)
 
-    def _not_understood(self, words, n, row):
+    def _not_understood(self, words, n, row, style):
         what = {"number": explained(self.form, words),
                 "boolean": f"{shown_value(words[0])} is neither true nor false",
                 "date": f"{shown_value(words[0])} is no date"}[self.kind]
+        if self.kind == "date":
+            first = self.day_first_for(style)
+            other = next((word for word in words if not np.isnan(parse_date(word, not first))),
+                         None)
+            if other is not None:
+                what = (f"{shown_value(other)} is no date with the {_part(first)} first; if the "
+                        f"{_part(not first)} is, in the other values too: {_order(not first)}")
         return (f"column {shown_value(self.name)}: {n:,} value{'s' * (n != 1)} not understood, "
                 f"counted as missing: {what} (first in row {{row:{row}}})")
+
+    def _order_in_doubt(self, words, style):
+        """Return a remark on a date that may be another one, where training had none such."""
+        text = next(filter(in_doubt, words), None)
+        if text is None or (style is not None and style.day_first is not None):
+            return []
+        day, month = in_doubt(text) if self.day_first else in_doubt(text)[::-1]
+        return [Problem(self.name, (
+            f"column {shown_value(self.name)}: {shown_value(text)} is read as day {day} of month "
+            f"{month}, training had no such dates; if it is the other way round: "
+            f"{_order(not self.day_first)}"))]
 
     def _remarks(self, words, style):
         """Return what is read in one way, but may mean a thousand times as much."""
@@ -307,6 +332,15 @@ def _as_number(text):
     if INTEGER.fullmatch(text):
         return str(int(text)) if len(text) < 4000 else None
     return number_text(float(text)) if PLAIN_NUMBER.fullmatch(text) else None
+
+
+def _part(day_first):
+    return "day" if day_first else "month"
+
+
+def _order(day_first):
+    """Return how to say which of day and month is first."""
+    return f"--{'' if day_first else 'no-'}day-first (day_first={day_first})"
 
 
 def date_part(days, part):

@@ -6,28 +6,73 @@ import re
 import numpy as np
 
 from fastnn.tables.cells import DAY_US
+from fastnn.tables.numerals import LONGEST, in_ascii
 
-__all__ = ["date_order", "looks_like_date", "parse_dates"]
+__all__ = ["date_order", "in_doubt", "looks_like_date", "parse_dates", "shows_order"]
 
-TIME = (r"(?:(?:[ T]+|, ?)(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*([AaPp]\.?[Mm]\.?)?"
-        r"\s*(Z|z|UTC|GMT|[-+]\d\d(?::?\d\d)?(?::\d\d)?)?)?")
+# offsets in hours of zones by their names: those of RFC 5322, and Europe's and Japan's
+ZONES = {"UT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8,
+         "PDT": -7, "WET": 0, "WEST": 1, "CET": 1, "CEST": 2, "MEZ": 1, "MESZ": 2, "EET": 2,
+         "EEST": 3, "MSK": 3, "JST": 9}
+ZONE = (r"(Z|z|[-+]\d\d(?::?\d\d)?(?::\d\d)?|(?:UTC|GMT)(?: ?[-+]\d{1,2}(?::?\d\d)?)?|"
+        + "|".join(ZONES) + r")")
+TIME = (r"(?:(?:[ T]+|, ?|:(?=\d\d:))(\d{1,2})"
+        r"(?:[:h](\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?|(?<=T\d\d)|(?=\s*[AaPp]\.?[Mm]))"
+        rf"\s*([AaPp]\.?[Mm]\.?)?(?:\s*(?:Uhr|h))?\s*{ZONE}?(?:\[[\w/+-]+\])?)?")
 MONTHS = {name: i for i, name in enumerate(
     ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)}
 MONTH = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-ISO = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})" + TIME, re.ASCII)
+WEEKDAY = r"(?:(?i:mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?|sun)(?:day)?\.?,? +)?"
+ISO = re.compile(WEEKDAY + r"(\d{4})([-/.]) ?(\d{1,2})\2 ?(\d{1,2})\.?" + TIME, re.ASCII)
 PLAIN_ISO = re.compile(r"(?!0000)\d{4}-\d\d-\d\d", re.ASCII)  # NumPy has a year 0
-NUMERIC = re.compile(r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)" + TIME, re.ASCII)
-NAMED = re.compile(rf"(\d{{1,2}})(?:st|nd|rd|th)?[-/. ]+{MONTH}[-/., ]+(\d{{4}}|\d\d)" + TIME,
-                   re.ASCII | re.IGNORECASE)
-AMERICAN = re.compile(rf"{MONTH} +(\d{{1,2}})(?:st|nd|rd|th)?,? +(\d{{4}})" + TIME,
-                      re.ASCII | re.IGNORECASE)
+NUMERIC = re.compile(WEEKDAY + r"(\d{1,2})([-/.]) ?(\d{1,2})\2 ?(\d{4}|\d\d)" + TIME, re.ASCII)
+NAMED = re.compile(
+    rf"{WEEKDAY}(\d{{1,2}})(?:st|nd|rd|th)?[-/. ]+{MONTH}[-/., ]+(\d{{4}}|\d\d)" + TIME,
+    re.ASCII | re.IGNORECASE)
+AMERICAN = re.compile(
+    rf"{WEEKDAY}{MONTH}[-/. ]+(\d{{1,2}})(?:st|nd|rd|th)?[-/., ]+(\d{{4}})" + TIME,
+    re.ASCII | re.IGNORECASE)
+YEAR_FIRST = re.compile(rf"(\d{{4}})[-/. ]+{MONTH}[-/. ]+(\d{{1,2}})" + TIME,
+                        re.ASCII | re.IGNORECASE)
+# of C's ctime, and of programs that put a zone into it: Mon Nov 28 10:37:00 UTC 2022
+CTIME = re.compile(rf"{WEEKDAY}{MONTH} +(\d{{1,2}}) +(\d{{1,2}}):(\d\d):(\d\d)(?:\.(\d{{1,9}}))?"
+                   rf"(?: +([AP]M))?(?: +{ZONE})? +(\d{{4}})", re.ASCII | re.IGNORECASE)
+# 20221128T103700Z, 20221128 10:37
+COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?()"
+                     rf"\s*{ZONE}?", re.ASCII)
+WEEK = re.compile(r"(\d{4})-?W(\d\d)(?:-?([1-7]))?", re.ASCII)  # its Monday without a day
+FORMS = ISO, NUMERIC, NAMED, AMERICAN, YEAR_FIRST, CTIME, COMPACT, WEEK
+# hyphens and blanks of typography, and what East Asia writes behind year, month and day
+WRITTEN = str.maketrans("\u2010\u2011\u2013\u2212\uff0d\uff0f\uff0e\uff1a\u00a0\u202f\u2009\u3000"
+                        "\u5e74\u6708\u65e5\ub144\uc6d4\uc77c", "-----/.:    --.--.")
 EPOCH = datetime.datetime(1970, 1, 1)
 MICROSECOND = datetime.timedelta(microseconds=1)
 
 
 def looks_like_date(text):
     """Whether a text has the form of a date, in the calendar or not."""
-    return any(form.fullmatch(text) for form in (ISO, NUMERIC, NAMED, AMERICAN))
+    text = _plain(text)
+    return any(form.fullmatch(text) for form in FORMS)
+
+
+def _plain(text):
+    if len(text) > LONGEST:
+        return ""
+    return text if text.isascii() else in_ascii(text.translate(WRITTEN))
+
+
+def in_doubt(text):
+    """Return the day and the month of a text whose order only others can tell, or None."""
+    found = NUMERIC.fullmatch(_plain(text))
+    if found is None or found[1] == found[3] or max(int(found[1]), int(found[3])) > 12:
+        return None
+    return int(found[1]), int(found[3])
+
+
+def shows_order(texts):
+    """Whether some texts have day and month in an order that is known, or has been decided."""
+    return any(found[1] != found[3]
+               for found in map(NUMERIC.fullmatch, map(_plain, texts)) if found)
 
 
 def date_order(texts, style=None):
@@ -43,7 +88,7 @@ def date_order(texts, style=None):
     first = second = points = 0
     example, ends = None, set()
     for text in texts:
-        found = NUMERIC.fullmatch(text)
+        found = NUMERIC.fullmatch(_plain(text))
         if found is None:
             continue
         first += int(found[1]) > 12
@@ -52,6 +97,11 @@ def date_order(texts, style=None):
         ends.add((found[1], found[3], found[4]))
         if example is None and found[1] != found[3]:
             example = found[1], found[3], text
+    if first and second:
+        what = "day" if first >= second else "month"
+        return first >= second, (
+            f"{first:,} can have the day first only, {second:,} the month; all are read with the "
+            f"{what} first")
     if first != second:
         return first > second, _year_first(ends) if first > second else ""
     if example is None or points:
@@ -87,6 +137,7 @@ def parse_dates(texts, day_first=True):
 
 def parse_date(text, day_first=True):
     """Return a text as days since 1970, NaN where it is no date."""
+    text = _plain(text)
     if found := ISO.fullmatch(text):
         year, _, month, day, *time = found.groups()
     elif found := NUMERIC.fullmatch(text):
@@ -99,6 +150,20 @@ def parse_date(text, day_first=True):
     elif found := AMERICAN.fullmatch(text):
         month, day, year, *time = found.groups()
         month = MONTHS[month.lower()]
+    elif found := YEAR_FIRST.fullmatch(text):
+        year, month, day, *time = found.groups()
+        month = MONTHS[month.lower()]
+    elif found := CTIME.fullmatch(text):
+        month, day, *time, year = found.groups()
+        month = MONTHS[month.lower()]
+    elif found := COMPACT.fullmatch(text):
+        year, month, day, *time = found.groups()
+    elif found := WEEK.fullmatch(text):
+        try:
+            day = datetime.date.fromisocalendar(*(int(part or 1) for part in found.groups()))
+        except ValueError:
+            return np.nan
+        return float(day.toordinal() - EPOCH.toordinal())
     else:
         return np.nan
     try:
@@ -116,12 +181,23 @@ def _days(year, short, month, day, hour, minute, second, fraction, half, zone):
             raise ValueError
         hour = hour % 12 + 12 * (half[0] in "pP")
     micro = int((fraction or "").ljust(6, "0")[:6])
+    more = 0
+    if hour == 24 and not (minute or int(second or 0) or micro):  # the end of a day
+        hour, more = 0, DAY_US
+    if second == "60":  # a leap second
+        second, more = "59", 1_000_000
     moment = datetime.datetime(year, month, day, hour, minute, int(second or 0), micro) - EPOCH
-    whole = moment // MICROSECOND
-    if zone and zone[0] in "+-":
-        digits = zone[1:].replace(":", "").ljust(4, "0")
-        if int(digits[:2]) > 23 or int(digits[2:4]) > 59:
-            raise ValueError
-        offset = (int(digits[:2]) * 60 + int(digits[2:4])) * 60_000_000
-        whole -= offset if zone[0] == "+" else -offset
-    return whole / DAY_US
+    return (moment // MICROSECOND + more - _offset(zone)) / DAY_US
+
+
+def _offset(zone):
+    """Return by how many microseconds a zone is before UTC."""
+    sign = max(zone.find("+"), zone.find("-")) if zone else -1
+    if sign < 0:
+        return ZONES.get((zone or "").upper(), 0) * 3_600_000_000
+    digits = zone[sign + 1:].replace(":", "")
+    digits = digits.zfill(2).ljust(4, "0") if len(digits) < 3 else digits.zfill(4)
+    hours, minutes = int(digits[:2]), int(digits[2:4])
+    if hours > 23 or minutes > 59:
+        raise ValueError
+    return (hours * 60 + minutes) * (60_000_000 if zone[sign] == "+" else -60_000_000)

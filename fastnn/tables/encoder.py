@@ -50,7 +50,7 @@ LIMITS = {"columns": 1 << 16, "categories": 1 << 12, "missing_words": 1 << 10, "
 CATEGORY_KEYS = {"name", "kind", "categories", "missing_category"}
 OTHER_KEYS = {"name", "kind", "fill"}
 FORMATS = {"number": {"decimal", "thousands", "unit", "missing_words"},
-           "boolean": {"missing_words"}, "date": {"day_first", "missing_words"},
+           "boolean": {"missing_words"}, "date": {"day_first", "knows_order", "missing_words"},
            "category": {"missing_words"}}
 
 
@@ -311,7 +311,8 @@ class TableEncoder:
             form = column.form
             plain |= {key: value for key, value, usual in (
                 ("decimal", form.decimal, "."), ("thousands", form.thousands, ""),
-                ("unit", form.unit, ""), ("day_first", column.day_first, True))
+                ("unit", form.unit, ""), ("day_first", column.day_first, True),
+                ("knows_order", column.knows_order, True))
                 if value != usual}
             columns.append(plain)
         return {"columns": columns, "targets": list(self.targets)}
@@ -391,9 +392,10 @@ def _column_from(plain):
         values["fill"] = float(fill)
     if "missing_words" in plain:
         values["missing_words"] = _strings(plain, "missing_words")
-    if "day_first" in plain:
-        values["day_first"] = plain["day_first"]
-        _check(values["day_first"] is False, ": day_first must be false where it is given")
+    for key in ("day_first", "knows_order"):
+        if key in plain:
+            values[key] = plain[key]
+            _check(values[key] is False, ": {} must be false where it is given", key)
     marks = {key: plain[key] for key in ("decimal", "thousands", "unit") if key in plain}
     _check(all(isinstance(mark, str) for mark in marks.values()), ": marks must be strings")
     if marks:
@@ -411,7 +413,7 @@ def _learn(table, name, options, notes):
     if found is None:
         return None
     values = {key: getattr(found, key) for key in ("name", "kind", "form", "day_first",
-                                                   "categories")}
+                                                   "knows_order", "categories")}
     column = Column(**values, missing_words=tuple(dict.fromkeys((*found.missing_words,
                                                                  *options.na))))
     if found.kind == "category":

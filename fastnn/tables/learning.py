@@ -30,7 +30,10 @@ EXACT_INTEGER = 1 << 63
 # a number with a currency or a unit, or with colons: 5 kg, USD 120.50, 12.5 km/h, 12:30
 AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d[\d.,:' ]*"
                     r"\s?[^\W\d_]{0,8}(?:/[^\W\d_]{1,8})?[^\w\s\]}]?")
-PLAIN_AMOUNTS = "amounts, durations and shares have to be plain numbers, without units"
+# text with a year, and a month or a number: 28. Dezember 2022, 2022-11-28 10:37 Europe/Berlin
+DATED = re.compile(r"(?=.*(?<!\d)(?:1[89]|20)\d\d(?!\d))(?=.*(?:(?<!\d)\d\d?(?!\d)|"
+                   r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b)).{6,40}",
+                   re.IGNORECASE)
 UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?")
 
 
@@ -357,19 +360,22 @@ def _as_dates(name, cells, values, counts, gaps, options, notes):
     if not len(days):
         notes.add(name, "all its values are missing")
         return LEFT_OUT
+    knows = dates.shows_order(alike_) or (
+        cells.style is not None and cells.style.day_first is not None)
     found = _date_column(name, days, day_first, words, gaps or bool(said) or len(days) < ok.sum(),
-                         notes)
+                         notes, knows)
     if found and doubt:
         notes.add(name, doubt, "holds dates in doubt: ")
     return found
 
 
-def _date_column(name, days, day_first, words, gaps, notes):
+def _date_column(name, days, day_first, words, gaps, notes, knows_order=False):
     if days.min() == days.max() and not gaps:
         return _constant(name, notes)
     parts = tuple(part for part in PARTS
                   if len(np.unique(date_part(days, part))) > 1)
-    return Column(name, "date", day_first=day_first, parts=parts, missing_words=words)
+    return Column(name, "date", day_first=day_first, knows_order=knows_order, parts=parts,
+                  missing_words=words)
 
 
 def _as_categories(name, values, counts, gaps, forced, options, notes):
@@ -390,16 +396,16 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
              for key, times in spellings.items()}
     if not forced and len(found) > max(10, n_there // 2):
         reason = f"{len(found):,} different texts in {n_there:,} rows cannot be learned from"
-        if _are_amounts(values):
-            reason += f"; {PLAIN_AMOUNTS}"
+        if cure := _cure(values):
+            reason += f"; {cure}"
         notes.add(name, reason, example=values[0])
         return None
     if len(found) == 1 and not gaps and not n_long:
         _constant(name, notes)
         return None
-    if not forced and len(found) > VARIED and _are_amounts(values):
-        notes.add(name, f"{len(found):,} different texts; {PLAIN_AMOUNTS}",
-                  "is taken as categories: ", values[0])
+    if not forced and len(found) > VARIED and (cure := _cure(values)):
+        notes.add(name, f"{len(found):,} different texts; {cure}", "is taken as categories: ",
+                  values[0])
     keys = sorted(found)
     if len(keys) > options.max_categories:
         keys = sorted(sorted(keys, key=lambda key: (-found[key][0], key))[:options.max_categories])
@@ -411,7 +417,12 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
     return Column(name, "category", categories=tuple(found[key][1] for key in keys))
 
 
-def _are_amounts(values):
-    """Whether most texts look like numbers with something beside them."""
+def _cure(values):
+    """Return what to do where most texts look like dates, or like numbers with something beside
+    them; an empty string where they do not."""
+    if sum(map(bool, map(DATED.fullmatch, values))) > len(values) / 2:
+        return "dates have to be written as 2024-12-31 or 2024-12-31 10:00+02:00"
     amounts = [value for value in values if AMOUNT.fullmatch(value)]
-    return len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts))
+    if len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts)):
+        return "amounts, durations and shares have to be plain numbers, without units"
+    return ""

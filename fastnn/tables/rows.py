@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.tables.cells import MISSING_WORDS, PLAIN_NUMBER
 from fastnn.tables.columns import TRUTH
-from fastnn.tables.dates import parse_date
+from fastnn.tables.dates import in_doubt, parse_date
 
 __all__ = ["RowReader"]
 
@@ -141,7 +141,7 @@ class RowReader:
             if not text or column.is_missing(text, self.na):
                 return True
             days = parse_date(text, column.day_first)
-            if days != days:
+            if days != days or not column.knows_order and in_doubt(text):
                 return False
             numbers[place] = days
             for i, part in enumerate(column.parts, 1):

@@ -389,7 +389,8 @@ def summed(problems, texts):
 # ---- settings ----
 
 OPTIONAL = {"number": {"decimal", "thousands", "unit", "whole", "missing_words"}, "boolean": set(),
-            "date": {"day_first", "parts", "missing_words"}, "category": {"categories"}}
+            "date": {"day_first", "knows_order", "parts", "missing_words"},
+            "category": {"categories"}}
 
 
 def _plain(column):
@@ -401,6 +402,8 @@ def _plain(column):
             ("unit", form.unit, ""), ("whole", column.whole, False)) if value != usual}
     elif column.kind == "date":
         plain["day_first"] = column.day_first
+        if not column.knows_order:
+            plain["knows_order"] = False
         plain["parts"] = list(column.parts)
     elif column.kind == "category":
         plain["categories"] = list(column.categories)
@@ -440,7 +443,9 @@ def _column_from(plain):
         _check(isinstance(values["whole"], bool), ": whole must be a boolean")
     elif kind == "date":
         values["day_first"] = plain.get("day_first", True)
-        _check(isinstance(values["day_first"], bool), ": day_first must be a boolean")
+        values["knows_order"] = plain.get("knows_order", True)
+        _check(isinstance(values["day_first"], bool) and isinstance(values["knows_order"], bool),
+               ": day_first and knows_order must be booleans")
         values["parts"] = _strings(plain, "parts")
         _check(set(values["parts"]) <= set(PARTS), ": parts must be some of {}", PARTS)
     elif kind == "category":
