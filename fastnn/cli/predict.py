@@ -240,12 +240,18 @@ def _write(result, n_rows, output):
 
 def _lines(result, start, header):
     """Return some rows as CSV."""
+    rows = [*([tuple(result)] if header else []), *zip(
+        *(_texts(values[start:start + BLOCK]) for values in result.values()), strict=True)]
+    lines = _written(rows)
+    if "\r" not in lines:
+        return lines
+    # the csv module puts a carriage return in quotation marks only where it ends lines
+    return "".join(_written([row], "\r\n").removesuffix("\r\n") + "\n" for row in rows)
+
+
+def _written(rows, end="\n"):
     file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    if header:
-        writer.writerow(result)
-    writer.writerows(zip(*(_texts(values[start:start + BLOCK]) for values in result.values()),
-                         strict=True))
+    csv.writer(file, lineterminator=end).writerows(rows)
     return file.getvalue()
 
 

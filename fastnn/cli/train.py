@@ -29,7 +29,7 @@ from fastnn.cli.tables import add_table_options, read_table, table_options
 from fastnn.core.threads import MAX_THREADS
 from fastnn.files import kinds
 from fastnn.tables.cells import PLAIN_NUMBER
-from fastnn.tables.errors import TableError, check_names
+from fastnn.tables.errors import TableError, check_names, first_line_hint
 from fastnn.tables.learning import counts_rows, differ_all
 
 LONG = 3.0  # seconds of reading, with the imports, that are worth a word
@@ -309,17 +309,10 @@ def _check_columns(table, targets, dropped, categories, weight):
     for option, given in options.items():
         for name in given:
             if name not in table:
-                one = ""
-                if len(table.names) == 1:
-                    one = " (is another --separator right? one column was found)"
-                elif any(map(_is_value, table.names)):
+                one = first_line_hint(name, table)
+                if len(table.names) > 1 and any(map(_is_value, table.names)):
                     one = ("; the first line holds values, not names: --header-row 0 reads it as a "
                            "row, the columns are then x0, x1, ...")
-                else:
-                    row = _row_of(name, table)
-                    if row is not None:
-                        one = (f"; row {row} has it: if the lines before are a title, --header-row "
-                               f"{row + 1}")
                 raise CommandError(
                     f"{option}: the table has no column {name!r}{near(name, table.names)}{one}")
             if given.count(name) > 1:
@@ -338,13 +331,6 @@ def _check_columns(table, targets, dropped, categories, weight):
 def _is_value(name):
     """Return whether a name in the first line is a number with a point, or a negative one."""
     return PLAIN_NUMBER.fullmatch(name) is not None and not name.isdecimal()
-
-
-def _row_of(name, table):
-    """Return the first of twenty rows, counted from 1, that holds a name, or None."""
-    texts = [table.raw(column)[:20] for column in table.names]
-    return next((i for i, row in enumerate(zip(*texts, strict=True), 1)
-                 if name in [str(text).strip() for text in row]), None)
 
 
 def _features(table, targets, dropped):

@@ -12,6 +12,8 @@ from fastnn.tables.numerals import (
     doubtful,
     explained,
     given_format,
+    parse_grouped,
+    parse_number,
     parse_numbers,
 )
 
@@ -179,14 +181,19 @@ class Column:
         if self.kind == "number":
             form = self.form_for(style)
             values = parse_numbers(texts, form)
-            if form.decimal != self.form.decimal and style.decimal is style.thousands is None:
-                # of another file than this column is: what only its own format can read
+            if style is None or style.decimal is style.thousands is None:
                 odd = np.flatnonzero(np.isnan(values))
-                values[odd] = parse_numbers([texts[i] for i in odd], self.form)
+                values[odd] = [self._parse_odd(texts[i], form) for i in odd]
             return values
         if self.kind == "boolean":
             return np.array([TRUTH.get(text.lower(), np.nan) for text in texts])
         return parse_dates(texts, self.day_first_for(style))
+
+    def _parse_odd(self, text, form):
+        """Return a number that the format of its file cannot read: one in the column's own format,
+        where its file shows another, or with groups of thousands beyond doubt."""
+        value = parse_number(text, self.form) if form.decimal != self.form.decimal else np.nan
+        return parse_grouped(text, form) if np.isnan(value) else value
 
     def day_first_for(self, style):
         """Return whether the day is first: as the user says, or else as training has learned."""

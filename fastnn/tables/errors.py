@@ -4,7 +4,7 @@ from fastnn.core.notices import shorten
 
 COMPARED = 2000  # names of columns that are compared with one that is missing, 6 us each
 
-__all__ = ["TableError", "TableWarning", "check_names", "listed", "shown_value"]
+__all__ = ["TableError", "TableWarning", "check_names", "first_line_hint", "listed", "shown_value"]
 
 
 class TableError(ValueError):
@@ -52,8 +52,29 @@ def check_names(asked, table, whose="the table"):
         hint = next(filter(None, (did_you_mean(name, free) for name in missing[:10])), "")
         if not hint:
             hint = near("", free, 5) if free else ""
+        if len(missing) == len(set(asked)):
+            hint += first_line_hint(missing[0], table)
         raise TableError(f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}"
                          f"{hint}", missing[0])
+
+
+def first_line_hint(name, table):
+    """Return the end of a message: what may be wrong with the first line of a file whose names are
+    not those that are wanted."""
+    if table.first_line is None:
+        return ""
+    if len(table.names) == 1:
+        return " (is another --separator right? one column was found)"
+    texts = [table.raw(column)[:20] for column in table.names]
+    row = next((i for i, row in enumerate(zip(*texts, strict=True), 1)
+                if name in [str(text).strip() for text in row]), None)
+    if row is not None:
+        line = table.first_line + row
+        return (f"; row {row} has it: if the lines before are a title, --header-row {line} "
+                f"(header_row={line})")
+    if any(own.lstrip("+-").replace(".", "", 1).isdecimal() for own in table.names):
+        return "; the first line holds values: is the line with the names missing?"
+    return ""
 
 
 def listed(words, most=3):

@@ -12,7 +12,7 @@ from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
 __all__ = ["NumberFormat", "doubtful", "explained", "find_format", "given_format", "in_ascii",
-           "parse_numbers", "signs_behind", "sure_decimal"]
+           "parse_grouped", "parse_number", "parse_numbers", "signs_behind", "sure_decimal"]
 
 SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
@@ -93,8 +93,10 @@ def in_ascii(text):
     return text
 
 
-def parse_number(text, form=PLAIN, pattern=PLAIN_NUMBER):
+def parse_number(text, form=PLAIN, pattern=None):
     """Return a text as a number, NaN where it is none; True and False are 1 and 0."""
+    if pattern is None and not form.is_plain:
+        pattern = _pattern(form)
     text = in_ascii(text)
     if form.is_plain:
         if PLAIN_NUMBER.fullmatch(text):
@@ -116,6 +118,19 @@ def parse_number(text, form=PLAIN, pattern=PLAIN_NUMBER):
     return np.nan
 
 
+def parse_grouped(text, form):
+    """Return a number with groups of thousands that the format has not, NaN where it is none or may
+    be another one: 1,234.5 and 1 234 are beyond doubt, 1,234 is not."""
+    if len(text) > LONGEST:
+        return np.nan
+    for mark in (" ", "'", "," if form.decimal == "." else "."):
+        if mark in " '" or text.count(mark) > 1 or mark in text and form.decimal in text:
+            value = parse_number(text, NumberFormat(form.decimal, mark, form.unit))
+            if value == value:
+                return value
+    return np.nan
+
+
 def parse_numbers(texts, form=PLAIN):
     """Return texts as numbers, (n,) float64, NaN where they are none."""
     if form.is_plain:
@@ -125,7 +140,7 @@ def parse_numbers(texts, form=PLAIN):
                 return np.fromiter(map(float, texts), np.float64, len(texts))
             except ValueError:
                 pass
-    pattern = PLAIN_NUMBER if form.is_plain else _pattern(form)
+    pattern = None if form.is_plain else _pattern(form)
     return np.fromiter((parse_number(text, form, pattern) for text in texts), np.float64,
                        len(texts))
 
@@ -273,9 +288,8 @@ def _decided(doubt, mark, style, point, group):
 def signs_behind(texts, form=PLAIN):
     """Return a remark on the first text whose sign is not before its number, or an empty string."""
     first = next((text for text in texts if text[-1:] == "-" or "(" in text), None)
-    if first is None or not parse_number(first, form, _pattern(form)) < 0:
-        return ""
-    return f"{first!r} is read as {parse_number(first, form, _pattern(form)):.15g}"
+    value = np.nan if first is None else parse_number(first, form)
+    return f"{first!r} is read as {value:.15g}" if value < 0 else ""
 
 
 def _without(text, unit):
@@ -301,7 +315,10 @@ def _default(style, unit=""):
 def explained(form, words):
     """Return what to do about texts that are no numbers of this format."""
     hint = ""
-    if form.is_plain and any("," in word for word in words):
+    commas = [word for word in words if "," in word]
+    if form.is_plain and commas and all(map(_grouped(",").fullmatch, commas)):
+        hint = "; where commas stand between thousands: --thousands , (thousands=',')"
+    elif form.is_plain and commas:
         hint = ("; numbers with a decimal comma: --decimal , or read(path, decimal=','), in a "
                 "frame column.str.replace(',', '.').astype(float)")
     elif form.decimal == "," and any("." in word for word in words):

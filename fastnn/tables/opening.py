@@ -4,12 +4,15 @@ marks; and what else it may be."""
 import bz2
 import csv
 import gzip
+import io
 import lzma
 import re
 from pathlib import Path
 
-__all__ = ["blanks_before_quotes", "encoding_of", "escaped", "first_bad_line", "other_text",
-           "packer_of", "rows_within", "unescaped", "wide"]
+from fastnn.tables.cells import PLAIN_NUMBER
+
+__all__ = ["Tail", "blanks_before_quotes", "encoding_of", "escaped", "first_bad_line", "is_title",
+           "names_behind", "other_text", "packer_of", "rows_within", "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 PACKED = ((b"\x1f\x8b\x08", gzip), (b"BZh", bz2), (b"\xfd7zXZ\0", lzma))
@@ -30,10 +33,58 @@ TEXTS = (
 )
 
 
+class Tail(io.BufferedIOBase):
+    """The bytes of a file, of which the last ones that were read stay."""
+
+    KEPT = 1 << 13
+
+    def __init__(self, file):
+        self.file, self.last = file, b""
+
+    def readable(self):
+        """Whether bytes can be read: as `io.TextIOWrapper` asks."""
+        return True
+
+    def read1(self, size=-1):
+        """Return some of the next bytes."""
+        found = self.file.read1(size)
+        if found:
+            self.last = self.last[-self.KEPT:] + found
+        return found
+
+    def read(self, size=-1):
+        """Return the next bytes."""
+        return self.read1(size) if size is not None and size >= 0 else self.file.read()
+
+    def close(self):
+        """Close the file, too."""
+        self.file.close()
+        super().close()
+
+    def may_be_cut(self):
+        """Whether the last line has no end, and a quotation mark that others would close: a value
+        of several lines is seen by these."""
+        _, end, last = self.last.rstrip(b"\0").replace(b"\r", b"\n").rpartition(b"\n")
+        return last.count(b'"') % 2 == 1 or not end  # of a longer one the start is not here
+
+
 def packer_of(path, head):
     """Return the module that unpacks a file by its name or its first bytes, or None."""
     by_name = PACKERS.get(Path(path).suffix.lower())
     return by_name or next((packer for mark, packer in PACKED if head.startswith(mark)), None)
+
+
+def names_behind(fields, second):
+    """Whether a line of nothing but separators stands above the names: a line of words, all of them
+    different."""
+    words = [field.strip() for field in second]
+    return not any(map(str.strip, fields)) and all(words) and len(set(words)) == len(words) and (
+        not any(map(PLAIN_NUMBER.fullmatch, words)))
+
+
+def is_title(names, second):
+    """Whether a line has a title alone, and the next one looks like names."""
+    return len(names) > 2 and bool(names[0].strip()) and names_behind(names[1:], second)
 
 
 def encoding_of(head, said):

@@ -281,7 +281,7 @@ class _Reader:
         return (self.packer or io).open(self.path, "rb")
 
     def _open(self):
-        return io.TextIOWrapper(self._bytes(), self.encoding, newline="")
+        return io.TextIOWrapper(opening.Tail(self._bytes()), self.encoding, newline="")
 
     # ---- before the rows ----
 
@@ -360,10 +360,13 @@ class _Reader:
             else:
                 names, ahead = list(first), []
             second = self._next_filled()
+            if self.header_row is None:
+                names, second = self._below_nothing(names, second)
             if second is not None:
                 ahead.append(second)
             width = self._width(names, second)
             columns, n_rows = self._rows(ahead, names, width)
+            cut = file.buffer.may_be_cut()
         if not self.marked and any("\ufeff" in text for text in columns[0].blocks_of_text()):
             return None
         names = self._different(names)
@@ -378,9 +381,11 @@ class _Reader:
         self._style(columns)
         for name, column in zip(names, columns, strict=True):
             column.name = name
-        self._check_end(columns, n_rows)
-        return Table(dict(zip(names, columns, strict=True)), n_rows,
-                     labels=range(1, n_rows + 1), notes=self.notes)
+        self._check_end(columns, n_rows, cut)
+        found = Table(dict(zip(names, columns, strict=True)), n_rows,
+                      labels=range(1, n_rows + 1), notes=self.notes)
+        found.first_line = self.first_line if self.header_row != 0 else None
+        return found
 
     def _line(self):
         return self.reader.line_num + self.skipped
@@ -399,6 +404,24 @@ class _Reader:
         self.width_one = len(found) == 1
         self.first_line = self._line()
         return found
+
+    def _below_nothing(self, names, second):
+        """Return names and first row: below lines of nothing but separators, as spreadsheets
+        write them."""
+        line = self.first_line
+        while second is not None and not any(map(str.strip, names)):
+            if not (opening.names_behind(names, second) or not any(map(str.strip, second))):
+                break
+            names, line, second = second, self._line(), self._next_filled()
+        if line != self.first_line:
+            self.notes.append(f"line {line} has the names of the columns, the lines before it hold "
+                              "nothing")
+            self.first_line = line
+        elif second is not None and opening.is_title(names, second):
+            self.notes.append(
+                f"the first line has {shown_value(names[0])} alone: if it is a title, --header-row "
+                f"{self._line()} (header_row={self._line()})")
+        return names, second
 
     def _width(self, names, second):
         """Return how many columns there are: with empty ones behind those that have names."""
@@ -420,6 +443,9 @@ class _Reader:
         columns = [Texts(None) for _ in range(width)]
         n_rows, repeated = 0, 0
         short = []  # (line, number of values)
+        n_named = len(names)
+        while n_named > 1 and not names[n_named - 1].strip():
+            n_named -= 1
         block = []
         head = names if self.header_row != 0 else None
 
@@ -433,13 +459,14 @@ class _Reader:
 
         for fields in chain(ahead, self.reader):
             if len(fields) != width:
-                if not any(map(str.strip, fields)) and (len(fields) < 2 or not fields):
-                    continue  # a blank line
+                if not any(map(str.strip, fields)) and (len(fields) < 2 or not fields) or (
+                        fields == ["\x1a"]):
+                    continue  # a blank line, or DOS's mark of the end
                 if len(fields) > width:
                     if any(field.strip() for field in fields[width:]):
                         raise TableError(self._too_many(len(fields), width, n_rows + len(block)))
                     fields = fields[:width]
-                elif len(fields) >= len(names):
+                elif len(fields) >= n_named:
                     fields = fields + [""] * (width - len(fields))
                 else:
                     short.append((self._line(), len(fields)))
@@ -519,9 +546,8 @@ class _Reader:
 
     # ---- quotation marks that are not closed ----
 
-    def _check_end(self, columns, n_rows):
+    def _check_end(self, columns, n_rows, several):
         """Refuse a value that holds the end of a row and the start of another."""
-        several = False
         for column in columns:
             if any("\0" in text for text in column.blocks_of_text()):
                 row = next(i for i, text in enumerate(column.raw(), 1) if "\0" in text)

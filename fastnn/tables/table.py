@@ -69,6 +69,7 @@ class Table:
         self.n_rows = n_rows
         self.notes = list(notes)
         self.na = tuple(na)
+        self.first_line: int | None = None  # of a file of text: the one with the names
         self._labels = labels
         self._cells: dict[str, Any] = {}
         self.uneven = False  # of rows as dicts: whether some have no word of some column

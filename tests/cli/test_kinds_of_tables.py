@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.tables import read
 
 pytest.importorskip("sklearn")
 
@@ -243,3 +244,21 @@ def test_values_of_true_and_false_in_every_spelling(run, preset):
     assert len(set(numbers[:3])) == len(set(numbers[3:6])) == len(set(numbers[6:])) == 1
     np.testing.assert_allclose(numbers[::3], [100, 10, 50], atol=8)
     assert not err
+
+
+@pytest.mark.parametrize("text", ["a\rb", "a\r", "\r", "a\r\nb", "a\nb", 'a\r"b"', "a,b\rc"])
+def test_keep_copies_ends_of_lines_within_a_text(run, text):
+    """What is written can be read again: a carriage return that is not in quotation marks would
+    end the line."""
+    write("t.csv", "x,y", [(x, 2 * x) for x in X])
+    train(run, "-t", "y")
+    quoted = text.replace('"', '""')
+    for name in ("note", '"no\rte"'):
+        Path("new.csv").write_bytes(f'{name},x\n"{quoted}",1\nplain,2\n'.encode())
+        kept = read("new.csv").names[0]
+        code, _, err = run("predict", "model.safetensors", "new.csv", "--keep", kept, "-o",
+                           "out.csv", "-f")
+        assert code == 0, err
+        table = read("out.csv")
+        assert table.names == (kept, "prediction")
+        assert table.raw(kept) == [text, "plain"]

@@ -136,3 +136,29 @@ def test_percentages_of_a_target_are_told():
 def test_classes_in_brackets_stay():
     labels = Labels.learn(["(a)", "(b)", "5-", "(5)"] * 3)
     assert labels.classes.tolist() == ["(5)", "(a)", "(b)", "5-"]
+
+
+@each("learned, text, value", [
+    (["1.5", "2.25", "999.75"], "1,234.5", 1234.5), (["1.5", "2.25"], "12,345,678", 12345678),
+    (["1", "2", "300"], "1,234.5", 1234.5), (["1.5", "2.25"], "1 234.5", 1234.5),
+    (["1.5", "2.25"], "1'234", 1234), (["1.5", "2.25"], "-1,234.5", -1234.5),
+    (["1.5", "2.25"], "12,34,567.5", 1234567.5), (["1,5", "2,25"], "1.234,5", 1234.5),
+    (["$1.5", "$2.25"], "$1,234.5", 1234.5), (["1.5", "2.25"], "(1,234.5)", -1234.5),
+    (["1.5", "2.25"], "1,234", None), (["1.5", "2.25"], "1,5", None),
+    (["1.5", "2.25"], "1,2,3", None), (["1.5", "2.25"], "1 2", None)])
+def test_groups_beyond_doubt_in_a_prediction(learned, text, value, tmp_path):
+    """Training had no numbers so large."""
+    schema = Schema.learn({"a": learned})
+    for found in (schema.apply({"a": [text]}), schema.apply_row({"a": text}),
+                  schema.apply(read(file(tmp_path, [text, learned[0]]), separator="|"))):
+        if value is None:
+            assert np.isnan(found.numbers[0, 0])
+            assert "not understood" in found.notes[0]
+        else:
+            assert found.numbers[0, 0] == value
+            assert not found.notes
+
+
+def test_commas_between_thousands_are_told():
+    notes = Schema.learn({"a": ["1.5", "2.25"]}).apply({"a": ["1,234"]}).notes
+    assert "--thousands , (thousands=',')" in notes[0]
