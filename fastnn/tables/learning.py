@@ -340,7 +340,7 @@ def _as_dates(name, cells, values, counts, gaps, options, notes):
     if not shaped.any():
         return None
     alike_ = [value for value, fine in zip(values, shaped.tolist(), strict=True) if fine]
-    day_first, doubt = dates.date_order(alike_, cells.style)
+    day_first, doubt, knows = dates.date_order(alike_, cells.style)
     parsed = np.full(len(values), np.nan)
     parsed[shaped] = dates.parse_dates(alike_, day_first)
     ok = ~np.isnan(parsed)
@@ -360,8 +360,6 @@ def _as_dates(name, cells, values, counts, gaps, options, notes):
     if not len(days):
         notes.add(name, "all its values are missing")
         return LEFT_OUT
-    knows = dates.shows_order(alike_) or (
-        cells.style is not None and cells.style.day_first is not None)
     found = _date_column(name, days, day_first, words, gaps or bool(said) or len(days) < ok.sum(),
                          notes, knows)
     if found and doubt:

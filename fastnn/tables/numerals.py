@@ -189,10 +189,12 @@ def _unit_of(texts):
 
 def sure_decimal(texts):
     """Return the decimal mark that a column shows beyond doubt, or None."""
-    texts = [SIGNS.sub("", text if text.isascii() else in_ascii(text))
-             for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    texts = list(filter(FIRST.match, texts[:LOOKED_AT]))
     if not texts:
         return None
+    joined = "".join(texts)
+    if not joined.isascii() or SIGNS.search(joined):
+        texts = [SIGNS.sub("", in_ascii(text)) for text in texts]
     votes = {".": 0, ",": 0}
     for mark, other in ((".", ","), (",", ".")):
         alone = re.compile(rf"[-+]?(?:0?{MARKS[mark]}\d+|\d+{MARKS[mark]}(?:\d{{1,2}}|\d{{4,}})|"
@@ -220,9 +222,12 @@ def find_format(texts, style=None):
         The remark says how the texts are read, to be put behind the name of the column.
     """
     given = style is not None and (style.decimal is not None or style.thousands is not None)
-    texts = [in_ascii(text) for text in texts[:LOOKED_AT] if FIRST.match(text)]
+    texts = list(filter(FIRST.match, texts[:LOOKED_AT]))
     if not texts:
         return _default(style), ""
+    joined = "".join(texts)
+    if not joined.isascii() or "-" in joined or "(" in joined:
+        texts = list(map(in_ascii, texts))
     if not given and any("." in text for text in texts) and all(
             map(PLAIN_NUMBER.fullmatch, texts)) and doubtful(texts, ".") is None:
         return PLAIN, ""  # by far the most files
