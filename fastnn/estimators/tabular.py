@@ -18,7 +18,7 @@ from fastnn.core.validation import check_nonnegative, check_real, from_tensor
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
-from fastnn.estimators.tabular_words import plain_labels
+from fastnn.estimators.tabular_words import plain_labels, targets_as_given
 from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.task import REGRESSION, Task
@@ -154,6 +154,28 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Return the share of rows whose label is predicted, of all labels where there are several.
+
+        Parameters
+        ----------
+        X : data frame, dict, list of dicts or array
+            Rows, with the columns of the fit.
+        y : array-like (n_samples,) or (n_samples, n_labels)
+            Their labels.
+        sample_weight : array-like (n_samples,) or None, default=None
+            Weights of the rows; None: 1 each.
+
+        Returns
+        -------
+        float
+            1 is the best.
+        """
+        y = targets_as_given(y)
+        if not hasattr(y, "dtype") and not sp.issparse(y):
+            y = np.asarray(y)
+        return super().score(X, y if sp.issparse(y) else plain_labels(y), sample_weight)
+
     def _targets(self, y, weight):
         """Return y as numbers, its task, and the classes."""
         if sp.issparse(y):
@@ -178,7 +200,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             if np.ndim(y) != 2 or np.shape(y)[1] != task.n_out:
                 raise ValueError(f"y_val has shape {np.shape(y)}, must have {task.n_out} columns")
             return (np.asarray(y) != 0).astype(np.float32)
-        y = column_or_1d(y)
+        y = column_or_1d(plain_labels(y) if hasattr(y, "dtype") else y)
         known = {label: i for i, label in enumerate(classes.tolist())}
         try:
             return np.array([known[label] for label in y.tolist()], np.intp)

@@ -26,7 +26,7 @@ from fastnn.core.validation import check_weights, from_tensor, is_sparse, modera
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
-from fastnn.estimators.tabular_words import check_columns, check_given
+from fastnn.estimators.tabular_words import check_columns, check_given, targets_as_given
 from fastnn.estimators.wording import Names, about_parameter
 from fastnn.tables.frames import as_table, has_names, table_of
 from fastnn.tables.table import Table
@@ -132,6 +132,7 @@ class BaseTabular(Documented, BaseEstimator):
         if y is None:
             raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
                              "is None")
+        y = targets_as_given(y)
         check_given(X, y, is_classifier(self))
         X = self._table(X, reset=True)
         y = from_tensor("y", y)
@@ -149,7 +150,7 @@ class BaseTabular(Documented, BaseEstimator):
             if not len(X_val):
                 raise ValueError("X_val has 0 rows, must have at least 1; None: rows of X are held "
                                  "out")
-            y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
+            y_val = self._encoded(from_tensor("y_val", targets_as_given(y_val)), task, classes, y)
             check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)
             validation = X_val, y_val, self._weighted(weight_val, y_val, task, classes)
@@ -177,6 +178,8 @@ class BaseTabular(Documented, BaseEstimator):
             return self._noted(table, _names_of(X, table), reset)
         if isinstance(X, (list, tuple)) and len(X) > 0 and _holds_text(X):
             X = np.array(X, dtype=object)
+        elif isinstance(X, np.ndarray) and X.dtype.kind == "T":
+            X = X.astype(object)
         # missing values are fine, and infinite ones for the schema to refuse
         X = check_array(X, dtype=None, ensure_all_finite=False, estimator=self, input_name="X")
         return self._noted(as_table(X), None, reset)

@@ -13,9 +13,34 @@ from fastnn.core.cures import missing_row, ragged
 from fastnn.core.notices import shown
 from fastnn.tables.errors import check_names
 
-__all__ = ["check_columns", "check_given", "plain_labels"]
+__all__ = ["check_columns", "check_given", "plain_labels", "targets_as_given"]
 
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
+
+
+def targets_as_given(y):
+    """Return targets in a form that NumPy does not change: of members of an Enum of strings it
+    would take the first letters of their names, and NULs at the end of texts away.
+
+    Parameters
+    ----------
+    y : as the user gave them
+
+    Returns
+    -------
+    array of objects, or y
+    """
+    dtype = getattr(y, "dtype", None)
+    if isinstance(dtype, np.dtype):
+        if dtype.kind == "T":  # NumPy's text of any length
+            return y.astype(object)
+        if dtype.kind == "V":
+            raise TypeError(f"y is a structured array, of dtype {dtype}: give one of its fields"
+                            + (f", y[{dtype.names[0]!r}]" if dtype.names else ""))
+    if isinstance(y, (list, tuple)) and all(isinstance(value, str) for value in y) and any(
+            type(value) not in (str, np.str_) or value.endswith("\0") for value in y):
+        return np.array(list(map(str.__str__, y)), object)
+    return y
 
 
 def check_given(X, y, classes):
@@ -143,6 +168,8 @@ def plain_labels(y):
         return y
     each = np.asarray(y).tolist()
     kinds = {type(value) for value in each}
+    if kinds - {str} and all(issubclass(kind, str) for kind in kinds):
+        return np.array(list(map(str.__str__, each)), object)  # members of an Enum of strings
     if not kinds or not all(issubclass(kind, NUMBERS) for kind in kinds):
         return y
     if {bool, np.bool_} & kinds and not kinds <= {bool, np.bool_}:

@@ -92,7 +92,7 @@ def array_cells(name, values):
         return Cells("date", array=moments(name, values))
     if kind == "U":
         return cells_.from_texts(values.tolist())
-    if kind in "OS":
+    if kind in "OST":  # T: NumPy's text of any length, which may be missing
         return cells_.from_objects(name, values.tolist())
     if kind == "m":
         raise TableError(f"column {name!r} holds durations: make numbers of them, such as days: "

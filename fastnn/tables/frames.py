@@ -390,6 +390,11 @@ class ArrowColumn:
             column = column.combine_chunks()
         if isinstance(kind, pa.BaseExtensionType):
             return _extended(name, column)
+        if str(kind).startswith("run_end_encoded"):
+            from pyarrow.compute import run_end_decode
+
+            chunk = column.chunk(0) if hasattr(column, "chunks") else column
+            return ArrowColumn(name, run_end_decode(chunk)).cells()
         gaps = column.null_count > 0
         missing = np.asarray(column.is_null()) if gaps else None
         if types.is_floating(kind):
@@ -418,7 +423,8 @@ class ArrowColumn:
         if types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view":
             return cells_.from_texts(column.to_pylist())
         if (types.is_decimal(kind) or types.is_null(kind) or types.is_binary(kind)
-                or types.is_large_binary(kind) or types.is_time(kind)):
+                or types.is_large_binary(kind) or types.is_time(kind)
+                or types.is_fixed_size_binary(kind) or str(kind) == "binary_view"):
             return cells_.from_objects(name, column.to_pylist())
         raise _refused(name, kind)
 

@@ -140,3 +140,36 @@ def test_categories_are_the_same_as_numbers_and_as_text():
         assert schema.apply({"a": door}).codes.tolist() == expected
     mixed = Schema.learn({"a": [1, "1", "x", 2.0, "2", Decimal(2)] * 9})
     assert mixed.columns[0].categories == ("1", "2", "x")
+
+
+@each("kind", ["StringDType", "missing", "array"])
+def test_texts_of_any_length_of_numpy(kind):
+    if not hasattr(np.dtypes, "StringDType"):
+        pytest.skip("NumPy is older")
+    texts = ["u", "v", None if kind == "missing" else "w"] * 4
+    dtype = np.dtypes.StringDType(**({"na_object": None} if kind == "missing" else {}))
+    schema = Schema.learn({"a": texts, "b": ["1.5", "2.5", "3"] * 4})
+    new = {"a": np.array(texts, dtype), "b": np.array(["1.5", "2.5", "3"] * 4, dtype)}
+    if kind == "array":
+        schema = Schema.learn(np.array([texts, ["1.5", "2.5", "3"] * 4], object).T)
+        new = np.array([texts, ["1.5", "2.5", "3"] * 4], dtype).T
+    found = schema.apply(new)
+    assert found.codes.ravel().tolist() == [0, 1, 3 if kind == "missing" else 2] * 4
+    assert found.numbers.ravel().tolist() == [1.5, 2.5, 3] * 4
+
+
+@each("kind", ["fixed", "view", "large", "run ends", "run ends in chunks"])
+def test_bytes_and_runs_of_arrow(kind):
+    pa = pytest.importorskip("pyarrow")
+    texts = ["u", "u", "v", "w"] * 3
+    if kind.startswith("run"):
+        column = pa.RunEndEncodedArray.from_arrays(
+            pa.array([2, 3, 4, 6, 7, 8, 10, 11, 12], pa.int32()), pa.array(["u", "v", "w"] * 3))
+        if kind == "run ends in chunks":
+            column = pa.chunked_array([column.slice(0, 5), column.slice(5)])
+    else:
+        make = {"fixed": lambda: pa.binary(1), "view": pa.binary_view, "large": pa.large_binary}
+        column = pa.array([text.encode() for text in texts], make[kind]())
+    schema = Schema.learn({"a": texts})
+    assert schema.apply(pa.table({"a": column})).codes.ravel().tolist() == [0, 0, 1, 2] * 3
+    assert Schema.learn(pa.table({"a": column})).settings() == schema.settings()

@@ -1,8 +1,11 @@
 """Classes that come as objects or as pandas' nullable types are what they are."""
 
+import enum
+
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn.estimators.tabular_words import plain_labels
 
 
@@ -40,3 +43,63 @@ def test_nullable_types():
             assert found.dtype.kind == kind and found.tolist() == values
     y = pd.Series(["a", "b"], dtype="string")
     assert plain_labels(y) is y
+
+
+class Colour(str, enum.Enum):
+    """Whose texts are not those that NumPy makes of it."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+class Name(str):
+    """Text of a type of its own."""
+
+    __slots__ = ()
+
+
+def labels_of(kind):
+    """Rows of two classes, as they are written: (labels, their texts)."""
+    first, second = {"enum": (Colour.RED, Colour.BLUE), "own": (Name("red"), Name("blue")),
+                     "NUL": ("a", "a\0"), "NULs": ("\0", "\0\0")}.get(kind, ("red", "blue"))
+    return [first if i % 2 else second for i in range(40)], {str.__str__(first),
+                                                            str.__str__(second)}
+
+
+@pytest.mark.parametrize("kind", ["enum", "own", "NUL", "NULs", "text"])
+@pytest.mark.parametrize("how", ["list", "tuple", "objects", "series", "StringDType"])
+def test_texts_stay_different(kind, how, tmp_path):
+    """By fit, validation rows, score and a file: of an Enum NumPy took the first letter of its
+    name, for all; of NUL at the end nothing."""
+    y, texts = labels_of(kind)
+    if how == "StringDType":
+        if not hasattr(np.dtypes, "StringDType"):
+            pytest.skip("NumPy is older")
+        y = np.array(list(map(str.__str__, y)), np.dtypes.StringDType())
+    elif how != "list":
+        y = {"tuple": tuple, "objects": lambda values: np.array(values, object),
+             "series": pytest.importorskip("pandas").Series}[how](y)
+    X = {"x": [i % 2 + i / 100 for i in range(40)]}
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, n_threads=1)
+    model.fit(X, y, X_val=X, y_val=y)
+    assert set(model.classes_.tolist()) == texts
+    assert all(type(label) is str for label in model.classes_.tolist())
+    assert model.score(X, y) == 1
+    model.save(tmp_path / "m.safetensors")
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    assert loaded.predict(X).tolist() == model.predict(X).tolist() == [
+        str.__str__(label) for label in y]
+
+
+def test_numbers_of_several_types_have_a_score():
+    X, y = {"x": [i % 2 + i / 100 for i in range(40)]}, [1 if i % 2 else 2.0 for i in range(40)]
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, n_threads=1)
+    for labels in (objects(*y), y):
+        assert model.fit(X, labels).score(X, labels) == 1
+
+
+def test_structured_targets_are_refused():
+    y = np.array([(i % 2,) for i in range(40)], [("y", "i4")])
+    for kind in (fastnn.TabularClassifier, fastnn.TabularRegressor):
+        with pytest.raises(TypeError, match=r"y is a structured array, .* y\['y'\]"):
+            kind().fit({"x": list(range(40))}, y)
