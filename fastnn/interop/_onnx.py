@@ -75,15 +75,18 @@ def read(chain, model, output):
         import onnx
     except ImportError:
         raise ImportError('from_onnx needs onnx: pip install "fastnn-mlp[onnx]"') from None
+    path = None
     if isinstance(model, (str, os.PathLike)):
-        model = _from_file(onnx, os.fspath(model))
+        path = os.fspath(model)
+        model = _from_file(onnx, path)
     if not isinstance(model, onnx.ModelProto):
         raise TypeError(f"model={type(model).__name__} must be a path or an onnx.ModelProto")
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")),
                 default=OLDEST_OPSET)
     if opset < OLDEST_OPSET:
         raise ValueError(f"the graph is of opset {opset}, must be {OLDEST_OPSET} or newer")
-    graph = _Graph(onnx, model)
+    graph = _Graph(onnx, model, path)
+    chain.most = graph.most
     try:
         with np.errstate(all="ignore"):
             graph.prepare(output)
@@ -98,24 +101,13 @@ def _from_file(onnx, path):
     if not os.path.isfile(path):
         raise FileNotFoundError(f"no ONNX file {path!r}")
     try:
-        return onnx.load(path)
+        return onnx.load(path, load_external_data=False)  # see `Nodes.beside`
     except (OSError, MemoryError):
         raise
     except Exception as error:  # protobuf and onnx have errors of their own
-        _check_beside(onnx, path, error)
         what = looks_like(path)
         hint = f"it looks like {what}" if what not in (None, "an ONNX file") else reason(error)
         raise ValueError(f"{path!r} is not an ONNX file: {hint}") from None
-
-
-def _check_beside(onnx, path, error):
-    """Raise where the file is a graph, and what lies beside it is missing or cut."""
-    try:
-        onnx.load(path, load_external_data=False)
-    except Exception:  # of the file itself
-        return
-    raise ValueError(f"the weights of {path!r} lie in files beside it, which cannot be read: "
-                     f"{reason(error)}") from None
 
 
 class _Gate:
@@ -176,7 +168,7 @@ class _Graph(Nodes):
             n = chain.width or (self.row[-1] if self.row else None)
             if n is None or n < 1:
                 raise ValueError(f"{place} normalises rows of unknown length")
-            if n > self.most:  # no weights for so many, and here they would be made
+            if n > self.most():  # no weights for so many, and here they would be made
                 raise ValueError(f"{place} normalises rows of {n} values, for which the graph has "
                                  "no weights")
             chain.layer_norm(np.ones(n, dtype), None, eps, place)

@@ -1,6 +1,7 @@
 """What an ONNX graph holds: the nodes that lead to one output, their attributes, constants."""
 
 import math
+import os
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from fastnn.core.notices import shorten, shown
 PASSED = {"Identity", "Dropout", "ZipMap"}
 DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}  # where a known name means what we know
 WORK_PER_NODE = 30  # of `Nodes.spend`; a chain of layers takes less than 10
+# A graph of shared weights may have as many values, and uses of each that was read
+MOST_VALUES, MOST_USES = 1 << 25, 16
 FLOATS = {1, 10, 11, 16}  # of TensorProto.DataType: float, float16, double, bfloat16
 
 
@@ -40,8 +43,10 @@ class Nodes:
     it looks at, see `spend`.
     """
 
-    def __init__(self, onnx, model):
-        self.onnx, self.model = onnx, model
+    def __init__(self, onnx, model, path=None):
+        self.onnx, self.model, self.path = onnx, model, path
+        self.n_values = 0  # of the tensors that have been read
+        self.taken = {}  # file beside the graph -> bytes of it that tensors have asked for
         self.at = None  # the node that is looked at, for messages
         self.left = 0  # of the work that a graph of this size may take
         self.values = {}  # constants that have been computed
@@ -78,7 +83,6 @@ class Nodes:
         self.made_by = self.makers(nodes)
         nodes = self.sorted(nodes)
         self.constants = self.find_constants(nodes)
-        self.most = max((math.prod(item.dims) for item in self.tensors.values()), default=0)
         self.output = self.positive_class(self.choose(graph, output))
         self.nodes = self.ancestors(nodes)
         self.readers = {}  # name -> the nodes that read it, in their order
@@ -186,8 +190,15 @@ class Nodes:
         double = settings["to"] == self.onnx.TensorProto.DOUBLE
         return value.astype(np.float64 if double else np.float32, copy=False)
 
+    def most(self):
+        """Return how many values the layers may have: a graph of 1 MB may use its weights a million
+        times."""
+        return MOST_VALUES + MOST_USES * self.n_values
+
     def array(self, tensor, place):
         """Return a tensor of the file as an array of numbers; the short floats as float32."""
+        if tensor.data_location == tensor.EXTERNAL:
+            self.beside(tensor, place)
         try:
             value = np.asarray(self.onnx.numpy_helper.to_array(tensor))
             if value.dtype == np.float16 or value.dtype.name == "bfloat16":
@@ -198,7 +209,40 @@ class Nodes:
             raise ValueError(f"{place} cannot be read: {reason(error)}") from None
         if value.dtype.kind not in "biuf":
             raise ValueError(f"{place} has dtype {value.dtype}, must be numeric")
+        self.n_values += value.size
         return value
+
+    def beside(self, tensor, place):
+        """Read the data of a tensor that lie in a file beside the graph.
+
+        onnx would read as much as the graph says, whatever the tensor's shape, and of a graph that
+        was not read from a file whatever lies in the current folder.
+        """
+        if self.path is None:
+            raise ValueError(f"{place} lies in a file beside the graph: give from_onnx the path of "
+                             "the graph, in the place of a ModelProto")
+        said = {item.key: item.value for item in tensor.external_data}
+        folder = os.path.dirname(self.path)
+        try:
+            dtype = self.onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+            n_bytes = math.prod(tensor.dims) * dtype.itemsize
+            if int(said.get("length", n_bytes)) != n_bytes:
+                raise ValueError(f"{place} has {shorten(said['length'])} bytes there, its shape "
+                                 f"and dtype make {n_bytes}")
+            size = os.path.getsize(os.path.join(folder, said.get("location", "")))
+            taken = self.taken[said["location"]] = self.taken.get(said["location"], 0) + n_bytes
+            if taken > MOST_USES * size:
+                raise ValueError(f"{place} and others have {taken} bytes of {size} there")
+            if "length" not in said:
+                item = tensor.external_data.add()
+                item.key, item.value = "length", str(n_bytes)
+            self.onnx.external_data_helper.load_external_data_for_tensor(tensor, folder)
+            tensor.data_location = tensor.DEFAULT
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise ValueError(f"the weights of {shown(self.path)} lie in files beside it, which "
+                             f"cannot be read: {reason(error)}") from None
 
     def attributes(self, node):
         if node.attributes is None:

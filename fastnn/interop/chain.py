@@ -100,6 +100,12 @@ def _layers_of(parts):
 class Chain:
     """Layers as they come, checked for being those of a network of ours.
 
+    Parameters
+    ----------
+    most : callable, optional
+        Returns how many values the layers may have: of a file, whose weights may be used again and
+        again. None: any number.
+
     Attributes
     ----------
     n_in : int or None
@@ -108,7 +114,8 @@ class Chain:
         Outputs of the layer before.
     """
 
-    def __init__(self):
+    def __init__(self, most=None):
+        self.most, self._n_values = most, 0
         self.n_in = self.width = None
         self._parts = []   # where the next layer goes
         self._waiting = None  # (factor, shift, place) of what the next layer takes
@@ -145,7 +152,7 @@ class Chain:
         if self._waiting is not None:
             w, b = folded(w, b, *self._waiting[:2], wide=not self.begun)
             self._waiting = None
-        self._parts.append(Part("dense", [w, b]))
+        self._append(Part("dense", [w, b]))
         self.width = w.shape[1]
 
     def embed(self, weights, b, place):
@@ -164,7 +171,7 @@ class Chain:
             parts = [folded(*part, *values, wide=True)
                      for part, values in zip(parts, zip(*wide, strict=True), strict=True)]
         arrays = [np.concatenate(array) for array in zip(*parts, strict=True)]
-        self._parts.append(Part("embed", arrays, counts=tuple(counts)))
+        self._append(Part("embed", arrays, counts=tuple(counts)))
         self.width = len(b)
 
     def layer_norm(self, gain, bias, eps, place):
@@ -251,9 +258,9 @@ class Chain:
                              "says how many there are")
         factor, shift = (np.broadcast_to(value, self.width) for value in (factor, shift))
         if (shift == 0).all():
-            self._parts.append(Part("scale", [factor]))
+            self._append(Part("scale", [factor]))
         elif self.width <= MAX_DIAGONAL:
-            self._parts.append(Part("dense", [np.diag(factor), shift]))
+            self._append(Part("dense", [np.diag(factor), shift]))
         else:
             raise ValueError(f"{place} shifts {self.width} values where no fully connected layer "
                              "is beside it, which has no counterpart in fastnn")
@@ -262,7 +269,14 @@ class Chain:
     def _add(self, part):
         """Append a part that takes nothing of what is waiting."""
         self._settle()
+        self._append(part)
+
+    def _append(self, part):
         self._parts.append(part)
+        self._n_values += sum(array.size for array in part.arrays)
+        if self.most is not None and self._n_values > self.most():
+            raise ValueError(f"the layers have {self._n_values:,} values and more, many times what "
+                             "the graph holds, as it uses weights again and again")
 
     def open_residual(self, place):
         """Begin a block whose inputs are added to its outputs."""

@@ -1,6 +1,8 @@
 """Graphs that lead round in circles, that are very long, or that are none: an answer or a refusal,
 in time that is in proportion to their size."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from timing import check_in_proportion, seconds
@@ -124,3 +126,91 @@ def test_time_is_in_proportion(name, sizes):
             assert "chain" in str(error)
 
     check_in_proportion(read, sizes)
+
+
+def again_and_again(kind):
+    """A graph of some kilobytes that makes much of its weights."""
+    n = 2000
+    if kind == "a product":
+        nodes = [node("MatMul", [f"v{i}", "W"], [f"v{i + 1}"]) for i in range(n)]
+        arrays = {"W": np.zeros((256, 256), "f")}
+    elif kind == "a normalisation":
+        nodes = [node("Gemm", ["v0", "W"], ["v1"])] + [
+            node("LayerNormalization", [f"v{i}", "g"], [f"v{i + 1}"]) for i in range(1, n)]
+        arrays = {"W": np.zeros((4, 20_000), "f"), "g": np.ones(20_000, "f")}
+    else:  # what shifts behind an activation is a diagonal matrix
+        nodes = [node("Gemm", ["v0", "W"], ["v1"])]
+        for i in range(1, n // 2):
+            nodes += [node("Relu", [f"v{i}"], [f"r{i}"]),
+                      node("Add", [f"r{i}", "c"], [f"v{i + 1}"])]
+        arrays = {"W": np.zeros((4, 4000), "f"), "c": np.arange(4000, dtype="f")}
+    last = nodes[-1].output[0]
+    model = onnx.helper.make_graph(
+        nodes, "g", [onnx.helper.make_tensor_value_info("v0", 1, ["n", len(arrays["W"])])],
+        [onnx.helper.make_tensor_value_info(last, 1, None)],
+        [onnx.numpy_helper.from_array(value, name) for name, value in arrays.items()])
+    return onnx.helper.make_model(model, opset_imports=[onnx.helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize("kind", ["a product", "a normalisation", "a shift"])
+def test_weights_that_are_used_again_and_again(kind):
+    """1 MB was a network of 1 GB, 50 kB of shifts had 12 GB in 50 s and more."""
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="many times what the graph holds"):
+        fastnn.from_onnx(again_and_again(kind))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6e8
+
+
+def test_rows_that_nothing_has_weights_for():
+    """A tensor of no data gave the length of a normalisation of ones: 16 GB."""
+    nodes = [node("ReduceMean", ["x"], ["m"], axes=[-1]), node("Sub", ["x", "m"], ["d"]),
+             node("Mul", ["d", "d"], ["s"]), node("ReduceMean", ["s"], ["v"], axes=[-1]),
+             node("Add", ["v", "eps"], ["w"]), node("Sqrt", ["w"], ["r"]),
+             node("Div", ["d", "r"], ["n"]), node("Gemm", ["n", "W"], ["y"])]
+    model = graph(nodes, "y")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1e-5), "eps"))
+    model.graph.initializer.add(name="u", data_type=1, dims=[2**31])
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2**31
+    with pytest.raises(ValueError, match="normalises rows of 2147483648 values, for which"):
+        fastnn.from_onnx(model)
+
+
+def test_files_beside_a_graph(tmp_path, monkeypatch):
+    """As much is read as a tensor has, of files that a file of a graph names: onnx reads what the
+    graph says, 3 GB of a matrix of 64 bytes, and of a graph of no file from the current folder."""
+    model = graph([node("MatMul", ["x", "W"], ["y"])], "y")
+    tensor = model.graph.initializer[0]
+    n_bytes = len(tensor.raw_data)
+    (tmp_path / "beside").write_bytes(tensor.raw_data)
+    right = fastnn.from_onnx(model).parameters
+    tensor.ClearField("raw_data")
+    tensor.data_location = tensor.EXTERNAL
+    monkeypatch.chdir(tmp_path)
+
+    def load(**entries):
+        del tensor.external_data[:]
+        for key, value in entries.items():
+            tensor.external_data.add(key=key, value=str(value))
+        (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+        return fastnn.from_onnx("m.onnx").parameters
+
+    for more in ({}, {"length": n_bytes}, {"offset": 0}):
+        assert load(location="beside", **more).tobytes() == right.tobytes()
+    with pytest.raises(ValueError, match="'W' lies in a file beside the graph: give from_onnx the"):
+        fastnn.from_onnx(model)
+    (tmp_path / "beside").write_bytes(bytes(4096))
+    for more in ({"length": 4096}, {"length": "9" * 5000}, {"length": -1}, {"offset": -4},
+                 {"offset": 10**30}, {"offset": "x"}, {"offset": 4095}):
+        with pytest.raises(ValueError, match="'m.onnx' lie in files beside it, which") as caught:
+            load(location="beside", **more)
+        assert len(str(caught.value)) < 1000
+    for place in ("none", "../beside", "/etc/passwd", "", ".", "\0"):
+        with pytest.raises(ValueError, match="lie in files beside it, which cannot be read"):
+            load(location=place)
+    with pytest.raises(ValueError, match="lie in files beside it, which cannot be read"):
+        load()
+    tensor.dims[0] = 2**60  # more than there is
+    with pytest.raises(ValueError, match="and others have .* bytes of 4096 there"):
+        load(location="beside")
