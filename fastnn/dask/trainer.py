@@ -12,6 +12,7 @@ from fastnn.core.version import __version__
 from fastnn.dask import tasks
 from fastnn.dask.cluster import Graph
 from fastnn.training.callbacks import Callback
+from fastnn.training.epochs import check_state, is_count, is_number
 from fastnn.training.evolution import trainable_mask
 from fastnn.training.optimizers import EMA
 
@@ -348,6 +349,8 @@ class RoundState(Callback):
                 "local_steps": trainer.local_steps}
 
     def set_state(self, state):
-        """Go on from there."""
+        """Go on from there: a file must not name other attributes."""
+        check_state(state, loss_sum=is_number, rows_done=is_number,
+                    local_steps=lambda value: value is None or is_count(value))
         for name, value in state.items():
             setattr(self.trainer, name, value)

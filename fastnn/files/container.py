@@ -318,7 +318,8 @@ def _named(name, what):
         raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}{cure}") from None
     except ModelFormatError as error:
         raise ModelFormatError(f"{name!r} {shorten(str(error), 500)}") from None
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError,
+            RecursionError) as error:
         raise ModelFormatError(f"{name!r} is not a {what} of fastnn: "
                                f"{shorten(str(error), 500)}") from None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastnn.core import validation
+from fastnn.core.notices import shown
+from fastnn.files.container import ModelFormatError
 from fastnn.training.history import History
 
 if TYPE_CHECKING:
@@ -208,6 +210,33 @@ class Callback:
         state : dict
             What `get_state` returned.
         """
+
+
+def check_state(state, **kinds):
+    """Raise `ModelFormatError` where a checkpoint holds for a callback what that has not written.
+
+    Parameters
+    ----------
+    state : dict
+        What `Callback.set_state` was given.
+    kinds : callable
+        By name: returns whether a value is one of the callback's.
+    """
+    for name in sorted(state.keys() | kinds.keys()):
+        if name not in state or name not in kinds or not kinds[name](state[name]):
+            value = f"={shown(state[name])}" if name in state else " is missing"
+            raise ModelFormatError("the checkpoint holds a state of a callback that nothing can go "
+                                   f"on from: {name}{value}")
+
+
+def is_number(value):
+    """Whether a value of a state is a number, and not NaN."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+
+
+def is_count(value):
+    """Whether a value of a state is a number of epochs."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def has_state(callback):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.notices import suggests
-from fastnn.training.epochs import Callback
+from fastnn.training.epochs import Callback, check_state
 from fastnn.training.stopping import Monitor
 
 if TYPE_CHECKING:
@@ -72,7 +72,9 @@ class Snapshots(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        if self._monitor is not None:
+        if self._monitor is None:
+            check_state(state)
+        else:
             self._monitor.set_state(state)
 
 
@@ -124,4 +126,9 @@ class RecordPath(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self.epochs, self._kept = list(state["epochs"]), list(state["path"])
+        epochs, shape = state.get("epochs"), self.path.shape
+        check_state(state, epochs=lambda value: isinstance(value, list) and all(
+                        isinstance(epoch, int) and epoch >= -1 for epoch in value),
+                    path=lambda value: isinstance(value, np.ndarray) and value.ndim == 2
+                    and value.shape == (len(epochs), shape[1]))
+        self.epochs, self._kept = list(epochs), list(state["path"])

@@ -6,10 +6,12 @@ import math
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastnn.core import validation
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
-from fastnn.training.epochs import Callback
+from fastnn.training.epochs import Callback, check_state, is_count, is_number
 from fastnn.training.metrics import falls
 
 if TYPE_CHECKING:
@@ -82,8 +84,11 @@ class Monitor:
         """Return what a checkpoint must hold of it."""
         return {"best": self.best, "best_epoch": self.best_epoch}
 
-    def set_state(self, state):
-        """Go on from there."""
+    def set_state(self, state, **more):
+        """Go on from there; ``more``: see `check_state`."""
+        none = state.get("best") is None  # then there is no epoch either
+        check_state(state, best=lambda value: none or is_number(value),
+                    best_epoch=lambda value: value is None if none else is_count(value), **more)
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
 
@@ -140,7 +145,7 @@ class EarlyStopping(Callback):
         self.patience = validation.check_count("patience", patience)
         self.restore_best = validation.check_flag("restore_best", restore_best)
         self.start_from = validation.check_count("start_from", start_from, minimum=0)
-        self._waited = 0
+        self._waited = self._n = 0
         self._parameters: Any = None
 
     @property
@@ -156,7 +161,7 @@ class EarlyStopping(Callback):
     def on_fit_begin(self, state: FitState) -> None:
         """Begin anew."""
         self._monitor.begin(state.history)
-        self._waited, self._parameters = 0, None
+        self._waited, self._parameters, self._n = 0, None, state.parameters.size
 
     def on_epoch_end(self, state: FitState) -> None:
         """Keep the parameters of the best epoch, or end the fit."""
@@ -191,8 +196,12 @@ class EarlyStopping(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._monitor.set_state(state)
+        self._monitor.set_state(state, waited=is_count, parameters=self._are_parameters)
         self._waited, self._parameters = state["waited"], state["parameters"]
+
+    def _are_parameters(self, value):
+        return value is None or (isinstance(value, np.ndarray) and value.shape == (self._n,)
+                                 and bool(np.isfinite(value).all()))
 
 
 @suggests
@@ -268,7 +277,7 @@ class ReduceOnPlateau(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        self._monitor.set_state(state)
+        self._monitor.set_state(state, waited=is_count, cooling=is_count)
         self._waited, self._cooling = state["waited"], state["cooling"]
 
 

@@ -1,6 +1,7 @@
 """Data that nobody means well with: right, or an error that says what is wrong."""
 
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.exceptions import NotFittedError  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 from fastnn.dask import cluster  # noqa: E402
+from fastnn.dask.trainer import RoundState  # noqa: E402
 
 SHORT = dict(shards=2, epochs=1, local_steps=100)
 SMALL = dict(hidden_layer_sizes=(4,), max_iter=2, shards=2, random_state=0)
@@ -288,3 +290,17 @@ def test_scores_of_labels_of_another_kind(client):
         text.score(parts, labels)
     assert text.score(parts, labels.astype(str)) == model.score(parts, labels)
     assert model.score(parts, labels.astype(float)) == model.score(parts, labels)
+
+
+def test_a_checkpoint_names_what_it_sets():
+    """Its state of a round could set any attribute of the trainer."""
+    state = RoundState({})
+    state.trainer = SimpleNamespace(loss_sum=0.0, rows_done=0.0, local_steps=None)
+    good = {"loss_sum": 1.5, "rows_done": 3.0, "local_steps": 4}
+    state.set_state(good)
+    assert vars(state.trainer) == good
+    for wrong in ({**good, "run_epoch": 1}, {"loss_sum": 1.5}, {**good, "local_steps": "4"},
+                  {**good, "rows_done": float("nan")}):
+        with pytest.raises(fastnn.ModelFormatError, match="a state of a callback"):
+            state.set_state(wrong)
+    assert vars(state.trainer) == good

@@ -1,10 +1,12 @@
-"""A checkpoint that is a sparse file of a terabyte: refused before anything of it is read."""
+"""Checkpoints that no fit has written: a sparse file of a terabyte, refused before anything of it
+is read; states of callbacks."""
 
 import json
 import os
 
 import numpy as np
 import pytest
+from each import each
 from timing import seconds
 
 import fastnn
@@ -48,3 +50,60 @@ def test_a_sparse_checkpoint_is_refused_at_once(tmp_path):
             fit(5)
 
     assert seconds(refused, enough=1) < 1
+
+
+X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+CALLBACKS = {
+    "early": lambda tmp_path: fastnn.EarlyStopping(patience=3),
+    "plateau": lambda tmp_path: fastnn.ReduceOnPlateau(patience=1),
+    "path": lambda tmp_path: fastnn.RecordPath(),
+    "snapshots": lambda tmp_path: fastnn.Snapshots(tmp_path / "snaps"),
+}
+ODD = [None, True, "x", -2, 0.5, [1, "x"], {"dict": []}]
+STATES = [("early", name, value) for name in ("best", "best_epoch", "waited") for value in ODD] + [
+    ("plateau", name, value) for name in ("best", "waited", "cooling") for value in ODD] + [
+    ("path", "epochs", value) for value in (*ODD, [], [0], ["a", "b", "c", "d"])] + [
+    ("snapshots", name, value) for name in ("best", "best_epoch") for value in ODD]
+
+
+@each("name, key, value", [
+    *(state for state in STATES if state[1:] not in [("best", -2), ("best", 0.5)]),
+    *((name, None, None) for name in CALLBACKS)])
+def test_states_of_callbacks_that_they_have_not_written(name, key, value, tmp_path):
+    """They were errors of Python in the midst of the fit, or decided when it ended."""
+    path = tmp_path / "fit"
+
+    def fit(epochs):
+        net = fastnn.MLP((3, 4, 1), random_state=0)
+        return net.fit(X, X[:, :1], epochs=epochs, validation_data=(X, X[:, :1]), checkpoint=path,
+                       callbacks=[CALLBACKS[name](tmp_path)])
+
+    if path.exists():
+        path.unlink()
+    fit(3)
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    settings = json.loads(header.pop("__metadata__")["fastnn"])
+    kinds = {"F32": np.float32, "F64": np.float64}
+    arrays = {key: np.frombuffer(data, kinds[one["dtype"]], int(np.prod(one["shape"])),
+                                 8 + length + one["data_offsets"][0]).reshape(one["shape"])
+              for key, one in header.items()}
+    values = settings["control"]["callbacks"][0]["values"]["dict"]
+    if key is None:
+        values.pop()
+    for pair in values:
+        if pair[0] == key:
+            pair[1] = value
+    container.write(path, arrays, settings, needs=settings.pop("needs", ()))
+    with pytest.raises(fastnn.ModelFormatError, match="the checkpoint holds a state of a callback"):
+        fit(5)
+
+
+def test_a_checkpoint_of_several_networks_that_is_no_dictionary(tmp_path):
+    """AttributeError: 'str' object has no attribute 'keys'."""
+    for fits in ("x", [], None, {}):
+        container.write(tmp_path / "fits", {"a": np.zeros(1)}, {"fits": fits})
+        with pytest.raises(fastnn.ModelFormatError, match="is not a checkpoint of fastnn"):
+            fastnn.fit_many([fastnn.MLP((3, 1))], X, X[:, :1], epochs=1,
+                            checkpoint=tmp_path / "fits")
