@@ -222,11 +222,11 @@ def check_state(state, **kinds):
     kinds : callable
         By name: returns whether a value is one of the callback's.
     """
-    for name in sorted(state.keys() | kinds.keys()):
+    for name in sorted(state.keys() | kinds.keys(), key=str):
         if name not in state or name not in kinds or not kinds[name](state[name]):
             value = f"={shown(state[name])}" if name in state else " is missing"
             raise ModelFormatError("the checkpoint holds a state of a callback that nothing can go "
-                                   f"on from: {name}{value}")
+                                   f"on from: {shown(name)}{value}")
 
 
 def is_number(value):

@@ -126,9 +126,9 @@ class RecordPath(Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
-        epochs, shape = state.get("epochs"), self.path.shape
+        epochs, shape = state.get("epochs", ()), self.path.shape
         check_state(state, epochs=lambda value: isinstance(value, list) and all(
                         isinstance(epoch, int) and epoch >= -1 for epoch in value),
-                    path=lambda value: isinstance(value, np.ndarray) and value.ndim == 2
-                    and value.shape == (len(epochs), shape[1]))
+                    path=lambda value: isinstance(value, np.ndarray)
+                    and isinstance(epochs, list) and value.shape == (len(epochs), shape[1]))
         self.epochs, self._kept = list(epochs), list(state["path"])
