@@ -34,7 +34,7 @@ from fastnn.network.spec import NetworkSpec, flat
 
 MAX_LAYERS = 1000
 MAX_ARRAYS = 1 << 14  # of a `TabularModel`
-MAX_TEXT = 1 << 26  # bytes of its settings
+MAX_TEXT, MAX_TEXT_GROUPS = 1 << 26, 1 << 19  # bytes of its settings, and lists in them
 CHAIN = ("sizes", "activations", "output", "dtype", "dropout", "initializer")
 OTHER = ("spec", "initializer")
 KEYS = {"needs", "net", "task", "classes", "feature_names", "limits", "table", "estimator",
@@ -105,7 +105,7 @@ def parts(predictor, estimator=None):
         arrays["input.mean"], arrays["input.scale"] = predictor.scaler.mean, predictor.scaler.scale
         settings["limits"] = _plain_limits(predictor.scaler.limits)
     if getattr(predictor.table, "makes_codes", False):
-        arrays["encoder"] = _as_text(predictor.table.settings())
+        arrays["encoder"] = as_text(predictor.table.settings(), "encoder")
         settings["encoder"] = len(arrays["encoder"])
     elif predictor.table is not None:
         settings["table"] = predictor.table.settings()
@@ -123,18 +123,41 @@ def parts(predictor, estimator=None):
     return arrays, settings
 
 
-def _as_text(settings):
+def as_text(settings, whose):
     """Return settings that may be long, such as categories, as an array of bytes."""
     text = container.canonical(settings).encode()
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"the settings of the encoder take {len(text)} bytes, a file has room for "
-                         f"{MAX_TEXT}: columns have too many categories")
+    excess = text_excess(text)
+    if excess:
+        raise ValueError(f"the settings of the {whose} take {excess}: columns have too many "
+                         "categories")
     return np.frombuffer(text, np.uint8)
+
+
+def from_text(array):
+    """Return the settings of `as_text`; refuse those that would take long to be parsed."""
+    text = array.tobytes()
+    if excess := text_excess(text):
+        raise ValueError(f"settings of {excess}")
+    return json.loads(text, parse_constant=_refuse_constant)
+
+
+def text_excess(text):
+    """Return what of a text is too much to be parsed, "" for nothing. Lists are dear: 60 MB of
+    empty ones take 1.4 GB, and a long time."""
+    for number, limit, noun in ((len(text), MAX_TEXT, "bytes"),
+                                (text.count(b"{") + text.count(b"["), MAX_TEXT_GROUPS, "lists")):
+        if number > limit:
+            return f"{number} {noun}, a file has room for {limit}"
+    return ""
+
+
+def _refuse_constant(name):
+    raise ValueError(f"{name} among the settings, which no model writes")
 
 
 def take_encoder(arrays):
     """Return the settings of the encoder, out of the arrays."""
-    return json.loads(arrays.pop("encoder").tobytes())
+    return from_text(arrays.pop("encoder"))
 
 
 def _plain_limits(limits):

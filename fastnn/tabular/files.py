@@ -1,7 +1,5 @@
 """A `TabularModel` in a model file; the checkpoint of its networks."""
 
-import json
-
 import numpy as np
 
 from fastnn.core.imports import imported
@@ -17,11 +15,7 @@ MOST_CLASSES = 1 << 16
 def write(path, model, max_bytes=None):
     """Write a model; see `TabularModel.save`."""
     settings, arrays = to_parts(model)
-    text = container.canonical(settings).encode()
-    if len(text) > model_parts.MAX_TEXT:
-        raise ValueError(f"the settings of the model take {len(text)} bytes, a file has room for "
-                         f"{model_parts.MAX_TEXT}: columns have too many categories")
-    arrays = {**arrays, "settings": np.frombuffer(text, np.uint8)}
+    arrays = {**arrays, "settings": model_parts.as_text(settings, "model")}
     classes = None if model.classes is None else labels_to_plain(model.classes)
     stated = {"arrays": {name: [array.dtype.name, list(array.shape)]
                          for name, array in arrays.items()}, "classes": classes}
@@ -37,20 +31,13 @@ def read(arrays, settings, kind):
     ValueError, TypeError, KeyError, ...
         When they are not those of a model.
     """
-    text = arrays.pop("settings")
-    if len(text) > model_parts.MAX_TEXT:
-        raise ValueError(f"settings of {len(text)} bytes; a file holds {model_parts.MAX_TEXT}")
+    plain = model_parts.from_text(arrays.pop("settings"))
     classes = settings["tabular"]["classes"]
     classes = None if classes is None else labels_from_plain(classes, MOST_CLASSES)
-    plain = json.loads(text.tobytes(), parse_constant=_refuse_constant)
     try:
         return kind(*from_parts(plain, arrays, classes))
     except IndexError as error:
         raise ValueError(f"arrays and settings do not fit: {error}") from error
-
-
-def _refuse_constant(name):
-    raise ValueError(f"{name} among the settings, which no model writes")
 
 
 def open_checkpoint(path, seconds, data, validation, seed, **settings):

@@ -1,6 +1,7 @@
 """What can be trained can be saved: long histories, many columns, many classes."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -113,6 +114,39 @@ def test_a_header_that_takes_long_is_not_parsed(tmp_path):
                 fastnn.load(path)
 
         assert seconds(refused, enough=0.1) < 0.1
+
+
+@pytest.mark.parametrize("kind", ["encoder", "tabular"])
+def test_a_text_that_takes_long_is_not_parsed(tmp_path, kind):
+    """Settings that are an array: 60 MB of empty lists took 1.4 GB, and some 15 s."""
+    text = np.frombuffer(b"[" + b"[]," * 2_000_000 + b"[]]", np.uint8)
+    path = tmp_path / "m.safetensors"
+    if kind == "encoder":
+        X = np.random.default_rng(0).normal(size=(30, 2))
+        encoder = fastnn.encoders.Encoder().fit(X)
+        net = fastnn.MLP((encoder.n_inputs, 1), random_state=0)
+        settings = {"net": model_parts.net_settings(net), "task": "outputs", "encoder": len(text)}
+        arrays = {**net.named_parameters(), "encoder": text}
+    else:
+        stated = {"arrays": {"settings": ["uint8", [len(text)]]}, "classes": None}
+        settings, arrays = {"tabular": stated}, {"settings": text}
+    container.write(path, arrays, settings, needs=(kind,))
+    tracemalloc.start()
+    with pytest.raises(fastnn.ModelFormatError, match="settings of 2000002 lists, a file has room"):
+        fastnn.load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
+
+
+def test_texts_that_a_reader_refuses_are_not_written(monkeypatch):
+    monkeypatch.setattr(model_parts, "MAX_TEXT_GROUPS", 3)
+    with pytest.raises(ValueError, match="of the model take 4 lists, a file has room for 3"):
+        model_parts.as_text([[], {}, []], "model")
+    assert model_parts.from_text(model_parts.as_text([[], {}], "model")) == [[], {}]
+    for odd in (b"NaN", b"[Infinity]"):
+        with pytest.raises(ValueError, match="among the settings, which no model writes"):
+            model_parts.from_text(np.frombuffer(odd, np.uint8))
 
 
 def test_names_that_are_numbers_are_refused_with_a_reason(tmp_path):
