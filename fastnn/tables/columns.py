@@ -21,6 +21,7 @@ __all__ = ["KINDS", "TRUTH", "Column", "Problem", "category_places", "count_kind
 
 KINDS = ("number", "boolean", "date", "category")
 PARTS = ("month", "weekday", "hour")
+ALL_WRONG = 10  # values of a column; if none is understood, it is another column
 TRUTH = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
 
 
@@ -28,6 +29,18 @@ def count_kinds(columns):
     """Return the number of columns of each kind that occurs, a dict."""
     kinds = [column.kind for column in columns]
     return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+
+
+def none_understood(values, problems):
+    """Whether a column of some values has none that is understood: so it is another column.
+
+    Parameters
+    ----------
+    values : float64 array (n,)
+        NaN where missing, or not understood.
+    problems : list of Problem
+    """
+    return sum(problem.count for problem in problems) >= ALL_WRONG and bool(np.isnan(values).all())
 
 
 @dataclass

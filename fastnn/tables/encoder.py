@@ -45,7 +45,6 @@ __all__ = ["Column", "TableEncoder", "TableError"]
 
 MAX_CATEGORIES = 100      # inputs of a column, unless another limit is asked for
 MAX_NAMES = 1 << 22       # characters of the names of all inputs: a bound on time and memory
-ALL_WRONG = 10            # values of a column; if none is understood, it is another column
 LIMITS = {"columns": 1 << 16, "categories": 1 << 12, "missing_words": 1 << 10, "targets": 1 << 12}
 CATEGORY_KEYS = {"name", "kind", "categories", "missing_category"}
 OTHER_KEYS = {"name", "kind", "fill"}
@@ -269,8 +268,7 @@ class TableEncoder:
                     found = []
             else:
                 values, found = column.numbers(cells, table.na)
-                if notes is None or (sum(problem.count for problem in found) >= ALL_WRONG
-                                     and np.isnan(values).all()):
+                if notes is None or columns_.none_understood(values, found):
                     _refuse_problem(column, found, table)
                 _refuse_infinite(column, values, table)
                 values[np.isnan(values)] = column.fill

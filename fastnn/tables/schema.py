@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
 from fastnn.tables.cells import words_of
-from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds
+from fastnn.tables.columns import KINDS, PARTS, Column, count_kinds, none_understood
 from fastnn.tables.errors import TableError, check_names, listed, shown_value
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
@@ -195,8 +195,8 @@ class Schema:
         Raises
         ------
         TableError
-            When a column is missing, a value is infinite and must not be, or, where strict, a value
-            is not understood: names column, row and value.
+            When a column is missing, a value is infinite and must not be, no value of a column with
+            some is understood, or, where strict, a value is not: names column, row and value.
         """
         table = as_table(table)
         if not table.names and not len(table):
@@ -206,7 +206,7 @@ class Schema:
         numbers = np.empty((n, len(self.number_names)))
         codes = np.empty((n, len(self.category_names)), dtype=np.int32)
         place = code = 0
-        problems = []
+        problems, refused = [], set()
         for column in self.columns:
             cells = table.column(column.name)
             if column.kind == "category":
@@ -215,16 +215,17 @@ class Schema:
             else:
                 values, found = column.numbers(cells, na)
                 self._check_infinite(column, values, table)
+                if none_understood(values, found):
+                    refused.add(column.name)
                 for one in column.with_parts(values):
                     numbers[:, place] = one
                     place += 1
             problems += found
         texts = [ROW.sub(lambda match: str(table.row_label(int(match[1]))), problem.text)
                  for problem in problems]
-        if strict:
-            for problem, text in zip(problems, texts, strict=True):
-                if problem.count:
-                    raise TableError(text.replace(", counted as missing", ""), problem.column)
+        for problem, text in zip(problems, texts, strict=True):
+            if problem.count and (strict or problem.column in refused):
+                raise TableError(text.replace(", counted as missing", ""), problem.column)
         return Inputs(numbers, codes, summed(problems, texts))
 
     def _check_names(self, table):

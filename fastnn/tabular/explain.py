@@ -73,6 +73,11 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
                          "root, and 256 are usual")
     background = validation.check_count("background", background)
     seed = validation.check_count("random_state", seed, 0)
+    if model.ensemble.constant is not None:  # whatever a row holds
+        base = predict(model.ensemble.constant[np.newaxis])[0]
+        nothing = np.zeros((len(model.inputs(table, strict)), len(model.groups), len(base)))
+        return Explanation(nothing, nothing.copy(), base,
+                           tuple(group.name for group in model.groups))
     if model.reference is None:
         raise ValueError("the model has kept no rows that could be the background of an "
                          "explanation")

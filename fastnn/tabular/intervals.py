@@ -27,6 +27,12 @@ def predict_interval(model, outputs, coverage):
     if not 0 < check_fraction("coverage", coverage) < 1:
         raise ValueError(f"coverage={coverage!r} must be in (0, 1)")
     task = model.task
+    if model.ensemble.constant is not None:  # all targets were this one
+        ends = task.predictions(outputs)[:, [0, -1] if task.levels else slice(None)]
+        if task.levels:
+            return ends
+        found = np.stack([ends, ends], axis=-1)
+        return found[:, 0] if found.shape[1] == 1 else found
     if model.reference is None:
         raise ValueError("the model has no rows that it has not learned from: fit it with folds, "
                          "or with X_val and y_val")

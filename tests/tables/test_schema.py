@@ -563,3 +563,24 @@ def test_the_columns_reader_of_plain_numbers_takes_no_python_spellings():
         found, problems = column.numbers(as_table({"a": [text, "1"]}).column("a"))
         assert np.isnan(found[0])
         assert problems[0].count == 1
+
+
+@pytest.mark.parametrize("name, values, message", [
+    ("number", ["hello"] * 12, "column 'number': 12 values not understood: 'hello' is no number"),
+    ("number", [datetime.date(2024, 1, 1)] * 12, "'2024-01-01' is no number"),
+    ("flag", ["yes and no"] * 12, "is neither true nor false"),
+    ("day", ["soon", None] * 12, "'soon' is no date"),
+])
+def test_a_column_of_which_nothing_is_understood_is_another_one(name, values, message):
+    """Of a few rows, or beside one that is, they count as missing, with a note."""
+    data = {"number": [1.5, 2.5, 4.0] * 8, "flag": [True, False, True] * 8,
+            "day": ["2024-01-02", "2024-05-01", "2023-05-01"] * 8}
+    schema = Schema.learn(data)
+    other = {key: own[:len(values)] for key, own in data.items()} | {name: values}
+    with pytest.raises(TableError, match=message):
+        schema.apply(other)
+    few = {key: own[:9] for key, own in other.items()}
+    assert "not understood, counted as missing" in schema.apply(few).notes[0]
+    other[name] = [data[name][0], *values[1:]]
+    assert "not understood, counted as missing" in schema.apply(other).notes[0]
+    assert not schema.apply({**other, name: [None] * len(values)}).notes

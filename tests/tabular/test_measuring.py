@@ -57,6 +57,24 @@ def test_constant_models_have_no_importances():
         _ = fastnn.TabularRegressor().fit(TABLE, np.ones(N)).feature_importances_
 
 
+def test_constant_models_are_sure_and_say_that_no_column_matters(tmp_path):
+    for model, shape in ((fastnn.TabularRegressor().fit(TABLE, np.full(N, 7.0)), (N, 2)),
+                         (fastnn.TabularRegressor().fit(TABLE, np.full((N, 2), 7.0)), (N, 2, 2)),
+                         (fastnn.TabularRegressor(loss="quantile", quantile=[0.1, 0.9]).fit(
+                             TABLE, np.full(N, 7.0)), (N, 2))):
+        model.save(tmp_path / "m.safetensors")
+        for one in (model, fastnn.load(tmp_path / "m.safetensors")):
+            interval = one.predict_interval(TABLE)
+            assert interval.shape == shape
+            np.testing.assert_allclose(interval, 7)
+            explained = one.explain(TABLE)
+            assert (explained.values == 0).all() and (explained.errors == 0).all()
+            np.testing.assert_allclose(explained.base_values, 7)
+    explained = fastnn.TabularClassifier().fit(TABLE, ["one"] * N).explain(TABLE)
+    assert explained.values.shape[0] == N and (explained.values == 0).all()
+    assert np.all(explained.base_values == 1)
+
+
 # ---- explanations ----
 
 def exact(model, table, outputs=None):
