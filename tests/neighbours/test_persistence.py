@@ -61,6 +61,32 @@ def test_skops(model):
     assert said(io.loads(data, trusted=fastnn.SKOPS_TRUSTED)) == said(model)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic")
+def test_skops_knows_what_parameters_may_be():
+    """All losses, optimizers and schedules without functions of the user's."""
+    io = pytest.importorskip("skops.io")
+    functions = {"Custom", "ByStep", "ByEpoch", "Loss", "Optimizer", "Schedule"}
+    made = [fastnn.LBFGS(), fastnn.EvolutionStrategy()]
+    for module in (fastnn.losses, fastnn.optimizers, fastnn.schedules):
+        made += [getattr(module, name)(*["adam"] * (name == "EMA"))
+                 for name in module.__all__ if name not in functions]
+    made += [fastnn.Adam(fastnn.schedules.Cosine(0.1), layers={0: {"learning_rate": 0.1}}),
+             fastnn.losses.Quantile([0.1, 0.9]), fastnn.EMA(fastnn.Muon(0.1), decay=0.5)]
+    names = {f"{type(one).__module__}.{type(one).__qualname__}" for one in made}
+    assert names == {name for name in fastnn.SKOPS_TRUSTED if ".training." in name}
+    for one in made:
+        data = io.dumps({"given": one})
+        assert set(io.get_untrusted_types(data=data)) <= set(fastnn.SKOPS_TRUSTED), one
+        assert io.loads(data, trusted=fastnn.SKOPS_TRUSTED)["given"] == one
+    model = fastnn.MLPRegressor(
+        hidden_layer_sizes=(6, 6), loss=fastnn.losses.Huber(0.5), max_iter=2, random_state=0,
+        solver=fastnn.EMA(fastnn.Muon(0.01))).fit(np.eye(9), np.arange(9))
+    other = io.loads(io.dumps(model), trusted=fastnn.SKOPS_TRUSTED)
+    assert other.predict(np.eye(9)).tobytes() == model.predict(np.eye(9)).tobytes()
+    assert other.fit(np.eye(9), np.arange(9)).predict(np.eye(9)).tobytes() == (
+        model.predict(np.eye(9)).tobytes())
+
+
 @pytest.mark.parametrize("settings", [
     # whose requirements are given: to find them MLflow loads the model in another process
     {"skops_trusted_types": fastnn.SKOPS_TRUSTED, "pip_requirements": ["scikit-learn"]},
