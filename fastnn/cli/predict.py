@@ -79,7 +79,7 @@ def run(options):
         if not output.name.lower().endswith((".csv", ".csv.gz", ".parquet", ".pq")):
             raise CommandError(f"--output {options.output!r} must end in .csv, .csv.gz or .parquet")
     table = read_table(options.data, options.quiet, **table_options(options))
-    kept = {}
+    kept, stored = {}, {}
     for text in options.keep:
         for name in [text] if text in table else text.split(","):
             if name not in table:
@@ -88,6 +88,7 @@ def run(options):
             if name in kept:
                 raise CommandError(f"--keep names {name!r} twice")
             kept[name] = table.raw(name)
+            stored[name] = table.arrow(name)
     found = _predictions(model, table, options)
     if both := [name for name in kept if name in found]:
         raise CommandError(f"--keep {both[0]!r}: the predictions have a column of that name; "
@@ -95,6 +96,8 @@ def run(options):
     result = kept | found
     if options.safe_csv:
         result = {_guarded(name): _without_formulas(values) for name, values in result.items()}
+    elif options.output.lower().endswith((".parquet", ".pq")):  # of the types that they came with
+        result |= {name: column for name, column in stored.items() if column is not None}
     _write(result, len(table), options.output)
     if options.output != "-":
         note(f"wrote {count(len(table), 'prediction')} to {options.output}", options.quiet)

@@ -342,4 +342,5 @@ def _names_of(X, table):
     """Return the names of the columns as they are."""
     if isinstance(X, (Table, list, tuple, np.ndarray)):
         return list(table.names)
-    return list(X if isinstance(X, Mapping) else getattr(X, "column_names", X.columns))
+    names = list(X if isinstance(X, Mapping) else getattr(X, "column_names", X.columns))
+    return names if len(names) == len(table.names) else list(table.names)  # without an index

@@ -365,6 +365,13 @@ class PolarsColumn:
         raise _refused(name, series.dtype)
 
 
+def _decoded(value):
+    try:
+        return value if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 class ArrowColumn:
     """A column of a table of pyarrow, or an array."""
 
@@ -375,8 +382,17 @@ class ArrowColumn:
         return len(self.column)
 
     def raw(self):
-        """Return the values as they are."""
-        return self.column.to_pylist()
+        """Return the values as they are; bytes, and numbers of less precision, as their text."""
+        values = self.column.to_pylist()
+        if str(self.column.type) in ("float", "halffloat"):
+            cells = self.cells()
+            return [None if value is None else number
+                    for value, number in zip(values, cells.array.tolist(), strict=True)]
+        return list(map(_decoded, values)) if "binary" in str(self.column.type) else values
+
+    def arrow(self):
+        """Return the column as it is."""
+        return self.column
 
     def cells(self):
         """Return the canonical cells."""

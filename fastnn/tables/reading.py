@@ -211,10 +211,9 @@ def _read_parquet(path):
         raise
     except (OSError, ValueError) as error:
         raise TableError(f"{path!r} is not a Parquet file: {error}") from None
-    index = [name for name in found.column_names if re.fullmatch(r"__index_level_\d+__", name)]
-    if not set(found.column_names) - set(index):
+    table = frames.table_of(found)
+    if not table.names:
         raise TableError(f"{path!r} holds no columns")
-    table = frames.table_of(found.drop_columns(index) if index else found)
     table._labels = range(1, table.n_rows + 1)
     return table
 

@@ -6,6 +6,7 @@ looked at.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Table", "named"]
 
+INDEX = re.compile(r"__index_level_\d+__")  # of pandas, among the columns of Arrow
 KEPT_CELLS = 4_000_000  # of all columns together, up to which those of a column are kept
 
 
@@ -132,7 +134,6 @@ class Table:
         Parameters
         ----------
         name : str
-            Of the column.
 
         Returns
         -------
@@ -140,6 +141,22 @@ class Table:
             None where there is none.
         """
         return self._columns[name].lacking() if self.uneven else None
+
+    def arrow(self, name: str) -> Any:
+        """Return a column as pyarrow has it, None where it did not come from there.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        pyarrow.ChunkedArray or None
+            As it is.
+        """
+        self._check(name)
+        as_it_is = getattr(self._columns[name], "arrow", None)
+        return None if as_it_is is None else as_it_is()
 
     def _check(self, name):
         if name not in self._columns:
@@ -239,8 +256,14 @@ class _Kept:
 
 
 def named(pairs, n_rows, **settings):
-    """Return a table of (name, column) pairs; refuses two columns of one name."""
+    """Return a table of (name, column) pairs; refuses two columns of one name.
+
+    A column without a name is called as in a file; so is the index of a frame of pandas, which the
+    files and tables that are made of it hold, left out.
+    """
     pairs = [(str(name), column) for name, column in pairs]
+    pairs = [(name if name.strip() else f"Unnamed: {i}", column)
+             for i, (name, column) in enumerate(pairs) if not INDEX.fullmatch(name)]
     stripped = [name.strip() for name, _ in pairs]
     if len(set(stripped)) == len(stripped):
         pairs = [(name, column) for name, (_, column) in zip(stripped, pairs, strict=True)]

@@ -262,3 +262,32 @@ def test_keep_copies_ends_of_lines_within_a_text(run, text):
         table = read("out.csv")
         assert table.names == (kept, "prediction")
         assert table.raw(kept) == [text, "plain"]
+
+
+def test_keep_copies_columns_of_parquet(run):
+    """To text as a file has it, to Parquet as they are: whole numbers beyond 2**63 ended it with
+    an OverflowError."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    write("t.csv", "x,y", [(x, 2 * x) for x in X])
+    train(run, "-t", "y")
+    columns = {"large": (pa.array([2**64 - 1, None], pa.uint64()), ["18446744073709551615", ""]),
+               "short": (pa.array(np.array([0.1, 16777217], np.float32)), ["0.1", "16777216.0"]),
+               "half": (pa.array(np.array([0.1, 2], np.float16)), ["0.1", "2.0"]),
+               "bytes": (pa.array([b"00123", None]), ["00123", ""]),
+               "fixed": (pa.array([b"00123", b"00124"], pa.binary(5)), ["00123", "00124"]),
+               "name": (pa.array(["NA", "a,b"]).dictionary_encode(), ["NA", '"a,b"']),
+               "day": (pa.array([0, None], pa.date32()), ["1970-01-01", ""])}
+    parquet.write_table(pa.table({"x": [1.0, 2.0], **{
+        name: column for name, (column, _) in columns.items()}}), "new.parquet")
+    for name, (_, texts) in columns.items():
+        code, out, err = run("predict", "model.safetensors", "new.parquet", "--keep", name)
+        assert code == 0, err
+        assert [line.rpartition(",")[0] for line in out.splitlines()] == [name, *texts]
+    code, _, err = run("predict", "model.safetensors", "new.parquet", "--keep", ",".join(columns),
+                       "-o", "out.parquet")
+    assert code == 0, err
+    found = parquet.read_table("out.parquet")
+    assert found.column_names == [*columns, "prediction"]
+    for name, (column, _) in columns.items():
+        assert found.column(name).type == column.type
+        assert found.column(name).to_pylist() == column.to_pylist()

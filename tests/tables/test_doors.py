@@ -9,15 +9,18 @@ import io
 
 import numpy as np
 import pytest
+from each import each
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fastnn
 from fastnn.tables import Schema, TableError, as_table, read
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("pyarrow.parquet")
+pa_csv = pytest.importorskip("pyarrow.csv")
 
 WORDS = st.sampled_from(["a", "b", "Rome", "Oslo", "x y", "été", "'q'", 'say "hi"', "A,B", "u;v",
                          "1st", "yes", "no", "2 rooms", "-", "C", "#1", "naïve"])
@@ -183,3 +186,38 @@ def test_numbers_of_float32_are_those_of_their_text(value):
                  pa.table({"a": values}), pd.DataFrame({"a": pd.array(values, "Float32")}),
                  [{"a": one} for one in values]):
         assert schema.apply(data).numbers.tobytes() == expected.tobytes()
+
+
+FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,
+          "dict": lambda path: dict(zip(("", "a"), pd.read_csv(path).to_numpy().T, strict=True))}
+
+
+@each("door", list(FRAMES))
+@each("name", ["", " "])
+def test_an_index_without_a_name_is_none_by_any_door(door, name, tmp_path):
+    """Libraries call it "", "Unnamed: 0" or nothing at all: of sorted rows it gives the target
+    away."""
+    path = tmp_path / "t.csv"
+    rows = np.random.default_rng(0).permutation(60)
+    path.write_text(f"{name},a\n" + "".join(f"{i},{i % 7 / 2}\n" for i in rows))
+    schema = Schema.learn(FRAMES[door](path))
+    assert [column.name for column in schema.columns] == ["a"]
+    assert schema.notes == Schema.learn(read(path)).notes
+    # one that is no index is a column, of the same name everywhere
+    path.write_text(f"{name},a\n" + "".join(f"u{i % 3},{i % 7 / 2}\n" for i in rows))
+    schema = Schema.learn(read(path))
+    assert schema.category_names == ("Unnamed: 0",)
+    assert schema.apply({"": ["u1"], "a": [1]}).codes.tolist() == [[1]]
+
+
+def test_the_index_of_pandas_among_the_columns_of_arrow(tmp_path):
+    values = np.arange(60) % 7
+    frame = pd.DataFrame({"a": values / 2}, index=np.random.default_rng(0).permutation(60))
+    frame.to_parquet(tmp_path / "t.parquet")
+    frames = [pa.Table.from_pandas(frame), pl.read_parquet(tmp_path / "t.parquet")]
+    for found in [read(tmp_path / "t.parquet"), *map(as_table, frames)]:
+        assert found.names == ("a",)
+    est = fastnn.TabularRegressor(preset="fast", random_state=0, n_threads=1)
+    est.fit(frames[0], values)
+    assert est.feature_names_in_.tolist() == ["a"]
+    assert est.predict(frames[1]).tobytes() == est.predict(frame).tobytes()
