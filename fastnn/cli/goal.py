@@ -9,7 +9,7 @@ from fastnn.cli.common import CommandError, count
 from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.labels import Labels, learn_target
-from fastnn.tables.learning import MARKS
+from fastnn.tables.learning import MARKS, cure_of
 from fastnn.tables.numerals import find_format, parse_numbers
 
 __all__ = ["Goal", "find_goal"]
@@ -87,7 +87,7 @@ def find_goal(table, targets, task, keep_na=False):
     if cells.kind == "date":
         raise CommandError(f"the target {name!r} holds dates; turn it into numbers or classes "
                            "first")
-    kind, why, numbers = _kind(table, name, cells)
+    kind, why, numbers, notes = _kind(table, name, cells)
     if task == "auto":
         task = "regression" if kind == "number" else "classification"
     else:
@@ -95,7 +95,7 @@ def find_goal(table, targets, task, keep_na=False):
     if task == "regression":
         values, notes = _numbers(table, name)
         return _regression(targets, why, [values], notes)
-    return _classification(table, name, cells, why, numbers, keep_na)
+    return _classification(table, name, cells, why, numbers, keep_na, notes)
 
 
 def _regression(names, why, columns, notes):
@@ -114,7 +114,7 @@ def _check_rows(known, name):
                            f"at least {FEWEST_ROWS} are needed")
 
 
-def _classification(table, name, cells, why, numbers, keep_na):
+def _classification(table, name, cells, why, numbers, keep_na, notes):
     if numbers is not None:
         there = numbers[~np.isnan(numbers)]
         if not (there == np.floor(there)).all() or np.abs(there).max(initial=0) > 2**53:
@@ -135,10 +135,18 @@ def _classification(table, name, cells, why, numbers, keep_na):
     if len(classes) > max(MAX_CLASS_VALUES, n // 2):
         raise CommandError(f"the target {name!r} has {len(classes)} classes in {n} rows: too many "
                            "to learn; is it the right column"
-                           + (", or --task regression?" if numbers is not None else "?"))
+                           + (", or --task regression?" if numbers is not None else "?")
+                           + _such_as(cells))
     return Goal([name], why, known, classes=classes, codes=codes[known], labels=labels,
-                notes=[text.replace("the target", f"the target {name!r}", 1)
-                       for text in labels.notes] + _look_alike(name, classes.tolist()))
+                notes=notes + [text.replace("the target", f"the target {name!r}", 1)
+                               for text in labels.notes] + _look_alike(name, classes.tolist()))
+
+
+def _such_as(cells):
+    """Return the end of a message: one of the values, and what to do if they are to be numbers."""
+    texts = cells.used()[1] if not isinstance(cells, np.ndarray) else []
+    cure = cure_of(texts) if texts else ""
+    return f" ({shown_value(texts[0])}: {cure})" if cure else ""
 
 
 def _look_alike(name, classes):
@@ -147,7 +155,8 @@ def _look_alike(name, classes):
     for label in classes:
         if isinstance(label, str):
             text = unicodedata.normalize("NFKC", label).casefold()
-            text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+            text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf"
+                           and not "\ufe00" <= letter <= "\ufe0f")  # how an emoji is drawn
             seen.setdefault(" ".join(text.split()), []).append(label)
     pairs = [found for found in seen.values() if len(found) > 1]
     if not pairs:
@@ -158,38 +167,38 @@ def _look_alike(name, classes):
 
 
 def _kind(table, name, cells):
-    """Whether a target's values are classes, how one can tell, and the values if all are
-    numbers."""
+    """Whether a target's values are classes, how one can tell, and the values if all are numbers,
+    with notes on them."""
     if cells.kind == "boolean":
-        return "class", "true or false", None
+        return "class", "true or false", None, []
     if cells.kind == "text":
         codes, texts, counts = cells.used()
         there = [i for i, text in enumerate(texts) if text not in MISSING_WORDS
                  and text not in MARKS and text not in table.na]
         words = [texts[i] for i in there]
         if not words:
-            return "class", "text", None
+            return "class", "text", None, []
         if {word.lower() for word in words[:100]} <= {"true", "false"}:
-            return "class", "true or false", None
+            return "class", "true or false", None, []
         parsed = parse_numbers(words, find_format(words, cells.style)[0])
         odd = np.isnan(parsed)
         if odd.any():
             _refuse_typing_errors(name, codes, texts, counts, there, odd)
-            return "class", "text", None
+            return "class", "text", None, []
         zero = next((word for word in words if len(word) > 1 and word[0] == "0"
                      and word.isdecimal()), None)
         if zero is not None and (parsed == np.floor(parsed)).all():
             return "class", (f"text, as {shown_value(zero)} starts with 0; if these are amounts: "
-                             "--task regression"), None
+                             "--task regression"), None, []
     if _are_few_ids(cells):
-        return "class", "few whole numbers of more digits than a number keeps", None
-    values, _ = _numbers(table, name)
+        return "class", "few whole numbers of more digits than a number keeps", None, []
+    values, notes = _numbers(table, name)
     there = values[~np.isnan(values)]
     different = len(np.unique(there))
     if (there == np.floor(there)).all() and different <= min(MAX_CLASS_VALUES, len(there) // 5):
         return "few numbers", (f"{different} different whole numbers; if they are amounts: "
-                               "--task regression"), values
-    return "number", f"{different:,} different numbers", values
+                               "--task regression"), values, notes
+    return "number", f"{different:,} different numbers", values, []
 
 
 def _are_few_ids(cells):

@@ -64,12 +64,12 @@ def folds_of(n_rows, codes, n_folds, rng):
     return [np.sort(order[i::n_folds]) for i in range(n_folds)]
 
 
-def read_weights(table, name):
-    """Return the weights in a column, float64 (n,), at least 0."""
+def read_weights(table, name, quiet=False):
+    """Return the weights in a column, float64 (n,), at least 0; how they are read is noted."""
     if name not in table:
         raise CommandError(f"--weight: the table has no column {name!r}{near(name, table.names)}")
     try:
-        weight, _ = learn_target(table.column(name), name=name, na=table.na)
+        weight, notes = learn_target(table.column(name), name=name, na=table.na)
     except TableError as error:
         raise CommandError(f"--weight needs numbers, but {error}") from None
     bad = ~(np.isfinite(weight) & (weight >= 0))
@@ -80,6 +80,8 @@ def read_weights(table, name):
                            "weights must be numbers, 0 or more")
     if not weight.any():
         raise CommandError(f"--weight: column {name!r} is 0 in all rows")
+    for text in notes:
+        note(text, quiet)
     return moderate_weights(weight)
 
 
@@ -106,15 +108,17 @@ def truth_of(table, names, labels, what, quiet, weight=None):
     weight : str or None, default=None
         Column of weights.
     """
-    weight = None if weight is None else read_weights(table, weight)
+    weight = None if weight is None else read_weights(table, weight, quiet)
     for name in names:
         if name not in table:
             raise CommandError(f"{what} has no column {name!r}, which is the target"
                                f"{near(name, table.names)}")
     try:
         if labels is None:
-            truth = np.column_stack([learn_target(table.column(name), name=name, na=table.na)[0]
-                                     for name in names])
+            found = [learn_target(table.column(name), name=name, na=table.na) for name in names]
+            for text in (text for _, notes in found for text in notes):
+                note(f"{what}: {text}", quiet)
+            truth = np.column_stack([values for values, _ in found])
             known = ~np.isnan(truth).any(axis=1)
         else:
             truth = labels.apply(table.column(names[0]))

@@ -223,7 +223,7 @@ def run(options):
     if plain:
         note(f"one plain network, since {' and '.join(plain)} {'is' if len(plain) == 1 else 'are'} "
              "of one; without it: several networks, --preset default", quiet)
-    weight = None if options.weight is None else read_weights(data, options.weight)
+    weight = None if options.weight is None else read_weights(data, options.weight, quiet)
     features = _features(data, [*targets, options.weight], dropped)
     goal = find_goal(data, targets, options.task, options.keep_na_classes)
     if goal.classes is None and options.class_weight == "balanced":

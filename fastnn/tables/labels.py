@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,6 +30,8 @@ __all__ = ["Labels", "learn_target"]
 # words that programs write for "missing"; people do not name a class so, as they do with None
 WRITTEN_MISSING = MISSING_WORDS - {"NA", "N/A", "n/a", "NULL", "null", "None"} | {"?"}
 EXACT = 1 << 53
+ZERO_FIRST = re.compile(r"[-+]?0\d+")  # 01 is another class than 1
+TRUTH = {1.0: "true", 0.0: "false"}
 
 
 class Labels:
@@ -134,21 +137,36 @@ class Labels:
         cells = as_cells(column)
         codes, texts, counts = cells.used()
         found = np.full(len(texts) + 1, -1, dtype=np.int64)
+        places = self._places_of(texts, cells.style)
+        unknown = [i for i, text in enumerate(texts) if text not in places
+                   and not self._missing(text)]
+        if unknown:
+            n = int(counts[unknown].sum())
+            raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
+                             f"training did not have: {listed([texts[i] for i in unknown])}; the "
+                             f"classes are {listed(map(str, self.classes.tolist()), 6)}")
         for i, text in enumerate(texts):
-            place = self._places.get(text, self._places.get(_alike_number(text)))
-            if place is None:
-                if self._missing(text):
-                    continue
-                unknown = [one for one in texts if self._places.get(
-                    one, self._places.get(_alike_number(one))) is None
-                    and not self._missing(one)]
-                n = int(sum(count for one, count in zip(texts, counts, strict=True)
-                            if one in unknown))
-                raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
-                                 f"training did not have: {listed(unknown)}; the classes are "
-                                 f"{listed(map(str, self.classes.tolist()), 6)}")
-            found[i] = place
+            found[i] = places.get(text, -1)
         return found[codes]
+
+    def _places_of(self, texts, style):
+        """Return the code of each text that is a class: also of numbers, and of true and false, in
+        whatever way they are written."""
+        found = {}
+        for text in texts:
+            place = self._places.get(text, self._places.get(_alike_number(text)))
+            if place is not None:
+                found[text] = place
+        kind = self.classes.dtype.kind
+        odd = [text for text in texts if text not in found and not self._missing(text)
+               and not ZERO_FIRST.fullmatch(text)]
+        if odd and kind in "biuf":
+            form, _ = find_format([text for text in texts if not self._missing(text)], style)
+            for text, value in zip(odd, parse_numbers(odd, form).tolist(), strict=True):
+                key = TRUTH.get(value) if kind == "b" else number_text(value)
+                if value == value and key in self._places:
+                    found[text] = self._places[key]
+        return found
 
     def _missing(self, text):
         return _is_missing(text, self.keep_na, self.na) or (

@@ -11,7 +11,8 @@ from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
 
-__all__ = ["Notes", "Options", "counts_rows", "differ_all", "holds_numbers", "learn_column"]
+__all__ = ["Notes", "Options", "counts_rows", "cure_of", "differ_all", "holds_numbers",
+           "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((
@@ -394,14 +395,14 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
              for key, times in spellings.items()}
     if not forced and len(found) > max(10, n_there // 2):
         reason = f"{len(found):,} different texts in {n_there:,} rows cannot be learned from"
-        if cure := _cure(values):
+        if cure := cure_of(values):
             reason += f"; {cure}"
         notes.add(name, reason, example=values[0])
         return None
     if len(found) == 1 and not gaps and not n_long:
         _constant(name, notes)
         return None
-    if not forced and len(found) > VARIED and (cure := _cure(values)):
+    if not forced and len(found) > VARIED and (cure := cure_of(values)):
         notes.add(name, f"{len(found):,} different texts; {cure}", "is taken as categories: ",
                   values[0])
     keys = sorted(found)
@@ -415,7 +416,7 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
     return Column(name, "category", categories=tuple(found[key][1] for key in keys))
 
 
-def _cure(values):
+def cure_of(values):
     """Return what to do where most texts look like dates, or like numbers with something beside
     them; an empty string where they do not."""
     if sum(map(bool, map(DATED.fullmatch, values))) > len(values) / 2:

@@ -160,7 +160,8 @@ def test_an_index_of_shuffled_rows_is_told(run, name):
     assert "different whole number" not in err
 
 
-@each("one, other", [("yes", "YES"), ("a b", "a  b"), ("no", "no\u200b"), ("\u00e9", "e\u0301")])
+@each("one, other", [("yes", "YES"), ("a b", "a  b"), ("no", "no\u200b"), ("\u00e9", "e\u0301"),
+                     ("\u2764", "\u2764\ufe0f")])
 def test_classes_that_look_alike_are_told(run, one, other):
     rows = "".join(f"{x},{'u' if x > 0 else (one, other)[i % 2]}\n" for i, x in enumerate(X))
     Path("t.csv").write_text(f"x,y\n{rows}", encoding="utf-8")

@@ -291,3 +291,44 @@ def test_keep_copies_columns_of_parquet(run):
     for name, (column, _) in columns.items():
         assert found.column(name).type == column.type
         assert found.column(name).to_pylist() == column.to_pylist()
+
+
+@pytest.mark.parametrize("one, other, note", [
+    ("10%", "20%", "12% is read as 12"), ("$5", "$1,000", "'1,000' is read as 1000"),
+    ("1,000", "2,000", "'1,000' is read as 1000"), ("1,0", "2,0", ""), ("(1)", "1", "'(1)'"),
+    ("1e3", "2e3", ""), ("+1", "-1", ""), ("1", "\u22121", ""), ("\uff11", "\uff12", ""),
+    ("1.", "2.", ""), ("TRUE", "0", ""), ("1 000", "2 000", ""), ("1.0", "2", "")])
+def test_classes_that_are_numbers_with_marks(run, one, other, note):
+    """The table of the training itself was refused by --test and evaluate: "classes that training
+    did not have"; and what 1,000 is read as was not said."""
+    write("t.csv", "x,y", [(x, f'"{one if x > 0 else other}"') for x in X])
+    out, err = train(run, "-t", "y", "--test", "t.csv")
+    assert "2 different whole numbers" in out
+    assert note in err
+    code, out, err = run("evaluate", "model.safetensors", "t.csv")
+    assert code == 0, err
+    assert "scores on 120 rows" in out
+
+
+def test_how_answers_and_weights_are_read_is_told(run):
+    """Of a table to judge by, as of that of the training."""
+    write("t.csv", "x,y", [(x, 2.5 * x) for x in X])
+    train(run, "-t", "y")
+    write("new.csv", "x,w,y", [(x, f"{i % 5}%", f"{1 + i % 7}.{100 + i}") for i, x in enumerate(X)])
+    for arguments in (("evaluate", "model.safetensors", "new.csv", "--weight", "w"),
+                      ("train", "t.csv", "-t", "y", "--test", "new.csv", *QUICK)):
+        code, _, err = run(*arguments)
+        assert code == 0, err
+        assert "if it means 1100: --thousands '.'" in err
+        assert ("column 'w' holds numbers with marks: 12% is read as 12" in err) == (
+            "--weight" in arguments)
+
+
+@pytest.mark.parametrize("write_it, cure", [
+    (lambda i: f"{i / 8} EUR", "plain numbers"), (lambda i: f"{i % 28 + 1}. Mai {1990 + i}",
+                                                  "dates have to be written")])
+def test_a_target_of_amounts_with_units_is_told(run, write_it, cure):
+    write("t.csv", "x,y", [(x, write_it(i)) for i, x in enumerate(X)])
+    _, err = train(run, "-t", "y", code=2)
+    assert cure in err
+    assert repr(write_it(0)) in err

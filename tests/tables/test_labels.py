@@ -61,3 +61,19 @@ def test_wrong_targets():
         Labels.learn(np.array(["2020-01-01", "2020-01-02"], "datetime64[D]"))
     with pytest.raises(TableError, match="2 values of classes that training did not have: 'w'"):
         Labels.learn(["u", "v"]).apply(["u", "w", "w"])
+
+
+@pytest.mark.parametrize("classes, texts, codes", [
+    ([0, 1], ["1.", "+1", "1e0", "TRUE", "0", "-0", "", "１"], [1, 1, 1, 1, 0, 0, -1, 1]),
+    ([5, 1000], ["$5", "$1,000"], [0, 1]), ([1.5, 2.5], ["1,5", "2,5"], [0, 1]),
+    ([False, True], ["1", "0", "1.0", "true"], [1, 0, 1, 1])])
+def test_numbers_of_classes_however_they_are_written(classes, texts, codes):
+    assert Labels(classes).apply(texts).tolist() == codes
+
+
+@pytest.mark.parametrize("classes, text", [([0, 1], "01"), ([0, 1], "2"), ([0, 1], "1 kg"),
+                                           ([False, True], "2"), (["0", "1"], "1.5"),
+                                           (["a", "b"], "1")])
+def test_others_are_no_class(classes, text):
+    with pytest.raises(TableError, match="of classes that training did not have"):
+        Labels(classes).apply([text, text])
