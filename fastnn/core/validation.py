@@ -245,7 +245,9 @@ def refuse_masked(name, data):
     if ma is None:
         return
     for part in data if type(data) in (list, tuple) else (data,):
-        if isinstance(part, ma.MaskedArray) and ma.is_masked(part):
+        if isinstance(part, ma.MaskedArray) and (
+                ma.is_masked(part) if part.dtype.names is None
+                else any(ma.is_masked(part[field]) for field in part.dtype.names)):
             raise ValueError(f"{name} is a masked array that hides values, which fastnn does not "
                              f"know as missing; fill them: {name}.filled(value), or leave out "
                              "their rows")

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from fastnn.core.cures import ragged
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
 from fastnn.core.threads import sole_fit
@@ -176,6 +177,8 @@ class BaseTabular(Documented, BaseEstimator):
         if _is_frame(X):
             table = as_table(X)
             return self._noted(table, _names_of(X, table), reset)
+        if uneven := ragged("X", X, False):
+            raise ValueError(uneven)
         if isinstance(X, (list, tuple)) and len(X) > 0 and _holds_text(X):
             X = np.array(X, dtype=object)
         elif isinstance(X, np.ndarray) and X.dtype.kind == "T":
@@ -342,5 +345,7 @@ def _names_of(X, table):
     """Return the names of the columns as they are."""
     if isinstance(X, (Table, list, tuple, np.ndarray)):
         return list(table.names)
+    if hasattr(X, "collect_schema"):  # of polars, lazy or not
+        return X.collect_schema().names()
     names = list(X if isinstance(X, Mapping) else getattr(X, "column_names", X.columns))
     return names if len(names) == len(table.names) else list(table.names)  # without an index

@@ -58,6 +58,9 @@ def check_given(X, y, classes):
     if hasattr(X, "__dask_graph__"):
         raise TypeError(f"X is a collection of Dask ({type(X).__name__}): X.compute() brings it "
                         "into this process, the estimators of fastnn.dask take it as it is")
+    if hasattr(X, "__next__") and hasattr(X, "read_all"):  # of Arrow, by batches
+        raise TypeError(f"X is of type {type(X).__name__}, and can be read once only: X.read_all() "
+                        "makes a table of it")
     if hasattr(X, "__next__"):
         raise TypeError(f"X={shown(X)} must be a table, and can be read once only: list(X) makes a "
                         "list of rows of it")

@@ -67,7 +67,8 @@ def _plain(text):
 def in_doubt(text):
     """Return the day and the month of a text whose order only others can tell, or None."""
     found = NUMERIC.fullmatch(_plain(text))
-    if found is None or found[1] == found[3] or max(int(found[1]), int(found[3])) > 12:
+    if found is None or found[1] == found[3] or max(int(found[1]), int(found[3])) > 12 or (
+            found[2] == "."):  # whoever writes points has the day first
         return None
     return int(found[1]), int(found[3])
 

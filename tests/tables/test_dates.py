@@ -146,6 +146,7 @@ def test_an_order_that_training_did_not_show_is_told(how, tmp_path):
     for rows in ([{"d": "3/4/2024", "x": 1}], [{"d": "2024-04-03", "x": 1}]):
         assert values(rows).tolist() == values([{"d": datetime.date(2024, 4, 3), "x": 1}]).tolist()
     assert not notes([{"d": "2024-04-03", "x": 1}, {"d": "4/4/2024", "x": 1}])
+    assert not notes([{"d": "3.4.2024", "x": 1}])  # nobody writes the month first so
     for said in (True, False):  # the user knows
         assert not notes(read(new, day_first=said))
     # where training had such dates, it knows

@@ -355,3 +355,38 @@ def test_not_fitted():
         with pytest.raises(ValueError, match="not fitted"):
             getattr(TabularRegressor(), call)(TABLE)
     assert not hasattr(TabularRegressor(), "feature_importances_")
+
+
+def test_rows_that_are_no_table_are_named():
+    """In words of their own, not NumPy's."""
+    y = [0, 1] * 20
+    for kind in (TabularClassifier, TabularRegressor):
+        with pytest.raises(ValueError, match="X has rows of several lengths: row 1 is of length 1"):
+            kind().fit([[1, 2], [3]] * 20, y)
+        with pytest.raises(ValueError, match="X has rows of several lengths: row 1 is of length 1"):
+            kind().fit([["a", None], ["b"]] * 20, y)
+        hidden = np.ma.array(np.zeros(40, [("a", "f8"), ("b", "f8")]))
+        hidden["a"][3] = np.ma.masked
+        with pytest.raises(ValueError, match="X is a masked array that hides values"):
+            kind().fit(hidden, y)
+
+
+def test_masked_arrays_of_fields_that_hide_nothing():
+    fields = np.zeros(40, [("a", "f8"), ("b", "f8")])
+    fields["a"] = np.arange(40)
+    est = TabularRegressor(preset="fast", random_state=0).fit(fields, np.arange(40))
+    np.testing.assert_array_equal(est.predict(np.ma.array(fields)), est.predict(fields))
+
+
+def test_readers_of_batches_and_lazy_frames():
+    pa, pl = pytest.importorskip("pyarrow"), pytest.importorskip("polars")
+    columns = {"a": [float(i) for i in range(40)], " b": [i % 3 for i in range(40)]}
+    table = pa.table(columns)
+    with pytest.raises(TypeError, match=r"can be read once only: X.read_all\(\) makes a table"):
+        TabularRegressor().fit(table.to_reader(), range(40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of polars, which tells of costly attributes
+        est = TabularRegressor(preset="fast", random_state=0)
+        est.fit(pl.LazyFrame(columns), np.arange(40))
+        assert est.feature_names_in_.tolist() == ["a", " b"]
+        np.testing.assert_array_equal(est.predict(pl.LazyFrame(columns)), est.predict(table))
