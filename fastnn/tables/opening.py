@@ -12,7 +12,8 @@ from pathlib import Path
 from fastnn.tables.cells import PLAIN_NUMBER
 
 __all__ = ["Tail", "blanks_before_quotes", "encoding_of", "escaped", "first_bad_line", "is_title",
-           "names_behind", "other_text", "packer_of", "rows_within", "unescaped", "wide"]
+           "lines_of", "names_behind", "other_text", "packer_of", "rows_within", "unescaped",
+           "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 PACKED = ((b"\x1f\x8b\x08", gzip), (b"BZh", bz2), (b"\xfd7zXZ\0", lzma))
@@ -66,6 +67,12 @@ class Tail(io.BufferedIOBase):
         of several lines is seen by these."""
         _, end, last = self.last.rstrip(b"\0").replace(b"\r", b"\n").rpartition(b"\n")
         return last.count(b'"') % 2 == 1 or not end  # of a longer one the start is not here
+
+
+def lines_of(text):
+    """Return the lines of a text with their ends, as a file has them: str.splitlines would end one
+    at marks that stand within values, such as U+2028 and the tabs between lines of a cell."""
+    return list(io.StringIO(text, newline=""))
 
 
 def packer_of(path, head):
@@ -128,7 +135,7 @@ def blanks_before_quotes(start, separator):
         return False
     try:
         return any(field.startswith(" ") and field.lstrip(" ").startswith('"')
-                   for row in csv.reader(start.splitlines(keepends=True), delimiter=separator)
+                   for row in csv.reader(lines_of(start), delimiter=separator)
                    for field in row)
     except csv.Error:  # a field of more than csv.field_size_limit()
         return True
@@ -150,7 +157,7 @@ def escaped(start, separator, skip_blanks):
             return "expected after" not in str(error)  # a value may go on behind the start
         return True
 
-    lines = start.splitlines(keepends=True)
+    lines = lines_of(start)
     return not fits(lines) and fits(list(map(unescaped, lines)))
 
 

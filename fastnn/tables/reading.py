@@ -292,7 +292,7 @@ class _Reader:
             start = file.read(START)
             if len(start) == START:
                 start += file.readline()
-                n_lines = len(start.splitlines())
+                n_lines = len(opening.lines_of(start))
                 while n_lines < 3 and (line := file.readline()):
                     start += line
                     n_lines += 1
@@ -304,7 +304,7 @@ class _Reader:
         other = opening.other_text(start)
         if other is not None and self.separator is None and self.header_row is None:
             raise TableError(f"{self.path!r} is no table as CSV: it looks like {other}")
-        lines = start.splitlines()
+        lines = opening.lines_of(start)
         self.skipped = 0
         said = re.fullmatch(r"\ufeff?\"?sep=(.)\"?[,;\t]*\s*", lines[0], re.IGNORECASE)
         if said:  # what Excel writes for itself
@@ -314,7 +314,7 @@ class _Reader:
             lines = lines[max(0, self.header_row - 1 - self.skipped):]
         separator = SEPARATORS.get(self.separator, self.separator)
         if separator is None:
-            separator = said[1] if said else find_separator("\n".join(lines))
+            separator = said[1] if said else find_separator("".join(lines))
         if not (len(separator) == 1 and separator.isascii()) or separator in "\"\r\n":
             raise TableError(f"--separator {separator!r} must be one ASCII character, such as ; or "
                              "|, or tab or space (separator=...)")
@@ -603,7 +603,7 @@ def _count(number, noun):
 
 def find_separator(start):
     """Return the separator that cuts the first lines into the most columns, as many in each."""
-    lines = [line for line in start.splitlines() if line.strip()][:20]
+    lines = [line for line in opening.lines_of(start) if line.strip()][:20]
     best = ",", 1
     if not lines:
         return ","

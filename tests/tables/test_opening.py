@@ -125,3 +125,22 @@ def test_lines_and_single_quotation_marks_within_a_value(value, place, tmp_path)
         csv.writer(file).writerows(rows)
     table = read(tmp_path / "t.csv")
     assert table.raw("abc"[place])[6] == value and table.n_rows == 20
+
+
+@each("mark", ["\u2028", "\u2029", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85"])
+@each("separator", [",", ";", "\t", "|"])
+@each("rows", [3, 60])
+def test_marks_that_end_no_line_of_a_file(mark, separator, rows, load):
+    """Within values they are characters as others: what str.splitlines makes of them hid the
+    separator, and the whole table became one column."""
+    lines = [["n", "text", "y"], *([str(i), f"x{mark}y{mark}", str(i)] for i in range(rows))]
+    content = "\n".join(separator.join(line) for line in lines)
+    table = load(content)
+    assert table.names == ("n", "text", "y")
+    assert table.raw("text") == [f"x{mark}y{mark}"] * rows
+    # blanks and backslashes before quotation marks are found out from the same lines
+    content = "\n".join([f"a{separator}b", *([f'x{mark}{separator} "p{separator}q"'] * rows)])
+    assert load(content, separator=separator).raw("b") == [f"p{separator}q"] * rows
+    # the title above is one line of the file, whatever stands in it
+    content = f"title{mark}of\n" + "\n".join(separator.join(line) for line in lines)
+    assert load(content, header_row=2).names == ("n", "text", "y")
