@@ -194,6 +194,12 @@ static void S(check_lookup)(const TABLE *table) {
             S(check_sum_runs)(table, rows, *n, 1);
         }
     }
+    /* whole vectors, and a part of one behind them */
+    for (ptrdiff_t n = table->vector; n <= 8 * table->vector; n += table->vector)
+        for (int flags = 0; flags < 8; flags++) {
+            S(check_one_lookup)(table, 12, n, 40, flags);
+            S(check_one_lookup)(table, 12, n + 1, 40, flags);
+        }
     for (int with_order = 0; with_order < 2; with_order++) {
         FOR_EACH(int32_t, column, wrong) S(check_wrong_column)(table, 70, *column, with_order);
         S(check_large_table)(table, 40, with_order);
@@ -205,7 +211,6 @@ static void S(check_lookup)(const TABLE *table) {
         }
         /* a quarter of a vector, or a part of that, behind whole ones */
         for (ptrdiff_t n = table->vector; n < 8 * table->vector; n += table->vector) {
-            S(check_one_lookup)(table, 12, n + 1, 40, 7);
             S(check_wrong_column)(table, n + 1, 6, with_order);
             S(check_large_table)(table, n + table->vector / 4, with_order);
         }
