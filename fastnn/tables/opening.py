@@ -10,12 +10,15 @@ import re
 from pathlib import Path
 
 from fastnn.tables.cells import PLAIN_NUMBER
+from fastnn.tables.errors import TableError
 
-__all__ = ["Tail", "blanks_before_quotes", "encoding_of", "escaped", "first_bad_line", "is_title",
-           "lines_of", "names_behind", "other_text", "packer_of", "rows_within", "unescaped",
-           "wide"]
+__all__ = ["Tail", "blanks_before_quotes", "bounded", "encoding_of", "escaped", "first_bad_line",
+           "is_title", "lines_of", "names_behind", "other_text", "packer_of", "rows_within",
+           "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
+# what a packed file may come to: so many bytes, or so many times its own
+MOST_UNPACKED, MOST_RATIO = 1 << 28, 200
 PACKED = ((b"\x1f\x8b\x08", gzip), (b"BZh", bz2), (b"\xfd7zXZ\0", lzma))
 BYTE_MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"),
               (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
@@ -92,6 +95,41 @@ def names_behind(fields, second):
 def is_title(names, second):
     """Whether a line has a title alone, and the next one looks like names."""
     return len(names) > 2 and bool(names[0].strip()) and names_behind(names[1:], second)
+
+
+def bounded(file, path, size):
+    """Return an unpacked file that raises where it comes to many times the bytes it was packed in:
+    a megabyte may hold a gigabyte of one character, and more.
+
+    Parameters
+    ----------
+    file : file of bytes
+    path : str
+        For the message.
+    size : int
+        Bytes of the packed file.
+    """
+    return io.BufferedReader(_Bounded(file, path, max(MOST_UNPACKED, MOST_RATIO * size)))
+
+
+class _Bounded(io.RawIOBase):
+    def __init__(self, file, path, most):
+        self.file, self.path, self.most, self.count = file, path, most, 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        n = self.file.readinto(buffer)
+        self.count += n
+        if self.count > self.most:
+            raise TableError(f"{self.path!r} unpacks to more than {self.most:,} bytes, many times "
+                             "its size: if that is right, unpack it first")
+        return n
+
+    def close(self):
+        self.file.close()
+        super().close()
 
 
 def encoding_of(head, said):

@@ -41,6 +41,8 @@ START = 1 << 16      # characters that are looked at before the table is read
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
+# of Parquet files, which hold runs of a value in a few bytes
+MOST_VALUES, MOST_PER_BYTE = 1 << 28, 1000
 BETWEEN = "\x1f"     # joins the cells of a block
 _limit = threading.RLock()  # of the csv module; a signal handler may read while we do
 
@@ -206,6 +208,11 @@ def _read_parquet(path):
             double = next((name for name, n in counts.items() if n > 1), None)
             if double is not None:  # which pyarrow may refuse in many lines
                 raise TableError(f"{path!r} has more than one column {double!r}")
+            n_values, size = file.metadata.num_rows * len(counts), (
+                os.path.getsize(path) if content is None else len(content))
+            if n_values > max(MOST_VALUES, MOST_PER_BYTE * size):  # of runs of one value
+                raise TableError(f"{path!r} has {n_values:,} values in {size:,} bytes: if that is "
+                                 "right, give the frame that pyarrow reads")
             found = file.read()
     except TableError:
         raise
@@ -232,8 +239,6 @@ class _Reader:
             self.packer, self.content = None, _content(path)
             with self._bytes() as file:
                 self.packer = opening.packer_of(path, file.read(8))
-            if self.content is not None and self.packer is not None:
-                self.content = self.packer.decompress(self.content)
             self._look()
             with _limit:  # the limit of the csv module is one for the process
                 before = csv.field_size_limit(sys.maxsize)
@@ -275,9 +280,11 @@ class _Reader:
                            "(encoding=...)"))
 
     def _bytes(self):
-        if self.content is not None:
-            return io.BytesIO(self.content)
-        return (self.packer or io).open(self.path, "rb")
+        if self.packer is None:
+            return open(self.path, "rb") if self.content is None else io.BytesIO(self.content)
+        size = os.path.getsize(self.path) if self.content is None else len(self.content)
+        source = self.path if self.content is None else io.BytesIO(self.content)
+        return opening.bounded(self.packer.open(source, "rb"), self.path, size)
 
     def _open(self):
         return io.TextIOWrapper(opening.Tail(self._bytes()), self.encoding, newline="")

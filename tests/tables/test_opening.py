@@ -9,7 +9,7 @@ import lzma
 import pytest
 from each import each
 
-from fastnn.tables import TableError, read
+from fastnn.tables import TableError, opening, read, reading
 
 ROWS = "".join(f"{i % 7},x{i % 3}é,{i}\n" for i in range(40))
 PLAIN = "a,b,y\n" + ROWS
@@ -144,3 +144,33 @@ def test_marks_that_end_no_line_of_a_file(mark, separator, rows, load):
     # the title above is one line of the file, whatever stands in it
     content = f"title{mark}of\n" + "\n".join(separator.join(line) for line in lines)
     assert load(content, header_row=2).names == ("n", "text", "y")
+
+
+@each("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_packed_files_that_unpack_to_many_times_their_size(pack, tmp_path, monkeypatch):
+    """A megabyte may hold a gigabyte of one character: it was read as a whole."""
+    monkeypatch.setattr(opening, "MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(opening, "MOST_RATIO", 200)
+    path = tmp_path / "t.csv"
+    path.write_bytes(pack(PLAIN.encode() + b"0" * (1 << 24)))
+    with pytest.raises(TableError, match=r"t.csv' unpacks to more than [1-3],[0-9,]+ bytes"):
+        read(path)
+    path.write_bytes(pack(PLAIN.encode() * 1000))
+    assert len(read(path)) == 40 * 1000
+    monkeypatch.setattr(opening, "MOST_RATIO", 10**6)
+    path.write_bytes(pack(PLAIN.encode() + b"\n" * (1 << 22)))
+    assert len(read(path)) == 40
+
+
+def test_parquet_files_of_runs(tmp_path, monkeypatch):
+    """A billion rows of one value take a few kilobytes."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"a": [1] * 200_000, "b": ["x"] * 200_000}), path)
+    assert len(read(path)) == 200_000
+    monkeypatch.setattr(reading, "MOST_VALUES", 1000)
+    monkeypatch.setattr(reading, "MOST_PER_BYTE", 50)
+    with pytest.raises(TableError, match="has 400,000 values in [0-9,]+ bytes: if that is right"):
+        read(path)
