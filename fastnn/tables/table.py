@@ -134,6 +134,7 @@ class Table:
         Parameters
         ----------
         name : str
+            Of the column.
 
         Returns
         -------
@@ -148,6 +149,7 @@ class Table:
         Parameters
         ----------
         name : str
+            Of the column.
 
         Returns
         -------
