@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
 import lzma
 import numbers
 import os
@@ -17,7 +18,6 @@ import sys
 import threading
 import zlib
 from collections import Counter
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ class Texts:
         """Return the text of each row."""
         blocks = [block.split(BETWEEN) if isinstance(block, str) else block
                   for block in self.blocks]
-        return blocks[0] if len(blocks) == 1 else list(chain.from_iterable(blocks))
+        return blocks[0] if len(blocks) == 1 else list(itertools.chain.from_iterable(blocks))
 
     def cells(self):
         """Return the canonical cells."""
@@ -463,7 +463,7 @@ class _Reader:
                 n_rows += len(block)
                 block.clear()
 
-        for fields in chain(ahead, self.reader):
+        for fields in itertools.chain(ahead, self.reader):
             if len(fields) != width:
                 if not any(map(str.strip, fields)) and (len(fields) < 2 or not fields) or (
                         fields == ["\x1a"]):
@@ -614,9 +614,13 @@ def find_separator(start):
     best = ",", 1
     if not lines:
         return ","
-    for separator in (",", ";", "\t", "|"):
+    joined = "".join(lines)
+    for separator, blanks in itertools.product((",", ";", "\t", "|"), (False, True)):
+        if blanks and f'{separator} "' not in joined:
+            continue
         try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=separator)]
+            widths = [len(row) for row in csv.reader(lines, delimiter=separator,
+                                                     skipinitialspace=blanks)]
         except csv.Error:  # a field of more than csv.field_size_limit()
             continue
         steady = sum(width == widths[0] for width in widths) / len(widths)

@@ -65,7 +65,7 @@ class RowReader:
             if codes is None:
                 return None
             numbers = np.array([numbers], np.float64)
-        except (KeyError, TypeError, OverflowError):
+        except (KeyError, TypeError, OverflowError, ValueError):  # the last: of a year 0 or 10000
             return None
         return numbers + 0.0, np.array([codes], np.int32)
 

@@ -174,3 +174,13 @@ def test_one_row_is_told_as_a_table_is(tmp_path):
     assert schema.apply_row({"d": "3/4/2024"}).notes == schema.apply([{"d": "3/4/2024"}]).notes
     assert len(schema.apply_row({"d": "3/4/2024"}).notes) == 1
     assert not schema.apply_row({"d": "2024-04-03"}).notes
+
+
+@each("text", ["0001-01-01 00:00+05:00", "9999-12-31 23:00-05:00", "9999-12-31 24:00"])
+def test_moments_beyond_the_years_of_the_calendar(text):
+    """In UTC they are in the year 0, or 10000: of one row that was a ValueError of datetime."""
+    schema = Schema.learn({"d": [m.date() for m in MOMENTS]})
+    found = schema.apply({"d": [text]})
+    assert not found.notes
+    assert np.isfinite(found.numbers).all()
+    assert schema.apply_row({"d": text}).numbers.tobytes() == found.numbers.tobytes()

@@ -140,7 +140,7 @@ def test_marks_that_end_no_line_of_a_file(mark, separator, rows, load):
     assert table.raw("text") == [f"x{mark}y{mark}"] * rows
     # blanks and backslashes before quotation marks are found out from the same lines
     content = "\n".join([f"a{separator}b", *([f'x{mark}{separator} "p{separator}q"'] * rows)])
-    assert load(content, separator=separator).raw("b") == [f"p{separator}q"] * rows
+    assert load(content).raw("b") == [f"p{separator}q"] * rows
     # the title above is one line of the file, whatever stands in it
     content = f"title{mark}of\n" + "\n".join(separator.join(line) for line in lines)
     assert load(content, header_row=2).names == ("n", "text", "y")
