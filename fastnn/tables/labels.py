@@ -61,6 +61,7 @@ class Labels:
         self.na, self.keep_na = tuple(na), keep_na
         self.notes = list(notes)
         self._places = {_key(value): i for i, value in enumerate(self.classes.tolist())}
+        self._values = self.classes.dtype.kind in "biuf" or _are_values(self.classes.tolist())
 
     def __repr__(self):
         return f"<Labels of {len(self.classes)} classes>"
@@ -170,7 +171,7 @@ class Labels:
 
     def _missing(self, text):
         return _is_missing(text, self.keep_na, self.na) or (
-            not self.keep_na and text in MISSING_WORDS and self.classes.dtype.kind in "biuf")
+            not self.keep_na and text in MISSING_WORDS and self._values)
 
 
 def _are_values(texts):

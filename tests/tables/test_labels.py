@@ -77,3 +77,18 @@ def test_numbers_of_classes_however_they_are_written(classes, texts, codes):
 def test_others_are_no_class(classes, text):
     with pytest.raises(TableError, match="of classes that training did not have"):
         Labels(classes).apply([text, text])
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "N/A", "null"])
+@pytest.mark.parametrize("codes", [["01", "02"], ["007", "1.50"], ["1", "01"]])
+def test_words_beside_codes_that_are_text_are_missing(word, codes):
+    """As beside numbers: what `learn` has counted as missing was refused by `apply` as a class that
+    training did not have."""
+    labels = Labels.learn([*codes, word, *codes])
+    assert labels.classes.tolist() == sorted(codes)
+    assert f"'{word}' in the target counts as missing" in labels.notes[0]
+    for found in (labels, Labels(labels.classes)):  # the latter is that of a file
+        assert found.apply([word, *sorted(codes)]).tolist() == [-1, 0, 1]
+    kept = Labels.learn([*codes, word, *codes], keep_na=True)
+    assert word in kept.classes.tolist()
+    assert (kept.apply([word]) >= 0).all()
