@@ -190,6 +190,11 @@ def _kind(table, name, cells):
         if zero is not None and (parsed == np.floor(parsed)).all():
             return "class", (f"text, as {shown_value(zero)} starts with 0; if these are amounts: "
                              "--task regression"), None, []
+        behind = next((word for word in words if word[-1:] == "-" or "(" in word), None)
+        if behind is not None and (parsed == np.floor(parsed)).all() and len(
+                set(parsed.tolist())) <= min(MAX_CLASS_VALUES, int(counts[there].sum()) // 5):
+            return "class", (f"text, as in {shown_value(behind)}; if these are amounts: --task "
+                             "regression"), None, []
     if _are_few_ids(cells):
         return "class", "few whole numbers of more digits than a number keeps", None, []
     values, notes = _numbers(table, name)

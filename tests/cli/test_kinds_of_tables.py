@@ -295,9 +295,9 @@ def test_keep_copies_columns_of_parquet(run):
 
 @pytest.mark.parametrize("one, other, note", [
     ("10%", "20%", "12% is read as 12"), ("$5", "$1,000", "'1,000' is read as 1000"),
-    ("1,000", "2,000", "'1,000' is read as 1000"), ("1,0", "2,0", ""), ("(1)", "1", "'(1)'"),
-    ("1e3", "2e3", ""), ("+1", "-1", ""), ("1", "\u22121", ""), ("\uff11", "\uff12", ""),
-    ("1.", "2.", ""), ("TRUE", "0", ""), ("1 000", "2 000", ""), ("1.0", "2", "")])
+    ("1,000", "2,000", "'1,000' is read as 1000"), ("1,0", "2,0", ""), ("1e3", "2e3", ""),
+    ("+1", "-1", ""), ("1", "\u22121", ""), ("\uff11", "\uff12", ""), ("1.", "2.", ""),
+    ("TRUE", "0", ""), ("1 000", "2 000", ""), ("1.0", "2", "")])
 def test_classes_that_are_numbers_with_marks(run, one, other, note):
     """The table of the training itself was refused by --test and evaluate: "classes that training
     did not have"; and what 1,000 is read as was not said."""
@@ -308,6 +308,20 @@ def test_classes_that_are_numbers_with_marks(run, one, other, note):
     code, out, err = run("evaluate", "model.safetensors", "t.csv")
     assert code == 0, err
     assert "scores on 120 rows" in out
+
+
+@pytest.mark.parametrize("classes", [("(1)", "(2)"), ("(1)", "2"), ("5-", "6-"), ("5-", "65")])
+def test_classes_that_may_be_negative_numbers_keep_their_names(run, classes):
+    """Codes of surveys and ages from 65 on; many such numbers are amounts."""
+    write("t.csv", "x,y", [(x, classes[int(x > 0)]) for x in X])
+    out, _ = train(run, "-t", "y", "--test", "t.csv")
+    assert f"2 classes: {', '.join(sorted(classes))} (text, as in " in out
+    write("new.csv", "x", [(x,) for x in X])
+    assert set(predict(run)[0]) <= set(classes)
+    out, err = train(run, "-t", "y", "--task", "regression")
+    assert "is read as -" in err
+    write("t.csv", "x,y", [(x, f"({i})" if i % 2 else i) for i, x in enumerate(X)])
+    assert "regression of 'y'" in train(run, "-t", "y")[0]
 
 
 def test_how_answers_and_weights_are_read_is_told(run):
