@@ -82,6 +82,8 @@ def _of_a_table(path, model):
     columns = [{"name": column.name, "kind": column.kind,
                 "note": f"{sizes[column.name]:,}" if column.name in sizes else ""}
                for column in model.schema.columns]
+    if model.preparation is not None:  # the columns of the pipeline's table, not what it makes
+        columns = None
     several = sorted({"-".join(map(str, net.sizes)) for net in networks})
     return {
         "file": os.fspath(path),
@@ -93,7 +95,7 @@ def _of_a_table(path, model):
         "loss": model.task.loss.name,
         "classes": None if model.classes_ is None else model.classes_.tolist(),
         "targets": list(model.targets),
-        "inputs": None,
+        "inputs": None if model.preparation is None else list(model.preparation.names),
         "columns": columns,
     }
 

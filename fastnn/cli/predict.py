@@ -113,7 +113,8 @@ def _predictions(model, table, options):
         values = model.predict(X)
         chances = model.predict_proba(X) if options.proba else None
     else:
-        check_names([column.name for column in model.schema.columns], table)
+        check_names(model.preparation.names if model.preparation is not None
+                    else [column.name for column in model.schema.columns], table)
         outputs = outputs_of(model, table, options.quiet, options.strict)
         values, targets = model.decided(outputs), model.targets
         chances = model.probabilities(outputs) if options.proba else None

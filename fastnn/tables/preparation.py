@@ -48,8 +48,14 @@ class Preparation:
         """Names of the columns, a tuple."""
         return self.names
 
-    def transform(self, frame):
+    def transform(self, frame, strict=False):
         """Return the array of a table, float64 (n_rows, n_inputs).
+
+        Parameters
+        ----------
+        frame : table, data frame, dict of columns, list of dicts or array
+        strict : bool, default=False
+            Whether a category that training did not have is an error, whatever its encoder does.
 
         Raises
         ------
@@ -74,7 +80,9 @@ class Preparation:
                     if step["op"] == "impute":
                         some = _impute(some, step, _known_after(steps, i))
                     else:
-                        some = _STEPS[step["op"]](some, step)
+                        some = _STEPS[step["op"]](
+                            some, {**step, "unknown": "strict"} if strict and step.get(
+                                "unknown") == "ignore" else step)
                 found += some
             columns = found
         if not columns:
@@ -238,9 +246,13 @@ def _written(column, places, texts):
     return found
 
 
-def _refuse_unknown(column, places, step):
-    if step["unknown"] == "error" and (places < 0).any():
-        row = int((places < 0).argmax())
+def _refuse_unknown(column, known, places, step):
+    """Raise where a category is unknown and must not be; "strict": a missing value may be."""
+    wrong = places < 0
+    if step["unknown"] == "strict":
+        wrong &= ~column.missing(known)
+    if step["unknown"] != "ignore" and wrong.any():
+        row = int(wrong.argmax())
         raise TableError(f"column {column.name!r}, row {row}: {shown(column.list()[row])} is a "
                          "category that training did not have", column.name)
 
@@ -250,7 +262,7 @@ def _one_hot(columns, step):
     found = []
     for column, known, drop in zip(columns, step["categories"], step["drop"], strict=True):
         places = _places(column, known)
-        _refuse_unknown(column, places, step)
+        _refuse_unknown(column, known, places, step)
         found += [_Column(column.name, (places == i).astype(float))
                   for i in range(len(known)) if i != drop]
     return found
@@ -263,7 +275,7 @@ def _ordinal(columns, step):
         values = [values] * len(columns)
     for column, known, value in zip(columns, step["categories"], values, strict=True):
         places = _places(column, known)
-        _refuse_unknown(column, places, step)
+        _refuse_unknown(column, known, places, step)
         x = np.where(places < 0, _number(step["unknown_value"]), places.astype(float))
         if MISSING in known:
             x[places == known.index(MISSING)] = _number(value)

@@ -134,7 +134,7 @@ class TabularModel:
             One row for each row of the table.
         """
         if self.preparation is not None:
-            found = self.preparation.transform(table)
+            found = self.preparation.transform(table, strict)
             inputs = self.schema.apply(dict(zip(self.names, found.T, strict=True)), strict)
         elif type(table) is list and len(table) == 1:  # by a service, in a hurry
             inputs = self.schema.apply_row(table[0], strict)

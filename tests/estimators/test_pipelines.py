@@ -22,6 +22,7 @@ from sklearn.preprocessing import (
 )
 
 import fastnn
+from fastnn import cli
 
 pandas = pytest.importorskip("pandas")
 RNG = np.random.default_rng(0)
@@ -197,6 +198,40 @@ def test_unknown_categories_are_as_the_encoder_says(tmp_path):
     est.save(tmp_path / "m.safetensors", pipeline=pipe)
     with pytest.raises(ValueError, match="column 'c', row 0: 'new' is a category"):
         fastnn.load(tmp_path / "m.safetensors").predict(odd)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", ["columns", "ordinal"])
+def test_strict_refuses_categories_that_an_encoder_lets_through(steps, tmp_path):
+    est = fastnn.TabularRegressor(random_state=0)
+    pipe = make_pipeline(PREPARATIONS[steps], est).fit(FRAME, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    expected = pipe.predict(FRAME)
+    np.testing.assert_allclose(loaded.predict(FRAME, strict=True), expected, rtol=1e-6)
+    odd = FRAME.assign(c=["new", *FRAME["c"][1:]])
+    assert len(loaded.predict(odd)) == N
+    with pytest.raises(ValueError, match="column 'c', row 0: 'new' is a category"):
+        loaded.predict(odd, strict=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["value", "tabular"])
+def test_the_command_line_knows_the_columns_of_the_pipeline(kind, tmp_path, capsys):
+    est = fastnn.TabularRegressor(random_state=0) if kind == "tabular" else network(kind)
+    pipe = make_pipeline(PREPARATIONS["columns"], est).fit(FRAME, VALUE)
+    model, table, out = (str(tmp_path / name) for name in ("m.safetensors", "t.csv", "o.csv"))
+    est.save(model, pipeline=pipe)
+    FRAME.assign(y=VALUE).to_csv(table, index=False)
+    assert cli.main(["predict", model, table, "-o", out]) == 0
+    np.testing.assert_allclose(pandas.read_csv(out).iloc[:, -1], pipe.predict(FRAME), rtol=1e-6)
+    assert cli.main(["evaluate", model, table, "--target", "y"]) == 0
+    capsys.readouterr()
+    assert cli.main(["info", model]) == 0
+    assert "a, b, count, c, d" in capsys.readouterr().out
+    FRAME.drop(columns="count").to_csv(table, index=False)
+    assert cli.main(["predict", model, table]) == 2
+    assert "no column 'count'" in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore")
