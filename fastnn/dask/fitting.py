@@ -6,13 +6,14 @@ from fastnn.core.threads import sole_fit
 from fastnn.dask.cluster import Cluster
 from fastnn.dask.judging import METRIC, Judge
 from fastnn.dask.shards import Data, Shards, keeps, number_of_shards
-from fastnn.dask.trainer import GradientTrainer, RoundState, RoundTrainer, losses_of
+from fastnn.dask.trainer import GradientTrainer, Marks, RoundState, RoundTrainer, losses_of
 from fastnn.mlp import MLP
 from fastnn.training.callbacks import StepLimit, fit_hooks
 from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
+from fastnn.training.evaluations import Evaluations
 from fastnn.training.fit_file import DATA, HELD_OUT
-from fastnn.training.fitting import Settings
+from fastnn.training.fitting import Settings, stand_of
 from fastnn.training.history import History
 from fastnn.training.lbfgs import LBFGS
 from fastnn.training.losses import describe
@@ -106,7 +107,7 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
     progress : bool or None, default=None
         As for `MLP.fit`.
     checkpoint : str, path or None, default=None
-        As for `MLP.fit`, with ``sync="round"``; it is written after a round, too.
+        As for `MLP.fit`; with ``sync="round"`` it is written after a round, too.
     checkpoint_seconds : float, default=10.0
         Time between two writes of the file at least.
 
@@ -162,9 +163,6 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
                 round_seconds=round_seconds, outer_learning_rate=outer_learning_rate,
                 outer_momentum=outer_momentum, keep=keep, batch_size=batch_size, shuffle=shuffle,
                 max_steps=max_steps)
-    if checkpoint is not None and plan.whole:
-        raise ValueError(f"checkpoint={checkpoint!r} must be None with sync='gradient', whose "
-                         "state cannot be kept")
     cluster = Cluster(client)
     wish = {"dtype": net.dtype.name, "n_in": net.sizes[0], "n_out": net.sizes[-1],
             "loss": settings.info.loss, "output": net.output, "classes": False,
@@ -286,7 +284,8 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
         if kept:
             data.parts = ()  # what only they need is dropped
         if plan.whole:
-            return _run_whole(net, settings, shards)
+            return _run_whole(net, settings, plan, shards, data, held, checkpoint,
+                              checkpoint_seconds)
         return _Rounds(net, settings, plan, shards, data, held).run(checkpoint, checkpoint_seconds)
 
 
@@ -303,16 +302,43 @@ def _add_metric(net, settings, shards, metric):
     settings.evaluate = evaluate
 
 
-def _run_whole(net, settings, shards):
+def _run_whole(net, settings, plan, shards, data, held, checkpoint, seconds):
+    """Train with ``sync="gradient"``; return the history."""
+    whole, history, file = settings.whole, settings.history, None
+    callbacks, steps = settings.callbacks, StepLimit(None, settings.whole.epochs, 1, 1)
+    seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
+    if checkpoint is not None:
+        callbacks = [Marks({"shards": shards.n, **plan.marks}), *callbacks]
+        description = describe_fit(
+            net, describe(settings.info), whole, None, settings.held_out, total_steps=steps.total,
+            callbacks=callbacks, metrics=tuple(settings.metrics), alpha=settings.alpha,
+            **settings.penalties, **settings.inputs.plain())
+        _add_digests(description, data, held)
+        file = Checkpoint(checkpoint, seconds, description, net._layout, whole.n_states,
+                          steps.epochs, whole.squares, callbacks, net._origins,
+                          counted=whole.counted, evaluations=Evaluations(net._layout))
+    stand = stand_of(net, history, file)
     trainer = GradientTrainer(net, settings.info, shards, alpha=settings.alpha)
-    state = FitState(trainer, net, settings.history)
-    net._history = settings.history
-    stand = Progress(net._seed, net._epochs_done, None)
-    hooks = fit_hooks(state, net._publish_copy, settings.evaluate, settings.callbacks, None, stand,
-                      metrics=settings.metrics, held_out=settings.held_out, steps=None,
-                      others=settings.others)
-    settings.whole.run(state, hooks)
-    return settings.history
+    trainer.parameters[:] = stand.parameters
+    state = FitState(trainer, net, history)
+    state.all_done = (stand.stopped or "stopped") if stand.ended else "epochs"
+    net._history = history
+    hooks = fit_hooks(state, net._publish_copy, settings.evaluate, callbacks, file, stand,
+                      metrics=settings.metrics, held_out=settings.held_out,
+                      steps=None if file is None else steps, others=settings.others)
+    try:
+        whole.run(state, hooks, file and file.evaluations)
+    finally:
+        if file is not None:
+            net._left = net._snapshot
+    return history
+
+
+def _add_digests(description, data, held):
+    """Let the description of a fit name its rows."""
+    description[DATA] = data.digest
+    if held is not None:
+        description[HELD_OUT] = held.digest
 
 
 class _Rounds:
@@ -389,8 +415,6 @@ class _Rounds:
             metrics=tuple(settings.metrics) if self.plan.metric is None else (METRIC,),
             batch_size=self.batch_size, shuffle=self.plan.shuffle, alpha=settings.alpha,
             **settings.penalties, **settings.inputs.plain())
-        description[DATA] = self.data.digest
-        if self.held is not None:
-            description[HELD_OUT] = self.held.digest
+        _add_digests(description, self.data, self.held)
         return Checkpoint(path, seconds, description, net._layout, optimizer.n_states + 1,
                           self.steps.epochs, optimizer.squares, callbacks, net._origins)

@@ -16,7 +16,7 @@ from fastnn.training.epochs import check_state, is_count, is_number
 from fastnn.training.evolution import trainable_mask
 from fastnn.training.optimizers import EMA
 
-__all__ = ["GradientTrainer", "RoundState", "RoundTrainer", "losses_of"]
+__all__ = ["GradientTrainer", "Marks", "RoundState", "RoundTrainer", "losses_of"]
 
 MOST_AHEAD = 8  # rounds that go to the scheduler at once
 SECONDS_AHEAD = 10.0  # that they take, at most
@@ -326,8 +326,8 @@ def losses_of(net, info, shards):
     return evaluate
 
 
-class RoundState(Callback):
-    """What a checkpoint has to hold of an epoch that is not at its end.
+class Marks(Callback):
+    """What a checkpoint says of a fit on workers.
 
     Parameters
     ----------
@@ -336,11 +336,17 @@ class RoundState(Callback):
     """
 
     def __init__(self, settings):
-        self.settings, self.trainer = settings, None
+        self.settings = settings
 
     def describe(self):
         """Return what decides the result."""
         return self.settings
+
+
+class RoundState(Marks):
+    """What a checkpoint has to hold of an epoch that is not at its end."""
+
+    trainer = None
 
     def get_state(self):
         """Return the sums of the epoch, and how many steps a round has."""

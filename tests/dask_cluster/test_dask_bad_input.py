@@ -144,7 +144,6 @@ def test_arguments(client):
     cases = [
         (dict(sync="gradient"), "sync='gradient' needs optimizer=fastnn.LBFGS"),
         (dict(optimizer=fastnn.LBFGS(), sync="round"), "needs sync='gradient'"),
-        (dict(optimizer=fastnn.LBFGS(), checkpoint="x"), "checkpoint='x' must be None"),
         (dict(optimizer=fastnn.EvolutionStrategy()), "EvolutionStrategy cannot be averaged"),
         (dict(local_steps="often"), "local_steps='often' must be a number, 'measured' or None"),
         (dict(shards=0), "shards=0 must be >= 1"),

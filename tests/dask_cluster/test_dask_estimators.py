@@ -135,6 +135,18 @@ def test_what_estimators_can_do_else(client, tmp_path):
     assert model.partial_fit(X, y).n_iter_ == 1, "of this process"
 
 
+def test_solver_lbfgs_keeps_a_checkpoint(client, tmp_path):
+    """It took the path and wrote nothing."""
+    X, y = rows(200)
+    settings, path = {**SHORT, "solver": "lbfgs"}, tmp_path / "fit.safetensors"
+    first = fastnn.dask.MLPClassifier(**{**settings, "max_iter": 3}).fit(X, y, checkpoint=path)
+    assert first.n_iter_ == 3 and path.exists()
+    longer = fastnn.dask.MLPClassifier(**{**settings, "max_iter": 8}).fit(X, y, checkpoint=path)
+    whole = fastnn.dask.MLPClassifier(**{**settings, "max_iter": 8}).fit(X, y)
+    assert longer.coefs_[0].tobytes() == whole.coefs_[0].tobytes()
+    assert longer.loss_curve_ == whole.loss_curve_
+
+
 def test_what_is_not_scored(client):
     X, y = rows(60)
     model = fastnn.dask.MLPClassifier(**SHORT).fit(X, y)

@@ -112,6 +112,46 @@ def test_lbfgs_has_the_iterates_of_one_machine(client):
     np.testing.assert_allclose(nets[1].parameters, nets[0].parameters, rtol=1e-8, atol=1e-10)
 
 
+class Ends(fastnn.Callback):
+    """As if the driver had been killed after an epoch."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch_end(self, state):
+        if state.epoch == self.epoch:
+            raise ZeroDivisionError
+
+
+def test_lbfgs_goes_on_from_its_checkpoint(client, tmp_path):
+    X, y = rows(dtype="float64")
+    lazy, path = in_parts(X, y, 130), tmp_path / "fit.safetensors"
+    settings = dict(shards=3, alpha=0.01, validation_data=(X[:50], y[:50]))
+
+    def fitted(max_iter=12, ends=None, **changed):
+        net = network(dtype="float64")
+        history = fastnn.dask.fit(
+            net, *lazy, optimizer=fastnn.LBFGS(max_iter=max_iter), checkpoint_seconds=0,
+            callbacks=None if ends is None else [Ends(ends)], **{**settings, **changed})
+        return net.parameters.tobytes(), history.loss, history.val_loss, history.stopped
+
+    expected = fitted()
+    for ends in (0, 4, 4, 9):
+        with pytest.raises(ZeroDivisionError):
+            fitted(ends=ends, checkpoint=path)
+    assert fitted(checkpoint=path) == expected
+    assert fitted(checkpoint=path) == expected, "a fit that has ended is not run again"
+    longer = fitted(max_iter=15, checkpoint=path)
+    assert longer == fitted(max_iter=15) and len(longer[1]) == 15
+    for changed in (dict(shards=4), dict(alpha=0.1), dict(validation_data=(X[:40], y[:40]))):
+        with pytest.raises(fastnn.ModelFormatError, match="checkpoint"):
+            fitted(checkpoint=path, **changed)
+    X[7, 2] += 1
+    lazy = in_parts(X, y, 130)
+    with pytest.raises(fastnn.ModelFormatError, match="data|X"):
+        fitted(checkpoint=path)
+
+
 def test_what_one_fit_has_is_there(client):
     """Validation on the workers and here, early stopping, schedules, frozen layers, batch norm."""
     X, y = rows()
