@@ -16,6 +16,7 @@ __all__ = ["Preparation"]
 
 MOST_COLUMNS = 1 << 16
 MOST_DIGITS = 1000  # of a whole number; for many more int() takes long
+CONTAINERS = frozenset((list, tuple, dict, set, frozenset, np.ndarray))
 MISSING = {"missing": True}  # the category of missing values, in settings
 
 
@@ -71,7 +72,7 @@ class Preparation:
                               zip(self.names, table.names, strict=True)})
         check_names(self.names, table)
         check_rows(table, self.names)
-        columns = [_Column(name, table.raw(name), table) for name in self.names]
+        columns = [_Column(name, _single(name, table.raw(name)), table) for name in self.names]
         for stage in self.stages:
             found = []
             for block in stage:
@@ -119,6 +120,15 @@ class Preparation:
         if width != found.n_inputs:
             raise ValueError(f"a preparation makes {width} inputs, says {found.n_inputs}")
         return found
+
+
+def _single(name, values):
+    """Return the values of a column; refuses lists and the like, which no step takes."""
+    if CONTAINERS & set(map(type, values)):
+        row = next(i for i, value in enumerate(values) if type(value) in CONTAINERS)
+        raise TableError(f"column {name!r}, row {row}: {shown(values[row])} is of type "
+                         f"{type(values[row]).__name__}, must be a single value", name)
+    return values
 
 
 class _Column:

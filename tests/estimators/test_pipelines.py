@@ -216,6 +216,20 @@ def test_strict_refuses_categories_that_an_encoder_lets_through(steps, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_values_that_are_none_are_named(tmp_path):
+    est = network("value")
+    pipe = make_pipeline(PREPARATIONS["columns"], est).fit(FRAME, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded, row = fastnn.load(tmp_path / "m.safetensors"), dicts(FRAME[:1])[0]
+    for name, value, message in (
+            ("c", ["x"], "of type list"), ("c", {"x": 1}, "of type dict"),
+            ("c", np.array("x"), "of type ndarray"), ("a", np.ones(2), "of type ndarray"),
+            ("a", "abc", "is no number"), ("a", 10**400, "is no number"), ("a", 1j, "no number")):
+        with pytest.raises(ValueError, match=f"column '{name}', row 1: .*{message}"):
+            loaded.predict([row, {**row, name: value}])
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["value", "tabular"])
 def test_the_command_line_knows_the_columns_of_the_pipeline(kind, tmp_path, capsys):
     est = fastnn.TabularRegressor(random_state=0) if kind == "tabular" else network(kind)
