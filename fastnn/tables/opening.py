@@ -6,15 +6,17 @@ import csv
 import gzip
 import io
 import lzma
+import os
 import re
+import sys
 from pathlib import Path
 
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError
 
-__all__ = ["Tail", "blanks_before_quotes", "bounded", "encoding_of", "escaped", "first_bad_line",
-           "is_title", "lines_of", "names_behind", "other_text", "packer_of", "rows_within",
-           "unescaped", "wide"]
+__all__ = ["Tail", "blanks_before_quotes", "bounded", "content_of", "encoding_of", "escaped",
+           "first_bad_line", "is_title", "lines_of", "names_behind", "other_text", "packer_of",
+           "rows_within", "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 # what a packed file may come to: so many bytes, or so many times its own
@@ -76,6 +78,16 @@ def lines_of(text):
     """Return the lines of a text with their ends, as a file has them: str.splitlines would end one
     at marks that stand within values, such as U+2028 and the tabs between lines of a cell."""
     return list(io.StringIO(text, newline=""))
+
+
+def content_of(path):
+    """Return all bytes of standard input or a pipe, which can be read once only; None for a
+    file."""
+    if path == "-":
+        if sys.stdin is None:
+            raise TableError("standard input is closed: give the name of a file")
+        return sys.stdin.buffer.read()
+    return None if os.path.isfile(path) else Path(path).read_bytes()
 
 
 def packer_of(path, head):

@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastnn.core.imports import imported
 from fastnn.core.notices import shorten, suggests
 from fastnn.tables import cells as cells_
 from fastnn.tables import opening
@@ -41,8 +42,6 @@ START = 1 << 16      # characters that are looked at before the table is read
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
-# of Parquet files, which hold runs of a value in a few bytes
-MOST_VALUES, MOST_PER_BYTE = 1 << 28, 1000
 BETWEEN = "\x1f"     # joins the cells of a block
 _limit = threading.RLock()  # of the csv module; a signal handler may read while we do
 
@@ -138,7 +137,7 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
         raise TableError(f"{path!r} is a folder, must be a table")
     name = Path(path).name.lower()
     if name.endswith((".parquet", ".pq")):
-        table = _read_parquet(path)
+        table = imported("fastnn.tables.parquet").read(path)
     elif name.endswith(OTHERS):
         raise TableError(f"{path!r} is neither CSV nor Parquet{_other(path)}; save the table as "
                          "CSV")
@@ -184,47 +183,6 @@ def _other(path):
         f": it looks like {what}")
 
 
-def _content(path):
-    """All bytes of standard input or a pipe, which can be read once only; None for a file."""
-    if path == "-":
-        if sys.stdin is None:
-            raise TableError("standard input is closed: give the name of a file")
-        return sys.stdin.buffer.read()
-    return None if os.path.isfile(path) else Path(path).read_bytes()
-
-
-def _read_parquet(path):
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise ImportError("Parquet files need pyarrow: python -m pip install pyarrow; or save the "
-                          "table as CSV") from None
-    from fastnn.tables import frames
-
-    content = _content(path)
-    try:
-        with parquet.ParquetFile(path if content is None else io.BytesIO(content)) as file:
-            counts = Counter(file.schema_arrow.names)
-            double = next((name for name, n in counts.items() if n > 1), None)
-            if double is not None:  # which pyarrow may refuse in many lines
-                raise TableError(f"{path!r} has more than one column {double!r}")
-            n_values, size = file.metadata.num_rows * len(counts), (
-                os.path.getsize(path) if content is None else len(content))
-            if n_values > max(MOST_VALUES, MOST_PER_BYTE * size):  # of runs of one value
-                raise TableError(f"{path!r} has {n_values:,} values in {size:,} bytes: if that is "
-                                 "right, give the frame that pyarrow reads")
-            found = file.read()
-    except TableError:
-        raise
-    except (OSError, ValueError) as error:
-        raise TableError(f"{path!r} is not a Parquet file: {error}") from None
-    table = frames.table_of(found)
-    if not table.names:
-        raise TableError(f"{path!r} holds no columns")
-    table._labels = range(1, table.n_rows + 1)
-    return table
-
-
 class _Reader:
     """One reading of a file of text."""
 
@@ -236,7 +194,7 @@ class _Reader:
     def table(self):
         path = self.path
         try:
-            self.packer, self.content = None, _content(path)
+            self.packer, self.content = None, opening.content_of(path)
             with self._bytes() as file:
                 self.packer = opening.packer_of(path, file.read(8))
             self._look()

@@ -9,7 +9,7 @@ import lzma
 import pytest
 from each import each
 
-from fastnn.tables import TableError, opening, read, reading
+from fastnn.tables import TableError, opening, parquet, read
 
 ROWS = "".join(f"{i % 7},x{i % 3}é,{i}\n" for i in range(40))
 PLAIN = "a,b,y\n" + ROWS
@@ -165,12 +165,12 @@ def test_packed_files_that_unpack_to_many_times_their_size(pack, tmp_path, monke
 def test_parquet_files_of_runs(tmp_path, monkeypatch):
     """A billion rows of one value take a few kilobytes."""
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet
+    from pyarrow.parquet import write_table
 
     path = tmp_path / "t.parquet"
-    parquet.write_table(pyarrow.table({"a": [1] * 200_000, "b": ["x"] * 200_000}), path)
+    write_table(pyarrow.table({"a": [1] * 200_000, "b": ["x"] * 200_000}), path)
     assert len(read(path)) == 200_000
-    monkeypatch.setattr(reading, "MOST_VALUES", 1000)
-    monkeypatch.setattr(reading, "MOST_PER_BYTE", 50)
+    monkeypatch.setattr(parquet, "MOST_VALUES", 1000)
+    monkeypatch.setattr(parquet, "MOST_PER_BYTE", 50)
     with pytest.raises(TableError, match="has 400,000 values in [0-9,]+ bytes: if that is right"):
         read(path)
