@@ -90,6 +90,25 @@ class Preparation:
             return np.empty((len(table), 0))
         return np.stack([column.numbers() for column in columns], axis=1)
 
+    def origins(self):
+        """Return the number of the column that each input is made of, a list."""
+        found = list(range(len(self.names)))
+        for stage in self.stages:
+            made = []
+            for block in stage:
+                own = [found[i] for i in block["columns"]]
+                for step in block["steps"]:
+                    if step["op"] == "impute":
+                        own += [own[i] for i in step["marks"]]
+                    elif step["op"] == "one_hot":
+                        widths = [len(known) - (drop is not None) for known, drop in
+                                  zip(step["categories"], step["drop"], strict=True)]
+                        own = [one for one, width in zip(own, widths, strict=True)
+                               for _ in range(width)]
+                made += own
+            found = made
+        return found
+
     def settings(self):
         """Return plain values for a file."""
         return {"names": list(self.names), "stages": self.stages, "n_inputs": self.n_inputs,
@@ -112,9 +131,10 @@ class Preparation:
         found = cls(names, plain["stages"], plain["n_inputs"])
         # one row of missing values shows whether columns, steps and outputs fit
         try:
-            width = found.transform([dict.fromkeys(names)] if names else {}).shape[1]
+            width = len(found.origins())
+            found.transform([dict.fromkeys(names)] if names else {})
         except TableError:  # a category that must not be missing
-            width = found.n_inputs
+            pass
         except IndexError:
             raise ValueError("a step names a column that there is not") from None
         if width != found.n_inputs:

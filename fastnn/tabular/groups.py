@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Group", "groups_of", "replaced"]
+__all__ = ["Group", "groups_of", "joined", "replaced"]
 
 
 class Group(NamedTuple):
@@ -47,6 +47,24 @@ def groups_of(schema, names):
             groups[column.name].numbers.append(place)
             place += 1
     return [groups[name] for name in names]
+
+
+def joined(groups, origins, names):
+    """Return a `Group` for each of other columns, of which those of groups were made.
+
+    Parameters
+    ----------
+    groups : list of Group
+    origins : list of int
+        The number of the column that each of them was made of.
+    names : sequence of str
+        Of these columns.
+    """
+    found = [Group(name, [], []) for name in names]
+    for group, origin in zip(groups, origins, strict=True):
+        found[origin].numbers.extend(group.numbers)
+        found[origin].codes.extend(group.codes)
+    return found
 
 
 def replaced(inputs, group, others):

@@ -16,7 +16,7 @@ from fastnn.tables.frames import as_table
 from fastnn.tables.schema import Schema
 from fastnn.tabular import files
 from fastnn.tabular.explain import BACKGROUND, SAMPLES, explain
-from fastnn.tabular.groups import groups_of
+from fastnn.tabular.groups import groups_of, joined
 from fastnn.tabular.importances import REPEATS, permutation_importances
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.metrics import metric_of
@@ -71,6 +71,8 @@ class TabularModel:
         self.reference, self.preparation = reference, preparation
         self.targets = tuple(targets)
         self.groups = groups_of(schema, self.names)
+        if preparation is not None:
+            self.groups = joined(self.groups, preparation.origins(), preparation.names)
 
     def __getstate__(self):
         settings, arrays = to_parts(self)

@@ -216,6 +216,28 @@ def test_strict_refuses_categories_that_an_encoder_lets_through(steps, tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PREPARATIONS)
+def test_explanations_are_of_the_columns_of_the_table(name, tmp_path):
+    """Not of those that the pipeline makes; one that it drops says nothing."""
+    est = fastnn.TabularRegressor(random_state=0)
+    pipe = make_pipeline(PREPARATIONS[name], est).fit(FRAME, VALUE)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    origins = loaded.preparation.origins()
+    assert len(origins) == pipe[0].transform(FRAME).shape[1]
+    found = loaded.explain(FRAME[:4], samples=64)
+    assert found.feature_names == tuple(FRAME) == loaded.feature_names_in_
+    assert found.values.shape[:2] == (4, 5)
+    np.testing.assert_allclose(found.values.reshape(4, 5).sum(axis=1) + found.base_values,
+                               pipe.predict(FRAME[:4]), rtol=1e-6)
+    unused = [i for i in range(5) if i not in origins]
+    assert (found.values[:, unused] == 0).all()
+    inner = est.explain(pipe[:-1].transform(FRAME[:4]), samples=64).values.reshape(4, -1)
+    largest = np.abs(found.values.reshape(4, 5)).mean(axis=0).argmax()
+    assert largest == origins[np.abs(inner).mean(axis=0).argmax()]
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_values_that_are_none_are_named(tmp_path):
     est = network("value")
     pipe = make_pipeline(PREPARATIONS["columns"], est).fit(FRAME, VALUE)
