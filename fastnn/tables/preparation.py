@@ -165,6 +165,9 @@ class _Column:
         return len(self.values)
 
     def _is_missing(self, value):
+        kind = type(value)
+        if kind is float or kind is int:  # most are
+            return value != value
         if isinstance(value, str):
             text = value.strip()
             return not text or text in MISSING_WORDS or text in self.table.na
@@ -184,16 +187,15 @@ class _Column:
                 found[i] = float(value)
             except (TypeError, ValueError, OverflowError):
                 self._refuse(i)
-        for i, number in zip(texts, self.read(list(texts.values())), strict=True):
-            found[i] = number
-            if number != number:
-                self._refuse(i)
+        if texts:
+            for i, number in zip(texts, self.read(list(texts.values())), strict=True):
+                found[i] = number
+                if number != number:
+                    self._refuse(i)
         return found
 
     def read(self, texts):
         """Return texts as numbers, written as the file of the column writes them; NaN: none."""
-        if not texts:
-            return np.empty(0)
         style = self.table.column(self.name).style
         return parse_numbers(texts, columns_.Column(self.name, "number").form_for(style))
 
@@ -254,14 +256,12 @@ def _impute(columns, step, known):
 def _places(column, known):
     """Return the number of the category of each value, -1 where it is none of them."""
     places = {None if value == MISSING else value: i for i, value in enumerate(known)}
-    gone, found = column.missing(known), []
     values = [None if missing else value
-              for value, missing in zip(column.list(), gone.tolist(), strict=True)]
-    if not any(isinstance(value, str) for value in places):  # so text stands for numbers
-        places |= _written(column, places, {value for value in values if isinstance(value, str)})
-    for value in values:
-        found.append(places.get(value, -1))
-    return np.array(found, np.intp)
+              for value, missing in zip(column.list(), column.missing(known).tolist(), strict=True)]
+    texts = {value for value in values if isinstance(value, str)}
+    if texts and not any(isinstance(value, str) for value in places):  # they stand for numbers
+        places |= _written(column, places, texts)
+    return np.array([places.get(value, -1) for value in values], np.intp)
 
 
 def _written(column, places, texts):
