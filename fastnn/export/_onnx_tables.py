@@ -61,11 +61,9 @@ def build(model, opset=17, nocl=False):
     if set(names) & set(taken):
         raise ValueError(f"column {min(set(names) & set(taken))!r} has the name of an output of "
                          "the ONNX file: rename it")
-    double = next((name for i, name in enumerate(names) if name in names[:i] or not name), None)
+    double = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if double is not None:
-        raise ValueError(f"two inputs of the ONNX file would be called {double!r}: rename a column"
-                         if double else "a column has no name, which an ONNX file cannot hold: "
-                         "rename it")
+        raise ValueError(f"two inputs of the ONNX file would be called {double!r}: rename a column")
     g = Graph(np.float64, [*names, *taken], opset)
     numbers = list(schema.number_names)
     codes = [_coded(g, column) for column in schema.columns if column.kind == "category"]

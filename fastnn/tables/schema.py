@@ -429,7 +429,7 @@ def _strings(plain, key):
 
 def _column_from(plain):
     _check(isinstance(plain, dict) and isinstance(plain.get("name"), str)
-           and plain.get("kind") in KINDS and len(plain["name"]) <= MAX_TEXT,
+           and plain.get("kind") in KINDS and 0 < len(plain["name"]) <= MAX_TEXT,
            ": each column must have a name and a known kind")
     kind = plain["kind"]
     _check(plain.keys() - {"name", "kind"} <= OPTIONAL[kind],

@@ -114,7 +114,6 @@ X = TABLE["rooms"]
 
 @each("table, y, said", [
     ({"day": DAYS, "day (month)": X}, X > 2, "two inputs .* called 'day \\(month\\)': rename"),
-    ({"": X, "b": X}, X > 2, "a column has no name, which an ONNX file cannot hold"),
     ({"label": X}, X > 2, "column 'label' has the name of an output"),
     ({"a\ud800": X}, X > 2, "column 'a.ud800' holds half of a character"),
     ({"a": np.where(X > 1, "p\ud800", "q").tolist()}, X > 2, "column 'a': the category 'p.ud800'"),

@@ -546,6 +546,13 @@ def test_wrong_settings_are_refused(junk, data):
     assert Schema.from_settings(schema.settings()).settings() == schema.settings()
 
 
+def test_columns_in_settings_have_names():
+    plain = json.loads(GOOD)
+    plain["columns"][0]["name"] = ""
+    with pytest.raises(ValueError, match="each column must have a name"):
+        Schema.from_settings(plain)
+
+
 def test_targets_of_numbers():
     values, notes = learn_target(["1.234,5", "7,5", "", "NA", "?"])
     np.testing.assert_array_equal(values, [1234.5, 7.5, np.nan, np.nan, np.nan])
