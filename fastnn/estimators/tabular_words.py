@@ -167,9 +167,10 @@ def plain_labels(y):
     own = getattr(y.dtype, "numpy_dtype", None)
     if own is not None and own.kind in "biuf" and own != y.dtype:
         return y.to_numpy(own)
-    if y.dtype != object or np.ndim(y) != 1:
+    # pandas' text, without pyarrow, is of the objects that it was made of
+    if (y.dtype != object and str(y.dtype) not in ("str", "string")) or np.ndim(y) != 1:
         return y
-    each = np.asarray(y).tolist()
+    each = np.asarray(y, object).tolist()
     kinds = {type(value) for value in each}
     if kinds - {str} and all(issubclass(kind, str) for kind in kinds):
         return np.array(list(map(str.__str__, each)), object)  # members of an Enum of strings
