@@ -25,20 +25,28 @@ def split(part, wish):
     X, y, weight = part
     for name, own in (("X", X), ("y", y), ("sample_weight", weight)):
         validation.refuse_masked(name, own)  # arrays made of it would hold what is hidden
+    return taken_out(X, y, weight, wish)
+
+
+def taken_out(X, y, weight, named):
+    """Return X without the columns of it that are y and sample_weight, and these: ``named`` has
+    their names as ``target`` and ``weight``, a string or several, or None."""
+    taken = []
     for key, own in (("target", y), ("weight", weight)):
-        names = wish.get(key)
+        names = named.get(key)
         if names is None:
             continue
         said = f"{'y' if key == 'target' else 'sample_weight'}={names!r}"
         if own is not None or not hasattr(X, "iloc"):
             raise TypeError(f"{said} names columns of X, which must be a data frame of pandas then")
-        for name in [names] if isinstance(names, str) else names:
+        some = [names] if isinstance(names, str) else list(names)
+        for name in some:
             if name not in X.columns:
                 raise ValueError(f"X has no column {name!r}, which {said} names")
-    target, by = wish.get("target"), wish.get("weight")
-    taken = [*([target] if isinstance(target, str) else target or ()), *([by] if by else ())]
-    return (X.drop(columns=taken) if taken else X, y if target is None else X[target],
-            weight if by is None else X[by])
+        taken += some
+        found = X[names if isinstance(names, str) else some]
+        y, weight = (found, weight) if key == "target" else (y, found)
+    return X.drop(columns=taken) if taken else X, y, weight
 
 
 def survey(part, wish):

@@ -13,6 +13,7 @@ from distributed import Future, futures_of
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
+from fastnn.dask.parts import taken_out
 
 __all__ = ["are_paths", "in_memory", "parts_of", "read_anew", "read_files", "whole_rows"]
 
@@ -198,14 +199,9 @@ def in_memory(cluster, X, y, sample_weight):
         y, sample_weight = (_joined(list(one)) if isinstance(one, (list, tuple))
                             and one and hasattr(one[0], "ndim") else one
                             for one in (*others, y, sample_weight)[:2])
-    taken = [one for names in (y, sample_weight) if _are_names(names)
-             for one in ([names] if isinstance(names, str) else names)]
-    if taken and not hasattr(X, "iloc"):
-        raise TypeError(f"y={shown(y)} names columns of X, which must be a data frame of pandas "
-                        "then")
-    y, sample_weight = (X[one if isinstance(one, str) else list(one)] if _are_names(one) else one
-                        for one in (y, sample_weight))
-    return X.drop(columns=taken) if taken else X, y, sample_weight
+    named = {key: one if _are_names(one) else None
+             for key, one in (("target", y), ("weight", sample_weight))}
+    return taken_out(X, *(None if _are_names(one) else one for one in (y, sample_weight)), named)
 
 
 def _are_names(y):

@@ -52,7 +52,7 @@ def check_names(asked, table, whose="the table"):
         hint = next(filter(None, (did_you_mean(name, free) for name in missing[:10])), "")
         if not hint:
             hint = near("", free, 5) if free else ""
-        if len(missing) == len(set(asked)):
+        if len(missing) == len(asked):
             hint += first_line_hint(missing[0], table)
         raise TableError(f"{whose} has no column{'s' * (len(missing) > 1)} {listed(missing, 10)}"
                          f"{hint}", missing[0])
