@@ -1,28 +1,29 @@
 """Two workers of a Dask cluster beside one, and two plain processes beside one, in turns.
 
-    python benchmarks/dask_workers.py [--repeats 3] [--steps 1000] [--batch 32] [--profile]
+    python benchmarks/dask_workers.py [--repeats 3] [--steps 1000] [--batch 32] [--defaults]
 
 Networks 784-256-128-10, two shards, passes of three rounds (by default `fastnn.dask.fit` has eight)
 of ``steps`` steps of ``batch`` rows. Each step reads and writes the weights, their gradient and
 Adam's two moments, 4 MB, whatever its number of rows. The plain processes do the same steps by
 `MLP.fit` and wait for each other after each round: what two cores of this machine come to without a
 cluster. All four wait while it is not their turn, so that a machine whose cores are now faster, now
-slower, is so to all; clusters are stopped meanwhile (SIGSTOP), as idle ones look at themselves many
-times a second: beside two of them two processes were 1.64 and 1.60 times as fast as one, without
-1.77 to 1.86. Dask's profile of what workers do, which takes a look at them every 10 ms, is off but
-with ``--profile``.
+slower, is so to all. Dask's profile of what workers do, which takes a look at them every 10 ms, is
+off, and its monitors and ticks are rarer, but with ``--defaults``: idle clusters with it cost the
+plain processes a tenth, too. (Stopping the idle ones instead slows the first rounds after.)
 """
 
 import argparse
 import multiprocessing
 import os
-import signal
 import time
 
 import numpy as np
 
 ROUNDS, SIZES = 3, (784, 256, 128, 10)
-PAUSE = 0.5  # seconds after a cluster goes on, in which its parts find each other again
+CALM = {"distributed.worker.profile.enabled": False,
+        "distributed.admin.system-monitor.interval": "60s",
+        "distributed.admin.tick.interval": "2s",
+        "distributed.worker.memory.monitor-interval": "5s"}
 
 
 def made(number, rows):
@@ -49,7 +50,7 @@ def plain(pipe, steps, batch, shards):
         pipe.send("done")
 
 
-def on_a_cluster(pipe, steps, batch, n_workers, profile):
+def on_a_cluster(pipe, steps, batch, n_workers, settings):
     """Do a pass on a cluster whenever the pipe says so."""
     import dask
     import distributed
@@ -57,14 +58,12 @@ def on_a_cluster(pipe, steps, batch, n_workers, profile):
     import fastnn
     import fastnn.dask
 
-    os.setpgid(0, 0)  # all of the cluster, to be stopped
-
     def turn(epoch, net, history):
         pipe.send("done")
         if not pipe.recv():
             raise StopIteration
 
-    dask.config.set({"distributed.worker.profile.enabled": profile})
+    dask.config.set(settings)
     part = dask.delayed(made)
     with distributed.LocalCluster(n_workers=n_workers, threads_per_worker=1, host="127.0.0.1",
                                   dashboard_address=None) as cluster, \
@@ -78,21 +77,15 @@ def on_a_cluster(pipe, steps, batch, n_workers, profile):
             pass
 
 
-def seconds_of_round(pipes, cluster=None):
-    """Let processes, or a cluster, do a pass; return how long a round took."""
-    if cluster is not None:
-        os.killpg(cluster.pid, signal.SIGCONT)
-        time.sleep(PAUSE)
+def seconds_of_round(pipes, cluster):
+    """Let processes do a pass; return how long a round took."""
     begun = time.perf_counter()
-    for _ in range(ROUNDS if cluster is None else 1):
+    for _ in range(1 if cluster else ROUNDS):
         for pipe in pipes:
             pipe.send(True)
         for pipe in pipes:
             pipe.recv()
-    took = (time.perf_counter() - begun) / ROUNDS
-    if cluster is not None:
-        os.killpg(cluster.pid, signal.SIGSTOP)
-    return took
+    return (time.perf_counter() - begun) / ROUNDS
 
 
 def main():
@@ -100,39 +93,32 @@ def main():
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--defaults", action="store_true")
     asked = parser.parse_args()
+    settings = {} if asked.defaults else CALM
     context = multiprocessing.get_context("spawn")
-    names = ("one process", "two processes", "one worker", "two workers")
-    pipes, running = {name: [] for name in names}, {name: [] for name in names}
+    running, names = [], ("one process", "two processes", "one worker", "two workers")
+    pipes = {name: [] for name in names}
     for name, target, *arguments in (
             (names[0], plain, 2), (names[1], plain, 1), (names[1], plain, 1),
-            (names[2], on_a_cluster, 1, asked.profile), (names[3], on_a_cluster, 2, asked.profile)):
+            (names[2], on_a_cluster, 1, settings), (names[3], on_a_cluster, 2, settings)):
         here, there = context.Pipe()
+        running.append(context.Process(target=target,
+                                       args=(there, asked.steps, asked.batch, *arguments)))
+        running[-1].start()
         pipes[name].append(here)
-        running[name].append(context.Process(target=target,
-                                             args=(there, asked.steps, asked.batch, *arguments)))
-        running[name][-1].start()
-    clusters = {name: running[name][0] for name in names[2:]}
+    for own in pipes.values():
+        for pipe in own:
+            pipe.recv()
     found = {name: [] for name in names}
-    try:
-        for own in pipes.values():
-            for pipe in own:
-                pipe.recv()
-        for cluster in clusters.values():
-            os.killpg(cluster.pid, signal.SIGSTOP)
-        for _ in range(asked.repeats):
-            for name in names:
-                found[name].append(seconds_of_round(pipes[name], clusters.get(name)))
-    finally:
-        for cluster in clusters.values():
-            os.killpg(cluster.pid, signal.SIGCONT)
-        for own in pipes.values():
-            for pipe in own:
-                pipe.send(False)
-        for own in running.values():
-            for process in own:
-                process.join()
+    for _ in range(asked.repeats):
+        for name in names:
+            found[name].append(seconds_of_round(pipes[name], name.endswith(("worker", "workers"))))
+    for own in pipes.values():
+        for pipe in own:
+            pipe.send(False)
+    for process in running:
+        process.join()
     for name in names:
         print(f"{name:14} a round takes {np.round(found[name], 3)} s, median "
               f"{np.median(found[name]):.3f}")

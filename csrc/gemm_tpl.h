@@ -37,8 +37,8 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
  *
  * AVX-512: a k takes a tile 12 to 24 cycles, and a panel is 4 lines wide, so long ones alone have
  * the next one fetched, and nothing is packed. (No gain on Zen 4 from packed columns of A, lines of
- * this panel fetched 4 to 16 of k ahead, groups of a B by rows, blocks of 1,024 k, shorter panels
- * fetched, into L2 alone.) */
+ * this panel fetched 4 to 16 of k ahead, groups of a B by rows, blocks of 512 or 1,024 k, not where
+ * another program empties L3 either, shorter panels fetched, into L2 alone.) */
 #if defined(__AVX512F__)
 #define FETCHES 1
 #define PACKS 0

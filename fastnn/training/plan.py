@@ -82,6 +82,8 @@ class Rules:
         apart fall into few sets of an L1 of 8 ways (512x512, batch 256, Zen 3: X W 77 -> 93
         GFLOP/s, X' dZ 68 -> 85), but 8 rows of 784-256-10 lose 8 %. AVX-512, Zen 4: X' dZ 62 -> 95
         of 2048x2048, batch 1024; 100 -> 107 of 1024x1024, batch 512; 512x512 gains nothing.
+        (Lost, W of 512 units in panels: 784-512-512-10 the same on a quiet machine, 3 to 5 % less
+        time where neighbours use L3; 784-256-128-10 in float64 1 % more.)
     epoch_flops : float
         Below some 0.2 ms an epoch is done before a second thread is awake.
     clock_flops, step_flops, element_flops : float
