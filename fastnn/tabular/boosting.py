@@ -123,24 +123,28 @@ def boosted(columns, encoding, y, weight, kind, fold, trees, is_ended=lambda: Fa
     starts = np.cumsum([0, *(column.size for column in columns)]).astype(np.int32)
     z, found, losses, best = np.tile(base, (n, 1)), [], [], None
     leaves = int(np.clip(len(rows) // ROWS_OF_LEAF, LEAST_LEAVES, LEAVES))
-    while (len(found) < trees and not is_ended()
-           and len(found) <= int(np.argmin([*losses, np.inf])) + PATIENCE * trees):
-        means = losses_of(z[rows], y[rows], kind)[1]
-        slopes = np.zeros((n, 2 * k))
-        slopes[rows, :k] = (means - y[rows]) * weight[rows, np.newaxis]
-        slopes[rows, k:] = curvature_of(means, kind) * weight[rows, np.newaxis]
+    slopes, own = np.empty((n, 2 * k)), weight[:, np.newaxis]
+    while True:
+        of_rows, means = losses_of(z, y, kind)
+        if found:
+            losses.append(np.average(of_rows[fold], weights=weight[fold]))
+            if losses[-1] == min(losses):
+                best = z[fold]
+        if (len(found) == trees or is_ended()
+                or len(found) > int(np.argmin([*losses, np.inf])) + PATIENCE * trees):
+            break
+        np.multiply(means - y, own, out=slopes[:, :k])
+        np.multiply(curvature_of(means, kind), own, out=slopes[:, k:])
+        slopes[fold] = 0
         splits, at = grow(codes, starts, slopes, rows, leaves, PENALTY, LEAST_ROWS, 1e-9)
         if not len(splits):
             break
         own_splits = [(leaf, places[j], _threshold(columns[j], code))
                       for leaf, j, code in splits.tolist()]
-        sums = np.stack([np.bincount(at, own, len(splits) + 1) for own in slopes.T], axis=1)
+        sums = np.stack([np.bincount(at, one, len(splits) + 1) for one in slopes.T], axis=1)
         values = -RATE / trees * sums[:, :k] / (sums[:, k:] + PENALTY)
         z += values[at]
         found.append(Tree(own_splits, values))
-        losses.append(np.average(losses_of(z[fold], y[fold], kind)[0], weights=weight[fold]))
-        if losses[-1] == min(losses):
-            best = z[fold]
     return Boosted(found, base, ranks, losses, best)
 
 
