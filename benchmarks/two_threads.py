@@ -67,7 +67,7 @@ def seconds(pipes, n_threads=1):
 def compared(work, rounds):
     """Return the times of all rounds, (rounds, 3): one thread, two processes, two threads."""
     context = multiprocessing.get_context("spawn")
-    n_epochs = None if Path(work).exists() else epochs_of(work)
+    n_epochs = epochs_of(work) if work in (*GRID, "fit_many") else None
     pairs = [context.Pipe() for _ in range(2)]
     processes = [context.Process(target=serve, args=(there, work, n_epochs)) for _, there in pairs]
     for process in processes:
@@ -89,9 +89,15 @@ def main():
     parser.add_argument("--tables", default="", help="files, separated by commas")
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
+    cells, files = ([word for word in text.split(",") if word]
+                    for text in (asked.cells, asked.tables))
+    if unknown := [cell for cell in cells if cell not in (*GRID, "fit_many")]:
+        parser.error(f"--cells: {unknown[0]!r} is none of {', '.join(GRID)}, fit_many")
+    if missing := [file for file in files if not Path(file).is_file()]:
+        parser.error(f"--tables: there is no file {missing[0]}")
     print("               one, two processes, two threads: s | two processes (least, most) | "
           "two threads | over processes")
-    for work in filter(None, [*asked.cells.split(","), *asked.tables.split(",")]):
+    for work in (*cells, *files):
         found = compared(work, asked.rounds)
         one, processes, threads = found.T
         doubled, shared = 2 * one / processes, one / threads
