@@ -77,6 +77,7 @@ FUNCTIONS = {
     "relu6": ("ReLU6", {"inplace": False}),
     "softmax": ("Softmax", {"dim": None}),
     "glu": ("GLU", {"dim": -1}),
+    "dropout": ("Dropout", {"p": 0.5, "training": True, "inplace": False}),
     "flatten": ("Flatten", {"start_dim": 0, "end_dim": -1}),
 }
 NEAR, SHORT = 1e-3, 0.1  # predictions that are the same, but for rounding; in 16 bits
@@ -130,15 +131,20 @@ def from_torch(model: Any, *, activation: str | None = None, output: str | None 
     chain = Chain()
     _check_no_global_hooks()
     if hasattr(model, "items") and not _is_module(model):
-        return state_dict.read(chain, model, activation or "relu", output or "identity", order)
+        return state_dict.read(chain, model, "relu" if activation is None else activation,
+                               "identity" if output is None else output, order)
     kind = _torch_kind(model)
     if kind not in ("Sequential", "Linear") and not _is_followed(model):
         hint = ""
         if isinstance(model, (str, os.PathLike)):
             hint = f"; from a file: torch.load({os.fspath(model)!r}, weights_only=True)"
+            if os.fspath(model).endswith(".safetensors"):
+                hint = f"; from a file: safetensors.torch.load_file({os.fspath(model)!r})"
         for name in WRAPPED:
-            if _is_module(model) and _is_module(model._modules.get(name)):
+            if _is_module(model) and name in model._modules and _is_module(model._modules[name]):
                 hint = f"; what it wraps is its .{name}"
+        if kind.startswith("torch.jit."):
+            hint = "; a compiled one does not say what its layers are: give what it was made of"
         raise TypeError(f"model={type(model).__name__} {MODELS}{hint}")
     for name, value in (("activation", activation), ("output", output), ("order", order)):
         if value is not None:
@@ -168,6 +174,13 @@ def _append(chain, module, path):
     """Append a layer, or the layers of a module."""
     kind, place = _torch_kind(module), f"layer {'.'.join(path)}" if path else "the model"
     followed = _is_followed(module)
+    if kind.startswith("torch.nn.utils.parametrize."):
+        raise ValueError(f"{place} ({kind.rpartition('.')[2]}) computes its weights, as by "
+                         "weight_norm or spectral_norm: make them plain ones by torch.nn.utils."
+                         "parametrize.remove_parametrizations(layer, \"weight\")")
+    if kind.startswith("Lazy"):
+        raise ValueError(f"{place} ({kind}) has no counterpart in fastnn before its first call, which makes "
+                         "its weights; call the model once")
     if kind != "Sequential" and not followed:
         row_of({**LAYERS, **TORCH}, kind, place)
     _check_plain(module, f"{place} ({kind})")
@@ -264,6 +277,13 @@ def _append_flatten(chain, module, place):
     check_setting(module.end_dim, -1, place, "end_dim")
 
 
+def _append_dropout(chain, module, place):
+    if isinstance(module, SimpleNamespace) and module.training is not False:
+        raise _NotOurs("it calls dropout with training=True, which drops values of predictions, "
+                       "too; that of the module is training=self.training")
+    chain.drop(module.p, place)
+
+
 def _append_glu(chain, module, place):
     if module.dim not in (-1, 1):
         check_setting(module.dim, -1, f"{place} (GLU)", "dim")
@@ -278,7 +298,7 @@ LAYERS = {
     "PReLU": lambda chain, module, place: chain.prelu(
         from_tensor(module.weight), module.num_parameters > 1, place),
     "GLU": _append_glu,
-    "Dropout": lambda chain, module, place: chain.drop(module.p, place),
+    "Dropout": _append_dropout,
     "Flatten": _append_flatten,
 }
 
@@ -420,7 +440,7 @@ class _Traced:
             kind = _torch_kind(self.modules[node.target])
             return kind in ("Identity", "Dropout", "Flatten") or self.is_in_place(node)
         return self.is_in_place(node) or (node.op in ("call_function", "call_method")
-                                          and self.name(node) == "flatten")
+                                          and self.name(node) in ("dropout", "flatten"))
 
 
 def _trace(module):

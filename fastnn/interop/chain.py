@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.core.notices import shorten, shown
+from fastnn.core.validation import refuse_masked
 from fastnn.mlp import MLP
 from fastnn.network.spec import (
     GLU,
@@ -152,7 +153,7 @@ class Chain:
         if self._waiting is not None:
             w, b = folded(w, b, *self._waiting[:2], wide=not self.begun)
             self._waiting = None
-        self._append(Part("dense", [w, b]))
+        self._append(Part("dense", [w, b]), place)
         self.width = w.shape[1]
 
     def embed(self, weights, b, place):
@@ -171,7 +172,7 @@ class Chain:
             parts = [folded(*part, *values, wide=True)
                      for part, values in zip(parts, zip(*wide, strict=True), strict=True)]
         arrays = [np.concatenate(array) for array in zip(*parts, strict=True)]
-        self._append(Part("embed", arrays, counts=tuple(counts)))
+        self._append(Part("embed", arrays, counts=tuple(counts)), place)
         self.width = len(b)
 
     def layer_norm(self, gain, bias, eps, place):
@@ -184,7 +185,7 @@ class Chain:
         if not 0 < eps < np.inf:
             raise ValueError(f"{place} has eps={eps}; it must be finite and > 0")
         self._take(len(gain), place)
-        self._add(Part("layer_norm", [gain, bias], eps=float(eps)))
+        self._add(Part("layer_norm", [gain, bias], eps=float(eps)), place)
 
     def batch_norm(self, arrays, eps, momentum, place):
         """Append gain (x - mean) / sqrt(variance + eps) + bias with arrays (n,): gain and bias,
@@ -203,7 +204,7 @@ class Chain:
             raise ValueError(f"{place} has a variance below 0, or NaN")
         self._take(len(mean), place)
         self._add(Part("batch_norm", [gain, bias, mean, variance], eps=float(eps),
-                       momentum=float(momentum)))
+                       momentum=float(momentum)), place)
 
     def prelu(self, slope, per_unit, place):
         """Append PReLU with slopes (n,), or (1,) where all units share one."""
@@ -216,7 +217,7 @@ class Chain:
         elif self.width is None:
             raise ValueError(f"{place} comes before the first layer that says how many inputs "
                              "there are")
-        self._add(Part("prelu", [slope], per_unit=per_unit))
+        self._add(Part("prelu", [slope], per_unit=per_unit), place)
 
     def glu(self, gate, place):
         """Append u f(v) of the halves u and v of what comes in; the gate is the name of f."""
@@ -225,7 +226,7 @@ class Chain:
                              "there are")
         if self.width % 2:
             raise ValueError(f"{place} halves {self.width} values, must be an even number")
-        self._add(Part("glu", gate=gate))
+        self._add(Part("glu", gate=gate), place)
         self.width //= 2
 
     def affine(self, factor, shift, place):
@@ -258,20 +259,22 @@ class Chain:
                              "says how many there are")
         factor, shift = (np.broadcast_to(value, self.width) for value in (factor, shift))
         if (shift == 0).all():
-            self._append(Part("scale", [factor]))
+            self._append(Part("scale", [factor]), place)
         elif self.width <= MAX_DIAGONAL:
-            self._append(Part("dense", [np.diag(factor), shift]))
+            self._append(Part("dense", [np.diag(factor), shift]), place)
         else:
             raise ValueError(f"{place} shifts {self.width} values where no fully connected layer "
                              "is beside it, which has no counterpart in fastnn")
         self._parts[-1].made = True
 
-    def _add(self, part):
+    def _add(self, part, place):
         """Append a part that takes nothing of what is waiting."""
         self._settle()
-        self._append(part)
+        self._append(part, place)
 
-    def _append(self, part):
+    def _append(self, part, place):
+        if not all(np.isfinite(array).all() for array in part.arrays):
+            raise ValueError(f"{place} holds a number that is not finite")
         self._parts.append(part)
         self._n_values += sum(array.size for array in part.arrays)
         if self.most is not None and self._n_values > self.most():
@@ -342,7 +345,8 @@ class Chain:
         self._settle()
         parts = self._parts
         arrays = [array for part in parts for array in part.all_arrays]
-        if not any(array.ndim == 2 for array in arrays):
+        if not any(array.ndim == 2 for part in parts if part.kind != "embed"
+                   for array in part.all_arrays):
             raise ValueError(f"{source} has no fully connected layer")
         self._check_softmax(parts, source)
         double = any(w.dtype == np.float64 for part in parts for w in part.decides)
@@ -452,7 +456,15 @@ def check_setting(value, expected, place, name):
         raise ValueError(f"{place} has {name}={shown(value)}; fastnn has {name}={expected!r} only")
 
 
-def as_real(array):
+def as_real(array, name="weights"):
     """Return an array of float64 where it is one, else of float32."""
-    array = np.asarray(array)
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    refuse_masked(name, array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # lists of several lengths
+        raise ValueError(f"{name} cannot be read: {shorten(str(error))}") from None
+    if array.dtype.kind in "cmMOSU":
+        raise ValueError(f"{name} have dtype {array.dtype}, must be real")
+    if array.dtype.kind == "f" and array.dtype.itemsize >= 8:
+        return array.astype(np.float64, copy=False)
+    return array.astype(np.float32)
