@@ -85,7 +85,7 @@ def read(chain, model, output):
                 default=OLDEST_OPSET)
     if opset < OLDEST_OPSET:
         raise ValueError(f"the graph is of opset {opset}, must be {OLDEST_OPSET} or newer")
-    graph = _Graph(onnx, model, path)
+    graph = _Graph(onnx, model, path, opset)
     chain.most = graph.most
     try:
         with np.errstate(all="ignore"):
@@ -205,7 +205,7 @@ class _Graph(Nodes):
         sizes = settings.get("split")
         if sizes is None and len(split.input) > 1 and split.input[1]:
             sizes = self.constant(split.input[1])
-        if others or len(split.output) != 2 or settings.get("axis", 0) not in (1, -1) or (
+        if others or len(split.output) != 2 or not self.is_last(settings.get("axis", 0)) or (
                 sizes is not None and (len(sizes) != 2 or sizes[0] != sizes[1])):
             raise ValueError(f"{place} has no counterpart in fastnn but as a gate: two halves of "
                              "a row, of which one is multiplied by a function of the other")
@@ -267,7 +267,7 @@ class _Graph(Nodes):
             product = self.consumers(node.output[0])
             if node.op_type != "Slice" or len(place) != 3 or any(
                     one is None or one.size != 1 for one in place) or (
-                    int(place[2].reshape(())) not in (1, -1)
+                    not self.is_last(int(place[2].reshape(())))
                     or int(place[0].reshape(())) != stop) or len(product) != 1 or (
                     product[0].op_type != "MatMul"):
                 raise ValueError(f"{place_of(node)} has no counterpart in fastnn but as a column "
@@ -283,7 +283,7 @@ class _Graph(Nodes):
         units = {w.shape[1] for w in weights}
         if any(node is not concat for node in joined) or len(joined) != len(slices) or (
                 concat.op_type != "Concat" or concat.input != ends or len(units) != 1
-                or self.attributes(concat).get("axis") not in (1, -1)):
+                or not self.is_last(self.attributes(concat).get("axis"))):
             raise ValueError(f"{place} begins columns that are not put side by side in their "
                              "order, as many outputs of each")
         addition = self.consumers(concat.output[0])
@@ -354,21 +354,38 @@ class _Graph(Nodes):
         if self.row is not None and None not in self.row and math.prod(self.row) != n_in:
             raise ValueError(f"the graph's input {shown(self.input)} has rows of shape "
                              f"{tuple(self.row)}, its first layer has {n_in} inputs")
-        if self.is_pair and n_out != 1:
-            raise ValueError(f"{place_of(self.made_by[self.output])} has {n_out} columns, where a "
-                             "pair 1 - p, p is made of one")
+        if self.pair is not None:
+            if n_out != 1:
+                raise ValueError(f"{place_of(self.made_by[self.output])} has {n_out} columns, "
+                                 "where a pair 1 - p, p is made of one")
+            self.check_last(self.attributes(self.pair).get("axis"), place_of(self.pair))
 
     def keeps_rows(self, node, chain):
         """Whether a change of shape leaves rows as they are."""
-        if node.op_type in SHAPES and not chain.begun:
-            if node.op_type == "Reshape":
-                shape = self.constant(node.input[-1])
-                return shape is not None and shape.ndim == 1 and len(shape) > 1 and (
-                    shape[0] in (-1, 0, 1))
-            return node.op_type != "Flatten" or self.attributes(node).get("axis", 1) in (1, -1)
-        shape = self.constant(node.input[-1])
-        return node.op_type == "Reshape" and shape is not None and (
-            shape.tolist() == [-1, chain.width])
+        n_axes = self.axes_after(node, chain)
+        if n_axes is not None:
+            self.n_axes = n_axes
+        return n_axes is not None
+
+    def axes_after(self, node, chain):
+        """Return how many axes there are behind a change of shape; None where it changes rows."""
+        if node.op_type == "Reshape":
+            shape = self.constant(node.input[-1])
+            if shape is None or shape.ndim != 1:
+                return None
+            keeps = shape.tolist() == [-1, chain.width] if chain.begun else (
+                len(shape) > 1 and shape[0] in (-1, 0, 1))
+            return len(shape) if keeps else None
+        if node.op_type not in SHAPES or chain.begun:
+            return None
+        if node.op_type == "Flatten":
+            return 2 if self.attributes(node).get("axis", 1) in (1, -1) else None
+        axes = self.attributes(node).get("axes")
+        if len(node.input) > 1 and node.input[1]:
+            axes = self.constant(node.input[1])
+        if axes is None:  # all of one value
+            return 1 + sum(size != 1 for size in self.row or [None])
+        return self.n_axes + (len(axes) if node.op_type == "Unsqueeze" else -len(axes))
 
     def append_dense(self, chain, node, name):
         w, b = self.product(node, name)
@@ -376,9 +393,7 @@ class _Graph(Nodes):
 
     def append_norm(self, chain, node, name):
         place, settings = place_of(node), self.attributes(node)
-        axis = settings.get("axis", -1)
-        if axis not in (-1, 1):
-            raise ValueError(f"{place} has axis={axis}, must be the last")
+        self.check_last(settings.get("axis", -1), place)
         gain, bias = (self.row_of(key) if key else None for key in [*node.input, ""][1:3])
         if node.input[0] != name or gain is None or bias is None and len(node.input) > 2 and (
                 node.input[2]):
@@ -392,6 +407,7 @@ class _Graph(Nodes):
         place, settings = place_of(node), self.attributes(node)
         if settings.get("training_mode", 0):
             raise ValueError(f"{place} has training_mode=1, must be 0")
+        self.check_last(1, place)
         arrays = [self.row_of(key) for key in node.input[1:]]
         if node.input[0] != name or len(arrays) != 4 or any(array is None for array in arrays):
             raise ValueError(f"{place} does not have constant gain, bias, mean and variance")
@@ -410,9 +426,8 @@ class _Graph(Nodes):
         chain.prelu(slope, len(slope) > 1, place)
 
     def append_softmax(self, chain, node, name):
-        axis = self.attributes(node).get("axis", -1)
-        if axis not in (-1, 1):
-            raise ValueError(f"{place_of(node)} has axis={axis}, must be the last")
+        self.check_last(self.attributes(node).get("axis", 1 if self.opset < 13 else -1),
+                        place_of(node))
         chain.activation("softmax", place_of(node))
 
     def product(self, node, name):
@@ -425,6 +440,8 @@ class _Graph(Nodes):
             raise ValueError(f"{place} has weights of dtype {weights.dtype} and shape "
                              f"{weights.shape}, must be a matrix of floats")
         settings = self.attributes(node)
+        if node.op_type == "Gemm" and self.n_axes != 2:
+            raise ValueError(f"{place} multiplies values of {self.n_axes} axes, must be 2")
         if settings.get("transA", 0):
             raise ValueError(f"{place} has transA=1, must be 0")
         w = weights.T if settings.get("transB", 0) else weights

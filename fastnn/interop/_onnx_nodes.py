@@ -43,15 +43,15 @@ class Nodes:
     it looks at, see `spend`.
     """
 
-    def __init__(self, onnx, model, path=None):
-        self.onnx, self.model, self.path = onnx, model, path
+    def __init__(self, onnx, model, path=None, opset=math.inf):
+        self.onnx, self.model, self.path, self.opset = onnx, model, path, opset
         self.n_values = 0  # of the tensors that have been read
         self.taken = {}  # file beside the graph -> bytes of it that tensors have asked for
         self.at = None  # the node that is looked at, for messages
         self.left = 0  # of the work that a graph of this size may take
         self.values = {}  # constants that have been computed
         self.opened = set()  # additions at the end of residual blocks that have begun
-        self.is_pair = False
+        self.pair = None  # the node that joins 1 - p and p
 
     def place(self):
         return "the graph" if self.at is None else place_of(self.at)
@@ -71,8 +71,9 @@ class Nodes:
         (self.input, item), = inputs.items()
         kind = item.type.tensor_type
         # the shape of a row, with None where the file leaves it open; or None
-        self.row = None
+        self.row, self.n_axes = None, 2  # axes of the value that is looked at
         if kind.HasField("shape"):
+            self.n_axes = len(kind.shape.dim)
             self.row = [axis.dim_value or None for axis in kind.shape.dim[1:]]
             if not kind.shape.dim:
                 raise ValueError(f"the graph's input {shown(self.input)} is one number; it "
@@ -310,7 +311,7 @@ class Nodes:
                     other.input[1:] == node.input[1:]):
                 one = self.constant(other.input[0])
                 if one is not None and np.all(one == 1):
-                    self.is_pair = True
+                    self.pair = node
                     return node.input[1]
         return name
 
@@ -344,7 +345,8 @@ class Nodes:
     def row_of(self, key):
         """Return a constant that is the same for every row, (n,) or (1,); else None."""
         constant = self.constant(key)
-        if constant is None or constant.size != (constant.shape or (1,))[-1]:
+        if constant is None or constant.size != (constant.shape or (1,))[-1] or (
+                constant.ndim > max(2, self.n_axes)):  # what it is added to has more axes then
             return None
         return constant.reshape(-1)
 
@@ -361,4 +363,14 @@ class Nodes:
         if len(node.input) > 1 and node.input[1]:
             axes = self.constant(node.input[1])
             axes = axes if axes is None else axes.reshape(-1).tolist()
-        return axes in ([-1], [1]) and settings.get("keepdims", 1) == 1
+        return axes is not None and len(axes) == 1 and self.is_last(axes[0]) and (
+            settings.get("keepdims", 1) == 1)
+
+    def is_last(self, axis):
+        """Whether an axis is the last one, along which rows lie; 1 is that of two."""
+        return axis in (-1, self.n_axes - 1)
+
+    def check_last(self, axis, place):
+        if not self.is_last(axis):
+            raise ValueError(f"{place} has axis={shown(axis)} of {self.n_axes}, must be the last "
+                             "one, along which a row of the network lies")
