@@ -179,8 +179,8 @@ def _append(chain, module, path):
                          "weight_norm or spectral_norm: make them plain ones by torch.nn.utils."
                          "parametrize.remove_parametrizations(layer, \"weight\")")
     if kind.startswith("Lazy"):
-        raise ValueError(f"{place} ({kind}) has no counterpart in fastnn before its first call, which makes "
-                         "its weights; call the model once")
+        raise ValueError(f"{place} ({kind}) has no counterpart in fastnn before its first call, "
+                         "which makes its weights; call the model once")
     if kind != "Sequential" and not followed:
         row_of({**LAYERS, **TORCH}, kind, place)
     _check_plain(module, f"{place} ({kind})")
