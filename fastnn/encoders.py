@@ -25,6 +25,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.codes import Codes, is_codes
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
 from fastnn.files.plain import from_plain, to_plain
 
@@ -520,7 +521,8 @@ def _columns(X, names=None):
         if names is not None:
             missing = [name for name in names if name not in have]
             if missing:
-                raise ValueError(f"X has no column {missing[0]!r}")
+                hint = imported("fastnn.core.words").of_column(missing[0], have, names)
+                raise ValueError(f"X has no column {missing[0]!r}{hint}")
         names = have if names is None else names
         if len(set(have)) < len(have):
             times = Counter(have)

@@ -306,9 +306,23 @@ def check_finite(name, array, dtype):
         return
     where = np.argwhere(bad)[0]
     where[0] += start
-    kind = "NaN" if np.isnan(array[tuple(where)]) else f"infinity (as {np.dtype(dtype).name})"
-    place = f"column {where[1]} (first in row {where[0]})" if array.ndim > 1 else f"row {where[0]}"
-    raise ValueError(f"{name} contains {kind} in {place}; every value must be finite")
+    _refuse_value(name, array[tuple(where)], dtype, *where)
+
+
+def _check_entries(name, starts, column, value, dtype):
+    """Raise as `check_finite` does, of the entries of a CSR matrix, naming the place in that."""
+    try:
+        check_finite(name, value, dtype)
+    except ValueError:
+        i = np.flatnonzero(~np.isfinite(value))[0]
+        row = np.searchsorted(starts, i, "right") - 1
+        _refuse_value(name, value[i], dtype, row, column[i])
+
+
+def _refuse_value(name, value, dtype, row, column=None):
+    kind = "NaN" if np.isnan(value) else f"infinity (as {np.dtype(dtype).name})"
+    place = f"row {row}" if column is None else f"column {column} (first in row {row})"
+    raise ValueError(f"{name} contains {kind} in {place}; every value must be finite") from None
 
 
 def as_csr(name, X, dtype=None):
@@ -324,7 +338,10 @@ def as_csr(name, X, dtype=None):
         raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
     try:
         if X.format not in ("csr", "csc", "coo"):
-            X = X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
+            try:
+                X = X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
+            except ValueError as error:  # SciPy's, which does not know the name
+                raise IndexError(error) from None
         n_rows, n_columns = X.shape
         if X.format == "coo":
             parts = (_sparse_values(name, X.data, dtype),
@@ -427,14 +444,14 @@ def check_rows(name, X, n_in, dtype, finite=True):
         start, column, value = csr_arrays(name, X, n_in, dtype)
         column = _sparse_places(f"{name}.indices", column, n_in)
         if finite:
-            check_finite(f"{name}.data", value, dtype)
+            _check_entries(name, start, column, value, dtype)
         return Codes(value, column, start, check_adds(name, X.adds, n_in))
     if is_sparse(X):
         if X.ndim != 2 or X.shape[1] != n_in:
             raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
         X = as_csr(name, X, dtype)
         if finite:
-            check_finite(f"{name}.data", X.data, dtype)
+            _check_entries(name, X.indptr, X.indices, X.data, dtype)
         return X
     X = _check_shape(name, require(name, X, dtype), n_in)
     if finite:

@@ -247,6 +247,17 @@ def near(name, known, most=12):
     return did_you_mean(name, known) or f"; there are: {shown}"
 
 
+def of_column(name, have, wanted):
+    """Return the end of a message on a column that a table lacks: which other one may be meant, or
+    what there is that nobody has asked for."""
+    if isinstance(name, int) and list(wanted) == list(range(len(wanted))):
+        return ("; the fit was on columns without names: give them in its order, as an array, or "
+                "fit on a data frame")
+    wanted = set(wanted)
+    others = [str(one) for one in have if one not in wanted]
+    return near(str(name), others, 5) if others else "; there are no others than are asked for"
+
+
 def of_name(name, known, kind=None):
     """Return the end of a message on a name that is not taken; empty where nothing helps."""
     said = NAMES.get(kind, {}).get(_folded(name))

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core.codes import is_codes, refuse_codes
+from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
 from fastnn.files import model_parts
 from fastnn.prediction import decision
@@ -347,8 +348,9 @@ def _named_columns(frame, names):
     have = set(getattr(frame, "column_names", frame.columns))  # the former: pyarrow
     missing = [name for name in names if name not in have]
     if missing:
+        hint = imported("fastnn.core.words").of_column(missing[0], sorted(have, key=str), names)
         raise ValueError(f"X has no column {shown(missing[0])}" + (
-            f" and lacks {len(missing) - 1} more" if len(missing) > 1 else ""))
+            f" and lacks {len(missing) - 1} more" if len(missing) > 1 else "") + hint)
     return frame.select(list(names)) if hasattr(frame, "column_names") else frame[list(names)]
 
 
@@ -412,6 +414,9 @@ def save_network(net, path, scaler, classes, feature_names, max_bytes, encoder=N
                         "a fastnn.TableEncoder")
     if encoder is not None and not hasattr(encoder, "n_inputs"):
         raise ValueError("the encoder is not fitted: call fit(X) first")
+    if encoder is not None and encoder.n_inputs != net.sizes[0]:
+        raise ValueError(f"encoder makes {encoder.n_inputs} inputs, the network takes "
+                         f"{net.sizes[0]}: it must be the encoder that made the rows of the fit")
     if scaler is not None and not isinstance(scaler, Scaler):
         if not isinstance(scaler, (tuple, list)):
             raise TypeError(f"scaler={type(scaler).__name__} must be a fastnn.Scaler or a pair "

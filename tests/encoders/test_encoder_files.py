@@ -103,7 +103,7 @@ def test_what_cannot_be_saved_is_named(tmp_path):
     for save, error, message in [
             (lambda: net.save(path, encoder="bins"), TypeError, "encoder=str must be"),
             (lambda: net.save(path, encoder=Encoder()), ValueError, "not fitted"),
-            (lambda: narrow.save(path, encoder=encoder), ValueError, "table makes .* must make 3"),
+            (lambda: narrow.save(path, encoder=encoder), ValueError, "encoder makes .* takes 3"),
             (lambda: net.save(path, encoder=encoder, scaler=(zeros, zeros + 1)), ValueError,
              "scaler and feature_names must be None"),
             (lambda: net.save(path, encoder=encoder, feature_names=["a"] * encoder.n_inputs),

@@ -207,3 +207,18 @@ def test_signalling_nan_is_missing():
     column = np.array([Decimal(1), Decimal("sNaN"), Decimal(3)])
     found = Encoder(Numbers(1)).fit([column]).to_dense([column])
     np.testing.assert_array_equal(found, [[0, 0], [0, 1], [1, 0]])
+
+
+def test_a_column_that_is_missing_is_named_beside_what_there_is():
+    x = np.arange(5.0)
+    encoder = Encoder().fit({"age": x, "wage": x})
+    for given, message in [
+            ({"Age": x, "wage": x}, "X has no column 'age'; did you mean 'Age'?"),
+            ({"wage": x, "left": x}, "X has no column 'age'; there are: 'left'"),
+            ([{"wage": 1.0}], "X has no column 'age'; there are no others than are asked for")]:
+        with pytest.raises(ValueError) as error:
+            encoder.transform(given)
+        assert str(error.value) == message
+    with pytest.raises(ValueError, match="X has no column 0; the fit was on columns without names: "
+                                         "give them in its order"):
+        Encoder().fit([x, x]).transform({"age": x, "wage": x})

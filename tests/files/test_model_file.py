@@ -219,8 +219,10 @@ def test_columns_are_taken_by_name(path):
     frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
     expected = loaded.predict(ROWS)
     np.testing.assert_array_equal(loaded.predict(frame[["c", "a", "b"]].assign(d=1)), expected)
-    with pytest.raises(ValueError, match="no column 'b'"):
+    with pytest.raises(ValueError, match="no column 'b'; there are no others than are asked for$"):
         loaded.predict(frame[["c", "a"]])
+    with pytest.raises(ValueError, match=r"no column 'b'; did you mean 'B '\?$"):
+        loaded.predict(frame.rename(columns={"b": "B "}))
 
 
 @pytest.mark.parametrize("library", ["polars", "pyarrow"])

@@ -278,6 +278,15 @@ def test_broken_matrices_are_named(name):
     assert net.parameters.tobytes() == before
 
 
+def test_blocks_out_of_place_are_named():
+    """SciPy's message on them names neither X nor what it is."""
+    for place in (100, -2):
+        X = scipy.sparse.bsr_matrix(sparse_rows(), blocksize=(3, 3))
+        X.indices[0] = place
+        with pytest.raises(ValueError, match="X is not a sound sparse matrix: "):
+            make().predict(X)
+
+
 def test_other_shapes_and_values_are_refused():
     net = make()
     with pytest.raises(ValueError, match=r"X has shape \(90, 299\), must be \(n_samples, 300\)"):
@@ -287,10 +296,13 @@ def test_other_shapes_and_values_are_refused():
     with pytest.raises(TypeError, match="complex"):
         net.predict(sparse_rows().astype(complex))
     X = sparse_rows()
-    X.data[3] = np.nan
-    with pytest.raises(ValueError, match="NaN"):
-        net.fit(X, labels())
-    row = np.searchsorted(X.indptr, 3, "right") - 1
+    at = X.nnz // 2
+    row, column = np.searchsorted(X.indptr, at, "right") - 1, X.indices[at]
+    X.data[at] = np.nan
+    place = rf"^X contains NaN in column {column} \(first in row {row}\); every"
+    for given in (X, X.tocsc(), X.tocoo()):
+        with pytest.raises(ValueError, match=place):
+            net.fit(given, labels())
     found = np.isnan(net.predict(X)).all(axis=1)
     assert found[row] and found.sum() == 1
 
