@@ -37,7 +37,7 @@ def taken_out(X, y, weight, named):
         if names is None:
             continue
         said = f"{'y' if key == 'target' else 'sample_weight'}={names!r}"
-        if own is not None or not hasattr(X, "iloc"):
+        if own is not None or not hasattr(X, "columns") or not hasattr(X, "iloc"):
             raise TypeError(f"{said} names columns of X, which must be a data frame of pandas then")
         some = [names] if isinstance(names, str) else list(names)
         for name in some:

@@ -46,9 +46,10 @@ def lazy(model, method, X):
     X = _opened(X)
     if isinstance(X, (list, tuple, Delayed)):
         task = dask.delayed(tasks.predict, pure=False)
-        found = [task(part, sent, method, names, version=__version__)
-                 for part in ([X] if isinstance(X, Delayed) else X)]
-        return found[0] if isinstance(X, Delayed) else found
+        if isinstance(X, Delayed):
+            return task(X, sent, method, names, version=__version__)
+        return [task(part, sent, method, names, version=__version__, number=i)
+                for i, part in enumerate(X)]
     if hasattr(X, "chunks") and hasattr(X, "map_blocks"):
         return _blocks(X, one, tasks.predict, sent, method, names)
     return X.map_partitions(tasks.predict, sent, method, names, True, version=__version__,
@@ -72,7 +73,7 @@ def lazy_tables(model, method, X):
         X = whole_rows(X)
         sample = np.full((1, X.shape[1]), None if X.dtype.kind == "O" else 0).astype(X.dtype)
         return _blocks(X, _answer(model, method, sample), tasks.predict_table, sent, method, sample)
-    return [task(part, sent, method, version=__version__) for part in X]
+    return [task(part, sent, method, version=__version__, number=i) for i, part in enumerate(X)]
 
 
 def _answer(model, method, sample):

@@ -7,7 +7,9 @@ import numpy as np
 
 from fastnn.dask import parts
 from fastnn.dask.digests import digest_of, hashes_of
+from fastnn.tables.errors import TableError
 from fastnn.tables.frames import as_table
+from fastnn.tables.learning import NOT_FINITE
 from fastnn.tables.schema import categorical_names
 from fastnn.tabular.encoding import Encoding
 
@@ -84,7 +86,11 @@ def look(part, wish):
             found["texts"][name] = None if len(texts) > MOST_TEXTS else (list(texts), counts)
         elif cells.kind == "number" and not missing.all():
             there = cells.array[~missing]
-            found["ends"][name] = there.min(), there.max()
+            found["ends"][name] = ends = there.min(), there.max()
+            if wish["infinities"] == "refuse" and not cells.category and np.inf in np.abs(ends):
+                row = int(np.isinf(cells.array).argmax())
+                raise TableError(f"column {name!r}, row {row}: {cells.array[row]} {NOT_FINITE}",
+                                 name)
     if y is None:
         raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
     values = parts.column(y)

@@ -60,6 +60,8 @@ class TableData:
         What messages call X and y: "" or "X_val".
     digest : bool
         Whether the checkpoint needs a digest of the rows.
+    infinities : str
+        See `Schema.learn`.
 
     Raises
     ------
@@ -68,12 +70,12 @@ class TableData:
     """
 
     def __init__(self, cluster, X, y, sample_weight, classes, categorical, name="",
-                 digest=False):
+                 digest=False, infinities="refuse"):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
         self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
         self.wish = {"version": __version__, **named, "classes": classes, "digest": digest,
-                     "categorical": categorical}
+                     "categorical": categorical, "infinities": infinities}
         found = cluster.fetch(cluster.submit_all(
             tasks.look, [[part, i, self.wish] for i, part in enumerate(self.parts)],
             f"{prefix}look"))
@@ -315,7 +317,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
         raise ValueError(f"random_state=None must be a number with shards and checkpoint="
                          f"{shown(checkpoint)}: else each call begins with another network")
     data = TableData(cluster, X, y, sample_weight, classifies, model.categorical_features,
-                     digest=digest)
+                     digest=digest, infinities=model.infinities)
     X, y, weight = data.sample()
     table = model._table(X, reset=True)
     numbers, task, classes = _targets_of(model, data, y, weight)
@@ -342,7 +344,7 @@ def fit_table(model, cluster, X, y, sample_weight, validation_data, shards, keep
     held = None
     if validation_data is not None:
         held = TableData(cluster, *validation_data, classifies, model.categorical_features, "X_val",
-                         digest)
+                         digest, model.infinities)
         _check_held(held, data, schema)
     n_shards = number_of_shards(shards, data.n_rows, data.nbytes(own))
     rows = max(data.n_rows // n_shards, 1)

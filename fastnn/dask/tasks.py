@@ -5,7 +5,7 @@ a worker is lost. Nothing here imports Dask, but `read`, which computes the grap
 """
 
 import pickle
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
@@ -361,7 +361,8 @@ def _told(children):
 
 # ---- predictions ----
 
-def predict(X, model, method, names=None, frame=False, version=__version__):
+def predict(X, model, method, names=None, frame=False, version=__version__, number=None,
+            block_id=None, partition_info=None):
     """Return the predictions for a part.
 
     Parameters
@@ -376,24 +377,38 @@ def predict(X, model, method, names=None, frame=False, version=__version__):
         Whether to return a pandas object with the index of X.
     version : str
         Of the driver.
+    number, block_id, partition_info : int, tuple, dict or None
+        Which part it is: of lists, and as Dask says it of arrays and of frames.
     """
     check_version(version)
-    index = getattr(X, "index", None)
-    rows = _columns(X, names)
-    if rows.shape[0] == 0:
-        found = getattr(model, method)(np.zeros((1, model.n_features_in_)))[:0]
-    else:
-        found = getattr(model, method)(rows)
-    return framed(found, index) if frame else found
+    with _of_part(number, block_id, partition_info):
+        index = getattr(X, "index", None)
+        rows = _columns(X, names)
+        if rows.shape[0] == 0:
+            found = getattr(model, method)(np.zeros((1, model.n_features_in_)))[:0]
+        else:
+            found = getattr(model, method)(rows)
+        return framed(found, index) if frame else found
 
 
-def predict_table(X, model, method, sample=None, version=__version__):
+def predict_table(X, model, method, sample=None, version=__version__, number=None, block_id=None,
+                  partition_info=None):
     """Return the predictions of an estimator of tables for a part, with the index of X where that
-    has one; a sample says what a part without rows is like."""
+    has one; a sample says what a part without rows is like. Else as `predict`."""
     check_version(version)
-    rows = X if len(X) or sample is None else sample
-    found = getattr(model, method)(rows)[:len(X)]
-    return framed(found, X.index) if hasattr(sample, "index") else found
+    with _of_part(number, block_id, partition_info):
+        rows = X if len(X) or sample is None else sample
+        found = getattr(model, method)(rows)[:len(X)]
+        return framed(found, X.index) if hasattr(sample, "index") else found
+
+
+def _of_part(number, block_id, partition_info):
+    """Return a context that puts the number of a part before errors, where that is known."""
+    if block_id is not None:
+        number = block_id[0]
+    elif partition_info is not None:
+        number = partition_info["number"]
+    return nullcontext() if number is None else named(f"partition {number}")
 
 
 def framed(values, index):

@@ -128,6 +128,8 @@ def _learned(name, cells, options, notes):
 
 
 TAKEN = {"number": "numbers", "date": "dates", "boolean": "true and false"}
+NOT_FINITE = ("is not a finite number; infinities='missing' counts such values as missing, as "
+              "--na=inf,-inf does, 'keep' keeps them")
 LEFT_OUT = False  # of these functions: the column is understood, and says nothing
 
 
@@ -183,9 +185,7 @@ def _number_column(name, values, form, words, gaps, options, notes, whole,
                    n_rows=None):
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
-        raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} is not a finite "
-                         "number; infinities='missing' counts such values as missing, as "
-                         "--na=inf,-inf does, 'keep' keeps them", name)
+        raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} {NOT_FINITE}", name)
     if options.infinities == "missing" and infinite.any():
         values, gaps = values[~infinite], True
         if not len(values):

@@ -137,6 +137,28 @@ def test_columns_of_frames(client):
         fits(parts(frame.assign(b="x")), "y")
     with pytest.raises(ValueError, match="partition 0: X has no column 'z'"):
         fits(parts(frame), "z")
+    with pytest.raises(TypeError, match="partition 1: y='y' names columns of X, which must be a"):
+        fits(parts(frame, frame["y"]), "y")
+
+
+def test_predictions_name_the_partition(client):
+    """As fits and scores do, for each kind of collection."""
+    frames = pytest.importorskip("dask.dataframe")
+    pandas = pytest.importorskip("pandas")
+    X, y = rows(60)
+    model = fastnn.dask.MLPClassifier((4,), max_iter=1, shards=2).fit(X, y)
+    bad = X.copy()
+    bad[47, 3] = np.nan
+    for given in (da.from_array(bad, chunks=(20, 5)), da.from_array(bad, chunks=(20, 2)),
+                  frames.from_pandas(pandas.DataFrame(bad), npartitions=3, sort=False),
+                  parts(bad[:20], bad[20:40], bad[40:])):
+        for method in (model.predict, model.predict_proba):
+            with pytest.raises(ValueError, match="^partition 2: Input X contains NaN"):
+                dask.compute(method(given))
+    frame = pandas.DataFrame(X, columns=list("abcde"))
+    table = fastnn.dask.TabularClassifier("fast", random_state=0).fit(frame, y)
+    with pytest.raises(ValueError, match="^partition 1: the table has no column 'c'"):
+        dask.compute(table.predict(parts(frame, frame.drop(columns="c"))))
 
 
 def test_arguments(client):

@@ -157,6 +157,8 @@ def test_parts_that_cannot_be_trained_on(client):
         ((whole, whole.drop(columns="label")), "partition 1: X has no column 'label'"),
         ((whole, whole.assign(label=1)), "partition 1 has y of kind"),
         ((whole, whole.assign(label=nan)), "partition 1: y has no label in row 3: 1 such"),
+        ((whole, whole.assign(a=-np.inf), whole),
+         "partition 1: column 'a', row 0: -inf is not a finite number; infinities='missing'"),
         ((whole[:1], whole[:0]), "X has n_samples=1 rows in 2 partitions"),
         ((whole.assign(label="no"),), "y has the one class 'no'"),
     ]
@@ -174,6 +176,25 @@ def test_parts_that_cannot_be_trained_on(client):
     with pytest.raises(ValueError, match="shards"):
         fastnn.dask.TabularClassifier("fast", shards=0).fit(cut(whole, 2), "label")
     assert client.submit(int, 1).result() == 1, "the cluster is as before"
+
+
+def test_infinities_are_named_where_they_are(client, monkeypatch):
+    """The row was that of the sample, behind whose end the ends of columns stand."""
+    monkeypatch.setattr(tables, "SAMPLE", 10)
+    frame = table(60)
+    bad = frame.copy()
+    bad.loc[41, "a"] = np.inf
+    given = [dask.delayed(one) for one in (frame, bad)]
+    with pytest.raises(ValueError, match="^partition 1: column 'a', row 41: inf is not a finite"):
+        fastnn.dask.TabularClassifier("fast", shards=2).fit(given, "label")
+    with pytest.raises(ValueError, match="^partition 1: column 'a', row 41: inf is not a finite"):
+        fastnn.dask.TabularClassifier("fast", shards=2).fit(
+            given[:1], "label", X_val=[one.drop(columns="label") for one in given],
+            y_val=[one["label"] for one in given])
+    for infinities in ("missing", "keep"):
+        data = tables.TableData(cluster.Cluster(client), given, "label", None, True, "auto",
+                                infinities=infinities)
+        assert data.ends["a"][1] == np.inf
 
 
 @pytest.mark.slow
