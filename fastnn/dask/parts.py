@@ -201,7 +201,9 @@ def taken(X, rows):
 def matrix(X):
     """Return X as an array of numbers, or a CSR matrix."""
     if validation.is_sparse(X):
-        return X.tocsr()
+        if X.dtype.kind not in "biuf":
+            raise TypeError(f"X has dtype {X.dtype}, must be numeric")
+        return validation.as_csr("X", X)  # which SciPy slices and joins unchecked
     if isinstance(X, list):  # a part of a bag
         X = validation.as_array("X", X)
     if not hasattr(X, "columns"):
@@ -236,11 +238,11 @@ def _check_values(array, columns, dtype):
         bad = ~np.isfinite(values.astype(dtype, copy=False))
     if not bad.any():
         return
-    if values is not array:
-        raise ValueError("X contains NaN or infinity")
-    row, column = np.argwhere(bad)[0]
+    where = tuple(np.argwhere(bad)[0])
+    row, column = where if values is array else (
+        np.searchsorted(array.indptr, where[0], "right") - 1, array.indices[where[0]])
     name = int(column) if columns is None else columns[column]
-    raise ValueError(f"X contains {array[row, column]} (as {np.dtype(dtype).name}) in row {row}, "
+    raise ValueError(f"X contains {values[where]} (as {np.dtype(dtype).name}) in row {row}, "
                      f"column {name!r}: {int(bad.sum())} such values in this partition")
 
 

@@ -109,7 +109,9 @@ def _names(y):
 
 def _of_arrays(cluster, name, X, y, sample_weight):
     """Return parts of arrays or frames that the driver has; the scheduler holds copies."""
-    if not (hasattr(X, "iloc") or validation.is_sparse(X)):
+    if validation.is_sparse(X):
+        X = validation.as_csr("X", X)  # a sound one, of which there are slices
+    elif not hasattr(X, "iloc"):
         X = validation.as_array("X", X)
     if X.ndim != 2 if hasattr(X, "ndim") else True:
         raise ValueError(f"X={shown(X)} must be a dask.array, a dask.dataframe, a list of delayed "

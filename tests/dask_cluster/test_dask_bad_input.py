@@ -141,6 +141,43 @@ def test_columns_of_frames(client):
         fits(parts(frame, frame["y"]), "y")
 
 
+def test_broken_sparse_parts_are_named(client):
+    """SciPy slices and joins them unchecked: indices beyond X were read, or the worker died."""
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = rows(60)
+    X[abs(X) < 1] = 0
+    net = network()
+    fastnn.dask.fit(net, X, y, **SHORT)
+    for kind in ("csr", "csc", "coo", "bsr"):
+        other, half = network(), [sparse.csr_matrix(X[a:a + 30]).asformat(kind) for a in (0, 30)]
+        fastnn.dask.fit(other, parts((half[0], y[:30]), (half[1], y[30:])), **SHORT)
+        np.testing.assert_allclose(other.parameters, net.parameters, atol=1e-6)
+        fastnn.dask.fit(other := network(), sparse.csr_matrix(X).asformat(kind), y, **SHORT)
+        np.testing.assert_allclose(other.parameters, net.parameters, atol=1e-6)
+    model = fastnn.dask.MLPClassifier((4,), max_iter=1, shards=2).fit(X, y)
+    actions = (lambda *X: fits(parts(*((one, y) for one in X))),
+               lambda *X: dask.compute(model.predict(parts(*X))),
+               lambda *X: model.score(parts(*((one, y) for one in X)), None))
+    at = np.argwhere(X)[3]
+    for kind, name, i, value, message in [
+            ("csr", "data", 3, np.nan, f"nan .* in row {at[0]}, column {at[1]}: 1 such|NaN"),
+            ("csr", "indices", 3, -1, r"X.indices must hold values in 0\.\.4, has -1"),
+            ("csr", "indices", 3, 5, r"X.indices must hold values in 0\.\.4, has [0-9] to 5"),
+            ("csr", "indptr", 5, -3, "X.indptr must begin with 0"),
+            ("csc", "indices", 3, 60, r"X.indices must hold values in 0\.\.59, has [0-9]+ to 60"),
+            ("coo", "row", 3, 60, r"X.row must hold values in 0\.\.59, has [0-9]+ to 60")]:
+        whole = sparse.csr_matrix(X)
+        bad = whole.asformat(kind).copy()
+        getattr(bad, name)[i] = value
+        for action in actions:
+            with pytest.raises(ValueError, match=f"^partition 1: .*(?:{message})"):
+                action(whole, bad)
+        with pytest.raises(ValueError, match=message):
+            fits(bad, y)
+    with pytest.raises(TypeError, match="partition 1: X has dtype complex128, must be numeric"):
+        fits(parts((whole, y), (whole.astype(complex), y)))
+
+
 def test_predictions_name_the_partition(client):
     """As fits and scores do, for each kind of collection."""
     frames = pytest.importorskip("dask.dataframe")
