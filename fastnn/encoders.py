@@ -97,6 +97,8 @@ def greedy_edges(x: ArrayLike, bins: int) -> Array:
     """
     validation.check_count("bins", bins)
     values, counts = np.unique(x, return_counts=True)
+    if not len(values):
+        raise ValueError("x is empty, must hold numbers")
     if values.dtype.kind not in "biuf" or not np.isfinite(values[-1:]).all() or (
             not np.isfinite(values[:1]).all()):  # NaN comes last
         raise ValueError("x must hold finite numbers; leave the others out: x[np.isfinite(x)]")

@@ -196,7 +196,7 @@ class _OnWorkers(WithClient):
             if held.labels is not None and not np.isin(held.labels, self.classes_).all():
                 missing = held.labels[~np.isin(held.labels, self.classes_)]
                 raise ValueError(f"in validation_data: y has the class {missing.tolist()[0]!r}, "
-                                 "which y has not")
+                                 "which no row of the training has: leave such rows out")
         encoding = {"dtype": network.dtype.name, "n_in": data.width, "n_out": self.n_outputs_,
                     "loss": settings.info.loss, "output": network.output,
                     **self._encoding(data)}

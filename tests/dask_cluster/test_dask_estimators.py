@@ -183,7 +183,7 @@ def test_what_estimators_refuse(client):
             (dict(shards=0), "shards"), (dict(local_steps="x"), "local_steps")):
         with pytest.raises(ValueError, match=message):
             fastnn.dask.MLPClassifier(**{**SHORT, **settings}).fit(X, y)
-    with pytest.raises(ValueError, match="y has the class 2, which y has not"):
+    with pytest.raises(ValueError, match="y has the class 2, which no row of the training has: "):
         fastnn.dask.MLPClassifier(**SHORT).fit(X, y, validation_data=(X, y + 1))
     with pytest.raises(ValueError, match="one label per row"):
         fastnn.dask.MLPClassifier(**SHORT).fit(X, np.stack([y, y, y + 1], axis=1))

@@ -140,6 +140,7 @@ def test_one_column_as_a_matrix():
     (lambda _: greedy_edges([-np.inf, 2], 3), ValueError, "x must hold finite numbers"),
     (lambda _: greedy_edges(["a"], 3), ValueError, "x must hold finite numbers"),
     (lambda _: greedy_edges([1, 2], 0), ValueError, "bins=0 must be >= 1"),
+    (lambda _: greedy_edges([], 3), ValueError, "x is empty, must hold numbers"),
     (lambda encoder: encoder.fit_transform(X, X[:, 0]), TypeError, "is no step of a pipeline"),
     (lambda _: Encoder.from_settings({}), ValueError, "must hold a list of 1 to"),
     (lambda _: Encoder.from_settings(None), ValueError, "must hold a list of 1 to"),
