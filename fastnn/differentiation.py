@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastnn.core.imports import imported
 from fastnn.core.threads import single_threaded_blas
+from fastnn.core.validation import check_flag
 
 if TYPE_CHECKING:
     from typing import Any
@@ -30,6 +31,7 @@ class Derivatives:
         parameters: Any
 
     def _derivatives(self, logits):
+        logits = check_flag("logits", logits)
         return imported("fastnn.prediction.derivatives").derivatives_of(self._layout, logits)
 
     def jacobian(self, X: Rows, *, logits: bool = False) -> Array:

@@ -340,6 +340,7 @@ def build(predictor, opset=17, input_name="X", zipmap=False, nocl=False):
     opset = check_opset(opset)
     if not isinstance(input_name, str) or not input_name:
         raise ValueError(f"input_name={input_name!r} must be a name")
+    validation.as_utf8("the input_name", input_name)
     if zipmap not in (True, False, "columns"):
         raise ValueError(f"zipmap={zipmap!r} must be True, False or 'columns'")
     nocl = validation.check_flag("nocl", nocl)

@@ -43,11 +43,8 @@ def from_sklearn(model: Any) -> Any:
 
     name = type(model).__name__
     if name not in estimators.__all__ or not type(model).__module__.startswith("sklearn."):
-        hint = ""
-        if hasattr(model, "named_steps"):
-            hint = "; of a pipeline give its last step, pipe[-1]"
         raise TypeError(f"model={name} must be an MLPClassifier or MLPRegressor of scikit-learn"
-                        f"{hint}")
+                        f"{_hint(model)}")
     _check_fitted(model)
     output = "sigmoid" if model.out_activation_ == "logistic" else model.out_activation_
     activations = [model.activation] * (len(model.coefs_) - 1) + [output]
@@ -100,7 +97,8 @@ def to_sklearn(model: Any) -> Any:
                              "activation; scikit-learn has nothing else")
         model = _estimator_of(model)
     if not isinstance(model, (MLPClassifier, MLPRegressor)):
-        raise TypeError(f"model={type(model).__name__} must be an estimator or an MLP of fastnn")
+        raise TypeError(f"model={type(model).__name__} must be an estimator or an MLP of fastnn"
+                        f"{_hint(model)}")
     _check_fitted(model)
     net = check_exported(model._predictor(), "an estimator of scikit-learn").net
     if not net.spec.is_chain:
@@ -162,6 +160,10 @@ def _estimator_of(net):
     if net.output == "exp":
         params["loss"] = "poisson"
     return MLPRegressor._from_file(Predictor(net, "regression"), params, {})
+
+
+def _hint(model):
+    return "; of a pipeline give its last step, pipe[-1]" if hasattr(model, "named_steps") else ""
 
 
 def _check_fitted(model):

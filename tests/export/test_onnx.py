@@ -214,6 +214,7 @@ def test_estimators(tmp_path):
     ({"zipmap": True}, "not a classifier"), ({"nocl": True}, "not a classifier"),
     ({"zipmap": "dict"}, "zipmap='dict'"), ({"input_name": ""}, "input_name=''"),
     ({"input_name": "output"}, "that of an output"),
+    ({"input_name": "\ud800"}, "half of a character"),
 ])
 def test_wrong_options(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):

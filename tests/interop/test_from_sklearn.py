@@ -7,6 +7,8 @@ import pytest
 import sklearn
 from sklearn import neural_network
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import fastnn
 
@@ -99,6 +101,8 @@ def test_float32_and_feature_names():
     (fastnn.from_sklearn, 3, TypeError, "model=int"),
     (fastnn.to_sklearn, fastnn.MLPRegressor(), NotFittedError, "not fitted"),
     (fastnn.to_sklearn, 3, TypeError, "model=int"),
+    (fastnn.to_sklearn, make_pipeline(StandardScaler(), fastnn.MLPRegressor()), TypeError,
+     r"of a pipeline give its last step, pipe\[-1\]"),
     (fastnn.to_sklearn, fastnn.MLP((4, 3, 1), "gelu"), ValueError, "scikit-learn has one of"),
     (fastnn.to_sklearn, fastnn.MLP((4, 3, 3, 1), ["relu", "tanh"]), ValueError, "for all layers"),
     (fastnn.to_sklearn, fastnn.MLP((4, 3, 1), output="tanh"), ValueError, "output='tanh'"),

@@ -217,6 +217,17 @@ def test_arrays_that_do_not_fit(call, message):
         call(net, rows(net, 4))
 
 
+@pytest.mark.parametrize("logits", ["no", 1, None, 0.0])
+def test_logits_are_a_flag(logits):
+    """A text such as "no" was taken for True."""
+    net, X = chain((5, 7, 3), output="softmax"), np.zeros((1, 5))
+    for call in (net.jacobian, fastnn.Predictor(net).predict_jacobian,
+                 lambda X, **flag: net.jvp(X, X, **flag),
+                 lambda X, **flag: net.vjp(X, np.zeros((1, 3)), **flag)):
+        with pytest.raises(TypeError, match=f"logits={logits!r} must be True or False"):
+            call(X, logits=logits)
+
+
 def test_a_layer_that_is_not_known_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(derivatives, "KINDS", ("dense", "copy", "add"))
     with pytest.raises(ValueError, match="derivatives of a layer of kind 'layer_norm'"):
