@@ -385,7 +385,10 @@ class _Graph(Nodes):
             axes = self.constant(node.input[1])
         if axes is None:  # all of one value
             return 1 + sum(size != 1 for size in self.row or [None])
-        return self.n_axes + (len(axes) if node.op_type == "Unsqueeze" else -len(axes))
+        n_axes = self.n_axes + (len(axes) if node.op_type == "Unsqueeze" else -len(axes))
+        # one behind the last is that of rows of one value then
+        last = node.op_type == "Unsqueeze" and (-1 in axes or n_axes - 1 in axes)
+        return None if last else n_axes
 
     def append_dense(self, chain, node, name):
         w, b = self.product(node, name)

@@ -309,8 +309,7 @@ class Nodes:
             other = self.made_by.get(node.input[0])
             if other is not None and other.op_type == "Sub" and (
                     other.input[1:] == node.input[1:]):
-                one = self.constant(other.input[0])
-                if one is not None and np.all(one == 1):
+                if self.scalar(other.input[0]) == 1:
                     self.pair = node
                     return node.input[1]
         return name

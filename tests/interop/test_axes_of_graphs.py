@@ -19,7 +19,7 @@ CONSTANTS = {
         "deep": (1, 1, 4)}.items()},
     "variance": np.array([1, 2, 3, 4], "f"), "eps": np.float32(1e-5), "one": np.float32(1),
     **{name: np.array(value, np.int64) for name, value in {
-        "i0": [0], "i2": [2], "i4": [4], "first": [0], "second": [1], "last": [-1],
+        "i0": [0], "i2": [2], "i4": [4], "first": [0], "second": [1], "third": [2], "last": [-1],
         "as 3": [-1, 1, 4], "as 1, 3": [1, -1, 4]}.items()}}
 PRODUCT = node("MatMul", ["x", "W"], ["h"])
 
@@ -116,6 +116,14 @@ def test_axes_that_are_added(kind):
         fastnn.from_onnx(graph(MORE[kind], ["n", 4]))
 
 
+def test_an_axis_behind_the_last():
+    """(n, 4, 1) and (1, 1, 4) make (n, 4, 4)."""
+    for how in ("last", "third"):
+        nodes = [node("Unsqueeze", ["x", how], ["u"]), node("Add", ["u", "deep"], ["y"])]
+        with pytest.raises(ValueError, match=r"\(Unsqueeze\) has no counterpart"):
+            fastnn.from_onnx(graph(nodes, ["n", 4]))
+
+
 def test_axes_that_are_taken_off():
     nodes = [node("Squeeze", ["x", "second"], ["s"]), node("Gemm", ["s", "W"], ["h"]),
              node("Softmax", ["h"], ["y"], axis=1)]
@@ -124,6 +132,15 @@ def test_axes_that_are_taken_off():
     check(graph(nodes, ["n", 1, 4]), (5, 1, 4))
     with pytest.raises(ValueError, match=r"\(Gemm\) multiplies values of 3 axes, must be 2"):
         fastnn.from_onnx(graph(nodes, ["n", "k", 4]))
+
+
+def test_a_pair_of_several_ones():
+    """1 - p of a row of ones has as many columns."""
+    model = graph(pair(1), ["n", 4])
+    tensor, = (item for item in model.graph.initializer if item.name == "one")
+    tensor.CopyFrom(numpy_helper.from_array(np.ones((1, 5), "f"), "one"))
+    with pytest.raises(ValueError, match="begins a branch"):
+        fastnn.from_onnx(model)
 
 
 def test_columns_and_no_layer_behind():
