@@ -11,7 +11,8 @@ __all__ = ["check_jacobian", "jacobian_use", "parts"]
 # of the self-test, relative to the larger of 1 and the answer
 TOLERANCE = {"float": 1e-4, "double": 1e-9}
 
-# One row per activation: f'(z), where a = f(z); see `_c.ACTIVATIONS`.
+# One row per activation: f'(z), where a = f(z); see `_c.ACTIVATIONS`. At a kink, and of NaN, that
+# of csrc/activations.def.
 SLOPES = {
     "sigmoid": "a * (1.0{f} - a)",
     "tanh": "1.0{f} - a * a",
@@ -24,12 +25,12 @@ SLOPES = {
     "silu": "1.0{f} / (1.0{f} + exp{f}(-z)) * (1.0{f} + z / (1.0{f} + exp{f}(z)))",
     "softplus": "1.0{f} / (1.0{f} + exp{f}(-z))",
     "exp": "a",
-    "selu": "a < 0.0{f} ? a + 1.7580993408473766{f} : 1.0507009873554805{f}",
+    "selu": "a <= 0.0{f} ? a + 1.7580993408473766{f} : 1.0507009873554805{f}",
     "mish": "tanh{f}(log1p{f}(exp{f}(z))) + z / (1.0{f} + exp{f}(-z))\n"
             "            * (1.0{f} - tanh{f}(log1p{f}(exp{f}(z))) * tanh{f}(log1p{f}(exp{f}(z))))",
-    "hard_tanh": "z > -1.0{f} && z < 1.0{f} ? 1.0{f} : 0.0{f}",
-    "hard_sigmoid": "z > -3.0{f} && z < 3.0{f} ? 0.16666666666666667{f} : 0.0{f}",
-    "relu6": "z > 0.0{f} && z < 6.0{f} ? 1.0{f} : 0.0{f}",
+    "hard_tanh": "a <= -1.0{f} || a >= 1.0{f} ? 0.0{f} : 1.0{f}",
+    "hard_sigmoid": "a <= 0.0{f} || a >= 1.0{f} ? 0.0{f} : 0.16666666666666667{f}",
+    "relu6": "a <= 0.0{f} || a >= 6.0{f} ? 0.0{f} : 1.0{f}",
 }
 
 # One row per kind of operation: its way back in C, without the name, and what it is called with.

@@ -104,6 +104,31 @@ def test_jacobians_of_compiled_headers(folder, build):
         assert np.abs(found - right).max() < limit * max(1, np.abs(right).max()), name
 
 
+def test_kinks(tmp_path):
+    """Where an activation has two slopes, and of NaN, it is that of the network: selu's at 0 was
+    the one of the other side."""
+    need("gcc")
+    points = np.array([0.0, -0.0, -1, 1, -3, 3, 6, np.nan])
+    kinked = [name for name in SLOPES if "?" in SLOPES[name] and name != "gelu"]
+    assert {"relu", "leaky_relu", "elu", "selu", "hard_tanh", "hard_sigmoid", "relu6"} == {*kinked}
+    nets, includes, runs = {}, [], []
+    for name in kinked:
+        net = fastnn.MLP((1, 1), output=name, dtype="float64", random_state=0)
+        net.set_weights([np.ones((1, 1)), np.zeros(1)])
+        nets[name] = net
+        export.c_header(net, tmp_path / f"{name}.h", name, jacobian=True)
+        points.tofile(tmp_path / f"{name}.in")
+        includes.append(f'#include "{name}.h"')
+        runs.append(f"    RUN({name}, jacobian, double, 1, 1, {name.upper()}_JACOBIAN_SCRATCH, 0);")
+    write_program(tmp_path / "program.c", includes, runs)
+    run(*BUILDS["gcc"], "program.c", "-o", "program", "-lm", cwd=tmp_path)
+    run("./program", cwd=tmp_path)
+    for name, net in nets.items():
+        right = net.jacobian(points.reshape(-1, 1)).ravel()
+        np.testing.assert_allclose(np.fromfile(tmp_path / f"{name}.out"), right, rtol=1e-14,
+                                   err_msg=name)
+
+
 def test_what_has_no_row_is_refused_by_name(tmp_path, monkeypatch):
     assert SLOPES.keys() <= ACTIVATIONS.keys() - {"identity", "step"}
     assert BACK.keys() <= OPS.keys()
