@@ -26,6 +26,7 @@ from many import Together
 from peers import Fastnn
 
 TRIAL = 0.3  # seconds of a cell, about
+CELLS = (*GRID, "fit_many")
 
 
 def cell_of(work, n_threads):
@@ -42,10 +43,10 @@ def epochs_of(work):
 
 def serve(pipe, work, n_epochs):
     """Do the work with so many threads as the pipe says, until it says 0."""
-    fits = {}
+    fits, task = {}, tabular.read(Path(work), 0) if n_epochs is None else None
     for n_threads in (1, 2):
-        if n_epochs is None:
-            fits[n_threads], _ = tabular.MODELS["default"](tabular.read(Path(work), 0), n_threads)
+        if task is not None:
+            fits[n_threads], _ = tabular.MODELS["default"](task, n_threads)
         else:
             fits[n_threads] = functools.partial(cell_of(work, n_threads).fit, n_epochs)
         fits[n_threads]()
@@ -67,7 +68,7 @@ def seconds(pipes, n_threads=1):
 def compared(work, rounds):
     """Return the times of all rounds, (rounds, 3): one thread, two processes, two threads."""
     context = multiprocessing.get_context("spawn")
-    n_epochs = epochs_of(work) if work in (*GRID, "fit_many") else None
+    n_epochs = epochs_of(work) if work in CELLS else None
     pairs = [context.Pipe() for _ in range(2)]
     processes = [context.Process(target=serve, args=(there, work, n_epochs)) for _, there in pairs]
     for process in processes:
@@ -91,8 +92,8 @@ def main():
     asked = parser.parse_args()
     cells, files = ([word for word in text.split(",") if word]
                     for text in (asked.cells, asked.tables))
-    if unknown := [cell for cell in cells if cell not in (*GRID, "fit_many")]:
-        parser.error(f"--cells: {unknown[0]!r} is none of {', '.join(GRID)}, fit_many")
+    if unknown := [cell for cell in cells if cell not in CELLS]:
+        parser.error(f"--cells: {unknown[0]!r} is none of {', '.join(CELLS)}")
     if missing := [file for file in files if not Path(file).is_file()]:
         parser.error(f"--tables: there is no file {missing[0]}")
     print("               one, two processes, two threads: s | two processes (least, most) | "

@@ -315,8 +315,12 @@ def _check_entries(name, starts, column, value, dtype):
         check_finite(name, value, dtype)
     except ValueError:
         i = np.flatnonzero(~np.isfinite(value))[0]
-        row = np.searchsorted(starts, i, "right") - 1
-        _refuse_value(name, value[i], dtype, row, column[i])
+        _refuse_value(name, value[i], dtype, *place_of_entry(i, starts, column))
+
+
+def place_of_entry(i, starts, column):
+    """Return the row and the column of an entry of a CSR matrix."""
+    return np.searchsorted(starts, i, "right") - 1, column[i]
 
 
 def _refuse_value(name, value, dtype, row, column=None):

@@ -201,7 +201,7 @@ def taken(X, rows):
 def matrix(X):
     """Return X as an array of numbers, or a CSR matrix."""
     if validation.is_sparse(X):
-        if X.dtype.kind not in "biuf":
+        if X.dtype.kind not in validation.NUMERIC:
             raise TypeError(f"X has dtype {X.dtype}, must be numeric")
         return validation.as_csr("X", X)  # which SciPy slices and joins unchecked
     if isinstance(X, list):  # a part of a bag
@@ -239,8 +239,8 @@ def _check_values(array, columns, dtype):
     if not bad.any():
         return
     where = tuple(np.argwhere(bad)[0])
-    row, column = where if values is array else (
-        np.searchsorted(array.indptr, where[0], "right") - 1, array.indices[where[0]])
+    row, column = where if values is array else validation.place_of_entry(
+        where[0], array.indptr, array.indices)
     name = int(column) if columns is None else columns[column]
     raise ValueError(f"X contains {values[where]} (as {np.dtype(dtype).name}) in row {row}, "
                      f"column {name!r}: {int(bad.sum())} such values in this partition")
