@@ -1,6 +1,8 @@
 """What other tools read of the project: citation, recipe, workflows, forms; all agree."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -129,3 +131,13 @@ def test_names_of_test_modules_differ():
     """pytest imports them by name alone: of two of one name only one is run."""
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert names and sorted(set(names)) == sorted(names)
+
+
+def test_what_programs_wrote_is_kept_only_as_golden_files():
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
+        pytest.skip("not a clone of git")
+    kept = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    binary = [name for name in kept.stdout.decode().split("\0") if name
+              and "golden" not in Path(name).parts
+              and (ROOT / name).is_file() and b"\0" in (ROOT / name).read_bytes()]
+    assert binary == []
