@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,6 @@ KERAS = {
 }
 # layer -> our name, and the settings it must have
 KERAS_LAYERS = {
-    "ReLU": ("relu", {"negative_slope": 0.0, "threshold": 0.0, "max_value": None}),
-    "ReLU of 6": ("relu6", {"negative_slope": 0.0, "threshold": 0.0, "max_value": 6}),
-    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
     "ELU": ("elu", {"alpha": 1.0}),
     "Softmax": ("softmax", {"axis": -1}),
 }
@@ -225,10 +223,21 @@ def _append_rescaling(chain, layer, place):
     chain.affine(np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64), place)
 
 
-# layers that are more than a function of one value
+def _append_relu(chain, layer, place):
+    check_setting(layer.threshold, 0.0, place, "threshold")
+    if layer.max_value is None:
+        chain.leak(layer.negative_slope, place)
+    else:
+        check_setting(layer.negative_slope, 0.0, place, "negative_slope")
+        chain.clip(0.0, layer.max_value, place)
+
+
+# layers that are not one of our activations
 LAYERS = {
     "BatchNormalization": _append_batch_norm,
     "PReLU": _append_prelu,
+    "ReLU": _append_relu,
+    "LeakyReLU": lambda chain, layer, place: chain.leak(layer.negative_slope, place),
     "Normalization": _append_normalization,
     "Rescaling": _append_rescaling,
     "Dense": _append_dense,
@@ -242,8 +251,6 @@ def _append(chain, layer, kind, place):
     if kind in LAYERS:
         LAYERS[kind](chain, layer, place)
         return
-    if kind == "ReLU" and layer.max_value == 6:
-        kind = "ReLU of 6"
     activation, settings = row_of({**LAYERS, **KERAS_LAYERS}, kind, place)
     for key, expected in settings.items():
         check_setting(getattr(layer, key), expected, f"{place} ({kind})", key)
@@ -257,6 +264,10 @@ def _append_activation(chain, function, place):
         kind = kind_of(function, "keras")
         if kind not in ("InputLayer", "Identity"):
             _append(chain, function, kind, place)
+        return
+    if name == "leaky_relu" and function.__module__.startswith("keras."):
+        slope = inspect.signature(function).parameters["negative_slope"].default
+        chain.leak(slope, place)
         return
     if name not in KERAS or not function.__module__.startswith("keras."):
         raise ValueError(f"{place} has activation={name!r} of {function.__module__}, which has no "

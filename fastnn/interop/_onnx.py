@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 SHAPES = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}  # before the first layer
 OLDEST_OPSET = 7  # before, broadcasting was another one
 PRODUCTS = {"Gemm", "MatMul"}
+CUTS = {"Clip", "Max", "Min", "Relu", "Cast"}  # of a value and constants; so are several
 MOST_NODES = 12  # of an activation before other elementwise nodes
 
 
@@ -43,7 +44,8 @@ def from_onnx(model: Any, *, output: str | None = None) -> MLP:
         PyTorch writes for it before opset 17; activations as one node or as any subgraph that
         computes one of ours (found by its values); residual connections as Add of a value and what
         such layers make of it; gates as one half of a row, or one linear layer, times a function
-        of the other: SwiGLU. Shifts and factors of the inputs become part of the first layer.
+        of the other: SwiGLU. Constant shifts and factors become parts of the layers beside them;
+        Clip with bounds of any size is made of these and an activation.
     output : str or None, default=None
         Which output of the graph; None for the only one, or the probabilities of a classifier. Of
         a binary classifier the network has the one column of the positive class.
@@ -499,9 +501,7 @@ class _Graph(Nodes):
             raise ValueError(f"{place_of(node)} has no counterpart in fastnn")
         for count in [len(region), *range(min(len(region) - 1, MOST_NODES), 0, -1)]:
             end = self.end_of(region[:count], start, values, target)
-            name = end and recognised(np.asarray(values[end], np.float64))
-            if name:
-                chain.activation(name, place_of(region[0]))
+            if end and self.as_activation(chain, region[:count], np.asarray(values[end], float)):
                 return end
         if self.end_of(region, start, values, target) is None:
             raise ValueError(f"{place_of(self.consumers(start)[0])} begins a branch; the layers "
@@ -509,6 +509,28 @@ class _Graph(Nodes):
         kinds = shorten(" ".join(node.op_type for node in region))
         raise ValueError(f"{place_of(region[0])} and what follows ({kinds}) is none of fastnn's "
                          f"activations: {', '.join(_kernels.ACTIVATIONS)}")
+
+    def as_activation(self, chain, nodes, found):
+        """Append what has these values at `POINTS`; return whether there is such a thing."""
+        first, place = nodes[0], place_of(nodes[0])
+        name = recognised(found)
+        if name:
+            chain.activation(name, place)
+        elif isinstance(chain, _Gate):
+            return False
+        elif all(node.op_type in CUTS for node in nodes):
+            chain.clip(*(value if abs(value) < abs(point) else point * np.inf
+                         for value, point in ((found[0], POINTS[0]), (found[-1], POINTS[-1]))),
+                       place)
+        elif first.op_type == "LeakyRelu" and len(nodes) == 1:
+            chain.leak(self.attributes(first)["alpha"], place)
+        elif first.op_type == "HardSigmoid" and len(nodes) == 1:
+            settings = self.attributes(first)
+            chain.affine(settings.get("alpha", 0.2), settings.get("beta", 0.5), place)
+            chain.clip(0, 1, place)
+        else:
+            return False
+        return True
 
     def end_of(self, region, start, values, target):
         """Return the one value of a region that is read behind it, or None."""

@@ -40,11 +40,8 @@ TORCH = {
     "SiLU": ("silu", {}),
     "GELU": ("gelu", {"approximate": "none"}),
     "ELU": ("elu", {"alpha": 1.0}),
-    "LeakyReLU": ("leaky_relu", {"negative_slope": 0.01}),
-    "Softplus": ("softplus", {"beta": 1.0}),
     "SELU": ("selu", {}),
     "Mish": ("mish", {}),
-    "Hardtanh": ("hard_tanh", {"min_val": -1.0, "max_val": 1.0}),
     "Hardsigmoid": ("hard_sigmoid", {}),
     "ReLU6": ("relu6", {}),
     "Softmax": ("softmax", {}),
@@ -54,7 +51,7 @@ MAX_NESTED = 100  # modules in each other
 TOO_DEEP = f"modules lie deeper in each other than {MAX_NESTED}, or one lies in itself"
 EXACT = 20.0  # from here on softplus is the identity to 1e-10; the threshold torch has by default
 
-# function of torch or torch.nn.functional, or method of a tensor -> the class that does the same,
+# function of torch or torch.nn.functional, or method of a tensor -> the row that does the same,
 # and its arguments after the first one, with their defaults
 FUNCTIONS = {
     "relu": ("ReLU", {"inplace": False}),
@@ -73,6 +70,7 @@ FUNCTIONS = {
     "mish": ("Mish", {"inplace": False}),
     "hardtanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0, "inplace": False}),
     "hardtanh_": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
+    **dict.fromkeys(("clamp", "clamp_", "clip", "clip_"), ("clamp", {"min": None, "max": None})),
     "hardsigmoid": ("Hardsigmoid", {"inplace": False}),
     "relu6": ("ReLU6", {"inplace": False}),
     "softmax": ("Softmax", {"dim": None}),
@@ -232,15 +230,12 @@ def _append_layer(chain, kind, settings, place):
     if kind in LAYERS and (kind != "Flatten" or not chain.begun):
         LAYERS[kind](chain, settings, place)
         return
-    if kind == "Hardtanh" and (settings.min_val, settings.max_val) == (0, 6):
-        kind = "ReLU6"
-    activation, required = row_of(TORCH, kind, place)
+    known = {name: row for name, row in {**LAYERS, **TORCH}.items() if name != "Flatten"}
+    activation, required = row_of(known, kind, place)
     for key, expected in required.items():
         check_setting(getattr(settings, key), expected, place, key)
     if kind == "Softmax" and settings.dim not in (-1, 1):
         check_setting(settings.dim, -1, place, "dim")
-    if kind == "Softplus" and not settings.threshold >= EXACT:
-        check_setting(settings.threshold, EXACT, place, "threshold")
     chain.activation(activation, place)
 
 
@@ -290,7 +285,25 @@ def _append_glu(chain, module, place):
     chain.glu("sigmoid", place)
 
 
-# class of torch.nn that is more than a function of one value -> what appends it
+def _append_clip(chain, low, high, place):
+    """None, as functions have it, is no bound."""
+    if any(not isinstance(bound, (int, float, type(None))) for bound in (low, high)):
+        raise _NotOurs(f"{place} has bounds that are no numbers")
+    chain.clip(-np.inf if low is None else low, np.inf if high is None else high, place)
+
+
+def _append_softplus(chain, module, place):
+    """log(1 + exp(beta x)) / beta."""
+    if not 0 < module.beta < np.inf:
+        raise ValueError(f"{place} has beta={module.beta}; it must be finite and > 0")
+    if not module.threshold >= EXACT:
+        check_setting(module.threshold, EXACT, place, "threshold")
+    chain.affine(module.beta, 0.0, place)
+    chain.activation("softplus", place)
+    chain.affine(1 / module.beta, 0.0, place)
+
+
+# class of torch.nn that is not one of our activations -> what appends it
 LAYERS = {
     "Linear": _append_dense,
     "LayerNorm": _append_norm,
@@ -298,6 +311,11 @@ LAYERS = {
     "PReLU": lambda chain, module, place: chain.prelu(
         from_tensor(module.weight), module.num_parameters > 1, place),
     "GLU": _append_glu,
+    "Hardtanh": lambda chain, module, place: _append_clip(
+        chain, module.min_val, module.max_val, place),
+    "clamp": lambda chain, call, place: _append_clip(chain, call.min, call.max, place),
+    "LeakyReLU": lambda chain, module, place: chain.leak(module.negative_slope, place),
+    "Softplus": _append_softplus,
     "Dropout": _append_dropout,
     "Flatten": _append_flatten,
 }

@@ -21,6 +21,11 @@ from fastnn.network.spec import (
 
 NESTED = f"residual blocks lie deeper in each other than {MAX_DEPTH}"
 
+# activations that cut off, by what they leave
+CUTS = {(-np.inf, np.inf): "identity", (0, np.inf): "relu", (0, 6): "relu6", (-1, 1): "hard_tanh"}
+BOUNDLESS = float(np.finfo(np.float32).max)  # what libraries write where there is no bound
+LEAK = 0.01  # the slope of leaky_relu
+
 MAX_LAYERS = 100_000  # and groups of layers
 MAX_DIAGONAL = 4096  # values that a diagonal matrix shifts
 
@@ -29,7 +34,7 @@ class Part:
     """A layer with its arrays, and the activation and dropout that follow it.
 
     ``kind`` is "dense", "embed", "layer_norm", "batch_norm", "scale", "prelu", "glu", "residual",
-    or "start": nothing but what follows the beginning of a residual block.
+    or "alone": an activation or dropout behind another one, or that begins a residual block.
     """
 
     def __init__(self, kind, arrays=(), *, eps=None, momentum=None, per_unit=None, inner=None,
@@ -90,7 +95,7 @@ LAYERS = {
     "prelu": lambda part, tail: [PReLU(part.per_unit), *tail],
     "glu": lambda part, tail: [GLU(part.gate), *tail],
     "residual": lambda part, tail: [Residual(_layers_of(part.inner)), *tail],
-    "start": lambda part, tail: tail,
+    "alone": lambda part, tail: tail,
 }
 
 
@@ -308,9 +313,40 @@ class Chain:
         part = self._part_before(f"{place} comes before the first fully connected layer, where "
                                  "fastnn has nothing")
         if part.activation is not None:
-            raise ValueError(f"{place} follows another activation ({part.activation}); a layer of "
-                             "fastnn has one")
+            part = self._alone()
         part.activation = name
+
+    def clip(self, low, high, place):
+        """Append min(max(x, low), high); -inf and inf where there is no bound. Where it is none of
+        our activations, it is one of them between a factor and shift and the inverse of these."""
+        low = -np.inf if low <= -BOUNDLESS else float(low)
+        high = np.inf if high >= BOUNDLESS else float(high)
+        if np.isnan([low, high]).any():
+            raise ValueError(f"{place} has a bound that is NaN")
+        if low >= high:  # whatever comes in
+            self.affine(0.0, high, place)
+            return
+        near, far = sorted((low, high), key=abs)
+        if (low, high) in CUTS:
+            name, factor, shift = CUTS[low, high], 1.0, 0.0
+        elif far in (-np.inf, np.inf):
+            name, factor, shift = "relu", np.sign(far), near
+        elif low == -high:
+            name, factor, shift = "hard_tanh", high, 0.0
+        else:  # as a distance from the bound beside 0, where values are exact
+            name, factor, shift = "relu6", (far - near) / 6, near
+        self.affine(1 / factor, -shift / factor, place)
+        self.activation(name, place)
+        self.affine(factor, shift, place)
+
+    def leak(self, slope, place):
+        """Append max(x, 0) + slope min(x, 0): leaky_relu or, of another slope, a PReLU that all
+        units share."""
+        if slope in (LEAK, 0, 1):
+            self.activation({LEAK: "leaky_relu", 0: "relu", 1: "identity"}[slope], place)
+        else:
+            self.prelu(np.array([slope]), False, place)
+            self._parts[-1].made = True
 
     def drop(self, rate, place):
         """Append dropout to the layer before."""
@@ -327,7 +363,12 @@ class Chain:
         if not self._parts:
             if not self._outer:
                 raise ValueError(message)
-            self._parts.append(Part("start"))
+            return self._alone()
+        return self._parts[-1]
+
+    def _alone(self):
+        """Return a part of which there is nothing but what follows."""
+        self._parts.append(Part("alone"))
         return self._parts[-1]
 
     def _take(self, n_in, place):

@@ -47,6 +47,14 @@ def test_what_a_sequential_may_hold():
     assert net.dropout == (0.25, 0.0, 0.0)
 
 
+def test_bounds_slopes_and_activations_behind_each_other():
+    net = check(keras.Sequential([
+        layers.Input((5,)), layers.Dense(8, activation="leaky_relu"), layers.Dense(6),
+        layers.LeakyReLU(), layers.Dense(5), layers.ReLU(max_value=0.5),
+        layers.Dense(4, activation=layers.ReLU(negative_slope=0.25)), layers.Activation("tanh")]))
+    assert [layer.kind for layer in net.spec.layers].count("prelu") == 3
+
+
 def test_functional_chain():
     inputs = keras.Input((5,))
     hidden = layers.Dense(8, "tanh")(inputs)
@@ -56,13 +64,10 @@ def test_functional_chain():
 @pytest.mark.parametrize("more, message", [
     (lambda: [layers.GroupNormalization(1)],
      r"'group_normalization.*' \(GroupNormalization\) has no"),
-    (lambda: [layers.LeakyReLU()], "negative_slope=0.3"),
     (lambda: [layers.ELU(alpha=2.0)], "alpha=2.0"),
-    (lambda: [layers.ReLU(max_value=5)], "max_value=5"),
-    (lambda: [layers.Dense(2, activation="leaky_relu")], "activation='leaky_relu'"),
+    (lambda: [layers.ReLU(max_value=5, threshold=1)], "threshold=1"),
+    (lambda: [layers.ReLU(max_value=5, negative_slope=0.5)], "negative_slope=0.5"),
     (lambda: [layers.Dense(2, activation=lambda x: x)], "activation='<lambda>' of "),
-    (lambda: [layers.Dense(2, activation=layers.LeakyReLU())], "negative_slope=0.3"),
-    (lambda: [layers.Activation("relu"), layers.Activation("tanh")], "follows another activation"),
 ])
 def test_what_is_refused(more, message):
     model = keras.Sequential([layers.Input((5,)), layers.Dense(3), *more()])

@@ -180,8 +180,59 @@ def test_what_torch_has_beside_that():
     with pytest.raises(ValueError, match="track_running_stats=False"):
         fastnn.from_torch(nn.Sequential(
             nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False)))
-    with pytest.raises(ValueError, match=r"layer 1 \(Hardtanh\) has min_val=-2.0"):
-        fastnn.from_torch(nn.Sequential(nn.Linear(5, 4), nn.Hardtanh(-2.0, 1.0)))
+
+
+class Cut(nn.Module if torch else object):
+    """Two bounds by a function, and one by a method."""
+
+    def __init__(self, low, high):
+        super().__init__()
+        self.a, self.b, self.low, self.high = nn.Linear(5, 7), nn.Linear(7, 3), low, high
+
+    def forward(self, x):
+        x = self.b(torch.clamp(self.a(x), self.low, self.high).relu())
+        return x.clip(min=self.low, max=self.high)
+
+
+BOUNDS = [(-2.0, 1.0), (-3, 3), (0.0, 4.0), (0.3, 0.9), (-5.0, -1.0), (-2.0, 0.0), (None, 2.0),
+          (-1.0, None), (1e-7, 1 - 1e-7), (0, 6), (0.5, 0.5), (2.0, 1.0)]
+
+
+@pytest.mark.skipif(torch is None, reason="no torch")
+@pytest.mark.parametrize("low, high", BOUNDS)
+def test_bounds_of_any_size(low, high, tmp_path):
+    """From PyTorch, its ONNX, and out to ONNX again."""
+    pytest.importorskip("onnxruntime")
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)) * 3
+    models = [Cut(low, high)]
+    if None not in (low, high) and low < high:
+        cut = nn.Hardtanh(low, high)
+        models += [nn.Sequential(nn.Linear(5, 3), cut),
+                   nn.Sequential(nn.Linear(5, 7), nn.Tanh(), cut, nn.Linear(7, 3), cut)]
+    for model in models:
+        wanted = model.eval()(x).detach().numpy()
+        net = fastnn.from_torch(model)
+        assert net.dtype == np.float32 and off(net.predict(x.numpy()), wanted) < 1e-6
+        if low is not None and low < (high or np.inf):
+            assert net.predict(x.numpy()).min() >= low - 1e-7
+        fastnn.export.onnx(net, tmp_path / "ours.onnx")
+        torch.onnx.export(model, x, tmp_path / "theirs.onnx", dynamo=False,
+                          dynamic_axes={"x": {0: "n"}}, input_names=["x"])
+        for name in ("ours", "theirs"):
+            found = fastnn.from_onnx(tmp_path / f"{name}.onnx").predict(x.numpy())
+            assert off(found, wanted) < 1e-6, name
+
+
+@pytest.mark.skipif(torch is None, reason="no torch")
+def test_slopes_sharpness_and_activations_behind_each_other():
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)) * 3
+    for layer, kind in [(nn.LeakyReLU(0.2), "prelu"), (nn.LeakyReLU(-0.5), "prelu"),
+                        (nn.LeakyReLU(0.0), "dense"), (nn.LeakyReLU(1.0), "dense"),
+                        (nn.Softplus(beta=3.0), "dense"), (nn.Softplus(), "dense")]:
+        model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), layer, nn.Linear(7, 2), layer).eval()
+        net = fastnn.from_torch(model)
+        assert off(net.predict(x.numpy()), model(x).detach().numpy()) < 1e-6
+        assert ("prelu" in [one.kind for one in net.spec.layers]) == (kind == "prelu")
 
 
 # ---- Keras ----
@@ -258,6 +309,15 @@ GRAPHS = {
                                      ("Mul", ["row", "b"], "c", {})],
     "clips": [("MatMul", ["X", "W"], "a", {}), ("Clip", ["a", "zero", "six"], "b", {}),
               ("MatMul", ["b", "V"], "c", {}), ("Clip", ["c", "minus", "one"], "d", {})],
+    "clips of other bounds": [
+        ("MatMul", ["X", "W"], "a", {}), ("Clip", ["a", "minus", "six"], "b", {}),
+        ("MatMul", ["b", "V"], "c", {}), ("Min", ["three", "c"], "d", {})],
+    "a clip of several nodes": [
+        ("MatMul", ["X", "W"], "a", {}), ("Relu", ["a"], "b", {}), ("Max", ["b", "one"], "c", {}),
+        ("Min", ["c", "std"], "d", {}), ("Tanh", ["d"], "e", {}), ("MatMul", ["e", "V"], "f", {})],
+    "other slopes": [("MatMul", ["X", "W"], "a", {}), ("LeakyRelu", ["a"], "b", {"alpha": 0.2}),
+                     ("MatMul", ["b", "V"], "c", {}), ("HardSigmoid", ["c"], "d", {}),
+                     ("HardSigmoid", ["d"], "e", {"alpha": 2.0, "beta": -0.7})],
     "hard sigmoid in parts": [
         ("MatMul", ["X", "W"], "a", {}), ("Add", ["a", "three"], "b", {}),
         ("Clip", ["b", "zero", "six"], "c", {}), ("Div", ["c", "six"], "d", {})],
@@ -294,6 +354,8 @@ def test_graphs():
     assert kinds["after an activation"][0] == ["dense", "dense"]
     assert kinds["a factor after an activation"][0] == ["dense", "scale"]
     assert kinds["clips"] == (["dense", "dense"], "hard_tanh")
+    assert kinds["clips of other bounds"][0] == ["dense", "dense", "dense"]
+    assert kinds["other slopes"][0][:3] == ["dense", "prelu", "dense"]
     assert kinds["hard sigmoid in parts"] == (["dense"], "hard_sigmoid")
     assert kinds["prelu"][0] == ["dense", "prelu", "dense", "prelu"]
     assert kinds["batch norm"][0] == ["batch_norm", "dense", "batch_norm"]
@@ -314,7 +376,6 @@ def test_graphs_that_are_refused():
         ([last, ("Tanh", ["a"], "b", {}), ("Div", ["b", "zero"], "c", {})], "not finite"),
         ([("Add", ["X", "mean"], "a", {}), ("Add", ["a", "X"], "b", {}),
           ("MatMul", ["b", "W"], "c", {})], "branch|how many"),
-        ([last, ("Clip", ["a", "minus", "six"], "b", {})], "none of fastnn's"),
     ]:
         with pytest.raises(ValueError, match=message):
             fastnn.from_onnx(graph(nodes, NUMBERS, 3))
