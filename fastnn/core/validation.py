@@ -19,6 +19,7 @@ from fastnn.core.notices import shorten, shown
 NUMERIC = "biuf"
 SLICE = 2**20  # elements, some 2 ms of a pass over them
 COPIED_BYTES = 2**26  # rows to train on are copied to the network's dtype up to this size
+UNSOUND = (AttributeError, IndexError, OverflowError, TypeError)  # SciPy's, of odd matrices
 CONVERTED = ("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8").split()  # that the loops convert row by row
 
 
@@ -342,10 +343,7 @@ def as_csr(name, X, dtype=None):
         raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
     try:
         if X.format not in ("csr", "csc", "coo"):
-            try:
-                X = X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
-            except ValueError as error:  # SciPy's, which does not know the name
-                raise IndexError(error) from None
+            X = _plain_sparse(name, X)
         n_rows, n_columns = X.shape
         if X.format == "coo":
             parts = (_sparse_values(name, X.data, dtype),
@@ -362,9 +360,17 @@ def as_csr(name, X, dtype=None):
                      _sparse_places(f"{name}.indices", X.indices[:starts[-1]], minor), starts)
             kind = sparse.csr_matrix if X.format == "csr" else sparse.csc_matrix
             X = kind(parts, X.shape).tocsr()
-    except (AttributeError, IndexError, OverflowError, TypeError) as error:
+    except UNSOUND as error:
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
     return X
+
+
+def _plain_sparse(name, X):
+    """Return a sparse matrix of another format as CSR or COO, which `as_csr` looks into."""
+    try:
+        return X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
+    except (ValueError, *UNSOUND) as error:
+        raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
 
 
 def csr_arrays(name, X, n_in, dtype):
