@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn import estimators
 from fastnn.core import words
@@ -192,11 +193,11 @@ class _OnWorkers(WithClient):
         held = None
         if validation_data is not None:
             held = Data(cluster, *validation_data[:2], (*validation_data, None)[2], wish,
-                        name="validation_data")
+                        name="the validation rows")
             if held.labels is not None and not np.isin(held.labels, self.classes_).all():
                 missing = held.labels[~np.isin(held.labels, self.classes_)]
-                raise ValueError(f"in validation_data: y has the class {missing.tolist()[0]!r}, "
-                                 "which no row of the training has: leave such rows out")
+                raise ValueError(f"in {held.name}: y has the class {missing.tolist()[0]!r}, which "
+                                 "no row of the training has: leave such rows out")
         encoding = {"dtype": network.dtype.name, "n_in": data.width, "n_out": self.n_outputs_,
                     "loss": settings.info.loss, "output": network.output,
                     **self._encoding(data)}
@@ -240,7 +241,13 @@ class _OnWorkers(WithClient):
         -------
         MLPClassifier or MLPRegressor
             With copies of nothing: arrays are shared.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            When there has been no fit.
         """
+        check_is_fitted(self)
         local = object.__new__(self._local)
         vars(local).update({name: value for name, value in vars(self).items()
                             if name not in (*MORE, "client", "history_")})

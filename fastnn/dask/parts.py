@@ -7,7 +7,7 @@ None; or one frame of which y is a column.
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.codes import Codes
+from fastnn.core.codes import Codes, is_codes
 from fastnn.dask.digests import digest_of
 from fastnn.training.losses import check_loss
 
@@ -23,9 +23,18 @@ def split(part, wish):
     if len(part) != 3:
         raise ValueError(f"is a tuple of {len(part)}, must be X, (X, y) or (X, y, sample_weight)")
     X, y, weight = part
+    refuse_codes(X)
     for name, own in (("X", X), ("y", y), ("sample_weight", weight)):
         validation.refuse_masked(name, own)  # arrays made of it would hold what is hidden
     return taken_out(X, y, weight, wish)
+
+
+def refuse_codes(X):
+    """Raise where X is `Codes`, which have no form that parts are cut and joined in."""
+    if is_codes(X):
+        raise TypeError("X holds codes, which fastnn.dask does not take: give the encoder's "
+                        "to_dense(X), or the table itself to fastnn.dask.TabularClassifier or "
+                        "TabularRegressor")
 
 
 def taken_out(X, y, weight, named):

@@ -1,7 +1,6 @@
 """Logical shards: contiguous rows, cut by the data alone; where their rows are held."""
 
 import math
-from contextlib import nullcontext
 
 import numpy as np
 
@@ -34,7 +33,7 @@ class Data:
     wish : dict
         See `parts.survey`.
     name : str
-        What messages call X and y: "" or "validation_data".
+        What messages call X and y together; "": those that are trained on.
 
     Attributes
     ----------
@@ -57,23 +56,23 @@ class Data:
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
         self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
-        self.wish = {**wish, "version": __version__, **named}
+        self.wish = {**wish, "version": __version__, "data": name, **named}
         surveys = cluster.submit_all(
             tasks.survey, [[part, i, self.wish] for i, part in enumerate(self.parts)],
             f"{prefix}survey")
-        with tasks.named(f"in {name}") if name else nullcontext():
-            found = cluster.fetch(surveys)
-            self._check_alike(found)
+        found = cluster.fetch(surveys)
         self.rows = [one["rows"] for one in found]
         self.n_rows = sum(self.rows)
-        if self.n_rows == 0:
-            raise ValueError(f"{name or 'X'} has 0 rows in {len(found)} partitions, must have at "
-                             "least 1")
+        with tasks.named_in(name):
+            self._check_alike(found)
+            if self.n_rows == 0:
+                raise ValueError(f"X has 0 rows in {len(found)} partitions, must have at least 1")
         first = next(one for one in found if one["rows"])
         self.columns, self.width, self.y = first["columns"], first["width"], first["y"]
         self.dtypes = first["dtypes"]
         self._gather_labels(found)
-        self.weighted, self.weight = total_weight(found)
+        with tasks.named_in(name):
+            self.weighted, self.weight = total_weight(found)
         self.digest = None
         if wish["digest"]:
             self.digest = digests.joined(one["digest"] for one in found)

@@ -13,7 +13,7 @@ from distributed import Future, futures_of
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
-from fastnn.dask.parts import taken_out
+from fastnn.dask.parts import refuse_codes, taken_out
 
 __all__ = ["are_paths", "in_memory", "parts_of", "read_anew", "read_files", "whole_rows"]
 
@@ -109,6 +109,7 @@ def _names(y):
 
 def _of_arrays(cluster, name, X, y, sample_weight):
     """Return parts of arrays or frames that the driver has; the scheduler holds copies."""
+    refuse_codes(X)
     if validation.is_sparse(X):
         X = validation.as_csr("X", X)  # a sound one, of which there are slices
     elif not hasattr(X, "iloc"):

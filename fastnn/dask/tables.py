@@ -57,7 +57,7 @@ class TableData:
     categorical : "auto" or sequence
         Names of columns of categories.
     name : str
-        What messages call X and y: "" or "X_val".
+        What messages call X and y together; "": those that are trained on.
     digest : bool
         Whether the checkpoint needs a digest of the rows.
     infinities : str
@@ -74,8 +74,8 @@ class TableData:
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
         self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
-        self.wish = {"version": __version__, **named, "classes": classes, "digest": digest,
-                     "categorical": categorical, "infinities": infinities}
+        self.wish = {"version": __version__, "data": name, **named, "classes": classes,
+                     "digest": digest, "categorical": categorical, "infinities": infinities}
         found = cluster.fetch(cluster.submit_all(
             tasks.look, [[part, i, self.wish] for i, part in enumerate(self.parts)],
             f"{prefix}look"))
@@ -85,10 +85,11 @@ class TableData:
             raise ValueError(f"{name or 'X'} has n_samples={self.n_rows} rows in {len(found)} "
                              "partitions, training needs at least 2")
         first = next(one for one in found if one["rows"])
-        self.kinds = self._merged(found)
+        with tasks.named_in(name):
+            self.kinds = self._merged(found)
+            self.weighted, self.weight = total_weight(found)
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
-        self.weighted, self.weight = total_weight(found)
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
                                              if one["rows"] and one["labels"] is not None])
         self.texts, self.ends = {}, {}

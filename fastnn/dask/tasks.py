@@ -93,24 +93,42 @@ def named(where):
 
 # ---- parts and shards ----
 
+def named_in(data):
+    """Put what validation rows are called before the message of an error; "": nothing."""
+    return named(f"in {data}") if data else nullcontext()
+
+
+@contextmanager
+def _of(wish, what, number):
+    """Raise where driver and worker differ, and put the place before the message of an error.
+
+    Parameters
+    ----------
+    wish : dict
+        Has ``version``, that of the driver, and ``data``, see `named_in`.
+    what : "partition" or "shard"
+    number : int
+    """
+    check_version(wish["version"])
+    with named_in(wish["data"]), named(f"{what} {number}"):
+        yield
+
+
 def survey(part, number, wish):
     """Return what a part holds, as a dict: see `parts.survey`."""
-    check_version(wish["version"])
-    with named(f"partition {number}"):
+    with _of(wish, "partition", number):
         return parts.survey(_read(part), wish)
 
 
 def look(part, number, wish):
     """Return what a part of a table holds, as a dict: see `table_parts.look`."""
-    check_version(wish["version"])
-    with named(f"partition {number}"):
+    with _of(wish, "partition", number):
         return table_parts.look(_read(part), wish)
 
 
 def sample(part, number, wish, rows):
     """Return some rows of a part of a table: see `table_parts.rows_of_sample`."""
-    check_version(wish["version"])
-    with named(f"partition {number}"):
+    with _of(wish, "partition", number):
         return table_parts.rows_of_sample(_read(part), wish, rows)
 
 
@@ -126,8 +144,7 @@ def cut(sources, number, wish):
     wish : dict
         See `parts.encode`.
     """
-    check_version(wish["version"])
-    with named(f"shard {number}"):
+    with _of(wish, "shard", number):
         pieces = []
         for part, partition, start, stop in sources:
             with named(f"partition {partition}"):

@@ -54,6 +54,28 @@ def test_parts_that_cannot_be_trained_on(client):
     assert len(fits(parts((X, y))).loss) == 1, "the cluster is as before"
 
 
+def test_codes_are_refused(client):
+    """The message said that MLP takes them as they are."""
+    X, y = rows(60)
+    codes = fastnn.encoders.Encoder().fit_transform(X)
+    for given in (dict(X=codes, y=y), dict(X=[(codes, y)]), dict(X=parts((codes, y)))):
+        with pytest.raises(TypeError, match="X holds codes, which fastnn.dask does not take"):
+            fits(**given)
+
+
+def test_errors_of_validation_rows_name_them(client):
+    X, y = rows(60)
+    bad = X.copy()
+    bad[7, 3] = np.nan
+    given = parts((X, y))
+    for held, message in (
+            (bad, r"^in validation_data: partition 0: X contains nan .* row 7, column 3"),
+            (X[:, :4], "^in validation_data: shard [01]: X has 4 columns, must have 5"),
+            (X[:0], "^in validation_data: X has 0 rows in 1 partitions")):
+        with pytest.raises(ValueError, match=message):
+            fits(given, validation_data=(parts(held), parts(y[:len(held)])))
+
+
 def test_empty_parts_and_unknown_lengths_are_taken(client):
     X, y = rows(60)
     net, other = network(), network()

@@ -13,6 +13,7 @@ pytest.importorskip("distributed")
 pytest.importorskip("sklearn")
 import dask  # noqa: E402
 from sklearn.base import clone  # noqa: E402
+from sklearn.exceptions import NotFittedError  # noqa: E402
 
 import fastnn.dask  # noqa: E402
 from fastnn.dask import prediction  # noqa: E402
@@ -185,6 +186,16 @@ def test_what_estimators_refuse(client):
             fastnn.dask.MLPClassifier(**{**SHORT, **settings}).fit(X, y)
     with pytest.raises(ValueError, match="y has the class 2, which no row of the training has: "):
         fastnn.dask.MLPClassifier(**SHORT).fit(X, y, validation_data=(X, y + 1))
+    bad = X.copy()
+    bad[7, 3] = np.nan
+    for held, message in (((X, y + 1), "^in the validation rows: y has the class 2"),
+                          ((bad, y), "^in the validation rows: partition 0: X contains nan"),
+                          ((X[:, :4], y), "^in the validation rows: shard .: X has 4 columns")):
+        with pytest.raises(ValueError, match=message):
+            fastnn.dask.MLPClassifier(**SHORT).fit(X, y, X_val=held[0], y_val=held[1])
+    for call in (lambda model: model.to_local(), lambda model: model.predict(X)):
+        with pytest.raises(NotFittedError, match="MLPClassifier instance is not fitted yet"):
+            call(fastnn.dask.MLPClassifier())
     with pytest.raises(ValueError, match="one label per row"):
         fastnn.dask.MLPClassifier(**SHORT).fit(X, np.stack([y, y, y + 1], axis=1))
     with pytest.raises(TypeError, match="unexpected keyword argument 'depth'|depth"):

@@ -198,6 +198,10 @@ def test_validation_rows_of_another_kind_are_named(client):
         with pytest.raises(ValueError, match=message):
             fastnn.dask.TabularRegressor("fast", shards=2).fit(cut(frame, 2), "y",
                                                                X_val=cut(held, 2), y_val="y")
+    given = cut(frame, 2)
+    held = [given[0], given[1].rename(columns={"b": "z"})]
+    with pytest.raises(ValueError, match="^in X_val: partition 1 has the columns"):
+        fastnn.dask.TabularRegressor("fast", shards=2).fit(given, "y", X_val=held, y_val="y")
 
 
 def test_a_part_in_another_encoding_names_its_partition(client):

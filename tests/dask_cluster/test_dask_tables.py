@@ -187,7 +187,8 @@ def test_infinities_are_named_where_they_are(client, monkeypatch):
     given = [dask.delayed(one) for one in (frame, bad)]
     with pytest.raises(ValueError, match="^partition 1: column 'a', row 41: inf is not a finite"):
         fastnn.dask.TabularClassifier("fast", shards=2).fit(given, "label")
-    with pytest.raises(ValueError, match="^partition 1: column 'a', row 41: inf is not a finite"):
+    named = "^in X_val: partition 1: column 'a', row 41: inf is not a finite"
+    with pytest.raises(ValueError, match=named):
         fastnn.dask.TabularClassifier("fast", shards=2).fit(
             given[:1], "label", X_val=[one.drop(columns="label") for one in given],
             y_val=[one["label"] for one in given])
