@@ -7,9 +7,8 @@ import numpy as np
 
 from fastnn.dask import parts
 from fastnn.dask.digests import digest_of, hashes_of
-from fastnn.tables.errors import TableError
+from fastnn.tables.errors import infinite_value
 from fastnn.tables.frames import as_table
-from fastnn.tables.learning import NOT_FINITE
 from fastnn.tables.schema import categorical_names
 from fastnn.tabular.encoding import Encoding
 
@@ -89,8 +88,7 @@ def look(part, wish):
             found["ends"][name] = ends = there.min(), there.max()
             if wish["infinities"] == "refuse" and not cells.category and np.inf in np.abs(ends):
                 row = int(np.isinf(cells.array).argmax())
-                raise TableError(f"column {name!r}, row {row}: {cells.array[row]} {NOT_FINITE}",
-                                 name)
+                raise infinite_value(name, row, cells.array[row])
     if y is None:
         raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
     values = parts.column(y)

@@ -4,7 +4,8 @@ from fastnn.core.notices import shorten
 
 COMPARED = 2000  # names of columns that are compared with one that is missing, 6 us each
 
-__all__ = ["TableError", "TableWarning", "check_names", "first_line_hint", "listed", "shown_value"]
+__all__ = ["TableError", "TableWarning", "check_names", "first_line_hint", "infinite_value",
+           "listed", "shown_value"]
 
 
 class TableError(ValueError):
@@ -25,6 +26,13 @@ class TableError(ValueError):
 
 class TableWarning(UserWarning):
     """Values of a table that were not understood, or categories that training did not have."""
+
+
+def infinite_value(name, row, value):
+    """Return the error of an infinity among the inputs of training."""
+    return TableError(f"column {name!r}, row {row}: {value} is not a finite number; "
+                      "infinities='missing' counts such values as missing, as --na=inf,-inf does, "
+                      "'keep' keeps them", name)
 
 
 def shown_value(value):

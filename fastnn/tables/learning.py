@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.tables import dates
 from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, PLAIN_NUMBER, Style, alike
 from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
-from fastnn.tables.errors import TableError, listed, shown_value
+from fastnn.tables.errors import TableError, infinite_value, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
 
 __all__ = ["Notes", "Options", "counts_rows", "cure_of", "differ_all", "holds_numbers",
@@ -128,8 +128,6 @@ def _learned(name, cells, options, notes):
 
 
 TAKEN = {"number": "numbers", "date": "dates", "boolean": "true and false"}
-NOT_FINITE = ("is not a finite number; infinities='missing' counts such values as missing, as "
-              "--na=inf,-inf does, 'keep' keeps them")
 LEFT_OUT = False  # of these functions: the column is understood, and says nothing
 
 
@@ -185,7 +183,7 @@ def _number_column(name, values, form, words, gaps, options, notes, whole,
                    n_rows=None):
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
-        raise TableError(f"column {name!r}, row {{row}}: {values[infinite][0]} {NOT_FINITE}", name)
+        raise infinite_value(name, "{row}", values[infinite][0])
     if options.infinities == "missing" and infinite.any():
         values, gaps = values[~infinite], True
         if not len(values):
