@@ -16,7 +16,7 @@ import numpy as np
 from fastnn.tables.errors import TableError
 
 __all__ = ["MISSING_WORDS", "Cells", "Style", "alike", "from_objects", "from_texts", "moments",
-           "number_text", "words_of"]
+           "number_text", "with_typed", "words_of", "written"]
 
 # what pandas and others write for "missing"; in any column of inputs they mean that
 MISSING_WORDS = frozenset((
@@ -151,6 +151,16 @@ class Cells:
         places = np.full(len(values) + 1, -1, dtype=np.int32)
         places[kept] = np.arange(len(kept))
         return places[codes], [values[i] for i in kept.tolist()], counts[kept]
+
+
+def written(texts, typed):
+    """Return those of some texts that came as text; ``typed`` as from `Cells.typed`."""
+    return texts if typed is None else [texts[i] for i in np.flatnonzero(np.isnan(typed))]
+
+
+def with_typed(parsed, typed):
+    """Return the numbers that texts hold: as they came where they came as numbers, else as read."""
+    return parsed if typed is None else np.where(np.isnan(typed), parsed, typed)
 
 
 def from_texts(texts, style=None):

@@ -4,7 +4,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fastnn.tables.cells import DAY_US, INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
+from fastnn.tables.cells import (
+    DAY_US,
+    INTEGER,
+    MISSING_WORDS,
+    PLAIN_NUMBER,
+    alike,
+    number_text,
+    with_typed,
+    written,
+)
 from fastnn.tables.dates import in_doubt, parse_date, parse_dates
 from fastnn.tables.errors import shown_value
 from fastnn.tables.numerals import (
@@ -159,11 +168,9 @@ class Column:
             words = [texts[i] for i in there]
         values[there] = self.parse(words, cells.style)
         if self.kind == "number" and cells.kind == "text" and cells.numbers is not None:
-            typed = ~np.isnan(cells.numbers)
-            typed[[i for i, text in enumerate(texts) if text in special]] = False
-            values[:-1][typed] = cells.numbers[typed]
-            words = [text for text, is_number in zip(texts, typed.tolist(), strict=True)
-                     if not is_number and text not in special]
+            typed = cells.numbers[there]
+            values[there] = with_typed(values[there], typed)
+            words = written(words, typed)
         problems = []
         wrong = np.isnan(values)
         wrong[-1] = False

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.tables.cells import INTEGER, MISSING_WORDS, PLAIN_NUMBER, alike, number_text
+from fastnn.tables.cells import (
+    INTEGER,
+    MISSING_WORDS,
+    PLAIN_NUMBER,
+    alike,
+    number_text,
+    with_typed,
+    written,
+)
 from fastnn.tables.errors import TableError, listed, shown_value
 from fastnn.tables.frames import as_cells
 from fastnn.tables.learning import MARKS
@@ -155,7 +163,7 @@ class Labels:
         whatever way they are written."""
         found = {}
         for text in texts:
-            place = self._places.get(text, self._places.get(_alike_number(text)))
+            place = self._places.get(text, self._places.get(alike(text)))
             if place is not None:
                 found[text] = place
         kind = self.classes.dtype.kind
@@ -188,11 +196,7 @@ def _key(value):
     """Return the text that cells have for a class."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value)).lower()
-    return number_text(value) if isinstance(value, (int, float)) else _alike_number(str(value))
-
-
-def _alike_number(text):
-    return alike(text)
+    return number_text(value) if isinstance(value, (int, float)) else alike(str(value))
 
 
 def _typed(cells, labels):
@@ -260,13 +264,12 @@ def learn_target(column: Any, *, name: str = "y",
     there = [i for i, text in enumerate(texts)
              if text not in MISSING_WORDS and text not in na and text not in MARKS]
     words, typed = [texts[i] for i in there], cells.typed()
-    written = words if typed is None else [texts[i] for i in there if np.isnan(typed[i])]
-    form, doubt = (NumberFormat(), "") if cells.kind == "date" else find_format(written,
+    typed = None if typed is None else typed[there]
+    as_text = written(words, typed)
+    form, doubt = (NumberFormat(), "") if cells.kind == "date" else find_format(as_text,
                                                                                 cells.style)
     values = np.full(len(texts) + 1, np.nan)
-    values[there] = parse_numbers(words, form)
-    if typed is not None:
-        values[:-1] = np.where(np.isnan(typed), values[:-1], typed)
+    values[there] = with_typed(parse_numbers(words, form), typed)
     wrong = [i for i in there if np.isnan(values[i])]
     if wrong:
         row = int(np.flatnonzero(np.isin(codes, wrong))[0])
@@ -274,7 +277,7 @@ def learn_target(column: Any, *, name: str = "y",
         raise TableError(f"column {name!r}: {n:,} value{'s' * (n != 1)} cannot be predicted as a "
                          f"number: {explained(form, [texts[i] for i in wrong])} (first in row "
                          f"{row + 1})", name)
-    told = [doubt, signs_behind(written, form), "12% is read as 12" if form.unit == "%" else ""]
+    told = [doubt, signs_behind(as_text, form), "12% is read as 12" if form.unit == "%" else ""]
     notes = [f"column {shown_value(name)} holds numbers with marks: {text}" for text in told
              if text]
     marked = [text for text in texts if text in MARKS]

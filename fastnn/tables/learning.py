@@ -6,7 +6,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.tables import dates
-from fastnn.tables.cells import DAY_US, EXACT, INTEGER, MISSING_WORDS, PLAIN_NUMBER, Style, alike
+from fastnn.tables.cells import (
+    DAY_US,
+    EXACT,
+    INTEGER,
+    MISSING_WORDS,
+    PLAIN_NUMBER,
+    Style,
+    alike,
+    with_typed,
+    written,
+)
 from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, infinite_value, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
@@ -274,15 +284,13 @@ def _many_words(values, understood):
 
 def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
     marks = MARKS.intersection(values)
-    written = values if typed is None else [values[i] for i in np.flatnonzero(np.isnan(typed))]
-    form, doubt = find_format([value for value in written if value not in marks] if marks
-                              else written, cells.style)
-    if _many_words(written, lambda text: not np.isnan(parse_numbers([text], form)[0]) or
+    as_text = written(values, typed)
+    form, doubt = find_format([value for value in as_text if value not in marks] if marks
+                              else as_text, cells.style)
+    if _many_words(as_text, lambda text: not np.isnan(parse_numbers([text], form)[0]) or
                    text in marks):
         return None
-    parsed = parse_numbers(values, form)
-    if typed is not None:
-        parsed = np.where(np.isnan(typed), parsed, typed)
+    parsed = with_typed(parse_numbers(values, form), typed)
     ok = ~np.isnan(parsed)
     if not ok.any():
         return None
@@ -309,7 +317,7 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
                            options, notes, False, len(cells))
     if found and doubt:
         notes.add(name, doubt, "holds numbers with marks: ")
-    if found and (told := signs_behind([text for text in written if text not in said], form)):
+    if found and (told := signs_behind([text for text in as_text if text not in said], form)):
         notes.add(name, told, "holds numbers with marks: ")
     if found and form.unit == "%":
         notes.add(name, "12% is read as 12", "holds percentages: ")
