@@ -139,9 +139,11 @@ class _Graph(Nodes):
                 raise ValueError(f"nothing leads from {shown(name)} to "
                                  f"{shown(target)}")
             node = self.at = nodes[0]
-            if self.whole and node.op_type in (*ELEMENTWISE, *LAYERS) and node.op_type != "Cast":
-                raise ValueError(f"{place_of(node)} computes in integers; they must be cast first")
-            self.whole = self.whole and node.op_type != "Cast"
+            if node.op_type == "Cast":
+                self.uncast = None
+            elif self.uncast is not None and node.op_type in (*ELEMENTWISE, *LAYERS):
+                raise ValueError(f"{place_of(node)} takes the graph's input as {self.uncast}; it "
+                                 "must be cast to a float type first")
             if len(nodes) == 1 and (self.passes(node) or self.keeps_rows(node, chain)):
                 name = node.output[0]
             elif len(nodes) == 1 and node.op_type in LAYERS:

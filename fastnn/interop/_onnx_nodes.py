@@ -69,6 +69,10 @@ class Nodes:
             names = shorten(", ".join(inputs))
             raise ValueError(f"the graph has inputs {names}; there must be one")
         (self.input, item), = inputs.items()
+        if item.type.WhichOneof("value") not in ("tensor_type", None):
+            raise ValueError(f"the graph's input {shown(self.input)} is a "
+                             f"{item.type.WhichOneof('value').removesuffix('_type')}, must be a "
+                             "tensor of rows")
         kind = item.type.tensor_type
         # the shape of a row, with None where the file leaves it open; or None
         self.row, self.n_axes = None, 2  # axes of the value that is looked at
@@ -78,7 +82,10 @@ class Nodes:
             if not kind.shape.dim:
                 raise ValueError(f"the graph's input {shown(self.input)} is one number; it "
                                  "must have rows")
-        self.whole = kind.elem_type not in FLOATS  # numbers, not cast yet
+        self.uncast = None  # what the input holds instead of floats, as long as no node casts it
+        if kind.elem_type not in FLOATS:
+            names = {number: name for name, number in self.onnx.TensorProto.DataType.items()}
+            self.uncast = names.get(kind.elem_type, f"type {kind.elem_type}").lower()
         nodes = [Node(proto, i) for i, proto in enumerate(graph.node)]
         self.left = WORK_PER_NODE * (len(nodes) + 10)
         self.made_by = self.makers(nodes)
@@ -279,8 +286,9 @@ class Nodes:
         before there is none left; what takes more is no such chain."""
         self.left -= work
         if self.left < 0:
-            raise ValueError(f"{place_of(node)}: the graph branches more often than layers do, "
-                             "which must be a chain")
+            raise ValueError(f"{place_of(node)}: up to here the graph branches more often, or "
+                             "takes more steps between two layers, than a chain of layers with "
+                             "their activations does, which it must be")
 
     def choose(self, graph, output):
         names = [item.name for item in graph.output]

@@ -301,7 +301,7 @@ def test_integers_and_old_operators():
     model = graph(nodes, {"W": W})
     model.graph.initializer.append(numpy_helper.from_array(np.array(2), "two"))
     model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
-    with pytest.raises(ValueError, match="computes in integers"):
+    with pytest.raises(ValueError, match="takes the graph's input as int64"):
         fastnn.from_onnx(model)
     old = graph([node("Gemm", ["x", "W"], ["y"])], {"W": W})
     old.opset_import[0].version = 6
@@ -309,6 +309,24 @@ def test_integers_and_old_operators():
         fastnn.from_onnx(old)
     with pytest.raises(TypeError, match="model=bytes must be a path"):
         fastnn.from_onnx(b"")
+
+
+def test_inputs_that_are_no_rows_of_numbers():
+    model = graph([node("Gemm", ["x", "W"], ["y"])], {"W": W})
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.STRING
+    with pytest.raises(ValueError, match="takes the graph's input as string"):
+        fastnn.from_onnx(model)
+    model.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = 1
+    with pytest.raises(ValueError, match="input 'x' is a sequence, must be a tensor of rows"):
+        fastnn.from_onnx(model)
+
+
+def test_a_long_chain_of_factors_is_called_that():
+    """It was said to branch."""
+    values = ["z", *(f"h{i}" for i in range(49)), "y"]
+    factors = [node("Mul", [a, "half"], [b]) for a, b in zip(values, values[1:], strict=False)]
+    with pytest.raises(ValueError, match="or takes more steps between two layers"):
+        fastnn.from_onnx(graph([FIRST, *factors], {**WEIGHTS, **CONSTANTS}))
 
 
 def test_a_large_shift_of_the_inputs():
