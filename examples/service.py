@@ -26,6 +26,7 @@ import json
 import os
 import socket
 import warnings
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -141,10 +142,19 @@ async def whole_body(request):
     return body
 
 
+def unambiguous(pairs):
+    """The dict of an object; Python's would have the last one of several values of a name."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise HTTPException(400, f"an object has {json.dumps(twice[:80])} twice")
+    return found
+
+
 def read_rows(body, by_name):
     """The rows that a body holds, and whether it is strict; the model checks columns and values."""
     try:
-        body = json.loads(body)
+        body = json.loads(body, object_pairs_hook=unambiguous)
         rows, strict = body["rows"], body.get("strict", False)
     except (AttributeError, KeyError, TypeError):
         raise HTTPException(400, 'the body must be {"rows": [[...], ...]}') from None

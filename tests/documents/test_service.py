@@ -138,6 +138,8 @@ def test_rows_of_tables_by_name(environment, tmp_path, monkeypatch):
         for strict in ("true", 1, None):  # which is not to be taken for false
             body = json.dumps({"rows": odd, "strict": strict})
             assert client.post("/predict", body) == (422, {"error": "strict must be true or false"})
+        twice = '{"rows": [{"age": 31, "city": "Rome", "age": 13}]}'
+        assert client.post("/predict", twice) == (400, {"error": 'an object has "age" twice'})
         for wrong in ([{"city": "Rome"}], [[31.5, "Rome"]], [{"age": [1], "city": "Rome"}]):
             assert client.post("/predict", json.dumps({"rows": wrong}))[0] == 422
         client.close()
@@ -165,6 +167,7 @@ ROW = [0.0] * N_IN
     ('{"rows": [[1, 2', 400, "the body is not JSON"),
     (b"\xff\xfe\xff", 400, "the body is not JSON"),
     ("[" * 100_000, 400, "the body is not JSON"),
+    ('{"rows": [], "rows": [[1, 2]]}', 400, 'an object has "rows" twice'),
     ("[[1, 2]]", 400, 'the body must be {"rows": [[...], ...]}'),
     ('{"data": [[1, 2]]}', 400, 'the body must be {"rows": [[...], ...]}'),
     ('{"rows": 1}', 422, "rows must be a list of 1 to 10000 rows"),
