@@ -129,9 +129,9 @@ cdef class Trainer(Runs):
         self.looks_up = not job.feature_major and (gemm != "blas" or adds is not None)
         self.set_ops(drops, seed)
         if batch_size == 1 and optimizer is not None and job.n_batch_norms > 0:
-            raise ValueError("batch_size=1 leaves BatchNorm (norm='batch') no variance: it needs "
-                             "batches of at least 2 rows; or use LayerNorm (norm='layer'), or "
-                             "freeze the layer")
+            raise ValueError("batches of one row (batch_size=1, or X has one) leave BatchNorm "
+                             "(norm='batch') no variance: it needs at least 2 rows; or use "
+                             "LayerNorm (norm='layer'), or freeze the layer")
         if adds is not None:
             self.set_codes()
         self.set_buffers()

@@ -301,10 +301,9 @@ def test_estimators_have_it():
 def test_what_is_refused():
     X, y = np.zeros((10, 3), "float32"), np.zeros((10, 1), "float32")
     net = fastnn.MLP((3, 4, 1), norm="batch", random_state=0)
-    with pytest.raises(ValueError, match="batch_size=1.*BatchNorm.*at least 2 rows"):
-        net.fit(X, y, batch_size=1)
-    with pytest.raises(ValueError, match="batch_size=1.*BatchNorm"):
-        net.fit(X[:1], y[:1])
+    for rows, batch_size in ((10, 1), (1, 128)):
+        with pytest.raises(ValueError, match="batch_size=1, or X has one.*BatchNorm.*2 rows"):
+            net.fit(X[:rows], y[:rows], batch_size=batch_size)
     net.freeze(1)
     net.fit(X, y, batch_size=1, epochs=1)
     net.unfreeze()
