@@ -259,7 +259,7 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
         w, lines = self.w, []
         for i in range(len(self.ops) - 1, -1, -1):
             op, d = self.ops[i], self.adjoints[i]
-            if self.slopes[i]:
+            if self.slopes[i] and i < len(self.ops) - 1:  # the last ones are in the seeds
                 lines.append(f"        {w.p}_times({op.n_out}, {self.slopes[i]}, {d});")
             names = {kind: f"{w.p}_{name}" for kind, name in w.names_of(i).items()}
             x, dx = self.value(op.source), self.adjoint(op.source)
@@ -282,11 +282,13 @@ static inline void {w.p}_{name}_slope(int n, const {w.real} *value, {w.real} *sl
         w, last = self.w, self.adjoints[-1]
         n_out, n_in = w.n_out, w.n_in
         shared = w.repeat if w.loops else 0  # operations that all members have in common
+        # a product with 0 would be NaN where the slope of another output is infinite
+        seed = f"({self.slopes[-1]})[i]" if self.slopes[-1] else f"1.0{w.f}"
         own = self.forward(shared, None)
         own += [f"    for (j = 0; j < {n_out}; ++j) {{",
                 f"        {w.real} *row = {self.found} + j * {n_in}, *d = {last};",
                 f"        for (i = 0; i < {n_out}; ++i)",
-                f"            d[i] = i == j ? 1.0{w.f} : 0.0{w.f};",
+                f"            d[i] = i == j ? {seed} : 0.0{w.f};",
                 *self.back(), "    }"]
         if self.ops[-1].activation == "softmax":
             own.append(f"    {w.p}_softmax_back({n_out}, {n_in}, {self.values[-1]}, {self.found});")

@@ -129,6 +129,25 @@ def test_kinks(tmp_path):
                                    err_msg=name)
 
 
+def test_an_output_that_overflows(tmp_path):
+    """It made the derivatives of all other outputs NaN."""
+    need("gcc")
+    net = fastnn.MLP((N_IN, 4, 2), output="exp", dtype="float64", random_state=0)
+    weights = net.get_weights()
+    weights[-2][:] = np.abs(weights[-2]) * [1, 1e-5]
+    net.set_weights(weights)
+    X = np.random.default_rng(0).normal(size=(20, N_IN)) * 1e5
+    X.tofile(tmp_path / "m.in")
+    export.c_header(net, tmp_path / "m.h", "m", jacobian=True)
+    write_program(tmp_path / "program.c", ['#include "m.h"'], [
+        "    RUN(m, jacobian, double, M_N_INPUTS, 2 * M_N_INPUTS, M_JACOBIAN_SCRATCH, 0);"])
+    run(*BUILDS["gcc"], "program.c", "-o", "program", "-lm", cwd=tmp_path)
+    run("./program", cwd=tmp_path)
+    right, found = net.jacobian(X), np.fromfile(tmp_path / "m.out").reshape(20, 2, N_IN)
+    assert np.isinf(net.predict(X)[:, 0]).sum() > 10
+    np.testing.assert_allclose(found[:, 1], right[:, 1], rtol=1e-13)
+
+
 def test_what_has_no_row_is_refused_by_name(tmp_path, monkeypatch):
     assert SLOPES.keys() <= ACTIVATIONS.keys() - {"identity", "step"}
     assert BACK.keys() <= OPS.keys()
