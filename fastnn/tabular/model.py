@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -381,6 +382,7 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     ValueError, TypeError
         On a wrong argument; when no column or fewer than two rows are left.
     """
+    start = time.monotonic()
     validation_of, recipe = validation, imported("fastnn.tabular.recipe")  # services need none
     preset = check_name("preset", preset, tuple(recipe.PRESETS))
     metric = metric_of(eval_metric, task)
@@ -413,8 +415,8 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
         seed = checkpoint.seed
     ensemble = recipe.fit(inputs, targets, task, preset=preset, sizes=schema.category_sizes,
                           sample_weight=sample_weight, validation=validation, metric=metric,
-                          seed=seed, n_threads=n_threads, time_limit=time_limit, progress=progress,
-                          checkpoint=checkpoint)
+                          seed=seed, n_threads=n_threads, time_limit=time_limit, start=start,
+                          progress=progress, checkpoint=checkpoint)
     for note in ensemble.notes:
         warn(note)
     reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)

@@ -101,8 +101,9 @@ PRESETS = {
 }
 LARGE = 8000  # rows from which the second of the two is taken
 EPOCH = 60  # steps between two looks at the fold
-# Of a limit of time, and seconds, that trees have where networks have taken all of it: small tables
-# have all their trees, so that a fit that goes on with a limit ends as one without.
+# Of a limit of time that networks and trees have where what came before has taken all of it, and
+# seconds that trees have: small tables have all of theirs, so that a fit that goes on with a limit
+# ends as one without.
 LEAST_SHARE, LEAST_SECONDS = 0.25, 1.0
 MOST_LINEAR = 20_000  # rows up to which a linear part is taken wherever it helps
 FEW_EVENTS = 1000  # the same of rows that are not of the most frequent class
@@ -118,7 +119,8 @@ MOST_MEANS = 8  # outputs that have statistics
 
 
 def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None, validation=None,
-        metric=None, seed=0, n_threads=None, time_limit=None, progress=None, checkpoint=None):
+        metric=None, seed=0, n_threads=None, time_limit=None, start=None, progress=None,
+        checkpoint=None):
     """Train the networks of a preset.
 
     Parameters
@@ -141,6 +143,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     n_threads : int or None, default=None
     time_limit : float or None, default=None
         Seconds, about.
+    start : float or None, default=None
+        From where they are counted, by `time.monotonic`; None: from now.
     progress : bool or None, default=None
     checkpoint : FitsFile or None, default=None
         What the networks go on from.
@@ -149,7 +153,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     -------
     Ensemble
     """
-    n, rng, start = len(inputs), np.random.default_rng(seed), time.monotonic()
+    n, rng = len(inputs), np.random.default_rng(seed)
+    start = time.monotonic() if start is None else start
     recipe = preset if isinstance(preset, Recipe) else PRESETS[preset][n >= LARGE]
     folds = _folds(targets, task, recipe.folds, rng)
     encoding, found = _encoding(inputs, targets, task, sizes, sample_weight, folds, recipe)
@@ -167,7 +172,8 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     own_folds = [folds[i % len(folds)] for i in range(count)]
     watched = None if validation is None else (encoding.transform(validation[0]), *validation[1:])
     _train(nets, codes, targets, task, recipe, own_folds, sample_weight, watched, metric,
-           n_threads=n_threads, time_limit=time_limit, progress=progress, checkpoint=checkpoint)
+           n_threads=n_threads, time_limit=_left(time_limit, start), progress=progress,
+           checkpoint=checkpoint)
     judged = 1 < count and (validation is None or len(validation[0]) >= LEAST_JUDGES)
     if judged and validation is not None:
         # No network has learned from its rows: they are the fold of all. A fifth of the rows given
@@ -196,8 +202,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
     # .2866 -> .2789, electricity .2550 -> .2469, a tree of 40 leaves .69 -> .43 of what a constant
     # gets. On smooth tables mostly none.
     if recipe.trees and judged:
-        seconds = None if time_limit is None else max(
-            time_limit - (time.monotonic() - start), LEAST_SHARE * time_limit, LEAST_SECONDS)
+        seconds = None if time_limit is None else max(_left(time_limit, start), LEAST_SECONDS)
         nets, finer, sums = with_trees(
             nets, encoding, numbers, inputs.codes, codes, targets, task, sample_weight, own_folds,
             trees=recipe.trees, seconds=seconds, n_threads=n_threads)
@@ -225,6 +230,12 @@ def _with_validation(encoding, inputs, found, targets, weight, validation):
             np.ones(len(rows)) if given is None else given
             for rows, given in ((own, weight), (more, validation[2]))])
     return inputs, found, np.concatenate([targets, validation[1]]), weight
+
+
+def _left(limit, start):
+    """Return the seconds that are left of a limit: a share at least, or nothing would be learned
+    where the table has taken all of it."""
+    return limit and max(limit - (time.monotonic() - start), LEAST_SHARE * limit)
 
 
 def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation, metric, *,

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn.tables import Schema, TableError, as_table, read
+from fastnn.tables.arrays import doubles
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -186,6 +187,20 @@ def test_numbers_of_float32_are_those_of_their_text(value):
                  pa.table({"a": values}), pd.DataFrame({"a": pd.array(values, "Float32")}),
                  [{"a": one} for one in values]):
         assert schema.apply(data).numbers.tobytes() == expected.tobytes()
+
+
+def test_float32_of_every_kind_are_their_shortest_decimals():
+    rng = np.random.default_rng(0)
+    near = np.concatenate([10.0 ** np.arange(-14, 17), 2.0 ** np.arange(-42, 52)]).astype("f")
+    near = np.concatenate([near, np.nextafter(near, np.float32(0)),
+                           np.nextafter(near, np.float32(np.inf)), -near])
+    bits = rng.integers(0, 2**32, 30_000, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    decimals = rng.integers(-10**7, 10**7, 30_000) / 10.0 ** rng.integers(0, 9, 30_000)
+    values = np.concatenate([near, bits[~np.isnan(bits)], decimals.astype("f"),
+                             rng.normal(size=30_000).astype("f"), [-0.0, np.inf, np.nan]],
+                            dtype="f")
+    expected = values.astype(str).astype(np.float64)
+    np.testing.assert_array_equal(doubles("a", values).view(np.int64), expected.view(np.int64))
 
 
 FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,

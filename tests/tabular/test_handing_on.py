@@ -122,15 +122,19 @@ def test_rows_that_say_what_there_is_to_learn(task, y, events):
 @pytest.mark.parametrize("threads, share", [(1, 1 / 3), (2, 2 / 3), (8, 1)])
 def test_a_limit_of_time_is_shared_by_the_networks(threads, share, monkeypatch):
     monkeypatch.setattr(recipe, "resolve_threads", lambda n: n)
-    for own in asked_for(monkeypatch, time_limit=12.0, n_threads=threads)["callbacks"]:
-        limit, = (one for one in own if isinstance(one, TimeLimit))
-        assert limit.seconds == pytest.approx(12 * share)
+    for passed, left in [(0, 12), (5, 7), (11, 3)]:
+        clock = SimpleNamespace(monotonic=lambda now=100.0 + passed: now)
+        monkeypatch.setattr(recipe, "time", clock)
+        asked = asked_for(monkeypatch, time_limit=12.0, start=100.0, n_threads=threads)
+        for own in asked["callbacks"]:
+            limit, = (one for one in own if isinstance(one, TimeLimit))
+            assert limit.seconds == pytest.approx(left * share)
 
 
 @pytest.mark.parametrize("limit, passed, left", [(None, 3, None), (8.0, 3, 5.0), (8.0, 20, 2.0),
                                                  (1e-9, 3, 1.0)])
 def test_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeypatch):
-    clock, asked = iter([100.0, 100.0 + passed]), []
+    clock, asked = iter([100.0, 100.0, 100.0 + passed]), []
     monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(recipe, "fit_many", lambda *own, **settings: None)
     monkeypatch.setattr(recipe, "with_trees", lambda nets, encoding, *own, seconds, **settings: (
