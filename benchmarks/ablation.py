@@ -3,10 +3,11 @@
     python benchmarks/ablation.py FOLDER --splits 1,2
     python benchmarks/ablation.py FOLDER --only phoneme,bike --without muon,average
 
-A row for each part: the loss without it over the loss of the default, as the geometric mean over
-tables and splits, on how many of them it is worse, and seconds of CPU of the fit. Splits are those
-of `benchmarks/tabular.py`; choices are made by other ones than 0, which the report is of. Resumable
-as that is.
+A row for each part: the loss without it over the loss of the default, as the geometric mean and the
+median over tables and splits, on how many of them it is worse, the median of seconds of CPU of the
+fit over those of the default's, and the losses of the tables that ``--columns`` names. Splits are
+those of `benchmarks/tabular.py`; choices are made by other ones than 0, which the report is of.
+Resumable as that is.
 """
 
 import argparse
@@ -53,14 +54,17 @@ def run(task, preset):
         recipe.PRESETS["default"] = old
 
 
-def line(name, rows, base):
+def line(name, rows, base, columns):
     """Return a row of the table."""
     both = [key for key in rows if key in base]
     ratios = np.array([rows[key]["loss"] / base[key]["loss"] for key in both])
     worse = int((ratios > 1.0005).sum())
-    seconds = np.median([rows[key]["seconds"] for key in both])
-    return (f"| {WITHOUT[name][0]} | {np.exp(np.log(ratios).mean()):.3f} | {worse} of {len(both)} "
-            f"| {seconds:.1f} |")
+    seconds = np.median([rows[key]["seconds"] / base[key]["seconds"] for key in both])
+    own = [ratios[[key[0] == table for key in both]] for table in columns]
+    means = [np.exp(np.log(one).mean()) if len(one) else None for one in (ratios, *own)]
+    mean, *own = ["-" if one is None else f"{one:.3f}" for one in means]
+    return " | ".join([f"| {WITHOUT[name][0]} | {mean} | {np.median(ratios):.3f} | {worse} of "
+                       f"{len(both)} | {seconds:.2f}", *own]) + " |"
 
 
 def main():
@@ -69,6 +73,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--splits", default="1")
     parser.add_argument("--only", help="names of tables")
+    parser.add_argument("--columns", default="", help="names of tables")
     parser.add_argument("--without", default=",".join(WITHOUT))
     parser.add_argument("--results", type=Path, default=Path("ablation_results.jsonl"))
     args = parser.parse_args()
@@ -95,10 +100,12 @@ def main():
                 found.setdefault(name, {})[table, split] = one
                 with args.results.open("a") as file:
                     file.write(json.dumps(one) + "\n")
-    print("| | loss, of the default's | worse on | median fit, s |\n|---|---:|---:|---:|")
+    columns = args.columns.split(",") if args.columns else []
+    print(" | ".join(["| | loss, of the default's | median | worse on | time", *columns]), "|")
+    print("|---" + "|---:" * (4 + len(columns)) + "|")
     for name in ("nothing", *names):
         if name in found:
-            print(line(name, found[name], found["nothing"]))
+            print(line(name, found[name], found["nothing"], columns))
 
 
 if __name__ == "__main__":
