@@ -223,9 +223,13 @@ class _Judge:
             line = np.full(self.y.shape, np.nan)
             new = [key for key in keys if (key, penalty) not in found]
             with ThreadPoolExecutor(self.n_threads) as pool:
-                for key, part in zip(new, pool.map(fit.part, new, [penalty] * len(new)),
-                                     strict=True):
-                    found[key, penalty] = part
+                try:
+                    for key, part in zip(new, pool.map(fit.part, new, [penalty] * len(new)),
+                                         strict=True):
+                        found[key, penalty] = part
+                except BaseException:  # Ctrl-C, too: the pool waits for those that run
+                    fit.is_given_up = True
+                    raise
             for key in keys:
                 part, fold = found[key, penalty], self.folds[key]
                 line[fold] = X[fold] @ part[:-1] + part[-1]
@@ -449,6 +453,8 @@ def _times(dense, other, trans=0):
 class _Iterated:
     """The linear model of all rows but those of a fold, by L-BFGS."""
 
+    is_given_up = False  # what goes on in other threads has to end
+
     def __init__(self, X, y, weight, kind, folds):
         self.kind, self.found, self.rows, self.largest = kind, {}, {}, {}
         self.all_rows, self.folds = (X, y, weight), folds
@@ -492,6 +498,8 @@ class _Iterated:
 
     def sum_of_losses(self, key, part):
         """Return the sum of the losses of the rows, and its gradient, of the shape of ``part``."""
+        if self.is_given_up:
+            raise RuntimeError("an error in another thread has ended this one")
         times, back, y, weight = self.rows_of(key)
         losses, means = losses_of(times(part[:-1]) + part[-1], y, self.kind)
         error = (means - y) * weight[:, np.newaxis]

@@ -1,5 +1,7 @@
 """The linear part of networks: what they give with it, and when they get one."""
 
+import time
+
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
@@ -181,6 +183,27 @@ def test_other_folds_have_no_line_where_the_first_ones_gain_nothing(kind, monkey
     seen.clear()
     assert linear.with_linear_part(nets, ENCODING, X, targets, task, None, FOLDS)[0] is not nets
     assert len({key for key, _ in seen}) == 4 and len(set(seen)) == len(seen)
+
+
+def test_linear_models_in_other_threads_end_with_the_first_error():
+    """Ctrl-C waited for those that ran."""
+    calls = []
+
+    class Long(linear._Iterated):
+        def part(self, key, penalty):
+            if key == FOLDS[0].tobytes():
+                raise KeyboardInterrupt
+            for _ in range(1000):
+                self.sum_of_losses(key, self.start(key))
+                calls.append(key)
+                time.sleep(0.01)
+
+    task, y = task_of("binary")
+    targets = blending.columns_of(y, task)
+    judge = linear._Judge(networks(task), X, targets, np.ones(N), FOLDS, "logit", 0.0, 2)
+    with pytest.raises(KeyboardInterrupt):
+        judge.better(judge.none(Long), Long, linear._matrix(ENCODING, X), (1.0,), None)
+    assert len(calls) < 500
 
 
 def test_the_exact_and_the_iterated_fit_agree():
