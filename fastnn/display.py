@@ -41,9 +41,9 @@ def decision_boundary(model: Any, X: Any, y: Any = None, *, ax: Any = None,
         Of two inputs. Of a classifier its probabilities are drawn, else its values.
     X : array-like or data frame (n_samples, 2)
         Says which part of the plane is drawn; its points are shown, at most 5,000 of them.
-    y : array-like (n_samples,) or None
+    y : array-like (n_samples,) or None, default=None
         Classes or values: the colours of the points. None: no points.
-    ax : matplotlib.axes.Axes or None
+    ax : matplotlib.axes.Axes or None, default=None
         None: of a new figure.
     grid : int, default=200
         Points along each axis where the model is asked.
@@ -134,7 +134,7 @@ def hidden_units(net: Any, X: Any, *, layers: Sequence[int] | None = None, grid:
         Of two inputs.
     X : array-like (n_samples, 2)
         Says which part of the plane is drawn.
-    layers : sequence of int or None
+    layers : sequence of int or None, default=None
         Numbers of layers from 0, the output being the last one; None: all.
     grid : int, default=60
         Points along each axis.
@@ -200,7 +200,7 @@ def activations(net: Any, X: Any, *, layer: int = 0, ax: Any = None) -> Any:
         At most 500 rows are drawn, evenly chosen.
     layer : int, default=0
         Number of the layer, from 0.
-    ax : matplotlib.axes.Axes or None
+    ax : matplotlib.axes.Axes or None, default=None
         None: of a new figure.
 
     Returns
@@ -266,7 +266,7 @@ class LossSurface:
 
         Parameters
         ----------
-        ax : matplotlib.axes.Axes or None
+        ax : matplotlib.axes.Axes or None, default=None
             None: of a new figure.
         levels : int, default=25
             Number of contours.

@@ -92,7 +92,7 @@ class Learning:
             Clipped to the number of rows; the last batch may be shorter.
         shuffle : bool, default=True
             A new order of the rows each epoch.
-        sample_weight : array-like (n_samples,) or None
+        sample_weight : array-like (n_samples,) or None, default=None
             Weights of the rows; None: 1 each.
         alpha : float, default=0.0
             L2 penalty alpha / 2 · |W|² divided by the sum of the batch's sample weights, biases
@@ -120,14 +120,14 @@ class Learning:
             Alpha of mixup (Zhang et al. 2018); 0: none. Each step draws a share s from
             Beta(alpha, alpha) and a permutation of its batch, and trains on s x + (1 - s) x' with
             targets s y + (1 - s) y', and so sample weights; labels become probabilities.
-        validation_data : (X, y) or None
+        validation_data : (X, y) or None, default=None
             Fills ``history.val_loss``.
         metrics : sequence of str or callable, or dict, default=None
             Taken on the validation data after each epoch, into ``history["val_<name>"]``: names of
             scikit-learn's scorers ("accuracy"), and functions of (y, output), where y is
             (n_samples,) int32 labels or (n_samples, n_out) targets, and the output
             (n_samples, n_out). A dict gives names to them.
-        callback : callable or None
+        callback : callable or None, default=None
             Called after each epoch as callback(epoch, net, history), the epoch from 0; training
             ends when it raises `fastnn.StopFit`. What it returns means nothing.
         callbacks : sequence of `fastnn.Callback`, default=None

@@ -479,7 +479,7 @@ class MLP(Learning, Derivatives):
         ----------
         X : array-like or sparse matrix (n_samples, n_in)
             Maps of files, and large arrays, of another dtype are converted some rows at a time.
-        out : array (n_samples, n_out) of the network's dtype, row-major, or None
+        out : array (n_samples, n_out) of the network's dtype, row-major, or None, default=None
             Takes the result.
 
         Returns
@@ -540,13 +540,13 @@ class MLP(Learning, Derivatives):
         ----------
         path : str or path
             The old file is there until the new one is complete.
-        scaler : Scaler, (mean, scale) or None
+        scaler : Scaler, (mean, scale) or None, default=None
             Of the inputs, see `fastnn.Scaler`.
-        classes : array-like (n_classes,) or None
+        classes : array-like (n_classes,) or None, default=None
             Labels in the order of the outputs; two for a single output.
-        feature_names : sequence of str or None
+        feature_names : sequence of str or None, default=None
             Names of the inputs.
-        encoder : encoders.Encoder, TableEncoder or None
+        encoder : encoders.Encoder, TableEncoder or None, default=None
             What made the inputs of raw rows. With one of these four the file is loaded as a
             `fastnn.Predictor`, which with an encoder takes raw rows.
         max_bytes : int or None, default=None

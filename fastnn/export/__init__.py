@@ -100,7 +100,7 @@ def c_header(model: Any, path: File, prefix: str = "model", *, test_rows: ArrayL
         Of the file to write.
     prefix : str, default="model"
         A C identifier. Macros have it in capitals, so two models must differ in more than case.
-    test_rows : array-like (n_rows, n_in) or None
+    test_rows : array-like (n_rows, n_in) or None, default=None
         Inputs that the header's self-test holds beside their outputs; None: five random rows.
     jacobian : bool, default=False
         Whether there is a function of the derivatives of the outputs with respect to the inputs,

@@ -49,13 +49,13 @@ class Predictor:
         "mean_variance": the first half of them, as "regression" does. "classification": the label
         of each row; "margins": the same from scores, which are no probabilities; "multilabel":
         zeros and ones (n_samples, n_labels).
-    classes : array-like (n_classes,) or None
+    classes : array-like (n_classes,) or None, default=None
         Labels in the order of the outputs; two for a single output.
-    feature_names : sequence of str or None
+    feature_names : sequence of str or None, default=None
         Names of the inputs. Columns of a data frame are then taken by name.
-    scaler : Scaler or None
+    scaler : Scaler or None, default=None
         Comes before the network.
-    table : TableEncoder, encoders.Encoder or None
+    table : TableEncoder, encoders.Encoder or None, default=None
         Turns a data frame into the inputs, comes before the scaler. An `Encoder` turns rows of raw
         numbers and categories into codes, and has neither scaler nor feature names beside it.
 
@@ -182,7 +182,7 @@ class Predictor:
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
             Inputs.
-        out : array (n_samples, n_out) of the network's dtype, row-major, or None
+        out : array (n_samples, n_out) of the network's dtype, row-major, or None, default=None
             Takes the result; for outputs and regression only.
 
         Returns
@@ -220,7 +220,7 @@ class Predictor:
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
             Inputs.
-        out : array (n_samples, n_classes) of the network's dtype, row-major, or None
+        out : array (n_samples, n_classes) of the network's dtype, row-major, or None, default=None
             Takes the result.
 
         Returns

@@ -48,11 +48,11 @@ class TabularModel:
         The networks.
     names : sequence of str
         Of all columns of the table of training, those that the schema leaves out, too.
-    classes : array (n_classes,) or None
+    classes : array (n_classes,) or None, default=None
         Labels in the order of their numbers; None for a regression.
-    reference : Reference or None
+    reference : Reference or None, default=None
         A sample of the rows, for importances, explanations and intervals.
-    preparation : Preparation or None
+    preparation : Preparation or None, default=None
         Makes the columns that the schema knows, ``names``, of those of a table.
     targets : sequence of str, default=()
         Names of what is predicted, for those who write predictions.

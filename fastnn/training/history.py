@@ -137,11 +137,11 @@ class History:
 
         Parameters
         ----------
-        ax : matplotlib.axes.Axes or None
+        ax : matplotlib.axes.Axes or None, default=None
             None: of a new figure.
-        names : sequence of str or None
+        names : sequence of str or None, default=None
             Which curves; None: the losses, or all where all are wanted: ``history.names``.
-        log : bool or None
+        log : bool or None, default=None
             Whether the axis of values is logarithmic; None: where all values are above 0 and the
             largest is more than twenty times the least.
 

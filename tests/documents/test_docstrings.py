@@ -75,6 +75,38 @@ def test_public_docstrings_are_valid():
     assert wrong == []
 
 
+def test_defaults_are_said_and_true():
+    """Of each parameter whose type is said; a name stands for what is no literal, as in Adam()."""
+    from numpydoc.docscrape import NumpyDocString
+
+    wrong, count = [], 0
+    for path, value, _ in public_objects():
+        try:
+            parameters = inspect.signature(value).parameters
+        except (TypeError, ValueError):  # a property
+            continue
+        for said in NumpyDocString(inspect.getdoc(value) or "")["Parameters"]:
+            names = [name.strip(" *") for name in said.name.split(",")]
+            _, is_there, text = said.type.partition("default=")
+            for i, name in enumerate(names):
+                empty = inspect.Parameter.empty
+                default = getattr(parameters.get(name), "default", empty)
+                if not is_there:
+                    if default is not empty and said.type and "see " not in said.type:
+                        wrong.append(f"{path}, {name}: {default!r} is not said")
+                    continue
+                count += 1
+                try:
+                    found = eval(text, {"__builtins__": {}})
+                except NameError:
+                    continue
+                found = found[i] if len(names) > 1 and isinstance(found, tuple) else found
+                if found != default:
+                    wrong.append(f"{path}, {name}: {default!r} is called {text}")
+    assert count > 450
+    assert wrong == []
+
+
 def test_rules_that_are_left_out_exist():
     assert set(LEFT_OUT) | OF_OVERRIDES <= set(validate.ERROR_MSGS)
 
