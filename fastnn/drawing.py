@@ -8,7 +8,7 @@ on a light and on a dark page.
 import math
 from html import escape
 
-__all__ = ["COLORS", "curves", "network", "new_axes", "page", "table"]
+__all__ = ["COLORS", "curves", "network", "new_axes", "page", "pyplot", "table"]
 
 COLORS = ("#3d85c6", "#e0772b", "#3f9c54", "#b25fc2", "#c2504f", "#8a7a3b")
 SHOWN_UNITS = 8  # circles of a layer; of a larger one the first and the last

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fastnn.training.optimizer_base import Optimizer, WholeFit
     from fastnn.training.plan import TrainingPlan
 
-__all__ = ["Learning"]
+__all__ = ["FULL_BATCH_ROWS", "TRAINING", "Learning"]
 
 # what the first fit imports; each of them complete before any is used
 TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",

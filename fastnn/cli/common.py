@@ -12,9 +12,9 @@ from pathlib import Path
 from fastnn.core.words import near
 from fastnn.files import container
 
-__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "escaped", "is_saved",
-           "load_model", "near", "need", "note", "open_closed_streams", "program", "quoted", "say",
-           "tell_warnings", "whole_number"]
+__all__ = ["CommandError", "Help", "Progress", "check_output", "count", "describe_model", "escaped",
+           "is_saved", "load_model", "near", "need", "note", "open_closed_streams", "program",
+           "quoted", "say", "tell_warnings", "whole_number"]
 
 
 class CommandError(Exception):

@@ -8,8 +8,8 @@ import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "is_date", "label_hint",
-           "missing_at", "missing_row", "no_array", "not_numeric", "ragged", "shape_hint",
+__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "is_date", "label_hint", "missing_at",
+           "missing_row", "no_array", "not_numeric", "other_scale", "ragged", "shape_hint",
            "target_hint", "text_hint", "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled

@@ -15,7 +15,7 @@ from distributed.threadpoolexecutor import thread_state
 
 from fastnn.core.notices import shown, warn
 
-__all__ = ["Cluster", "Graph", "Pins"]
+__all__ = ["Cluster", "Graph", "Pins", "WithClient"]
 
 POLL = 1.0  # seconds between two looks at the workers, while a result is waited for
 IDLE = 30  # such looks, after which the fit says what it waits for, though there are workers

@@ -12,7 +12,8 @@ from fastnn.dask.cluster import Pins
 from fastnn.dask.parts import number_held_out
 from fastnn.dask.sources import parts_of, read_anew
 
-__all__ = ["Data", "Shards", "Tree", "edges_of", "number_of_shards"]
+__all__ = ["Data", "Shards", "Tree", "check_targets_alike", "edges_of", "keeps", "number_of_shards",
+           "total_weight"]
 
 FAN_IN = 8  # of the tree: how many results one task adds up
 MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are

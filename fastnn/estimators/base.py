@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import ArrayLike, File, Rows
 
-__all__ = ["BaseMLP", "has_partial_fit"]
+__all__ = ["LOSSES", "BaseMLP", "has_partial_fit"]
 
 _OF_THE_OBJECT = ("_network", "_checked_settings", "_stepping")  # what copies do not get
 

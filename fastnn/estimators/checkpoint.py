@@ -34,7 +34,8 @@ from fastnn.training.fit_file import (
 from fastnn.training.optimizer_base import Optimizer
 from fastnn.training.schedules import Schedule
 
-__all__ = ["Checkpoint", "opened"]
+__all__ = ["DRAWN", "START", "STATE_WORDS", "Checkpoint", "described", "goes_on_afresh", "opened",
+           "random_of", "random_to_plain", "start_of"]
 
 START = "the model at the start"
 DRAWN = "drawn"  # a start at random weights

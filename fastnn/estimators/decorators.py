@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from sklearn import base
 from sklearn.utils import metaestimators
 
-__all__ = ["available_if", "validated"]
+__all__ = ["F", "available_if", "validated"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-__all__ = ["GLU", "Activation", "BatchNorm", "CustomActivation", "Dense", "Dropout", "Embed",
-           "Heads", "LayerNorm", "PReLU", "Repeat", "Residual", "Scale"]
+__all__ = ["GLU", "LAYERS", "MAX_DEPTH", "N_PARAMETERS", "WITH_WEIGHTS", "Activation", "BatchNorm",
+           "CustomActivation", "Dense", "Dropout", "Embed", "Frozen", "Heads", "Layer", "LayerNorm",
+           "PReLU", "Repeat", "Residual", "Scale", "check_activation", "check_layers", "depth",
+           "flat"]
 
 MAX_DEPTH = 16  # residual layers inside of each other
 

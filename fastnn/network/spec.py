@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     Activations: TypeAlias = "str | CustomActivation | Sequence[str | CustomActivation]"
 
 # layers, too: pickles name them by this module
-__all__ = ["GLU", "MAX_DEPTH", "Activation", "BatchNorm", "CustomActivation", "Dense", "Dropout",
-           "Embed", "Heads", "Layer", "LayerNorm", "NetworkSpec", "PReLU", "Repeat", "Residual",
-           "Scale", "depth", "flat"]
+__all__ = ["GLU", "MAX_DEPTH", "Activation", "Activations", "BatchNorm", "CustomActivation",
+           "Dense", "Dropout", "Embed", "Heads", "Layer", "LayerNorm", "NetworkSpec", "PReLU",
+           "Repeat", "Residual", "Scale", "depth", "flat"]
 
 NORMS = (None, "layer", "batch")
 

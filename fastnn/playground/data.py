@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.playground.settings import CLASSES, SettingsError
 
-__all__ = ["DRAW", "FORMULAS", "Points", "Table", "features", "make_points"]
+__all__ = ["DRAW", "FORMULAS", "MISSING", "RANGE", "Points", "Table", "features", "make_points"]
 
 RANGE = 2.4  # of the plane that is drawn, in both directions
 MAX_ROWS, MAX_COLUMNS, MAX_CELL = 20_000, 200, 200

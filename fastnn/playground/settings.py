@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 from fastnn.core import _kernels
 from fastnn.core.notices import shorten
 
-__all__ = ["CHOICES", "OPTIMIZERS", "SCHEDULES", "Settings", "SettingsError"]
+__all__ = ["CHOICES", "CLASSES", "FEATURES", "OPTIMIZERS", "SCHEDULES", "Settings", "SettingsError"]
 
 FEATURES = ("x1", "x2", "x1^2", "x2^2", "x1*x2", "sin1", "sin2")
 CLASSES = ("circles", "xor", "spirals", "gaussians")  # data of two classes

@@ -2,7 +2,7 @@
 
 from fastnn.prediction._derivatives import Derivatives
 
-__all__ = ["derivatives_of"]
+__all__ = ["derivatives_of", "refuse"]
 
 # of operations whose derivative is known
 KINDS = ("dense", "layer_norm", "batch_norm", "scale", "prelu", "copy", "add", "python", "repeat",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array, ArrayLike, File, Rows
 
-__all__ = ["Predictor", "as_predictor", "save_network", "tabular_model_of"]
+__all__ = ["Predictor", "as_predictor", "check_exported", "save_network", "tabular_model_of"]
 
 TASKS = ("outputs", "regression", "quantiles", "mean_variance", "classification", "multilabel",
          "margins")

@@ -15,8 +15,9 @@ import numpy as np
 
 from fastnn.tables.errors import TableError
 
-__all__ = ["MISSING_WORDS", "Cells", "Style", "alike", "from_objects", "from_texts", "moments",
-           "number_text", "with_typed", "words_of", "written"]
+__all__ = ["DAY_US", "EXACT", "INTEGER", "MISSING_WORDS", "PLAIN_NUMBER", "Cells", "Style", "alike",
+           "from_objects", "from_texts", "moments", "number_text", "with_typed", "words_of",
+           "written"]
 
 # what pandas and others write for "missing"; in any column of inputs they mean that
 MISSING_WORDS = frozenset((

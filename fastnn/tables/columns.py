@@ -26,7 +26,8 @@ from fastnn.tables.numerals import (
     parse_numbers,
 )
 
-__all__ = ["KINDS", "TRUTH", "Column", "Problem", "category_places", "count_kinds"]
+__all__ = ["KINDS", "PARTS", "TRUTH", "Column", "Problem", "category_places", "count_kinds",
+           "date_part", "none_understood"]
 
 KINDS = ("number", "boolean", "date", "category")
 PARTS = ("month", "weekday", "hour")

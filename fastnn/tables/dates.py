@@ -8,7 +8,7 @@ import numpy as np
 from fastnn.tables.cells import DAY_US
 from fastnn.tables.numerals import LONGEST, in_ascii
 
-__all__ = ["date_order", "in_doubt", "looks_like_date", "parse_dates"]
+__all__ = ["date_order", "in_doubt", "looks_like_date", "parse_date", "parse_dates"]
 
 # offsets in hours of zones by their names: those of RFC 5322, and Europe's and Japan's
 ZONES = {"UT": 0, "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8,

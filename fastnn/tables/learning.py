@@ -21,8 +21,8 @@ from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, infinite_value, listed, shown_value
 from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
 
-__all__ = ["Notes", "Options", "counts_rows", "cure_of", "differ_all", "holds_numbers",
-           "learn_column"]
+__all__ = ["MARKS", "MAX_TEXT", "Notes", "Options", "counts_rows", "cure_of", "differ_all",
+           "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((

@@ -12,7 +12,7 @@ from fastnn.tables.frames import as_table
 from fastnn.tables.numerals import parse_numbers
 from fastnn.tables.schema import check_rows
 
-__all__ = ["Preparation"]
+__all__ = ["MISSING", "Preparation"]
 
 MOST_COLUMNS = 1 << 16
 MOST_DIGITS = 1000  # of a whole number; for many more int() takes long

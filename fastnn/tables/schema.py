@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from fastnn.core.types import Array
 
-__all__ = ["Inputs", "Schema"]
+__all__ = ["ROW", "Inputs", "Schema", "categorical_names", "check_learnable", "check_rows",
+           "summed"]
 
 INFINITIES = ("refuse", "missing", "keep")
 LIMITS = {"columns": 1 << 16, "categories": 1 << 20, "missing_words": 1 << 12, "na": 1 << 10}

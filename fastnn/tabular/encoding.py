@@ -12,7 +12,7 @@ from fastnn.tabular._encode import Tables
 from fastnn.tabular.forest import Forest
 from fastnn.tabular.statistics import Statistics
 
-__all__ = ["Encoding", "arrays_under"]
+__all__ = ["CLIP", "LINEAR", "Encoding", "arrays_under"]
 
 CLIP = 3.0  # robust standard deviations at which a raw value has bent to 0.7; as in _encode.pyx
 LINEAR = 100.0  # times as far out as values are, bending begins where they are not to be bent

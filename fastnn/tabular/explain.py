@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.core import validation
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["BACKGROUND", "SAMPLES", "Explanation", "explain"]
 
 BACKGROUND = 64  # rows that stand for a column that is not known
 SAMPLES = 256  # pairs of orders of the columns, of each row

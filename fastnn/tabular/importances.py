@@ -5,7 +5,7 @@ import numpy as np
 from fastnn.core.validation import check_count
 from fastnn.tabular.groups import replaced
 
-__all__ = ["permutation_importances"]
+__all__ = ["REPEATS", "permutation_importances"]
 
 REPEATS = 5
 

@@ -28,7 +28,7 @@ from fastnn.training.optimizers import EMA, AdamW, Muon
 from fastnn.training.schedules import FlatThenCosine
 from fastnn.training.stopping import EarlyStopping, TimeLimit
 
-__all__ = ["PRESETS", "Recipe", "fit", "network_of", "optimizer_of"]
+__all__ = ["MOST_LINEAR", "PRESETS", "Recipe", "fit", "network_of", "optimizer_of"]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from fastnn.training.losses import (
     from_description,
 )
 
-__all__ = ["KINDS", "Task"]
+__all__ = ["KINDS", "REGRESSION", "Task"]
 
 KINDS = ("binary", "multiclass", "multilabel", "regression")
 POSITIVE = ("poisson", "gamma", "tweedie")  # losses of means, by the logarithm

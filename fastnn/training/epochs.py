@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from fastnn.core.types import Array
     from fastnn.training._trainer import Trainer
 
-__all__ = ["Callback", "FitState", "Hook", "run_epochs"]
+__all__ = ["Callback", "Ending", "FitState", "Hook", "begin_fit", "check_state", "end_epoch",
+           "has_state", "is_count", "is_number", "run_epochs"]
 
 
 class FitState:

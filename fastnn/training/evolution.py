@@ -27,7 +27,7 @@ from fastnn.training.schedules import Schedule, StepRates
 if TYPE_CHECKING:
     from fastnn.core.types import Array, ArrayLike, Seed
 
-__all__ = ["EvolutionStrategy", "Population"]
+__all__ = ["EvolutionStrategy", "Population", "trainable_mask"]
 
 BATCH_ROWS = 1024  # that a member sees at a time
 # Floating-point operations that pay for one more thread: of a generation, as to start one takes

@@ -16,8 +16,8 @@ from fastnn.files import container
 from fastnn.training.optimizer_base import Optimizer, WholeFit
 from fastnn.training.schedules import Schedule
 
-__all__ = ["DATA", "HELD_OUT", "MAX_COUNT", "FitFile", "checked_path", "plain_setting",
-           "rows_digest"]
+__all__ = ["DATA", "FILE_BYTES", "HELD_OUT", "MAX_COUNT", "Compared", "FitFile", "checked_path",
+           "plain_setting", "rows_digest"]
 
 DATA, HELD_OUT = "X, y or sample_weight", "validation_data"
 MAX_COUNT = 1 << 48  # beyond any fit

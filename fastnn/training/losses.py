@@ -17,7 +17,7 @@ from fastnn.core.validation import check_name, check_real
 __all__ = ["AbsoluteError", "BinaryCrossEntropy", "BoundLoss", "CrossEntropy", "Custom", "Focal",
            "Gamma", "GaussianNLL", "Hinge", "Huber", "LogCosh", "Loss", "Perceptron", "Poisson",
            "Quantile", "SquaredError", "SquaredHinge", "Tweedie", "as_loss", "check_loss",
-           "describe"]
+           "describe", "from_description"]
 
 # the loss of an output where none is named; squared_error with any other
 DEFAULTS = {"softmax": "cross_entropy", "sigmoid": "binary_cross_entropy", "exp": "poisson",

@@ -7,7 +7,7 @@ from fastnn.core.imports import imported
 from fastnn.core.notices import shown
 from fastnn.training.epochs import Hook
 
-__all__ = ["ProgressLine", "progress_hook"]
+__all__ = ["DELAY", "LOG_INTERVAL", "ProgressLine", "is_watched", "progress_hook"]
 
 DELAY = 2.0  # seconds before a line shows by itself: most fits are over by then
 INTERVAL = 0.1  # between two of its states; each takes some 0.1 ms

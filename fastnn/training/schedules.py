@@ -17,8 +17,9 @@ from fastnn.core.validation import check_count, check_real
 if TYPE_CHECKING:
     from fastnn.core.types import Array
 
-__all__ = ["ByEpoch", "ByStep", "Constant", "CosLog4", "Cosine", "Exponential", "FlatThenCosine",
-           "InverseScaling", "OneCycle", "Polynomial", "Schedule", "Step", "StepRates"]
+__all__ = ["BY_NAME", "ByEpoch", "ByStep", "Constant", "CosLog4", "Cosine", "Exponential",
+           "FlatThenCosine", "InverseScaling", "OneCycle", "Polynomial", "Schedule", "Step",
+           "StepRates"]
 
 _RULES = {
     "learning_rate": ("finite and > 0", lambda value: value > 0),

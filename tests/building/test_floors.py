@@ -6,6 +6,7 @@ end.
 
 import ast
 import re
+from contextlib import suppress
 from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
@@ -189,6 +190,27 @@ def test_table_of_homes_names_what_is_there(arrows):
         assert getattr(fastnn, name) is value, name
         if home.startswith(("training", "network", "prediction", "files", "tables", "mlp")):
             assert value.__module__ in (f"fastnn.{home}", "fastnn"), name
+
+
+def test_all_lists_what_other_modules_import():
+    """Of each module that has an `__all__` of strings, but for names with an underscore."""
+    files, listed, wrong = sources(), {}, set()
+    for module, (path, *_) in files.items():
+        text = path.read_text(encoding="utf-8") if path.suffix == ".py" else ""
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+                with suppress(ValueError):  # made of others
+                    listed[module] = ast.literal_eval(node.value)
+    assert len(listed) > 100
+    for importer, paths in files.items():
+        for path in paths:
+            read = python_imports if path.suffix in (".py", ".pyi") else cython_imports
+            for module, names in read(path.read_text(encoding="utf-8")):
+                module = absolute(module, importer, path.stem == "__init__")
+                wrong |= {f"{module}.{name}" for name in names or () if module in listed
+                          and name not in (*listed[module], "*") and not name.startswith("_")
+                          and f"{module}.{name}" not in files}
+    assert sorted(wrong) == []
 
 
 # ---- the reader itself ----
