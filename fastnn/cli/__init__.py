@@ -2,7 +2,8 @@
 
 One module per command, each with ``add(commands)`` for its options and ``run(options)``, which
 returns the exit code, or None for 0. Results go to standard output, notes and progress to standard
-error.
+error. What they share: common; tables and samples, the rows; goal, what is predicted; scores. What
+``train`` is made of: preset or network, checkpoint, report.
 
 Exit codes: 0 done; 2 wrong usage or input; 1 any other failure; 130 after Ctrl-C; 141 when the
 reader of the output has gone.

@@ -1,6 +1,7 @@
 """A trained model for places without fastnn: an ONNX file, or a C header.
 
-``_onnx.py``, ``_skl2onnx.py`` and ``_c.py`` do it, each imported when it is first needed.
+Each is imported when it is first needed: _onnx and _c, and for models of tables _onnx_tables and
+_c_tables; _skl2onnx, the converters; _c_rows, what is several calls in C; _c_jacobian.
 """
 
 from __future__ import annotations

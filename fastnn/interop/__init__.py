@@ -3,6 +3,9 @@
 Each function reads what the other library's objects hold and imports none of them, except `onnx`
 and, for `to_sklearn`, scikit-learn. A layer that has no counterpart is refused by name: what comes
 back predicts the same.
+
+_keras, _torch (state_dict: of one without its module), _onnx (_onnx_nodes: what a graph holds;
+_onnx_activations: which of ours one is) and _sklearn read; chain is what they read into.
 """
 
 from fastnn.interop._keras import from_keras

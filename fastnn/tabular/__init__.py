@@ -12,7 +12,8 @@ effects           what categories add where the other columns are the same
 recipe            how the networks are trained: presets, with the reason beside each choice
 linear, trees     whether, and in which share, networks get a linear model or boosted trees
 blending          what these two share: units that hand another model on to the outputs
-boosting, forest  the trees of one fold; those of all folds as numbers of a row
+boosting, forest  the trees of one fold, grown by _trees; those of all folds as numbers of a row,
+                  by _forest
 calibration       a temperature of the probabilities
 networks          `Ensemble`: what a recipe returns
 model             `TabularModel`: from a table to a prediction

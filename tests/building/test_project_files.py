@@ -1,5 +1,6 @@
 """What other tools read of the project: citation, recipe, workflows, forms; all agree."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -125,6 +126,28 @@ def test_pages_that_people_look_for():
         assert (ROOT / name).read_text(encoding="utf-8").strip(), name
     manifest = (ROOT / "MANIFEST.in").read_text()
     assert "CODE_OF_CONDUCT.md" in manifest and "CITATION.cff" in manifest
+
+
+def test_each_module_has_a_place_on_the_map():
+    """In CONTRIBUTING.md, or in the docstring of its package; a command of the command line is
+    where its name is."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    text = text[text.index("## Where things live"):text.index("Three ideas hold it up")]
+    words = {*re.findall(r"[\w.]+", text.replace("_ops_*", "")), "__init__.py", "__main__.py"}
+    missing = []
+    for path in sorted((ROOT / "fastnn").rglob("*.py*")) + sorted((ROOT / "csrc").glob("*.*")):
+        package, name = path.parent, path.stem
+        if path.suffix not in (".py", ".pyx", ".h", ".c", ".def"):
+            continue
+        own = words
+        if (package / "__init__.py").is_file() and package.name != "fastnn":
+            code = (package / "__init__.py").read_text(encoding="utf-8")
+            own = words | set(re.findall(r"\w+", ast.get_docstring(ast.parse(code)) or ""))
+            if package.name == "cli":
+                own |= set(re.search(r"^from fastnn.cli import (.*)$", code, re.M)[1].split(", "))
+        if not {name, path.name} & own and not name.startswith("_ops_"):
+            missing.append(str(path.relative_to(ROOT)))
+    assert len(words) > 300 and missing == []
 
 
 def test_names_of_test_modules_differ():
