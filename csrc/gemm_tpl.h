@@ -13,9 +13,9 @@
 #ifndef FNN_GEMM_ONCE
 #define FNN_GEMM_ONCE
 
-/* Rows of B that a column of tiles walks through before the next column begins: each such block costs
- * a pass over C, but rows that lie far apart do not stay in the cache.  And cache lines of a row of B
- * from which on a single row of C is computed along it. */
+/* Rows of B that a column of tiles walks through before the next column begins: each such block
+ * costs a pass over C, but rows that lie far apart do not stay in the cache.  And cache lines of a
+ * row of B from which on a single row of C is computed along it. */
 enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 
 #if defined(__AVX512F__)

@@ -92,7 +92,8 @@ static void S(add_noise)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t row0, const fnn_
             ptrdiff_t count = n - start < 4 * LANES ? n - start : 4 * LANES;
             INDEPENDENT
             for (ptrdiff_t j = 0; j < count; j++) {
-                R share = ((R)(int32_t)(random[j] & 0x7fffffffu) + C(0.5)) * C(2.3283064365386963e-10);
+                R half = (R)(int32_t)(random[j] & 0x7fffffffu) + C(0.5);
+                R share = half * C(2.3283064365386963e-10); /* 2^-32 */
                 R z = S(normal_above)(share);
                 x[start + j] = FMA(random[j] >> 31 ? -scale : scale, z, x[start + j]);
             }

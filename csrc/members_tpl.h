@@ -1,6 +1,6 @@
 /* Ensembles whose members share a network (after TabM-mini: Gorishniy et al. 2025), of one dtype
- * (R); fastnn.h says what each function does.  Row r of a batch is rows r * members .. of the values
- * inside: one for each member, in their order. */
+ * (R); fastnn.h says what each function does.  Row r of a batch is rows r * members .. of the
+ * values inside: one for each member, in their order. */
 
 static void S(repeat_rows)(ptrdiff_t rows, ptrdiff_t members, ptrdiff_t n, const R *x,
                            ptrdiff_t ldx, const R *scale, R *out, ptrdiff_t ldout) {

@@ -230,8 +230,9 @@ static double S(loss_columns_focal)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, c
 
 /* ---- the normal distribution's negative log-likelihood ---- */
 
-/* m = n / 2 means, then m logarithms of variances; y beyond the first m is not read.  What is beyond
- * the numbers of R counts as the largest of them: a mean that is right gives 0, and not 0 * inf. */
+/* m = n / 2 means, then m logarithms of variances; y beyond the first m is not read.  What is
+ * beyond the numbers of R counts as the largest of them: a mean that is right gives 0, and not
+ * 0 * inf. */
 static double S(loss_columns_gaussian_nll)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const R *z,
                                            const R *y, const int32_t *labels, const R *weights,
                                            double ceiling, const double *h, R *dz) {

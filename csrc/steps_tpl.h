@@ -1,6 +1,6 @@
-/* What a step does beside the row of its optimizer, of one dtype (R): penalties and clipping between
- * the sum of the gradients and the update, norms and averages after it, and the elementwise parts of
- * Muon.  Plain fits use none of it.  fastnn.h says what each function does. */
+/* What a step does beside the row of its optimizer, of one dtype (R): penalties and clipping
+ * between the sum of the gradients and the update, norms and averages after it, and the elementwise
+ * parts of Muon.  Plain fits use none of it.  fastnn.h says what each function does. */
 
 /* LANES partial sums in double, as S(sum); of squares that R might not hold */
 static double S(sum_squares)(ptrdiff_t n, const R *x) {

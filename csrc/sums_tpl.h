@@ -1,7 +1,8 @@
 /* The sum of a vector of one dtype (R), and sizes, for the files that isa_tpl.h includes after it.
  *
  * The kernels in these files are plain loops, which the compiler vectorises.  Intrinsics were not
- * faster, but in the products (gemm_tpl.h), the transposes and the normalisation (norm_tpl.h). */
+ * faster, but in the products (gemm_tpl.h, thin_tpl.h), the transposes, the normalisation
+ * (norm_tpl.h) and the look-ups. */
 
 #ifndef FNN_SUMS_ONCE
 #define FNN_SUMS_ONCE

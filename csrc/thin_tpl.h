@@ -1,5 +1,5 @@
-/* Products that are no more than a vector thick, of one dtype (R):  the gradients of a layer with one
- * output, whose tiles in gemm_tpl.h would be a lane wide, or begin and end with each k.
+/* Products that are no more than a vector thick, of one dtype (R):  the gradients of a layer with
+ * one output, whose tiles in gemm_tpl.h would be a lane wide, or begin and end with each k.
  *
  * Chains are those of the tiles: the same bytes. */
 
