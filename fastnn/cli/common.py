@@ -126,7 +126,7 @@ def need(*packages):
 
 
 def check_output(path, force, *inputs, option="--output"):
-    """Refuses a place that cannot be written to, before any work is done."""
+    """Return a place for a result; raise where it cannot be written to, before any work is done."""
     given, path = os.fspath(path), Path(path)
     if path.is_dir() or given.endswith(("/", os.sep)):
         raise CommandError(f"{given!r} is a folder, must be a file name")
@@ -141,7 +141,7 @@ def check_output(path, force, *inputs, option="--output"):
                            "another file")
     if path.is_symlink() and not path.exists() and not force:
         raise CommandError(f"{os.fspath(path)!r} is a link to {os.readlink(path)!r}, where there "
-                           "is nothing; --force writes there, --output names another file")
+                           f"is nothing; --force writes there, {option} names another file")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise CommandError(f"no permission to write {os.fspath(path)!r}")
     return path

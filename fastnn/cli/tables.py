@@ -17,7 +17,8 @@ def mark(text):
     """Return a mark in numbers, by itself or by its name."""
     found = MARKS.get(text.lower(), text)
     if found not in MARKS.values():
-        raise argparse.ArgumentTypeError(f"{text!r} must be point, comma, space or apostrophe")
+        raise argparse.ArgumentTypeError(f"{text!r} must be point, comma, space, apostrophe or "
+                                         "none")
     return found
 
 

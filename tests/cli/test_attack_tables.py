@@ -212,6 +212,9 @@ def test_odd_places(run):
     assert run("train", "t.csv", "-t", "y", "-q")[0] == 0
     os.mkfifo("pipe.csv")
     os.symlink("nowhere.csv", "link.csv")
+    os.symlink("nowhere.html", "link.html")
+    code, _, err = run("train", "t.csv", "-t", "y", "-q", "-o", "m", "--report", "link.html")
+    assert (code, "--report names another file" in err) == (2, True), "not --output"
     commands = (["train", "t.csv", "-t", "y"], ["predict", "model.safetensors", "t.csv"],
                 ["export", "model.safetensors", "--to", "c"])
     for words in commands:
