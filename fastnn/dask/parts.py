@@ -87,25 +87,19 @@ def survey(part, wish):
     array = matrix(X)
     if array.shape[0]:
         _check_values(array, found["columns"], wish["dtype"])
-    if y is not None:
-        values = column(y)
-        if len(values) != found["rows"]:
-            raise ValueError(f"y has {len(values)} rows, X has {found['rows']}")
-        found["y"] = values.dtype.kind, values.shape[1:]
-        if wish["classes"] and values.ndim == 2:
-            check_multilabel(values)
-        elif wish["classes"]:
-            found["labels"], found["counts"] = labels_of(values)
-        elif wish["n_out"] is None and len(values):
-            validation.check_finite("y", values, np.dtype(wish["dtype"]))
-        elif len(values):
-            values = _target(values, wish)
-    else:
-        raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
+    values = targets_of(y, found["rows"])
+    found["y"] = values.dtype.kind, values.shape[1:]
+    if wish["classes"] and values.ndim == 2:
+        check_multilabel(values)
+    elif wish["classes"]:
+        found["labels"], found["counts"] = labels_of(values)
+    elif wish["n_out"] is None and len(values):
+        validation.check_finite("y", values, np.dtype(wish["dtype"]))
+    elif len(values):
+        values = _target(values, wish)
     if weight is not None:
         weight = np.asarray(column(weight))
-        if len(weight) != found["rows"]:
-            raise ValueError(f"sample_weight has {len(weight)} rows, X has {found['rows']}")
+        check_length("sample_weight", len(weight), found["rows"])
         if len(weight):
             weight = weights_of(weight, wish["dtype"])
         found["weight"] = float(weight.sum(dtype=np.float64))
@@ -238,6 +232,21 @@ def column(y):
     return y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
+def check_length(name, n, n_rows):
+    """Raise unless y or sample_weight have a row for each row of X."""
+    if n != n_rows:
+        raise ValueError(f"{name} has {n} rows, X has {n_rows}")
+
+
+def targets_of(y, n_rows):
+    """Return y as an array; raise where it is missing, or has not as many rows as X."""
+    if y is None:
+        raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
+    values = column(y)
+    check_length("y", len(values), n_rows)
+    return values
+
+
 def _check_values(array, columns, dtype):
     """Raise where a value is not finite, with its row and column."""
     values = array.data if validation.is_sparse(array) else array
@@ -284,21 +293,19 @@ def labels_of(values):
     return labels, counts
 
 
-def check_scored(X, y, weight, classes):
+def check_scored(y, weight, classes):
     """Raise where predictions cannot be compared with y: a score of NaN, or of rows without a
     label, would say nothing.
 
     Parameters
     ----------
-    X, y, weight
-        Of a part that has rows; weight may be None.
+    y : array (n,) or (n, n_targets), n > 0
+    weight : array-like (n,) or None
     classes : array or None
         Of the model; None where y holds no labels.
     """
-    for name, own in (("y", y), ("sample_weight", weight)):
-        if own is not None and len(own) != X.shape[0]:
-            raise ValueError(f"{name} has {len(own)} rows, X has {X.shape[0]}")
     if weight is not None:
+        check_length("sample_weight", len(weight), len(y))
         weights_of(np.asarray(column(weight)), "float64")
     if classes is None:
         validation.check_finite("y", np.asarray(y, float), np.dtype("float64"))

@@ -13,7 +13,7 @@ from distributed import Future, futures_of
 from fastnn.core import validation
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
-from fastnn.dask.parts import refuse_codes, taken_out
+from fastnn.dask.parts import check_length, refuse_codes, taken_out
 
 __all__ = ["are_paths", "in_memory", "parts_of", "read_anew", "read_files", "whole_rows"]
 
@@ -121,8 +121,8 @@ def _of_arrays(cluster, name, X, y, sample_weight):
     for key, value in (("y", y), ("sample_weight", sample_weight)):
         if dask.is_dask_collection(value):
             raise TypeError(f"{key} is a Dask collection, X is not: both must be")
-        if value is not None and len(value) != n_rows:
-            raise ValueError(f"{key} has {len(value)} rows, X has {n_rows}")
+        if value is not None:
+            check_length(key, len(value), n_rows)
     nbytes = X.memory_usage(deep=False).sum() if hasattr(X, "iloc") else getattr(
         X, "nbytes", 8 * getattr(X, "nnz", n_rows))
     n_parts = max(1, min(n_rows, -(-int(nbytes) // PART_BYTES)))
@@ -160,8 +160,7 @@ def _blocks(key, value, X):
         rows = getattr(X, "chunks", None)
         if key != "X" and rows is not None and value.chunks[0] != rows[0] and not np.isnan(
                 [*value.chunks[0], *rows[0]]).any():
-            if sum(value.chunks[0]) != sum(rows[0]):
-                raise ValueError(f"{key} has {sum(value.chunks[0])} rows, X has {sum(rows[0])}")
+            check_length(key, sum(value.chunks[0]), sum(rows[0]))
             value = value.rechunk({0: rows[0]})
         # Dask's optimization drops the futures of what it holds, after persist()
         return list(value.to_delayed(optimize_graph=not futures_of(value)).reshape(-1))
@@ -178,8 +177,7 @@ def _cut_alike(key, value, X):
     from dask.array import from_array
 
     value = np.asarray(value)
-    if len(value) != sum(rows[0]):
-        raise ValueError(f"{key} has {len(value)} rows, X has {sum(rows[0])}")
+    check_length(key, len(value), sum(rows[0]))
     return from_array(value, chunks=(rows[0], *value.shape[1:]))
 
 

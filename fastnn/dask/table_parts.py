@@ -89,11 +89,7 @@ def look(part, wish):
             if wish["infinities"] == "refuse" and not cells.category and np.inf in np.abs(ends):
                 row = int(np.isinf(cells.array).argmax())
                 raise infinite_value(name, row, cells.array[row])
-    if y is None:
-        raise ValueError("y is missing: give y, parts (X, y), or the name of a column of X")
-    values = parts.column(y)
-    if len(values) != len(table):
-        raise ValueError(f"y has {len(values)} rows, X has {len(table)}")
+    values = parts.targets_of(y, len(table))
     found["y"] = values.dtype.kind, values.shape[1:]
     if wish["classes"] and values.ndim == 2:
         parts.check_multilabel(values)
@@ -103,8 +99,7 @@ def look(part, wish):
         raise ValueError(f"y has dtype {values.dtype}, or holds NaN or infinity: must be numbers")
     if weight is not None:
         weight = np.asarray(parts.column(weight))
-        if len(weight) != len(table):
-            raise ValueError(f"sample_weight has {len(weight)} rows, X has {len(table)}")
+        parts.check_length("sample_weight", len(weight), len(table))
         found["weight"] = float(parts.weights_of(weight, "float64").sum())
     if wish["digest"]:
         found["digest"] = digest_of({**_columns(X), "y": values, "sample_weight": weight})

@@ -451,10 +451,11 @@ def score(part, model, number, wish, names, table=False):
     check_version(wish["version"])
     with named(f"partition {number}"):
         X, y, weight = parts.split(_read(part), wish)
-        X, y = X if table else _columns(X, names), parts.column(y)
+        X = X if table else _columns(X, names)
+        y = parts.targets_of(y, X.shape[0])
         if len(y) == 0:
             return None
-        parts.check_scored(X, y, weight, getattr(model, "classes_", None))
+        parts.check_scored(y, weight, getattr(model, "classes_", None))
         weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
         found, total = model.predict(X), float(weight.sum())
         if hasattr(model, "classes_"):

@@ -204,7 +204,6 @@ def _scale_of(est, data):
     return "" if said is None else f" {said}."
 
 
-
 def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one_epoch, rate,
                    rates=None, hooks=(), callbacks=(), checkpoint=None, data=None):
     """Run epochs of minibatches until a stopping rule holds.

@@ -49,7 +49,6 @@ _VALID = {
 }
 
 
-
 def write(est, path, pipeline, max_bytes):
     """See `BaseMLP.save`."""
     predictor = est._predictor()

@@ -155,6 +155,7 @@ def test_what_is_not_scored(client):
     labels[3], weight[4] = None, np.nan
     for part, message in (((X, labels), "partition 1: y has no label in row 3"),
                           ((X, y[:5]), "partition 1: y has 5 rows, X has 60"),
+                          (X, "partition 1: y is missing: give y, parts"),
                           ((X, y, weight), "partition 1: sample_weight contains NaN in row 4")):
         with pytest.raises(ValueError, match=message):
             model.score([dask.delayed((X, y)), dask.delayed(part)], None)
