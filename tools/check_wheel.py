@@ -14,7 +14,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-import tomllib
+try:
+    import tomllib
+except ImportError:  # Python 3.10
+    from pip._vendor import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTERS = ["pytest>=7", "pytest-xdist", "hypothesis", "mpmath", "psutil", "safetensors>=0.4"]

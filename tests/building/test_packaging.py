@@ -190,6 +190,13 @@ def test_version_is_that_of_the_metadata():
         pytest.skip("not installed")
 
 
+def test_the_check_of_a_wheel_begins_on_python_3_10():
+    """Which has no tomllib: `make wheel` built one, and ended in an ImportError."""
+    pytest.importorskip("pip._vendor.tomli")
+    run(sys.executable, "-c", "import runpy, sys; sys.modules['tomllib'] = None; "
+        "runpy.run_path('tools/check_wheel.py')", cwd=ROOT)
+
+
 def test_no_message_installs_another_project():
     """On the package index the name fastnn is another's."""
     named = re.compile(r"""install\s+(-\S+\s+)*["']?fastnn(?!-mlp)[\s\["'`]""")
