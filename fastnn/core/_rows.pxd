@@ -1,6 +1,6 @@
 """What training and prediction do with a row of an embedding or a gate, by kernels of others."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int64_t
 
 from fastnn.core._kernels cimport (
     activation_backward,
