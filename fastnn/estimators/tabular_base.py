@@ -269,12 +269,8 @@ class BaseTabular(Documented, BaseEstimator):
             ``values`` and ``errors`` (standard errors) of shape (n_samples, n_features_in_), or
             with a third axis for classes, labels and several targets; ``base_values``.
         """
-        found = self._model().explain(self._table(X, reset=False), samples=samples,
-                                      background=background, random_state=random_state)
-        if found.values.shape[2] == 1:
-            return found._replace(values=found.values[:, :, 0], errors=found.errors[:, :, 0],
-                                  base_values=float(found.base_values[0]))
-        return found
+        return self._model().explain(self._table(X, reset=False), samples=samples,
+                                     background=background, random_state=random_state)
 
     def save(self, path: File, *, pipeline: Any = None, max_bytes: int | None = None) -> None:
         """Write the fitted model to a safetensors file: schema, encodings, networks and labels.

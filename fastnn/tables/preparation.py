@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.core.notices import shown
 from fastnn.tables import columns as columns_
+from fastnn.tables.arrays import Array, Made, Objects
 from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, check_names
 from fastnn.tables.frames import as_table
@@ -63,6 +64,39 @@ class Preparation:
         TableError
             When a column is missing, or a value is none that a step takes.
         """
+        columns, table = self._columns(frame, strict)
+        if not columns:
+            return np.empty((len(table), 0))
+        return np.stack([column.numbers() for column in columns], axis=1)
+
+    def table(self, frame, names, used, read, strict=False):
+        """Return the `Table` that a model of tables takes, which knows more than numbers.
+
+        Parameters
+        ----------
+        frame, strict : see `transform`
+        names : sequence of str
+            What the model calls the inputs.
+        used : set of str
+            Those of ``names`` that count; values of others may be anything.
+        read : set of str
+            Those that the model reads by itself, as text and dates, where no step has made numbers
+            of them.
+        """
+        columns, table = self._columns(frame, strict)
+        found = {}
+        for name, column in zip(names, columns, strict=True):
+            if name not in used:
+                found[name] = Array(name, np.full(len(table), math.nan))
+            elif name in read and not isinstance(column.values, np.ndarray):
+                found[name] = (Made(name, table.column(column.name)) if column.is_given else
+                               Objects(name, column.values))
+            else:
+                found[name] = Array(name, column.numbers())
+        return table.holding(found)
+
+    def _columns(self, frame, strict):
+        """Return what the steps make of a frame, a list of `_Column`, and its `Table`."""
         table = as_table(frame)
         if isinstance(frame, np.ndarray) or (
                 isinstance(frame, (list, tuple)) and frame and not isinstance(frame[0], dict)):
@@ -72,7 +106,8 @@ class Preparation:
                               zip(self.names, table.names, strict=True)})
         check_names(self.names, table)
         check_rows(table, self.names)
-        columns = [_Column(name, _single(name, table.raw(name)), table) for name in self.names]
+        columns = [_Column(name, _single(name, table.raw(name)), table, True)
+                   for name in self.names]
         for stage in self.stages:
             found = []
             for block in stage:
@@ -86,9 +121,7 @@ class Preparation:
                                 "unknown") == "ignore" else step)
                 found += some
             columns = found
-        if not columns:
-            return np.empty((len(table), 0))
-        return np.stack([column.numbers() for column in columns], axis=1)
+        return columns, table
 
     def origins(self):
         """Return the number of the column that each input is made of, a list."""
@@ -158,8 +191,8 @@ class _Column:
     where a value is missing, digits for a number, True and False.
     """
 
-    def __init__(self, name, values, table=None):
-        self.name, self.values, self.table = name, values, table
+    def __init__(self, name, values, table=None, is_given=False):
+        self.name, self.values, self.table, self.is_given = name, values, table, is_given
 
     def __len__(self):
         return len(self.values)

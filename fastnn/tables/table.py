@@ -205,6 +205,21 @@ class Table:
         found._cells = {name: self._cells[name] for name in names if name in self._cells}
         return found
 
+    def holding(self, columns: dict[str, Any]) -> Table:
+        """Return a table of other columns of the same rows.
+
+        Parameters
+        ----------
+        columns : dict of str to column
+            By their names.
+
+        Returns
+        -------
+        Table
+            Whose messages call the rows as those of this one do.
+        """
+        return Table(columns, self.n_rows, labels=self._labels, na=self.na)
+
     def drop(self, names: Iterable[str]) -> Table:
         """Return the table without some columns.
 

@@ -65,7 +65,7 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
     Returns
     -------
     Explanation
-        With values of shape (n_rows, n_columns, k).
+        With values of shape (n_rows, n_columns), or (n_rows, n_columns, k) where k is above 1.
     """
     samples = validation.check_count("samples", samples)
     if samples > MOST_SAMPLES:
@@ -76,8 +76,7 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
     if model.ensemble.constant is not None:  # whatever a row holds
         base = predict(model.ensemble.constant[np.newaxis])[0]
         nothing = np.zeros((len(model.inputs(table, strict)), len(model.groups), len(base)))
-        return Explanation(nothing, nothing.copy(), base,
-                           tuple(group.name for group in model.groups))
+        return _explanation(model, nothing, nothing.copy(), base)
     if model.reference is None:
         raise ValueError("the model has kept no rows that could be the background of an "
                          "explanation")
@@ -110,6 +109,13 @@ def explain(model, table, predict, *, samples=SAMPLES, background=BACKGROUND, se
             done += k
         values[i, places] = mean.mean(axis=0)
         errors[i, places] = np.sqrt((squares / (rounds - 1)).mean(axis=0) / (rounds * b))
+    return _explanation(model, values, errors, base)
+
+
+def _explanation(model, values, errors, base):
+    """Return the `Explanation` of a model, without an axis of one number."""
+    if values.shape[2] == 1:
+        values, errors, base = values[:, :, 0], errors[:, :, 0], float(base[0])
     return Explanation(values, errors, base, tuple(group.name for group in model.groups))
 
 

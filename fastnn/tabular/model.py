@@ -137,8 +137,10 @@ class TabularModel:
             One row for each row of the table.
         """
         if self.preparation is not None:
-            found = self.preparation.transform(table, strict)
-            inputs = self.schema.apply(dict(zip(self.names, found.T, strict=True)), strict)
+            inputs = self.schema.apply(self.preparation.table(
+                table, self.names, {column.name for column in self.schema.columns},
+                {column.name for column in self.schema.columns
+                 if column.kind in ("category", "date")}, strict), strict)
         elif type(table) is list and len(table) == 1:  # by a service, in a hurry
             inputs = self.schema.apply_row(table[0], strict)
         else:

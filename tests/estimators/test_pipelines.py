@@ -237,6 +237,56 @@ def test_explanations_are_of_the_columns_of_the_table(name, tmp_path):
     assert largest == origins[np.abs(inner).mean(axis=0).argmax()]
 
 
+DAY = np.datetime64("2024-01-01") + (np.arange(N) * 7 % 50).astype("timedelta64[D]")
+HANDED_ON = FRAME.assign(day=DAY, name=[f"n{i}" for i in range(N)], yes=FRAME["a"] > 5,
+                         code=np.array(["01", "1", "007"])[np.arange(N) % 3])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("frames", [False, True])
+@pytest.mark.parametrize("columns", [["c", "d"], ["name"], ["day", "yes"], ["code"], "filled"])
+def test_text_and_dates_that_a_pipeline_hands_on(columns, frames, tmp_path):
+    """The estimators of tables read these themselves; a file that was saved without a word could
+    predict nothing: "'x' is no number"."""
+    step, settings = "passthrough", {}
+    if columns == "filled":
+        step, columns = SimpleImputer(strategy="most_frequent"), ["c", "d"]
+    if columns == ["code"]:
+        settings["categorical_features"] = ["own__code"] if frames else [-1]
+    before = ColumnTransformer([("n", NUMBERS, ["a"]), ("own", step, columns)])
+    if frames:
+        before.set_output(transform="pandas")
+    est = fastnn.TabularClassifier(random_state=0, **settings)
+    pipe = make_pipeline(before, est).fit(HANDED_ON, CLASS)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded = fastnn.load(tmp_path / "m.safetensors")
+    expected = pipe.predict_proba(HANDED_ON)
+    HANDED_ON.to_csv(tmp_path / "t.csv", index=False)
+    records = HANDED_ON.to_dict("records")
+    doors = [HANDED_ON, fastnn.tables.read(tmp_path / "t.csv"), HANDED_ON.iloc[:, ::-1], records]
+    for table in doors:
+        np.testing.assert_array_equal(loaded.predict_proba(table), expected)
+    one = np.concatenate([loaded.predict_proba([row]) for row in records])
+    np.testing.assert_array_equal(one, expected)
+    assert len(est.model_.schema.columns) == 1 + len(columns) - (columns == ["name"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_category_that_a_pipeline_hands_on_and_nobody_knows(tmp_path):
+    est = fastnn.TabularClassifier(random_state=0)
+    before = ColumnTransformer([("n", NUMBERS, ["a"]), ("own", "passthrough", ["c"])])
+    pipe = make_pipeline(before.set_output(transform="pandas"), est).fit(FRAME, CLASS)
+    est.save(tmp_path / "m.safetensors", pipeline=pipe)
+    loaded, odd = fastnn.load(tmp_path / "m.safetensors"), FRAME.assign(c="new")
+    odd.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.warns(fastnn.tables.TableWarning, match="such as 'new' .row 0"):
+        expected = loaded.predict_proba(odd)
+    np.testing.assert_array_equal(expected, pipe.predict_proba(odd))
+    table = fastnn.tables.read(tmp_path / "t.csv")  # whose rows are counted from 1
+    with pytest.raises(ValueError, match="such as 'new' .row 1"):
+        loaded.predict(table, strict=True)
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_values_that_are_none_are_named(tmp_path):
     est = network("value")
