@@ -52,7 +52,7 @@ def _tell(options, goal, model, learned, held, judged, what, say, started, repor
     say(f"trained {count(n, 'network')} ({options.preset}) on {count(len(learned), 'row')} in "
          f"{time.perf_counter() - started:.1f} s")
     constant = constant_of(goal.classes, learned.truth, learned.weight)
-    if judged is None:
+    if judged is None or held is not None:  # of --cv, and --test
         judged = judged_rows(model, learned, held, options.quiet)
         if judged is not None:
             if held is None:

@@ -163,6 +163,8 @@ def _class_line(label, width, truth, probabilities, weight):
         from fastnn.tabular.metrics import metric_of
         from fastnn.tabular.task import Task
 
+        if len(np.unique(truth[weight > 0])) < 2:  # nothing is above or below anything
+            return f"{line} {'-':>9}"
         area = metric_of("roc_auc", Task.of_classes(2))
         line += f" {area.value(truth, probabilities[:, 1:], weight):9.4f}"
     return line

@@ -24,7 +24,7 @@ def mark(text):
 
 def decimal_mark(text):
     """Return a decimal mark."""
-    found = mark(text)
+    found = MARKS.get(text.lower(), text)
     if found not in (".", ","):
         raise argparse.ArgumentTypeError(f"{text!r} must be . or ,")
     return found

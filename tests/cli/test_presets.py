@@ -86,6 +86,20 @@ def test_rows_to_judge_by(run):
     assert "scores on all 400 rows, each by a model of the other 2 of 3 folds" in out
     assert err.count("fold ") == 3 and "on 400 rows in" in out
     assert scores(out)[0][2] < scores(out)[1][2]
+    _, both, _ = run(*basic, "--cv", 3, "--test", "test.csv")  # which was read, and not told
+    assert scores(both)[:2] == scores(out) and len(scores(both)) == 4
+    _, own, _ = run("evaluate", "model.safetensors", "test.csv")
+    assert scores(both)[2] == scores(own)[0] and "scores on 150 rows of test.csv" in both
+
+
+def test_rows_of_one_class_have_no_auc(run):
+    """0.5 would be a figure that nobody has measured."""
+    run("train", "people.csv", "-t", "left", "--drop", "spent", *QUICK)
+    people(50, seed=3).assign(left="yes").to_csv("new.csv", index=False)
+    code, out, err = run("evaluate", "model.safetensors", "new.csv")
+    assert code == 0, err
+    lines = [line.split() for line in out.splitlines() if line.startswith(("  model", "  always"))]
+    assert [line[-1] for line in lines] == ["-", "-"]
 
 
 def test_a_rare_class(run):
@@ -233,6 +247,9 @@ def test_mistakes(run, message, arguments):
      ("train", "-x.csv", "-t", "y")),
     ("inf must be above 0, and finite", ("train", "x.csv", "-t", "y", "--time-limit", "inf")),
     ("nan must be above 0", ("train", "x.csv", "-t", "y", "--time-limit", "nan")),
+    ("--decimal: ';' must be . or ,", ("train", "x.csv", "-t", "y", "--decimal", ";")),
+    ("'_' must be point, comma, space, apostrophe or none",
+     ("train", "x.csv", "-t", "y", "--thousands", "_")),
 ])
 def test_words_that_were_meant(capsys, message, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
