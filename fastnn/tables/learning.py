@@ -19,7 +19,13 @@ from fastnn.tables.cells import (
 )
 from fastnn.tables.columns import PARTS, TRUTH, Column, date_part
 from fastnn.tables.errors import TableError, infinite_value, listed, shown_value
-from fastnn.tables.numerals import NumberFormat, find_format, parse_numbers, signs_behind
+from fastnn.tables.numerals import (
+    SPACES,
+    NumberFormat,
+    find_format,
+    parse_numbers,
+    signs_behind,
+)
 
 __all__ = ["MARKS", "MAX_TEXT", "Notes", "Options", "counts_rows", "cure_of", "differ_all",
            "holds_numbers", "learn_column"]
@@ -39,7 +45,8 @@ MOST_WORDS = 1000     # of dates that are not in the calendar, which a model rem
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
 # a number with a currency or a unit, or with colons: 5 kg, USD 120.50, 12.5 km/h, 12:30
-AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d[\d.,:' ]*"
+AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d"
+                    rf"[\d.,:'\u2019{SPACES}]*"
                     r"\s?[^\W\d_]{0,8}(?:/[^\W\d_]{1,8})?[^\w\s\]}]?")
 # text with a year, and a month or a number: 28. Dezember 2022, 2022-11-28 10:37 Europe/Berlin
 DATED = re.compile(r"(?=.*(?<!\d)(?:1[89]|20)\d\d(?!\d))(?=.*(?:(?<!\d)\d\d?(?!\d)|"

@@ -18,16 +18,20 @@ __all__ = ["LONGEST", "NumberFormat", "doubtful", "explained", "find_format", "g
 SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
 CURRENCIES = "$€£¥₹₩₽₺₪฿₫₴₱₦"
-UNITS = {"%": ("", r"\s*%"), **{
-    sign: (rf"(?:{re.escape(sign)}\s*)?", rf"(?:\s*{re.escape(sign)})?") for sign in CURRENCIES}}
+BLANKS = rf"[\s{SPACES}]*"  # of text in which digits are those of ASCII
+UNITS = {"%": ("", f"{BLANKS}%"), **{
+    sign: (f"(?:{re.escape(sign)}{BLANKS})?", f"(?:{BLANKS}{re.escape(sign)})?")
+    for sign in CURRENCIES}}
 LOOKED_AT = 2000  # different texts by which a format is chosen
 LONGEST = 100     # characters of a number that is not plain
 SIGNS = re.compile(rf"\s*[{CURRENCIES}%()]\s*")
 # signs and marks of typography, of full width and of Arabic
 WRITTEN = str.maketrans("\u2212\u2010\u2011\u2013\uff0d\ufe63\uff0b\uff08\uff09\uff04\uffe1\uffe5"
                         "\uff0e\uff0c\uff05\u066b\u066c\u066a", "------+()$£¥.,%.,%")
+REAL_SIGN = re.compile(r"(?<!\w)R\$")  # of Brazil: R$ 1.234,50
+NO_CENTS = re.compile(r"(?<=\d)([.,])--?(?!\d)")  # 45.- in Switzerland, 45,-- in Germany: no sign
 SIGN = r"[-+(\u2212\u2010\u2011\u2013\uff0d\ufe63\uff0b\uff08]?"
-FIRST = re.compile(rf"{SIGN}\s*[{CURRENCIES}\uff04\uffe1\uffe5]?\s*{SIGN}[\d.,]")
+FIRST = re.compile(rf"{SIGN}\s*R?[{CURRENCIES}\uff04\uffe1\uffe5]?\s*{SIGN}[\d.,]")
 # what accounts and their programs write for -5: (5), ($5), $(5), (5)%, 5-
 NEGATIVE = re.compile(r"([^\w()+-]{0,2})\(([^()+-]+)\)([^\w()+-]{0,2})|([^()+-]*\d[^()+-]*)-")
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -86,6 +90,10 @@ def in_ascii(text):
         text = text.translate(WRITTEN)
         if not text.isascii():
             text = "".join(c if c.isascii() else str(unicodedata.decimal(c, c)) for c in text)
+    if "R$" in text:
+        text = REAL_SIGN.sub("$", text, count=1)
+    if ".-" in text or ",-" in text:
+        text = NO_CENTS.sub(r"\g<1>0", text, count=1)
     if text.endswith("-") or "(" in text:
         found = NEGATIVE.fullmatch(text)
         if found:
@@ -227,7 +235,7 @@ def find_format(texts, style=None):
     if not texts:
         return _default(style), ""
     joined = "".join(texts)
-    if not joined.isascii() or "-" in joined or "(" in joined:
+    if not joined.isascii() or "-" in joined or "(" in joined or "R$" in joined:
         texts = list(map(in_ascii, texts))
     if not given and any("." in text for text in texts) and all(
             map(PLAIN_NUMBER.fullmatch, texts)) and doubtful(texts, ".") is None:

@@ -47,7 +47,22 @@ WAYS = {
     "Arabic": lambda v: f"{v:.2f}".translate(ARABIC),
     "currency behind": lambda v: f"{v:.2f}$",
     "won": lambda v: f"₩{v:,.2f}",
+    "French euros": lambda v: french(v) + "\u00a0€",
+    "French euros, narrow": lambda v: french(v, "\u202f") + "\u202f€",
+    "French percent": lambda v: f"{v:.2f}\u00a0%".replace(".", ","),
+    "Brazil": lambda v: "-" * (v < 0) + "R$\u00a0" + german(abs(v)),
+    "Brazil, brackets": lambda v: f"(R$ {german(-v)})" if v < 0 else f"R$ {german(v)}",
 }
+
+
+def german(value):
+    """Such as -1.234,50."""
+    return f"{value:,.2f}".translate(str.maketrans(",.", ".,"))
+
+
+def french(value, blank="\u00a0"):
+    """Such as -1 234,50."""
+    return f"{value:,.2f}".replace(",", blank).replace(".", ",")
 
 
 def file(tmp_path, texts):
@@ -76,6 +91,21 @@ def test_ways_to_write_amounts(way, share, tmp_path):
     assert b"".join(schema.apply_row(row).numbers.tobytes() for row in rows) == (
         found.numbers.tobytes())
     assert learn_target(table.column("a"))[0].tolist() == AMOUNTS
+
+
+@each("way", ["{:,.0f}.-", "{:,.0f}.\u2013", "{:.0f},-", "{:.0f},--", "{:.0f},- €", "{:.0f}.--"])
+def test_a_dash_in_the_place_of_cents_is_no_sign(way, tmp_path):
+    """45.- is how prices are written in Switzerland, 45,-- in Germany: it was read as -45."""
+    values = [abs(round(value)) for value in AMOUNTS]
+    texts = [way.format(value).replace(",", "’", way.count(":,") * (value > 999))
+             for value in values]
+    table = read(file(tmp_path, texts))
+    schema = Schema.learn(table)
+    np.testing.assert_array_equal(schema.apply(table).numbers[:, 0], values)
+    assert not any("-" in note.partition("read as")[2] for note in schema.notes)
+    found, _ = learn_target(table.column("a"))
+    np.testing.assert_array_equal(found, values)
+    assert parse_number("-45.-") == -45 and np.isnan(parse_number("45.-5"))
 
 
 @each("way", ["brackets", "brackets around a currency", "sign behind, marks"])
@@ -111,7 +141,7 @@ def test_long_texts_take_no_time():
 
 
 @pytest.mark.parametrize("texts", [[f"USD {v:,.2f}" for v in AMOUNTS],
-                                   [f"R$ {v:.2f}" for v in map(abs, AMOUNTS)],
+                                   [f"A$ {v:.2f}" for v in map(abs, AMOUNTS)],
                                    [f"{v:.2f} km/kg" for v in map(abs, AMOUNTS)],
                                    [f"{v:.2f} minutes" for v in map(abs, AMOUNTS)]])
 def test_units_of_letters_are_told(texts, tmp_path):
