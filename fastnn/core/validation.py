@@ -69,12 +69,12 @@ def check_real(name, value):
         raise ValueError(f"{name} is beyond the range of float64") from None
 
 
-def check_fraction(name, value):
-    """Return a number in [0, 1)."""
+def check_fraction(name, value, above=False):
+    """Return a number in [0, 1), or in (0, 1) where it must be above 0."""
     value = check_real(name, value)
-    if not 0 <= value < 1:
+    if not 0 <= value < 1 or above and value == 0:
         percent = f": a share, {value / 100:g} for {value:g} %" if 1 < value < 100 else ""
-        raise ValueError(f"{name}={shown(value)} must be in [0, 1){percent}")
+        raise ValueError(f"{name}={shown(value)} must be in {'(' if above else '['}0, 1){percent}")
     return float(value)
 
 

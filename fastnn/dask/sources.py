@@ -211,12 +211,30 @@ def _are_names(y):
 
 def _joined(pieces):
     """Return parts below each other."""
-    pieces = [one for one in pieces if len(one)] or pieces[:1]
+    numbers = [i for i, one in enumerate(pieces) if len(one)] or [0]
+    pieces = [pieces[i] for i in numbers]
+    for number, one in zip(numbers, pieces, strict=True):
+        _check_alike(number, one, numbers[0], pieces[0])
     if hasattr(pieces[0], "iloc"):
         import pandas
 
         return pandas.concat(pieces, ignore_index=True)
     return np.concatenate(pieces)
+
+
+def _check_alike(number, one, first, base):
+    """Refuse a part whose columns are others than those of the first: below each other they would
+    be taken for missing values."""
+    if getattr(one, "ndim", 1) < 2 and getattr(base, "ndim", 1) < 2:
+        return
+    if hasattr(one, "columns") and hasattr(base, "columns"):
+        own, other = list(one.columns), list(base.columns)
+        if sorted(map(str, own)) != sorted(map(str, other)):
+            raise ValueError(f"partition {number} has the columns {shown(own)}, partition {first} "
+                             f"{shown(other)}: all must have the same")
+    elif one.shape[1:] != base.shape[1:] or hasattr(one, "columns") != hasattr(base, "columns"):
+        raise ValueError(f"partition {number} has shape {one.shape}, partition {first} "
+                         f"{base.shape}: all must be frames, or arrays, of the same columns")
 
 
 def whole_rows(X):

@@ -21,7 +21,7 @@ from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
 from fastnn.estimators.tabular_words import plain_labels, targets_as_given
 from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.tabular.intervals import predict_interval
-from fastnn.tabular.task import REGRESSION, Task
+from fastnn.tabular.task import REGRESSION, Task, check_values
 from fastnn.training.losses import Loss, Quantile
 
 if TYPE_CHECKING:
@@ -199,7 +199,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if task.kind == "multilabel":
             if np.ndim(y) != 2 or np.shape(y)[1] != task.n_out:
                 raise ValueError(f"y_val has shape {np.shape(y)}, must have {task.n_out} columns")
-            return (np.asarray(y) != 0).astype(np.float32)
+            y = np.asarray(y)
+            wrong = y[(y != 0) & (y != 1)]
+            if wrong.size:
+                raise ValueError(f"y_val holds {shown(wrong.tolist()[0])}, must hold zeros and "
+                                 "ones, a column for each label")
+            return (y != 0).astype(np.float32)
         y = column_or_1d(plain_labels(y) if hasattr(y, "dtype") else y)
         known = {label: i for i, label in enumerate(classes.tolist())}
         try:
@@ -441,6 +446,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         y = y.reshape(-1, 1) if y.ndim == 1 else y
         if like is not None and y.shape[1] != like.shape[1]:
             raise ValueError(f"y_val has {y.shape[1]} columns, y has {like.shape[1]}")
+        if task is not None:
+            check_values(y, task.loss, "y_val")
         return y
 
     def _weighted(self, weight, y, task, classes):

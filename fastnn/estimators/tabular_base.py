@@ -146,12 +146,14 @@ class BaseTabular(Documented, BaseEstimator):
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError("X_val and y_val must be given together")
         if X_val is not None:
+            y_val = targets_as_given(y_val)
+            check_given(X_val, y_val, is_classifier(self), "_val")
             X_val = self._table(X_val, reset=False)
             check_columns("X_val", X_val, X)
             if not len(X_val):
                 raise ValueError("X_val has 0 rows, must have at least 1; None: rows of X are held "
                                  "out")
-            y_val = self._encoded(from_tensor("y_val", targets_as_given(y_val)), task, classes, y)
+            y_val = self._encoded(from_tensor("y_val", y_val), task, classes, y)
             check_consistent_length(np.empty(len(X_val)), y_val)
             weight_val = self._weight("sample_weight_val", sample_weight_val, X_val)
             validation = X_val, y_val, self._weighted(weight_val, y_val, task, classes)
@@ -173,6 +175,10 @@ class BaseTabular(Documented, BaseEstimator):
         if is_sparse(X):
             raise TypeError("Sparse data was passed for X, but dense data is required. Use "
                             "'.toarray()' to convert to a dense numpy array.")
+        if hasattr(X, "__dask_graph__"):
+            raise TypeError(f"X is a collection of Dask ({type(X).__name__}): X.compute() brings "
+                            "it into this process; predict, predict_proba and score of the "
+                            "estimators of fastnn.dask take it as it is")
         X = from_tensor("X", X)
         if _is_frame(X):
             table = as_table(X)

@@ -12,9 +12,11 @@ from sklearn.exceptions import DataConversionWarning
 from fastnn.core.cures import missing_row, ragged
 from fastnn.core.notices import shown
 from fastnn.tables.errors import check_names
+from fastnn.tables.numerals import NumberFormat, parse_number
 
 __all__ = ["check_columns", "check_given", "plain_labels", "targets_as_given"]
 
+COMMA = NumberFormat(",", ".")
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
@@ -43,7 +45,7 @@ def targets_as_given(y):
     return y
 
 
-def check_given(X, y, classes):
+def check_given(X, y, classes, held=""):
     """Refuse what is no table or no target, with what to give instead.
 
     Parameters
@@ -51,96 +53,104 @@ def check_given(X, y, classes):
     X, y : as the user gave them
     classes : bool
         Whether y may hold text.
+    held : "" or "_val"
+        Behind X and y in messages.
     """
+    table, target = f"X{held}", f"y{held}"
     if isinstance(X, (str, os.PathLike)):
-        raise TypeError(f"X={shown(os.fspath(X))} must be a table; of the path of a file "
+        raise TypeError(f"{table}={shown(os.fspath(X))} must be a table; of the path of a file "
                         "fastnn.tables.read(path) makes one")
     if hasattr(X, "__dask_graph__"):
-        raise TypeError(f"X is a collection of Dask ({type(X).__name__}): X.compute() brings it "
-                        "into this process, the estimators of fastnn.dask take it as it is")
+        raise TypeError(f"{table} is a collection of Dask ({type(X).__name__}): X.compute() brings "
+                        "it into this process, the estimators of fastnn.dask take it as it is")
     if hasattr(X, "__next__") and hasattr(X, "read_all"):  # of Arrow, by batches
-        raise TypeError(f"X is of type {type(X).__name__}, and can be read once only: X.read_all() "
-                        "makes a table of it")
+        raise TypeError(f"{table} is of type {type(X).__name__}, and can be read once only: "
+                        "X.read_all() makes a table of it")
     if hasattr(X, "__next__"):
-        raise TypeError(f"X={shown(X)} must be a table, and can be read once only: list(X) makes a "
-                        "list of rows of it")
+        raise TypeError(f"{table}={shown(X)} must be a table, and can be read once only: list(X) "
+                        "makes a list of rows of it")
     if isinstance(y, str):
-        raise TypeError(f"y={shown(y)} must be the values themselves: of a frame "
+        raise TypeError(f"{target}={shown(y)} must be the values themselves: of a frame "
                         f"X.drop(columns={shown(y)}) and X[{shown(y)}]")
     if sp.issparse(y):
         return
     if isinstance(y, (Mapping, Set)) or hasattr(y, "__next__"):
-        raise TypeError(f"y is of type {type(y).__name__}, must be a list or an array of values")
-    values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else _as_array(y, classes)
-    if values.ndim == 2 and values.shape[1] == 1 and not classes:
+        raise TypeError(f"{target} is of type {type(y).__name__}, must be a list or an array of "
+                        "values")
+    values = y if hasattr(y, "dtype") and hasattr(y, "ndim") else _as_array(y, classes, target)
+    if values.ndim == 2 and values.shape[1] == 1 and not classes and not held:
         warn("A column-vector y was passed when a 1d array was expected. Please change the shape "
              "of y to (n_samples,), for example using ravel().", DataConversionWarning,
              stacklevel=5)
     kind = getattr(values.dtype, "kind", "O")
-    if hasattr(y, "isna") and kind in "biuf":  # nullable ones
+    if hasattr(y, "isna") and kind in "biuf" and len(y):  # nullable ones
         missing = np.asarray(y.isna()).reshape(len(y), -1).any(axis=1)
         values = values if not missing.any() else np.where(missing, np.nan, 0.0)
         kind = "f" if missing.any() else kind
     if kind == "f":
-        _refuse_nan(np.asarray(values, float))
+        _refuse_nan(np.asarray(values, float), target, table)
     elif kind == "M":
-        raise TypeError("y holds dates: make numbers of them, such as days, "
+        raise TypeError(f"{target} holds dates: make numbers of them, such as days, "
                         "(y - y.min()) / np.timedelta64(1, 'D')")
     elif kind == "m":
-        raise TypeError("y holds durations: make numbers of them, such as days, "
+        raise TypeError(f"{target} holds durations: make numbers of them, such as days, "
                         "y / np.timedelta64(1, 'D')")
     elif kind in "OUST" and not classes:
-        _refuse_missing(np.asarray(values, dtype=object))
-        _refuse_text(np.asarray(values, dtype=object))
+        _refuse_missing(np.asarray(values, dtype=object), target)
+        _refuse_text(np.asarray(values, dtype=object), target)
     elif kind == "O":
-        _refuse_missing(np.asarray(values, dtype=object))
-        _refuse_mixed(np.asarray(values, dtype=object))
+        _refuse_missing(np.asarray(values, dtype=object), target)
+        _refuse_mixed(np.asarray(values, dtype=object), target)
 
 
-def _as_array(y, classes):
+def _as_array(y, classes, name):
     try:
         return np.asarray(y)
     except ValueError as error:  # sequences of several lengths
-        raise ValueError(ragged("y", y, classes) or str(error)) from None
+        raise ValueError(ragged(name, y, classes) or str(error)) from None
 
 
-def _refuse_missing(values):
+def _refuse_missing(values, name):
     row = missing_row(values)
     if row is not None:
-        raise ValueError(f"Input y contains NaN\ny has a missing value in row {row}: leave the row "
-                         "out")
+        raise ValueError(f"Input {name} contains NaN\n{name} has a missing value in row {row}: "
+                         "leave the row out")
 
 
-def _refuse_nan(values):
+def _refuse_nan(values, name, table):
     if not len(values):
         return  # said of X
-    for what, test, kept in (("NaN", np.isnan, "~np.isnan(y)"),
-                             ("infinity", np.isinf, "np.isfinite(y)")):
+    for what, test, kept in (("NaN", np.isnan, f"~np.isnan({name})"),
+                             ("infinity", np.isinf, f"np.isfinite({name})")):
         rows = test(values).reshape(len(values), values[:1].size).any(axis=1)
         n = int(rows.sum())
         if n:
-            raise ValueError(f"Input y contains {what} in {n:,} row{'s' * (n != 1)}, the first is "
-                             f"row {int(rows.argmax())}: leave them out, X[{kept}] and y[{kept}]")
+            raise ValueError(f"Input {name} contains {what} in {n:,} row{'s' * (n != 1)}, the "
+                             f"first is row {int(rows.argmax())}: leave them out, {table}[{kept}] "
+                             f"and {name}[{kept}]")
 
 
-def _refuse_text(values):
+def _refuse_text(values, name):
     width = max(1, values.size // max(1, len(values)))
     for place, value in enumerate(values.ravel().tolist()):
         if isinstance(value, (str, bytes)) and not _is_number(value):
-            raise ValueError(f"could not convert string to float: {value!r}\ny holds text "
-                             f"({shown(value)} in row {place // width}): class names are for "
-                             "TabularClassifier")
+            cure = "class names are for TabularClassifier"
+            if isinstance(value, str) and not math.isnan(parse_number(value.strip(), COMMA)):
+                cure = ("numbers with a decimal comma: y.str.replace(',', '.').astype(float), "
+                        "without points between thousands")
+            raise ValueError(f"could not convert string to float: {value!r}\n{name} holds text "
+                             f"({shown(value)} in row {place // width}): {cure}")
         if not isinstance(value, (str, bytes)) and not hasattr(value, "__float__"):
-            raise TypeError(f"y holds values of type {type(value).__name__} ({shown(value)} in row "
-                            f"{place // width}), which are no numbers")
+            raise TypeError(f"{name} holds values of type {type(value).__name__} ({shown(value)} "
+                            f"in row {place // width}), which are no numbers")
 
 
-def _refuse_mixed(values):
+def _refuse_mixed(values, name):
     each = values.ravel().tolist()
     if len({isinstance(value, str) for value in each}) > 1:
         text = next(value for value in each if isinstance(value, str))
         other = next(value for value in each if not isinstance(value, str))
-        raise TypeError(f"y holds text and other values, {shown(text)} and {shown(other)}: "
+        raise TypeError(f"{name} holds text and other values, {shown(text)} and {shown(other)}: "
                         "y.astype(str) makes text of all")
 
 

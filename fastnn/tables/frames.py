@@ -172,6 +172,8 @@ def _of_array(values):
             raise TableError(f"a structured array has shape {values.shape}, must be (n_samples,)")
         return named([(name, column_of(name, values[name])) for name in values.dtype.names],
                      len(values))
+    if isinstance(values, np.matrix):  # whose columns would be matrices
+        values = np.asarray(values)
     if values.ndim != 2:
         raise TableError(f"an array has shape {values.shape}, must be (n_samples, n_columns)")
     return named([(f"x{i}", Array(f"x{i}", values[:, i])) for i in range(values.shape[1])],

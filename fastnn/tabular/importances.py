@@ -31,6 +31,8 @@ def permutation_importances(model, *, repeats=REPEATS, n_threads=None):
     """
     check_count("repeats", repeats)
     reference, task, groups = model.reference, model.task, model.groups
+    if model.ensemble.constant is not None:  # whatever a row holds
+        return np.zeros(len(groups)), np.zeros(len(groups))
     if reference is None:
         raise ValueError("the model has no rows that it has not learned from: importances cannot "
                          "be measured")

@@ -24,8 +24,7 @@ def predict_interval(model, outputs, coverage):
     coverage : float
         In (0, 1).
     """
-    if not 0 < check_fraction("coverage", coverage) < 1:
-        raise ValueError(f"coverage={coverage!r} must be in (0, 1)")
+    coverage = check_fraction("coverage", coverage, above=True)
     task = model.task
     if model.ensemble.constant is not None:  # all targets were this one
         ends = task.predictions(outputs)[:, [0, -1] if task.levels else slice(None)]

@@ -16,7 +16,7 @@ from fastnn.training.losses import (
     from_description,
 )
 
-__all__ = ["KINDS", "REGRESSION", "Task"]
+__all__ = ["KINDS", "REGRESSION", "Task", "check_values"]
 
 KINDS = ("binary", "multiclass", "multilabel", "regression")
 POSITIVE = ("poisson", "gamma", "tweedie")  # losses of means, by the logarithm
@@ -88,10 +88,8 @@ class Task:
                                  f"{n_out} columns: give one of both")
             n_out = len(loss.level)
         mean = _mean(y, weight)
+        check_values(y, loss)
         if loss.name in POSITIVE:
-            least, rule = (0, ">= 0") if loss.row("exp") != "gamma" else (np.nextafter(0, 1), "> 0")
-            if y.min() < least:
-                raise ValueError(f"y holds {y.min():g}, must be {rule} for loss={loss.name!r}")
             center, scale = np.zeros_like(mean), np.where(mean > 0, mean, 1)
         else:
             center, scale = mean, _deviation(y, mean, weight)
@@ -297,3 +295,20 @@ def _tweedie(y, z, loss):
 _REGRESSION = {"squared_error": _squared, "absolute_error": _absolute, "huber": _huber,
                "log_cosh": _log_cosh, "quantile": _pinball, "poisson": _poisson, "gamma": _gamma,
                "tweedie": _tweedie}
+
+
+def check_values(y, loss, name="y"):
+    """Refuse values that a loss of means above 0 does not take.
+
+    Parameters
+    ----------
+    y : float64 array (n_rows, n_targets)
+    loss : Loss
+    name : str, default="y"
+        For the message.
+    """
+    if loss.name not in POSITIVE:
+        return
+    least, rule = (0, ">= 0") if loss.row("exp") != "gamma" else (np.nextafter(0, 1), "> 0")
+    if y.min() < least:
+        raise ValueError(f"{name} holds {y.min():g}, must be {rule} for loss={loss.name!r}")

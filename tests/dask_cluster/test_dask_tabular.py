@@ -83,3 +83,30 @@ def test_whatever_holds_the_table(client, tmp_path, monkeypatch):
                            ((data, "none"), "none")):
         with pytest.raises((TypeError, ValueError, KeyError), match=message):
             model.fit(*given)
+
+
+def test_parts_of_other_columns_are_refused(client):
+    """A column that a part lacks was missing in its rows, without a word."""
+    X = table()[["a", "b"]].assign(t=1.0)
+    y, whole = X["a"], X.to_numpy(dtype=object)
+    cases = [([X[:80], X[80:][["b", "a"]]], r"partition 1 has the columns \['b', 'a'\], part"),
+             ([X[:0], X[:80], X[80:][["b", "a"]]], "partition 2 has the columns .* partition 1 "),
+             ([whole[:80], whole[80:, :2]], r"partition 1 has shape \(80, 2\), partition 0 \(80"),
+             ([X[:80], whole[80:]], "partition 1 has shape .* all must be frames, or arrays")]
+    for pieces, message in cases:
+        lazy = [dask.delayed(piece) for piece in pieces]
+        ends = np.cumsum([0, *map(len, pieces)])
+        targets = [dask.delayed(y[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        with pytest.raises(ValueError, match=message):
+            fastnn.dask.TabularRegressor("fast", random_state=0).fit(lazy, targets)
+
+
+def test_what_takes_no_collection_says_so(client, monkeypatch):
+    quick_recipe.use(monkeypatch)
+    X = table()[["a", "b"]]
+    lazy = dd.from_pandas(X, npartitions=2)
+    model = fastnn.dask.TabularRegressor("fast", random_state=0).fit(X, X["a"])
+    alone = fastnn.TabularRegressor("fast", random_state=0).fit(X, X["a"])
+    for call in (model.predict_interval, model.explain, alone.predict, alone.explain):
+        with pytest.raises(TypeError, match="X is a collection of Dask .*: X.compute"):
+            call(lazy)

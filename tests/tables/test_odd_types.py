@@ -173,3 +173,12 @@ def test_bytes_and_runs_of_arrow(kind):
     schema = Schema.learn({"a": texts})
     assert schema.apply(pa.table({"a": column})).codes.ravel().tolist() == [0, 0, 1, 2] * 3
     assert Schema.learn(pa.table({"a": column})).settings() == schema.settings()
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_matrices_of_numpy():
+    """A column of one is a matrix again."""
+    array = np.c_[VALUES, VALUES * 2]
+    schema = Schema.learn(array)
+    found = schema.apply(np.asmatrix(array))
+    assert found.numbers.tobytes() == schema.apply(array).numbers.tobytes()

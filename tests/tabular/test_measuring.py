@@ -52,11 +52,6 @@ def test_importances_by_rows_of_validation():
     assert model.feature_importances_[0] > model.feature_importances_[1]
 
 
-def test_constant_models_have_no_importances():
-    with pytest.raises(ValueError, match="not learned from"):
-        _ = fastnn.TabularRegressor().fit(TABLE, np.ones(N)).feature_importances_
-
-
 def test_constant_models_are_sure_and_say_that_no_column_matters(tmp_path):
     for model, shape in ((fastnn.TabularRegressor().fit(TABLE, np.full(N, 7.0)), (N, 2)),
                          (fastnn.TabularRegressor().fit(TABLE, np.full((N, 2), 7.0)), (N, 2, 2)),
@@ -70,6 +65,9 @@ def test_constant_models_are_sure_and_say_that_no_column_matters(tmp_path):
             explained = one.explain(TABLE)
             assert (explained.values == 0).all() and (explained.errors == 0).all()
             np.testing.assert_allclose(explained.base_values, 7)
+            importances, errors = one.importances() if hasattr(one, "importances") else (
+                one.feature_importances_, one.feature_importances_error_)
+            assert importances.tolist() == errors.tolist() == [0] * len(TABLE)
     explained = fastnn.TabularClassifier().fit(TABLE, ["one"] * N).explain(TABLE)
     assert explained.values.shape[0] == N and (explained.values == 0).all()
     assert np.all(explained.base_values == 1)
@@ -210,7 +208,8 @@ def test_intervals_that_cannot_be():
     model = fitted(VALUE, stop=30)
     with pytest.raises(ValueError, match="at least 99 rows"):
         model.predict_interval(TABLE, 0.99)
-    with pytest.raises(ValueError, match="coverage"):
-        model.predict_interval(TABLE, 1.0)
+    for coverage in (0, 1.0):
+        with pytest.raises(ValueError, match=r"^coverage=[01].0 must be in \(0, 1\)$"):
+            model.predict_interval(TABLE, coverage)
     with pytest.raises(ValueError, match="two levels"):
         fitted(VALUE, loss="quantile", quantile=[0.1, 0.2]).predict_interval(TABLE, 0.3)

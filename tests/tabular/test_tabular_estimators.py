@@ -350,6 +350,43 @@ def test_bad_rows_of_validation_and_prediction():
         model.predict(np.zeros((4, 2)))
 
 
+LABELS = np.stack([np.array(TWO) == "yes", np.arange(N) % 3 == 0], axis=1).astype(int)
+
+
+@pytest.mark.parametrize(("make", "y", "wrong", "message"), [
+    (TabularRegressor(), VALUE, np.full(N, np.nan), r"^Input y_val contains NaN .* X_val\[~np"),
+    (TabularRegressor(), VALUE, np.full(N, np.inf), "^Input y_val contains infinity"),
+    (TabularRegressor(), VALUE, ["x"] * N, "y_val holds text .'x' in row 0.: class names"),
+    (TabularRegressor(), VALUE, ["1.234,5"] * N, "y_val holds text .* decimal comma"),
+    (TabularRegressor(loss="poisson"), np.abs(VALUE), np.full(N, -3.0),
+     "^y_val holds -3, must be >= 0 for loss='poisson'"),
+    (TabularRegressor(loss="gamma"), np.abs(VALUE) + 1, np.zeros(N), "^y_val holds 0, must be > 0"),
+    (TabularClassifier(), LABELS, np.where(LABELS == 1, np.nan, 0), "^Input y_val contains NaN"),
+    (TabularClassifier(), LABELS, LABELS * 2, "^y_val holds 2, must hold zeros and ones"),
+    (TabularClassifier(), LABELS, LABELS.astype(str), "^y_val holds '[01]', must hold zeros"),
+    (TabularClassifier(), TWO, [None] * N, "y_val has a missing value in row 0")])
+def test_bad_targets_of_validation(make, y, wrong, message):
+    """They were called y, or counted: NaN as a label that is there, -3 as a count."""
+    with pytest.raises(ValueError, match=message):
+        make.fit(TABLE, y, X_val=TABLE, y_val=wrong)
+
+
+def test_tables_of_validation_that_are_none():
+    with pytest.raises(TypeError, match="^X_val='x.csv' must be a table"):
+        TabularRegressor().fit(TABLE, VALUE, X_val="x.csv", y_val=VALUE)
+
+
+def test_frames_without_rows():
+    """An empty Series ended in NumPy's words: cannot reshape array of size 0."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(TABLE)[:0]
+    for make, y in ((TabularRegressor, pandas.Series([], dtype=float)),
+                    (TabularClassifier, pandas.Series([], dtype="boolean")),
+                    (TabularClassifier, pandas.Series([], dtype="Int64"))):
+        with pytest.raises(ValueError, match="^X has n_samples=0 rows, training needs at least 2"):
+            make().fit(frame, y)
+
+
 def test_not_fitted():
     for call in ("predict", "explain"):
         with pytest.raises(ValueError, match="not fitted"):
