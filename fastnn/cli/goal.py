@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastnn.cli.common import CommandError, count
+from fastnn.core.notices import shorten
 from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.labels import Labels, learn_target
-from fastnn.tables.learning import MARKS, cure_of
+from fastnn.tables.learning import MARKS, MAX_WORDS, cure_of
 from fastnn.tables.numerals import find_format, parse_numbers
 
 __all__ = ["Goal", "find_goal"]
@@ -19,6 +20,7 @@ MAX_TARGET = 1e140     # its square, summed over the rows, is a number too
 MAX_CLASS_VALUES = 20  # different whole numbers in a target that is taken for classes
 FEWEST_ROWS = 10
 TYPING_ERRORS = 0.1    # share of words in a target of numbers, below which they are mistakes
+MOST_LETTERS = 1 << 20  # of all classes; a model file has room for twice as many
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Goal:
     def describe(self):
         if self.classes is None:
             return f"regression of {', '.join(map(repr, self.names))} ({self.why})"
-        shown = ", ".join(map(str, self.classes[:6])) + (", ..." if len(self.classes) > 6 else "")
+        first = [shorten(str(name), 60) for name in self.classes[:6]]
+        shown = ", ".join(first + ["..."] * (len(self.classes) > 6))
         return (f"classification of {self.names[0]!r} into {len(self.classes)} classes: {shown} "
                 f"({self.why})")
 
@@ -87,7 +90,7 @@ def find_goal(table, targets, task, keep_na=False):
     if cells.kind == "date":
         raise CommandError(f"the target {name!r} holds dates; turn it into numbers or classes "
                            "first")
-    kind, why, numbers, notes = _kind(table, name, cells)
+    kind, why, numbers, notes = _kind(table, name, cells, task)
     if task == "auto":
         task = "regression" if kind == "number" else "classification"
     else:
@@ -130,8 +133,16 @@ def _classification(table, name, cells, why, numbers, keep_na, notes):
     _check_rows(known, name)
     classes, n = labels.classes, int(known.sum())
     if len(classes) == 1:
-        raise CommandError(f"the target {name!r} has one class only, {classes[0].item()!r}: there "
-                           "is nothing to tell apart")
+        gone = len(known) - n
+        rest = labels.notes or [f"in {count(gone, 'row')} it is missing"] * (gone > 0)
+        raise CommandError(f"the target {name!r} has one class only, "
+                           f"{shown_value(classes[0].item())}: there is nothing to tell apart"
+                           + "".join(f"; {text}" for text in rest))
+    if classes.dtype.kind == "U" and sum(map(len, classes.tolist())) > MOST_LETTERS:
+        longest = max(classes.tolist(), key=len)
+        raise CommandError(f"the target {name!r} has classes of up to {len(longest):,} characters, "
+                           f"such as {shown_value(longest)}: a model file has no room for them; is "
+                           "it the right column?")
     if len(classes) > max(MAX_CLASS_VALUES, n // 2):
         raise CommandError(f"the target {name!r} has {len(classes)} classes in {n} rows: too many "
                            "to learn; is it the right column"
@@ -166,7 +177,7 @@ def _look_alike(name, classes):
             + "; if they are one, write them alike in the table"]
 
 
-def _kind(table, name, cells):
+def _kind(table, name, cells, task):
     """Whether a target's values are classes, how one can tell, and the values if all are numbers,
     with notes on them."""
     if cells.kind == "boolean":
@@ -183,7 +194,8 @@ def _kind(table, name, cells):
         parsed = parse_numbers(words, find_format(words, cells.style)[0])
         odd = np.isnan(parsed)
         if odd.any():
-            _refuse_typing_errors(name, codes, texts, counts, there, odd)
+            if task == "auto":
+                _refuse_typing_errors(name, codes, texts, counts, there, parsed)
             return "class", "text", None, []
         zero = next((word for word in words if len(word) > 1 and word[0] == "0"
                      and word.isdecimal()), None)
@@ -216,11 +228,12 @@ def _are_few_ids(cells):
     return len({float(text) for text in texts}) < len({int(text) for text in texts})
 
 
-def _refuse_typing_errors(name, codes, texts, counts, there, odd):
+def _refuse_typing_errors(name, codes, texts, counts, there, parsed):
     """Refuse a few words among numbers, which would make a class of each number."""
+    odd = np.isnan(parsed)
     wrong = [i for i, bad in zip(there, odd.tolist(), strict=True) if bad]
-    n = int(counts[wrong].sum())
-    if not n < TYPING_ERRORS * counts[there].sum():
+    n, many = int(counts[wrong].sum()), len(set(parsed[~odd].tolist())) > MAX_CLASS_VALUES
+    if not (n < TYPING_ERRORS * counts[there].sum() or many and len(wrong) <= MAX_WORDS):
         return
     rows = np.flatnonzero(np.isin(codes, wrong))
     raise CommandError(

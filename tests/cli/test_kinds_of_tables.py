@@ -346,3 +346,42 @@ def test_a_target_of_amounts_with_units_is_told(run, write_it, cure):
     _, err = train(run, "-t", "y", code=2)
     assert cure in err
     assert repr(write_it(0)) in err
+
+
+@pytest.mark.parametrize("word, numbers", [("k.A.", 60), ("s/d", 21), ("Total", 12)])
+def test_words_in_a_target_of_numbers_and_the_task_that_was_asked_for(run, word, numbers):
+    """Where a fifth was a word each number became a class; what the message says helps."""
+    share = 5 if numbers > 20 else 30
+    write("t.csv", "x,y", [(x, word if i % share == 3 else i % numbers)
+                           for i, x in enumerate(X)])
+    _, err = train(run, "-t", "y", code=2)
+    assert f"the target 'y' holds numbers, but '{word}' in row 4" in err and "--na" in err
+    out, _ = train(run, "-t", "y", "--na", word, "--task", "regression")
+    assert "regression of 'y'" in out
+    out, _ = train(run, "-t", "y", "--task", "classification")
+    assert "classification of 'y'" in out
+    _, err = train(run, "-t", "y", "--task", "regression", code=2)
+    assert f"'{word}' is no number (first in row 4)" in err
+
+
+@pytest.mark.parametrize("word, other, told", [
+    ("nan", "x", "'nan' in the target counts as missing; if it is a class: --keep-na-classes"),
+    ("?", "x", "'?' in the target counts as missing"), ("null", "1", "in 60 rows it is missing"),
+    ("", "yes", "in 60 rows it is missing")])
+def test_where_the_other_class_has_gone(run, word, other, told):
+    write("t.csv", "x,y", [(x, (word, other)[i % 2]) for i, x in enumerate(X)])
+    _, err = train(run, "-t", "y", code=2)
+    assert "has one class only" in err and "nothing to tell apart; " + told in err
+
+
+def test_classes_of_many_letters(run):
+    """They were printed whole, and refused by the file when all was learned."""
+    write("t.csv", "x,y", [(x, "z" * 5000 if i % 3 else "ab"[i % 2]) for i, x in enumerate(X)])
+    out, err = train(run, "-t", "y")
+    line = next(line for line in out.splitlines() if line.startswith("task"))
+    assert len(line) < 200 and fastnn.load("model.safetensors").classes_[-1] == "z" * 5000
+    write("t.csv", "x,y", [(x, "z" * (1 << 20) if i % 3 else "ab"[i % 2])
+                           for i, x in enumerate(X)])
+    out, err = train(run, "-t", "y", code=2)
+    assert "classes of up to 1,048,576 characters, such as 'zzz" in err and len(err) < 400
+    assert "trained" not in out
