@@ -1,5 +1,6 @@
 """`Column`: what the values of one column mean, as training has learned it."""
 
+import unicodedata
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -308,7 +309,10 @@ class Column:
         if place is None:
             if self.is_missing(text, na):
                 return len(self.categories) + 1
-            place = places.get(alike(text), len(self.categories))
+            place = places.get(alike(text))
+        if place is None:  # perhaps of a system that writes accents as letters of their own
+            place = len(self.categories) if text.isascii() else places.get(
+                unicodedata.normalize("NFC", text), len(self.categories))
         return place
 
     def codes(self, cells, na=()):
@@ -344,6 +348,9 @@ def category_places(categories):
         places |= {number: places[word] for number, word in (("1", "true"), ("0", "false"))
                    if word in places}
     places |= {category: i for i, category in enumerate(categories)}
+    for i, category in enumerate(categories):
+        if not category.isascii():
+            places.setdefault(unicodedata.normalize("NFC", category), i)
     # a frame holds 007 as the number 7, and 1.50 as 1.5
     numbers = {}
     for i, category in enumerate(categories):

@@ -6,6 +6,7 @@ by all of them.
 
 import datetime
 import io
+import unicodedata
 
 import numpy as np
 import pytest
@@ -236,3 +237,19 @@ def test_the_index_of_pandas_among_the_columns_of_arrow(tmp_path):
     est.fit(frames[0], values)
     assert est.feature_names_in_.tolist() == ["a"]
     assert est.predict(frames[1]).tobytes() == est.predict(frame).tobytes()
+
+
+def test_accents_that_are_letters_of_their_own():
+    """A file of another system has e and an accent where training had one letter: the note told a
+    category that looks like one of training's."""
+    names = ["Orléans", "Zürich", "Rom"] * 10
+    apart = [unicodedata.normalize("NFD", name) for name in names]
+    for known, other in ((names, apart), (apart, names)):
+        schema = Schema.learn({"city": known})
+        found = schema.apply({"city": other})
+        assert not found.notes
+        assert found.codes.tobytes() == schema.apply({"city": known}).codes.tobytes()
+        assert schema.apply_row({"city": other[0]}).codes.tolist() == [found.codes[0].tolist()]
+    both = Schema.learn({"city": names + apart})  # told apart where training does
+    assert both.category_sizes == (5,)
+    assert both.apply({"city": names}).codes.tolist() != both.apply({"city": apart}).codes.tolist()
