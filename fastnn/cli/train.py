@@ -30,7 +30,7 @@ from fastnn.core.threads import MAX_THREADS
 from fastnn.files import kinds
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError, check_names, first_line_hint
-from fastnn.tables.learning import counts_rows, differ_all
+from fastnn.tables.learning import UNNAMED, counts_rows, differ_all
 
 LONG = 3.0  # seconds of reading, with the imports, that are worth a word
 NETWORK = {  # options of a plain network, and what holds where they are not given
@@ -351,7 +351,7 @@ def _tell_counters(table, features, quiet):
     for name in features:
         try:
             cells = table.column(name)
-            counts = not name.startswith("Unnamed:") and counts_rows(cells)
+            counts = not UNNAMED.fullmatch(name) and counts_rows(cells)
             if not counts and name.strip().lower() in INDICES and differ_all(cells):
                 note(f"column {name!r} holds a different whole number in each row, as an index "
                      "that was written with the table: of rows that were sorted it may give the "

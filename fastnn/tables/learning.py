@@ -27,8 +27,8 @@ from fastnn.tables.numerals import (
     signs_behind,
 )
 
-__all__ = ["MARKS", "MAX_TEXT", "Notes", "Options", "counts_rows", "cure_of", "differ_all",
-           "holds_numbers", "learn_column"]
+__all__ = ["MARKS", "MAX_TEXT", "UNNAMED", "Notes", "Options", "counts_rows", "cure_of",
+           "differ_all", "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((
@@ -52,7 +52,8 @@ AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\
 DATED = re.compile(r"(?=.*(?<!\d)(?:1[89]|20)\d\d(?!\d))(?=.*(?:(?<!\d)\d\d?(?!\d)|"
                    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b)).{6,40}",
                    re.IGNORECASE)
-UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?")
+# as pandas calls a column without a name, and as R's readr does
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?(_level_\d+)?|\.\.\.\d+")
 
 
 @dataclass

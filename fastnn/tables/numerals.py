@@ -335,6 +335,9 @@ def explained(form, words):
     elif form.is_plain and commas:
         hint = ("; numbers with a decimal comma: --decimal , or read(path, decimal=','), in a "
                 "frame column.str.replace(',', '.').astype(float)")
+    elif form.decimal == "," and (points := [word for word in words if "." in word]) and all(
+            map(_grouped(".").fullmatch, points)):
+        hint = "; where points stand between thousands: --thousands . (thousands='.')"
     elif form.decimal == "," and any("." in word for word in words):
         hint = "; numbers with a decimal point: --decimal . (decimal='.')"
     return f"{listed(words)} {'is' if len(words) == 1 else 'are'} no number{hint}"

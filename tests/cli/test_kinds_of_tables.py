@@ -141,12 +141,13 @@ def test_classes_that_programs_write_for_missing(run):
     assert "into 3 classes: ?, nan, u" in out
 
 
-@pytest.mark.parametrize("name", ["", "Unnamed: 0", '""'])
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", '""', "...1"])
 @pytest.mark.parametrize("order", [np.arange, np.random.default_rng(1).permutation])
 def test_an_index_without_a_name(run, name, order):
     write("t.csv", f"{name},a,y", [(i, x, i) for i, x in zip(order(120), X, strict=True)])
     _, err = train(run, "-t", "y", "--task", "regression")
-    assert "column 'Unnamed: 0' is left out: it has no name" in err
+    called = "...1" if name == "...1" else "Unnamed: 0"
+    assert f"column '{called}' is left out: it has no name" in err and "counts the rows" not in err
     write("new.csv", "a", [(0.5,)])
     assert len(predict(run)[0]) == 1
 
@@ -207,6 +208,19 @@ def test_options_of_missing_words_and_headers(run):
     assert "'x' must be a whole number" in err
     write("new.csv", "1.5,2", [(3, 4)])
     assert predict(run, "--header-row", 0, code=2)[1].count("no columns 'a', 'b'") == 1
+
+
+def test_points_in_a_file_of_decimal_commas(run):
+    """1.299 is more likely 1299 than 1.299 there, and has its option named."""
+    write("t.csv", "a;y", [(f"{1000 * x:.2f}".replace(".", ","), i % 7 + x)
+                           for i, x in enumerate(X)], ";")
+    train(run, "-t", "y", "--task", "regression")
+    write("new.csv", "a;b", [("1234", 1), ("1.299", 2)], ";")
+    _, err = predict(run)
+    assert "'1.299' is no number; where points stand between thousands: --thousands ." in err
+    read_so, _ = predict(run, "--thousands", ".")
+    write("new.csv", "a;b", [("1234", 1), ("1299", 2)], ";")
+    assert predict(run)[0] == read_so
 
 
 def test_a_decimal_mark_that_is_none(run):
