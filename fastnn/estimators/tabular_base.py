@@ -204,8 +204,9 @@ class BaseTabular(Documented, BaseEstimator):
             if names is not None and all(isinstance(name, str) for name in names):
                 self.feature_names_in_ = np.array(names, object)
             return table
-        if names is not None and "feature_names_in_" in vars(self):
-            return table  # by name
+        if names is not None and ("feature_names_in_" in vars(self)
+                                  or set(self._table_names) <= set(table.names)):
+            return table  # by name, which may be a number
         if n != self.n_features_in_:
             raise ValueError(f"X has {n} features, but {type(self).__name__} is expecting "
                              f"{self.n_features_in_} features as input")

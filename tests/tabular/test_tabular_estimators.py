@@ -376,6 +376,23 @@ def test_tables_of_validation_that_are_none():
         TabularRegressor().fit(TABLE, VALUE, X_val="x.csv", y_val=VALUE)
 
 
+@pytest.mark.parametrize("names", [[0, 1, 2], [2020, 2021, "x"], ["x0", "x1", "x2"]])
+def test_columns_are_known_by_name_when_names_are_numbers(names, tmp_path):
+    """In another order they were taken by their places, without a word; files go by name."""
+    pandas = pytest.importorskip("pandas")
+    array = np.random.default_rng(0).normal(size=(N, 3))
+    frame = pandas.DataFrame(array, columns=names)
+    model = TabularRegressor("fast", random_state=0).fit(frame, array @ [1, 10, 100])
+    model.save(tmp_path / "m.safetensors")
+    expected = model.predict(frame)
+    for other in (frame.iloc[:, ::-1], frame.assign(more=1.0)[["more", names[1], names[0],
+                                                               names[2]]]):
+        assert model.predict(other).tobytes() == expected.tobytes()
+        found = fastnn.load(tmp_path / "m.safetensors").predict(other)
+        assert found.tobytes() == expected.tobytes()
+    assert model.predict(array).tobytes() == expected.tobytes()  # an array has places alone
+
+
 def test_frames_without_rows():
     """An empty Series ended in NumPy's words: cannot reshape array of size 0."""
     pandas = pytest.importorskip("pandas")
