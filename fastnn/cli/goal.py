@@ -10,7 +10,7 @@ from fastnn.core.notices import shorten
 from fastnn.tables.cells import INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.labels import Labels, learn_target
-from fastnn.tables.learning import MARKS, MAX_WORDS, cure_of
+from fastnn.tables.learning import MARKS, MAX_WORDS, cure_of, example_of
 from fastnn.tables.numerals import find_format, parse_numbers
 
 __all__ = ["Goal", "find_goal"]
@@ -157,7 +157,7 @@ def _such_as(cells):
     """Return the end of a message: one of the values, and what to do if they are to be numbers."""
     texts = cells.used()[1] if not isinstance(cells, np.ndarray) else []
     cure = cure_of(texts) if texts else ""
-    return f" ({shown_value(texts[0])}: {cure})" if cure else ""
+    return f" ({shown_value(example_of(texts, cure))}: {cure})" if cure else ""
 
 
 def _look_alike(name, classes):

@@ -28,7 +28,7 @@ from fastnn.tables.numerals import (
 )
 
 __all__ = ["MARKS", "MAX_TEXT", "UNNAMED", "Notes", "Options", "counts_rows", "cure_of",
-           "differ_all", "holds_numbers", "learn_column"]
+           "differ_all", "example_of", "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((
@@ -48,6 +48,9 @@ EXACT_INTEGER = 1 << 63
 AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d"
                     rf"[\d.,:'\u2019{SPACES}]*"
                     r"\s?[^\W\d_]{0,8}(?:/[^\W\d_]{1,8})?[^\w\s\]}]?")
+UNITS_CURE = "amounts, durations and shares have to be plain numbers, without units"
+# a number with marks and nothing beside it
+MARKED = re.compile(rf"[-+]?\d[\d'\u2019{SPACES}]*(?:[.,][\d'\u2019{SPACES}]*)*[.,]\d+")
 # text with a year, and a month or a number: 28. Dezember 2022, 2022-11-28 10:37 Europe/Berlin
 DATED = re.compile(r"(?=.*(?<!\d)(?:1[89]|20)\d\d(?!\d))(?=.*(?:(?<!\d)\d\d?(?!\d)|"
                    r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\b)).{6,40}",
@@ -314,9 +317,13 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
     said = tuple(values[i] for i in np.flatnonzero(~ok))
     if said:
         n = int(counts[~ok].sum())
-        notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; if it is "
-                  "a value of its own, make the column one of categories: --categorical-features "
-                  "(categorical_features=[...])", "is taken as numbers: ")
+        other = NumberFormat(",", ".") if form.decimal == "." else NumberFormat(".", ",")
+        why = ("numbers of a column have to be written alike" if any(
+            value == value for value in parse_numbers(words, other)) else
+            "if it is a value of its own, make the column one of categories: "
+            "--categorical-features (categorical_features=[...])")
+        notes.add(name, f"{listed(said)} ({n:,} value{'s' * (n != 1)}) counts as missing; {why}",
+                  "is taken as numbers: ")
     values = _known(name, "number", parsed[ok], options)
     if not len(values):
         notes.add(name, "all its values are missing")
@@ -411,14 +418,14 @@ def _as_categories(name, values, counts, gaps, forced, options, notes):
         reason = f"{len(found):,} different texts in {n_there:,} rows cannot be learned from"
         if cure := cure_of(values):
             reason += f"; {cure}"
-        notes.add(name, reason, example=values[0])
+        notes.add(name, reason, example=example_of(values, cure))
         return None
     if len(found) == 1 and not gaps and not n_long:
         _constant(name, notes)
         return None
     if not forced and len(found) > VARIED and (cure := cure_of(values)):
         notes.add(name, f"{len(found):,} different texts; {cure}", "is taken as categories: ",
-                  values[0])
+                  example_of(values, cure))
     keys = sorted(found)
     if len(keys) > options.max_categories:
         keys = sorted(sorted(keys, key=lambda key: (-found[key][0], key))[:options.max_categories])
@@ -437,5 +444,20 @@ def cure_of(values):
         return "dates have to be written as 2024-12-31 or 2024-12-31 10:00+02:00"
     amounts = [value for value in values if AMOUNT.fullmatch(value)]
     if len(amounts) > len(values) / 2 and not all(map(str.isdecimal, amounts)):
-        return "amounts, durations and shares have to be plain numbers, without units"
+        by_mark = {}
+        for value in filter(MARKED.fullmatch, amounts):
+            by_mark.setdefault(value[max(value.rfind("."), value.rfind(","))], value)
+        if len(by_mark) == 2:
+            one, other = (shown_value(by_mark[mark]) for mark in ".,")
+            return (f"{one} and {other} have different decimal marks: numbers of a column have to "
+                    "be written alike")
+        return UNITS_CURE
     return ""
+
+
+def example_of(values, cure):
+    """Return the text that shows best what a cure is for."""
+    if cure != UNITS_CURE:
+        return values[0]
+    return next((value for value in values if AMOUNT.fullmatch(value)
+                 and not PLAIN_NUMBER.fullmatch(value)), values[0])

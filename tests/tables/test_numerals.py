@@ -151,6 +151,23 @@ def test_units_of_letters_are_told(texts, tmp_path):
         assert any("without units" in note and repr(values[0]) in note for note in notes)
 
 
+@pytest.mark.parametrize("texts, said", [
+    ([f"{v:.2f}" if i % 2 else german(v) for i, v in enumerate(AMOUNTS)],
+     "different decimal marks: numbers of a column have to be written alike"),
+    ([f"{v:,.2f}" if i % 2 else german(v) for i, v in enumerate(AMOUNTS)], "written alike"),
+    (["1,5" if i % 2 else f"{i}.25" for i in range(N)],
+     "'1,5' (30 values) counts as missing; numbers of a column have to be written alike"),
+    (["1.5" if i % 2 else f"{i},25" for i in range(N)], "have to be written alike"),
+    ([f"{v:.2f}" if i % 3 == 0 else f"{v:.2f}%" for i, v in enumerate(AMOUNTS)],
+     "without units (such as '-49920.81%')"),
+    ([f"{v:.2f} kg" if i % 3 else f"{v:.2f}" for i, v in enumerate(AMOUNTS)],
+     "without units (such as '-49920.81 kg')")])
+def test_numbers_that_are_written_in_two_ways(texts, said, tmp_path):
+    """The message named a number without units, and asked for one."""
+    table = read(file(tmp_path, texts), separator="|")
+    assert said in Schema.learn(table).notes[0]
+
+
 @each("texts", [["A12", "B13", "C99"] * 10, [f"id{i}" for i in range(30)] * 3,
                 ["3fa85f64", "12ab34cd"] * 10, [f"Q{i}" for i in range(30)] * 3])
 def test_codes_are_no_amounts(texts, tmp_path):
