@@ -221,6 +221,10 @@ def series_of(name, values):
     if home == "pyarrow" and hasattr(values, "to_pylist"):
         return ArrowColumn(name, values)
     if home == "pandas" and hasattr(values, "dtype"):
+        if not hasattr(values, "iloc"):  # an array or an index, which knows less of categories
+            import pandas
+
+            values = pandas.Series(getattr(values, "to_flat_index", lambda: values)())
         return PandasColumn(name, values)
     return None
 

@@ -119,6 +119,8 @@ class RowReader:
         if not value or value in MISSING_WORDS or value in column.missing_words or (
                 value in self.na):
             return math.nan
+        if column.whole and "." in value:  # 1.299 may be 1299, which is told
+            return None
         found = float(value) if PLAIN_NUMBER.fullmatch(value) else INFINITE
         return None if found in (INFINITE, -INFINITE) else found
 

@@ -182,3 +182,32 @@ def test_matrices_of_numpy():
     schema = Schema.learn(array)
     found = schema.apply(np.asmatrix(array))
     assert found.numbers.tobytes() == schema.apply(array).numbers.tobytes()
+
+
+DAYS_OF = pd.date_range("2024-01-01", periods=N, freq="7h", tz="Europe/Berlin")
+ARRAYS = {
+    "numbers that are categories": pd.Categorical([1, 2, 3] * (N // 3)),
+    "an index of them": pd.CategoricalIndex([1, 2, 3] * (N // 3)),
+    "texts": pd.Categorical(["a", "b", None] * (N // 3), categories=["z", "b", "a"]),
+    "moments": DAYS_OF, "an array of moments": DAYS_OF.array,
+    "whole numbers": pd.array([1, 2, None] * (N // 3), dtype="Int64"),
+    "sparse": pd.arrays.SparseArray([0, 0, 1] * (N // 3)),
+    "Arrow": pd.array([True, False, None] * (N // 3), dtype="bool[pyarrow]"),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_pandas_in_a_dict_are_what_they_are_in_a_frame(name):
+    """Of a Categorical of numbers, which has no accessor, a dict of columns made numbers."""
+    given = {"c": ARRAYS[name], "x": VALUES}
+    alone, framed = Schema.learn(given), Schema.learn(pd.DataFrame(given))
+    assert alone.columns == framed.columns
+    one, other = alone.apply(given), framed.apply(pd.DataFrame(given))
+    assert one.numbers.tobytes() == other.numbers.tobytes()
+    assert one.codes.tobytes() == other.codes.tobytes()
+
+
+def test_an_index_of_several_levels_is_named():
+    index = pd.MultiIndex.from_product([[1, 2], range(N // 2)])
+    with pytest.raises(TableError, match="column 'c' holds lists or other containers"):
+        Schema.learn({"c": index, "x": VALUES})

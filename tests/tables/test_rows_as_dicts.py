@@ -153,3 +153,14 @@ def test_a_name_is_compared_with_some_of_many(monkeypatch):
     with pytest.raises(TableError, match="the table has no columns 'a', 'b', 'c', 'd'; there are"):
         schema.apply([{f"k{i}": 1 for i in range(20_000)}])
     assert 0 < sum(compared) <= 10_000
+
+
+def test_a_row_tells_what_may_mean_a_thousand_times_as_much():
+    """A single row went the short way, which says nothing."""
+    schema = Schema.learn({"a": list(range(1, 60)), "b": [0.5 * i for i in range(59)]})
+    for text, told in (("1.299", 1), ("12.5", 0), ("7", 0)):
+        row = {"a": text, "b": 1.5}
+        alone, several = schema.apply_row(row), schema.apply([row])
+        assert len(alone.notes) == told and alone.notes == several.notes
+        assert alone.numbers.tobytes() == several.numbers.tobytes()
+    assert not schema.apply_row({"a": "2", "b": "1.299"}).notes
