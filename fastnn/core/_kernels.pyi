@@ -24,6 +24,7 @@ LOSSES: dict[str, LossInfo]
 OPTIMIZERS: dict[str, OptimizerInfo]
 VECMATH: tuple[str, ...]
 MAX_TASKS: int
+N_COEFFICIENTS: int
 HAS_OPENMP: bool
 
 def address(array: NDArray[Any]) -> int: ...

@@ -71,6 +71,7 @@ OPTIMIZERS = {
 }
 VECMATH = ("exp", "log", "log1p", "tanh", "sigmoid", "normcdf", "tanh_softplus")
 MAX_TASKS = FNN_MAX_TASKS  # that a phase of an epoch is cut into, at most
+N_COEFFICIENTS = FNN_N_COEFFICIENTS  # numbers of an optimizer's update, at most
 HAS_OPENMP = bool(FNN_HAS_OPENMP)
 
 _ACTIVATION_INDEX = {name: i for i, name in enumerate(ACTIVATIONS)}

@@ -339,8 +339,8 @@ def as_csr(name, X, dtype=None):
     """
     from scipy import sparse
 
-    if dtype is not None and X.dtype.kind not in NUMERIC:
-        raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
+    if dtype is not None:
+        _check_sparse_dtype(name, X)
     try:
         if X.format not in ("csr", "csc", "coo"):
             X = _plain_sparse(name, X)
@@ -368,9 +368,31 @@ def as_csr(name, X, dtype=None):
 def _plain_sparse(name, X):
     """Return a sparse matrix of another format as CSR or COO, which `as_csr` looks into."""
     try:
-        return X.tocsr() if X.format == "lil" else X.tocoo()  # these two are made by NumPy
+        X = _sound_dia(X) if X.format == "dia" else X
+        # but for dia these two are made by NumPy
+        return X.tocsr() if X.format == "lil" else X.tocoo()
     except (ValueError, *UNSOUND) as error:
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
+
+
+def _check_sparse_dtype(name, X):
+    try:
+        dtype = X.dtype
+    except AttributeError as error:  # X.data is no array
+        raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
+    if dtype.kind not in NUMERIC:
+        raise TypeError(f"{name} has dtype {dtype}, must be numeric (bool, int or float)")
+
+
+def _sound_dia(X):
+    """Return a DIA matrix whose diagonals are as many as it says and lie within it."""
+    from scipy import sparse
+
+    offsets, (n_rows, n_columns) = _sparse_integers("offsets", X.offsets), X.shape
+    if not isinstance(X.data, np.ndarray) or X.data.shape[:1] != offsets.shape:
+        raise ValueError(f"data has shape {np.shape(X.data)}, offsets {offsets.shape}")
+    inside = (offsets > -n_rows) & (offsets < n_columns)
+    return sparse.dia_matrix((X.data[inside], offsets[inside]), X.shape)
 
 
 def csr_arrays(name, X, n_in, dtype):
@@ -382,8 +404,7 @@ def csr_arrays(name, X, n_in, dtype):
     """
     if X.ndim != 2 or X.shape[1] != n_in:
         raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
-    if X.dtype.kind not in NUMERIC:
-        raise TypeError(f"{name} has dtype {X.dtype}, must be numeric (bool, int or float)")
+    _check_sparse_dtype(name, X)
     if X.format != "csr":
         X = as_csr(name, X, dtype)
     column = X.indices

@@ -137,6 +137,8 @@ class ParameterLayout:
         ValueError
             When the number or a shape does not fit, or a value is not finite.
         """
+        if validation.is_sparse(arrays):  # its rows are made by code that trusts what it says
+            raise TypeError("arrays is a sparse matrix, must be a list: [W0, b0, W1, b1, ...]")
         parameters = self.allocate()
         own = self.views(parameters)
         arrays = list(arrays)

@@ -2,7 +2,6 @@
 
 cimport numpy as cnp
 
-from fastnn.core._kernels cimport FNN_N_COEFFICIENTS
 from fastnn.core._ops cimport DENSE, HEADS
 from fastnn.training._job cimport Chunk, Extras, Group, Job, Matrix, Strip, Strips
 
@@ -108,8 +107,6 @@ cdef list set_extras(Job* job, layout, pieces, wishes, mean):
         group = &job.extras.groups[i]
         group.rate_factor, group.l2, group.l1 = one.rate_factor, one.l2, one.l1
         group.decay, group.frozen = one.decay, one.frozen
-        if len(one.hyperparameters) > FNN_N_COEFFICIENTS:
-            raise ValueError(f"hyperparameters has {len(one.hyperparameters)} entries")
         for j, value in enumerate(one.hyperparameters):
             group.hyperparameters[<int>j] = value
     blocks = dict(zip(layout.blocks, wishes.settings, strict=True))

@@ -24,6 +24,7 @@ import numpy as np
 from fastnn.core import _kernels
 from fastnn.core.codes import refuse_codes
 from fastnn.core.memory import ALIGNMENT
+from fastnn.core.notices import shown
 from fastnn.core.threads import resolve_threads
 from fastnn.network.lowering import INPUT, readers
 from fastnn.network.parameters import ParameterLayout
@@ -38,6 +39,7 @@ from fastnn.training.plan import plan_training
 cnp.import_array()
 
 UNCHANGED = InputChanges()
+MAX_STATES = 8  # vectors of an optimizer, each as long as the parameters
 BLOCK_KINDS = {"weight": WEIGHT, "bias": BIAS, "gain": GAIN, "slope": SLOPE,
                "scale": MEMBER_SCALE}
 
@@ -412,19 +414,22 @@ cdef class Trainer(Runs):
         self.optimizer_state = ()
         if optimizer is None:
             return
-        values = tuple(self.wishes.hyperparameters)
+        values = self.wishes.hyperparameters
         cdef Py_ssize_t i, count = len(values)
-        if count > FNN_N_COEFFICIENTS:
-            raise ValueError(f"{type(optimizer).__name__}.hyperparameters has {count} entries, "
-                             f"must have at most {FNN_N_COEFFICIENTS}")
-        self.job.optimizer = _kernels.optimizer_index(optimizer.row)
+        row, n_states = optimizer.row, optimizer.n_states  # a class of the user's may say anything
+        self.job.optimizer = _kernels.optimizer_index(row)
         hyperparameters = <double*>self.allocate(FNN_N_COEFFICIENTS, np.float64)
         for i in range(count):
             hyperparameters[i] = float(values[i])
         self.job.hyperparameters = hyperparameters
-        n_state = _kernels.OPTIMIZERS[optimizer.row].n_state
+        cdef int n_state = max(_kernels.OPTIMIZERS[row].n_state, self.wishes.muon is not None)
+        averages = self.wishes.mean_decay is not None
+        if type(n_states) is not int or not n_state + averages <= n_states <= MAX_STATES:
+            raise ValueError(f"{type(optimizer).__name__}.n_states={shown(n_states)} must be in "
+                             f"{n_state + averages}...{MAX_STATES}: the update {row!r} has "
+                             f"{n_state}")
         states = []
-        for _ in range(optimizer.n_states):
+        for _ in range(n_states):
             states.append(self.layout.allocate())
         self.optimizer_state = tuple(states)
         if n_state > 0:
@@ -433,7 +438,7 @@ cdef class Trainer(Runs):
             self.job.state1 = self.address(states[1])
         if n_state > 2:
             self.job.state2 = self.address(states[2])
-        self.mean = states[-1] if self.wishes.mean_decay is not None else None
+        self.mean = states[-1] if averages else None
         self.lazy = (optimizer.is_lazy and self.wishes.plain and self.job.alpha == 0
                      and self.adds is None)
 

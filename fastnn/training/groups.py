@@ -5,6 +5,8 @@ import math
 from dataclasses import fields, replace
 from typing import NamedTuple
 
+from fastnn.core import _kernels
+from fastnn.core.notices import shown
 from fastnn.training.optimizer_base import start_rate
 from fastnn.training.optimizers import EMA, Muon
 
@@ -63,7 +65,7 @@ class Wishes:
             self.muon = optimizer
         layers = (optimizer.layers if optimizer is not None else None) or {}
         _check_numbers(layers, layout)
-        self.hyperparameters = () if optimizer is None else tuple(optimizer.hyperparameters)
+        self.hyperparameters = () if optimizer is None else _hyperparameters(optimizer)
         base = Settings(self.hyperparameters, l2=alpha, l1=l1,
                         limit=math.inf if max_norm is None else max_norm)
         self.settings = []
@@ -128,8 +130,19 @@ class Wishes:
             return found
         if any(field.name == "weight_decay" for field in fields(inner)):
             return found._replace(
-                hyperparameters=tuple(replace(inner, weight_decay=decay).hyperparameters))
+                hyperparameters=_hyperparameters(replace(inner, weight_decay=decay)))
         return found._replace(decay=decay)
+
+
+def _hyperparameters(optimizer):
+    """Return the numbers of an optimizer's update, whatever a class of the user's says."""
+    values, kind = optimizer.hyperparameters, type(optimizer).__name__
+    if not hasattr(values, "__len__"):  # it may have no end
+        raise TypeError(f"{kind}.hyperparameters={shown(values)} must be a tuple of numbers")
+    if len(values) > _kernels.N_COEFFICIENTS:
+        raise ValueError(f"{kind}.hyperparameters has {len(values)} entries, must have at most "
+                         f"{_kernels.N_COEFFICIENTS}")
+    return tuple(values)
 
 
 def _check_numbers(layers, layout):

@@ -527,14 +527,28 @@ def check_loss(loss, output, n_out):
         raise ValueError(f"loss={loss.name!r} must go with output={link}, not {output!r}"
                          f"{with_output}")
     n_targets = loss.n_targets(n_out)
-    parameters = loss.parameters(n_out)
-    if isinstance(parameters, tuple) and parameters:
-        parameters = [parameters] * n_out
+    parameters = _check_parameters(loss, info, n_out)
     labels = "rows" if info.whole_rows and info.targets == "unit" else (
         "one_hot" if hinges else None)
     repeats = isinstance(getattr(loss, "level", None), tuple)
     return BoundLoss(info.name, info.link, info.reduction, info.targets, info.whole_rows, labels,
-                     n_targets, repeats, list(parameters), loss)
+                     n_targets, repeats, parameters, loss)
+
+
+def _check_parameters(loss, info, n_out):
+    """Return a list of the parameters of each output, as many as the row of the loss has: the
+    kernels read them unchecked, and a class of the user's may say anything."""
+    rows, count = loss.parameters(n_out), info.n_parameters
+    if info.name == "cross_entropy" and not rows:  # which has a kernel without smoothing
+        count = 0
+    if isinstance(rows, tuple) and rows:
+        rows = [rows] * n_out
+    if not isinstance(rows, (list, tuple)) or len(rows) != (n_out if count else 0) or any(
+            type(row) is not tuple or len(row) != count for row in rows):
+        raise ValueError(f"{type(loss).__name__}.parameters({n_out}) gives {shown(rows)}, must "
+                         f"give {count} numbers for each output, as the row {info.name!r} of the "
+                         "losses has")
+    return list(rows)
 
 
 def describe(loss):

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import reference
+import scipy.sparse
 from each import each
 from small_nets import data, make
 
@@ -113,6 +114,14 @@ def test_set_weights_copies_and_converts():
     other = make(dtype="float32", random_state=9)
     other.set_weights(net.get_weights())
     assert other.parameters.tobytes() == net.parameters.tobytes()
+
+
+def test_set_weights_wants_a_list():
+    """Rows of a sparse matrix would be made by SciPy's code, which follows any indptr."""
+    X = scipy.sparse.csc_matrix(np.ones((8, 4)))
+    X.indptr = X.indptr + 1000
+    with pytest.raises(TypeError, match="arrays is a sparse matrix, must be a list"):
+        make().set_weights(X)
 
 
 def test_parameters_taken_before_a_fit_keep_their_values():

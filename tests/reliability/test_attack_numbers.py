@@ -10,6 +10,7 @@ import pytest
 from each import each
 
 import fastnn
+from fastnn import losses
 from fastnn.files import container
 from fastnn.training.optimizers import Optimizer
 
@@ -156,6 +157,41 @@ def test_optimizers_that_do_not_fit(row, values, error, tmp_path):
         with pytest.raises(error):
             net.fit(np.ones((8, 4)), np.ones((8, 3)), optimizer=optimizer(row, values),
                     checkpoint=checkpoint)
+
+
+@each("base, attribute, value", [
+    (fastnn.Adam, "n_states", 0), (fastnn.Adam, "n_states", 1), (fastnn.Adam, "n_states", -1),
+    (fastnn.Adam, "n_states", 10**9), (fastnn.Adam, "n_states", None), (fastnn.SGD, "n_states", 0),
+    (fastnn.Lion, "n_states", 0), (fastnn.SGD, "row", "adam"), (fastnn.Muon, "n_states", 0)])
+def test_state_vectors_that_do_not_fit_the_update(base, attribute, value):
+    """The update reads as many as its row has, however many the class says there are."""
+    mine = type("Mine", (base,), {attribute: property(lambda self: value)})()
+    for one in (mine, fastnn.EMA(mine)) if value != 10**9 else (mine,):
+        net = fastnn.MLP((4, 5, 6, 3), random_state=0)
+        with pytest.raises((TypeError, ValueError)):
+            net.fit(np.ones((8, 4)), np.ones((8, 3)), optimizer=one)
+        with pytest.raises((TypeError, ValueError)):
+            net.steps(one)
+
+
+def test_hyperparameters_without_end():
+    with pytest.raises(TypeError, match="Mine.hyperparameters"):
+        fastnn.MLP((4, 3)).fit(np.ones((8, 4)), np.ones((8, 3)),
+                               optimizer=optimizer("adam", iter(int, 1)))
+
+
+@each("base, given", [
+    (losses.Huber, ()), (losses.Huber, []), (losses.Huber, None), (losses.Huber, (1.0, 2.0)),
+    (losses.Huber, [(1.0,)]), (losses.Huber, [(1.0,)] * 4), (losses.Huber, [(1.0,) * 9] * 3),
+    (losses.Huber, [1.0] * 3), (losses.SquaredError, (1.0,)), (losses.SquaredError, [(1.0,)] * 3)])
+def test_parameters_of_a_loss_that_do_not_fit_its_row(base, given):
+    mine = type("Mine", (base,), {"parameters": lambda self, n_out: given})()
+    net = fastnn.MLP((4, 3), random_state=0)
+    for learn in (lambda: net.fit(np.ones((8, 4)), np.ones((8, 3)), loss=mine),
+                  lambda: net.steps(loss=mine),
+                  lambda: net.loss(np.ones((8, 4)), np.ones((8, 3)), loss=mine)):
+        with pytest.raises(ValueError, match=r"Mine.parameters\(3\) gives .*, must give"):
+            learn()
 
 
 def test_optimizer_of_a_user():

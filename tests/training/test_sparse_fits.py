@@ -262,6 +262,7 @@ BAD = {
     "columns that are no integers": (replace("indices", lambda X: X.indices.astype(float)),
                                      "indices"),
     "values of two dimensions": (replace("data", lambda X: np.c_[X.data, X.data]), "data"),
+    "no values": (replace("data", lambda X: None), "sound"),
     "values too few": (replace("data", lambda X: X.data[:-3]), "indptr|data"),
 }
 
@@ -285,6 +286,31 @@ def test_blocks_out_of_place_are_named():
         X.indices[0] = place
         with pytest.raises(ValueError, match="X is not a sound sparse matrix: "):
             make().predict(X)
+
+
+DIAGONALS = {
+    "fewer": lambda X: X.offsets[:2], "more": lambda X: np.arange(9), "none": lambda X: None,
+    "floats": lambda X: X.offsets.astype(float),
+    "of two dimensions": lambda X: X.offsets[np.newaxis],
+}
+
+
+@each("name", DIAGONALS)
+def test_diagonals_that_are_not_there_are_named(name):
+    """SciPy's compiled code reads as many places as there are rows of values."""
+    X = scipy.sparse.dia_matrix(sparse_rows(), dtype="f")
+    X.offsets = DIAGONALS[name](X)
+    for action in (make().predict, lambda X: make().fit(X, labels())):
+        with pytest.raises(ValueError, match="X is not a sound sparse matrix: |offsets"):
+            action(X)
+
+
+def test_diagonals_outside_hold_nothing():
+    X = scipy.sparse.dia_matrix(sparse_rows(), dtype="f")
+    wanted = make().predict(X)
+    X.data = np.vstack([X.data, X.data[:4]])
+    X.offsets = np.append(X.offsets.astype(np.int64), [300, -90, 2**62, -2**63])
+    assert make().predict(X).tobytes() == wanted.tobytes()
 
 
 def test_other_shapes_and_values_are_refused():
