@@ -58,10 +58,11 @@ def resolve_threads(n_threads):
         return getattr(_limits, "threads", None) or default_threads()
     if isinstance(n_threads, bool) or not isinstance(n_threads, Integral):
         raise TypeError(f"n_threads={shown(n_threads)} must be an integer or None")
-    if not 1 <= n_threads <= MAX_THREADS:
+    number = int(n_threads)
+    if not 1 <= number <= MAX_THREADS:
         raise ValueError(f"n_threads={shown(n_threads)} must be >= 1 and <= {MAX_THREADS} "
                          "(None: as many as allowed)")
-    return int(n_threads)
+    return number
 
 
 _limits = threading.local()

@@ -38,9 +38,18 @@ def check_count(name, value, minimum=1):
     """Return a whole number of at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}={shown(value)} must be an integer")
-    if value < minimum:
+    number = int(value)  # first: what a class of the user's compares may be another number
+    if number < minimum:
         raise ValueError(f"{name}={shown(value)} must be >= {minimum}")
-    return int(value)
+    return number
+
+
+def check_size(name, value):
+    """Return a whole number of at least 1 of which a machine can count the elements."""
+    value = check_count(name, value)
+    if value > 2**56:
+        raise ValueError(f"{name}={shown(value)} is more than any memory holds")
+    return value
 
 
 def check_path(name, value, cure=None):
@@ -98,7 +107,7 @@ def check_dtype(dtype):
     """Return float32 or float64 in native byte order."""
     try:
         found = None if dtype is None else np.dtype(dtype)
-    except TypeError:
+    except Exception:  # of text that is none, or of what the object does
         found = None
     if found not in (np.float32, np.float64):
         raise ValueError(f"dtype={shown(dtype)} must be float32 or float64")
@@ -135,6 +144,7 @@ def check_name(name, value, known, kind=None):
     """
     if not isinstance(value, str):
         raise TypeError(f"{name}={shown(value)} must be a string, one of: {', '.join(known)}")
+    value = plain_text(value)
     if value in known:
         return value
     words = imported("fastnn.core.words")
@@ -143,6 +153,11 @@ def check_name(name, value, known, kind=None):
         raise ValueError(f"{name}={shown(value)} must be one of: {', '.join(known)}"
                          f"{words.of_name(value, known, kind)}")
     return found
+
+
+def plain_text(text):
+    """Return a string as a `str`: a subclass may be equal to whatever it is compared with."""
+    return text if type(text) is str else str.__str__(text)
 
 
 def is_activation(name):
@@ -158,8 +173,8 @@ def check_activation(name, value):
 
 def check_output(value):
     """Name of an output activation: elementwise, or softmax."""
-    if isinstance(value, str) and value == "softmax":
-        return value
+    if isinstance(value, str) and plain_text(value) == "softmax":
+        return "softmax"
     value = check_name("output", value, ("softmax", *_kernels.ACTIVATIONS, *_kernels.ALIASES),
                        "activation")
     return _kernels.ALIASES.get(value, value)

@@ -62,6 +62,9 @@ def predict_blocks(snapshot, X, out, n_threads):
     if out is None:
         out = np.empty((X.shape[0], n_out), dtype)
     validation.check_out(out, (X.shape[0], n_out), dtype)
+    if np.may_share_memory(X.data if validation.is_sparse(X) else X, out):
+        out[:] = predict_blocks(snapshot, X, None, n_threads)  # or it would write over rows to come
+        return out
     block = max(1, SPARSE_BLOCK // n_in)
     for start in range(0, X.shape[0], block):
         rows = slice(start, start + block)

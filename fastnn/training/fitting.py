@@ -78,7 +78,7 @@ class Settings:
         names = [metrics] if isinstance(metrics, str) else metrics
         # before scikit-learn is asked for its scorers: its import takes seconds
         scorers = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
-        self.metrics = names if scorers and held is None else check_metrics(metrics)
+        self.metrics = names if scorers and names and held is None else check_metrics(metrics)
         if held is None and self.metrics:
             raise ValueError(f"metrics={list(self.metrics)} are taken on validation data: give "
                              "validation_data=(X, y), too")

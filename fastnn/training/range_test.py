@@ -145,7 +145,7 @@ def find_learning_rate(net: Any, X: Rows, y: ArrayLike, *, loss: str | Loss | No
     highest = validation.check_positive("highest", highest)
     if highest <= lowest:
         raise ValueError(f"highest={highest} must be > lowest={lowest}")
-    n_steps = validation.check_count("n_steps", n_steps)
+    n_steps = validation.check_size("n_steps", n_steps)
     if n_steps < 10:
         raise ValueError(f"n_steps={n_steps} must be >= 10: fewer make no curve")
     rates = np.geomspace(lowest, highest, n_steps)

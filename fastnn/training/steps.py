@@ -49,5 +49,5 @@ def make_steps(net, *, optimizer, loss, alpha, penalties, inputs, batch_size):
                 **check_penalties(*penalties)}
     if net.frozen:
         settings["frozen"] = net.frozen
-    batch_size = validation.check_count("batch_size", batch_size)
+    batch_size = validation.check_size("batch_size", batch_size)
     return Steps(net, info, optimizer, settings, batch_size, schedule_of(optimizer))
