@@ -85,8 +85,8 @@ def default_threads():
     """
     limits = [_affinity(), _quota()]
     wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isascii() and wanted.isdigit() and int(wanted) > 0:
-        limits.append(int(wanted))
+    if wanted.isascii() and wanted.isdigit():
+        limits.append(int(wanted.lstrip("0")[:9] or 0) or None)  # of 5,000 digits there is no int
     return max(1, min(limit for limit in limits if limit is not None))
 
 

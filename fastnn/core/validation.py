@@ -258,7 +258,7 @@ def from_tensor(name, data):
 def refuse_masked(name, data):
     """Raise where a masked array hides a value: NumPy would use what lies behind the mask."""
     ma = sys.modules.get("numpy.ma")
-    if ma is None:
+    if not (hasattr(ma, "MaskedArray") and hasattr(ma, "is_masked")):  # or half imported
         return
     for part in data if type(data) in (list, tuple) else (data,):
         if isinstance(part, ma.MaskedArray) and (

@@ -261,6 +261,8 @@ cdef class Steps(Stepper):
     cdef double rate
 
     def __init__(self, net, info, optimizer, settings, batch_size, schedule):
+        if self.trainer is not None:  # a step may be under way that points into what it has
+            raise RuntimeError("these steps are made already: net.steps(...) makes others")
         self.net, self.optimizer, self.settings = net, optimizer, settings
         self.schedule = schedule
         self.rate = optimizer.learning_rate if schedule is None else 0

@@ -1,11 +1,15 @@
 """Values of classes that say another thing each time they are asked, and results that are written
 where the inputs lie."""
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 from each import each
 
 import fastnn
+from fastnn.core import threads
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(40, 3)).astype("f"), RNG.normal(size=(40, 2)).astype("f")
@@ -93,3 +97,42 @@ def test_out_within_the_values_of_a_sparse_matrix():
     out = given.data[:8000 * 30].reshape(8000, 30)
     assert net.predict(given, out=out) is out
     assert out.tobytes() == wanted.tobytes()
+
+
+# ---- what is half made, or made again ----
+
+def test_steps_are_made_once():
+    """A step of another thread may be under way, which points into what is there."""
+    net = fastnn.MLP((3, 2), random_state=0)
+    steps = net.steps(fastnn.SGD(0.1))
+    steps(X[:1], Y[:1])
+    before = net.parameters.copy()
+    with pytest.raises(RuntimeError, match=r"made already: net\.steps"):
+        steps.__init__(net, None, fastnn.SGD(), {}, 1, None)
+    assert net.parameters.tobytes() == before.tobytes()
+    assert steps.step == 1
+    steps(X[:1], Y[:1])
+
+
+def test_masked_arrays_while_another_thread_imports_them(monkeypatch):
+    for names in ((), ("MaskedArray",)):
+        half = ModuleType("numpy.ma")
+        for name in names:
+            setattr(half, name, getattr(np.ma, name))
+        monkeypatch.setitem(sys.modules, "numpy.ma", half)
+        fastnn.MLP((3, 2)).fit(X.tolist(), Y.tolist(), epochs=1)
+
+
+@each("text, wanted", [("9" * 5000, None), ("0" * 5000, None), ("0" * 5000 + "1", 1), ("1", 1),
+                       ("1" * 12, None), ("²", None), ("-1", None)])
+def test_threads_of_the_environment(text, wanted, monkeypatch):
+    """Python makes no int of 5,000 digits."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    threads.default_threads.cache_clear()
+    without = threads.default_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    threads.default_threads.cache_clear()
+    try:
+        assert threads.default_threads() == (without if wanted is None else wanted)
+    finally:
+        threads.default_threads.cache_clear()
