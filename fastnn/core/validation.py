@@ -12,6 +12,7 @@ from numbers import Integral, Real
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core._arrays import ready_starts
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten, shown
@@ -422,11 +423,14 @@ def csr_arrays(name, X, n_in, dtype):
     _check_sparse_dtype(name, X)
     if X.format != "csr":
         X = as_csr(name, X, dtype)
-    column = X.indices
+    column, value = X.indices, X.data
+    starts = ready_starts(X.indptr, column, value, X.shape[0], dtype)
+    if starts is not None:
+        return starts, column, value
     if type(column) is not np.ndarray or column.ndim != 1 or column.dtype != np.int32 or not (
             column.flags.c_contiguous and column.flags.aligned):
         column = _sparse_places(f"{name}.indices", column, n_in)
-    value = _sparse_values(name, X.data, dtype)
+    value = _sparse_values(name, value, dtype)
     starts = _sparse_starts(f"{name}.indptr", X.indptr, X.shape[0], min(len(column), len(value)))
     return starts, column, value
 

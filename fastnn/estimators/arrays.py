@@ -4,7 +4,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from fastnn.core import validation
-from fastnn.core._arrays import all_finite
+from fastnn.core._arrays import is_finite_vector
 from fastnn.core.validation import as_csr, from_tensor
 
 __all__ = ["aligned", "first_non_finite", "is_ready_csr", "numbers", "sound"]
@@ -25,11 +25,9 @@ def sound(name, data):
 def is_ready_csr(X, network):
     """Return whether a sparse matrix is one that a network can read as it is, of finite numbers;
     scikit-learn's checks take longer than the look-ups."""
-    if X.ndim != 2 or X.format != "csr" or X.shape[0] == 0 or X.shape[1] != network.sizes[0]:
-        return False
-    data = X.data
-    return (type(data) is np.ndarray and data.ndim == 1 and data.dtype == network.dtype
-            and data.flags.c_contiguous and data.flags.aligned and all_finite(data))
+    shape = X.shape
+    return (X.format == "csr" and len(shape) == 2 and shape[0] > 0
+            and shape[1] == network.sizes[0] and is_finite_vector(X.data, network.dtype))
 
 
 def numbers(name, arrays, ndim, last=None):

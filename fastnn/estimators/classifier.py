@@ -239,7 +239,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             One entry or row for each row of X.
         """
         model = self._twin()  # all of one moment, whoever fits meanwhile
-        codes = model._codes(model._output(X)).astype(np.intp)
+        codes = model._codes(model._output(X)).astype(np.intp, copy=False)
         if not model._is_multilabel():
             try:
                 return model.classes_[codes]

@@ -19,7 +19,9 @@ def class_numbers(output, n_classes, threshold=THRESHOLD):
     """
     if output.shape[1] > 1:
         return output.argmax(axis=1)
-    return ((output[:, 0] > threshold) & (n_classes > 1)).astype(np.intp)
+    if n_classes < 2:
+        return np.zeros(len(output), np.intp)
+    return (output[:, 0] > threshold).astype(np.intp)
 
 
 def labels(output):
