@@ -63,7 +63,7 @@ def table(header, rows, last=None):
         Names of the columns; none: without a header.
     rows : sequence of sequences
         Numbers stand on the right.
-    last : sequence or None
+    last : sequence or None, default=None
         A row of sums.
     """
     rule = "border-bottom:1px solid rgba(128,128,128,.5)"

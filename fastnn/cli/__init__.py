@@ -126,7 +126,7 @@ def main(arguments=None):
 
     Parameters
     ----------
-    arguments : list of str or None
+    arguments : list of str or None, default=None
         None: those of the process.
 
     Returns

@@ -56,7 +56,7 @@ def write_report(path, title, names, classes, rows, found, constant, model=None,
     constant : array
         See `print_scores`.
     model : TabularModel or None, default=None
-    notes : sequence of str
+    notes : sequence of str, default=()
         What was said of the table.
     importances : tuple or None, default=None
         Names, importances and errors, in falling order.

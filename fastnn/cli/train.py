@@ -356,7 +356,7 @@ def _tell_counters(table, features, quiet):
                 note(f"column {name!r} holds a different whole number in each row, as an index "
                      "that was written with the table: of rows that were sorted it may give the "
                      f"target away; --drop {quoted(name)}", quiet)
-        except TableError:  # `_encode` says so
+        except TableError:  # who learns from the table says so
             continue
         if counts:
             note(f"column {name!r} counts the rows; if it says nothing about them: "

@@ -214,8 +214,9 @@ def unscaled(X, y=None):
 
     Parameters
     ----------
-    X, y : arrays
-        y: None where it need not be scaled.
+    X : array
+    y : array or None, default=None
+        None where it need not be scaled.
     """
     said = _unscaled("X", X)
     return said if said is not None or y is None else _unscaled("y", y)

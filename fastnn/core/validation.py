@@ -140,7 +140,7 @@ def check_name(name, value, known, kind=None):
         What the user gave.
     known : sequence of str
         The names there are.
-    kind : str, optional
+    kind : str or None, default=None
         Key of `fastnn.core.words.ALIASES`: other names for the same, and other capitals, are taken.
     """
     if not isinstance(value, str):

@@ -281,7 +281,7 @@ def for_call(error, function, owner=None):
         Of Python itself, such as "f() got an unexpected keyword argument 'lr'".
     function : callable
         What was called.
-    owner : str, optional
+    owner : str or None, default=None
         Name of the class whose object it was called on.
     """
     from inspect import signature

@@ -30,7 +30,7 @@ class Cluster:
 
     Parameters
     ----------
-    client : distributed.Client or None
+    client : distributed.Client or None, default=None
         None: the one that runs.
 
     Raises
@@ -87,8 +87,10 @@ class Cluster:
             What the dashboard shows.
         number : tuple of int
             With the name it makes the key; the last one is that of the shard or the partition.
-        worker : str or None
+        worker : str or None, default=None
             Where it should run; it may run elsewhere.
+        priority : int, default=0
+            Higher ones run first.
         """
         key = self.key(name, number)
         where = {} if worker is None else {"workers": [worker], "allow_other_workers": True}
@@ -339,7 +341,7 @@ class Graph:
         function : callable
             Pure.
         arguments : `ref` of other tasks, plain values
-        worker : str or None
+        worker : str or None, default=None
             Where it should run; it may run elsewhere.
         """
         task = self.tasks[key] = Task(key, function, *arguments)

@@ -52,7 +52,7 @@ def fit(net, X, y=None, *, sample_weight=None, client=None, sync=None, shards=No
         of Parquet files, as `dask.dataframe.read_parquet` takes it; a list of paths is read in its
         order. Columns of a frame are numbers. Arrays of this process are sent to the cluster.
         Partitions may be empty, and lengths unknown.
-    y : as X, or str or list of str
+    y : as X, or str or list of str, default=None
         Targets, as `MLP.fit` takes them, cut as X is; or the name of a column of X, or several.
     sample_weight : as y, default=None
         Weight of each row, or the name of the column of X that has them; None: 1 each.
@@ -196,13 +196,13 @@ class Plan:
     sync, shards, local_steps, round_seconds, outer_learning_rate, outer_momentum, keep, \
 batch_size, shuffle, max_steps
         As for `fit`.
-    split : float or None
+    split : float or None, default=None
         Share of the rows of each shard that is held out, to validate with.
-    reduction : {None, "sum"}
+    reduction : {None, "sum"}, default=None
         Over the outputs, for the gradient of steps; None is the loss's own.
-    metric : callable or None
+    metric : callable or None, default=None
         See `Judge`: of rows that are held out, the curve "val_metric" beside their loss.
-    marks : dict
+    marks : dict or None, default=None
         What else decides the result, plain values for the checkpoint.
     """
 
@@ -258,6 +258,8 @@ def run(net, settings, plan, cluster, data, held, encoding, checkpoint=None,
         To train on, and to validate with or None.
     encoding : dict
         What `parts.encode` is told beside what ``data.wish`` says.
+    checkpoint, checkpoint_seconds
+        As for `fit`.
     """
     if data.width != net.sizes[0]:
         raise ValueError(f"X has {data.width} columns, must have {net.sizes[0]}")

@@ -33,7 +33,7 @@ class Data:
         As for `fastnn.dask.fit`.
     wish : dict
         See `parts.survey`.
-    name : str
+    name : str, default=""
         What messages call X and y together; "": those that are trained on.
 
     Attributes
@@ -171,7 +171,7 @@ class Shards:
         See `parts.encode`.
     keep : bool
         Whether workers hold the encoded rows; else each round reads them anew.
-    split : (share, keys, held) or None
+    split : (share, keys, held) or None, default=None
         Where a share of the rows of each shard is held out: keys that decide which, and whether
         these are the held out ones.
     """
@@ -232,7 +232,7 @@ class Shards:
             For each shard; None: it takes no part.
         last : dict
         name : str
-        nbytes : int
+        nbytes : int, default=0
             Of the state. One worker would send a large one to all others: instead it goes down the
             tree that sums come up.
         add : callable

@@ -35,7 +35,7 @@ def parts_of(cluster, X, y=None, sample_weight=None, name="part"):
     cluster : Cluster
     X, y, sample_weight
         As for `fastnn.dask.fit`.
-    name : str
+    name : str, default="part"
         Of the tasks.
 
     Raises

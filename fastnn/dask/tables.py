@@ -56,11 +56,11 @@ class TableData:
         Whether y holds labels.
     categorical : "auto" or sequence
         Names of columns of categories.
-    name : str
+    name : str, default=""
         What messages call X and y together; "": those that are trained on.
-    digest : bool
+    digest : bool, default=False
         Whether the checkpoint needs a digest of the rows.
-    infinities : str
+    infinities : str, default="refuse"
         See `Schema.learn`.
 
     Raises

@@ -38,7 +38,7 @@ class _OnWorkers(WithClient):
             As there, or Dask collections, lists of delayed parts and paths of Parquet files, as
             `fastnn.dask.fit` takes them; y and sample_weight may be names of columns. Parts are
             pandas frames or arrays.
-        checkpoint, checkpoint_seconds : str, path or None, float
+        checkpoint, checkpoint_seconds : str, path or None, float, default=None, 10.0
             With ``shards`` as for `fastnn.dask.fit`, and ``random_state`` must be a number: the
             same call goes on from the file, to the same bytes. Without, None: workers give networks
             back when those have come to their end.

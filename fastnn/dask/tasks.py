@@ -32,7 +32,7 @@ class Recipe:
     graph : bytes
     key : bytes
         Both pickled.
-    files : bool
+    files : bool, default=False
         Whether it is of a Parquet file, from which Dask wants the columns of the first one.
     """
 
@@ -388,13 +388,13 @@ def predict(X, model, method, names=None, frame=False, version=__version__, numb
     model : estimator
     method : str
         What to call.
-    names : sequence of str or None
+    names : sequence of str or None, default=None
         Of the columns that the model was fitted with.
-    frame : bool
+    frame : bool, default=False
         Whether to return a pandas object with the index of X.
-    version : str
+    version : str, default=__version__
         Of the driver.
-    number, block_id, partition_info : int, tuple, dict or None
+    number, block_id, partition_info : int, tuple, dict or None, default=None
         Which part it is: of lists, and as Dask says it of arrays and of frames.
     """
     check_version(version)

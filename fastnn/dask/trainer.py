@@ -35,7 +35,7 @@ class _Shared:
     net : MLP
     info : BoundLoss
     shards : Shards
-    optimizer : Optimizer or None
+    optimizer : Optimizer or None, default=None
     """
 
     def __init__(self, net, info, shards, optimizer=None):
@@ -268,7 +268,7 @@ class GradientTrainer(_Shared):
     ----------
     net, info, shards
         See `_Shared`.
-    alpha : float
+    alpha : float, default=0.0
         L2 penalty.
     """
 

@@ -197,11 +197,12 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
                         **settings):
         """Train the network, with hooks (`fastnn.training.epochs.Hook`) between its epochs.
 
-        For the command line; arguments and result are otherwise those of `fit`.
+        For the command line; result and other arguments are those of `fit`.
 
         Parameters
         ----------
-        settings
+        hooks : sequence of Hook
+        **settings
             Arguments of `fit`, and ``stop_by_loss``: whether the score of early stopping is the
             negative loss.
         """

@@ -38,10 +38,10 @@ def fit_batches(est, source, epochs, classes=None, checkpoint=None, checkpoint_s
     source : iterable or callable
         See `MLP.fit_batches`.
     epochs : int
-    classes : array-like or None
+    classes : array-like or None, default=None
         All labels; None: found in a first pass over the source.
-    checkpoint : str, path or None
-    checkpoint_seconds : float
+    checkpoint : str, path or None, default=None
+    checkpoint_seconds : float, default=10.0
 
     Returns
     -------

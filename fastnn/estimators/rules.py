@@ -115,7 +115,7 @@ class Patience(Hook):
     est : estimator
     rate : float
         Of the first epoch.
-    rates : StepRates or None
+    rates : StepRates or None, default=None
         In its place: those of a schedule.
     """
 
@@ -219,22 +219,22 @@ def fit_stochastic(est, trainer, rows, n_rows, rng, held_out=None, *, fresh, one
     n_rows : int
     rng : RandomState
         One shuffle is drawn per epoch, composed with the one before.
-    held_out : HeldOut or None
+    held_out : HeldOut or None, default=None
     fresh : bool
         Whether the history starts anew (False for warm starts).
     one_epoch : bool
         ``partial_fit``: one epoch, with the optimizer as the last call left it.
     rate : float
         The learning rate.
-    rates : StepRates or None
+    rates : StepRates or None, default=None
         Those of a schedule, in its place.
-    hooks : sequence of Hook
+    hooks : sequence of Hook, default=()
         Called after each epoch, too, before scikit-learn's rules may end the fit.
-    callbacks : sequence of Hook
+    callbacks : sequence of Hook, default=()
         Called after those, and when they end the fit, too; not where it has diverged.
-    checkpoint : Checkpoint or None
+    checkpoint : Checkpoint or None, default=None
         From where the fit goes on, and what writes the file.
-    data : tuple of X and target, or None
+    data : tuple of X and target, or None, default=None
         That a warning looks at.
 
     Returns

@@ -87,7 +87,10 @@ def about_data(error, X, y=None):
     Parameters
     ----------
     error : ValueError or TypeError
-    X, y : as the user gave them
+    X
+        As the user gave it.
+    y : default=None
+        The same; None where the error is not of y.
     """
     text = str(error)
     found = next(filter(None, (cures.no_array(name, data) for name, data in (("X", X), ("y", y))

@@ -262,7 +262,7 @@ def read(path, expected, max_bytes=MAX_BYTES, what="model"):
         before it has agreed.
     max_bytes : int
         Larger files are refused.
-    what : str
+    what : str, default="model"
         What it should be, for messages.
 
     Returns
@@ -293,7 +293,7 @@ def read_settings(path, check, what="model"):
     path : str or path
     check : callable
         Raises ValueError, TypeError or KeyError where they are not those it wants.
-    what : str
+    what : str, default="model"
         What it should be, for messages.
 
     Raises

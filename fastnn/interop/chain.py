@@ -108,7 +108,7 @@ class Chain:
 
     Parameters
     ----------
-    most : callable, optional
+    most : callable or None, default=None
         Returns how many values the layers may have: of a file, whose weights may be used again and
         again. None: any number.
 

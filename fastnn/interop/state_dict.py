@@ -90,7 +90,7 @@ def in_order(layers, order=None):
     Parameters
     ----------
     layers : dict
-    order : sequence of str or None
+    order : sequence of str or None, default=None
         Their names; None where names or shapes say it.
 
     Raises

@@ -304,7 +304,7 @@ def serve(port=0, opened=None):
     ----------
     port : int, default=0
         Of 127.0.0.1; 0: any that is free.
-    opened : callable or None
+    opened : callable or None, default=None
         Called with the address, the token in it, once it can be asked.
 
     Raises

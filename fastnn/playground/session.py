@@ -34,7 +34,7 @@ class Session:
     Parameters
     ----------
     settings : Settings
-    table : Table or None
+    table : Table or None, default=None
         The CSV file.
     """
 

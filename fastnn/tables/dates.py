@@ -81,7 +81,7 @@ def date_order(texts, style=None):
     ----------
     texts : list of str
         Dates.
-    style : Style or None
+    style : Style or None, default=None
     """
     if style is not None and style.day_first is not None:
         return style.day_first, "", True

@@ -223,7 +223,7 @@ def find_format(texts, style=None):
     ----------
     texts : list of str
         Different texts of a column, without those that mean "missing".
-    style : Style or None
+    style : Style or None, default=None
 
     Returns
     -------

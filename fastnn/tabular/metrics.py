@@ -31,7 +31,7 @@ class Metric:
             As `Task.targets` gives them.
         outputs : array (n, n_out)
             Probabilities, positive means, or values.
-        weight : array (n,) or None
+        weight : array (n,) or None, default=None
         """
         return float(self._function(self._task, np.asarray(targets), np.asarray(outputs, float),
                                     weight))

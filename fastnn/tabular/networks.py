@@ -42,7 +42,7 @@ class Ensemble:
         where there is none. It is no part of what is saved.
     folds : list of int array or None, default=None
         Of each network the rows of training that it has not learned from.
-    notes : list of str
+    notes : list of str, default=()
         What the user should know.
     """
 

@@ -130,7 +130,7 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         As `Task.targets` gives them.
     task : Task
     preset : {"default", "fast", "best"} or Recipe, default="default"
-    sizes : sequence of int
+    sizes : sequence of int, default=()
         Number of categories of each column of ``inputs.codes``.
     sample_weight : float array (n_rows,) or None, default=None
         All > 0.

@@ -71,7 +71,7 @@ class Task:
         y : float64 array (n_rows, n_targets)
         loss : str or Loss, default="squared_error"
             squared_error, absolute_error, huber, log_cosh, quantile, poisson, gamma, tweedie.
-        weight : array (n_rows,) or None
+        weight : array (n_rows,) or None, default=None
 
         Raises
         ------

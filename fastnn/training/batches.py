@@ -276,11 +276,11 @@ class BatchTrainer:
     info : BoundLoss
     settings : dict
         Of the trainers, `alpha` included.
-    batch_size : int or None
+    batch_size : int or None, default=None
         None: each batch of the source is one step.
-    shuffle_key : int or None
+    shuffle_key : int or None, default=None
         Decides the order of the rows in each batch of the source; None: as they lie.
-    per_epoch, max_steps : int or None
+    per_epoch, max_steps : int or None, default=None
         Most steps of an epoch, and of the fit.
     stand : Progress or None, default=None
         From where on; None: from the network as it is.

@@ -117,7 +117,7 @@ class CallCallbacks(Hook):
     Parameters
     ----------
     callbacks : list of Callback
-    states : list or None
+    states : list or None, default=None
         Those of them that have one, in their order, where the fit goes on from a checkpoint.
     """
 
@@ -314,7 +314,7 @@ class RowOrder:
         Decides the orders.
     epochs_before : int
         That the network had been trained before this fit.
-    steps : StepLimit or None
+    steps : StepLimit or None, default=None
         Where the last epoch is cut short.
     """
 
@@ -356,11 +356,11 @@ def fit_hooks(state, publish, evaluate, callbacks, checkpoint, progress, *, step
     progress : Progress
     steps : StepLimit or None
         None: without a checkpoint.
-    metrics : dict or None
+    metrics : dict or None, default=None
         As `check_metrics` gives it.
-    held_out : tuple or None
+    held_out : tuple or None, default=None
         Validation data for the metrics.
-    others : sequence of Hook
+    others : sequence of Hook, default=()
         Those that do not look at the network.
     """
     keep = KeepFinite(state.trainer, publish, progress.epochs_before + progress.epochs)

@@ -96,11 +96,13 @@ class Checkpoint(FitFile):
         Of the fit: a file of more is another one's, and is not read.
     counted : str, default="epochs"
         What messages call them.
-    callbacks : sequence of Callback
+    callbacks : sequence of Callback, default=()
         The states of those that have one are in the file, too.
-    origins : sequence of str
+    origins : sequence of str, default=()
         Digests of the network at the start of the fits with a checkpoint that it comes from: a
         file of one of them is gone on with, though the network has been trained since.
+    evaluations : Evaluations or None, default=None
+        What L-BFGS is told again.
     """
 
     digests = (*FitFile.digests, START)
@@ -284,10 +286,10 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
         A learning rate that is a function is not compared.
     data, validation_data : tuple (X, y, sample_weight), or None
         As the fit has them after its checks.
-    total_steps : int or None
+    total_steps : int or None, default=None
         Of the whole fit; it decides where a schedule looks ahead.
-    metrics : sequence of str
-    callbacks : sequence of Callback
+    metrics : sequence of str, default=()
+    callbacks : sequence of Callback, default=()
         Those without a state decide nothing.
     digest : callable
         As `rows_digest`.

@@ -312,7 +312,7 @@ def run_epochs(state, epochs, *, order, learning_rate, hooks, first=0, stop_if_d
         Number of the first epoch.
     stop_if_diverged : bool, default=False
         Whether an epoch ends at the first batch whose loss is not finite.
-    bursts : Bursts or None
+    bursts : Bursts or None, default=None
         Runs several epochs in one call, where it can.
 
     Returns

@@ -50,9 +50,9 @@ class Compared:
         key : str
             The setting that differs.
         was, now : plain values
-        remedy : str
+        remedy : str, default="Delete"
             What to do, before "the file".
-        of : str
+        of : str, default=""
             What the setting belongs to, before its name.
         """
         other = f"{shorten(repr(was))}, is {shorten(repr(now))} now"
@@ -111,7 +111,7 @@ class FitFile(Compared):
 
         Parameters
         ----------
-        flat : sequence of str
+        flat : sequence of str, default=("parameters",)
             Names of the arrays that hold parameters; others than the first may be missing.
         """
         arrays, settings = self._read_file()

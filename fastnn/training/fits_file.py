@@ -38,7 +38,7 @@ class FitsFile(Compared):
     path : str or path
     seconds : float
         Time between two writes at least. Each network says twice as often where it stands.
-    about : dict, default={}
+    about : dict or None, default=None
         What decides the fits beside what is said of each: plain values.
     seed : int or None, default=None
         That the fit begins with, where there is no file.

@@ -165,7 +165,7 @@ class Fit:
     info : BoundLoss
     batch_size, shuffle, max_steps, checkpoint, checkpoint_seconds
         As for `MLP.fit`.
-    rows : intp array (n,) or None
+    rows : intp array (n,) or None, default=None
         The rows of the data to train on; None: all.
     threads : dict
         May hold ``n_threads``, in the place of the network's own.

@@ -32,10 +32,10 @@ class Wishes:
     layout : ParameterLayout
     optimizer : Optimizer or None
         None: only losses and gradients.
-    alpha, l1 : float
+    alpha, l1 : float, default=0.0
         Penalties of the weights, where ``optimizer.layers`` does not say otherwise.
-    clip_norm, clip_value, max_norm : float or None
-    frozen : sequence of int
+    clip_norm, clip_value, max_norm : float or None, default=None
+    frozen : sequence of int, default=()
         Numbers of layers.
 
     Attributes

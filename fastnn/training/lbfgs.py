@@ -181,11 +181,11 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
         Most iterations, and most evaluations of the loss.
     gtol : float
         End where no element of the gradient is larger.
-    ftol : float
+    ftol : float, default=2.220446049250313e-09
         End where an iteration lowers the loss by less, as a part of it; by default SciPy's own.
-    memory : int
+    memory : int, default=10
         Steps from which the Hessian is estimated.
-    hooks : sequence of Hook
+    hooks : sequence of Hook, default=()
         Called after each iteration; one of them may end the fit.
     evaluations : Evaluations or None, default=None
         What a checkpoint holds. The iterations of ``state.history`` are done again by them, without

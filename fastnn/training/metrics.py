@@ -24,7 +24,7 @@ def falls(name, scores=()):
     ----------
     name : str
         "val_loss", "val_accuracy", ...
-    scores : collection of str
+    scores : collection of str, default=()
         Names of curves that scikit-learn's scorers fill: those rise.
     """
     bare = name.removeprefix("val_").lower()

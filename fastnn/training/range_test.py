@@ -63,7 +63,7 @@ class LearningRateCurve:
 
         Parameters
         ----------
-        ax : matplotlib.axes.Axes or None
+        ax : matplotlib.axes.Axes or None, default=None
             None: of a new figure.
 
         Returns

@@ -40,9 +40,9 @@ class Monitor:
     ----------
     name : str
         Of the curve.
-    mode : {"min", "max"} or None
+    mode : {"min", "max"} or None, default=None
         Which direction is better. None: losses and errors fall, scores rise.
-    min_delta : float
+    min_delta : float, default=0.0
         By how much an entry must be better.
 
     Attributes

@@ -1,6 +1,9 @@
 """Docstrings of the whole public API, by numpydoc's rules."""
 
+import ast
 import inspect
+import re
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -103,6 +106,42 @@ def test_defaults_are_said_and_true():
                 found = found[i] if len(names) > 1 and isinstance(found, tuple) else found
                 if found != default:
                     wrong.append(f"{path}, {name}: {default!r} is called {text}")
+    assert count > 450
+    assert wrong == []
+
+
+def test_defaults_of_what_is_not_public_are_said_and_true():
+    """As far as they are literals; of classes by their constructors."""
+    wrong, count = [], 0
+    for path in sorted(Path(fastnn.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+                continue
+            made = next((one for one in node.body if getattr(one, "name", "") == "__init__"), None)
+            function = node if isinstance(node, ast.FunctionDef) else made
+            doc = (ast.get_docstring(node) or "").partition("Parameters\n----------\n")[2]
+            if function is None or not doc:
+                continue
+            own = function.args
+            defaults = dict(zip([one.arg for one in [*own.posonlyargs, *own.args]][::-1],
+                                own.defaults[::-1], strict=False))
+            defaults |= {one.arg: value for one, value in zip(
+                own.kwonlyargs, own.kw_defaults, strict=True) if value is not None}
+            for names, kind in re.findall(r"^(\S[^:\n]*) : (.+)$",
+                                          re.split(r"\n\w+\n---", doc)[0], re.MULTILINE):
+                _, is_said, said = kind.partition("default=")
+                for i, name in enumerate(names.replace(" ", "").split(",")):
+                    if name not in defaults or "see " in kind:
+                        continue
+                    try:
+                        default = ast.literal_eval(defaults[name])
+                        found = ast.literal_eval(said) if is_said else None
+                    except (SyntaxError, ValueError):  # a name, such as of a constant
+                        continue
+                    found = found[i] if "," in names and isinstance(found, tuple) else found
+                    count += 1
+                    if not is_said or found != default:
+                        wrong.append(f"{path.name}:{node.lineno} {name}: {default!r} is {kind!r}")
     assert count > 450
     assert wrong == []
 
