@@ -171,7 +171,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         float
             1 is the best.
         """
-        y = targets_as_given(y)
+        y = targets_as_given(y, True, self.classes_ if "classes_" in vars(self) else None)
         if not hasattr(y, "dtype") and not sp.issparse(y):
             y = np.asarray(y)
         return super().score(X, y if sp.issparse(y) else plain_labels(y), sample_weight)
@@ -415,6 +415,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             1 is the best.
         """
         prediction = self.predict(X)
+        y = targets_as_given(y, False)
         levels = self.model_.task.levels
         if not levels:
             from sklearn.metrics import r2_score

@@ -133,7 +133,7 @@ class BaseTabular(Documented, BaseEstimator):
         if y is None:
             raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
                              "is None")
-        y = targets_as_given(y)
+        y = targets_as_given(y, is_classifier(self))
         check_given(X, y, is_classifier(self))
         X = self._table(X, reset=True)
         y = from_tensor("y", y)
@@ -146,7 +146,7 @@ class BaseTabular(Documented, BaseEstimator):
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError("X_val and y_val must be given together")
         if X_val is not None:
-            y_val = targets_as_given(y_val)
+            y_val = targets_as_given(y_val, is_classifier(self), classes)
             check_given(X_val, y_val, is_classifier(self), "_val")
             X_val = self._table(X_val, reset=False)
             check_columns("X_val", X_val, X)

@@ -11,8 +11,11 @@ from sklearn.exceptions import DataConversionWarning
 
 from fastnn.core.cures import missing_row, ragged
 from fastnn.core.notices import shown
-from fastnn.tables.errors import check_names
+from fastnn.tables.cells import Cells
+from fastnn.tables.errors import TableWarning, check_names
+from fastnn.tables.labels import Labels, learn_target
 from fastnn.tables.numerals import NumberFormat, parse_number
+from fastnn.tables.table import Table
 
 __all__ = ["check_columns", "check_given", "plain_labels", "targets_as_given"]
 
@@ -20,18 +23,29 @@ COMMA = NumberFormat(",", ".")
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
-def targets_as_given(y):
+def targets_as_given(y, is_classes, known=None):
     """Return targets in a form that NumPy does not change: of members of an Enum of strings it
     would take the first letters of their names, and NULs at the end of texts away.
 
     Parameters
     ----------
     y : as the user gave them
+        A column of `fastnn.tables.read`, or a table of such columns, is read as the command line
+        does.
+    is_classes : bool
+    known : array or None, default=None
+        Labels of the fit, where this was before.
 
     Returns
     -------
-    array of objects, or y
+    array, or y
     """
+    if isinstance(y, Table):
+        columns = [_of_column(y.column(name), name, is_classes and len(y.names) == 1, known)
+                   for name in y.names]
+        return columns[0] if len(columns) == 1 else np.column_stack(columns)
+    if isinstance(y, Cells):
+        return _of_column(y, "y", is_classes, known)
     dtype = getattr(y, "dtype", None)
     if isinstance(dtype, np.dtype):
         if dtype.kind == "T":  # NumPy's text of any length
@@ -43,6 +57,22 @@ def targets_as_given(y):
             type(value) not in (str, np.str_) or value.endswith("\0") for value in y):
         return np.array(list(map(str.__str__, y)), object)
     return y
+
+
+def _of_column(cells, name, is_classes, known):
+    """Return the labels, or the numbers, of a column that was read from a file."""
+    if not is_classes:
+        found, notes = learn_target(cells, name=name)
+    else:
+        labels = Labels.learn(cells) if known is None else Labels(known)
+        codes, notes = labels.apply(cells), labels.notes
+        if (codes < 0).any():
+            raise ValueError(f"Input y contains NaN\n{name} has a missing value in row "
+                             f"{int((codes < 0).argmax())}: leave the row out")
+        found = labels.classes[codes]
+    for note in notes:
+        warn(note, TableWarning, stacklevel=6)
+    return found
 
 
 def check_given(X, y, classes, held=""):

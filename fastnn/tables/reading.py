@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastnn.core.imports import imported
-from fastnn.core.notices import shorten, suggests
+from fastnn.core.notices import shorten, shown, suggests
 from fastnn.tables import cells as cells_
 from fastnn.tables import opening
 from fastnn.tables.cells import MISSING_WORDS, Style, words_of
@@ -127,7 +127,7 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
     TableError
         When it is no table, or is damaged: with the number of the line.
     """
-    _check_options(separator, encoding, decimal, thousands, header_row)
+    _check_options(path, separator, encoding, decimal, thousands, header_row, day_first)
     na = words_of("na", na)
     path = os.fspath(path)
     style = Style(decimal=decimal, thousands=thousands, day_first=day_first)
@@ -147,7 +147,12 @@ def read(path: File, *, separator: str | None = None, encoding: str = "utf-8",
     return table
 
 
-def _check_options(separator, encoding, decimal, thousands, header_row):
+def _check_options(path, separator, encoding, decimal, thousands, header_row, day_first):
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path={shown(path)} must be the path of a file, such as 'table.csv'; of a "
+                        "file that is open, or of text, pandas.read_csv makes a frame")
+    if day_first not in (None, True, False):
+        raise TypeError(f"day_first={shown(day_first)} must be True, False or None")
     if not isinstance(encoding, str):
         raise TypeError(f"encoding={encoding!r} must be the name of an encoding, such as 'utf-8'")
     if not isinstance(separator, (str, type(None))):

@@ -300,3 +300,11 @@ def test_parquet(tmp_path):
 ])
 def test_separator_is_found(start, separator):
     assert find_separator(start) == separator
+
+
+def test_what_is_no_path_and_no_order_of_days():
+    for path in (None, b"t.csv", io.StringIO("a,b\n1,2\n"), 5):
+        with pytest.raises(TypeError, match="^path=.* must be the path of a file"):
+            read(path)
+    with pytest.raises(TypeError, match="^day_first='yes' must be True, False or None"):
+        read("t.csv", day_first="yes")

@@ -393,6 +393,33 @@ def test_columns_are_known_by_name_when_names_are_numbers(names, tmp_path):
     assert model.predict(array).tobytes() == expected.tobytes()  # an array has places alone
 
 
+def test_targets_that_are_columns_of_a_file(tmp_path):
+    """They are read as the command line reads them: decimal commas, true and false, 01."""
+    path = tmp_path / "t.csv"
+    path.write_text("a;value;label;code;gap\n" + "".join(
+        f"{i % 7};{v:.2f};{'TRUE' if i % 2 else 'False'};0{i % 3};{'' if i == 4 else i % 2}\n"
+        .replace(".", ",") for i, v in enumerate(VALUE)))
+    table = fastnn.tables.read(path)
+    X, y = table.select(["a"]), np.round(VALUE, 2)
+    frame = {"a": np.arange(N) % 7}
+    model = TabularRegressor("fast", random_state=0).fit(X, table.column("value"), X_val=X,
+                                                         y_val=table.column("value"))
+    twin = TabularRegressor("fast", random_state=0).fit(frame, y, X_val=frame, y_val=y)
+    assert said(model, X) == said(twin, frame)
+    assert model.score(X, table.column("value")) == twin.score(frame, y)
+    both = TabularRegressor("fast", random_state=0).fit(X, table.select(["value", "a"]))
+    assert both.predict(X).shape == (N, 2)
+    for name, labels in (("label", [False, True]), ("code", ["00", "01", "02"])):
+        model = TabularClassifier("fast", random_state=0).fit(
+            X, table.select([name]), X_val=X, y_val=table.column(name))
+        assert model.classes_.tolist() == labels
+        some = table.rows(slice(0, 2))  # without the last class: 00 and 01 are no numbers
+        assert model.score(some, some.column(name)) == np.mean(
+            model.predict(some) == np.array(labels)[np.arange(2) % len(labels)])
+    with pytest.raises(ValueError, match="gap has a missing value in row 4"):
+        TabularClassifier().fit(X, table.select(["gap"]))
+
+
 def test_frames_without_rows():
     """An empty Series ended in NumPy's words: cannot reshape array of size 0."""
     pandas = pytest.importorskip("pandas")
