@@ -104,7 +104,9 @@ def are_paths(X):
 
 
 def _names(y):
-    return isinstance(y, (list, tuple)) and len(y) > 0 and all(isinstance(one, str) for one in y)
+    """Whether y names columns: different ones, which labels of rows are not."""
+    return isinstance(y, (list, tuple)) and len(y) > 0 and all(
+        isinstance(one, str) for one in y) and len(set(y)) == len(y)
 
 
 def _of_arrays(cluster, name, X, y, sample_weight):

@@ -95,8 +95,12 @@ def look(part, wish):
         parts.check_multilabel(values)
     elif wish["classes"]:
         found["labels"], found["counts"] = parts.labels_of(values)
-    elif values.dtype.kind not in "biuf" or not np.isfinite(values).all():
-        raise ValueError(f"y has dtype {values.dtype}, or holds NaN or infinity: must be numbers")
+    elif values.dtype.kind not in "biuf":
+        raise ValueError(f"y has dtype {values.dtype}, must be numbers")
+    elif not np.isfinite(values).all():
+        bad = ~np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        raise ValueError(f"y holds NaN or infinity in row {int(bad.argmax())}: {int(bad.sum()):,} "
+                         "such rows in this partition")
     if weight is not None:
         weight = np.asarray(parts.column(weight))
         parts.check_length("sample_weight", len(weight), len(table))

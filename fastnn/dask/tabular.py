@@ -56,6 +56,8 @@ class _OnWorkers(WithClient):
         ModelFormatError
             When the checkpoint is damaged, or one of a fit with other parameters or data.
         """
+        if X_val is None and not (y_val is None and sample_weight_val is None):
+            raise ValueError("X_val and y_val must be given together")  # parts of X_val may hold y
         if self.shards is not None:
             self._validate_params()
             held = None if X_val is None else (X_val, y_val, sample_weight_val)

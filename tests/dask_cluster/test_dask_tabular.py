@@ -110,3 +110,35 @@ def test_what_takes_no_collection_says_so(client, monkeypatch):
     for call in (model.predict_interval, model.explain, alone.predict, alone.explain):
         with pytest.raises(TypeError, match="X is a collection of Dask .*: X.compute"):
             call(lazy)
+
+
+@pytest.mark.parametrize("more", [{}, {"shards": 2}])
+def test_a_list_of_labels_is_none_of_names(more, client, monkeypatch):
+    """Each label was looked for among the columns."""
+    quick_recipe.use(monkeypatch)
+    frame = table()
+    X, y = frame[["a", "b"]], frame["label"]
+    make = fastnn.dask.TabularClassifier
+    expected = np.asarray(make("fast", random_state=0, **more).fit(X, y).predict_proba(X))
+    for labels in (y.tolist(), tuple(y)):
+        found = make("fast", random_state=0, **more).fit(X, labels)
+        assert np.asarray(found.predict_proba(X)).tobytes() == expected.tobytes()
+    lazy = dd.from_pandas(frame, npartitions=2)
+    with pytest.raises(ValueError, match="y_val holds 'maybe', which y does not"):
+        make("fast", **more).fit(lazy[["a", "b"]], lazy["label"], X_val=X, y_val=["maybe"] * 160)
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        make("fast", **more).fit(X, y, y_val=y)
+
+
+def test_targets_of_partitions_that_are_none(client):
+    frame = table()
+    lazy = dd.from_pandas(frame, npartitions=2)
+    X, y = lazy[["a", "b"]], lazy["a"]
+    model = fastnn.dask.TabularRegressor("fast", random_state=0, shards=2)
+    with pytest.raises(ValueError, match="partition 0: y has dtype .*, must be numbers"):
+        model.fit(X, lazy["label"])
+    odd = frame["a"].where(np.arange(160) != 90)
+    with pytest.raises(ValueError, match="^partition 1: y holds NaN or infinity in row 10: 1 such"):
+        model.fit(X, dd.from_pandas(odd, npartitions=2))
+    with pytest.raises(ValueError, match="^partition 1: y holds NaN .*of X_val and y_val"):
+        model.fit(X, y, X_val=X, y_val=dd.from_pandas(odd, npartitions=2))
