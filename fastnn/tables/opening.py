@@ -16,7 +16,7 @@ from fastnn.tables.errors import TableError
 
 __all__ = ["Tail", "blanks_before_quotes", "bounded", "content_of", "encoding_of", "escaped",
            "first_bad_line", "is_title", "lines_of", "names_behind", "other_text", "packer_of",
-           "rows_within", "unescaped", "wide"]
+           "rows_within", "single_quotes", "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 # what a packed file may come to: so many bytes, or so many times its own
@@ -189,6 +189,16 @@ def blanks_before_quotes(start, separator):
                    for field in row)
     except csv.Error:  # a field of more than csv.field_size_limit()
         return True
+
+
+def single_quotes(lines, separator):
+    """Whether values stand in single quotation marks, as some programs write them: all names do,
+    and some value of the next line."""
+    filled = [line.strip() for line in lines if line.strip()][:2]
+    fields = [[field.strip() for field in line.lstrip("\ufeff").split(separator)]
+              for line in filled]
+    quoted = [[len(field) > 1 and field[0] == field[-1] == "'" for field in row] for row in fields]
+    return len(quoted) == 2 and len(quoted[0]) > 1 and all(quoted[0]) and any(quoted[1])
 
 
 def escaped(start, separator, skip_blanks):

@@ -293,6 +293,7 @@ class _Reader:
         # a blank before a quotation mark would make it a part of the text
         self.skip_blanks = self.spaces or opening.blanks_before_quotes(start, separator)
         self.escaped = opening.escaped(start, separator, self.skip_blanks)
+        self.quote = "'" if opening.single_quotes(lines, separator) else '"'
 
         self.marked = "\ufeff" in start
 
@@ -320,7 +321,7 @@ class _Reader:
                     if next(lines, None) is None:
                         break
                 self.skipped = max(self.header_row - 1, self.skipped)
-            self.reader = csv.reader(lines, delimiter=self.separator,
+            self.reader = csv.reader(lines, delimiter=self.separator, quotechar=self.quote,
                                      skipinitialspace=self.skip_blanks)
             first = self._first()
             if self.header_row == 0:
@@ -558,7 +559,7 @@ class _Reader:
     def _read_strictly(self):
         with self._open() as file:
             reader = csv.reader(self._lines(file), delimiter=self.separator, strict=True,
-                                skipinitialspace=self.skip_blanks)
+                                quotechar=self.quote, skipinitialspace=self.skip_blanks)
             try:
                 for _ in reader:
                     pass

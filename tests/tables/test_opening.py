@@ -9,7 +9,7 @@ import lzma
 import pytest
 from each import each
 
-from fastnn.tables import TableError, opening, parquet, read
+from fastnn.tables import Schema, TableError, opening, parquet, read
 
 ROWS = "".join(f"{i % 7},x{i % 3}é,{i}\n" for i in range(40))
 PLAIN = "a,b,y\n" + ROWS
@@ -174,3 +174,17 @@ def test_parquet_files_of_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "MOST_PER_BYTE", 50)
     with pytest.raises(TableError, match="has 400,000 values in [0-9,]+ bytes: if that is right"):
         read(path)
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_values_in_single_quotation_marks(mark, tmp_path):
+    """Names and values had these marks on, and numbers were texts."""
+    path = tmp_path / "t.csv"
+    path.write_text(f"{mark}'x','a name','y'\n'1','it''s, no','2.5'\n'2',plain,'3.5'\n",
+                    encoding="utf-8")
+    table = read(path)
+    assert table.names == ("x", "a name", "y")
+    assert table.raw("x") == ["1", "2"] and table.raw("a name") == ["it's, no", "plain"]
+    assert Schema.learn(table).columns[0].kind == "number"
+    path.write_text("'x',y\n'1,2\n'3,4\n")  # marks that are part of a name and of values
+    assert read(path).raw("'x'") == ["'1", "'3"]
