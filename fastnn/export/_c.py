@@ -297,6 +297,7 @@ class _Writer:
         self.jacobian = jacobian
         net = predictor.net
         self.predictor, self.net, self.file_name = predictor, net, file_name
+        self.block_names = None  # of the parameters of each operation
         self.p, self.P = prefix, prefix.upper()
         self.real, self.f = ("float", "f") if net.dtype == np.float32 else ("double", "")
         self.ops = net._layout.ops
@@ -481,7 +482,11 @@ class _Writer:
 
     def names_of(self, i):
         """Kinds and names of the parameters of an operation."""
-        return {block.kind: _name(block) for block in self.net._layout.blocks if block.op == i}
+        if self.block_names is None:
+            self.block_names = {}
+            for block in self.net._layout.blocks:
+                self.block_names.setdefault(block.op, {})[block.kind] = _name(block)
+        return self.block_names.get(i, {})
 
     def operation(self, kind):
         head = f"static inline void {self.p}_{FUNCTIONS.get(kind, kind)}("

@@ -34,7 +34,7 @@ class Graph:
     def __init__(self, dtype, taken=(), opset=17):
         self.dtype, self.opset = np.dtype(dtype), opset
         self.nodes, self.initializers = [], []
-        self._taken = set(taken)
+        self._taken, self._numbers = set(taken), {}
 
     @property
     def is_double(self):
@@ -42,11 +42,12 @@ class Graph:
 
     def unique(self, name):
         """Return the name, or the name with the first number that is free."""
-        free, i = name, 0
+        free, i = name, self._numbers.get(name, 0)
         while free in self._taken:
             i += 1
             free = f"{name}_{i}"
         self._taken.add(free)
+        self._numbers[name] = i  # none below becomes free: a deep network asks thousands of times
         return free
 
     def op(self, kind, *inputs, outputs=None, domain="", **attributes):
@@ -267,7 +268,9 @@ def add_network(g, x, net):
     """Add the operations of a network, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
     layout = net._layout
     net.spec.refuse_functions("an ONNX file")
-    views = layout.views(net.parameters)
+    blocks = {}
+    for block, view in zip(layout.blocks, layout.views(net.parameters), strict=True):
+        blocks.setdefault(block.op, []).append((block, view))
     values = {INPUT: x}
     for i, op in enumerate(layout.ops):
         for table, name in ((OPS, op.kind), (ACTIVATIONS, op.activation), (ACTIVATIONS, op.gate)):
@@ -276,13 +279,12 @@ def add_network(g, x, net):
                 raise ValueError(f"{what} {name!r} cannot be exported: it has no row in "
                                  "fastnn/export/_onnx.py")
         inputs = [values[op.source]]
-        for block, view in zip(layout.blocks, views, strict=True):
-            if block.op == i:
-                _, number, kind = block.name.split(".")
-                parts = [view]
-                if op.kind == "embed" and kind == "weight":  # one of each column
-                    parts = np.split(view, [*accumulate(op.counts)][:-1])
-                inputs += [g.constant(part, NAMES[kind] + number) for part in parts]
+        for block, view in blocks.get(i, ()):
+            _, number, kind = block.name.split(".")
+            parts = [view]
+            if op.kind == "embed" and kind == "weight":  # one of each column
+                parts = np.split(view, [*accumulate(op.counts)][:-1])
+            inputs += [g.constant(part, NAMES[kind] + number) for part in parts]
         if op.kind == "add":
             inputs.append(values[op.other])
         values[i] = ACTIVATIONS[op.activation](g, OPS[op.kind](g, op, *inputs))

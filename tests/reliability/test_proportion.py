@@ -49,6 +49,16 @@ def test_onnx_files(tmp_path):
     check_in_proportion(lambda n: fastnn.from_onnx(tmp_path / f"{n}.onnx"), SIZES)
 
 
+@pytest.mark.parametrize("kind", ["onnx", "c_header"])
+def test_exports_of_many_layers(kind, tmp_path):
+    """Names and blocks of a layer are not looked for among those of all others."""
+    if kind == "onnx":
+        pytest.importorskip("onnx")
+    sizes = (3, 30, 300, 3000)
+    nets = {n: fastnn.MLP([4] * (n + 1), random_state=0, n_threads=1) for n in sizes}
+    check_in_proportion(lambda n: getattr(export, kind)(nets[n], tmp_path / "m.h"), sizes)
+
+
 def test_checkpoints_by_parameters(tmp_path):
     nets = {n: net(n) for n in SIZES}
 
