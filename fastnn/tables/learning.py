@@ -27,8 +27,8 @@ from fastnn.tables.numerals import (
     signs_behind,
 )
 
-__all__ = ["MARKS", "MAX_TEXT", "UNNAMED", "Notes", "Options", "counts_rows", "cure_of",
-           "differ_all", "example_of", "holds_numbers", "learn_column"]
+__all__ = ["MARKS", "MAX_TEXT", "MAX_WORDS", "UNNAMED", "Notes", "Options", "counts_rows",
+           "cure_of", "differ_all", "example_of", "holds_numbers", "learn_column"]
 
 # what stands for "missing" among numbers and dates, however often
 MARKS = frozenset((

@@ -11,9 +11,9 @@ import numpy as np
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
-__all__ = ["LONGEST", "NumberFormat", "doubtful", "explained", "find_format", "given_format",
-           "in_ascii", "parse_grouped", "parse_number", "parse_numbers", "signs_behind",
-           "sure_decimal"]
+__all__ = ["LONGEST", "SPACES", "NumberFormat", "doubtful", "explained", "find_format",
+           "given_format", "in_ascii", "parse_grouped", "parse_number", "parse_numbers",
+           "signs_behind", "sure_decimal"]
 
 SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
