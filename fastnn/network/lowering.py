@@ -8,6 +8,7 @@ compiled loop, and one writer in each exporter.
 
 from typing import NamedTuple
 
+from fastnn.core import _kernels
 from fastnn.network.spec import (
     GLU,
     Activation,
@@ -111,6 +112,11 @@ def lower(spec):
     activation, and no dropout."""
     ops = []
     _lower_layers(ops, spec.layers, INPUT, spec.n_in, joint=True)
+    # the loops call the function of a number, and a frozen layer can be changed by force
+    for op in ops:
+        for name in (op.activation, op.gate):
+            if name not in _kernels.ACTIVATIONS:
+                raise ValueError(f"activation={name!r} of a layer is none that a layer can have")
     last = ops[-1]
     if last.activation != "identity" or last.dropout:
         ops.append(Op("copy", last.n_out, last.n_out, len(ops) - 1, activation=spec.output))

@@ -114,6 +114,15 @@ def test_steps_are_made_once():
     steps(X[:1], Y[:1])
 
 
+@each("make", [lambda: fastnn.Dense(4), lambda: fastnn.GLU()])
+@each("name", ["softmax", "nonsense", None, "logistic"])
+def test_layers_changed_by_force(make, name):
+    layer = make()
+    object.__setattr__(layer, "activation", name)
+    with pytest.raises(ValueError, match="activation"):
+        fastnn.MLP.of([fastnn.Dense(8), layer, fastnn.Dense(2)], n_in=3).fit(X, Y, epochs=1)
+
+
 def test_masked_arrays_while_another_thread_imports_them(monkeypatch):
     for names in ((), ("MaskedArray",)):
         half = ModuleType("numpy.ma")
