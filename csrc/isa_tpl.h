@@ -19,9 +19,9 @@
 #define S(name) JOIN(name, f32)
 #include "vecmath.h"
 #include "vector_tpl.h"
+#include "transpose_tpl.h"
 #include "thin_tpl.h"
 #include "gemm_tpl.h"
-#include "transpose_tpl.h"
 #include "sums_tpl.h"
 #include "activations_tpl.h"
 #include "softmax_tpl.h"
@@ -47,9 +47,9 @@
 #define S(name) JOIN(name, f64)
 #include "vecmath.h"
 #include "vector_tpl.h"
+#include "transpose_tpl.h"
 #include "thin_tpl.h"
 #include "gemm_tpl.h"
-#include "transpose_tpl.h"
 #include "sums_tpl.h"
 #include "activations_tpl.h"
 #include "softmax_tpl.h"

@@ -104,6 +104,31 @@ static void S(check_one_column)(const TABLE *table, ptrdiff_t rows, ptrdiff_t k,
     release_buffers();
 }
 
+/* one column of c, a by rows: the bytes of each row alone, whatever the rows beside it */
+static void S(check_rows_of_one_column)(const TABLE *table, ptrdiff_t rows, ptrdiff_t k,
+                                        int flags) {
+    fnn_product p = {.rows = rows, .n = 1, .k = k, .ldc = 1 + (flags & 1), .relu = flags >> 1 & 1};
+    S(lay_out_a)(&p, 0);
+    S(lay_out_b)(&p, table->panel, 0);
+    R *a = (R *)(uintptr_t)p.a, *c = S(blank)(S(extent)(rows, 1, p.ldc)), *alone = S(blank)(1);
+    for (ptrdiff_t i = 0; i < rows; i++)
+        for (ptrdiff_t at = 0; at < k; at++) a[i * p.a_step + at] /= 3;
+    p.bias = flags & 4 ? S(reals)(1, -2, 2) : NULL;
+    if (rows > 2) a[2 * p.a_step] = (R)NAN;
+    p.c = c;
+    table->product(&p);
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        fnn_product one = p;
+        one.rows = 1, one.a = a + i * p.a_step, one.c = alone;
+        table->product(&one);
+        CHECK(i == 2 && k > 0 ? c[i * p.ldc] != c[i * p.ldc]
+                              : !memcmp(c + i * p.ldc, alone, sizeof(R)),
+              "rows of one column (%td, %td) at %td", rows, k, i);
+    }
+    CHECK(S(gaps_are_blank)(rows, 1, p.ldc, c), "rows of one column: gaps");
+    release_buffers();
+}
+
 static S(product_case) S(with_flags)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t k, int flags) {
     return (S(product_case)){.rows = rows, .n = n, .k = k, .by_columns = flags & 1,
                              .has_list = flags >> 1 & 1, .relu = flags >> 2 & 1,
@@ -207,6 +232,14 @@ static void S(check_products)(const TABLE *table) {
     for (ptrdiff_t rows = 0; rows <= 17 * vector; rows += 1 + rows / 20)
         for (int flags = 0; flags < 6; flags++)
             S(check_one_column)(table, rows, flags / 2 * 3, flags % 2);
+    for (ptrdiff_t rows = 0; rows <= 2 * vector + 9; rows++)
+        for (ptrdiff_t k = 0; k <= 60; k += 1 + k / 10, turn++)
+            S(check_rows_of_one_column)(table, rows, k, turn % 8);
+    for (int flags = 0; flags < S(N_FLAGS); flags++)
+        for (ptrdiff_t k = 4; k <= 52; k += 12) {
+            S(product_case) t = S(with_flags)(vector + 9, 1, k, flags);
+            S(check_product)(table, &t);
+        }
 }
 
 static void S(check_transpose)(const TABLE *table, ptrdiff_t rows, ptrdiff_t columns,
