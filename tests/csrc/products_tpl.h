@@ -114,7 +114,7 @@ static void S(check_rows_of_one_column)(const TABLE *table, ptrdiff_t rows, ptrd
     for (ptrdiff_t i = 0; i < rows; i++)
         for (ptrdiff_t at = 0; at < k; at++) a[i * p.a_step + at] /= 3;
     p.bias = flags & 4 ? S(reals)(1, -2, 2) : NULL;
-    if (rows > 2) a[2 * p.a_step] = (R)NAN;
+    if (rows > 2 && k > 0) a[2 * p.a_step] = (R)NAN;
     p.c = c;
     table->product(&p);
     for (ptrdiff_t i = 0; i < rows; i++) {
