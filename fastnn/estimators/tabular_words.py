@@ -83,7 +83,7 @@ def check_given(X, y, classes, held=""):
     X, y : as the user gave them
     classes : bool
         Whether y may hold text.
-    held : "" or "_val"
+    held : {"", "_val"}, default=""
         Behind X and y in messages.
     """
     table, target = f"X{held}", f"y{held}"

@@ -144,7 +144,8 @@ def test_the_simulation_of_many_workers_runs(monkeypatch, capsys):
     simulation = pytest.importorskip("dask_simulation", exc_type=ImportError)
     real = tasks.local_steps
     taken, used = simulation.simulate(3, 0.05, 1, sizes=(4, 3, 2), latency=1e-4, bandwidth=1e9)
-    assert len(taken) == len(used) == 6 and taken.min() > 0.05
+    # a stamp may come late, where another program has the core: then one round seems shorter
+    assert len(taken) == len(used) == 6 and taken.sum() > 5 * 0.05
     assert tasks.local_steps is real and gc.isenabled()
     assert "3 workers, steps of 0.05 s" in capsys.readouterr().out
     sys.modules.pop("dask_simulation")
