@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import as_array, is_sparse, refuse_masked
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
@@ -512,7 +513,7 @@ def _columns(X, names=None):
     columns."""
     if hasattr(X, "collect_schema") and not hasattr(X, "height"):  # a lazy frame of polars
         X = X.collect()
-    if validation.is_sparse(X) or type(X).__module__.startswith("pyarrow.") or isinstance(
+    if is_sparse(X) or type(X).__module__.startswith("pyarrow.") or isinstance(
             X, (str, bytes)) or not hasattr(X, "__len__"):
         raise TypeError(f"X is a {type(X).__name__}, must be an array, a data frame of pandas or "
                         "polars, a dict of columns, a list of dicts or a sequence of columns")
@@ -532,9 +533,9 @@ def _columns(X, names=None):
             if double is not None:
                 raise ValueError(f"X has more than one column {double!r}")
         return names, [_unmasked(X[name]) for name in names]
-    validation.refuse_masked("X", X)
+    refuse_masked("X", X)
     if hasattr(X, "__array__") or hasattr(X, "__dlpack__"):  # a tensor's rows are no columns
-        X = validation.as_array("X", X)
+        X = as_array("X", X)
         if X.ndim != 2:
             raise ValueError(f"X has shape {X.shape}, must be (n_rows, n_columns)")
         columns = list(X.T)
@@ -558,7 +559,7 @@ def _of_rows(rows, names):
 
 
 def _unmasked(column):
-    validation.refuse_masked("X", column)
+    refuse_masked("X", column)
     return np.asarray(column)
 
 

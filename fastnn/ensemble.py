@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core import notices, validation
+from fastnn.core import notices
 from fastnn.core._signals import Guarded
+from fastnn.core.arrays import as_array
 from fastnn.core.imports import imported
 from fastnn.core.notices import name_place, shown, suggests
+from fastnn.core.rows import check_targets, check_training_rows, check_weights
 from fastnn.core.threads import (
     lending_threads,
     limited_threads,
@@ -233,15 +235,15 @@ class _Data:
         """Return (X, y, sample_weight) as ``net._check_data`` does."""
         key = net.dtype, net.sizes[0]
         if key not in self.checked:
-            self.checked[key] = validation.check_training_rows("X", self.X, net.sizes[0], net.dtype)
+            self.checked[key] = check_training_rows("X", self.X, net.sizes[0], net.dtype)
         X = self.checked[key]
         key = net.dtype, net.sizes[-1], info.name, info.labels, info.targets, info.n_targets
         if key not in self.checked:
-            self.checked[key] = validation.check_targets(
+            self.checked[key] = check_targets(
                 "y", self.y, X.shape[0], net.sizes[-1], net.dtype, info)
         y, key = self.checked[key], (net.dtype, id(sample_weight))
         if key not in self.weights:  # with the object itself, so that no other one gets its id
-            self.weights[key] = sample_weight, validation.check_weights(
+            self.weights[key] = sample_weight, check_weights(
                 sample_weight, X.shape[0], net.dtype)
         return X, y, self.weights[key][1]
 
@@ -258,7 +260,7 @@ def _check_fit(net, data, *, loss, rows, sample_weight, l1, max_norm, clip_norm,
     n_samples = own[0].shape[0]
     rows = _check_rows("rows", rows, n_samples)
     if rows is not None and own[2] is not None:
-        validation.check_weights(own[2][rows], len(rows), net.dtype)
+        check_weights(own[2][rows], len(rows), net.dtype)
     if validation_rows is not None:
         if validation_data is not None:
             raise ValueError("validation_data and validation_rows are both given: give one of them")
@@ -277,7 +279,7 @@ def _check_rows(name, rows, n_samples):
     """Return row numbers as an array of its own, or None for all."""
     if rows is None:
         return None
-    rows = validation.as_array(name, rows)
+    rows = as_array(name, rows)
     if rows.dtype == bool:
         if rows.shape != (n_samples,):
             raise ValueError(f"{name} is a mask of shape {rows.shape}, must be ({n_samples},)")

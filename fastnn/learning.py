@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import is_sparse
 from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
+from fastnn.core.rows import check_targets, check_training_rows, check_weights
 from fastnn.core.threads import single_threaded_blas
 
 if TYPE_CHECKING:
@@ -346,9 +348,9 @@ class Learning:
         return imported("fastnn.training.losses").check_loss(loss, self.output, self.sizes[-1])
 
     def _check_data(self, X, y, sample_weight, info, in_place=True):
-        X = validation.check_training_rows("X", X, self.sizes[0], self.dtype, in_place)
-        y = validation.check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
-        return X, y, validation.check_weights(sample_weight, X.shape[0], self.dtype)
+        X = check_training_rows("X", X, self.sizes[0], self.dtype, in_place)
+        y = check_targets("y", y, X.shape[0], self.sizes[-1], self.dtype, info)
+        return X, y, check_weights(sample_weight, X.shape[0], self.dtype)
 
     def _trainer(self, data, info, alpha, parameters, optimizer=None, batch_size=None,
                  seed=0, rows=None, **settings):
@@ -363,7 +365,7 @@ class Learning:
             self.spec, info, optimizer=optimizer,
             batch_size=min(n_rows, FULL_BATCH_ROWS if batch_size is None else batch_size),
             alpha=alpha, drops=optimizer is not None, seed=seed, gemm=self.gemm,
-            sparse=validation.is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
+            sparse=is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
             **settings)
         trainer.parameters[:] = parameters
         trainer.set_data(X, y, sample_weight, converts=True)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import check_out, is_sparse
 from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
+from fastnn.core.rows import check_prediction_rows
 from fastnn.core.threads import (
     default_threads,
     refuse_in_fit,
@@ -492,16 +494,16 @@ class MLP(Learning, Derivatives):
         snapshot = self._snapshot
         rows: Any = X
         if not snapshot.accepts(rows):
-            if validation.is_sparse(rows) or is_codes(rows):
+            if is_sparse(rows) or is_codes(rows):
                 return imported("fastnn.prediction.blocks").predict_sparse(
                     snapshot, rows, out, self._threads)
-            rows = validation.check_prediction_rows("X", rows, self.sizes[0], self.dtype)
+            rows = check_prediction_rows("X", rows, self.sizes[0], self.dtype)
             if rows.dtype != self.dtype:
                 return imported("fastnn.prediction.blocks").predict_blocks(
                     self._snapshot, rows, out, self._threads)
         if out is None:
             return snapshot.predict(rows, None, self._threads)
-        validation.check_out(out, (rows.shape[0], self.sizes[-1]), self.dtype)
+        check_out(out, (rows.shape[0], self.sizes[-1]), self.dtype)
         if np.may_share_memory(rows, out):
             rows = rows.copy()
         return snapshot.predict(rows, out, self._threads)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.arrays import as_array
 from fastnn.core.notices import suggests
-from fastnn.core.validation import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

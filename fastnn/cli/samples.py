@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastnn.cli.common import CommandError, count, near, note
-from fastnn.core.validation import moderate_weights
+from fastnn.core.rows import moderate_weights
 from fastnn.tables.errors import TableError
 from fastnn.tables.labels import learn_target
 

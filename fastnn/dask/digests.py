@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core.arrays import is_sparse
 
 __all__ = ["digest_of", "hashes_of", "joined"]
 
@@ -61,7 +61,7 @@ def hashes_of(values):
 
 def _hashes(array, start):
     """Return a hash of each row, which those of ``start`` go into."""
-    if validation.is_sparse(array):
+    if is_sparse(array):
         entries = _mixed(_bits(array.indices), np.uint64(1))
         sums = np.zeros(len(entries) + 1, np.uint64)
         np.cumsum(_mixed(_bits(array.data), entries), out=sums[1:])

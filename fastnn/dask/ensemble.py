@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn import ensemble
 from fastnn.core import notices, validation
+from fastnn.core.arrays import is_sparse
 from fastnn.core.codes import is_codes
 from fastnn.core.notices import shown
 from fastnn.core.version import __version__
@@ -135,7 +136,7 @@ def _sent(cluster, name, value):
     """Return the future of an array that the scheduler holds, or that workers put together."""
     if dask.is_dask_collection(value):
         return cluster.client.compute(value)
-    if not (validation.is_sparse(value) or is_codes(value)):
+    if not (is_sparse(value) or is_codes(value)):
         value = np.asarray(value)
         if value.dtype == object:
             raise TypeError(f"{name}={shown(value)} must be an array of numbers")

@@ -6,8 +6,10 @@ None; or one frame of which y is a column.
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core.arrays import NUMERIC, as_array, check_finite, is_sparse, refuse_masked, require
 from fastnn.core.codes import Codes, is_codes
+from fastnn.core.csr import as_csr, place_of_entry
+from fastnn.core.rows import check_rows, check_targets
 from fastnn.dask.digests import digest_of
 from fastnn.training.losses import check_loss
 
@@ -25,7 +27,7 @@ def split(part, wish):
     X, y, weight = part
     refuse_codes(X)
     for name, own in (("X", X), ("y", y), ("sample_weight", weight)):
-        validation.refuse_masked(name, own)  # arrays made of it would hold what is hidden
+        refuse_masked(name, own)  # arrays made of it would hold what is hidden
     return taken_out(X, y, weight, wish)
 
 
@@ -94,7 +96,7 @@ def survey(part, wish):
     elif wish["classes"]:
         found["labels"], found["counts"] = labels_of(values)
     elif wish["n_out"] is None and len(values):
-        validation.check_finite("y", values, np.dtype(wish["dtype"]))
+        check_finite("y", values, np.dtype(wish["dtype"]))
     elif len(values):
         values = _target(values, wish)
     if weight is not None:
@@ -141,7 +143,7 @@ def encode(pieces, wish):
     y, table = _joined([piece[1] for piece in pieces]), wish.get("table")
     if table is None:
         X = _joined([piece[0] for piece in pieces])
-        X = validation.check_rows("X", X, wish["n_in"], dtype)
+        X = check_rows("X", X, wish["n_in"], dtype)
     else:
         X = _joined_codes([table.codes(piece[0]) for piece in pieces])
     labels = wish.get("labels")
@@ -189,7 +191,7 @@ def number_held_out(share, n):
 
 def _rows(X):
     """Return X with rows and columns."""
-    if not (hasattr(X, "columns") or validation.is_sparse(X)):
+    if not (hasattr(X, "columns") or is_sparse(X)):
         X = np.asarray(X)
     if len(X.shape) != 2:
         raise ValueError(f"X has shape {tuple(X.shape)}, must be (n_samples, n_features)")
@@ -203,12 +205,12 @@ def taken(X, rows):
 
 def matrix(X):
     """Return X as an array of numbers, or a CSR matrix."""
-    if validation.is_sparse(X):
-        if X.dtype.kind not in validation.NUMERIC:
+    if is_sparse(X):
+        if X.dtype.kind not in NUMERIC:
             raise TypeError(f"X has dtype {X.dtype}, must be numeric")
-        return validation.as_csr("X", X)  # which SciPy slices and joins unchecked
+        return as_csr("X", X)  # which SciPy slices and joins unchecked
     if isinstance(X, list):  # a part of a bag
-        X = validation.as_array("X", X)
+        X = as_array("X", X)
     if not hasattr(X, "columns"):
         if X.dtype.kind not in "biuf" and len(X):
             raise TypeError(f"X has dtype {X.dtype}, must be numeric")
@@ -249,7 +251,7 @@ def targets_of(y, n_rows):
 
 def _check_values(array, columns, dtype):
     """Raise where a value is not finite, with its row and column."""
-    values = array.data if validation.is_sparse(array) else array
+    values = array.data if is_sparse(array) else array
     if values.dtype.kind != "f":
         return
     with np.errstate(over="ignore"):
@@ -257,7 +259,7 @@ def _check_values(array, columns, dtype):
     if not bad.any():
         return
     where = tuple(np.argwhere(bad)[0])
-    row, column = where if values is array else validation.place_of_entry(
+    row, column = where if values is array else place_of_entry(
         where[0], array.indptr, array.indices)
     name = int(column) if columns is None else columns[column]
     raise ValueError(f"X contains {values[where]} (as {np.dtype(dtype).name}) in row {row}, "
@@ -308,7 +310,7 @@ def check_scored(y, weight, classes):
         check_length("sample_weight", len(weight), len(y))
         weights_of(np.asarray(column(weight)), "float64")
     if classes is None:
-        validation.check_finite("y", np.asarray(y, float), np.dtype("float64"))
+        check_finite("y", np.asarray(y, float), np.dtype("float64"))
     elif y.ndim == 1:
         text, known = (all(isinstance(label, str) for label in np.asarray(labels).tolist())
                        for labels in (labels_of(y)[0], classes))
@@ -336,15 +338,15 @@ def check_multilabel(values):
 
 def _target(y, wish):
     info = check_loss(wish["loss"], wish["output"], wish["n_out"])
-    return validation.check_targets("y", y, len(y), wish["n_out"], np.dtype(wish["dtype"]), info)
+    return check_targets("y", y, len(y), wish["n_out"], np.dtype(wish["dtype"]), info)
 
 
 def weights_of(weight, dtype):
     """Return weights of the dtype; a part of the rows may have none above 0."""
-    weight = validation.require("sample_weight", weight, np.dtype(dtype))
+    weight = require("sample_weight", weight, np.dtype(dtype))
     if weight.ndim != 1:
         raise ValueError(f"sample_weight has shape {weight.shape}, must be (n_samples,)")
-    validation.check_finite("sample_weight", weight, weight.dtype)
+    check_finite("sample_weight", weight, weight.dtype)
     if len(weight) and weight.min() < 0:
         raise ValueError(f"sample_weight has the value {weight.min()}, must be >= 0")
     return weight
@@ -354,7 +356,7 @@ def _joined(arrays):
     """Return arrays one below the other."""
     if len(arrays) == 1:
         return arrays[0]
-    if validation.is_sparse(arrays[0]):
+    if is_sparse(arrays[0]):
         import scipy.sparse
 
         return scipy.sparse.vstack(arrays, format="csr")

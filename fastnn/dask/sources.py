@@ -10,7 +10,8 @@ from dask.delayed import Delayed
 from dask.utils import natural_sort_key
 from distributed import Future, futures_of
 
-from fastnn.core import validation
+from fastnn.core.arrays import as_array, is_sparse
+from fastnn.core.csr import as_csr
 from fastnn.core.notices import shown
 from fastnn.dask import tasks
 from fastnn.dask.parts import check_length, refuse_codes, taken_out
@@ -112,10 +113,10 @@ def _names(y):
 def _of_arrays(cluster, name, X, y, sample_weight):
     """Return parts of arrays or frames that the driver has; the scheduler holds copies."""
     refuse_codes(X)
-    if validation.is_sparse(X):
-        X = validation.as_csr("X", X)  # a sound one, of which there are slices
+    if is_sparse(X):
+        X = as_csr("X", X)  # a sound one, of which there are slices
     elif not hasattr(X, "iloc"):
-        X = validation.as_array("X", X)
+        X = as_array("X", X)
     if X.ndim != 2 if hasattr(X, "ndim") else True:
         raise ValueError(f"X={shown(X)} must be a dask.array, a dask.dataframe, a list of delayed "
                          "parts, paths of Parquet files, or an array (n_samples, n_features)")
@@ -141,7 +142,7 @@ def _sliced(value, start, stop):
         return None
     if hasattr(value, "iloc"):
         return value.iloc[start:stop]
-    if not (validation.is_sparse(value) or isinstance(value, np.ma.MaskedArray)):
+    if not (is_sparse(value) or isinstance(value, np.ma.MaskedArray)):
         value = np.asarray(value)
     rows = value[start:stop]
     return rows.copy() if isinstance(rows, np.ndarray) else rows

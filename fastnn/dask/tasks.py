@@ -9,7 +9,8 @@ from contextlib import contextmanager, nullcontext
 
 import numpy as np
 
-from fastnn.core import _kernels, _sums, validation
+from fastnn.core import _kernels, _sums
+from fastnn.core.arrays import is_sparse
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.notices import name_place
 from fastnn.core.threads import single_threaded_blas
@@ -167,7 +168,7 @@ def _sound(array):
     """Return an array as the loops read it: what another worker has sent may lie at any address."""
     if is_codes(array):
         return Codes(*map(_sound, (array.data, array.indices, array.indptr, array.adds)))
-    if validation.is_sparse(array):
+    if is_sparse(array):
         return type(array)(tuple(map(_sound, (array.data, array.indices, array.indptr))),
                            shape=array.shape)
     return None if array is None else np.require(array, requirements="CA")
@@ -332,7 +333,7 @@ def _trainer(fit, state, rows, optimizer, batch_size, seed):
         spec, check_loss(fit["loss"], spec.output, spec.n_out), optimizer=optimizer,
         batch_size=min(batch_size, X.shape[0]), drops=optimizer is not None, seed=seed,
         gemm=fit["gemm"], n_threads=fit["n_threads"],
-        sparse=validation.is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
+        sparse=is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
         **settings)
     trainer.parameters[:] = state["parameters"]
     trainer.set_data(X, y, weight)

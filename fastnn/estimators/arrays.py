@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.sparse as sp
 
-from fastnn.core import validation
 from fastnn.core._arrays import is_finite_vector
-from fastnn.core.validation import as_csr, from_tensor
+from fastnn.core.arrays import NUMERIC, as_array, from_tensor
+from fastnn.core.csr import as_csr
 
 __all__ = ["aligned", "first_non_finite", "is_ready_csr", "numbers", "sound"]
 
@@ -38,9 +38,9 @@ def numbers(name, arrays, ndim, last=None):
                         "layer")
     found = []
     for i, array in enumerate(arrays):
-        array = validation.as_array(f"{name}[{i}]", array)
+        array = as_array(f"{name}[{i}]", array)
         wanted = last if last is not None and i == len(arrays) - 1 else ndim
-        if array.dtype.kind not in validation.NUMERIC or array.ndim != wanted:
+        if array.dtype.kind not in NUMERIC or array.ndim != wanted:
             raise ValueError(f"{name}[{i}] is {array.dtype} of shape {array.shape}, must be "
                              f"numbers of {wanted} dimension(s)")
         found.append(array)

@@ -21,10 +21,11 @@ from sklearn.utils.validation import (
 
 from fastnn.core._arrays import all_finite, is_ready
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
+from fastnn.core.arrays import from_tensor, is_sparse
 from fastnn.core.cures import unscaled
 from fastnn.core.notices import hint, suggests, warn
+from fastnn.core.rows import check_total_weight
 from fastnn.core.threads import single_threaded_blas, sole_fit
-from fastnn.core.validation import check_total_weight, from_tensor, is_sparse
 from fastnn.estimators import rules, saving, wording
 from fastnn.estimators.arrays import aligned, first_non_finite, is_ready_csr, numbers, sound
 from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of

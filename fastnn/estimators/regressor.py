@@ -16,9 +16,11 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
 from fastnn.core._arrays import all_finite
+from fastnn.core.arrays import from_tensor
 from fastnn.core.notices import suggests
+from fastnn.core.rows import spread_targets
 from fastnn.core.threads import sole_fit
-from fastnn.core.validation import check_real, from_tensor, spread_targets
+from fastnn.core.validation import check_real
 from fastnn.estimators.base import BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.decorators import available_if, validated

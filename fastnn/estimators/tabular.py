@@ -13,8 +13,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
+from fastnn.core.arrays import from_tensor
 from fastnn.core.notices import shown, suggests
-from fastnn.core.validation import check_nonnegative, check_real, from_tensor
+from fastnn.core.validation import check_nonnegative, check_real
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks

@@ -19,11 +19,12 @@ from sklearn.utils.validation import (
     check_is_fitted,
 )
 
+from fastnn.core.arrays import from_tensor, is_sparse
 from fastnn.core.cures import ragged
 from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
+from fastnn.core.rows import check_weights, moderate_weights
 from fastnn.core.threads import sole_fit
-from fastnn.core.validation import check_weights, from_tensor, is_sparse, moderate_weights
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive

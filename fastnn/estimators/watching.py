@@ -8,9 +8,10 @@ from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import train_test_split
 
 from fastnn.core import words
+from fastnn.core.arrays import is_sparse
 from fastnn.core.cures import other_scale
 from fastnn.core.notices import hint, shown
-from fastnn.core.validation import check_total_weight, is_sparse
+from fastnn.core.rows import check_total_weight
 from fastnn.estimators import wording
 from fastnn.learning import FULL_BATCH_ROWS
 

@@ -10,8 +10,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import InvalidParameterError, StrOptions
 
 from fastnn.core import cures, words
+from fastnn.core.arrays import not_numeric
 from fastnn.core.notices import shown
-from fastnn.core.validation import not_numeric
 from fastnn.training.optimizers import BY_NAME
 
 __all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_dates",

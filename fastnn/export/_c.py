@@ -5,7 +5,9 @@ import re
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import check_finite, dense_rows
 from fastnn.core.notices import shown
+from fastnn.core.rows import check_rows
 from fastnn.core.version import __version__
 from fastnn.export import _c_jacobian
 from fastnn.export._c_jacobian import check_jacobian
@@ -202,7 +204,7 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h", jacob
     parameters = {_name(block): view for block, view in zip(
         net._layout.blocks, net._layout.views(net.parameters), strict=True)}
     for name, array in parameters.items():
-        validation.check_finite(name, array, net.dtype)
+        check_finite(name, array, net.dtype)
     rows, answers = _test_rows(predictor, test_rows)
     return _Writer(predictor, prefix, file_name, jacobian).text(parameters, rows, answers)
 
@@ -234,8 +236,8 @@ def _test_rows(predictor, given):
         return net.predict(rows if scaler is None else scaler.apply(rows, net.dtype))
 
     if given is not None:
-        rows = validation.check_rows("test_rows", given, n_in, net.dtype)
-        rows = validation.dense_rows(rows)
+        rows = check_rows("test_rows", given, n_in, net.dtype)
+        rows = dense_rows(rows)
         if len(rows) == 0:
             raise ValueError("test_rows must have a row")
     else:
@@ -248,7 +250,7 @@ def _test_rows(predictor, given):
             if np.isfinite(outputs(rows)).all():
                 break
     answers = outputs(rows)
-    validation.check_finite("outputs of test_rows", answers, net.dtype)
+    check_finite("outputs of test_rows", answers, net.dtype)
     return rows, answers
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from fastnn.core.arrays import refuse_masked
 from fastnn.core.notices import shorten, shown
-from fastnn.core.validation import refuse_masked
 from fastnn.mlp import MLP
 from fastnn.network.spec import (
     GLU,

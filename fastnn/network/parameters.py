@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import check_finite, is_sparse, require
 from fastnn.core.memory import ALIGNMENT, aligned_empty, aligned_zeros
 from fastnn.network.lowering import INPUT, PARAMETERS, UNTRAINED, WITH_WEIGHTS, lower
 
@@ -120,8 +121,8 @@ class ParameterLayout:
                 and flat.shape == (self.size,)):
             found = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat)
             raise ValueError(f"parameters are {found}, must be {self.dtype} ({self.size},)")
-        flat = validation.require("parameters", flat, self.dtype)
-        validation.check_finite("parameters", flat, self.dtype)
+        flat = require("parameters", flat, self.dtype)
+        check_finite("parameters", flat, self.dtype)
         parameters = self.allocate()
         for block, mine, given in zip(self.blocks, self.views(parameters), self.views(flat),
                                       strict=True):
@@ -137,7 +138,7 @@ class ParameterLayout:
         ValueError
             When the number or a shape does not fit, or a value is not finite.
         """
-        if validation.is_sparse(arrays):  # its rows are made by code that trusts what it says
+        if is_sparse(arrays):  # its rows are made by code that trusts what it says
             raise TypeError("arrays is a sparse matrix, must be a list: [W0, b0, W1, b1, ...]")
         parameters = self.allocate()
         own = self.views(parameters)
@@ -147,10 +148,10 @@ class ParameterLayout:
                              "[W0, b0, W1, b1, ...]")
         for i, (mine, given) in enumerate(zip(own, arrays, strict=True)):
             name = f"arrays[{i}]"
-            given = validation.require(name, given, self.dtype)
+            given = require(name, given, self.dtype)
             if given.shape != mine.shape:
                 raise ValueError(f"{name} has shape {given.shape}, must be {mine.shape}")
-            validation.check_finite(name, given, self.dtype)
+            check_finite(name, given, self.dtype)
             _check_variance(name, self.blocks[i], given)
             mine[:] = given
         return parameters

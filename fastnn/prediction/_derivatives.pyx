@@ -60,7 +60,9 @@ from fastnn.prediction._tangents cimport tangents
 
 import numpy as np
 
-from fastnn.core import _kernels, validation
+from fastnn.core import _kernels
+from fastnn.core.arrays import dense_rows
+from fastnn.core.rows import check_rows
 from fastnn.core.threads import team_size
 from fastnn.network.lowering import readers
 
@@ -187,8 +189,8 @@ cdef class Derivatives:
 
     cdef cnp.ndarray checked(self, name, X, ptrdiff_t columns):
         if not self.accepts(X, columns):
-            X = validation.dense_rows(
-                validation.check_rows(name, X, columns, self.layout.dtype, finite=False))
+            X = dense_rows(
+                check_rows(name, X, columns, self.layout.dtype, finite=False))
         return X
 
     def jacobian(self, cnp.ndarray parameters not None, X, bint raw, int threads):

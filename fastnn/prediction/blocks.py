@@ -2,8 +2,10 @@
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core.arrays import check_out, dense_rows, is_sparse
 from fastnn.core.codes import is_codes, refuse_codes
+from fastnn.core.csr import check_adds, csr_arrays
+from fastnn.core.rows import check_rows
 from fastnn.network.lowering import WITH_WEIGHTS
 from fastnn.prediction._forward import Snapshot
 
@@ -32,12 +34,12 @@ def predict_sparse(snapshot, X, out, n_threads):
     if not snapshot.looks_up and is_codes(X):
         refuse_codes()
     if not snapshot.looks_up:
-        X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
+        X = check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
         return predict_blocks(snapshot, X, out, n_threads)
-    start, column, value = validation.csr_arrays("X", X, layout.sizes[0], layout.dtype)
-    adds = validation.check_adds("X", X.adds, layout.sizes[0]) if is_codes(X) else None
+    start, column, value = csr_arrays("X", X, layout.sizes[0], layout.dtype)
+    adds = check_adds("X", X.adds, layout.sizes[0]) if is_codes(X) else None
     if out is not None:
-        validation.check_out(out, (len(start) - 1, layout.sizes[-1]), layout.dtype)
+        check_out(out, (len(start) - 1, layout.sizes[-1]), layout.dtype)
         if np.may_share_memory(value, out) or np.may_share_memory(column, out):
             column, value = column.copy(), value.copy()
     return snapshot.predict_sparse(start, column, value, out, n_threads, adds)
@@ -61,29 +63,29 @@ def predict_blocks(snapshot, X, out, n_threads):
     n_in, n_out, dtype = snapshot.layout.sizes[0], snapshot.layout.sizes[-1], snapshot.layout.dtype
     if out is None:
         out = np.empty((X.shape[0], n_out), dtype)
-    validation.check_out(out, (X.shape[0], n_out), dtype)
-    if np.may_share_memory(X.data if validation.is_sparse(X) else X, out):
+    check_out(out, (X.shape[0], n_out), dtype)
+    if np.may_share_memory(X.data if is_sparse(X) else X, out):
         out[:] = predict_blocks(snapshot, X, None, n_threads)  # or it would write over rows to come
         return out
     block = max(1, SPARSE_BLOCK // n_in)
     for start in range(0, X.shape[0], block):
         rows = slice(start, start + block)
         part = X if X.shape[0] <= block else X[rows]
-        part = validation.dense_rows(part)
+        part = dense_rows(part)
         snapshot.predict(np.ascontiguousarray(part, dtype), out[rows], n_threads)
     return out
 
 
 def activations_of(layout, parameters, X, n_threads):
     """Return the activations of every layer, see `MLP.activations_of`."""
-    X = validation.check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
+    X = check_rows("X", X, layout.sizes[0], layout.dtype, finite=False)
     ops, found = layout.ops, []
     dense = [i for i, op in enumerate(ops) if op.kind in WITH_WEIGHTS]
     for end in (*dense[1:], len(ops)):
         snapshot = Snapshot(layout, parameters, n_ops=end)
-        if validation.is_sparse(X) and not snapshot.looks_up:
+        if is_sparse(X) and not snapshot.looks_up:
             X = X.toarray()
-        by_entries = validation.is_sparse(X) or is_codes(X)
+        by_entries = is_sparse(X) or is_codes(X)
         predict = predict_sparse if by_entries else Snapshot.predict
         value = predict(snapshot, X, None, n_threads)
         members = ops[end - 1].members

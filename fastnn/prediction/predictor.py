@@ -11,9 +11,11 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import all_finite, is_ready
+from fastnn.core.arrays import check_finite, check_out, dense_rows
 from fastnn.core.codes import is_codes, refuse_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, suggests
+from fastnn.core.rows import check_rows
 from fastnn.files import model_parts
 from fastnn.prediction import decision
 from fastnn.prediction._forward import Snapshot
@@ -234,7 +236,7 @@ class Predictor:
             return self._outputs(X, out)
         output = self._outputs(X)
         if out is not None:
-            validation.check_out(out, (len(output), 2), output.dtype)
+            check_out(out, (len(output), 2), output.dtype)
             if np.may_share_memory(out, self._net.parameters):
                 raise ValueError("out lies in the network's parameters, must be memory of its own")
         return decision.class_probabilities(output, out)
@@ -300,7 +302,7 @@ class Predictor:
         if scaler is not None:
             X = scaler._scaled(X, net.dtype)
             if not all_finite(X):
-                validation.check_finite("scaled X", X, net.dtype)
+                check_finite("scaled X", X, net.dtype)
         return X
 
     def _checked(self, X):
@@ -312,8 +314,8 @@ class Predictor:
         dtype = self._net.dtype
         if self.scaler is not None:
             dtype = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
-        X = validation.check_rows("X", X, self._net.sizes[0], dtype)
-        return X if self.scaler is None else validation.dense_rows(X)
+        X = check_rows("X", X, self._net.sizes[0], dtype)
+        return X if self.scaler is None else dense_rows(X)
 
     def save(self, path: File, *, max_bytes: int | None = None) -> None:
         """Write the model to a safetensors file; `fastnn.load` reads it.

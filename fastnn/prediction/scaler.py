@@ -9,7 +9,9 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._arrays import is_ready
+from fastnn.core.arrays import check_finite, dense_rows, require
 from fastnn.core.notices import suggests
+from fastnn.core.rows import check_rows
 from fastnn.prediction._scaling import scale_rows
 
 if TYPE_CHECKING:
@@ -108,8 +110,8 @@ class Scaler:
         if not is_ready(X, n_in):
             # rounded once, after it has been scaled; a float32 X stays as it is
             wide = np.float32 if getattr(X, "dtype", None) == np.float32 else np.float64
-            X = validation.check_rows("X", X, n_in, wide, finite=False)
-            X = validation.dense_rows(X)
+            X = check_rows("X", X, n_in, wide, finite=False)
+            X = dense_rows(X)
         return self._scaled(X, dtype)
 
     def _scaled(self, X, dtype):
@@ -119,10 +121,10 @@ class Scaler:
 
 def _vector(name, values):
     """Return a read-only copy of finite numbers, as the compiled loop reads them."""
-    vector = np.array(validation.require(name, values, np.float64), ndmin=1)
+    vector = np.array(require(name, values, np.float64), ndmin=1)
     if vector.ndim != 1:
         raise ValueError(f"{name} has shape {vector.shape}, must be (n_in,)")
-    validation.check_finite(name, vector, np.float64)
+    check_finite(name, vector, np.float64)
     vector.flags.writeable = False
     return vector
 

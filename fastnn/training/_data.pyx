@@ -9,7 +9,7 @@ from fastnn.training._job cimport Job
 
 import numpy as np
 
-from fastnn.core import validation
+from fastnn.core.csr import check_order
 from fastnn.core.memory import aligned_zeros
 
 cnp.import_array()
@@ -49,7 +49,7 @@ cdef class Data:
         """Take the rows to work on; no copy is made.
 
         Values may change meanwhile, and change the result. Labels and what says where the values
-        of a CSR matrix belong must not: they are followed unchecked. `validation.check_rows` and
+        of a CSR matrix belong must not: they are followed unchecked. `rows.check_rows` and
         `check_targets` give copies of them that nobody else has.
 
         Parameters
@@ -83,7 +83,7 @@ cdef class Data:
             # as they are: a cast of 64 bits to 32 would wrap
             self.expect_range(column, "X.indices", job.n_in)
             self.expect_range(start, "X.indptr", min(len(column), len(X.data)) + 1)
-            validation.check_order("X", start, column, self.layout.ops[0].counts)
+            check_order("X", start, column, self.layout.ops[0].counts)
             job.csr_start = <const int64_t*>self.borrow(
                 "start", np.ascontiguousarray(start, np.int64))
             job.csr_column = <const int32_t*>self.borrow(

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import dense_rows, require
 from fastnn.training._curvature import BENDS, BOWLS, Curvature
 from fastnn.training.plan import has_batch_norm
 
@@ -28,7 +29,7 @@ def hvp(net, X, y, v, *, loss, sample_weight, alpha):
     else:
         blocks = list(range(0, n_rows, max(1, BLOCK_ROWS // layout.spec.members)))
     blocks.append(n_rows)
-    X = validation.dense_rows(X)
+    X = dense_rows(X)
     found = Curvature(layout, info, int(max(np.diff(blocks)))).product(
         net.parameters, v, X, y, weights, blocks)
     total = n_rows if weights is None else weights.sum(dtype=np.float64)
@@ -55,7 +56,7 @@ def _direction(net, v):
     """Return v as a flat vector whose gaps are 0, as is what stands in it for running averages."""
     layout = net._layout
     try:
-        v = validation.require("v", v, net.dtype)
+        v = require("v", v, net.dtype)
         if np.shape(v) == (layout.size,):
             v = v.copy()
             for block, view in zip(layout.blocks, layout.views(v), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastnn.core import validation
+from fastnn.core.arrays import check_finite
 from fastnn.core.notices import shown
 from fastnn.files.container import ModelFormatError
 from fastnn.training.history import History
@@ -130,7 +131,7 @@ class FitState:
         if parameters.shape != own.shape or parameters.dtype != own.dtype:
             raise ValueError(f"parameters are {parameters.dtype} {parameters.shape}, must be "
                              f"{own.dtype} {own.shape}")
-        validation.check_finite("parameters", parameters, own.dtype)
+        check_finite("parameters", parameters, own.dtype)
         if self.keeper is None:
             own[:] = parameters
         else:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core._signals import Guarded
+from fastnn.core.arrays import check_finite, require
 from fastnn.core.imports import imported
 from fastnn.core.memory import aligned_zeros
 from fastnn.core.notices import shown
@@ -172,10 +173,10 @@ class EvolutionStrategy(Optimizer):
         imported("numpy.random")
         net = start if hasattr(start, "_publish_copy") else None
         if net is None:
-            vector = np.array(validation.require("start", start, np.dtype(np.float64)))
+            vector = np.array(require("start", start, np.dtype(np.float64)))
             if vector.ndim != 1 or vector.size == 0:
                 raise ValueError(f"start has shape {vector.shape}, must be an MLP or a vector (n,)")
-            validation.check_finite("start", vector, vector.dtype)
+            check_finite("start", vector, vector.dtype)
             return self._climb(_Values(function), vector, None, seed, generations, callback)
         with sole_fit(net):
             return self._climb(_Values(function, net), np.array(net.parameters), net, seed,

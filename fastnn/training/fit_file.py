@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import check_finite
 from fastnn.core.codes import is_codes
 from fastnn.core.notices import shorten
 from fastnn.files import container
@@ -118,7 +119,7 @@ class FitFile(Compared):
         try:
             for name in flat:
                 if name in arrays:
-                    validation.check_finite(name, arrays[name], self.layout.dtype)
+                    check_finite(name, arrays[name], self.layout.dtype)
             for i in range(self.n_states):
                 name = f"optimizer.{i}"
                 if name not in arrays:

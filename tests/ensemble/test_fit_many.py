@@ -120,7 +120,7 @@ def test_rows_of_other_kinds_of_inputs(kind, monkeypatch):
     if kind == "sparse":
         data = pytest.importorskip("scipy.sparse").csr_matrix(np.where(X > 0.5, X, 0))
     for limit in (1 << 26, 0):  # copied, and converted batch by batch
-        monkeypatch.setattr("fastnn.core.validation.COPIED_BYTES", limit)
+        monkeypatch.setattr("fastnn.core.rows.COPIED_BYTES", limit)
         check([net(0), net(1, (6, 90, 3), dtype="float64")], data, Y, ("rows",), threads=(2,),
               rows=[FOLDS[0], FOLDS[1]], epochs=3, batch_size=32)
 

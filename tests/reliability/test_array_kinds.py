@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastnn
-from fastnn.core import validation
+from fastnn.core.arrays import require
 
 SETTINGS = settings(deadline=None, derandomize=True, database=None,
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -186,7 +186,7 @@ def test_what_compiled_loops_read(name, dtype):
     assert not net._snapshot.accepts(X, writes=True)
     assert fastnn.core._arrays.is_ready(X, 5) == (name == "none")
     assert not fastnn.core._arrays.is_ready(X, 4)
-    found = validation.require("X", X, dtype)
+    found = require("X", X, dtype)
     assert (found is X) == (name == "none")
     assert found.flags.c_contiguous and found.flags.aligned and found.dtype.isnative
 

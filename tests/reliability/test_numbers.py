@@ -183,23 +183,23 @@ def test_a_bad_value_stays_in_its_row(value, n_threads, place, dtype):
 
 def test_a_bad_value_far_down_is_found(dtype):
     """Checks go slice by slice; the place is that of the whole array."""
-    from fastnn.core import validation
+    from fastnn.core import arrays
 
-    X = np.zeros((3 * validation.SLICE // 8 + 5, 8), dtype)
+    X = np.zeros((3 * arrays.SLICE // 8 + 5, 8), dtype)
     X[-3, 5] = np.nan
     with pytest.raises(ValueError, match=f"column 5 .*row {len(X) - 3}"):
-        validation.check_finite("X", X, dtype)
+        arrays.check_finite("X", X, dtype)
     with pytest.raises(ValueError, match=f"row {len(X) - 3}"):
-        validation.check_finite("y", X[:, 5], dtype)
+        arrays.check_finite("y", X[:, 5], dtype)
     assert not fastnn.core._arrays.all_finite(X)
     X[-3, 5] = 0
-    validation.check_finite("X", X, dtype)
+    arrays.check_finite("X", X, dtype)
     assert fastnn.core._arrays.all_finite(X)
     # converted slice by slice, too
     X[:, 0] = np.arange(len(X)) % 1000
     other = "float32" if dtype == "float64" else "float64"
     for given in (X[::-1], np.asfortranarray(X)):
-        found = validation.require("X", given, other)
+        found = arrays.require("X", given, other)
         assert found.dtype == other and found.flags.c_contiguous
         np.testing.assert_array_equal(found, given)
 

@@ -9,7 +9,8 @@ from each import each
 from planning import use_rules
 
 import fastnn
-from fastnn.core import validation
+from fastnn.core.arrays import is_mapped
+from fastnn.core.rows import check_training_rows
 from fastnn.training._data import NUMBERS
 
 ROWS = 70
@@ -53,7 +54,7 @@ def mapped(X, path, form="plain"):
     else:
         map_ = new(X.shape)[::-1]
     map_[:] = X
-    assert validation.is_mapped(map_)
+    assert is_mapped(map_)
     return map_
 
 
@@ -118,9 +119,9 @@ def test_loss_gradient_and_validation(layout, tmp_path):
 def test_large_arrays_in_memory_are_not_copied(monkeypatch):
     X = numbers("uint8", (ROWS, 300))
     expected = fit(X, labels(), "row-major")
-    assert validation.check_training_rows("X", X, 300, np.dtype("float32")).dtype == "float32"
-    monkeypatch.setattr(validation, "COPIED_BYTES", X.size)
-    assert validation.check_training_rows("X", X, 300, np.dtype("float32")) is X
+    assert check_training_rows("X", X, 300, np.dtype("float32")).dtype == "float32"
+    monkeypatch.setattr("fastnn.core.rows.COPIED_BYTES", X.size)
+    assert check_training_rows("X", X, 300, np.dtype("float32")) is X
     assert fit(X, labels(), "row-major") == expected
     columns_first = np.asfortranarray(X.astype("float32"))
     assert fit(columns_first, labels(), "row-major") == expected
@@ -167,7 +168,7 @@ def test_what_np_load_maps(tmp_path):
     X = numbers("int16", (ROWS, 7))
     np.save(tmp_path / "X.npy", X)
     map_ = np.load(tmp_path / "X.npy", mmap_mode="r")
-    assert validation.check_training_rows("X", map_, 7, np.dtype("float32")).dtype == np.int16
+    assert check_training_rows("X", map_, 7, np.dtype("float32")).dtype == np.int16
     assert fit(map_, labels(), "feature-major") == fit(X, labels(), "feature-major")
 
 
