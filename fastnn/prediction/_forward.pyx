@@ -8,7 +8,7 @@ a row does not depend on the rows beside it or on the number of threads.
 cimport cython
 cimport numpy as cnp
 from cpython.object cimport PyObject
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, prange
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -58,10 +58,20 @@ from fastnn.core._ops cimport (
 from fastnn.core._rows cimport embed_row, glu_rows
 from fastnn.core._signals cimport Watch, is_stopped, look, raise_if_stopped, start_watch
 from fastnn.core._team cimport (
+    FNN_MAX_TASKS,
     FNN_STORE,
     fnn_after_keeping_subnormals,
+    fnn_await,
+    fnn_claim,
+    fnn_close,
+    fnn_finish,
     fnn_keep_subnormals,
+    fnn_leave,
+    fnn_open_phase,
+    fnn_phases,
+    fnn_tasks,
     fnn_team_rank,
+    fnn_team_size,
 )
 from fastnn.prediction._program cimport LANE_ROWS, Op, Program, ProgramData, program_of
 
@@ -80,6 +90,10 @@ cdef enum:
     LINE = 64                  # bytes of a cache line
     FLOPS_PER_THREAD = 4000000  # below some 50 us of work a second thread does not pay
     WATCHED_FLOPS = 10000000   # so much work of a block after block is watched for Ctrl-C
+    SHARED_FLOPS = 80000000    # so much work of one block a team shares
+    SHARED_COLUMNS = 256       # at least, of a product that a team shares for each task
+    SHARED_TASKS = 2           # at most, for each thread: one that comes late does fewer
+    EVEN_BLOCKS = 4            # up to so many for each thread, each thread gets as many
 
 # where the values of a sparse X belong
 cdef struct Entries:
@@ -88,6 +102,18 @@ cdef struct Entries:
     int64_t wrong              # one whose column X has not; -1: none
     const unsigned char* adds  # of codes: whether a row of the table adds to the one before; NULL
     void* table                # ... sums of rows of each W that X is multiplied with
+
+
+# a pass that a team goes through together, as there are too few rows for a block each: the product
+# whose columns are claimed as tasks, and where the pass goes on afterwards
+cdef struct Shared:
+    fnn_phases phases
+    int team
+    int next_op
+    const Op* op
+    fnn_product product
+    ptrdiff_t columns          # of a task
+    const void* packed         # panels of the operations from next_op on
 
 
 cdef extern from "Python.h":
@@ -283,7 +309,12 @@ cdef class Snapshot:
             raise ValueError("out lies in the network's parameters, must be memory of its own")
         cdef ptrdiff_t blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
         cdef double worthwhile = 1 + rows * flops_per_row / FLOPS_PER_THREAD
-        cdef int team = <int>min(worthwhile, <double>min(<ptrdiff_t>threads, blocks))
+        cdef int team = <int>min(worthwhile, <double>threads)
+        # With less work a second thread comes too late: a row of 256-1024-1024-1024-10 takes 175 us
+        # alone, 165 of two threads, and .9 ms of two beside a busy program.
+        if blocks > 1 or entries != NULL or not self.data.shares or (
+                rows * flops_per_row < SHARED_FLOPS):
+            team = <int>min(<ptrdiff_t>team, blocks)
         failures = [] if self.data.is_python else None
         if self.data.is_python:
             team = 1
@@ -312,21 +343,22 @@ cdef class Snapshot:
 
     cdef bint forward(self, ptrdiff_t rows, const real* x, Entries* entries, real* out, int team,
                       Watch* watch, void* failures) noexcept:
-        cdef ptrdiff_t block_rows = min(rows, self.data.block_rows)
+        cdef ptrdiff_t block_rows = self.rows_of_block(rows, team)
         cdef ptrdiff_t values = (self.data.n_slots * self.data.widest
                                  + self.data.n_in * self.data.narrow)
         cdef ptrdiff_t per_thread = values * max(
             block_rows * self.data.members, LANE_ROWS * self.data.narrow) + self.data.widest_norm
         cdef ptrdiff_t packed_size = self.data.packed_size, room = 0, line
-        cdef ptrdiff_t n_blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
-        cdef ptrdiff_t block
+        cdef ptrdiff_t n_blocks, block
         cdef void* memory = NULL
         cdef void* panels = NULL
         cdef real* scratch = NULL
         cdef real* packed = NULL
         cdef cnp.ndarray kept = None  # here until the end, whoever gives the panels up meanwhile
+        cdef Shared shared
         if rows == 0:
             return False
+        n_blocks = (rows + block_rows - 1) // block_rows
         if packed_size and entries == NULL and rows * self.data.members >= KEPT_ROWS:
             kept = self.kept_panels
             if kept is not None:
@@ -365,18 +397,31 @@ cdef class Snapshot:
                 self.pack(packed, entries != NULL)
             if team == 1:
                 for block in range(n_blocks):
-                    self.forward_block(block, rows, x, entries, out, packed, room, scratch, watch,
-                                       failures)
+                    self.forward_block(block, block_rows, rows, x, entries, out, packed, room,
+                                       scratch, watch, failures, NULL)
+            elif n_blocks == 1:
+                memset(&shared, 0, sizeof(shared))
+                shared.team, shared.packed = team, packed
+                with parallel(num_threads=team):
+                    self.share(&shared, rows, x, out, room, scratch, per_thread, watch)
             else:
                 for block in prange(n_blocks, num_threads=team, schedule="dynamic"):
-                    self.forward_block(block, rows, x, entries, out, packed, room,
+                    self.forward_block(block, block_rows, rows, x, entries, out, packed, room,
                                        scratch + fnn_team_rank() * per_thread, watch,
-                                       failures)
+                                       failures, NULL)
         if entries != NULL and not self.keeps(entries):
             free(entries.table)
         free(panels)
         free(memory)
         return False
+
+    cdef ptrdiff_t rows_of_block(self, ptrdiff_t rows, int team) noexcept nogil:
+        """As many for each thread where there are few blocks."""
+        cdef ptrdiff_t blocks = (rows + self.data.block_rows - 1) // self.data.block_rows
+        if team > 1 and 1 < blocks < EVEN_BLOCKS * team:
+            blocks = (blocks + team - 1) // team * team
+            return (rows + blocks - 1) // blocks
+        return min(rows, self.data.block_rows)
 
     cdef bint keeps(self, const Entries* entries) noexcept:
         """Whether the tables for these codes are there."""
@@ -426,16 +471,60 @@ cdef class Snapshot:
                           op.n_in * width)
                 packed += (op.n_out + width - 1) // width * width * op.n_in
 
-    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t all_rows, const real* x,
-                            Entries* entries, real* out, const real* packed, ptrdiff_t room,
-                            real* scratch, Watch* watch, void* failures) noexcept nogil:
+    cdef void share(self, Shared* shared, ptrdiff_t rows, const real* x, real* out, ptrdiff_t room,
+                    real* scratch, ptrdiff_t per_thread, Watch* watch) noexcept nogil:
+        """All rows, as each thread of a team goes through them: who finishes the last task of a
+        product goes on to the next one. None waits for a thread that has no task in hand."""
+        cdef uint64_t float_mode = fnn_keep_subnormals()
+        cdef int rank = fnn_team_rank(), i, task, tasks
+        cdef int64_t open
+        if rank == 0:
+            self.forward_block(0, rows, rows, x, NULL, out, <const real*>NULL, room, scratch,
+                               watch, NULL, shared)
+        open = fnn_await(&shared.phases, 0)
+        while open >= 0:
+            tasks = fnn_tasks(open)
+            for i in range(tasks):
+                task = (rank * tasks // shared.team + i) % tasks
+                if fnn_claim(&shared.phases, task, open):
+                    self.multiply_part(shared, task, scratch + rank * per_thread if room else NULL)
+                    if fnn_finish(&shared.phases, open):
+                        self.forward_block(0, rows, rows, x, NULL, out, <const real*>NULL, room,
+                                           scratch, watch, NULL, shared)
+            open = fnn_await(&shared.phases, open)
+        fnn_leave(&shared.phases)
+        fnn_after_keeping_subnormals(float_mode)
+
+    cdef void multiply_part(self, const Shared* shared, int task, real* room) noexcept nogil:
+        """Columns of the product that a team shares, and of its activation."""
+        cdef const Op* op = shared.op
+        cdef fnn_product p = shared.product
+        cdef ptrdiff_t first = task * shared.columns, r
+        cdef real* z = <real*>p.c + first
+        p.n = min(shared.columns, p.n - first)
+        # of panels these are whole ones
+        p.b = <const real*>p.b + (first if p.ldb == op.n_out else first * op.n_in)
+        p.bias, p.c, p.room = <const real*>p.bias + first, z, room
+        p.relu = op.activation == FNN_ACT_relu
+        run_product(kernels, &p, z)
+        if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+            for r in range(p.rows):
+                bias_activate(kernels, op.activation, 1, p.n, z + r * op.n_out, <const real*>NULL,
+                              z + r * op.n_out)
+
+    cdef void forward_block(self, ptrdiff_t block, ptrdiff_t block_rows, ptrdiff_t all_rows,
+                            const real* x, Entries* entries, real* out, const real* packed,
+                            ptrdiff_t room, real* scratch, Watch* watch, void* failures,
+                            Shared* shared) noexcept nogil:
         """The rows of one block through all operations; what functions in Python raise comes into
-        the list ``failures``. The first ``room`` elements of the scratch are for products."""
+        the list ``failures``. The first ``room`` elements of the scratch are for products.
+
+        With ``shared`` up to the next product that a team shares, or the end."""
         if is_stopped(watch):
             return
         cdef uint64_t float_mode = fnn_keep_subnormals()
-        cdef ptrdiff_t first = block * self.data.block_rows
-        cdef ptrdiff_t rows = min(self.data.block_rows, all_rows - first)
+        cdef ptrdiff_t first = block * block_rows
+        cdef ptrdiff_t rows = min(block_rows, all_rows - first)
         cdef const Op* last
         if entries == NULL:
             x += first * self.data.n_in
@@ -443,13 +532,20 @@ cdef class Snapshot:
         if self.data.narrow and rows >= FEWEST_LANES and entries == NULL:
             self.feature_major(rows, x, out, scratch)
         else:
-            self.row_major(rows, min(all_rows, self.data.block_rows), x, entries, first, out,
-                           packed, scratch if room else NULL, scratch + room, watch, failures)
+            if self.row_major(rows, block_rows, x, entries, first, out,
+                              packed, scratch if room else NULL, scratch + room, watch, failures,
+                              shared):
+                fnn_after_keeping_subnormals(float_mode)
+                fnn_open_phase(&shared.phases, <int>((shared.product.n + shared.columns - 1)
+                                                     // shared.columns))
+                return
         last = &self.data.ops[self.data.n_ops - 1]
         if last.activation == FNN_OUTPUT_SOFTMAX and not self.data.averages:
             softmax_rows(kernels, rows, self.data.n_out, out, out)
         fnn_after_keeping_subnormals(float_mode)
-        if watch.on and fnn_team_rank() == 0:
+        if shared != NULL:
+            fnn_close(&shared.phases)
+        elif watch.on and fnn_team_rank() == 0:
             look(watch)
 
     cdef ptrdiff_t slot_size(self, ptrdiff_t capacity) noexcept nogil:
@@ -463,19 +559,23 @@ cdef class Snapshot:
             return x
         return scratch + self.data.ops[number].slot * self.slot_size(capacity)
 
-    cdef void row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
+    cdef bint row_major(self, ptrdiff_t rows, ptrdiff_t capacity, const real* x, Entries* entries,
                         ptrdiff_t first, real* out, const real* packed, real* room, real* scratch,
-                        Watch* watch, void* failures) noexcept nogil:
-        """Row-major, the values in a few buffers by turns; a sparse X from row ``first`` on."""
+                        Watch* watch, void* failures, Shared* shared) noexcept nogil:
+        """Row-major, the values in a few buffers by turns; a sparse X from row ``first`` on. Return
+        whether a product comes that a team shares, and the pass goes on after it."""
         cdef const real* parameters = <const real*>cnp.PyArray_DATA(self.vector)
-        cdef ptrdiff_t width, j
+        cdef ptrdiff_t width, parts, j
         cdef const real* a = x
         cdef real* z = NULL
         cdef real* inverse
         cdef Op* op = &self.data.ops[0]
         cdef fnn_product p
-        cdef int i
-        for i in range(self.data.n_ops):
+        cdef int i, begin = 0
+        if shared != NULL:
+            begin, packed = shared.next_op, <const real*>shared.packed
+            a = self.value_of(begin - 1, capacity, x, scratch)
+        for i in range(begin, self.data.n_ops):
             op = &self.data.ops[i]
             if op.source != i - 1:
                 a = self.value_of(op.source, capacity, x, scratch)
@@ -492,6 +592,14 @@ cdef class Snapshot:
                     p.b, p.ldb, p.b_panel = packed, width, op.n_in * width
                     packed += (op.n_out + width - 1) // width * width * op.n_in
                 p.bias = parameters + op.b
+                if shared != NULL and op.n_out >= 2 * SHARED_COLUMNS:
+                    width = panel_columns(kernels, z)
+                    shared.op, shared.product, shared.next_op = op, p, i + 1
+                    shared.packed = packed
+                    parts = min(SHARED_TASKS * shared.team, FNN_MAX_TASKS)
+                    shared.columns = max(SHARED_COLUMNS, (op.n_out + parts - 1) // parts)
+                    shared.columns = (shared.columns + width - 1) // width * width
+                    return True
                 p.room = room
                 self.multiply(op, &p, rows * op.n_out, z)
             if op.kind == DENSE:
@@ -537,6 +645,7 @@ cdef class Snapshot:
                 softmax_rows(kernels, rows, op.n_out, z, z)
             mean_members(kernels, rows // self.data.members, self.data.members, op.n_out, z,
                          out)
+        return False
 
     cdef void heads(self, const Op* op, ptrdiff_t rows, const real* x, real* z) noexcept nogil:
         """z (rows, n_out) = x W + b of each row's member, whose rows are `members` rows apart."""

@@ -51,6 +51,7 @@ cdef struct ProgramData:
     ptrdiff_t packed_inputs  # so many of them for W that X is multiplied with
     ptrdiff_t table_size     # elements of these W
     bint looks_up            # nothing but dense operations reads X
+    bint shares              # a team may work on few rows together: a product is wide enough
     double flops_per_row
 
 

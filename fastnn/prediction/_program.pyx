@@ -86,6 +86,8 @@ cdef class Program:
         if self.data.is_python:
             self.data.block_rows = PYTHON_ROWS
         self.data.block_rows = max(1, self.data.block_rows // self.data.members)
+        self.data.shares = (self.data.packed_size > 0 and self.data.members == 1
+                            and not self.data.is_python)
 
     def __dealloc__(self):
         free(self.data.ops)
