@@ -1,10 +1,10 @@
-"""A few rows of a wide network, whose products a team shares by columns: the bytes of one thread."""
+"""Few rows of a wide network, whose products a team shares by columns: the bytes of one thread."""
 
 import numpy as np
 import pytest
+import reference
 
 import fastnn
-import reference
 from fastnn.prediction import _forward
 
 NETWORKS = {  # at least two wide products each, ragged ones, or of whole panels
@@ -14,7 +14,8 @@ NETWORKS = {  # at least two wide products each, ragged ones, or of whole panels
 }
 LAYERS = [fastnn.LayerNorm(), fastnn.Dense(1100, "relu"),
           fastnn.Residual([fastnn.Dense(1100), fastnn.LayerNorm(), fastnn.Activation("tanh")]),
-          fastnn.PReLU(), fastnn.Dense(1200), fastnn.GLU("silu"), fastnn.BatchNorm(), fastnn.Dense(5)]
+          fastnn.PReLU(), fastnn.Dense(1200), fastnn.GLU("silu"), fastnn.BatchNorm(),
+          fastnn.Dense(5)]
 
 
 @pytest.fixture
