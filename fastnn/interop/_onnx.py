@@ -521,7 +521,7 @@ class _Graph(Nodes):
         elif isinstance(chain, _Gate):
             return False
         elif all(node.op_type in CUTS for node in nodes):
-            chain.clip(*(value if abs(value) < abs(point) else point * np.inf
+            chain.clip(*(point * np.inf if value == point else value
                          for value, point in ((found[0], POINTS[0]), (found[-1], POINTS[-1]))),
                        place)
         elif first.op_type == "LeakyRelu" and len(nodes) == 1:

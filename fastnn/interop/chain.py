@@ -23,7 +23,11 @@ NESTED = f"residual blocks lie deeper in each other than {MAX_DEPTH}"
 
 # activations that cut off, by what they leave
 CUTS = {(-np.inf, np.inf): "identity", (0, np.inf): "relu", (0, 6): "relu6", (-1, 1): "hard_tanh"}
-BOUNDLESS = float(np.finfo(np.float32).max)  # what libraries write where there is no bound
+BOUNDLESS = 1e30   # bounds from here on cut nothing: float32 ends soon after
+NARROWEST = 1e-30  # between two bounds
+# Between bounds of both signs, whose distances `clip` takes, values beside 0 lose digits: 1e-6 of
+# them at the first size of the nearer bound in float32, 1e-7 at the second one in float64.
+SHIFT, WIDEST_SHIFT = 16.0, 1e9
 LEAK = 0.01  # the slope of leaky_relu
 
 MAX_LAYERS = 100_000  # and groups of layers
@@ -59,17 +63,20 @@ class Part:
             return [array for part in self.inner for array in part.decides]
         return [] if self.made else self.arrays[:1]
 
-    def take_affine(self, factor, shift):
-        """Make what follows, y factor + shift, a part of it; return whether that can be."""
+    def take_affine(self, factor, shift, wide):
+        """Make what follows, y factor + shift, a part of it, in float64 where ``wide``; return
+        whether that can be."""
         if self.activation is not None or self.dropout or self.kind not in AFFINE or (
                 self.kind == "scale" and np.any(shift != 0)):
             return False
         first = self.arrays[0]
         if (factor != 1).any():
-            self.arrays[0] = (first * factor).astype(first.dtype, copy=False)
+            dtype = np.float64 if wide else first.dtype
+            self.arrays[0] = (first * factor).astype(dtype, copy=False)
         if self.kind != "scale":
             bias = self.arrays[1]
-            self.arrays[1] = (bias * factor + shift).astype(bias.dtype, copy=False)
+            dtype = np.float64 if wide else bias.dtype
+            self.arrays[1] = (bias * factor + shift).astype(dtype, copy=False)
         return True
 
     def layers(self):
@@ -123,6 +130,7 @@ class Chain:
     def __init__(self, most=None):
         self.most, self._n_values = most, 0
         self.n_in = self.width = None
+        self._double = False  # whether float32 would lose too much
         self._parts = []   # where the next layer goes
         self._waiting = None  # (factor, shift, place) of what the next layer takes
         self._outer = []   # of the residual blocks that are open: parts and width before them
@@ -156,7 +164,7 @@ class Chain:
                              "a fully connected layer")
         self._take(w.shape[0], place)
         if self._waiting is not None:
-            w, b = folded(w, b, *self._waiting[:2], wide=not self.begun)
+            w, b = folded(w, b, *self._waiting[:2], wide=self._double or not self.begun)
             self._waiting = None
         self._append(Part("dense", [w, b]), place)
         self.width = w.shape[1]
@@ -249,7 +257,7 @@ class Chain:
         if self._waiting is not None:
             before = self._waiting
             self._waiting = before[0] * factor, before[1] * factor + shift, place
-        elif not (self._parts and self._parts[-1].take_affine(factor, shift)):
+        elif not (self._parts and self._parts[-1].take_affine(factor, shift, self._double)):
             self._waiting = factor, shift, place
 
     def _settle(self):
@@ -319,13 +327,13 @@ class Chain:
     def clip(self, low, high, place):
         """Append min(max(x, low), high); -inf and inf where there is no bound. Where it is none of
         our activations, it is one of them between a factor and shift and the inverse of these."""
-        low = -np.inf if low <= -BOUNDLESS else float(low)
-        high = np.inf if high >= BOUNDLESS else float(high)
         if np.isnan([low, high]).any():
             raise ValueError(f"{place} has a bound that is NaN")
         if low >= high:  # whatever comes in
             self.affine(0.0, high, place)
             return
+        low = -np.inf if low <= -BOUNDLESS else float(low)
+        high = np.inf if high >= BOUNDLESS else float(high)
         near, far = sorted((low, high), key=abs)
         if (low, high) in CUTS:
             name, factor, shift = CUTS[low, high], 1.0, 0.0
@@ -335,6 +343,15 @@ class Chain:
             name, factor, shift = "hard_tanh", high, 0.0
         else:  # as a distance from the bound beside 0, where values are exact
             name, factor, shift = "relu6", (far - near) / 6, near
+        if abs(factor) < NARROWEST:
+            raise ValueError(f"{place} has the bounds {low:g} and {high:g}, which are too near "
+                             "each other for a network")
+        if low < 0 < high and abs(shift) > SHIFT:
+            if abs(shift) > WIDEST_SHIFT:
+                raise ValueError(f"{place} has the bounds {low:g} and {high:g}, beside which a "
+                                 "network would lose small values: leave them out, or make both "
+                                 "of one size")
+            self._double = True
         self.affine(1 / factor, -shift / factor, place)
         self.activation(name, place)
         self.affine(factor, shift, place)
@@ -390,7 +407,8 @@ class Chain:
                    for array in part.all_arrays):
             raise ValueError(f"{source} has no fully connected layer")
         self._check_softmax(parts, source)
-        double = any(w.dtype == np.float64 for part in parts for w in part.decides)
+        double = self._double or any(w.dtype == np.float64 for part in parts
+                                     for w in part.decides)
         settings = {"dtype": "float64" if double else "float32", "random_state": 0,
                     "initializer": "zeros"}
         names = [part.activation or "identity" for part in parts]

@@ -264,6 +264,19 @@ def test_clips():
         assert check(model, run(model)[0]).output == name
 
 
+def test_bounds_that_nothing_is_between():
+    """They were taken for none."""
+    for kind, bound, message in [("Max", np.nan, "bound that is NaN"), ("Max", np.inf, "not finite"),
+                                 ("Min", -np.inf, "not finite"), ("Max", 1e31, "")]:
+        model = graph([node("Gemm", ["x", "W", "B"], ["z"]), node(kind, ["z", "bound"], ["y"])],
+                      {**WEIGHTS, "bound": np.float32(bound)})
+        if message:
+            with pytest.raises(ValueError, match=message):
+                fastnn.from_onnx(model)
+        else:
+            check(model, run(model)[0])
+
+
 def test_dropout_that_is_told_to_do_nothing():
     """Which is what training_mode says as an input, beside weights as well: an AttributeError."""
     model = graph([node("Dropout", ["W", "half", "no"], ["w"]), node("Gemm", ["x", "w"], ["z"]),

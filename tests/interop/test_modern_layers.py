@@ -224,6 +224,28 @@ def test_bounds_of_any_size(low, high, tmp_path):
 
 
 @pytest.mark.skipif(torch is None, reason="no torch")
+@pytest.mark.parametrize("low, high, dtype", [
+    (-1e4, None, "float64"), (None, 1e8, "float64"), (-1e4, 1e20, "float64"),
+    (-20.0, 2.0, "float32"), (-1e20, 1e20, "float32"), (-1e30, 1e31, "float32"),
+    (-3e38, None, "float32"), (2e30, 1e30, "float32")])
+def test_small_values_between_wide_bounds(low, high, dtype):
+    x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0))
+    model = Cut(low, high).eval()
+    wanted = model(x).detach().numpy()
+    net = fastnn.from_torch(model)
+    assert net.dtype == dtype and off(net.predict(x.numpy()), wanted) < 1e-6
+
+
+@pytest.mark.skipif(torch is None, reason="no torch")
+def test_bounds_beside_which_values_would_be_lost():
+    for low, high in [(-1e10, None), (None, 1e20), (-1e20, 1e10)]:
+        with pytest.raises(ValueError, match="would lose small values"):
+            fastnn.from_torch(Cut(low, high).eval())
+    with pytest.raises(ValueError, match="too near each other"):
+        fastnn.from_torch(Cut(0.0, 1e-38).eval())
+
+
+@pytest.mark.skipif(torch is None, reason="no torch")
 def test_slopes_sharpness_and_activations_behind_each_other():
     x = torch.randn(200, 5, generator=torch.Generator().manual_seed(0)) * 3
     for layer, kind in [(nn.LeakyReLU(0.2), "prelu"), (nn.LeakyReLU(-0.5), "prelu"),
