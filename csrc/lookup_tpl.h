@@ -9,9 +9,9 @@
  * Vectors of the result have scalar names, made by macros as in gemm_tpl.h: up to 8 of them stay in
  * registers while the entries of a row go by.  The last one ends with the row and may overlap the
  * one before it, whose elements it computes again to the same bytes: AMD's masked stores take as
- * long as ten entries.  It is a small vector (U), where there is one and that holds what is left: it
- * seldom lies in two cache lines (50 floats a row: a tenth less).  Only a row shorter than a vector
- * has a mask.
+ * long as ten entries.  It is a small vector (U), where there is one and that holds what is left:
+ * it seldom lies in two cache lines (50 floats a row: a tenth less).  Only a row shorter than a
+ * vector has a mask.
  *
  * (Lost, 50 floats a row, Zen 4: slices of a table of 4 MB that stay in L2, the sums of 4,000 rows
  * going on from slice to slice, 1.0 to 1.9 times the time; rows of the table on cache lines, 1.2

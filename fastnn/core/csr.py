@@ -34,7 +34,7 @@ def as_csr(name, X, dtype=None):
         else:
             major, minor = (n_rows, n_columns) if X.format == "csr" else (n_columns, n_rows)
             starts = _starts(f"{name}.indptr", X.indptr, major,
-                                    min(len(X.indices), len(X.data)))
+                             min(len(X.indices), len(X.data)))
             parts = (_values(name, X.data[:starts[-1]], dtype),
                      check_places(f"{name}.indices", X.indices[:starts[-1]], minor), starts)
             kind = sparse.csr_matrix if X.format == "csr" else sparse.csc_matrix

@@ -266,8 +266,9 @@ def test_clips():
 
 def test_bounds_that_nothing_is_between():
     """They were taken for none."""
-    for kind, bound, message in [("Max", np.nan, "bound that is NaN"), ("Max", np.inf, "not finite"),
-                                 ("Min", -np.inf, "not finite"), ("Max", 1e31, "")]:
+    for kind, bound, message in [
+            ("Max", np.nan, "bound that is NaN"), ("Max", np.inf, "not finite"),
+            ("Min", -np.inf, "not finite"), ("Max", 1e31, "")]:
         model = graph([node("Gemm", ["x", "W", "B"], ["z"]), node(kind, ["z", "bound"], ["y"])],
                       {**WEIGHTS, "bound": np.float32(bound)})
         if message:
