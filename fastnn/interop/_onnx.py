@@ -45,7 +45,7 @@ def from_onnx(model: Any, *, output: str | None = None) -> MLP:
         computes one of ours (found by its values); residual connections as Add of a value and what
         such layers make of it; gates as one half of a row, or one linear layer, times a function
         of the other: SwiGLU. Constant shifts and factors become parts of the layers beside them;
-        Clip with bounds of any size is made of these and an activation.
+        Clip is made of these and an activation, in float64 where its bounds lie far apart.
     output : str or None, default=None
         Which output of the graph; None for the only one, or the probabilities of a classifier. Of
         a binary classifier the network has the one column of the positive class.
