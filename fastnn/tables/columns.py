@@ -19,12 +19,13 @@ from fastnn.tables.dates import in_doubt, parse_date, parse_dates
 from fastnn.tables.errors import shown_value
 from fastnn.tables.numerals import (
     NumberFormat,
-    doubtful,
     explained,
     given_format,
     parse_grouped,
     parse_number,
     parse_numbers,
+    perhaps_grouped,
+    two_marks,
 )
 
 __all__ = ["KINDS", "PARTS", "TRUTH", "Column", "Problem", "category_places", "count_kinds",
@@ -273,12 +274,18 @@ class Column:
                     f"{found[first]:.15g}, as the decimal mark of this file seems to be "
                     f"{form.decimal!r}; if it means {before[first]:.15g}: --decimal {mark} "
                     f"(decimal={mark!r})"))]
-        if self.whole and form.is_plain and (doubt := doubtful(words, ".")):
-            first = doubt[0][0]
+        said = style is not None and (style.decimal is not None or style.thousands is not None)
+        if said:
+            return []
+        if self.whole and (first := perhaps_grouped(words, form)) is not None:
+            mark = form.decimal
             return [Problem(self.name, (
-                f"column {shown_value(self.name)}: {shown_value(first)} is read as {first}, where "
-                f"training had whole numbers only; if it means {first.replace('.', '')}: "
-                "--thousands . (thousands='.')"))]
+                f"column {shown_value(self.name)}: {shown_value(first)} is read as "
+                f"{parse_number(first, form):.15g}, where training had whole numbers only; if it "
+                f"means {first.replace(mark, '')}: --thousands {mark} (thousands={mark!r})"))]
+        both = NumberFormat(form.decimal, "," if form.decimal == "." else ".", form.unit)
+        if told := two_marks(words, both):
+            return [Problem(self.name, f"column {shown_value(self.name)}: {told}")]
         return []
 
     def with_parts(self, values):

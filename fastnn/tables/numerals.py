@@ -13,7 +13,7 @@ from fastnn.tables.errors import listed
 
 __all__ = ["LONGEST", "SPACES", "NumberFormat", "doubtful", "explained", "find_format",
            "given_format", "in_ascii", "parse_grouped", "parse_number", "parse_numbers",
-           "signs_behind", "sure_decimal"]
+           "perhaps_grouped", "signs_behind", "sure_decimal", "two_marks"]
 
 SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
@@ -270,7 +270,53 @@ def find_format(texts, style=None):
     if len(best) == len(candidates):  # whole numbers without any mark
         return _default(style, unit), ""
     wanted = [form for form in best if form.decimal == (usual or ".")]
-    return (wanted or best)[0], ""
+    form = (wanted or best)[0]
+    return form, "" if given else two_marks(texts, form)
+
+
+def perhaps_grouped(texts, form):
+    """Return the first text that may be a whole number in groups, such as 1.299 where the decimal
+    mark is a point, or None: there is none, or another text is no whole number."""
+    if not any(form.decimal in text for text in texts):
+        return None
+    grouped, first = _grouped(form.decimal), None
+    for text in texts:
+        if grouped.fullmatch(_core(text, form)):
+            first = text if first is None else first
+        elif parse_number(text, form) % 1 > 0:
+            return None
+    return first
+
+
+def _core(text, form):
+    text = in_ascii(text)
+    return _without(text, form.unit) if form.unit else text
+
+
+def two_marks(texts, form):
+    """Return a remark where both marks may stand between thousands: 1.299 beside 1,299.00.
+
+    Not where other numbers have three decimals, too, or decimals of several lengths.
+    """
+    lone = grouped = None
+    if form.thousands not in (",", ".") or not all(
+            any(mark in text for text in texts) for mark in (form.decimal, form.thousands)):
+        return ""
+    pattern, lengths = _grouped(form.decimal), set()
+    for text in texts:
+        core = _core(text, form)
+        if pattern.fullmatch(core):
+            lone = text if lone is None else lone
+        elif not np.isnan(parse_number(text, form)):
+            if form.decimal in core:
+                lengths.add(len(core.partition(form.decimal)[2]))
+            if form.thousands in core:
+                grouped = text if grouped is None else grouped
+    if lone is None or grouped is None or 3 in lengths or len(lengths) > 1:
+        return ""
+    return (f"{lone!r} is read as {parse_number(lone, form):.15g} and {grouped!r} as "
+            f"{parse_number(grouped, form):.15g}; if {lone!r} means "
+            f"{lone.replace(form.decimal, '')}, write the numbers of the column alike")
 
 
 def _decided(doubt, mark, style, point, group):

@@ -209,3 +209,32 @@ def test_groups_beyond_doubt_in_a_prediction(learned, text, value, tmp_path):
 def test_commas_between_thousands_are_told():
     notes = Schema.learn({"a": ["1.5", "2.25"]}).apply({"a": ["1,234"]}).notes
     assert "--thousands , (thousands=',')" in notes[0]
+
+
+@each("texts, told", [
+    (["4.282", "3,257", "877"], "'4.282' is read as 4.282 and '3,257' as 3257"),
+    (["1.299", "1,299.00", "2,000.50"], "'1.299' is read as 1.299 and '1,299.00' as 1299"),
+    (["$1.299", "$1,299.00", "$7.25"], "'$1.299' is read as 1.299 and '$1,299.00' as 1299"),
+    (["1,299", "1.299,00", "987,50", "2.500,00"], "'1,299' is read as 1.299"),
+    (["1.299", "1,299.125", "0.5"], None),  # three decimals are usual here
+    (["1.299", "1,299.5", "3.25"], None), (["1,299.50", "7.25"], None)])
+def test_both_marks_between_thousands_are_told(texts, told):
+    """Read as a decimal mark, the one before three digits may make a thousandth of it."""
+    learned = Schema.learn({"a": texts}).notes
+    applied = Schema.learn({"a": [text.replace("1", "9") for text in texts]}).apply(
+        {"a": texts}).notes
+    for notes in (learned, applied):
+        assert any(told in note for note in notes) if told else not notes
+
+
+@each("learned, texts, told", [
+    (["4,282", "987", "3,257"], ["4.282", "877"], "--thousands . (thousands='.')"),
+    (["4,282.00", "987.00"], ["4.282", "877.00"], "--thousands . (thousands='.')"),
+    (["4.282", "987", "3.257", "1.111"], ["4,282", "877"], "--thousands , (thousands=',')"),
+    (["4282", "987"], ["4.282", "3,257.00", "877"], "--thousands . (thousands='.')"),
+    (["4,282", "987", "3,257"], ["4.282", "0.5"], None),
+    (["4,282", "987", "3,257"], ["4,282", "1,111.00"], None)])
+def test_a_prediction_whose_numbers_may_be_a_thousandth_is_told(learned, texts, told):
+    """Training had whole numbers, in groups or not."""
+    notes = Schema.learn({"a": learned}).apply({"a": texts}).notes
+    assert any(told in note for note in notes) if told else not notes
