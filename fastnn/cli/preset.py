@@ -74,7 +74,10 @@ def check_goal(options, goal):
             raise CommandError(f"--loss {options.loss!r} is not known"
                                f"{near(options.loss, REGRESSION)}")
     elif options.loss is not None:
-        raise CommandError(f"--loss {options.loss} goes with numbers, and the target holds classes")
+        counts = goal.classes.dtype.kind in "iuf" and options.loss in REGRESSION
+        raise CommandError(f"--loss {options.loss} goes with numbers, and the target holds classes"
+                           + "; if its whole numbers are counts or amounts: --task regression"
+                           * counts)
     if options.metric is not None:
         task = Task.of_classes(len(goal.classes)) if goal.classes is not None else (
             Task.of_numbers(goal.values))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastnn.cli.common import escaped, note
+from fastnn.tables.errors import shown_value
 
 __all__ = ["confusion", "constant_of", "judge", "log_loss", "print_scores"]
 
@@ -104,7 +105,10 @@ def judge(names, classes, rows, found, constant, say, quiet, who="model"):
         No note.
     """
     print_scores(names, classes, rows.truth, found, constant, say, rows.weight, who)
-    if not _is_better(classes, rows.truth, found, constant):
+    if classes is not None and len(seen := np.unique(rows.truth)) == 1:
+        note(f"these rows are all of class {shown_value(classes[seen[0]].item())}: they do not say "
+             "how well it is told from others; --cv 5 scores on all rows", quiet)
+    elif not _is_better(classes, rows.truth, found, constant):
         note("no better than the same answer for every row: the columns may say nothing about the "
              "target, or there are too few rows", quiet)
     elif classes is not None and len(rows.truth) >= MANY and (

@@ -325,3 +325,21 @@ def test_a_report_has_the_scores_that_are_printed(run, model):
     text = Path("r.html").read_text(encoding="utf-8")
     reported = re.search(r"\n  always ([^<]*)", text)[1].split()
     assert reported[-4:] == printed[-4:]
+
+
+def test_held_out_rows_of_one_class_are_told(run):
+    """A class so rare that it has no such row: the columns are not to blame."""
+    x = np.random.default_rng(0).normal(size=(120, 2)).round(3)
+    pd.DataFrame(x, columns=["a", "b"]).assign(
+        fraud=np.where(x[:, 0] >= np.sort(x[:, 0])[-2], "fraud", "ok")).to_csv("rare.csv")
+    _, _, err = run("train", "rare.csv", "-t", "fraud", *QUICK)
+    assert "these rows are all of class 'ok'" in err and "no better than" not in err
+
+
+def test_a_loss_of_numbers_names_the_task(run):
+    x = np.random.default_rng(0).normal(size=120).round(3)
+    pd.DataFrame({"a": x, "n": np.exp(x).astype(int)}).to_csv("counts.csv", index=False)
+    words = "train", "counts.csv", "-t", "n", "--loss", "poisson", *QUICK
+    code, _, err = run(*words)
+    assert code == 2 and "--task regression" in err
+    assert run(*words, "--task", "regression")[0] == 0
