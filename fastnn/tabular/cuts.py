@@ -118,6 +118,8 @@ def _best_first(sums, sizes, places, need, most):
     def look(low, high):
         some = places[np.searchsorted(places, low + least):
                       np.searchsorted(places, high - least, "right")]
+        # weights of a side may vanish in the sum of far larger ones
+        some = some[(sizes[some] > sizes[low]) & (sizes[high] > sizes[some])]
         if not len(some):
             return
         left, right = sums[some] - sums[low], sums[high] - sums[some]

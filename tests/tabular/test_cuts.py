@@ -164,3 +164,9 @@ def test_columns_of_few_values_need_no_cuts():
     encoding = Encoding.fit(Inputs(few, np.zeros((N, 0), np.int32)), [], bins=8,
                             cuts=[np.array([1.4, 1.6])] * 3)
     assert [len(one) for one in encoding.edges] == [5, 5, 5]
+
+
+def test_weights_that_vanish_beside_others_divide_nothing_by_zero():
+    weight = np.where(X[:, 0] < 0.5, 1e12, 1e-12)
+    with np.errstate(divide="raise", invalid="raise"):
+        cuts(STEPS, weight=weight)
