@@ -139,7 +139,8 @@ tsan: $(VENV)/.installed $(VENV)/.extra-test  ## teams of threads under ThreadSa
 		setarch -R env $(TEST_SANITIZED) $(or $(TESTS),tests/training/test_training.py \
 			tests/training/test_epoch_loop.py tests/training/test_wide_layers.py \
 			tests/ensemble/test_fit_many.py tests/tabular/test_forest.py \
-			-k "shards or many_threads or leaves or wide or fit_many or forest")
+			tests/prediction/test_shared_products.py \
+			-k "shards or many_threads or leaves or wide or fit_many or forest or shared")
 
 valgrind: $(VENV)/.installed $(VENV)/.extra-test  ## kernels and a few fits in valgrind
 	$(C_TESTS) -k valgrind
