@@ -75,9 +75,9 @@ def check_goal(options, goal):
                                f"{near(options.loss, REGRESSION)}")
     elif options.loss is not None:
         counts = goal.classes.dtype.kind in "iuf" and options.loss in REGRESSION
+        cure = "; if its whole numbers are counts or amounts: --task regression" if counts else ""
         raise CommandError(f"--loss {options.loss} goes with numbers, and the target holds classes"
-                           + "; if its whole numbers are counts or amounts: --task regression"
-                           * counts)
+                           f"{cure}")
     if options.metric is not None:
         task = Task.of_classes(len(goal.classes)) if goal.classes is not None else (
             Task.of_numbers(goal.values))

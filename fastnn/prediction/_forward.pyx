@@ -329,8 +329,8 @@ cdef class Snapshot:
                     forward_block(&net, block, block_rows, rows, x, entries, out, packed, room,
                                   scratch, watch, failures, NULL)
             else:
-                in_team(&net, team, block_rows, rows, x, entries, out, packed, room, scratch,
-                        per_thread, watch, failures)
+                in_team(&net, team, n_blocks, block_rows, rows, x, entries, out, packed, room,
+                        scratch, per_thread, watch, failures)
         if entries != NULL and not self.keeps(entries):
             free(entries.table)
         free(panels)
@@ -379,11 +379,12 @@ cdef class Snapshot:
                 packed += (op.n_out + width - 1) // width * width * op.n_in
 
 
-cdef void in_team(const Network* net, int team, ptrdiff_t block_rows, ptrdiff_t rows, const real* x,
-                  Entries* entries, real* out, const real* packed, ptrdiff_t room, real* scratch,
-                  ptrdiff_t per_thread, Watch* watch, void* failures) noexcept nogil:
+cdef void in_team(const Network* net, int team, ptrdiff_t n_blocks, ptrdiff_t block_rows,
+                  ptrdiff_t rows, const real* x, Entries* entries, real* out, const real* packed,
+                  ptrdiff_t room, real* scratch, ptrdiff_t per_thread, Watch* watch,
+                  void* failures) noexcept nogil:
     """All blocks by a team: its threads take one after the other, or the only one together."""
-    cdef ptrdiff_t block, n_blocks = (rows + block_rows - 1) // block_rows
+    cdef ptrdiff_t block
     cdef Shared shared
     if n_blocks == 1:
         memset(&shared, 0, sizeof(shared))

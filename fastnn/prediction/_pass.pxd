@@ -62,14 +62,14 @@ from fastnn.core._team cimport (
     fnn_tasks,
     fnn_team_rank,
 )
-from fastnn.prediction._program cimport LANE_ROWS, Op, ProgramData
+from fastnn.prediction._program cimport LANE_ROWS, SHARED_COLUMNS, Op, ProgramData
 
 cdef enum:
     FEWEST_LANES = 16          # below, transposing costs more than idle lanes
-    SHARED_COLUMNS = 256       # at least, of a product that a team shares for each task
     SHARED_TASKS = 2           # at most, for each thread: one that comes late does fewer
 
 
+# a network as a pass reads it
 cdef struct Network:
     const void* parameters
     const ProgramData* data
@@ -140,13 +140,17 @@ cdef inline void call_function(const Op* op, ptrdiff_t rows, const real* x, real
         FNN_STORE(&watch.stopped, 1)
 
 
-cdef inline void multiply(const Network* net, const Op* op, fnn_product* p, ptrdiff_t count,
-                          real* z) noexcept nogil:
-    """The product and an elementwise activation of the `count` elements at z."""
+cdef inline void multiply(const Op* op, fnn_product* p, ptrdiff_t runs, ptrdiff_t run,
+                          ptrdiff_t step, real* z) noexcept nogil:
+    """The product and an elementwise activation of what it stores: at z, so many runs of elements,
+    ``step`` apart."""
+    cdef ptrdiff_t r
     p.relu = op.activation == FNN_ACT_relu
     run_product(kernels, p, z)
     if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
-        bias_activate(kernels, op.activation, 1, count, z, <const real*>NULL, z)
+        for r in range(runs):
+            bias_activate(kernels, op.activation, 1, run, z + r * step, <const real*>NULL,
+                          z + r * step)
 
 
 cdef inline void heads(const Network* net, const Op* op, ptrdiff_t rows, const real* x,
@@ -251,7 +255,7 @@ cdef inline bint row_major(const Network* net, ptrdiff_t rows, ptrdiff_t capacit
                 shared.columns = (shared.columns + width - 1) // width * width
                 return True
             p.room = room
-            multiply(net, op, &p, rows * op.n_out, z)
+            multiply(op, &p, 1, rows * op.n_out, 0, z)
         if op.kind == DENSE:
             a = z
             continue
@@ -317,7 +321,7 @@ cdef inline void feature_major(const Network* net, ptrdiff_t rows, const real* x
                               lanes, z, lanes)
         p.a_by_columns = p.bias_by_rows = True
         p.bias = parameters + op.b
-        multiply(net, op, &p, op.n_out * lanes, z)
+        multiply(op, &p, 1, op.n_out * lanes, 0, z)
         a = z
     transpose(kernels, op.n_out, rows, z, lanes, <const ptrdiff_t*>NULL, out, op.n_out)
 
@@ -341,14 +345,12 @@ cdef inline void forward_block(const Network* net, ptrdiff_t block, ptrdiff_t bl
     out += first * net.data.n_out
     if net.data.narrow and rows >= FEWEST_LANES and entries == NULL:
         feature_major(net, rows, x, out, scratch)
-    else:
-        if row_major(net, rows, block_rows, x, entries, first, out,
-                     packed, scratch if room else NULL, scratch + room, watch, failures,
-                     shared):
-            fnn_after_keeping_subnormals(float_mode)
-            fnn_open_phase(&shared.phases, <int>((shared.product.n + shared.columns - 1)
-                                                 // shared.columns))
-            return
+    elif row_major(net, rows, block_rows, x, entries, first, out, packed,
+                   scratch if room else NULL, scratch + room, watch, failures, shared):
+        fnn_after_keeping_subnormals(float_mode)
+        fnn_open_phase(&shared.phases, <int>((shared.product.n + shared.columns - 1)
+                                             // shared.columns))
+        return
     last = &net.data.ops[net.data.n_ops - 1]
     if last.activation == FNN_OUTPUT_SOFTMAX and not net.data.averages:
         softmax_rows(kernels, rows, net.data.n_out, out, out)
@@ -359,23 +361,17 @@ cdef inline void forward_block(const Network* net, ptrdiff_t block, ptrdiff_t bl
         look(watch)
 
 
-cdef inline void multiply_part(const Network* net, const Shared* shared, int task,
-                               real* room) noexcept nogil:
+cdef inline void multiply_part(const Shared* shared, int task, real* room) noexcept nogil:
     """Columns of the product that a team shares, and of its activation."""
     cdef const Op* op = shared.op
     cdef fnn_product p = shared.product
-    cdef ptrdiff_t first = task * shared.columns, r
+    cdef ptrdiff_t first = task * shared.columns
     cdef real* z = <real*>p.c + first
     p.n = min(shared.columns, p.n - first)
     # of panels these are whole ones
     p.b = <const real*>p.b + (first if p.ldb == op.n_out else first * op.n_in)
     p.bias, p.c, p.room = <const real*>p.bias + first, z, room
-    p.relu = op.activation == FNN_ACT_relu
-    run_product(kernels, &p, z)
-    if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
-        for r in range(p.rows):
-            bias_activate(kernels, op.activation, 1, p.n, z + r * op.n_out, <const real*>NULL,
-                          z + r * op.n_out)
+    multiply(op, &p, p.rows, p.n, op.n_out, z)
 
 
 cdef inline void share(const Network* net, Shared* shared, ptrdiff_t rows, const real* x, real* out,
@@ -395,7 +391,7 @@ cdef inline void share(const Network* net, Shared* shared, ptrdiff_t rows, const
         for i in range(tasks):
             task = (rank * tasks // shared.team + i) % tasks
             if fnn_claim(&shared.phases, task, open):
-                multiply_part(net, shared, task, scratch + rank * per_thread if room else NULL)
+                multiply_part(shared, task, scratch + rank * per_thread if room else NULL)
                 if fnn_finish(&shared.phases, open):
                     forward_block(net, 0, rows, rows, x, NULL, out, <const real*>NULL, room,
                                   scratch, watch, NULL, shared)

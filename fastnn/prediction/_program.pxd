@@ -7,6 +7,7 @@ from fastnn.core._ops cimport OpKind
 
 cdef enum:
     LANE_ROWS = 64             # rows of a block in the lanes: whole tiles
+    SHARED_COLUMNS = 256       # at least, of a product that a team shares for each task
 
 cdef struct Op:
     OpKind kind

@@ -36,7 +36,7 @@ cdef class Program:
     def __cinit__(self, layout, n_ops):
         descriptions = layout.ops if n_ops is None else layout.ops[:n_ops]
         cdef Op* op
-        cdef ptrdiff_t panel, size, widest = layout.spec.n_in
+        cdef ptrdiff_t panel, size, widest = layout.spec.n_in, widest_product = 0
         self.kept = []
         self.data.n_ops = len(descriptions)
         self.data.ops = <Op*>malloc(self.data.n_ops * sizeof(Op))
@@ -73,6 +73,8 @@ cdef class Program:
                 self.data.looks_up = False
             if op.source < 0:
                 self.data.table_size += op.n_in * op.row_units
+            if op.kind == DENSE:
+                widest_product = max(widest_product, op.n_out)
             if op.kind == DENSE and op.n_out >= self.data.packed_from:
                 size = op.n_in * ((op.n_out + panel - 1) // panel * panel)
                 self.data.packed_size += size
@@ -86,7 +88,7 @@ cdef class Program:
         if self.data.is_python:
             self.data.block_rows = PYTHON_ROWS
         self.data.block_rows = max(1, self.data.block_rows // self.data.members)
-        self.data.shares = (self.data.packed_size > 0 and self.data.members == 1
+        self.data.shares = (widest_product >= 2 * SHARED_COLUMNS and self.data.members == 1
                             and not self.data.is_python)
 
     def __dealloc__(self):

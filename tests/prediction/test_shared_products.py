@@ -57,6 +57,9 @@ def test_little_work_is_done_by_one_thread(asked):
     assert not asked
     net.predict(np.ones((40, 256), "float32"))
     assert asked == [2]
+    narrow = fastnn.MLP((1600, 400, 300, 10), n_threads=2)  # much work, and no product to share
+    narrow.predict(np.ones((96, 1600), "float32"))
+    assert asked == [2]
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 8])
