@@ -27,9 +27,13 @@ def asked(monkeypatch):
 
 
 def of(name, n_threads, dtype):
-    if name == "layers":
-        return fastnn.MLP.of(LAYERS, n_in=60, dtype=dtype, random_state=0, n_threads=n_threads)
-    return fastnn.MLP(**NETWORKS[name], dtype=dtype, random_state=0, n_threads=n_threads)
+    """The network, none of whose biases, gains and slopes are those that it starts with."""
+    settings = dict(dtype=dtype, random_state=0, n_threads=n_threads)
+    net = (fastnn.MLP.of(LAYERS, n_in=60, **settings) if name == "layers"
+           else fastnn.MLP(**NETWORKS[name], **settings))
+    parameters = net.parameters
+    parameters += np.random.default_rng(1).uniform(0, 0.02, parameters.size).astype(dtype)
+    return net
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, "layers"])
