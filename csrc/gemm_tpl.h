@@ -24,16 +24,22 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 #define MAX_VECTORS 2
 #endif
 
-/* AVX2: a k takes a tile about 6 cycles and a panel one cache line, so lines that come from L2 or
- * beyond are fetched FETCH_ROWS of k before they are needed, and those of the next panel while this
- * one is worked on, each tile its share, and a gate while its tile is. Columns of A that many
- * panels read are packed first: one by one they lie a row of A apart; and a B by rows GROUP panels
- * at a time, for so many rows of C that it pays: its rows often lie a large power of two apart, so
- * that they fall into few sets of L1. 2048x2048, batch 1024, Zen 3, GFLOP/s (OpenBLAS 90): X W 88
- * -> 93, dZ W' 87 -> 93, X' dZ 63 -> 90, of which dZ in panels brings a half. 64 rows of 1024x1024:
- * 69 -> 81. (Lost: blocks of 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C; one
- * of the two fetches alone: 2 to 5 %; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64
- * rows of 784x256: 4 %.)
+/* AVX2: a k takes a tile about 6 cycles and a panel one cache line, so the lines of the next panel
+ * are fetched while this one is worked on, each tile its share, and C and a gate while their tile
+ * is, with the lines beside them: they lie a row apart, beyond L2.  A k has 20 instructions, and a
+ * loop 3 or 4, which count where another thread has the other half of the core: so loops go AT_ONCE
+ * of k.  Columns of A that many panels read are packed first: one by one they lie a row of A apart;
+ * and a B by rows GROUP panels at a time, for so many rows of C that it pays: its rows often lie a
+ * large power of two apart, so that they fall into few sets of L1.  2048x2048, batch 1024, Zen 3,
+ * GFLOP/s (OpenBLAS 90): X W 88 -> 93, dZ W' 87 -> 93, X' dZ 63 -> 90, of which dZ in panels brings a
+ * half; 64 rows of 1024x1024: 69 -> 81.  Since then, where OpenBLAS has 84, and in minutes in which
+ * it has 68: four of k at once 0 to 9 and 11 to 20 % (64x64x64: 2 and 5 to 9); C fetched, and lines
+ * beside, 2 to 15 and 5 to 20 % (256 rows of 512x512: 7 to 27).
+ *
+ * Lost: blocks of 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C, with C fetched,
+ * too, and with 4 or 8 panels at a time; lines of this panel fetched 32 of k ahead: 2 to 6 % in such
+ * minutes; 8 of k at once; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64 rows of
+ * 784x256: 4 %.
  *
  * AVX-512: a k takes a tile 12 to 24 cycles, and a panel is 4 lines wide, so long ones alone have
  * the next one fetched, and nothing is packed. (No gain on Zen 4 from packed columns of A, lines of
@@ -42,17 +48,19 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 #if defined(__AVX512F__)
 #define FETCHES 1
 #define PACKS 0
-enum { LONG_PANEL = 1024 };
-#define FETCH_AHEAD PREFETCH(next), next += next_step;
+enum { LONG_PANEL = 1024, AT_ONCE = 1 };
+#define EACH_AT_ONCE(K) K
 #elif defined(__AVX2__)
 #define FETCHES 1
 #define PACKS 1
-#define FETCH_AHEAD PREFETCH(b + FETCH_ROWS * ldb), PREFETCH(next), next += next_step;
-enum { FETCH_ROWS = 32, PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
+#define EACH_AT_ONCE(K) K K K K
+enum { AT_ONCE = 4, PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
 enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
 #else
 #define FETCHES 0
 #define PACKS 0
+#define EACH_AT_ONCE(K) K
+enum { AT_ONCE = 1 };
 #endif
 #define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
 #define NOTHING
@@ -80,7 +88,7 @@ enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
     V c##i##v = first ? VLOAD_PART(first + i * first_row + v * VLANES, mask) : START_OF_ROW(i);
 #define LOAD(i, v) V b##v = VLOAD(b + v * VLANES);
 #define LOAD_PART(i, v) V b##v = VLOAD_PART(b + v * VLANES, mask);
-#define STEP(i, v) c##i##v = VFMA(x##i, b##v, c##i##v);
+#define STEP(i, v) VADD_PRODUCT(c##i##v, x##i, b##v);
 #define GATE(i, v) c##i##v = VGATE(VLOAD(gate + i * ldc + v * VLANES), c##i##v);
 #define GATE_PART(i, v) c##i##v = VGATE(VLOAD_PART(gate + i * ldc + v * VLANES, mask), c##i##v);
 #define STORE(i, v) VSTORE(c + i * ldc + v * VLANES, VFLOOR(low, c##i##v));
@@ -90,7 +98,7 @@ enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
 #define ROW_OF_A(i) const R *a##i = list ? list[i] + offset : a + i * a_step;
 #define STEP_ROWS(width, i)                                                                        \
     {                                                                                              \
-        V x##i = VSET(a##i[k]);                                                                    \
+        V x##i = VSET(a##i[k]);                                                                      \
         VECTORS##width(STEP, STEP, i)                                                              \
     }
 #define STEP_COLUMNS(width, i)                                                                     \
@@ -134,31 +142,53 @@ enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
         ROWS##height(GATE_##width)                                                                 \
     }                                                                                              \
     ROWS##height(STORE_##width)
+#define K_OF_ROWS(height, width)                                                                   \
+    {                                                                                              \
+        VECTORS##width(LOAD, LOAD_PART, 0)                                                         \
+        ROWS##height(STEP_ROWS_##width)                                                            \
+        b += ldb, k++;                                                                             \
+    }
+#define K_OF_COLUMNS(height, width)                                                                \
+    {                                                                                              \
+        VECTORS##width(LOAD, LOAD_PART, 0)                                                         \
+        ROWS##height(STEP_COLUMNS_##width)                                                         \
+        b += ldb, column += a_step;                                                                \
+    }
+#define K_OF_LIST(height, width)                                                                   \
+    {                                                                                              \
+        const R *column = list[k] + offset;                                                        \
+        PREFETCH(column + 64 / (int)sizeof(R));                                                    \
+        VECTORS##width(LOAD, LOAD_PART, 0)                                                         \
+        ROWS##height(STEP_COLUMNS_##width)                                                         \
+        b += ldb, k++;                                                                             \
+    }
 #define TILE_AS(name, MORE_ARGUMENTS, FETCH, height, width)                                        \
     static void S(name##_rows_##height##x##width)(TILE_ARGUMENTS MORE_ARGUMENTS) {                 \
         ROWS##height(ROW_OF_A)                                                                     \
         ROWS##height(START_##width)                                                                \
-        for (ptrdiff_t k = 0; k < k_count; k++, b += ldb) {                                        \
+        ptrdiff_t k = 0;                                                                           \
+        while (k + AT_ONCE <= k_count) {                                                           \
             FETCH                                                                                  \
-            VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
-            ROWS##height(STEP_ROWS_##width)                                                        \
+            EACH_AT_ONCE(K_OF_ROWS(height, width))                                                 \
         }                                                                                          \
+        while (AT_ONCE > 1 && k < k_count) K_OF_ROWS(height, width)                                \
         TILE_END(height, width)                                                                    \
     }                                                                                              \
     static void S(name##_columns_##height##x##width)(TILE_ARGUMENTS MORE_ARGUMENTS) {              \
+        const R *column = a;                                                                       \
         ROWS##height(START_##width)                                                                \
-        for (ptrdiff_t k = 0; k < k_count; k++, b += ldb) {                                        \
+        ptrdiff_t k = 0;                                                                           \
+        while (list && k < k_count) K_OF_LIST(height, width)                                       \
+        for (; k + AT_ONCE <= k_count; k += AT_ONCE) {                                             \
             FETCH                                                                                  \
-            const R *column = list ? list[k] + offset : a + k * a_step;                            \
-            if (list) PREFETCH(column + 64 / (int)sizeof(R));                                      \
-            VECTORS##width(LOAD, LOAD_PART, 0)                                                     \
-            ROWS##height(STEP_COLUMNS_##width)                                                     \
+            EACH_AT_ONCE(K_OF_COLUMNS(height, width))                                              \
         }                                                                                          \
+        for (; AT_ONCE > 1 && k < k_count; k++) K_OF_COLUMNS(height, width)                        \
         TILE_END(height, width)                                                                    \
     }
 #define TILE(height, width) TILE_AS(tile, NOTHING, NOTHING, height, width)
 #define FETCHING_TILE(height, width)                                                               \
-    TILE_AS(fetching_tile, FETCH_ARGUMENTS, FETCH_AHEAD, height, width)
+    TILE_AS(fetching_tile, FETCH_ARGUMENTS, PREFETCH(next); next += next_step;, height, width)
 #define FETCHING_TILES(w)                                                                          \
     FETCHING_TILE(1, w) FETCHING_TILE(2, w) FETCHING_TILE(3, w) FETCHING_TILE(4, w)                \
     FETCHING_TILE(5, w) FETCHING_TILE(6, w)
@@ -168,6 +198,23 @@ enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
     S(name##_1x##w), S(name##_2x##w), S(name##_3x##w), S(name##_4x##w), S(name##_5x##w),           \
         S(name##_6x##w)
 #define NAMES8(name, w) NAMES6(name, w), S(name##_7x##w), S(name##_8x##w)
+
+/* of a single row */
+#define SET_ROW(i) const V x##i = VSET(a[i]);
+#define LOAD_SUM(v) V z##v = VLOAD(c + j + v * VLANES);
+#define STORE_SUM(v) VSTORE(c + j + v * VLANES, z##v);
+#define ADD_ROW_AT(i, v) z##v = VFMA(x##i, VLOAD(b + i * ldb + j + v * VLANES), z##v);
+#if defined(__AVX512F__)
+enum { SINGLE_ROWS = 4, SINGLE_VECTORS = 1 };
+#define EACH_SINGLE_ROW(M) ROWS4(M)
+#define LINE(M) M(0)
+#define ADD_ROW(i) ADD_ROW_AT(i, 0)
+#else
+enum { SINGLE_ROWS = 8, SINGLE_VECTORS = 2 };
+#define EACH_SINGLE_ROW(M) ROWS8(M)
+#define LINE(M) M(0) M(1)
+#define ADD_ROW(i) ADD_ROW_AT(i, 0) ADD_ROW_AT(i, 1)
+#endif
 
 #endif
 
@@ -211,32 +258,44 @@ static void S(prefetch_rows)(ptrdiff_t left, ptrdiff_t rows, ptrdiff_t k_count,
 
 enum { S(VECTOR) = VLANES, S(PANEL) = MAX_VECTORS * VLANES };
 
-/* One row of C, wide: B is read once and as it lies, four rows at a time, while C stays in L1.  The
- * chains are those of the tiles.  (Lost: eight rows at a time: of wide ones that lie a multiple of
- * 4,096 bytes apart L1 cannot hold as many lines.) */
+#if FETCHES
+/* Fetch what a tile reads or writes at its end, and what the one beside it will. */
+ALWAYS_INLINE void S(fetch_lines)(const R *from, ptrdiff_t rows, ptrdiff_t ld) {
+    for (ptrdiff_t i = 0; i < rows; i++) {
+        PREFETCH(from + i * ld);
+        if (PACKS) PREFETCH(from + i * ld + S(PANEL));
+    }
+}
+#endif
+
+/* One row of C, wide: B is read once and as it lies, SINGLE_ROWS rows at a time, a line of each,
+ * while C stays in L1.  The chains are those of the tiles.  (So many streams bring a B from beyond
+ * L2; GFLOP/s of 2048x2048 on Zen 3, where it lies in L3, and does not: 4 rows 8.7, 6.2; 8 rows
+ * 11.4, 7.4; 12 rows 9.4, 6.2; 16 rows 6.0, 4.2; OpenBLAS 11.4, 7.4.  Lost: a vector of each row; 4
+ * rows with the next ones fetched: 12.0, 5.9.  AVX-512, Zen 4: 8 rows lose where rows lie a multiple
+ * of 4,096 bytes apart, as L1 cannot hold as many lines.) */
 static void S(single_row)(const fnn_product *p) {
     const R *a = p->a_list ? (const R *)p->a_list[0] + p->a_offset : p->a, *b = p->b;
     const R *bias = p->bias;
     const ptrdiff_t ldb = p->ldb;
     R *c = p->c;
     for (ptrdiff_t j = 0; j < p->n; j++) c[j] = !bias ? 0 : p->bias_by_rows ? bias[0] : bias[j];
-    for (ptrdiff_t k = 0; k < p->k; k += 4, a += 4, b += 4 * ldb) {
-        ptrdiff_t count = p->k - k < 4 ? p->k - k : 4, j = 0;
-        V x0 = VSET(a[0]), x1 = VSET(count > 1 ? a[1] : 0);
-        V x2 = VSET(count > 2 ? a[2] : 0), x3 = VSET(count > 3 ? a[3] : 0);
-        if (count == 4)
-            for (; j + VLANES <= p->n; j += VLANES) {
-                V z = VFMA(x0, VLOAD(b + j), VLOAD(c + j));
-                z = VFMA(x1, VLOAD(b + ldb + j), z);
-                z = VFMA(x2, VLOAD(b + 2 * ldb + j), z);
-                VSTORE(c + j, VFMA(x3, VLOAD(b + 3 * ldb + j), z));
+    for (ptrdiff_t k = 0, count; k < p->k; k += count, a += count, b += count * ldb) {
+        ptrdiff_t j = 0;
+        count = p->k - k < SINGLE_ROWS ? p->k - k : SINGLE_ROWS;
+        if (count == SINGLE_ROWS) {
+            EACH_SINGLE_ROW(SET_ROW)
+            for (; j + SINGLE_VECTORS * VLANES <= p->n; j += SINGLE_VECTORS * VLANES) {
+                LINE(LOAD_SUM)
+                EACH_SINGLE_ROW(ADD_ROW)
+                LINE(STORE_SUM)
             }
+        }
         for (; j < p->n; j += VLANES) {
             VMASK_T mask = VMASK(p->n - j < VLANES ? p->n - j : VLANES);
-            V z = VFMA(x0, VLOAD_PART(b + j, mask), VLOAD_PART(c + j, mask));
-            if (count > 1) z = VFMA(x1, VLOAD_PART(b + ldb + j, mask), z);
-            if (count > 2) z = VFMA(x2, VLOAD_PART(b + 2 * ldb + j, mask), z);
-            if (count > 3) z = VFMA(x3, VLOAD_PART(b + 3 * ldb + j, mask), z);
+            V z = VLOAD_PART(c + j, mask);
+            for (ptrdiff_t i = 0; i < count; i++)
+                z = VFMA(VSET(a[i]), VLOAD_PART(b + i * ldb + j, mask), z);
             VSTORE_PART(c + j, z, mask);
         }
     }
@@ -366,7 +425,7 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
 #endif
 #if FETCHES
             if (fetches && (!PACKS || ldb == widest) && width == MAX_VECTORS && tiles > 0)
-                share = (widest + tiles - 1) / tiles;
+                share = tiles > AT_ONCE ? (AT_ONCE * widest + tiles - 1) / tiles : widest;
 #endif
             for (; tiles > 0; tiles--) {
                 ptrdiff_t height = (p->rows - i) / tiles, at = i * ldc + j, a_step = p->a_step;
@@ -388,10 +447,10 @@ ALWAYS_INLINE void S(run_tiles)(const fnn_product *p, const int fetches) {
         lowest, gate && last ? gate + at : NULL, c + at, ldc
 #if FETCHES
                 if (share > 0) {
-                    for (ptrdiff_t r = 0; gate && last && r < height; r++)
-                        PREFETCH(gate + at + r * ldc);
+                    if (gate && last) S(fetch_lines)(gate + at, height, ldc);
+                    if (PACKS) S(fetch_lines)(c + at, height, ldc);
                     S(fetching_tiles)[p->a_by_columns][height - 1](VALUES, next, share);
-                    next += share * k_count;
+                    next += share * (k_count / AT_ONCE);
                     i += height;
                     continue;
                 }

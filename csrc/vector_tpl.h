@@ -5,6 +5,8 @@
  * touch these alone, and VPART(v, mask) has 0 in the others.  VFLOOR(low, x) is x, or low where x <
  * low; VGATE(a, x) is x, or 0 where a <= 0; NaN passes both.
  *
+ * VADD_PRODUCT(c, a, b) adds a product to c, in the register where c is.
+ *
  * U, where it is defined, is a vector of a quarter of the lanes, UFIRST(v) those of v that come
  * first.
  *
@@ -25,6 +27,7 @@
 #undef VSTORE
 #undef VSET
 #undef VFMA
+#undef VADD_PRODUCT
 #undef VADD
 #undef VFLOOR
 #undef VGATE
@@ -221,4 +224,15 @@ typedef double S(double_vector) __attribute__((vector_size(16)));
 #define DFMA(a, b, c) ((a) * (b) + (c))
 #define DSUM(d) (d)
 
+#endif
+
+/* With AVX2 by name: where sums fill the 16 registers, gcc 12 moves them about, some to the stack. */
+#if defined(__GNUC__) && defined(__AVX2__) && !defined(__AVX512F__)
+#if REAL_IS_FLOAT
+#define VADD_PRODUCT(c, a, b) __asm__("vfmadd231ps %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#else
+#define VADD_PRODUCT(c, a, b) __asm__("vfmadd231pd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b))
+#endif
+#else
+#define VADD_PRODUCT(c, a, b) c = VFMA(a, b, c)
 #endif
