@@ -98,7 +98,7 @@ enum { AT_ONCE = 1 };
 #define ROW_OF_A(i) const R *a##i = list ? list[i] + offset : a + i * a_step;
 #define STEP_ROWS(width, i)                                                                        \
     {                                                                                              \
-        V x##i = VSET(a##i[k]);                                                                      \
+        V x##i = VSET(a##i[k]);                                                                    \
         VECTORS##width(STEP, STEP, i)                                                              \
     }
 #define STEP_COLUMNS(width, i)                                                                     \
@@ -156,11 +156,9 @@ enum { AT_ONCE = 1 };
     }
 #define K_OF_LIST(height, width)                                                                   \
     {                                                                                              \
-        const R *column = list[k] + offset;                                                        \
+        column = list[k++] + offset;                                                               \
         PREFETCH(column + 64 / (int)sizeof(R));                                                    \
-        VECTORS##width(LOAD, LOAD_PART, 0)                                                         \
-        ROWS##height(STEP_COLUMNS_##width)                                                         \
-        b += ldb, k++;                                                                             \
+        K_OF_COLUMNS(height, width)                                                                \
     }
 #define TILE_AS(name, MORE_ARGUMENTS, FETCH, height, width)                                        \
     static void S(name##_rows_##height##x##width)(TILE_ARGUMENTS MORE_ARGUMENTS) {                 \
