@@ -140,17 +140,25 @@ cdef inline void call_function(const Op* op, ptrdiff_t rows, const real* x, real
         FNN_STORE(&watch.stopped, 1)
 
 
-cdef inline void multiply(const Op* op, fnn_product* p, ptrdiff_t runs, ptrdiff_t run,
-                          ptrdiff_t step, real* z) noexcept nogil:
-    """The product and an elementwise activation of what it stores: at z, so many runs of elements,
-    ``step`` apart."""
+cdef inline void activate(const Op* op, ptrdiff_t rows, ptrdiff_t n, real* z,
+                          ptrdiff_t ld) noexcept nogil:
+    """An elementwise activation of n elements of each row of z, but for relu, which comes with the
+    product."""
     cdef ptrdiff_t r
+    if op.activation in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
+        return
+    if n == ld:
+        n, rows = n * rows, 1
+    for r in range(rows):
+        bias_activate(kernels, op.activation, 1, n, z + r * ld, <const real*>NULL, z + r * ld)
+
+
+cdef inline void multiply(const Op* op, fnn_product* p, ptrdiff_t n, real* z) noexcept nogil:
+    """The product, which is stored at z, and an elementwise activation of n elements of each row.
+    """
     p.relu = op.activation == FNN_ACT_relu
     run_product(kernels, p, z)
-    if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
-        for r in range(runs):
-            bias_activate(kernels, op.activation, 1, run, z + r * step, <const real*>NULL,
-                          z + r * step)
+    activate(op, p.rows, n, z, p.ldc)
 
 
 cdef inline void heads(const Network* net, const Op* op, ptrdiff_t rows, const real* x,
@@ -202,14 +210,13 @@ cdef inline void look_up(const Network* net, const Op* op, ptrdiff_t rows, const
     cdef fnn_lookup p
     cdef int64_t wrong
     p = lookup_of(rows, op.n_out, entries.start + first, entries.column, value,
-                  table_of(net, op, entries, z), op.n_in, op.n_out, z, op.n_out)
+                  table_of(net, op, entries, z), op.n_in, op.n_out, z, op.ld)
     p.bias, p.relu = parameters + op.b, op.activation == FNN_ACT_relu
     wrong = run_lookup(kernels, &p, z)
     if wrong >= 0:
-        memset(z, 0, rows * op.n_out * sizeof(real))
+        memset(z, 0, rows * op.ld * sizeof(real))
         entries.wrong = wrong
-    if op.activation not in (FNN_ACT_relu, FNN_ACT_identity, FNN_OUTPUT_SOFTMAX):
-        bias_activate(kernels, op.activation, 1, rows * op.n_out, z, <const real*>NULL, z)
+    activate(op, rows, op.n_out, z, op.ld)
 
 
 cdef inline bint row_major(const Network* net, ptrdiff_t rows, ptrdiff_t capacity, const real* x,
@@ -239,8 +246,8 @@ cdef inline bint row_major(const Network* net, ptrdiff_t rows, ptrdiff_t capacit
         if op.kind == DENSE and op.source < 0 and entries != NULL:
             look_up(net, op, rows, x, entries, first, z)
         elif op.kind == DENSE:
-            p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.n_in,
-                                  parameters + op.w, op.n_out, z, op.n_out)
+            p = row_major_product(kernels, rows, op.n_out, op.n_in, a, op.ld_in,
+                                  parameters + op.w, op.n_out, z, op.ld)
             if packed != NULL and is_packed(net.data, op, entries != NULL):
                 width = p.b_panel
                 p.b, p.ldb, p.b_panel = packed, width, op.n_in * width
@@ -255,7 +262,7 @@ cdef inline bint row_major(const Network* net, ptrdiff_t rows, ptrdiff_t capacit
                 shared.columns = (shared.columns + width - 1) // width * width
                 return True
             p.room = room
-            multiply(op, &p, 1, rows * op.n_out, 0, z)
+            multiply(op, &p, op.n_out, z)
         if op.kind == DENSE:
             a = z
             continue
@@ -321,7 +328,7 @@ cdef inline void feature_major(const Network* net, ptrdiff_t rows, const real* x
                               lanes, z, lanes)
         p.a_by_columns = p.bias_by_rows = True
         p.bias = parameters + op.b
-        multiply(op, &p, 1, op.n_out * lanes, 0, z)
+        multiply(op, &p, lanes, z)
         a = z
     transpose(kernels, op.n_out, rows, z, lanes, <const ptrdiff_t*>NULL, out, op.n_out)
 
@@ -371,7 +378,7 @@ cdef inline void multiply_part(const Shared* shared, int task, real* room) noexc
     # of panels these are whole ones
     p.b = <const real*>p.b + (first if p.ldb == op.n_out else first * op.n_in)
     p.bias, p.c, p.room = <const real*>p.bias + first, z, room
-    multiply(op, &p, p.rows, p.n, op.n_out, z)
+    multiply(op, &p, p.n, z)
 
 
 cdef inline void share(const Network* net, Shared* shared, ptrdiff_t rows, const real* x, real* out,

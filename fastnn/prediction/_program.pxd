@@ -20,6 +20,8 @@ cdef struct Op:
     int source                 # number of the op that is read, -1: X
     int other                  # ADD: of the other one
     int slot                   # buffer of its value
+    ptrdiff_t ld               # elements from row to row of its value
+    ptrdiff_t ld_in            # and of the value that it reads
     void* function             # PYTHON: a CustomActivation
     ptrdiff_t mean, variance   # BATCH_NORM: offsets of the running averages
     bint shared                # PRELU: one slope for all

@@ -18,6 +18,7 @@ NETWORKS = {
     "one layer": lambda dtype: fastnn.MLP((300, 3), output="sigmoid", dtype=dtype, random_state=0),
     "narrow": lambda dtype: fastnn.MLP((100, 50, 3), output="softmax", dtype=dtype, random_state=0),
     "panels": lambda dtype: fastnn.MLP((300, 1030, 1030, 3), dtype=dtype, random_state=0),
+    "pages": lambda dtype: fastnn.MLP((300, 1024, 1024, 3), "tanh", dtype=dtype, random_state=0),
     "norm and residual": lambda dtype: fastnn.MLP(
         (300, 50, 50, 3), norm="layer", residual=True, dtype=dtype, random_state=0),
     "layer norm first": lambda dtype: fastnn.MLP.of(
