@@ -1,5 +1,6 @@
 """A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -54,7 +55,7 @@ LEAST_FILLED = 0.3  # of a matrix of more columns, from which on it is a dense o
 
 
 def with_linear_part(nets, encoding, codes, targets, task, weight, folds, numbers=None, *,
-                     to_save=0.0, n_threads=None):
+                     to_save=0.0, seconds=None, n_threads=None):
     """Return the networks with a linear part in each, and their encoding, where rows they have not
     learned from say that it helps; the same ones where it does not.
 
@@ -80,6 +81,8 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
         numbers themselves, which their bins add up to, in the place of values that are bent.
     to_save : float, default=0.0
         The share of the loss that it has to save.
+    seconds : float or None, default=None
+        After which no further penalty is tried.
     n_threads : int or None, default=None
         That fit linear models of several folds side by side.
     """
@@ -92,6 +95,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     if _is_too_much(X, y, unique):
         return nets, encoding
     judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind, to_save,
+                   np.inf if seconds is None else time.monotonic() + seconds,
                    min(resolve_threads(n_threads), len(unique)))
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
     columns, first = [], None
@@ -168,12 +172,14 @@ class _Judge:
     kind : str
     to_save : float
         The share of the loss that a linear part has to save.
+    end : float
+        Of the time for it, by `time.monotonic`.
     n_threads : int
     """
 
-    def __init__(self, nets, codes, y, weight, folds, kind, to_save, n_threads):
+    def __init__(self, nets, codes, y, weight, folds, kind, to_save, end, n_threads):
         self.y, self.weight, self.kind, self.to_save = y, weight, kind, to_save
-        self.n_threads = n_threads
+        self.end, self.n_threads = end, n_threads
         self.folds = {fold.tobytes(): fold for fold in folds}
         self.z, self.seen = held_out_outputs(nets, codes, folds, kind, y.shape)
         self.shares = weight[self.seen] / weight[self.seen].sum()
@@ -216,7 +222,9 @@ class _Judge:
 
     def better(self, best, make, X, penalties, straight):
         """Return the best of the linear parts of some penalties, or the one that was best before:
-        penalties fall until the loss rises."""
+        penalties fall until the loss rises, or time is up."""
+        if time.monotonic() > self.end:
+            return best
         fit, last, found = make(X, self.y, self.weight, self.kind, self.folds), np.inf, {}
 
         def line_of(penalty, keys):
@@ -248,7 +256,7 @@ class _Judge:
             if least < best.loss:
                 parts = {key: found[key, penalty] for key in self.folds}
                 best = _Line(least, s, line, make, penalties[i:], parts, straight)
-            if least > last:
+            if least > last or time.monotonic() > self.end:
                 break
             last = least
         return best

@@ -101,9 +101,9 @@ PRESETS = {
 }
 LARGE = 8000  # rows from which the second of the two is taken
 EPOCH = 60  # steps between two looks at the fold
-# Of a limit of time that networks and trees have where what came before has taken all of it, and
-# seconds that trees have: small tables have all of theirs, so that a fit that goes on with a limit
-# ends as one without.
+# Of a limit of time that networks, a linear part and trees have where what came before has taken
+# all of it, and seconds that the latter two have: small tables have all of theirs, so that a fit
+# that goes on with a limit ends as one without.
 LEAST_SHARE, LEAST_SECONDS = 0.25, 1.0
 MOST_LINEAR = 20_000  # rows up to which a linear part is taken wherever it helps
 FEW_EVENTS = 1000  # the same of rows that are not of the most frequent class
@@ -195,17 +195,16 @@ def fit(inputs, targets, task, *, preset="default", sizes=(), sample_weight=None
         few = n < MOST_LINEAR or _events(targets, task) < FEW_EVENTS
         nets, wider = with_linear_part(nets, encoding, codes, targets, task, sample_weight,
                                        own_folds, numbers, to_save=0.0 if few else LEAST_OF_MANY,
-                                       n_threads=n_threads)
+                                       seconds=_seconds(time_limit, start), n_threads=n_threads)
         if wider is not encoding:
             encoding, codes = wider, wider.transform(inputs, statistics=found)
     # Thresholds along the axes, and what is flat but for steps: wall_robot .0274 -> .0067, adult
     # .2866 -> .2789, electricity .2550 -> .2469, a tree of 40 leaves .69 -> .43 of what a constant
     # gets. On smooth tables mostly none.
     if recipe.trees and judged:
-        seconds = None if time_limit is None else max(_left(time_limit, start), LEAST_SECONDS)
         nets, finer, sums = with_trees(
             nets, encoding, numbers, inputs.codes, codes, targets, task, sample_weight, own_folds,
-            trees=recipe.trees, seconds=seconds, n_threads=n_threads)
+            trees=recipe.trees, seconds=_seconds(time_limit, start), n_threads=n_threads)
         if finer is not encoding:
             encoding, codes = finer, finer.transform(inputs, statistics=found, sums=sums)
     # Held-out rows know how sure to be: 33 tables of classes, 26 of them of 100 to 1,500 rows, .974
@@ -236,6 +235,11 @@ def _left(limit, start):
     """Return the seconds that are left of a limit: a share at least, or nothing would be learned
     where the table has taken all of it."""
     return limit and max(limit - (time.monotonic() - start), LEAST_SHARE * limit)
+
+
+def _seconds(limit, start):
+    """Return those that a linear part, or trees, may take: None without a limit."""
+    return None if limit is None else max(_left(limit, start), LEAST_SECONDS)
 
 
 def _train(nets, codes, targets, task, recipe, folds, sample_weight, validation, metric, *,

@@ -106,7 +106,7 @@ def test_of_many_rows_a_linear_part_has_to_save_a_tenth(most, few, least, monkey
     monkeypatch.setattr(recipe, "with_linear_part", lambda nets, encoding, *own, **more: (
         asked.append(more) or (nets, encoding)))
     recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL, n_threads=2)
-    assert asked == [{"to_save": least, "n_threads": 2}]
+    assert asked == [{"to_save": least, "seconds": None, "n_threads": 2}]
 
 
 @pytest.mark.parametrize("task, y, events", [
@@ -133,14 +133,16 @@ def test_a_limit_of_time_is_shared_by_the_networks(threads, share, monkeypatch):
 
 @pytest.mark.parametrize("limit, passed, left", [(None, 3, None), (8.0, 3, 5.0), (8.0, 20, 2.0),
                                                  (1e-9, 3, 1.0)])
-def test_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeypatch):
-    clock, asked = iter([100.0, 100.0, 100.0 + passed]), []
+def test_lines_and_trees_have_what_is_left_of_a_limit_of_time(limit, passed, left, monkeypatch):
+    clock, asked = iter([100.0, 100.0, 100.0 + passed, 100.0 + passed]), []
     monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(recipe, "fit_many", lambda *own, **settings: None)
+    monkeypatch.setattr(recipe, "with_linear_part", lambda nets, encoding, *own, seconds, **more: (
+        asked.append(seconds) or (nets, encoding)))
     monkeypatch.setattr(recipe, "with_trees", lambda nets, encoding, *own, seconds, **settings: (
         asked.append(seconds) or (nets, encoding, None)))
     recipe.fit(INPUTS, TASK.targets(Y), TASK, preset=SMALL, time_limit=limit)
-    assert asked == [left]
+    assert asked == [left, left]
 
 
 @pytest.mark.parametrize("kind", ["classes", "numbers"])

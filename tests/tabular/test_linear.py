@@ -1,6 +1,8 @@
 """The linear part of networks: what they give with it, and when they get one."""
 
+import itertools
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -93,6 +95,25 @@ def test_what_a_linear_part_has_to_save():
         assert (found is not nets) == taken
 
 
+def test_no_further_penalty_when_time_is_up(monkeypatch):
+    """By many columns and few rows these are nine, of two kinds of models."""
+    task, y = task_of("squared_error")
+    tried, nets = [], networks(task, scale=0.1)
+    monkeypatch.setattr(linear, "FEW_ROWS", N)
+    monkeypatch.setattr(linear, "MOST_DENSE", 0)
+    for make in (linear._Iterated, linear._Lasso):
+        monkeypatch.setattr(make, "part", lambda fit, key, penalty, part=make.part: (
+            tried.append(penalty) or part(fit, key, penalty)))
+    for seconds in (None, 1.0):
+        tried.clear()
+        clock = itertools.count(100.0, 0.6)
+        monkeypatch.setattr(linear, "time", SimpleNamespace(monotonic=clock.__next__))
+        found, _ = linear.with_linear_part(nets, ENCODING, X, task.targets(y), task, None, FOLDS,
+                                           seconds=seconds)
+        assert found is not nets
+        assert ({*tried} == {linear.PENALTIES[0]}) == (seconds == 1.0)
+
+
 def test_by_one_fold_alone_a_line_has_to_save_two_standard_errors():
     """It is no mean of several, and few rows judge it."""
     task, y = task_of("squared_error")
@@ -104,7 +125,8 @@ def test_by_one_fold_alone_a_line_has_to_save_two_standard_errors():
         for folds in (one, FOLDS):
             taken[noise, folds is one] = linear.with_linear_part(
                 nets, ENCODING, X, targets, task, None, folds)[0] is not nets
-        judge = linear._Judge(nets, X, targets.astype(float), np.ones(N), one, "identity", 0.0, 2)
+        judge = linear._Judge(nets, X, targets.astype(float), np.ones(N), one, "identity", 0.0,
+                              np.inf, 2)
         line = judge.z + rng.normal(size=judge.z.shape)
         best = linear._Line(0.0, 0.5, line, linear._Exact, ())
         saves = judge.losses(0, judge.z) - judge.losses(0.5, line)
@@ -200,7 +222,8 @@ def test_linear_models_in_other_threads_end_with_the_first_error():
 
     task, y = task_of("binary")
     targets = blending.columns_of(y, task)
-    judge = linear._Judge(networks(task), X, targets, np.ones(N), FOLDS, "logit", 0.0, 2)
+    judge = linear._Judge(networks(task), X, targets, np.ones(N), FOLDS, "logit", 0.0,
+                          np.inf, 2)
     with pytest.raises(KeyboardInterrupt):
         judge.better(judge.none(Long), Long, linear._matrix(ENCODING, X), (1.0,), None)
     assert len(calls) < 500
