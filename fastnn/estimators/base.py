@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, InvalidParameterError, Options
+from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -346,10 +346,7 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
         return others
 
     def _validate_params(self):
-        try:
-            super()._validate_params()
-        except InvalidParameterError as error:
-            raise wording.about_parameter(error, self) from None
+        wording.check_parameters(self, super()._validate_params)
 
     def _check_settings(self):
         """Check the parameters, unless they are those of the last call: scikit-learn looks at them

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -29,7 +28,7 @@ from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.tabular_words import check_columns, check_given, targets_as_given
-from fastnn.estimators.wording import Names, about_parameter
+from fastnn.estimators.wording import Names, check_parameters
 from fastnn.tables.frames import as_table, has_names, table_of
 from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES
@@ -65,10 +64,7 @@ class BaseTabular(Documented, BaseEstimator):
     __metadata_request__fit = {"checkpoint": UNUSED, "checkpoint_seconds": UNUSED}  # noqa: RUF012
 
     def _validate_params(self):
-        try:
-            super()._validate_params()
-        except InvalidParameterError as error:
-            raise about_parameter(error, self) from None
+        check_parameters(self, super()._validate_params)
 
     @suggests
     @validated

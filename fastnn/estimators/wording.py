@@ -2,19 +2,20 @@
 and the cure."""
 
 import re
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import RegressorMixin
-from sklearn.utils._param_validation import InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from fastnn.core import cures, words
 from fastnn.core.arrays import not_numeric
 from fastnn.core.notices import shown
+from fastnn.core.validation import check_real
 from fastnn.training.optimizers import BY_NAME
 
-__all__ = ["Names", "about_data", "about_parameter", "about_split", "refuse_dates",
+__all__ = ["Names", "about_data", "about_split", "check_parameters", "refuse_dates",
            "refuse_missing", "takes_gaps", "unknown_labels"]
 
 _PARAMETER = re.compile(r"^The '(\w+)' parameter of (\w+) ")
@@ -32,7 +33,20 @@ class Names(StrOptions):
         return f"a str among {{{', '.join(map(repr, sorted(self.options)))}}}"
 
 
-def about_parameter(error, est):
+def check_parameters(est, check):
+    """Check an estimator's parameters by scikit-learn's ``check``; an error says what was meant."""
+    try:
+        check()
+    except InvalidParameterError as error:
+        raise _about_parameter(error, est) from None
+    for name, constraints in est._parameter_constraints.items():
+        value = getattr(est, name)
+        if isinstance(value, Integral) and any(
+                isinstance(one, Interval) and one.type is Real for one in constraints):
+            check_real(name, int(value))  # of any size to scikit-learn
+
+
+def _about_parameter(error, est):
     """Return scikit-learn's error of a parameter, with what was meant."""
     found = _PARAMETER.match(str(error))
     if found is None:

@@ -47,6 +47,8 @@ PARAMETERS = [
     ("shuffle", "yes", "'shuffle' parameter"),
     ("random_state", "seed", "'random_state' parameter"),
     ("tol", -1.0, "'tol' parameter"),
+    *((name, 10**400, f"{name} is beyond the range of float64") for name in (
+        "alpha", "tol", "learning_rate_init", "epsilon")),
     ("momentum", 1.1, "'momentum' parameter"),
     ("validation_fraction", 1.0, "'validation_fraction' parameter"),
     ("beta_1", 1.0, "'beta_1' parameter"),

@@ -276,6 +276,7 @@ def test_an_error_leaves_the_model_as_it_was():
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"preset": "slow"}, "preset"), ({"time_limit": 0}, "time_limit"),
+    ({"time_limit": 10**400}, "time_limit is beyond"),
     ({"eval_metric": "rmse"}, "eval_metric='rmse'"), ({"class_weight": {"maybe": 2}}, "maybe"),
     ({"n_threads": 0}, "n_threads"), ({"progress": 3}, "progress"),
     ({"class_weight": "even"}, "class_weight")])
