@@ -35,6 +35,23 @@ def test_many_rows_through_several_wide_layers(dtype):
             np.testing.assert_array_equal(net.predict(X[:n_rows]), whole[:n_rows])
 
 
+def test_wide_values_that_products_read_and_other_layers(dtype):
+    """Rows of the former are a line longer, of the latter not; also of a prefix, to its last value.
+    """
+    wide = {"float32": 1024, "float64": 512}[dtype]
+    layers = [fastnn.Dense(wide, "tanh"), fastnn.LayerNorm(), fastnn.Dense(wide),
+              fastnn.PReLU(), fastnn.Dense(wide, "relu"), fastnn.Dense(wide),
+              fastnn.Residual([fastnn.Dense(wide, "tanh"), fastnn.Dense(wide)]),
+              fastnn.Dense(2 * wide), fastnn.GLU("silu"), fastnn.Dense(wide)]
+    X = np.random.default_rng(0).normal(size=(70, 9)).astype(dtype)
+    rtol = {"float32": 2e-5, "float64": 1e-11}[dtype]
+    net = fastnn.MLP.of(layers, n_in=9, dtype=dtype, random_state=0)
+    twins(net, X, rtol)
+    np.testing.assert_array_equal(net.activations_of(X)[-1], net.predict(X))
+    members = fastnn.MLP((9, wide, wide, wide), "tanh", members=3, dtype=dtype, random_state=0)
+    twins(members, X, rtol)
+
+
 def refuses(predict, X):
     try:
         predict(X)
