@@ -39,9 +39,13 @@ def run(options):
     """Run the command."""
     from fastnn import export
 
+    ends = next((to for to, ending in ENDINGS.items()
+                 if (options.output or "").lower().endswith(ending)), None)
     if options.to is None:
-        options.to = next((to for to, ending in ENDINGS.items()
-                           if (options.output or "").lower().endswith(ending)), None)
+        options.to = ends
+    elif ends not in (None, options.to):
+        raise CommandError(f"--to {options.to} writes {ENDINGS[options.to]}, but --output "
+                           f"{escaped(options.output)} ends as a file of --to {ends}")
     if options.to is None:
         raise CommandError("--to c or --to onnx, or an --output that ends in .h or .onnx, must say "
                            "what to write")

@@ -274,7 +274,7 @@ def learn_target(column: Any, *, name: str = "y",
     if wrong:
         row = int(np.flatnonzero(np.isin(codes, wrong))[0])
         n = int(counts[wrong].sum())
-        raise TableError(f"column {name!r}: {n:,} value{'s' * (n != 1)} cannot be predicted as a "
+        raise TableError(f"column {name!r}: {n:,} value{'s' * (n != 1)} cannot be read as a "
                          f"number: {explained(form, [texts[i] for i in wrong])} (first in row "
                          f"{row + 1})", name)
     told = [doubt, signs_behind(as_text, form), "12% is read as 12" if form.unit == "%" else ""]

@@ -370,7 +370,8 @@ class _Reader:
         self.width_one = False
         found = self._next_filled()
         if found is None:
-            raise TableError(f"{self.path!r} holds no line with names")
+            where = f" in line {self.header_row} or below" if self.header_row else ""
+            raise TableError(f"{self.path!r} holds no line with names{where}")
         self.width_one = len(found) == 1
         self.first_line = self._line()
         return found

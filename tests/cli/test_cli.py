@@ -284,6 +284,8 @@ def test_export(run):
     fails(run, 2, "'model.h' exists", "export", "model.safetensors", "--to", "c")
     fails(run, 2, "--prefix goes with --to c only", "export", "model.safetensors", "--to", "onnx",
           "--prefix", "x")
+    fails(run, 2, "--to c writes .h, but --output x.ONNX ends as a file of --to onnx", "export",
+          "model.safetensors", "--to", "c", "-o", "x.ONNX")
     if hasattr(export, "onnx"):
         code, _, err = run("export", "model.safetensors", "--to", "onnx")
         assert (code == 0 and Path("model.onnx").stat().st_size > 100) or (

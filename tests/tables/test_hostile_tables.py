@@ -132,7 +132,7 @@ def test_lines_that_end_as_on_an_old_mac(tmp_path):
 
 
 @pytest.mark.parametrize(("settings", "error", "message"), [
-    ({"header_row": 3}, TableError, "holds no line with names"),
+    ({"header_row": 3}, TableError, "holds no line with names in line 3 or below"),
     ({"header_row": 10**30}, TableError, "holds no line with names"),
     ({"header_row": "1"}, TypeError, "header_row='1' must be a whole number"),
     ({"encoding": None}, TypeError, "encoding=None must be the name of an encoding"),

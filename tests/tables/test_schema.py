@@ -557,7 +557,7 @@ def test_targets_of_numbers():
     values, notes = learn_target(["1.234,5", "7,5", "", "NA", "?"])
     np.testing.assert_array_equal(values, [1234.5, 7.5, np.nan, np.nan, np.nan])
     assert "'?'" in notes[0]
-    with pytest.raises(TableError, match="2 values cannot be predicted as a number: 'x', 'y'"):
+    with pytest.raises(TableError, match="2 values cannot be read as a number: 'x', 'y'"):
         learn_target(["1", "x", "y"])
     with pytest.raises(TableError, match="row 2: inf is not a finite"):
         learn_target([1.0, np.inf])
