@@ -37,9 +37,11 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
  * beside, 2 to 15 and 5 to 20 % (256 rows of 512x512: 7 to 27).
  *
  * Lost: blocks of 256 or 512 k, so that B stays in L1: 5 to 15 % of passes over C, with C fetched,
- * too, and with 4 or 8 panels at a time; lines of this panel fetched 32 of k ahead: 2 to 6 % in such
- * minutes; 8 of k at once; groups of 1 or 8 panels: 2 %; groups of a B of 16 panels, 64 rows of
- * 784x256: 4 %.
+ * too, and with 4 or 8 panels at a time; of 1,024 k with 48 to 192 rows, so that A stays in L2: 2 to
+ * 5 %; lines of this panel fetched 32 of k ahead: 2 to 6 % in such minutes; those of the next one by
+ * the last 4, 8 or 16 tiles alone, before which A would not push them out of L2, or into L2 alone:
+ * -1 to 1 %; tiles of 4x24 (19 instructions): 0; 8 of k at once; groups of 1 or 8 panels: 2 %; groups
+ * of a B of 16 panels, 64 rows of 784x256: 4 %.
  *
  * AVX-512: a k takes a tile 12 to 24 cycles, and a panel is 4 lines wide, so long ones alone have
  * the next one fetched, and nothing is packed. (No gain on Zen 4 from packed columns of A, lines of
