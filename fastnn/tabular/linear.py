@@ -1,6 +1,5 @@
 """A linear part of the networks of a table: few rows and nearly linear targets ask for it."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -50,7 +49,8 @@ ITERATIONS = 25  # for each penalty, from the last one's weights on
 PROBES = 2  # folds whose linear models have to help single networks, before others have one
 ROWS_OF_PROBES = 500  # from which on these tell
 MOST_DENSE = 512  # columns up to which the normal equations are solved
-MOST_WORK = 2e7, 1e8  # of an iteration: entries and parameters, of all folds; of dense ones
+MOST_WORK = 2e7, 1e8  # of an iteration, see `_work`; of dense ones
+WORK_OF_SECOND = 1e8  # of a thread: .6 to 8e8 from 300 rows of 20 columns to 50 of 10,000
 LEAST_FILLED = 0.3  # of a matrix of more columns, from which on it is a dense one
 
 
@@ -82,7 +82,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     to_save : float, default=0.0
         The share of the loss that it has to save.
     seconds : float or None, default=None
-        After which no further penalty is tried.
+        That it may take, about.
     n_threads : int or None, default=None
         That fit linear models of several folds side by side.
     """
@@ -94,8 +94,7 @@ def with_linear_part(nets, encoding, codes, targets, task, weight, folds, number
     unique = {fold.tobytes(): fold for fold in folds}
     if _is_too_much(X, y, unique):
         return nets, encoding
-    judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind, to_save,
-                   np.inf if seconds is None else time.monotonic() + seconds,
+    judge = _Judge(nets, codes, y, weights_of_rows(weight, n), folds, kind, to_save, seconds,
                    min(resolve_threads(n_threads), len(unique)))
     exact = kind == "identity" and X.shape[1] <= MOST_DENSE
     columns, first = [], None
@@ -172,14 +171,15 @@ class _Judge:
     kind : str
     to_save : float
         The share of the loss that a linear part has to save.
-    end : float
-        Of the time for it, by `time.monotonic`.
+    seconds : float or None
+        That all linear models may take, by their work: the clock would give other models each time.
     n_threads : int
     """
 
-    def __init__(self, nets, codes, y, weight, folds, kind, to_save, end, n_threads):
+    def __init__(self, nets, codes, y, weight, folds, kind, to_save, seconds, n_threads):
         self.y, self.weight, self.kind, self.to_save = y, weight, kind, to_save
-        self.end, self.n_threads = end, n_threads
+        self.work = np.inf if seconds is None else seconds * WORK_OF_SECOND * n_threads
+        self.n_threads = n_threads
         self.folds = {fold.tobytes(): fold for fold in folds}
         self.z, self.seen = held_out_outputs(nets, codes, folds, kind, y.shape)
         self.shares = weight[self.seen] / weight[self.seen].sum()
@@ -223,7 +223,8 @@ class _Judge:
     def better(self, best, make, X, penalties, straight):
         """Return the best of the linear parts of some penalties, or the one that was best before:
         penalties fall until the loss rises, or time is up."""
-        if time.monotonic() > self.end:
+        work = 0 if make is _Exact else ITERATIONS * _work(X, self.y, self.folds)
+        if work > self.work:
             return best
         fit, last, found = make(X, self.y, self.weight, self.kind, self.folds), np.inf, {}
 
@@ -251,12 +252,15 @@ class _Judge:
                 self.helps(line_of(penalty, probes), rows) for penalty in some):
             return best
         for i, penalty in enumerate(penalties):
+            if work > self.work:
+                break
+            self.work -= work
             line = line_of(penalty, self.folds)
             least, s = min((self.loss(s, line), s) for s in SHARES.tolist())
             if least < best.loss:
                 parts = {key: found[key, penalty] for key in self.folds}
                 best = _Line(least, s, line, make, penalties[i:], parts, straight)
-            if least > last or time.monotonic() > self.end:
+            if least > last:
                 break
             last = least
         return best
@@ -312,8 +316,13 @@ def _least(X, y, weight, folds):
     return least
 
 
+def _work(X, y, folds):
+    """Return the entries and parameters, which cost more, of an iteration, of all folds."""
+    return (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(folds)
+
+
 def _is_too_much(X, y, folds):
-    return (X.nnz + 20 * X.shape[1]) * y.shape[1] * len(folds) > MOST_WORK[_is_filled(X)]
+    return _work(X, y, folds) > MOST_WORK[_is_filled(X)]
 
 
 def _is_filled(X):
