@@ -72,7 +72,12 @@ def metric_of(metric, task):
     if not isinstance(metric, str):
         raise TypeError(f"eval_metric={shown(metric)} must be a name, a function of "
                         "(y, prediction), or None")
-    name = check_name("eval_metric", metric, tuple(metric_names(task)))
+    known = tuple(metric_names(task))
+    for names, what in _KINDS:
+        if metric in names and metric not in known:
+            raise ValueError(f"eval_metric={shown(metric)} is one of {what}; here it must be one "
+                             f"of: {', '.join(known)}")
+    name = check_name("eval_metric", metric, known)
     function, rises = (_OF_NUMBERS if task.kind == "regression" else _OF_CLASSES)[name]
     return Metric(name, function, rises, task)
 
@@ -192,3 +197,5 @@ _OF_NUMBERS = {
     "mae": (_power(1), False),
     "r2": (_r2, True),
 }
+_KINDS = ((_OF_TWO, "two classes, or of labels"), (_OF_CLASSES, "classes"),
+          (_OF_NUMBERS, "numbers"))
