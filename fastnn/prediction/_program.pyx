@@ -12,12 +12,11 @@ from fastnn.core._ops cimport BATCH_NORM, DENSE, EMBED, PYTHON, op_kind
 import numpy as np
 
 from fastnn.core import _kernels
-from fastnn.core.memory import ALIGNMENT
 from fastnn.network.lowering import (
-    PACKED_BYTES,
     PANEL_BYTES,
     WIDEST_FEATURE_MAJOR,
     is_dense_chain,
+    row_lengths,
     slots,
 )
 
@@ -64,14 +63,14 @@ cdef class Program:
         offsets = {}
         for block in layout.blocks:
             offsets.setdefault(block.op, []).append(block.at)
-        numbers = slots(descriptions)
+        numbers, lengths = slots(descriptions), row_lengths(descriptions, layout.dtype.itemsize)
         self.data.looks_up = True
         for i in range(self.data.n_ops):
             description = descriptions[i]
             op = &self.data.ops[i]
             self.set_op(op, description, offsets.get(i, (0, 0)))
             op.slot = numbers[i]
-            op.ld = row_length(descriptions, i, layout.dtype.itemsize)
+            op.ld = lengths[i]
             op.ld_in = self.data.ops[op.source].ld if op.source >= 0 else op.n_in
             self.data.n_slots = max(self.data.n_slots, op.slot + 1)
             self.data.is_python = self.data.is_python or op.kind == PYTHON
@@ -123,19 +122,6 @@ cdef class Program:
             op.n_columns = len(description.counts)
             op.firsts = <const int64_t*>cnp.PyArray_DATA(<cnp.ndarray>firsts)
             op.inputs = <const int32_t*>cnp.PyArray_DATA(<cnp.ndarray>inputs)
-
-
-cdef row_length(descriptions, number, itemsize):
-    """Return the elements from row to row of an operation's value: a cache line more than there are
-    where rows would be whole pages apart, and products alone read them.
-
-    Rows a large power of two apart fall into few sets of L1 (Zen 3, before / now: 96 rows of
-    100-2048-2048-1 1.09, of 256-1024-1024-1024-10 1.06; 2,000 rows 1.07, 1.10; a row the same)."""
-    op = descriptions[number]
-    readers = [other.kind for other in descriptions if number in other.sources]
-    if {op.kind, *readers} == {"dense"} and readers and op.n_out * itemsize % PACKED_BYTES == 0:
-        return op.n_out + ALIGNMENT // itemsize
-    return op.n_out
 
 
 cdef Program program_of(layout, n_ops):
