@@ -75,8 +75,8 @@ def metric_of(metric, task):
     known = tuple(metric_names(task))
     for names, what in _KINDS:
         if metric in names and metric not in known:
-            raise ValueError(f"eval_metric={shown(metric)} is one of {what}; here it must be one "
-                             f"of: {', '.join(known)}")
+            raise ValueError(f"eval_metric={shown(metric)} must be one of: {', '.join(known)}; "
+                             f"that one is of {what}")
     name = check_name("eval_metric", metric, known)
     function, rises = (_OF_NUMBERS if task.kind == "regression" else _OF_CLASSES)[name]
     return Metric(name, function, rises, task)
