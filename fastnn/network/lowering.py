@@ -226,6 +226,12 @@ def slots(ops):
     return found
 
 
+def off_the_page(n, itemsize, page=PACKED_BYTES):
+    """Return the elements from row to row of n each: a cache line more where rows would be whole
+    pages apart."""
+    return n if n * itemsize % page else n + ALIGNMENT // itemsize
+
+
 def row_lengths(ops, itemsize):
     """Return for each operation the elements from row to row of its value in a prediction: a cache
     line more than there are where rows would be whole pages apart, and products alone read them.
@@ -236,6 +242,6 @@ def row_lengths(ops, itemsize):
     reads, found = readers(ops), []
     for i, op in enumerate(ops):
         kinds = {op.kind, *(ops[reader].kind for reader in reads.get(i, ()))}
-        longer = i in reads and kinds == {"dense"} and op.n_out * itemsize % PACKED_BYTES == 0
-        found.append(op.n_out + (ALIGNMENT // itemsize if longer else 0))
+        products = i in reads and kinds == {"dense"}
+        found.append(off_the_page(op.n_out, itemsize) if products else op.n_out)
     return found

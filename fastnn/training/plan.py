@@ -15,6 +15,7 @@ from fastnn.network.lowering import (
     WIDEST_FEATURE_MAJOR,
     WITH_WEIGHTS,
     is_dense_chain,
+    off_the_page,
 )
 from fastnn.network.parameters import ParameterLayout
 
@@ -212,14 +213,13 @@ class TrainingPlan(NamedTuple):
     def row_length(self, op):
         """Return the elements from row to row of an operation's values, row-major."""
         n_out, itemsize = self.parameters.ops[op].n_out, self.parameters.dtype.itemsize
-        page = self.rules.packed_bytes
-        strided = n_out * itemsize >= page and n_out * itemsize % page == 0
+        longer = off_the_page(n_out, itemsize, self.rules.packed_bytes)
         inner = self.parameters.ops[op].kind != "heads" and op < len(self.products) - 1
         line = ALIGNMENT // itemsize
         if not inner or not set(self.products) <= {"native", None}:
             return n_out
-        if strided:
-            return n_out + line
+        if longer > n_out:
+            return longer
         if self.sparse and self.parameters.ops[op].source == INPUT:
             return -(-n_out // line) * line  # rows of dZ are looked up
         return n_out
