@@ -93,6 +93,14 @@ def test_what_a_linear_part_has_to_save():
         assert (found is not nets) == taken
 
 
+def test_normal_equations_take_no_time_worth_the_name():
+    task, y = task_of("squared_error")
+    nets = networks(task, scale=0.1)
+    found, _ = linear.with_linear_part(nets, ENCODING, X, task.targets(y), task, None, FOLDS,
+                                       seconds=1e-9)
+    assert found is not nets
+
+
 def test_no_further_penalty_when_time_is_up(monkeypatch):
     """By many columns and few rows these are nine, of two kinds of models."""
     task, y = task_of("squared_error")
