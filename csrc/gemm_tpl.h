@@ -50,20 +50,20 @@ enum { K_BLOCK = 384, K_BLOCK_PACKED = 2048, SINGLE_ROW_LINES = 8 };
 #if defined(__AVX512F__)
 #define FETCHES 1
 #define PACKS 0
-enum { LONG_PANEL = 1024, AT_ONCE = 1 };
+enum { LONG_PANEL = 1024 };
 #define EACH_AT_ONCE(K) K
 #elif defined(__AVX2__)
 #define FETCHES 1
 #define PACKS 1
 #define EACH_AT_ONCE(K) K K K K
-enum { AT_ONCE = 4, PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
+enum { PACKING_PANELS = 16, PACKED_AT_ONCE = 16, LEAST_BLOCK = 64, REACH = 8 };
 enum { GROUPED_PANELS = 32, PACKING_ROWS = 24, GROUP = 4, LONG_PANEL = 0 };
 #else
 #define FETCHES 0
 #define PACKS 0
 #define EACH_AT_ONCE(K) K
-enum { AT_ONCE = 1 };
 #endif
+enum { AT_ONCE = 0 EACH_AT_ONCE(+1) };
 #define FETCH_ARGUMENTS , const R *next, ptrdiff_t next_step
 #define NOTHING
 

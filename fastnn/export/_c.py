@@ -1,22 +1,20 @@
 """Models as one C header."""
 
-import re
 
 import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.arrays import check_finite, dense_rows
-from fastnn.core.notices import shown
 from fastnn.core.rows import check_rows
 from fastnn.core.version import __version__
 from fastnn.export import _c_jacobian
 from fastnn.export._c_jacobian import check_jacobian
 from fastnn.export._c_rows import CALLS, USES
+from fastnn.export._c_text import check_prefix, comment, number_literals, string_literal, wrapped
 from fastnn.files.container import check_place, write_atomically
 from fastnn.network.lowering import INPUT, Op, is_dense_chain, slots
 from fastnn.prediction.predictor import as_predictor, check_exported
 
-WIDTH = 100
 N_TEST_ROWS = 5
 # relative to the larger of 1 and the answer; room for another order of sums and another libm
 TOLERANCE = {"float": 1e-5, "double": 1e-9}
@@ -172,12 +170,6 @@ ROW_OUTPUTS = {
 """,
 }
 
-KEYWORDS = frozenset("""
-    auto break case char const continue default do double else enum extern float for goto if inline
-    int long register restrict return short signed sizeof static struct switch typedef union
-    unsigned void volatile while""".split())
-
-
 def export(model, path, prefix="model", test_rows=None, jacobian=False):
     """See `fastnn.export.c_header`."""
     path = check_place(path)
@@ -215,17 +207,6 @@ def _name(block):
     return NAMES[kind] + number
 
 
-def check_prefix(prefix):
-    """ValueError where names with this prefix are not ours to use in C and C++."""
-    if not isinstance(prefix, str):
-        raise TypeError(f"prefix={prefix!r} must be a string")
-    if not re.fullmatch(r"[A-Za-z]\w*", prefix, re.ASCII) or "__" in prefix:
-        raise ValueError(f"prefix={prefix!r} must be a C identifier: letters, digits and single "
-                         "underscores, a letter first")
-    if prefix in KEYWORDS:
-        raise ValueError(f"prefix={prefix!r} must not be a keyword of C")
-
-
 def _test_rows(predictor, given):
     """Return inputs (n_rows, n_in) and outputs (n_rows, n_out) of the self-test, in the net's
     dtype."""
@@ -252,44 +233,6 @@ def _test_rows(predictor, given):
     answers = outputs(rows)
     check_finite("outputs of test_rows", answers, net.dtype)
     return rows, answers
-
-
-# ---- C text ----
-
-def _numbers(array, suffix):
-    """Exact literals, by hexadecimal floats."""
-    zeros = re.compile(r"\.?0*p")
-    return [zeros.sub("p", value.hex()) + suffix for value in array.ravel().tolist()]
-
-
-def _wrapped(words, indent, end=","):
-    """Words in lines of at most `WIDTH` characters."""
-    lines, line = [], indent
-    for word in words:
-        if len(line) + len(word) + len(end) > WIDTH and line != indent:
-            lines.append(line.rstrip())
-            line = indent
-        line += word + end + " "
-    return "\n".join([*lines, line.rstrip()])
-
-
-def _string(text):
-    """Return a C string literal of the text in UTF-8."""
-    if "\0" in text:
-        raise ValueError(f"the category or label {shown(text)} holds the character NUL, where a "
-                         "string of C ends; give the classes other names")
-
-    def one(byte):
-        # three octal digits end by themselves; ? may begin a trigraph
-        plain = 32 <= byte < 127 and chr(byte) not in '"\\?'
-        return chr(byte) if plain else f"\\{byte:03o}"
-
-    return '"' + "".join(map(one, validation.as_utf8("the category or label", text))) + '"'
-
-
-def _comment(text):
-    """Text that ends no comment and warns nobody."""
-    return re.sub(r"[^ -~]|[*/\\?]", "_", str(text))
 
 
 class _Writer:
@@ -370,7 +313,7 @@ class _Writer:
 
     def array(self, name, values):
         kind, f = ("float", "f") if values.dtype == np.float32 else ("double", "")
-        body = _wrapped(_numbers(values, f), "    ")
+        body = wrapped(number_literals(values, f), "    ")
         return f"static const {kind} {self.p}_{name}[{values.size}] = {{\n{body}\n}};\n"
 
     # ---- the comment at the top ----
@@ -403,7 +346,7 @@ class _Writer:
             "",
             "Use:",
             "",
-            f'  #include "{_comment(self.file_name)}"',
+            f'  #include "{comment(self.file_name)}"',
             *(f"  {line}" for line in use),
             "",
             f"{p}_self_test() returns 0 where the code as compiled answers as fastnn does.",
@@ -413,7 +356,7 @@ class _Writer:
         ]
         if self.predictor.feature_names_in_ is not None:
             lines += ["", "Inputs:", ""]
-            lines += [f"  x[{i}]  {_comment(name)}"
+            lines += [f"  x[{i}]  {comment(name)}"
                       for i, name in enumerate(self.predictor.feature_names_in_)]
         body = "\n".join(f" * {line}".rstrip() for line in lines)
         guard = f"#ifndef {P}_H\n#define {P}_H\n\n#include <math.h>\n"
@@ -426,7 +369,7 @@ class _Writer:
         if not is_dense_chain(self.ops):
             names = [op.kind if name == "identity" else f"{op.kind} {name}"
                      for op, name in zip(self.ops, names, strict=True)]
-            lines = _wrapped(names, " " * 17).rstrip(",").split("\n")
+            lines = wrapped(names, " " * 17).rstrip(",").split("\n")
             return [*members, "  operations   " + lines[0].strip(),
                     *(line[2:] for line in lines[1:])]
         return [f"  activations  {', '.join(names)}"]
@@ -435,7 +378,7 @@ class _Writer:
         task, classes = self.predictor.task, self.predictor.classes_
         if task == "classification":
             if self.n_out == 1:
-                return f"probability of the class {_comment(classes[-1])}"
+                return f"probability of the class {comment(classes[-1])}"
             order = f", in the order of {self.p}_classes" if self.labels else ""
             return f"probability of each class{order}"
         if task == "multilabel":
@@ -456,7 +399,7 @@ class _Writer:
             return None
         values = classes.tolist()
         if all(isinstance(value, str) for value in values):
-            return "char *const", [_string(value) for value in values]
+            return "char *const", [string_literal(value) for value in values]
         if all(isinstance(value, (bool, int)) for value in values):
             values = [int(value) for value in values]
             if all(abs(value) < 2**31 for value in values):
@@ -474,7 +417,7 @@ class _Writer:
             return text
         kind, literals = self.labels
         return (f"{text}\nstatic const {kind} {self.p}_classes[{n}] = {{\n"
-                f"{_wrapped(literals, '    ')}\n}};\n")
+                f"{wrapped(literals, '    ')}\n}};\n")
 
     # ---- functions ----
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from fastnn.core.version import __version__
 from fastnn.export import _c
-from fastnn.export._c import _comment, _numbers, _string, _wrapped, check_prefix
+from fastnn.export._c_text import check_prefix, comment, number_literals, string_literal, wrapped
 from fastnn.files.container import check_place, write_atomically
 from fastnn.prediction.predictor import Predictor
 from fastnn.tabular.encoding import CLIP
@@ -201,7 +201,7 @@ class _Writer:
             f"A model of a table, exported by fastnn {__version__}; not to be edited.", "",
             f"  task         {self.model.task.kind}",
             f"  networks     {len(self.nets)} of {'-'.join(map(str, self.nets[0].sizes))}", "",
-            "Use:", "", f'  #include "{_comment(self.file_name)}"',
+            "Use:", "", f'  #include "{comment(self.file_name)}"',
             f"  double numbers[{P}_N_NUMBERS + 1], out[{P}_N_OUTPUTS]; // NAN where missing",
             f"  int codes[{P}_N_CATEGORIES + 1]; // codes[j] = {p}_code(j, \"text\")",
             "    // \"\" is a missing one; a text that training did not have is unknown",
@@ -214,7 +214,7 @@ class _Writer:
                   "<math.h> (link with -lm).", ""]
         lines += [f"  numbers[{i}]  {text}" for i, text in enumerate(
             text for column in schema.columns for text in _described(column))]
-        lines += [f"  codes[{i}]  {_comment(name)}"
+        lines += [f"  codes[{i}]  {comment(name)}"
                   for i, name in enumerate(schema.category_names)]
         body = "\n".join(f" * {line}".rstrip() for line in lines)
         return f"/*\n{body}\n */\n#ifndef {P}_H\n#define {P}_H\n\n#include <math.h>\n"
@@ -234,31 +234,31 @@ class _Writer:
             return ""
         values = classes.tolist()
         if all(isinstance(value, str) for value in values):
-            kind, words = "char *const", [_string(value) for value in values]
+            kind, words = "char *const", [string_literal(value) for value in values]
         elif all(isinstance(value, (bool, int)) and abs(int(value)) < 2**31 for value in values):
             kind, words = "int", [str(int(value)) for value in values]
         else:
             return ""
         return (f"static const {kind} {self.p}_classes[{len(values)}] = {{\n"
-                f"{_wrapped(words, '    ')}\n}};\n")
+                f"{wrapped(words, '    ')}\n}};\n")
 
     def array(self, name, values, kind="double"):
         values = np.asarray(values).ravel()
-        words = _numbers(values.astype(float), "") if kind == "double" else (
+        words = number_literals(values.astype(float), "") if kind == "double" else (
             [str(int(value)) for value in values])
         words = [{"nan": "NAN", "inf": "INFINITY", "-inf": "-INFINITY"}.get(word, word)
                  for word in words] or ["0"]
         return (f"static const {kind} {self.p}_{name}[{len(words)}] = {{\n"
-                f"{_wrapped(words, '    ')}\n}};\n")
+                f"{wrapped(words, '    ')}\n}};\n")
 
     def tables(self):
         e, sizes = self.encoding, [len(one) for one in self.categories]
-        words = [_string(text) for one in self.categories for text in one] or ['""']
+        words = [string_literal(text) for one in self.categories for text in one] or ['""']
         found = ["/* ---- what the columns become ---- */\n",
                  self.array("n_categories", sizes, "int"),
                  self.array("first_category", np.cumsum([0, *sizes])[:-1], "int"),
                  f"static const char *const {self.p}_categories[{len(words)}] = {{\n"
-                 f"{_wrapped(words, '    ')}\n}};\n",
+                 f"{wrapped(words, '    ')}\n}};\n",
                  self.array("edges", np.concatenate([np.zeros(0), *e.edges])),
                  self.array("first_edge", np.cumsum([0, *map(len, e.edges)]), "int"),
                  self.array("scales", e.scales), self.array("seen", e.seen, "int"),
@@ -378,7 +378,7 @@ def _described(column):
     """Yield what stands in a comment of each number of a column."""
     for i, name in enumerate(column.number_names):
         meaning = MEANINGS.get(column.parts[i - 1] if i else column.kind)
-        yield _comment(name) + (f": {meaning}" if meaning else "")
+        yield comment(name) + (f": {meaning}" if meaning else "")
 
 
 def _scratch_of(net):

@@ -12,7 +12,7 @@ from export_cases import DTYPES, EVERY, N_IN, assert_close, make, outputs_of, pa
 import fastnn
 from fastnn import MLP, Predictor, Scaler, export
 from fastnn.core._kernels import ACTIVATIONS
-from fastnn.export import _c
+from fastnn.export import _c, _c_text
 
 N_ROWS = 2000
 BUILDS = {
@@ -307,7 +307,7 @@ def test_layout_of_the_text():
                           scaler=Scaler(np.zeros(N_IN), np.ones(N_IN), (-3, 3)))
     text = _c.header(predictor, "churn", file_name="churn.h")
     assert text == _c.header(predictor, "churn", file_name="churn.h")
-    assert text.isascii() and max(map(len, text.splitlines())) <= _c.WIDTH
+    assert text.isascii() and max(map(len, text.splitlines())) <= _c_text.WIDTH
     for part in (f"fastnn {fastnn.__version__}", "5 -> 40 -> 1", "probability of the class leaves",
                  '#include "churn.h"', "x[4]  f4", "#define CHURN_SCRATCH 45"):
         assert part in text, part
