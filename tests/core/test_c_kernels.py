@@ -40,12 +40,13 @@ pytestmark = [
 ]
 
 
-def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",), csrc=CSRC, tests_csrc=TESTS):
+def build(folder, compiler="gcc", kernels=("-O0",), tests=("-O1",), csrc=CSRC, tests_csrc=TESTS,
+          flags_of_isa=HERE):
     """Compile the kernels and their tests, each with flags of their own; return the program."""
     if not shutil.which(compiler):
         pytest.skip(f"no {compiler}")
     include = [f"-I{csrc}", f"-I{tests_csrc / 'fake_omp'}"]
-    jobs = [(csrc / "isa" / f"{isa}.c", [*kernels, *flags]) for isa, flags in HERE.items()]
+    jobs = [(csrc / "isa" / f"{isa}.c", [*kernels, *flags]) for isa, flags in flags_of_isa.items()]
     jobs += [(csrc / f"{name}.c", kernels) for name in ("registry", "dispatch")]
     jobs += [(path, tests) for path in sorted(tests_csrc.glob("*.c"))]
     kinds = {csrc / "isa": "csrc", csrc: "shared", tests_csrc: "tests"}
@@ -131,6 +132,17 @@ def test_valgrind(tmp_path):
 
 
 # ---- other processors ----
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in HERE, reason="x86-64 only")
+def test_avx512_where_there_is_none(tmp_path):
+    """Its intrinsics written out in C, in the place of the kernels for AVX2."""
+    in_c = [*HERE["avx2"], "-Wno-psabi", "-include", TESTS / "avx512_in_c.h"]
+    program = build(tmp_path, kernels=["-O1"], flags_of_isa={**HERE, "avx2": in_c})
+    if "avx2" not in isas(program):
+        pytest.skip("no AVX2")
+    run_all(program, *PLACES, isas=["avx2"])
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="no qemu-x86_64")
