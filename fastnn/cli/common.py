@@ -152,7 +152,7 @@ def is_saved(output):
     """Say so where what comes after the saving of a model is interrupted."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, CommandError):
         note(f"{escaped(output)} is saved", False)
         raise
 

@@ -49,6 +49,8 @@ def run(options):
     output = check_report(options, options.model, options.data)
     tabular = not hasattr(model, "net")
     table = read_table(options.data, options.quiet, **table_options(options))
+    if tabular:  # which knows the words of its training, for the target, too
+        table.na = tuple(dict.fromkeys((*table.na, *model.schema.na)))
     given = model.targets if tabular else getattr(model.table, "targets", ())
     names = [name for text in options.target or () for name in (
         [text] if text in table else text.split(","))] or list(given)

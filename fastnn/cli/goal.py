@@ -7,7 +7,7 @@ import numpy as np
 
 from fastnn.cli.common import CommandError, count
 from fastnn.core.notices import shorten
-from fastnn.tables.cells import INTEGER, MISSING_WORDS
+from fastnn.tables.cells import EXACT, INTEGER, MISSING_WORDS
 from fastnn.tables.errors import TableError, shown_value
 from fastnn.tables.labels import Labels, learn_target
 from fastnn.tables.learning import MARKS, MAX_WORDS, cure_of, example_of
@@ -120,12 +120,13 @@ def _check_rows(known, name):
 def _classification(table, name, cells, why, numbers, keep_na, notes):
     if numbers is not None:
         there = numbers[~np.isnan(numbers)]
-        if not (there == np.floor(there)).all() or np.abs(there).max(initial=0) > 2**53:
+        if not (there == np.floor(there)).all():
             raise CommandError(f"the target {name!r} has numbers that are not whole: no classes; "
                                "leave out --task classification")
-        cells = numbers
+        if not keep_na and np.abs(there).max(initial=0) <= EXACT:
+            cells = numbers
     try:
-        labels = Labels.learn(cells, keep_na, na=table.na)
+        labels = Labels.learn(cells, keep_na)
     except TableError as error:
         raise CommandError(str(error).replace("the target", f"the target {name!r}")) from None
     codes = labels.apply(cells)
@@ -219,13 +220,13 @@ def _kind(table, name, cells, task):
 
 
 def _are_few_ids(cells):
-    """Whether a target holds a few whole numbers that float64 cannot tell apart."""
+    """Whether a target holds a few whole numbers, of more digits than float64 keeps."""
     _, texts, counts = cells.used()
     texts = [text for text in texts if text not in MISSING_WORDS]
     if len(texts) > min(MAX_CLASS_VALUES, int(counts.sum()) // 5) or max(
             map(len, texts), default=0) > 1000 or not all(map(INTEGER.fullmatch, texts)):
         return False
-    return len({float(text) for text in texts}) < len({int(text) for text in texts})
+    return any(abs(int(text)) > EXACT for text in texts)
 
 
 def _refuse_typing_errors(name, codes, texts, counts, there, parsed):
@@ -245,6 +246,6 @@ def _refuse_typing_errors(name, codes, texts, counts, there, parsed):
 
 def _numbers(table, name):
     try:
-        return learn_target(table.column(name), name=name, na=table.na)
+        return learn_target(table.column(name), name=name)
     except TableError as error:
         raise CommandError(f"a regression needs numbers, but {error}") from None

@@ -53,7 +53,10 @@ def _tell(options, goal, model, learned, held, judged, what, say, started, repor
          f"{time.perf_counter() - started:.1f} s")
     constant = constant_of(goal.classes, learned.truth, learned.weight)
     if judged is None or held is not None:  # of --cv, and --test
-        judged = judged_rows(model, learned, held, options.quiet)
+        try:
+            judged = judged_rows(model, learned, held, options.quiet)
+        except CommandError as error:
+            raise CommandError(f"--test {options.test!r}: {error}", error.code) from None
         if judged is not None:
             if held is None:
                 what = (f"{count(len(judged[0]), 'row')}, each by networks that have not learned "
@@ -128,6 +131,8 @@ def judged_rows(model, learned, held, quiet):
     if held is not None:
         return held, model.numbers(outputs_of(model, held.table, quiet))
     outputs = model.ensemble.held_out
+    if outputs is not None and len(outputs) < len(learned) and learned.weight is not None:
+        learned = learned[learned.weight > 0]  # those that it has learned from
     there = None if outputs is None else np.isfinite(outputs).all(axis=1)
     if there is None or not there.any() or len(outputs) != len(learned):
         return None

@@ -69,7 +69,7 @@ def read_weights(table, name, quiet=False):
     if name not in table:
         raise CommandError(f"--weight: the table has no column {name!r}{near(name, table.names)}")
     try:
-        weight, notes = learn_target(table.column(name), name=name, na=table.na)
+        weight, notes = learn_target(table.column(name), name=name)
     except TableError as error:
         raise CommandError(f"--weight needs numbers, but {error}") from None
     bad = ~(np.isfinite(weight) & (weight >= 0))
@@ -115,7 +115,7 @@ def truth_of(table, names, labels, what, quiet, weight=None):
                                f"{near(name, table.names)}")
     try:
         if labels is None:
-            found = [learn_target(table.column(name), name=name, na=table.na) for name in names]
+            found = [learn_target(table.column(name), name=name) for name in names]
             for text in (text for _, notes in found for text in notes):
                 note(f"{what}: {text}", quiet)
             truth = np.column_stack([values for values, _ in found])

@@ -9,6 +9,7 @@ __all__ = ["confusion", "constant_of", "judge", "log_loss", "print_scores"]
 
 MOST_CLASSES = 12  # with a line of their own
 MANY = 100  # rows, of which all are rarely right
+SHORT = 12  # letters of a class's name, where they tell it from the others
 RARE = 0.1  # share of a class below which accuracy says little
 
 
@@ -61,14 +62,22 @@ def print_scores(names, classes, truth, found, constant, say, weight=None, who="
 def _print_confusion(classes, truth, found, say):
     """Print recall by class, and what the rows of each class were taken for."""
     table = confusion(truth, found, len(classes))
-    shown = [escaped(str(name))[:12] for name in classes]
+    shown = _short([escaped(str(name)) for name in classes])
     width = max(8, *map(len, shown)) + 1
     say(f"\n  {'class':{width}} {'rows':>7} {'recall':>7}   taken for "
         + "".join(f"{name:>{width}}" for name in shown))
-    for name, row in zip(shown, table, strict=True):
-        recall = f"{row[shown.index(name)] / row.sum():7.3f}" if row.sum() else f"{'-':>7}"
+    for i, (name, row) in enumerate(zip(shown, table, strict=True)):
+        recall = f"{row[i] / row.sum():7.3f}" if row.sum() else f"{'-':>7}"
         say(f"  {name:{width}} {row.sum():7,} {recall}   {'':10}"
             + "".join(f"{n:>{width},}" for n in row))
+
+
+def _short(names):
+    """Return the beginnings of names, as long as they must be to differ."""
+    longest = max(map(len, names))
+    width = next((width for width in range(SHORT, longest)
+                  if len({name[:width] for name in names}) == len(set(names))), longest)
+    return [name[:width] for name in names]
 
 
 def confusion(truth, found, n_classes):

@@ -198,12 +198,13 @@ def run(options):
         need(("sklearn", "scikit-learn"))
         network.check_options(options)
     check_checkpoint(options)
-    output = check_output(options.output, options.force, options.data)
+    tables = [options.data, *filter(None, [options.test])]
+    output = check_output(options.output, options.force, *tables)
     if (kind := kinds.by_name(output)) is not None:
         raise CommandError(f"--output {os.fspath(output)!r} has the name of {kind}, and `train` "
                            "writes a model file, such as model.safetensors; `export` makes ONNX "
                            "and C of it")
-    report = check_report(options, options.data, options.output)
+    report = check_report(options, *tables, options.output)
     if report is not None and report.resolve() == output.resolve():
         raise CommandError(f"{options.report!r} is both --report and --output: give the page "
                            "another name")

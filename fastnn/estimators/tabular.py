@@ -19,7 +19,7 @@ from fastnn.core.validation import check_nonnegative, check_real
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
-from fastnn.estimators.tabular_words import plain_labels, targets_as_given
+from fastnn.estimators.tabular_words import check_given, plain_labels, targets_as_given
 from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.tabular.intervals import predict_interval
 from fastnn.tabular.task import REGRESSION, Task, check_values
@@ -173,6 +173,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             1 is the best.
         """
         y = targets_as_given(y, True, self.classes_ if "classes_" in vars(self) else None)
+        check_given(X, y, True)
         if not hasattr(y, "dtype") and not sp.issparse(y):
             y = np.asarray(y)
         return super().score(X, y if sp.issparse(y) else plain_labels(y), sample_weight)

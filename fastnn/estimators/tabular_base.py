@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -29,7 +30,9 @@ from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.tabular_words import check_columns, check_given, targets_as_given
 from fastnn.estimators.wording import Names, check_parameters
+from fastnn.tables.cells import Cells
 from fastnn.tables.frames import as_table, has_names, table_of
+from fastnn.tables.labels import learn_target
 from fastnn.tables.table import Table
 from fastnn.tabular.explain import BACKGROUND, SAMPLES
 from fastnn.tabular.importances import permutation_importances
@@ -215,8 +218,14 @@ class BaseTabular(Documented, BaseEstimator):
     def _weight(self, name, weight, X):
         if weight is None:
             return None
-        weight = _check_sample_weight(from_tensor(name, weight), np.empty((len(X), 1)),
-                                      dtype=np.float64, ensure_non_negative=True)
+        if isinstance(weight, Cells):  # of a column that was read from a file
+            weight = learn_target(weight, name=name)[0]
+        try:
+            weight = _check_sample_weight(from_tensor(name, weight), np.empty((len(X), 1)),
+                                          dtype=np.float64, ensure_non_negative=True)
+        except ValueError as error:
+            raise ValueError(re.sub(r"\b(sample_weight|sample weights)\b", name, str(error))
+                             ) from None
         return weights_for_networks(name, weight)
 
     def _outputs(self, X):

@@ -25,7 +25,8 @@ NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 def targets_as_given(y, is_classes, known=None):
     """Return targets in a form that NumPy does not change: of members of an Enum of strings it
-    would take the first letters of their names, and NULs at the end of texts away.
+    would take the first letters of their names, NULs at the end of texts away, and of values of
+    several types in a list it would make text, or numbers.
 
     Parameters
     ----------
@@ -53,9 +54,17 @@ def targets_as_given(y, is_classes, known=None):
         if dtype.kind == "V":
             raise TypeError(f"y is a structured array, of dtype {dtype}: give one of its fields"
                             + (f", y[{dtype.names[0]!r}]" if dtype.names else ""))
-    if isinstance(y, (list, tuple)) and all(isinstance(value, str) for value in y) and any(
-            type(value) not in (str, np.str_) or value.endswith("\0") for value in y):
-        return np.array(list(map(str.__str__, y)), object)
+    if not isinstance(y, (list, tuple)):
+        return y
+    texts = [value for value in y if isinstance(value, str)]
+    if len(texts) == len(y):
+        odd = any(type(text) not in (str, np.str_) or text.endswith("\0") for text in texts)
+        return np.array(list(map(str.__str__, y)), object) if odd else y
+    truths = sum(isinstance(value, (bool, np.bool_)) for value in y)
+    if texts or is_classes and 0 < truths < len(y):  # NumPy would make text, or numbers, of all
+        found = np.empty(len(y), object)
+        found[:] = y
+        return found
     return y
 
 

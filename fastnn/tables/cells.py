@@ -81,15 +81,17 @@ class Cells:
         a type to save memory, and the same values in a file have none.
     style : Style or None
         How the file writes numbers and dates.
+    na : tuple of str
+        Words that mean "missing" in the table that the column is of.
     """
 
-    __slots__ = ("array", "category", "codes", "dictionary", "kind", "mask", "numbers", "style",
-                 "values")
+    __slots__ = ("array", "category", "codes", "dictionary", "kind", "mask", "na", "numbers",
+                 "style", "values")
 
     def __init__(self, kind, *, codes=None, values=None, numbers=None, array=None, mask=None,
-                 category=False, dictionary=False, style=None):
+                 category=False, dictionary=False, style=None, na=()):
         self.kind, self.codes, self.values, self.dictionary = kind, codes, values, dictionary
-        self.numbers = numbers
+        self.numbers, self.na = numbers, na
         self.array, self.mask, self.category, self.style = array, mask, category, style
 
     def __len__(self):
@@ -102,10 +104,11 @@ class Cells:
         """Return the cells of some rows."""
         if self.kind == "text":
             return Cells("text", codes=self.codes[index], values=self.values, numbers=self.numbers,
-                         category=self.category, dictionary=self.dictionary, style=self.style)
+                         category=self.category, dictionary=self.dictionary, style=self.style,
+                         na=self.na)
         mask = None if self.mask is None else self.mask[index]
         return Cells(self.kind, array=self.array[index], mask=mask, category=self.category,
-                     style=self.style)
+                     style=self.style, na=self.na)
 
     def missing(self):
         """Return where values are missing: nothing between the separators, None, NaN, NaT."""
@@ -304,10 +307,10 @@ def moments(name, values):
 
 
 def words_of(name, given) -> tuple[str, ...]:
-    """Return the words of an argument as a tuple of str."""
+    """Return the different words of an argument as a tuple of str."""
     if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
         raise TypeError(f"{name}={given!r} must be a list of words, such as ['NA', '-999']")
-    return tuple(map(str, given))
+    return tuple(dict.fromkeys(map(str, given)))
 
 
 def number_text(value):

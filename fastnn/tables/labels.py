@@ -69,7 +69,9 @@ class Labels:
         self.na, self.keep_na = tuple(na), keep_na
         self.notes = list(notes)
         self._places = {_key(value): i for i, value in enumerate(self.classes.tolist())}
-        self._values = self.classes.dtype.kind in "biuf" or _are_values(self.classes.tolist())
+        kind, values = self.classes.dtype.kind, self.classes.tolist()
+        self._values = kind in "biuf" or _are_values(values)
+        self._numbers = kind in "iuf" or kind != "b" and _are_numbers(values)
 
     def __repr__(self):
         return f"<Labels of {len(self.classes)} classes>"
@@ -95,6 +97,7 @@ class Labels:
             file, where all is text.
         """
         cells = as_cells(column)
+        na = (*na, *cells.na)
         codes, texts, counts = cells.used()
         if cells.kind == "date":
             raise TableError("the target holds dates; turn it into numbers or classes first")
@@ -103,9 +106,12 @@ class Labels:
         notes = []
         if cells.kind == "text" and not keep_na:
             others = [(text, count) for text, count in kept if text not in MISSING_WORDS]
+            plain = [(text, count) for text, count in others if text not in MARKS]
+            if plain and _are_numbers([text for text, _ in plain]):
+                others = plain
             if others and _are_values([text for text, _ in others]):
                 # beside numbers, or true and false, such a word is no class
-                words = [text for text, _ in kept if text in MISSING_WORDS]
+                words = [text for text, _ in kept if text in MISSING_WORDS or text in MARKS]
                 if words:
                     notes.append(f"{listed(words)} in the target counts as missing; if it is a "
                                  "class: --keep-na-classes (keep_na=True)")
@@ -131,7 +137,7 @@ class Labels:
         Parameters
         ----------
         column : Cells, array-like or series
-            Labels of rows.
+            Labels of rows; words that mean "missing" in the table they are of do so here.
 
         Returns
         -------
@@ -146,9 +152,10 @@ class Labels:
         cells = as_cells(column)
         codes, texts, counts = cells.used()
         found = np.full(len(texts) + 1, -1, dtype=np.int64)
-        places = self._places_of(texts, cells.style)
+        na = {*self.na, *cells.na}
+        places = self._places_of([text for text in texts if text not in na], cells.style)
         unknown = [i for i, text in enumerate(texts) if text not in places
-                   and not self._missing(text)]
+                   and text not in na and not self._missing(text)]
         if unknown:
             n = int(counts[unknown].sum())
             raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
@@ -178,14 +185,17 @@ class Labels:
         return found
 
     def _missing(self, text):
-        return _is_missing(text, self.keep_na, self.na) or (
-            not self.keep_na and text in MISSING_WORDS and self._values)
+        return _is_missing(text, self.keep_na, self.na) or not self.keep_na and (
+            self._values and text in MISSING_WORDS or self._numbers and text in MARKS)
+
+
+def _are_numbers(texts):
+    return all(map(PLAIN_NUMBER.fullmatch, texts))
 
 
 def _are_values(texts):
     """Whether all are numbers, or all true or false."""
-    return all(map(PLAIN_NUMBER.fullmatch, texts)) or {text.lower() for text in texts} <= {
-        "true", "false"}
+    return _are_numbers(texts) or {text.lower() for text in texts} <= {"true", "false"}
 
 
 def _is_missing(text, keep_na, na):
@@ -256,6 +266,7 @@ def learn_target(column: Any, *, name: str = "y",
         When a value is no number.
     """
     cells = as_cells(column, name)
+    na = (*na, *cells.na)
     if cells.kind in ("number", "boolean"):
         values = cells.array.astype(np.float64)
         values[cells.missing()] = np.nan

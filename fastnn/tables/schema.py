@@ -157,7 +157,10 @@ class Schema:
                              f"{LIMITS['categories']}")
         check_learnable(table)
         table.uneven = False  # what a row of training does not have is missing
-        na = table.na if na is None else words_of("na", na)
+        na = words_of("na", table.na if na is None else na)
+        if len(na) > LIMITS["na"] or max(map(len, na), default=0) > MAX_TEXT:
+            raise TableError(f"na has {len(na):,} words of up to {max(map(len, na)):,} characters: "
+                             f"a model file has room for {LIMITS['na']:,} of {MAX_TEXT:,}")
         options = Options(categorical_names(categorical_features, table), na, infinities,
                           max_categories)
         notes, columns = Notes(), []

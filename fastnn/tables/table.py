@@ -108,6 +108,7 @@ class Table:
             return self._cells[name]
         self._check(name)
         found = self._columns[name].cells()
+        found.na = self.na
         if self.n_rows * len(self.names) <= KEPT_CELLS:
             self._cells[name] = found
         return found

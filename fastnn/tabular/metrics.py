@@ -17,10 +17,13 @@ class Metric:
     name : str
     rises : bool
         Whether more is better.
+    was_number : bool
+        Whether `value` has been a number yet, not NaN alone.
     """
 
     def __init__(self, name, function, rises, task):
         self.name, self.rises, self._function, self._task = name, rises, function, task
+        self.was_number = False
 
     def value(self, targets, outputs, weight=None):
         """Return the metric.
@@ -33,8 +36,10 @@ class Metric:
             Probabilities, positive means, or values.
         weight : array (n,) or None, default=None
         """
-        return float(self._function(self._task, np.asarray(targets), np.asarray(outputs, float),
-                                    weight))
+        value = float(self._function(self._task, np.asarray(targets), np.asarray(outputs, float),
+                                     weight))
+        self.was_number |= value == value
+        return value
 
     def loss(self, targets, outputs, weight=None):
         """Return the metric, or its negative, so that less is better."""
@@ -117,10 +122,19 @@ def _accuracy(task, y, output, weight):
 
 
 def _balanced_accuracy(task, y, output, weight):
-    right, weight = _right(task, y, output), np.ones(len(y)) if weight is None else weight
-    codes = _numbers(task, y)
+    """Return the mean of the recalls of the classes that weigh something; of labels, the mean of
+    theirs."""
+    weight = np.ones(len(y)) if weight is None else weight
+    if task.kind != "multilabel":
+        return _mean_recall(_numbers(task, y), _right(task, y, output), weight)
+    truth = y > 0.5
+    right = decision.labels(output) == truth
+    return np.mean([_mean_recall(truth[:, j], right[:, j], weight) for j in range(y.shape[1])])
+
+
+def _mean_recall(codes, right, weight):
     return np.mean([np.average(right[codes == code], weights=weight[codes == code])
-                    for code in np.unique(codes)])
+                    for code in np.unique(codes[weight > 0])])
 
 
 def _brier(task, y, output, weight):

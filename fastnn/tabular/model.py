@@ -12,7 +12,7 @@ from fastnn.core.imports import imported
 from fastnn.core.notices import warn
 from fastnn.core.validation import check_name
 from fastnn.prediction import decision
-from fastnn.tables.errors import TableWarning
+from fastnn.tables.errors import TableError, TableWarning
 from fastnn.tables.frames import as_table
 from fastnn.tables.schema import Schema
 from fastnn.tabular import files
@@ -394,7 +394,10 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     validation = None
     if validation_of is not None:
         X_val, y_val, weight = validation_of
-        validation = schema.apply(X_val), task.targets(y_val), weight
+        try:
+            validation = schema.apply(X_val), task.targets(y_val), weight
+        except TableError as error:
+            raise TableError(f"X_val: {error}", error.column) from None
         for note in validation[0].notes:
             warn(f"X_val: {note}", TableWarning)
     if sample_weight is not None and (sample_weight == 0).any():
@@ -419,6 +422,9 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
                           sample_weight=sample_weight, validation=validation, metric=metric,
                           seed=seed, n_threads=n_threads, time_limit=time_limit, start=start,
                           progress=progress, checkpoint=checkpoint)
+    if metric is not None and not metric.was_number:
+        warn(f"eval_metric {metric.name!r} has returned NaN each time: no epoch was better than "
+             "another, so the networks have hardly learned")
     for note in ensemble.notes:
         warn(note)
     reference = Reference.of(inputs, targets, sample_weight, ensemble, task, validation, seed)

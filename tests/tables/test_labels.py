@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from fastnn.tables import Labels, TableError
+from fastnn.tables import Labels, TableError, learn_target
+from fastnn.tables.frames import as_table
 
 
 @pytest.mark.parametrize("values, classes, codes", [
@@ -92,3 +93,29 @@ def test_words_beside_codes_that_are_text_are_missing(word, codes):
     kept = Labels.learn([*codes, word, *codes], keep_na=True)
     assert word in kept.classes.tolist()
     assert (kept.apply([word]) >= 0).all()
+
+
+def test_words_of_the_table_mean_missing():
+    table = as_table({"y": ["a", "gone", "b", "a"], "z": ["1", "gone", "-5", "2"]})
+    table.na = ("gone", "-5")
+    labels = Labels.learn(table.column("y"))
+    assert labels.classes.tolist() == ["a", "b"]
+    assert labels.apply(table.column("y")).tolist() == [0, -1, 1, 0]
+    known = Labels(["a", "b", "gone"])
+    assert known.apply(table.column("y")).tolist() == [0, -1, 1, 0]
+    assert known.apply(["a", "gone"]).tolist() == [0, 2]
+    values, _ = learn_target(table.column("z"))
+    np.testing.assert_array_equal(values, [1, np.nan, np.nan, 2])
+    np.testing.assert_array_equal(learn_target(table.rows([0, 1]).column("z"))[0], [1, np.nan])
+
+
+@pytest.mark.parametrize("mark", ["-", "unknown", "n.a.", "."])
+def test_marks_beside_numbers_are_no_classes(mark):
+    labels = Labels.learn(["1", mark, "2", "None"])
+    assert labels.classes.tolist() == [1, 2]
+    assert labels.apply(["2", mark]).tolist() == [1, -1]
+    assert any(repr(mark) in text and "counts as missing" in text for text in labels.notes)
+    assert Labels([1, 2]).apply([mark, "1"]).tolist() == [-1, 0]
+    assert Labels.learn(["1", mark], keep_na=True).classes.tolist() == sorted(["1", mark])
+    for others in (["a", mark], ["true", "false", mark]):  # beside words it is one of them
+        assert mark in Labels.learn(others).classes.tolist()

@@ -29,6 +29,27 @@ def test_others_stay(values):
     assert plain_labels(y) is y
 
 
+@pytest.mark.parametrize("other, said", [
+    (np.nan, "Input y contains NaN"), (None, "Input y contains NaN"),
+    (np.inf, "y holds text and other values, 'a' and inf"),
+    (1, "y holds text and other values, 'a' and 1"),
+    (True, "y holds text and other values, 'a' and True")])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_other_values_in_a_list_of_texts_make_no_class(kind, other, said):
+    X = {"x": [i % 2 + i / 100 for i in range(40)]}
+    mixed = kind([other, *["a", "b"] * 20][:40])
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, n_threads=1)
+    with pytest.raises((ValueError, TypeError), match=said):
+        model.fit(X, mixed)
+    model.fit(X, ["a", "b"] * 20)
+    with pytest.raises((ValueError, TypeError), match=said):
+        model.score(X, mixed)
+    with pytest.raises((ValueError, TypeError), match=said.replace("y ", "y_val ")):
+        model.fit(X, ["a", "b"] * 20, X_val=X, y_val=mixed)
+    with pytest.raises(TypeError, match="y holds truth values and numbers, True and 2"):
+        model.fit(X, kind([True, 2] * 20))
+
+
 def test_truth_beside_numbers_is_refused():
     with pytest.raises(TypeError, match="y holds truth values and numbers, True and 2"):
         plain_labels(objects(2, True))

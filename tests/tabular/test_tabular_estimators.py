@@ -472,3 +472,31 @@ def test_readers_of_batches_and_lazy_frames():
         est.fit(pl.LazyFrame(columns), np.arange(40))
         assert est.feature_names_in_.tolist() == ["a", " b"]
         np.testing.assert_array_equal(est.predict(pl.LazyFrame(columns)), est.predict(table))
+
+
+def test_a_metric_that_is_never_a_number_is_told():
+    with pytest.warns(UserWarning, match="eval_metric 'nothing' has returned NaN each time"):
+        TabularClassifier("fast", eval_metric=nothing, random_state=0).fit(TABLE, TWO)
+
+
+def nothing(y, prediction):
+    return float("nan")
+
+
+def test_weights_are_named_as_they_were_given(tmp_path):
+    (tmp_path / "t.csv").write_text("w\n" + "1\n2\n" * (N // 2))
+    column = fastnn.tables.read(tmp_path / "t.csv").column("w")
+    model = TabularClassifier("fast", random_state=0)
+    weight = np.tile([1.0, 2.0], N // 2)
+    assert said(model.fit(TABLE, TWO, column)) == said(model.fit(TABLE, TWO, weight))
+    weight[3] = np.nan
+    with pytest.raises(ValueError, match="Input sample_weight_val contains NaN"):
+        model.fit(TABLE, TWO, X_val=TABLE, y_val=TWO, sample_weight_val=weight)
+    with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
+        model.fit(TABLE, TWO, weight)
+
+
+def test_errors_of_validation_rows_say_so():
+    bad = {**TABLE, "a": ["abc"] * N}
+    with pytest.raises(ValueError, match="X_val: column 'a': 240 values not understood"):
+        TabularClassifier("fast").fit(TABLE, TWO, X_val=bad, y_val=TWO)

@@ -133,6 +133,18 @@ def test_metrics_of_two_classes_are_scikit_learns(name, function, ties):
         expected * (-1 if metric.rises else 1))
 
 
+def test_balanced_accuracy_of_labels_and_of_classes_that_weigh_nothing():
+    metrics = pytest.importorskip("sklearn.metrics")
+    truth, scores = RNG.integers(2, size=(N, 2)), RNG.uniform(size=(N, 2))
+    metric = metric_of("balanced_accuracy", LABELS)
+    assert metric.value(truth, scores, WEIGHT) == pytest.approx(np.mean([
+        metrics.balanced_accuracy_score(truth[:, j], scores[:, j] > 0.5, sample_weight=WEIGHT)
+        for j in range(2)]))
+    only = WEIGHT * ZEROS[:, 0]
+    assert metric_of("balanced_accuracy", BINARY).value(ZEROS, SCORES, only) == pytest.approx(
+        np.average(SCORES[:, 0] > 0.5, weights=only))
+
+
 def test_metrics_of_several_classes_and_of_values_are_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics")
     y, p = RNG.integers(3, size=N), RNG.dirichlet(np.ones(3), N)
