@@ -131,10 +131,13 @@ cdef class Snapshot:
         return x.shape[1] == self.data.n_in and cnp.PyArray_ISCARRAY_RO(x)
 
     def predict(self, cnp.ndarray x not None, cnp.ndarray out, int threads):
-        """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` has taken, in ``out``
-        or a new array."""
-        if x.shape[1] != self.data.n_in:
-            raise ValueError(f"X has {x.shape[1]} columns, must have {self.data.n_in}")
+        """Return the outputs (rows, n_out) for x (rows, n_in) that `accepts` takes, in ``out`` or a
+        new array."""
+        if (x.ndim != 2 or x.descr.type_num != self.data.type_num
+                or x.shape[1] != self.data.n_in or not cnp.PyArray_ISCARRAY_RO(x)):
+            raise ValueError(f"X is {(<object>x).dtype} of shape {(<object>x).shape}, must be a "
+                             f"row-major array of {self.layout.dtype} with {self.data.n_in} "
+                             "columns")
         return self.run(x.shape[0], x, out, threads, self.data.flops_per_row, NULL)
 
     def predict_sparse(self, cnp.ndarray start not None, cnp.ndarray column not None,
@@ -231,7 +234,8 @@ cdef class Snapshot:
         if out is None:
             shape[0], shape[1] = rows, self.data.n_out
             out = cnp.PyArray_EMPTY(2, shape, x.descr.type_num, 0)
-        elif out.shape[0] != rows or out.shape[1] != self.data.n_out:
+        elif (out.ndim != 2 or out.descr.type_num != self.data.type_num or out.shape[0] != rows
+              or out.shape[1] != self.data.n_out or not cnp.PyArray_ISCARRAY(out)):
             raise ValueError("out does not fit the rows and the outputs")
         elif overlap(out, self.vector):
             raise ValueError("out lies in the network's parameters, must be memory of its own")

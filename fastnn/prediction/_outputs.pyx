@@ -97,6 +97,8 @@ cdef class RowOutputs:
         self.n_layers, self.n_networks = len(ops), len(networks)
         self.n_in, self.n_out = networks[0].sizes[0], networks[0].sizes[-1]
         self.weights = np.ascontiguousarray(weights, np.float64)
+        if self.weights.shape[0] != self.n_networks:
+            raise ValueError("weights must have one entry for each network")
         W = np.ascontiguousarray(np.hstack(first), np.float32)
         if W.shape[0] != self.n_in or adds.size != self.n_in or (
                 adds.descr.type_num != cnp.NPY_UINT8 or not cnp.PyArray_ISCARRAY_RO(adds)):

@@ -220,6 +220,9 @@ cdef class Curvature:
         """
         cdef cnp.ndarray out = self.layout.allocate()
         cdef ptrdiff_t start, stop
+        for array in (parameters, v):
+            if (<object>array).shape != (<object>out).shape or array.dtype != out.dtype:
+                raise ValueError("parameters and v must be vectors of the layout")
         if self.is_double:
             self.copy_weights[double](<const double*>cnp.PyArray_DATA(parameters),
                                       <const double*>cnp.PyArray_DATA(v))

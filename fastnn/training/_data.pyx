@@ -93,6 +93,8 @@ cdef class Data:
         job.y = NULL
         job.labels = NULL
         if y.ndim == 1:
+            if self.info.labels != "rows":
+                raise ValueError(f"y is labels, which the kernel of {self.info.name} does not read")
             self.expect(y, "y", (n_samples,), np.dtype(np.int32))
             self.expect_range(y, "y", job.last.n_out)
             job.labels = <const int32_t*>self.borrow("y", y)

@@ -63,6 +63,7 @@ cdef class Stepper:
     cdef bint stale              # whether the job still points into a sparse matrix
     cdef bint busy
     cdef bint stops
+    cdef bint takes_labels       # whether the loss reads class numbers
     cdef int type_num
     cdef ptrdiff_t n_in, n_out, batch
     cdef double row_flops, step_flops
@@ -80,6 +81,7 @@ cdef class Stepper:
         self.type_num = cnp.NPY_DOUBLE if self.is_double else cnp.NPY_FLOAT
         self.n_in, self.n_out = trainer.spec.n_in, trainer.spec.n_out
         self.batch = plan.batch
+        self.takes_labels = trainer.info.labels == "rows"
         self.plain = ("blas" not in plan.products and not trainer.inputs.any
                       and not trainer.info.is_custom and not trainer.spec.custom_activations)
         self.stale = False
@@ -138,6 +140,8 @@ cdef class Stepper:
 
     def run(self, X, y, weight, double rate):
         """Do a step on a batch as `Trainer.set_data` takes it, and return its loss."""
+        if not (isfinite(rate) and rate >= 0):
+            raise ValueError(f"rate={rate} must be finite and >= 0")
         if self.busy:
             raise RuntimeError("these steps are being taken by another thread, or around this call")
         self.busy = True
@@ -151,7 +155,7 @@ cdef class Stepper:
         if not self.plain or self.stale or not self.is_ready(X):
             return self.long_step(X, y, weight, rate)
         rows = (<cnp.ndarray>X).shape[0]
-        if not (self.are_labels(y, rows) or self.are_values(y, rows)) or not (
+        if not (self.takes_labels and self.are_labels(y, rows) or self.are_values(y, rows)) or not (
                 weight is None or self.are_weights(weight, rows)):
             return self.long_step(X, y, weight, rate)  # it says what is wrong
         if y.ndim == 1:
@@ -256,7 +260,7 @@ cdef class Steps(Stepper):
     cdef readonly object net, optimizer
     cdef object info, settings, snapshot, layout, schedule
     cdef object labels           # int32 (batch,)
-    cdef bint takes_labels, is_column, averages
+    cdef bint is_column, averages
     cdef Targets targets
     cdef double rate
 
@@ -284,7 +288,6 @@ cdef class Steps(Stepper):
             trainer.set_state(states, old.step)
         self.info = info
         self.targets = TARGETS.get(info.targets, REAL)
-        self.takes_labels = info.labels == "rows"
         self.is_column = info.n_targets == 1
         self.labels = np.empty(batch_size, np.int32)
         self.layout = snapshot.layout

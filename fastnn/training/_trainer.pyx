@@ -92,6 +92,8 @@ cdef class Trainer(Runs):
                  n_threads=None, reduction=None, gemm="auto", ceiling=np.inf, inputs=UNCHANGED,
                  l1=0.0, clip_norm=None, clip_value=None, max_norm=None, frozen=(),
                  sparse=False, adds=None):
+        if self.plan is not None:  # steps may have the address of what it holds
+            raise RuntimeError("this trainer is made already")
         self.kept, self.data, self.python = [], {}, []
         self.entries = []
         bound = loss if isinstance(loss, BoundLoss) else check_loss(loss, spec.output, spec.n_out)

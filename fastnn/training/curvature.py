@@ -17,21 +17,24 @@ BLOCK_ROWS = 96  # that are worked on together, where their number is free
 
 def hvp(net, X, y, v, *, loss, sample_weight, alpha):
     """Return H v; see `MLP.hvp`."""
-    layout = net._layout
+    snapshot = net._snapshot  # of one moment: what X, y and weights call may change the network
+    layout = snapshot.layout
     info = net._bound(loss)
     refuse(layout, info)
     alpha = validation.check_nonnegative("alpha", alpha)
-    v = _direction(net, v)
+    v = _direction(layout, v)
     X, y, weights = net._check_data(X, y, sample_weight, info, in_place=False)
+    if net._layout is not layout:
+        raise RuntimeError("the network has been changed within this call, by what its data called")
     n_rows = X.shape[0]
     if has_batch_norm(layout):
-        blocks = _shards(net._trainer((X, y, weights), info, 0.0, net.parameters).plan, n_rows)
+        blocks = _shards(net._trainer((X, y, weights), info, 0.0, snapshot.parameters).plan, n_rows)
     else:
         blocks = list(range(0, n_rows, max(1, BLOCK_ROWS // layout.spec.members)))
     blocks.append(n_rows)
     X = dense_rows(X)
     found = Curvature(layout, info, int(max(np.diff(blocks)))).product(
-        net.parameters, v, X, y, weights, blocks)
+        snapshot.parameters, v, X, y, weights, blocks)
     total = n_rows if weights is None else weights.sum(dtype=np.float64)
     n_out = layout.spec.n_out
     terms = max({"mean": n_out, "half": n_out // 2, "sum": 1}[info.reduction], 1)
@@ -52,11 +55,10 @@ def _shards(plan, n_rows):
     return starts
 
 
-def _direction(net, v):
+def _direction(layout, v):
     """Return v as a flat vector whose gaps are 0, as is what stands in it for running averages."""
-    layout = net._layout
     try:
-        v = require("v", v, net.dtype)
+        v = require("v", v, layout.dtype)
         if np.shape(v) == (layout.size,):
             v = v.copy()
             for block, view in zip(layout.blocks, layout.views(v), strict=True):
