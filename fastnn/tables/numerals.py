@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
-__all__ = ["LONGEST", "SPACES", "NumberFormat", "doubtful", "explained", "find_format",
+__all__ = ["LONGEST", "LOOKED_AT", "SPACES", "NumberFormat", "doubtful", "explained", "find_format",
            "given_format", "in_ascii", "parse_grouped", "parse_number", "parse_numbers",
            "perhaps_grouped", "signs_behind", "sure_decimal", "two_marks"]
 
@@ -23,6 +23,7 @@ UNITS = {"%": ("", f"{BLANKS}%"), **{
     sign: (f"(?:{re.escape(sign)}{BLANKS})?", f"(?:{BLANKS}{re.escape(sign)})?")
     for sign in CURRENCIES}}
 LOOKED_AT = 2000  # different texts by which a format is chosen
+OF_A_KIND = 20    # texts at least of each kind, where the first ones do not tell the format of all
 LONGEST = 100     # characters of a number that is not plain
 SIGNS = re.compile(rf"\s*[{CURRENCIES}%()]\s*")
 # signs and marks of typography, of full width and of Arabic
@@ -163,6 +164,9 @@ def _grouped(mark):
 
 
 SHORT = re.compile(r"[-+]?\d{1,3}", re.ASCII)
+# a text of which it is not known whether its mark stands between thousands
+OPEN = {mark: re.compile(rf"[-+]?(?:\d{{1,3}}|[1-9]\d{{0,2}}(?:{MARKS[mark]}\d{{3}})+)", re.ASCII)
+        for mark in (".", ",")}
 
 
 def doubtful(texts, mark):
@@ -179,14 +183,14 @@ def doubtful(texts, mark):
     return (with_mark, without) if with_mark else None
 
 
-def _unit_of(texts):
-    """Return the unit that nearly all of the texts have, or an empty string."""
+def _unit_of(texts, share):
+    """Return the unit that such a share of the texts has, or an empty string."""
     joined = "".join(texts)
     for unit in UNITS:
         if unit not in joined:
             continue
         some = sum(unit in text for text in texts)
-        if some >= 0.5 * len(texts):
+        if some >= share * len(texts):
             form = NumberFormat(unit=unit)
             for candidate in CANDIDATES:
                 form = NumberFormat(candidate.decimal, candidate.thousands, unit)
@@ -230,17 +234,86 @@ def find_format(texts, style=None):
     (NumberFormat, str)
         The remark says how the texts are read, to be put behind the name of the column.
     """
-    given = style is not None and (style.decimal is not None or style.thousands is not None)
-    texts = list(filter(FIRST.match, texts[:LOOKED_AT]))
-    if not texts:
-        return _default(style), ""
+    form, doubt = _format_of(texts[:LOOKED_AT], style)
+    if len(texts) > LOOKED_AT and _is_told_otherwise(texts, form):
+        # a unit that so many have would be found if they came first
+        form, doubt = _format_of(_of_each_kind(texts, form), style, 0.5 * LOOKED_AT / len(texts))
+    if not doubt and form.thousands and not _is_given(style):
+        doubt = two_marks(_numbers_of(texts), form)
+    return form, doubt
+
+
+def _is_given(style):
+    """Whether the user says the marks of numbers."""
+    return style is not None and (style.decimal is not None or style.thousands is not None)
+
+
+def _numbers_of(texts):
+    """Return those texts that begin as numbers do, in ASCII."""
+    texts = list(filter(FIRST.match, texts))
     joined = "".join(texts)
     if not joined.isascii() or "-" in joined or "(" in joined or "R$" in joined:
         texts = list(map(in_ascii, texts))
+    return texts
+
+
+def _is_told_otherwise(texts, form):
+    """Whether texts behind the first ones, which have a format, may show that it is another one:
+    the order of rows must not decide what they are."""
+    pattern = PLAIN_NUMBER if form.is_plain else _pattern(form)
+    first = _numbers_of(texts[:LOOKED_AT])
+    if sum(1 for _ in filter(None, map(pattern.fullmatch, first))) < 0.4 * LOOKED_AT:
+        return False  # so many words, or units of several kinds, that no format reads the column
+    rest = texts[LOOKED_AT:]
+    if form.unit:
+        first = [_without(text, form.unit) for text in first]
+    if any(all(map(possible.fullmatch, first)) for possible in OPEN.values()):
+        if form.thousands not in OPEN:
+            return True
+        if form.unit:
+            rest = [_core(text, form) for text in rest]
+        return not all(map(OPEN[form.thousands].fullmatch, rest))
+    if form.is_plain:
+        try:  # by far the most columns, in a fraction of the time
+            for _ in map(float, rest):
+                pass
+        except ValueError:
+            pass
+        else:
+            return False
+    return not all(map(pattern.fullmatch, _numbers_of(rest)))
+
+
+def _of_each_kind(texts, form):
+    """Return some of the texts, of each kind as many as its share, but a few at least: evenly from
+    the first to the last of them, in their order."""
+    pattern = PLAIN_NUMBER if form.is_plain else _pattern(form)
+    kinds = {}
+    for i, text in enumerate(texts):
+        if FIRST.match(text):
+            ascii_text = in_ascii(text)
+            core = _core(text, form)
+            kind = (pattern.fullmatch(ascii_text) is None, SIGNS.search(ascii_text) is None,
+                    min(2, core.count(".")), min(2, core.count(",")),
+                    any(possible.fullmatch(core) for possible in OPEN.values()))
+            kinds.setdefault(kind, []).append(i)
+    chosen = []
+    for places in kinds.values():
+        n = min(len(places), max(OF_A_KIND, len(places) * LOOKED_AT // len(texts)))
+        chosen += [places[k * len(places) // n] for k in range(n)]
+    return [texts[i] for i in sorted(chosen)]
+
+
+def _format_of(texts, style, share=0.5):
+    """Return what `find_format` does, from a few texts; ``share``: of those with a unit."""
+    given = _is_given(style)
+    texts = _numbers_of(texts)
+    if not texts:
+        return _default(style), ""
     if not given and any("." in text for text in texts) and all(
             map(PLAIN_NUMBER.fullmatch, texts)) and doubtful(texts, ".") is None:
         return PLAIN, ""  # by far the most files
-    unit = _unit_of(texts)
+    unit = _unit_of(texts, share)
     candidates = [NumberFormat(form.decimal, form.thousands, unit) for form in CANDIDATES]
     if given:
         candidates = [form for form in candidates
@@ -270,8 +343,7 @@ def find_format(texts, style=None):
     if len(best) == len(candidates):  # whole numbers without any mark
         return _default(style, unit), ""
     wanted = [form for form in best if form.decimal == (usual or ".")]
-    form = (wanted or best)[0]
-    return form, "" if given else two_marks(texts, form)
+    return (wanted or best)[0], ""
 
 
 def perhaps_grouped(texts, form):
@@ -298,21 +370,24 @@ def two_marks(texts, form):
 
     Not where other numbers have three decimals, too, or decimals of several lengths.
     """
-    lone = grouped = None
     if form.thousands not in (",", ".") or not all(
             any(mark in text for text in texts) for mark in (form.decimal, form.thousands)):
         return ""
-    pattern, lengths = _grouped(form.decimal), set()
-    for text in texts:
-        core = _core(text, form)
-        if pattern.fullmatch(core):
-            lone = text if lone is None else lone
-        elif not np.isnan(parse_number(text, form)):
+    pattern, lengths, grouped = _grouped(form.decimal), set(), None
+    cores = [_core(text, form) for text in texts] if form.unit else list(map(in_ascii, texts))
+    lone = next((text for text, core in zip(texts, cores, strict=True) if pattern.fullmatch(core)),
+                None)
+    if lone is None:
+        return ""
+    for text, core in zip(texts, cores, strict=True):
+        if not pattern.fullmatch(core) and not np.isnan(parse_number(text, form)):
             if form.decimal in core:
                 lengths.add(len(core.partition(form.decimal)[2]))
+                if 3 in lengths or len(lengths) > 1:
+                    return ""
             if form.thousands in core:
                 grouped = text if grouped is None else grouped
-    if lone is None or grouped is None or 3 in lengths or len(lengths) > 1:
+    if grouped is None:
         return ""
     return (f"{lone!r} is read as {parse_number(lone, form):.15g} and {grouped!r} as "
             f"{parse_number(grouped, form):.15g}; if {lone!r} means "

@@ -27,7 +27,7 @@ from fastnn.tables import cells as cells_
 from fastnn.tables import opening
 from fastnn.tables.cells import MISSING_WORDS, Style, words_of
 from fastnn.tables.errors import TableError, shown_value
-from fastnn.tables.numerals import sure_decimal
+from fastnn.tables.numerals import LOOKED_AT, sure_decimal
 from fastnn.tables.table import Table
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space":
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
 BETWEEN = "\x1f"     # joins the cells of a block
+LONGEST_LOOK = 40_000  # characters of a column that are looked at for its decimal mark
+RUNS = 20            # of cells that are looked at in a column of more
 _limit = threading.RLock()  # of the csv module; a signal handler may read while we do
 
 
@@ -74,6 +76,26 @@ class Texts:
     def blocks_of_text(self):
         """Return an iterator of the blocks, each a str."""
         return (block if isinstance(block, str) else BETWEEN.join(block) for block in self.blocks)
+
+    def some(self):
+        """Return texts that show the decimal mark: all of a small column, else those of runs from
+        the first row to the last, as rows may stand in the order of their values."""
+        if self.n <= LOOKED_AT and sum(map(len, self.blocks)) <= LONGEST_LOOK:
+            return self.raw()
+        n = min(len(self.blocks), RUNS)
+        found, each = [], RUNS // n
+        for i in range(n):
+            block = self.blocks[i * (len(self.blocks) - 1) // max(1, n - 1)]
+            n_cells = LOOKED_AT // RUNS
+            for start in (len(block) * k // each for k in range(each)):
+                if isinstance(block, str):
+                    end = start + LONGEST_LOOK // RUNS
+                    # what is cut is another number
+                    whole = block[start:end].split(BETWEEN)[start > 0:]
+                    found += whole[:n_cells if end >= len(block) else min(n_cells, len(whole) - 1)]
+                else:
+                    found += block[start:start + n_cells]
+        return found
 
     def raw(self):
         """Return the text of each row."""
@@ -501,10 +523,7 @@ class _Reader:
         if usual is None:
             for k, column in enumerate(columns):
                 if column.blocks:
-                    block = column.blocks[0]
-                    start = block[:40_000].split(BETWEEN)[:2000] if isinstance(block, str) else (
-                        block[:2000])
-                    words = [text.strip() for text in dict.fromkeys(start)]
+                    words = [text.strip() for text in dict.fromkeys(column.some())]
                     own[k] = sure_decimal([text for text in words
                                            if text and text not in MISSING_WORDS])
             votes = Counter(own)

@@ -238,3 +238,68 @@ def test_a_prediction_whose_numbers_may_be_a_thousandth_is_told(learned, texts, 
     """Training had whole numbers, in groups or not."""
     notes = Schema.learn({"a": learned}).apply({"a": texts}).notes
     assert any(told in note for note in notes) if told else not notes
+
+
+def orders(values):
+    """Values in their order, in the opposite one, and mixed."""
+    return [values, values[::-1], np.random.default_rng(1).permutation(values).tolist()]
+
+
+SORTED = np.sort(np.round(np.exp(np.random.default_rng(0).normal(6, 1.5, 6000)), 2)).tolist()
+
+
+@each("way", ["{:,.2f}", "German", "Swiss", "French", "whole numbers, then 1,5",
+              "plain, then currency", "German, then currency", "two with marks", "three decimals"])
+def test_the_order_of_rows_does_not_decide_how_numbers_are_read(way, tmp_path):
+    """The format was that of the first 2,000 texts: a column in order of its values was left out,
+    or lost its largest ones."""
+    write = {"German": german, "French": french,
+             "Swiss": lambda v: f"{v:,.2f}".replace(",", "'"),
+             "whole numbers, then 1,5": lambda v: f"{v:.1f}".replace(".", ",") if v > 800 else (
+                 f"{v:.0f}"),
+             "plain, then currency": lambda v: f"${v:.2f}" if v > 900 else f"{v:.2f}",
+             "German, then currency": lambda v: german(v) + " €" * (v > 900),
+             "two with marks": lambda v: f"{v:,.2f}" if v >= SORTED[-2] else f"{v:.2f}",
+             "three decimals": lambda v: f"{v / 10:.3f}"}.get(way, way.format)
+    found = []
+    for texts in orders(list(map(write, SORTED))):
+        table = read(file(tmp_path, texts), separator="|")
+        schema = Schema.learn(table)
+        assert [column.name for column in schema.columns] == ["a", "b"]
+        values = schema.apply(table).numbers[:, 0]
+        assert not np.isnan(values).any()
+        assert learn_target(table.column("a"))[0].tobytes() == values.tobytes()
+        found.append((schema.settings(), schema.notes, np.sort(values).tolist()))
+    assert found[0] == found[1] == found[2]
+
+
+@each("small, large, value", [("{}", "{},299", 1299), ("{}", "{}.299", 1299),
+                              ("{}.125", "{}.299.000", 1299000), ("{}.299", "{}.299", 1.299)])
+def test_what_is_in_doubt_stays_so_in_any_order(small, large, value, tmp_path):
+    """1.299 is a number of thousands where 987 is beside it, and nothing speaks against it."""
+    n = 2500  # of different texts before the others
+    texts = [small.format(f"{'-' * (i % 2)}{i // 2 % 1000:0{i // 2000 + 1}d}") for i in range(n)]
+    texts = list(dict.fromkeys(texts)) + [large.format(i) for i in range(1, 5)]
+    forms = []
+    for ordered in orders(texts):
+        form, doubt = find_format(ordered)
+        assert parse_numbers([large.format(1)], form)[0] == value
+        forms.append((form, bool(doubt)))
+    assert forms[0] == forms[1] == forms[2]
+
+
+def test_numbers_that_may_be_a_thousandth_are_told_in_any_order():
+    texts = [f"{1000 * i + 299:,}.50" for i in range(1, 3000)] + ["1.299"]
+    for ordered in orders(texts):
+        assert "'1.299' is read as 1.299" in find_format(ordered)[1]
+        assert not find_format([*ordered, "7,299.125"])[1]
+
+
+def test_the_order_of_rows_does_not_decide_the_decimal_mark_of_a_file(tmp_path):
+    """Which decides where another column is in doubt: 1,299 and 987."""
+    whole = [f"{i}" for i in range(4000)] + [f"{i},5" for i in range(2000)]
+    path = tmp_path / "t.csv"
+    for ordered in orders(whole):
+        path.write_text("a;b\n" + "".join(f"{text};{i % 900 + 1},125\n"
+                                          for i, text in enumerate(ordered)))
+        assert Schema.learn(read(path)).columns[1].form.thousands != ","
