@@ -44,6 +44,8 @@ VARIED = 20           # different numbers
 MOST_WORDS = 1000     # of dates that are not in the calendar, which a model remembers
 MAX_TEXT = 1000       # characters of a name or a category; longer is prose
 EXACT_INTEGER = 1 << 63
+NO_INTEGER = -1 << 63  # what int64 has for "missing"
+LONGEST_INTEGER = 300  # digits that float64 has room for
 # a number with a currency or a unit, or with colons: 5 kg, USD 120.50, 12.5 km/h, 12:30
 AMOUNT = re.compile(r"(?:[^\W\d_]{1,3}(?:[^\w\s\[{/#:-]\s?|\s))?[^\w\s\[{]{0,3}\s?\d"
                     rf"[\d.,:'\u2019{SPACES}]*"
@@ -173,7 +175,7 @@ def _learn_typed(name, cells, missing, options, notes):
         return Column(name, "boolean")
     if cells.kind == "date":
         return _date_column(name, there.astype(np.int64) / DAY_US, True, (), gaps, notes) or None
-    if there.dtype.kind in "iu" and _loses_digits(there):
+    if there.dtype.kind in "iu" and _typed_ids(there):
         codes, values, counts = cells.used()
         return _as_categories(name, values, counts, gaps, False, options, notes)
     return _number_column(name, there.astype(np.float64), NumberFormat(), (), gaps, options, notes,
@@ -190,14 +192,28 @@ def _known(name, kind, values, options, **settings):
     return values[_known_rows(name, kind, values, options, **settings)]
 
 
-def _loses_digits(integers):
-    """Whether different whole numbers would become the same in float64: ids, then."""
+def _are_ids(times):
+    """Whether whole numbers are ids: float64 would make many different ones the same, or they have
+    twenty digits. A few that are far out, or stand for "missing", make no ids of the others.
+
+    Parameters
+    ----------
+    times : dict of int to int
+        How often each occurs.
+    """
+    large = [value for value in times if abs(value) > EXACT and value != NO_INTEGER]
+    share = sum(map(times.get, large)) / sum(times.values())
+    if len(set(map(float, large))) < len(large):
+        return len(large) > MAX_WORDS or share > 1 - NUMERIC_SHARE
+    return share >= 0.5 and max(map(abs, large)) >= EXACT_INTEGER
+
+
+def _typed_ids(integers):
+    """Whether whole numbers of a type are ids."""
     if not len(integers) or max(abs(int(integers.min())), abs(int(integers.max()))) <= EXACT:
         return False
-    if abs(int(integers.max())) >= EXACT_INTEGER:
-        return True
-    different = np.unique(integers)
-    return len(np.unique(different.astype(np.float64))) < len(different)
+    different, counts = np.unique(integers, return_counts=True)
+    return _are_ids(dict(zip(different.tolist(), counts.tolist(), strict=True)))
 
 
 def _number_column(name, values, form, words, gaps, options, notes, whole,
@@ -312,7 +328,7 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
     n_different = len(np.unique(parsed[ok]))
     if not _enough(ok, words, counts, marked, n_different > VARIED):
         return None
-    if _are_ids(values, ok):
+    if _written_ids(values, ok, counts):
         return None
     said = tuple(values[i] for i in np.flatnonzero(~ok))
     if said:
@@ -339,20 +355,22 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
     return found
 
 
-def _are_ids(values, ok):
-    """Whole numbers of so many digits that float64 would lose some."""
+def _written_ids(values, ok, counts):
+    """Whether numbers that are written are whole ones, nearly all, and ids."""
     if max(map(len, values)) < 16 or "." in values[0]:
         return False
-    whole = [value for value, fine in zip(values, ok.tolist(), strict=True)
+    whole = [(value, count) for value, fine, count in zip(values, ok.tolist(), counts.tolist(),
+                                                          strict=True)
              if fine and INTEGER.fullmatch(value)]
-    if not whole or max(map(len, whole)) < 16 or len(whole) < 0.9 * ok.sum():
+    longest = max((len(value) for value, _ in whole), default=0)
+    if longest < 16 or len(whole) < 0.9 * ok.sum():
         return False
-    if max(map(len, whole)) > 25:
+    if longest > LONGEST_INTEGER:
         return True
-    integers = {int(value) for value in whole}
-    if max(map(abs, integers)) >= EXACT_INTEGER:
-        return True
-    return len({float(value) for value in integers}) < len(integers)
+    times = {}
+    for value, count in whole:
+        times[int(value)] = times.get(int(value), 0) + count
+    return _are_ids(times)
 
 
 def _as_dates(name, cells, values, counts, gaps, options, notes):

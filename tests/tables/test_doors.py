@@ -204,6 +204,37 @@ def test_float32_of_every_kind_are_their_shortest_decimals():
     np.testing.assert_array_equal(doubles("a", values).view(np.int64), expected.view(np.int64))
 
 
+SMALL = [i * 10 for i in range(100)]
+
+
+@pytest.mark.parametrize("values, kind", [
+    ([-2**63 if i % 10 == 0 else v for i, v in enumerate(SMALL)], "number"),
+    ([-2**63 if i % 10 else v for i, v in enumerate(SMALL)], "number"),
+    ([*SMALL, 2**63 - 1], "number"), ([*SMALL, 2**64 - 1, 2**53 + 1], "number"),
+    ([*SMALL, 10**20], "number"), ([*SMALL, 10**30, -10**25], "number"),
+    ([2**60 + i % 30 for i in range(90)], "category"),
+    ([10**19 + 10**9 * (i % 30) for i in range(90)], "category"),
+    ([2**62 + i % 30 if i % 3 else i % 4 for i in range(90)], "category"),
+    ([-2**60 - i % 30 for i in range(90)] + [-2**63], "category")])
+def test_ids_are_those_of_which_many_have_more_digits_than_numbers_keep(values, kind, tmp_path):
+    """One number that is far out, or int64's mark of missing, made ids of the others in a file, and
+    not in a frame."""
+    frame = pd.DataFrame({"a": values, "b": np.arange(len(values)) % 7})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    texts = list(map(str, values))
+    doors = [frame, {"a": values, "b": list(frame["b"])}, read(tmp_path / "t.csv"),
+             [{"a": value, "b": i % 7} for i, value in enumerate(values)],
+             pl.DataFrame({"a": texts, "b": frame["b"].to_numpy()})]
+    if max(values) < 2**63 and min(values) >= -2**63:
+        doors.append(pl.DataFrame({"a": values, "b": frame["b"].to_numpy()}))
+        doors.append(pa.table({"a": values, "b": frame["b"].to_numpy()}))
+    found = [Schema.learn(door) for door in doors]
+    assert found[0].columns[0].kind == kind
+    for schema in found:
+        assert schema.settings() == found[0].settings()
+        assert same(schema.apply(doors[2]), found[0].apply(frame))
+
+
 FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,
           "dict": lambda path: dict(zip(("", "a"), pd.read_csv(path).to_numpy().T, strict=True))}
 
