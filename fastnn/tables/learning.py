@@ -357,11 +357,11 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
 
 def _written_ids(values, ok, counts):
     """Whether numbers that are written are whole ones, nearly all, and ids."""
-    if max(map(len, values)) < 16 or "." in values[0]:
+    if max(map(len, values)) < 16:
         return False
     whole = [(value, count) for value, fine, count in zip(values, ok.tolist(), counts.tolist(),
                                                           strict=True)
-             if fine and INTEGER.fullmatch(value)]
+             if fine and "." not in value and INTEGER.fullmatch(value)]
     longest = max((len(value) for value, _ in whole), default=0)
     if longest < 16 or len(whole) < 0.9 * ok.sum():
         return False

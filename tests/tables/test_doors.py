@@ -235,6 +235,16 @@ def test_ids_are_those_of_which_many_have_more_digits_than_numbers_keep(values, 
         assert same(schema.apply(doors[2]), found[0].apply(frame))
 
 
+@pytest.mark.parametrize("first", ["n.a.", ".", "1.0", "1234567890123456789.5", None])
+def test_ids_behind_a_value_with_a_point(first, tmp_path):
+    """The point in the first value was that of all: thirty ids became one number."""
+    ids = [str(1234567890123456789 + i % 30) for i in range(90)]
+    for values in (ids if first is None else [first, *ids], ids + [first] * (first is not None)):
+        column = Schema.learn({"a": values}).columns[0]
+        assert column.kind == "category"
+        assert set(ids) <= set(column.categories)
+
+
 FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,
           "dict": lambda path: dict(zip(("", "a"), pd.read_csv(path).to_numpy().T, strict=True))}
 
