@@ -318,6 +318,8 @@ class _Reader:
         self.quote = "'" if opening.single_quotes(lines, separator) else '"'
 
         self.marked = "\ufeff" in start
+        # of a writer whose \r\n went through a text file of Windows: the second end is no line
+        self.doubled = "\r\r\n" in start
 
     def _lines(self, file):
         return self._changed(file) if self.spaces or self.escaped or self.marked else file
@@ -348,7 +350,7 @@ class _Reader:
             first = self._first()
             if self.header_row == 0:
                 names = [f"x{i}" for i in range(len(first))]
-                ahead = [first]
+                ahead = [*[[""]] * self.n_blank, first]
             else:
                 names, ahead = list(first), []
             second = self._next_filled()
@@ -383,20 +385,39 @@ class _Reader:
         return self.reader.line_num + self.skipped
 
     def _next_filled(self):
-        for fields in self.reader:
+        for fields in self.rows:
             if len(fields) > 1 or (fields and (fields[0].strip() or self.width_one)):
                 return fields
+            self.n_blank += 1
         return None
 
     def _first(self):
-        self.width_one = False
+        self.width_one, self.n_blank, self.rows = False, 0, self.reader
         found = self._next_filled()
         if found is None:
             where = f" in line {self.header_row} or below" if self.header_row else ""
             raise TableError(f"{self.path!r} holds no line with names{where}")
         self.width_one = len(found) == 1
+        if self.width_one:
+            self.rows = self._rows_of_one()
+        # those above the names mean nothing
+        self.n_blank = self.n_blank // (1 + self.doubled) * (
+            self.width_one and self.header_row == 0)
         self.first_line = self._line()
         return found
+
+    def _rows_of_one(self):
+        """Yield the rows of a table of one column: a blank line is a missing value, as most
+        programs write it."""
+        ended = False  # a line whose end is doubled
+        for fields in self.reader:
+            if not fields and self.doubled and not ended:
+                ended = True
+                continue
+            ended = False
+            if fields != ["\x1a"]:  # DOS's mark of the end
+                self.n_blank += not fields
+                yield fields or [""]
 
     def _below_nothing(self, names, second):
         """Return names and first row: below lines of nothing but separators, as spreadsheets
@@ -450,7 +471,7 @@ class _Reader:
                 n_rows += len(block)
                 block.clear()
 
-        for fields in itertools.chain(ahead, self.reader):
+        for fields in itertools.chain(ahead, self.rows):
             if len(fields) != width:
                 if not any(map(str.strip, fields)) and (len(fields) < 2 or not fields) or (
                         fields == ["\x1a"]):
@@ -481,6 +502,9 @@ class _Reader:
                 + (f"; so have {_count(len(short) - 1, 'more line')} too few" if len(short) > 1
                    else "") + ". Which values are missing is not known: correct the file. Is "
                 "another --separator right?")
+        if width == 1 and self.n_blank:
+            self.notes.append(f"{_count(self.n_blank, 'blank line')} counted as missing values, as "
+                              "the table has one column")
         if repeated:
             self.notes.append(f"{_count(repeated, 'line')} like the first one, with the names of "
                               "the columns, left out")

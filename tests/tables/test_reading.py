@@ -89,6 +89,37 @@ def test_blank_lines_are_no_rows(load, blank):
     assert raw(load("\n".join(lines), separator=",")) == expected
 
 
+@pytest.mark.parametrize("values", [["1", "", "3", ""], ["", "", "3"], ["1"], ["1", "", ""],
+                                    ["", "u"]])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_a_blank_line_is_a_missing_value_of_a_table_of_one_column(load, values, end):
+    """polars and pyarrow write it so: without it all predictions behind belong to other rows. Above
+    the names it is none; a doubled end of a line is none, either."""
+    n, told = values.count(""), "counted as missing values, as the table has one column"
+    for above, name in (("", "a"), (end, "a"), ("", "a b")):
+        separator = "space" if name == "a" and n == 2 else None
+        table = load(text(above + name, values, end), separator=separator)
+        assert raw(table) == {name: values}
+        assert table.notes == [f"{n} blank line{'s' * (n != 1)} {told}"] * (n > 0)
+    assert raw(load(text(values[0], values[1:], end), header_row=0)) == {"x0": values}
+    lines = [values[0], *values[1:], "\x1a"]
+    assert raw(load(text("a", lines, end))) == {"a": values}
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow", "pandas"])
+def test_missing_values_of_one_column_as_libraries_write_them(library, tmp_path):
+    frame = pytest.importorskip("polars").DataFrame({"x": [None, 1.5, None, 3.5, None, None]})
+    path = tmp_path / "t.csv"
+    if library == "polars":
+        frame.write_csv(path)
+    elif library == "pandas":
+        pytest.importorskip("pandas")
+        frame.to_pandas().to_csv(path, index=False)
+    else:
+        pytest.importorskip("pyarrow.csv").write_csv(frame.to_arrow(), path)
+    assert read(path).raw("x") == ["", "1.5", "", "3.5", "", ""]
+
+
 def test_a_row_of_nothing_is_one(load):
     """Each row has a prediction of its own; a single column says "missing" by quotes."""
     assert raw(load("a,b\n1,2\n,\n3,4\n")) == {"a": ["1", "", "3"], "b": ["2", "", "4"]}
