@@ -1,10 +1,11 @@
-"""What a file of text is before its rows are read: packed or not, its encoding, its quotation
-marks; and what else it may be."""
+"""What a file of text is before its rows are read: packed or not, its encoding, its separator and
+quotation marks; and what else it may be."""
 
 import bz2
 import csv
 import gzip
 import io
+import itertools
 import lzma
 import os
 import re
@@ -15,8 +16,9 @@ from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import TableError
 
 __all__ = ["Tail", "blanks_before_quotes", "bounded", "content_of", "encoding_of", "escaped",
-           "first_bad_line", "is_title", "lines_of", "names_behind", "other_text", "packer_of",
-           "rows_within", "single_quotes", "unescaped", "wide"]
+           "find_separator", "first_bad_line", "is_title", "lines_of", "names_behind",
+           "other_text", "packer_of", "quoted_behind_blanks", "rows_within", "single_quotes",
+           "unescaped", "wide"]
 
 PACKERS = {".gz": gzip, ".bz2": bz2, ".xz": lzma}
 # what a packed file may come to: so many bytes, or so many times its own
@@ -178,6 +180,27 @@ def first_bad_line(file, encoding):
     return None
 
 
+def find_separator(start):
+    """Return the separator that cuts the first lines into the most columns, as many in each."""
+    lines = [line for line in lines_of(start) if line.strip()][:20]
+    best = ",", 1
+    if not lines:
+        return ","
+    joined = "".join(lines)
+    for separator, blanks in itertools.product((",", ";", "\t", "|"), (False, True)):
+        if blanks and f'{separator} "' not in joined:
+            continue
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=separator,
+                                                     skipinitialspace=blanks)]
+        except csv.Error:  # a field of more than csv.field_size_limit()
+            continue
+        steady = sum(width == widths[0] for width in widths) / len(widths)
+        if widths[0] * steady > best[1]:
+            best = separator, widths[0] * steady
+    return best[0]
+
+
 def blanks_before_quotes(start, separator):
     """Whether values in quotation marks have blanks before these: not where such characters stand
     within a value."""
@@ -189,6 +212,14 @@ def blanks_before_quotes(start, separator):
                    for field in row)
     except csv.Error:  # a field of more than csv.field_size_limit()
         return True
+
+
+def quoted_behind_blanks(text, separator):
+    """Whether a value of a whole file stands in quotation marks that have blanks before them: from
+    the first mark to the end of the value."""
+    end = re.escape(separator)
+    quoted = re.compile(rf'{end} +"(?:[^"\r\n]|""|\\")*" *(?:{end}|[\r\n]|\Z)')
+    return bool(quoted.search(text)) and blanks_before_quotes(text, separator)
 
 
 def single_quotes(lines, separator):

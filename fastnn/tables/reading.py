@@ -23,28 +23,25 @@ from typing import TYPE_CHECKING
 
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten, shown, suggests
-from fastnn.tables import cells as cells_
 from fastnn.tables import opening
 from fastnn.tables.cells import MISSING_WORDS, Style, words_of
 from fastnn.tables.errors import TableError, shown_value
-from fastnn.tables.numerals import LOOKED_AT, sure_decimal
+from fastnn.tables.numerals import sure_decimal
 from fastnn.tables.table import Table
+from fastnn.tables.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fastnn.core.types import File
 
-__all__ = ["find_separator", "read"]
+__all__ = ["read"]
 
 BLOCK = 1 << 14      # rows whose columns are put together at a time
 START = 1 << 16      # characters that are looked at before the table is read
 SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " "}
 OTHERS = (".xlsx", ".xls", ".ods", ".safetensors", ".zip", ".json", ".npz", ".npy", ".feather",
           ".arrow", ".png", ".jpg", ".jpeg", ".pdf", ".sqlite", ".db", ".pkl", ".sav", ".dta")
-BETWEEN = "\x1f"     # joins the cells of a block
-LONGEST_LOOK = 40_000  # characters of a column that are looked at for its decimal mark
-RUNS = 20            # of cells that are looked at in a column of more
 _limit = threading.RLock()  # of the csv module; a signal handler may read while we do
 
 
@@ -56,56 +53,6 @@ def _renew():
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew)
-
-
-class Texts:
-    """A column of a file: its text as it stands there, in blocks."""
-
-    def __init__(self, style):
-        self.name, self.style, self.blocks, self.n = None, style, [], 0
-
-    def __len__(self):
-        return self.n
-
-    def add(self, texts):
-        """Add the cells of some rows."""
-        joined = BETWEEN.join(texts)
-        self.blocks.append(joined if joined.count(BETWEEN) == len(texts) - 1 else list(texts))
-        self.n += len(texts)
-
-    def blocks_of_text(self):
-        """Return an iterator of the blocks, each a str."""
-        return (block if isinstance(block, str) else BETWEEN.join(block) for block in self.blocks)
-
-    def some(self):
-        """Return texts that show the decimal mark: all of a small column, else those of runs from
-        the first row to the last, as rows may stand in the order of their values."""
-        if self.n <= LOOKED_AT and sum(map(len, self.blocks)) <= LONGEST_LOOK:
-            return self.raw()
-        n = min(len(self.blocks), RUNS)
-        found, each = [], RUNS // n
-        for i in range(n):
-            block = self.blocks[i * (len(self.blocks) - 1) // max(1, n - 1)]
-            n_cells = LOOKED_AT // RUNS
-            for start in (len(block) * k // each for k in range(each)):
-                if isinstance(block, str):
-                    end = start + LONGEST_LOOK // RUNS
-                    # what is cut is another number
-                    whole = block[start:end].split(BETWEEN)[start > 0:]
-                    found += whole[:n_cells if end >= len(block) else min(n_cells, len(whole) - 1)]
-                else:
-                    found += block[start:start + n_cells]
-        return found
-
-    def raw(self):
-        """Return the text of each row."""
-        blocks = [block.split(BETWEEN) if isinstance(block, str) else block
-                  for block in self.blocks]
-        return blocks[0] if len(blocks) == 1 else list(itertools.chain.from_iterable(blocks))
-
-    def cells(self):
-        """Return the canonical cells."""
-        return cells_.from_texts(self.raw(), self.style)
 
 
 @suggests
@@ -228,11 +175,7 @@ class _Reader:
             with _limit:  # the limit of the csv module is one for the process
                 before = csv.field_size_limit(sys.maxsize)
                 try:
-                    table = self._read()
-                    if table is None:  # once more, without marks of an encoding amid the rows
-                        self.marked, self.notes = True, []
-                        table = self._read()
-                    return table
+                    return self._as_its_rest_asks()
                 finally:
                     csv.field_size_limit(before)
         except LookupError as error:
@@ -274,6 +217,46 @@ class _Reader:
     def _open(self):
         return io.TextIOWrapper(opening.Tail(self._bytes()), self.encoding, newline="")
 
+    def _as_its_rest_asks(self):
+        """Return the table: read once more where what is behind the start shows other marks."""
+        found, error = self._tried()
+        if self.goes_on and (error or self._has_marks()) and self._quotes_differently():
+            again, other = self._tried()
+            found, error = (again, None) if again else (found, error and other)
+        if error:
+            raise error
+        return found
+
+    def _tried(self):
+        self.notes = []
+        try:
+            found = self._read()
+            if found is None:  # once more, without marks of an encoding amid the rows
+                self.marked, self.notes = True, []
+                found = self._read()
+            return found, None
+        except TableError as error:
+            return None, error
+
+    def _has_marks(self):
+        """Whether cells hold what may be quotation marks of values, or stand before such."""
+        looked_for = '"' * (not self.skip_blanks) + "\\" * (not self.escaped)
+        return any(mark in text for column in self.columns for text in column.blocks_of_text()
+                   for mark in looked_for)
+
+    def _quotes_differently(self):
+        """Find out from the whole file how values are quoted; return whether the start has not told
+        it."""
+        try:
+            with self._open() as file:
+                text = file.read()
+        except (UnicodeError, EOFError, OSError, zlib.error, lzma.LZMAError, TableError):
+            return False
+        before = self.skip_blanks, self.escaped
+        self.skip_blanks = self.skip_blanks or opening.quoted_behind_blanks(text, self.separator)
+        self.escaped = self.escaped or opening.escaped(text, self.separator, self.skip_blanks)
+        return (self.skip_blanks, self.escaped) != before
+
     # ---- before the rows ----
 
     def _look(self):
@@ -288,6 +271,7 @@ class _Reader:
                 while n_lines < 3 and (line := file.readline()):
                     start += line
                     n_lines += 1
+            self.goes_on = bool(file.read(1))
         if not start.strip():
             raise TableError(f"{self.path!r} is empty")
         if "\0" in start:
@@ -306,7 +290,7 @@ class _Reader:
             lines = lines[max(0, self.header_row - 1 - self.skipped):]
         separator = SEPARATORS.get(self.separator, self.separator)
         if separator is None:
-            separator = said[1] if said else find_separator("".join(lines))
+            separator = said[1] if said else opening.find_separator("".join(lines))
         if not (len(separator) == 1 and separator.isascii()) or separator in "\"\r\n":
             raise TableError(f"--separator {separator!r} must be one ASCII character, such as ; or "
                              "|, or tab or space (separator=...)")
@@ -360,6 +344,7 @@ class _Reader:
                 ahead.append(second)
             width = self._width(names, second)
             columns, n_rows = self._rows(ahead, names, width)
+            self.columns = columns
             cut = file.buffer.may_be_cut()
         if not self.marked and any("\ufeff" in text for text in columns[0].blocks_of_text()):
             return None
@@ -614,26 +599,3 @@ class _Reader:
 
 def _count(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def find_separator(start):
-    """Return the separator that cuts the first lines into the most columns, as many in each."""
-    lines = [line for line in opening.lines_of(start) if line.strip()][:20]
-    best = ",", 1
-    if not lines:
-        return ","
-    joined = "".join(lines)
-    for separator, blanks in itertools.product((",", ";", "\t", "|"), (False, True)):
-        if blanks and f'{separator} "' not in joined:
-            continue
-        try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=separator,
-                                                     skipinitialspace=blanks)]
-        except csv.Error:  # a field of more than csv.field_size_limit()
-            continue
-        steady = sum(width == widths[0] for width in widths) / len(widths)
-        if widths[0] * steady > best[1]:
-            best = separator, widths[0] * steady
-    return best[0]
-
-

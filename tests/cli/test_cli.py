@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn.tables.reading import find_separator
+from fastnn.tables.opening import find_separator
 
 pd = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from fastnn.tables import Schema, TableError, read
-from fastnn.tables.reading import find_separator
+from fastnn.tables.opening import find_separator
 
 ROWS = [f"{i / 8},{'xyz'[i % 3]},{i * i}.5" for i in range(40)]
 
@@ -195,6 +195,40 @@ def test_quotation_marks_that_are_not_closed(load):
         load(text("a,c,t", [*ROWS[:4], '1,2,"x', *ROWS]))
     fine = 'c,t\n"Dear Sir, or Madam\nyou ""said"" a, b",1\n"x\n\ny",2\n'
     assert raw(load(fine))["c"] == ['Dear Sir, or Madam\nyou "said" a, b', "x\n\ny"]
+
+
+@pytest.mark.parametrize("line, cell", [
+    (', "Rome"', "Rome"), (', "Rome, IT"', "Rome, IT"), (r',"say \"hi\""', 'say "hi"'),
+    (r', "say \"hi, you\""', 'say "hi, you"'), (', "Rome" ', "Rome ")])
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("packed", [True, False])
+def test_how_values_are_quoted_is_found_anywhere_in_a_file(load, line, cell, early, packed):
+    """The first 64 KB were looked at: behind them marks stayed in the cells, or made others of
+    them."""
+    blank = " " * line.startswith(", ")
+    rows = [f"{i},{blank}word" for i in range(9000)]
+    rows = ["1" + line, *rows] if early else [*rows, "1" + line]
+    for end in ("", "\ufeff2,x\n"):  # what else is seen late
+        content = (text("a,b", rows) + end).encode()
+        table = load(gzip.compress(content) if packed else content)
+        found = table.raw("b")[0 if early else 9000]
+        assert (found, table.notes) == (cell, [])
+        assert len(table) == 9001 + bool(end)
+        assert table.raw("b")[5] == "word"
+
+
+@pytest.mark.parametrize("line", [', 5" pipe', ', "open', r',C:\x "y"', ', "a"b', r',"C:\"'])
+def test_marks_that_quote_nothing_stay_in_a_long_file(load, line):
+    table = load(text("a,b", [*(f"{i}, word" for i in range(9000)), "1" + line]))
+    assert table.raw("b")[0] == " word"
+    assert table.raw("b")[-1] == line[1:].strip('"' if line.startswith(',"') else "")
+
+
+def test_what_is_wrong_behind_the_start_is_told_as_it_is(load):
+    rows = [f"{i}, word" for i in range(9000)]
+    for more, line in ((["1, 2, 3", '1, "Rome"'], 9002), (['1, "Rome, IT"', "1, 2, 3"], 9003)):
+        with pytest.raises(TableError, match=f"line {line} has 3 values, must have 2"):
+            load(text("a,b", rows + more))
 
 
 def test_text_is_kept_as_it_stands(load):
