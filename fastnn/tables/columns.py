@@ -310,11 +310,13 @@ class Column:
         return self._places
 
     def code(self, text, na=()):
-        """Return the code of a text."""
+        """Return the code of a text; what ``na`` names is missing, in training or not."""
+        if text in na:
+            return len(self.categories) + 1
         places = self.places
         place = places.get(text)
         if place is None:
-            if self.is_missing(text, na):
+            if self.is_missing(text):
                 return len(self.categories) + 1
             place = places.get(alike(text))
         if place is None:  # perhaps of a system that writes accents as letters of their own

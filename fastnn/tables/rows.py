@@ -29,7 +29,9 @@ class RowReader:
         self.simple, self.rest, self.categories = [], [], []
         for column in schema.columns:
             if column.kind == "category":
-                self.categories.append((column.name, column.places, len(column.categories) + 1))
+                known = {text: place for text, place in column.places.items()
+                         if text not in self.na}
+                self.categories.append((column.name, known, len(column.categories) + 1))
                 code += 1
                 continue
             if column.kind == "number":

@@ -49,6 +49,28 @@ def test_words_of_a_file_and_of_a_frame_alike(tmp_path):
     assert of_file.apply(read(path)).codes.tobytes() == of_frame.apply(columns).codes.tobytes()
 
 
+@pytest.mark.parametrize("word", ["gone", "-999", "été", "TRUE"])
+def test_a_category_of_training_that_na_names_in_prediction_is_missing(word, tmp_path):
+    """It was the category; the same file with a blank in its place gave other predictions."""
+    schema = learned([word])
+    assert word in schema.columns[0].categories
+    known = schema.columns[0].categories.index("u")
+    path = tmp_path / "t.csv"
+    path.write_text(f"a,b\n{word},0\nu,0\n,0\n", encoding="utf-8")
+    assert schema.apply(read(path, na=[word])).codes[:, 0].tolist() == [4, known, 4]
+    assert schema.apply(read(path)).codes[0, 0] not in (3, 4)
+    assert codes(schema, [word]) == [schema.apply(read(path)).codes[0, 0]]
+
+
+def test_another_spelling_of_a_category_that_na_names_is_missing():
+    """1 is true, unless it is missing: by a table and by one row."""
+    columns = {"a": ["true", "false"] * 5, "b": list(range(10))}
+    schema = Schema.learn(columns, categorical_features=["a"], na=["1"])
+    assert codes(schema, ["1", "0", "true"]) == [3, 0, 1]
+    for text, code in (("1", 3), ("0", 0), (1, 3), (True, 1)):
+        assert schema.apply_row({"a": text, "b": 0}).codes.tolist() == [[code]]
+
+
 @pytest.mark.parametrize("word", sorted(MISSING_WORDS | {"?"}))
 def test_labels(word):
     """What only programs write is missing; what may be a name is a class, until na names it."""
