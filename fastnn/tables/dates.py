@@ -39,9 +39,10 @@ YEAR_FIRST = re.compile(rf"(\d{{4}})[-/. ]+{MONTH}[-/. ]+(\d{{1,2}})" + TIME,
 # of C's ctime, and of programs that put a zone into it: Mon Nov 28 10:37:00 UTC 2022
 CTIME = re.compile(rf"{WEEKDAY}{MONTH} +(\d{{1,2}}) +(\d{{1,2}}):(\d\d):(\d\d)(?:\.(\d{{1,9}}))?"
                    rf"(?: +([AP]M))?(?: +{ZONE})? +(\d{{4}})", re.ASCII | re.IGNORECASE)
-# 20221128T103700Z, 20221128 10:37
-COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)[T ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{1,9}))?)?()"
-                     rf"\s*{ZONE}?", re.ASCII)
+# 20221128T103700Z, 20221128 10:37, 2022-11-28T103700Z; 2022-11-28 2023 is none
+COMPACT = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)(?:T|(?<!-\d\d) )"
+                     rf"(\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d{{1,9}}))?)?()\s*{ZONE}?",
+                     re.ASCII)
 WEEK = re.compile(r"(\d{4})-?W(\d\d)(?:-?([1-7]))?", re.ASCII)  # its Monday without a day
 FORMS = USUAL, ISO, NUMERIC, NAMED, AMERICAN, YEAR_FIRST, CTIME, COMPACT, WEEK
 # hyphens and blanks of typography, and what East Asia writes behind year, month and day
@@ -158,7 +159,7 @@ def parse_date(text, day_first=True):
         month, day, *time, year = found.groups()
         month = MONTHS[month.lower()]
     elif found := COMPACT.fullmatch(text):
-        year, month, day, *time = found.groups()
+        year, _, month, day, *time = found.groups()
     elif found := WEEK.fullmatch(text):
         try:
             day = datetime.date.fromisocalendar(*(int(part or 1) for part in found.groups()))

@@ -1,9 +1,12 @@
 """Dates as programs, mails and other countries write them: `fastnn.tables.dates`."""
 
 import datetime
+import pathlib
+import re
 import time
 
 import numpy as np
+import pytest
 from each import each
 
 import fastnn
@@ -24,6 +27,7 @@ WAYS = {  # how it is written, and by how many hours its zone is before UTC
     "from UTC": ("%Y-%m-%d %H:%M UTC+2", 2), "from GMT": ("%d.%m.%Y %H:%M GMT-3:30", -3.5),
     "place behind": ("%Y-%m-%dT%H:%M:00+01:00[Europe/Berlin]", 1),
     "one number": ("%Y%m%dT%H%M00Z", 0), "days as a number": ("%Y%m%d %H:%M:00", 0),
+    "time as a number": ("%Y-%m-%dT%H%M00Z", 0), "no seconds, either": ("%Y-%m-%dT%H%M+0200", 2),
     "no seconds": ("%Y%m%dT%H%M", 0), "with a T": ("%Y-%m-%dT%H:%M:00.000", 0),
     "German": ("%d.%m.%Y %H:%M Uhr", 0), "French": ("%d/%m/%Y %Hh%M", 0),
     "month first": ("%b-%d-%Y %H:%M", 0), "year first": ("%Y-%b-%d %H:%M", 0),
@@ -77,11 +81,28 @@ def test_moments(text, day, hour):
     assert parse_date(text, day_first=False) == days_of(moment)
 
 
-@each("text", ["2022-W54-1", "2022-W00", "2022-11-28 25:00", "2022-11-28 24:01",
+@each("text", ["2022-11-28 2023", "2022-11-28 103700", "2022-1128T1037", "2022-W54-1",
+               "2022-W00", "2022-11-28 25:00", "2022-11-28 24:01",
                "2022-11-28 23:61", "2022-11-28 10:00 XYZ", "2022-11-28 10", "2022-11", "Nov 2022",
                "2022-11-28 10:00 UTC+25", "2022-11-28 10:00 Europe/Berlin", "2022-332"])
 def test_what_is_no_moment(text):
     assert np.isnan(parse_dates([text])).all()
+
+
+def test_dates_that_the_documentation_names_are_read():
+    """Of the weeks it named one that its year has not."""
+    page = pathlib.Path(__file__).parents[2] / "docs" / "command_line.md"
+    if not page.is_file():
+        pytest.skip("needs the documentation")
+    said = re.search(r"Dates are read as (.*?),\s+with or without a weekday and a time \((.*?)\)",
+                     page.read_text(encoding="utf-8"), re.DOTALL)
+    days, times = (re.findall("`(.*?)`", part) for part in said.groups())
+    assert len(days) == 6 and len(times) == 3
+    for day in days:
+        assert not np.isnan([parse_date(day), parse_date(day, day_first=False)]).all()
+    for time_ in times:
+        text = "2024-12-31" + " " * (time_[0] != "T") + time_
+        assert parse_date(text) == days_of(datetime.datetime(2024, 12, 31, 14, 5 * ("5" in time_)))
 
 
 def test_long_texts_take_no_time():
