@@ -22,6 +22,7 @@ from fastnn.tables.errors import TableError, infinite_value, listed, shown_value
 from fastnn.tables.numerals import (
     SPACES,
     NumberFormat,
+    count_different,
     find_format,
     parse_numbers,
     signs_behind,
@@ -217,7 +218,7 @@ def _typed_ids(integers):
 
 
 def _number_column(name, values, form, words, gaps, options, notes, whole,
-                   n_rows=None):
+                   n_rows=None, texts=()):
     infinite = np.isinf(values)
     if infinite.any() and options.infinities == "refuse":
         raise infinite_value(name, "{row}", values[infinite][0])
@@ -227,6 +228,11 @@ def _number_column(name, values, form, words, gaps, options, notes, whole,
             notes.add(name, "all its values are missing")
             return LEFT_OUT
     if values.min() == values.max() and not gaps:
+        if (n := count_different(texts, form)) > 1:
+            notes.add(name, f"float64 makes one value of its {n:,} different numbers, as it keeps "
+                      "16 digits; if they are ids, make it a column of categories: "
+                      "--categorical-features (categorical_features=[...])")
+            return LEFT_OUT
         return _constant(name, notes)
     if UNNAMED.fullmatch(name) and _is_index(values, gaps, n_rows or len(values)):
         notes.add(name, "it has no name and holds whole numbers, as an index that was written "
@@ -345,7 +351,7 @@ def _as_numbers(name, cells, values, typed, counts, gaps, options, notes):
         notes.add(name, "all its values are missing")
         return LEFT_OUT
     found = _number_column(name, values, form, said, gaps or bool(said) or len(values) < ok.sum(),
-                           options, notes, False, len(cells))
+                           options, notes, False, len(cells), as_text)
     if found and doubt:
         notes.add(name, doubt, "holds numbers with marks: ")
     if found and (told := signs_behind([text for text in as_text if text not in said], form)):

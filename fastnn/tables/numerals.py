@@ -4,6 +4,7 @@ behind the number or brackets in their place, digits of other scripts."""
 import re
 import unicodedata
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy as np
 from fastnn.tables.cells import PLAIN_NUMBER
 from fastnn.tables.errors import listed
 
-__all__ = ["LONGEST", "LOOKED_AT", "SPACES", "NumberFormat", "doubtful", "explained", "find_format",
-           "given_format", "in_ascii", "parse_grouped", "parse_number", "parse_numbers",
-           "perhaps_grouped", "signs_behind", "sure_decimal", "two_marks"]
+__all__ = ["LONGEST", "LOOKED_AT", "SPACES", "NumberFormat", "count_different", "doubtful",
+           "explained", "find_format", "given_format", "in_ascii", "parse_grouped", "parse_number",
+           "parse_numbers", "perhaps_grouped", "signs_behind", "sure_decimal", "two_marks"]
 
 SPACES = " \u00a0\u202f\u2007\u2008\u2009"
 MARKS = {"": "", ",": ",", ".": r"\.", " ": f"[{SPACES}]", "'": "['\u2019]"}
@@ -103,23 +104,41 @@ def in_ascii(text):
     return text
 
 
+def _as_plain(text, form, pattern):
+    """Return a number in ASCII as Python writes it, an empty text where it is none."""
+    if form.is_plain:
+        return text if PLAIN_NUMBER.fullmatch(text) else ""
+    found = pattern.fullmatch(text)
+    if found is None:
+        return ""
+    sign, digits = found[1], found[2]
+    if sign and digits[0] in "+-":
+        return ""
+    for mark in {" ": SPACES, "'": "'\u2019"}.get(form.thousands, form.thousands):
+        digits = digits.replace(mark, "")
+    return sign + digits.replace(form.decimal, ".")
+
+
+def count_different(texts, form=PLAIN):
+    """Return how many different numbers some texts are, of which float64 may make fewer."""
+    pattern = None if form.is_plain else _pattern(form)
+    found = set()
+    for plain in filter(None, (_as_plain(in_ascii(text), form, pattern) for text in texts)):
+        try:
+            found.add(Decimal(plain))
+        except InvalidOperation:  # an exponent of twenty digits
+            found.add(plain)
+    return len(found)
+
+
 def parse_number(text, form=PLAIN, pattern=None):
     """Return a text as a number, NaN where it is none; True and False are 1 and 0."""
     if pattern is None and not form.is_plain:
         pattern = _pattern(form)
     text = in_ascii(text)
-    if form.is_plain:
-        if PLAIN_NUMBER.fullmatch(text):
-            return float(text)
-    else:
-        found = pattern.fullmatch(text)
-        if found:
-            sign, digits = found[1], found[2]
-            if sign and digits[0] in "+-":
-                return np.nan
-            for mark in {" ": SPACES, "'": "'\u2019"}.get(form.thousands, form.thousands):
-                digits = digits.replace(mark, "")
-            return float(sign + digits.replace(form.decimal, "."))
+    plain = _as_plain(text, form, pattern)
+    if plain:
+        return float(plain)
     lower = text.lower()
     if lower in TRUTH:
         return TRUTH[lower]

@@ -273,6 +273,20 @@ def test_the_order_of_rows_does_not_decide_how_numbers_are_read(way, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
+@each("form", ["{}.0", "${}", "{:,}", "{:,} €", "0.{}", "1e-{}", "({}.50)", "1e-9{}9{}"])
+def test_different_numbers_that_float64_makes_one_are_told(form, tmp_path):
+    """The note was that there is one value only."""
+    texts = [form.format(*[1234567890123456789 + i] * 2) for i in range(30)]
+    notes = Schema.learn(read(file(tmp_path, texts), separator="|")).notes
+    assert any("float64 makes one value of its 30 different numbers" in note for note in notes)
+
+
+@each("texts", [["1.0", "1", "1.00", "+1", "01"], ["$1,000", "$1000.0"], ["0", "-0", "0.0", "0e9"]])
+def test_one_number_in_several_ways_is_one_value(texts, tmp_path):
+    notes = Schema.learn(read(file(tmp_path, texts * 9), separator="|")).notes
+    assert any("it has one value only" in note for note in notes)
+
+
 @each("small, large, value", [("{}", "{},299", 1299), ("{}", "{}.299", 1299),
                               ("{}.125", "{}.299.000", 1299000), ("{}.299", "{}.299", 1.299)])
 def test_what_is_in_doubt_stays_so_in_any_order(small, large, value, tmp_path):
