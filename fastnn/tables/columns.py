@@ -188,6 +188,9 @@ class Column:
                     row=int(rows[0]),
                     example=shown_value(odd[0]) if cells.kind == "text" else odd[0]))
         if self.kind == "number" and words:
+            if wrong.any():  # which were told
+                bad = {texts[i] for i in np.flatnonzero(wrong)}
+                words = [word for word in words if word not in bad]
             problems += self._remarks(words, cells.style)
         if self.kind == "date" and not self.knows_order and cells.kind == "text":
             problems += self._order_in_doubt(words, cells.style)

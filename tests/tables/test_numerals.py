@@ -227,6 +227,16 @@ def test_both_marks_between_thousands_are_told(texts, told):
         assert any(told in note for note in notes) if told else not notes
 
 
+@each("learned, texts", [(["1.5", "2.25"], ["4.282", "1,234", "877"]),
+                         (["1,5", "2,25"], ["4,282", "1.234", "877"])])
+def test_what_is_not_understood_is_not_told_to_be_read(learned, texts):
+    """The next note said as what."""
+    found = Schema.learn({"a": learned}).apply({"a": texts})
+    assert np.isnan(found.numbers[:, 0]).tolist() == [False, True, False]
+    assert len(found.notes) == 1
+    assert "1 value not understood" in found.notes[0] and texts[1] in found.notes[0]
+
+
 @each("learned, texts, told", [
     (["4,282", "987", "3,257"], ["4.282", "877"], "--thousands . (thousands='.')"),
     (["4,282.00", "987.00"], ["4.282", "877.00"], "--thousands . (thousands='.')"),
