@@ -54,8 +54,10 @@ def as_table(frame: Any) -> Table:
     if isinstance(frame, np.ndarray):
         return _of_array(frame)
     if isinstance(frame, Iterator):
+        # of Arrow, by batches
+        whole = "X.read_all()" if hasattr(frame, "read_all") else "list(X)"
         raise TypeError(f"X is of type {type(frame).__name__}, which can be read once: give "
-                        "list(X), which stays")
+                        f"{whole}, which stays")
     found = table_of(frame)
     if found is None:
         path = isinstance(frame, (str, os.PathLike))

@@ -294,3 +294,13 @@ def test_accents_that_are_letters_of_their_own():
     both = Schema.learn({"city": names + apart})  # told apart where training does
     assert both.category_sizes == (5,)
     assert both.apply({"city": names}).codes.tolist() != both.apply({"city": apart}).codes.tolist()
+
+
+def test_a_reader_of_arrow_is_told_what_makes_a_table_of_it():
+    """Of a list of its batches there is no table."""
+    table = pa.table({"a": [0.5, 1.5, 2.5]})
+    with pytest.raises(TypeError, match=r"RecordBatchReader, .* once: give X.read_all\(\)"):
+        as_table(table.to_reader())
+    assert len(as_table(table.to_reader().read_all())) == 3
+    with pytest.raises(TypeError, match=r"once: give list\(X\), which stays"):
+        as_table(iter([{"a": 0.5}]))
