@@ -1,12 +1,15 @@
 """Sparse matrices that users hand over, as sound ones in CSR form: what follows their indices does
 so unchecked."""
 
+from itertools import chain
+
 import numpy as np
 
 from fastnn.core._arrays import ready_starts
 from fastnn.core.arrays import NUMERIC, check_finite, refuse_value, require
 
-UNSOUND = (AttributeError, IndexError, OverflowError, TypeError)  # SciPy's, of odd matrices
+UNSOUND = (AttributeError, IndexError, KeyError, OverflowError, TypeError,
+           ZeroDivisionError)  # SciPy's, of odd matrices
 
 
 def as_csr(name, X, dtype=None):
@@ -18,8 +21,7 @@ def as_csr(name, X, dtype=None):
     """
     from scipy import sparse
 
-    if dtype is not None:
-        _check_dtype(name, X)
+    _check_dtype(name, X, NUMERIC + "c" * (dtype is None))  # of complex ones scikit-learn speaks
     try:
         if X.format not in ("csr", "csc", "coo"):
             X = _plain(name, X)
@@ -47,19 +49,20 @@ def as_csr(name, X, dtype=None):
 def _plain(name, X):
     """Return a sparse matrix of another format as CSR or COO, which `as_csr` looks into."""
     try:
-        X = _sound_dia(X) if X.format == "dia" else X
-        # but for dia these two are made by NumPy
-        return X.tocsr() if X.format == "lil" else X.tocoo()
+        sound = {"bsr": _sound_bsr, "dia": _sound_dia, "lil": _csr_of_lil}.get(X.format)
+        X = X if sound is None else sound(X)
+        return X if X.format == "csr" else X.tocoo()
     except (ValueError, *UNSOUND) as error:
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
 
 
-def _check_dtype(name, X):
+def _check_dtype(name, X, kinds=NUMERIC):
     try:
         dtype = X.dtype
+        known = dtype.kind in kinds
     except AttributeError as error:  # X.data is no array
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
-    if dtype.kind not in NUMERIC:
+    if not known:
         raise TypeError(f"{name} has dtype {dtype}, must be numeric (bool, int or float)")
 
 
@@ -72,6 +75,47 @@ def _sound_dia(X):
         raise ValueError(f"data has shape {np.shape(X.data)}, offsets {offsets.shape}")
     inside = (offsets > -n_rows) & (offsets < n_columns)
     return sparse.dia_matrix((X.data[inside], offsets[inside]), X.shape)
+
+
+def _sound_bsr(X):
+    """Return a BSR matrix whose blocks are as many as it says and lie within it: SciPy multiplies
+    their places by their size, beyond what 32 bits hold too."""
+    from scipy import sparse
+
+    n_rows, n_columns = X.shape
+    if X.data.ndim != 3 or 0 in X.data.shape[1:] or n_rows % X.data.shape[1] or (
+            n_columns % X.data.shape[2]):
+        raise ValueError(f"data has shape {X.data.shape}, must hold blocks of which {X.shape} is "
+                         "made")
+    _, height, width = X.data.shape
+    starts = _starts("indptr", X.indptr, n_rows // height, min(len(X.indices), len(X.data)))
+    places = check_places("indices", X.indices[:starts[-1]], n_columns // width)
+    return sparse.bsr_matrix((X.data[:starts[-1]], places, starts), X.shape)
+
+
+def _csr_of_lil(X):
+    """Return a LIL matrix as CSR: SciPy's compiled code counts the places of each row, and writes
+    as many values as there are."""
+    from scipy import sparse
+
+    n_rows, n_columns = X.shape
+    counts = []
+    for name in ("rows", "data"):
+        lists = getattr(X, name)
+        if not isinstance(lists, np.ndarray) or lists.shape != (n_rows,):
+            raise ValueError(f"{name} must be an array of {n_rows} lists")
+        counts.append(np.fromiter(map(len, lists), np.int64, n_rows))
+    odd = np.flatnonzero(counts[0] != counts[1])
+    if odd.size:
+        row = odd[0]
+        raise ValueError(f"row {row} has {counts[0][row]} places and {counts[1][row]} values")
+    starts = np.concatenate([[0], np.cumsum(counts[0])])
+    places = np.array(list(chain.from_iterable(X.rows)))
+    places = check_places("rows", places if places.size else places.astype(np.int64), n_columns)
+    values = np.fromiter(chain.from_iterable(X.data), X.dtype)
+    if not len(places) == len(values) == starts[-1]:
+        raise ValueError(f"rows hold {len(places)} places and {len(values)} values")
+    return sparse.csr_matrix((values, places, starts), X.shape)
 
 
 def csr_arrays(name, X, n_in, dtype):

@@ -9,6 +9,7 @@ from fastnn.core import validation
 from fastnn.core._signals import Guarded
 from fastnn.core.notices import warn
 from fastnn.core.threads import sole_fit
+from fastnn.estimators.arrays import sound
 from fastnn.estimators.batch_file import BatchFile
 from fastnn.estimators.checkpoint import START
 from fastnn.training.batches import Prefetch, Source, check_batch
@@ -98,11 +99,11 @@ def _one_pass(twin, source, epoch, interrupted):
 
 def _checked(number, batch):
     """(X, y, sample_weight) of a batch, in copies: a source may fill the same arrays again."""
-    return check_batch(number, batch, _as_they_are)
+    return check_batch(number, batch, _sound)
 
 
-def _as_they_are(X, y, sample_weight):
-    return X, y, sample_weight
+def _sound(X, y, sample_weight):
+    return sound("X", X), sound("y", y), sample_weight  # first: SciPy copies by compiled code
 
 
 def _find_classes(source):

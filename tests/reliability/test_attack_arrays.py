@@ -122,15 +122,40 @@ COORDINATES = {
     "less data": replace("data", lambda a: a[:-5]),
     "two-dimensional data": replace("data", lambda a: a.reshape(1, -1)),
 }
-LIES = [*(("csr", name) for name in COMPRESSED), *(("csc", name) for name in COMPRESSED),
-        *(("coo", name) for name in COORDINATES)]
+LISTS = {  # of a matrix whose row 0 has one entry
+    "more values": put("data", 0, [1.0] * 50), "more places": put("rows", 0, [0] * 50),
+    "less values": put("data", 0, []), "no values": put("data", 0, None),
+    "column beyond": put("rows", 0, [20]), "negative column": put("rows", 0, [-1]),
+    "far": put("rows", 0, [2**32 + 3]), "floats": put("rows", 0, [1.5]),
+    "a column of text": put("rows", 0, "a"), "a value of text": put("data", 0, ["a"]),
+    "lists in lists": put("data", 0, [[1.0, 2.0]]), "complex": put("data", 0, [1j]),
+    "less rows": replace("rows", lambda a: a[:5]), "less data": replace("data", lambda a: a[:5]),
+    "more rows": replace("rows", lambda a: np.concatenate([a, a])),
+    "more data": replace("data", lambda a: np.concatenate([a] * 9)),
+    "two-dimensional": replace("rows", lambda a: a.reshape(4, -1)),
+    "a list": replace("data", lambda a: a.tolist()), "no rows": replace("rows", lambda a: None),
+    "no dtype": replace("dtype", lambda _: None),
+}
+BLOCKS = {
+    "no height": replace("data", lambda a: a[:, :0]), "no width": replace("data",
+                                                                          lambda a: a[..., :0]),
+    "one-dimensional data": replace("data", np.ravel), "other blocks": replace(
+        "data", lambda a: np.zeros((len(a), 3, 3), "f")),
+    "beyond": put("indices", 0, 10), "negative": put("indices", 0, -1),
+    "beyond 32 bits, times 2": put("indices", 0, -2**31), "less data": replace(
+        "data", lambda a: a[:-1]), "ends behind": put("indptr", -1, 10**6),
+}
+SPOILED = {"csr": COMPRESSED, "csc": COMPRESSED, "coo": COORDINATES, "lil": LISTS, "bsr": BLOCKS}
+LIES = [(format, name) for format, spoiled in SPOILED.items() for name in spoiled]
 
 
 @pytest.mark.filterwarnings("ignore")
 @each("format, name", LIES)
 def test_the_same_refusal_everywhere(format, name):
-    X = matrix(format)
-    (COORDINATES if format == "coo" else COMPRESSED)[name](X)
+    X = matrix().tobsr((2, 2)) if format == "bsr" else matrix(format)
+    if format == "lil":
+        X.rows[0], X.data[0] = [3], [2.0]
+    SPOILED[format][name](X)
     net = network()
     scaler = fastnn.Scaler(np.zeros(COLUMNS), np.ones(COLUMNS))
     good = fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(matrix(), LABELS)
@@ -138,6 +163,9 @@ def test_the_same_refusal_everywhere(format, name):
         "fit": lambda: net.fit(X, LABELS, epochs=1), "predict": lambda: net.predict(X),
         "loss": lambda: net.loss(X, LABELS), "grad": lambda: net.loss_and_grad(X, LABELS),
         "deltas": lambda: net.deltas(X, LABELS), "activations_of": lambda: net.activations_of(X),
+        "jacobian": lambda: net.jacobian(X),
+        "batches": lambda: net.fit_batches([(X, LABELS)]),
+        "batches of an estimator": lambda: fastnn.MLPClassifier((4,)).fit_batches([(X, LABELS)]),
         "validation": lambda: net.fit(matrix(), LABELS, validation_data=(X, LABELS), epochs=1),
         "Scaler": lambda: scaler.apply(X, "float32"),
         "Predictor": lambda: fastnn.Predictor(net).predict(X),
@@ -195,5 +223,31 @@ def test_sparse_labels_that_lie():
     y = sp.csr_matrix(np.eye(3)[LABELS])
     fastnn.MLPClassifier((4,), max_iter=2).fit(matrix(), y)
     y.indices = np.where(np.arange(len(y.indices)) == 3, 2**30, y.indices).astype(np.int32)
-    with pytest.raises(ValueError, match="y"):
-        fastnn.MLPClassifier((4,), max_iter=2).fit(matrix(), y)
+    lists = sp.lil_matrix(np.eye(3)[LABELS])
+    lists.data[0] = [1.0] * 5000
+    for labels in (y, lists):
+        for action in (lambda labels: fastnn.MLPClassifier((4,), max_iter=2).fit(matrix(), labels),
+                       lambda labels: fastnn.MLPRegressor(max_iter=2).fit(matrix(), labels),
+                       lambda labels: fastnn.MLPClassifier((4,)).fit_batches(
+                           [(matrix(), labels)])):
+            with pytest.raises(ValueError, match="y"):
+                action(labels)
+
+
+@pytest.mark.filterwarnings("ignore")
+@each("dtype", ["O", "M8[s]", [("a", "f4")], "U3"])
+@each("format", ["csr", "coo", "lil"])
+def test_values_that_are_no_numbers(format, dtype):
+    """SciPy makes no such matrices, but takes what is put into one; to scikit-learn's checks those
+    of one field are numbers."""
+    X, dtype = matrix(format), np.dtype(dtype)
+    if format == "lil":
+        X.dtype = dtype
+    else:
+        X.data = np.zeros(len(X.data), dtype)
+    good = fastnn.MLPClassifier((4,), max_iter=2, random_state=0).fit(matrix(), LABELS)
+    for action in (network().predict, good.predict,
+                   lambda X: fastnn.MLPClassifier((4,), max_iter=2).fit(X, LABELS),
+                   lambda X: fastnn.MLPRegressor(max_iter=2).fit(X, LABELS)):
+        with pytest.raises(TypeError, match=r"X has dtype .*, must be numeric"):
+            action(X)
