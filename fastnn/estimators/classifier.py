@@ -15,6 +15,7 @@ from sklearn.utils.multiclass import (
 )
 
 from fastnn.core.notices import suggests, warn
+from fastnn.estimators.arrays import sound
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.decorators import available_if, validated
@@ -299,6 +300,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """
         probability = self.predict_proba(X)
         return np.log(probability, out=probability)
+
+    def score(self, X: Rows, y: Rows, sample_weight: ArrayLike | None = None) -> float:
+        """Return the share of rows whose label is predicted, of all labels where there are several.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n_samples, n_features)
+            Rows to predict.
+        y : array of shape (n_samples,) or (n_samples, n_labels)
+            Their labels.
+        sample_weight : array of shape (n_samples,), default=None
+            Weights of the rows; None: 1 each.
+
+        Returns
+        -------
+        float
+            1 is the best.
+        """
+        return super().score(X, sound("y", y), sample_weight)
 
     def _encode(self, y, dtype, fresh, subset):
         """Return y as the loss wants it: class numbers (int32), or zeros and ones.

@@ -21,6 +21,7 @@ from fastnn.core.notices import suggests
 from fastnn.core.rows import spread_targets
 from fastnn.core.threads import sole_fit
 from fastnn.core.validation import check_real
+from fastnn.estimators.arrays import sound
 from fastnn.estimators.base import BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
 from fastnn.estimators.decorators import available_if, validated
@@ -466,7 +467,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self._calibration = None  # it is of another network
         held = None
         if self.calibration_fraction is not None and not one_epoch:
-            X, y = from_tensor("X", X), from_tensor("y", y)
+            X, y = sound("X", X), sound("y", y)
             check_consistent_length(X, y)
             if not sp.issparse(y) and np.ndim(y) == 2 and np.shape(y)[1] > 1:
                 raise ValueError(f"calibration_fraction={self.calibration_fraction} needs a single "

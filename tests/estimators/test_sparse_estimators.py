@@ -8,7 +8,12 @@ from sparse_data import labels, sparse_rows, with_wide_indices
 
 pytest.importorskip("sklearn")
 
-from fastnn import MLPClassifier, MLPRegressor  # noqa: E402
+from fastnn import (  # noqa: E402
+    MLPClassifier,
+    MLPRegressor,
+    TabularClassifier,
+    TabularRegressor,
+)
 
 
 def fitted(X, **settings):
@@ -76,3 +81,38 @@ def test_hidden_values_of_sparse_rows_are_refused(call):
         getattr(est, call)(X, *arguments)
     X.data.mask = False
     getattr(est.fit(X, y), call)(X, *arguments)
+
+
+# ---- sparse y ----
+
+def spoiled(format, place):
+    y = scipy.sparse.csr_matrix(np.eye(2)[np.arange(60) % 2]).asformat(format)
+    (y.row if format == "coo" else y.indices)[0] = place
+    return y
+
+
+def numbers():
+    return np.random.default_rng(0).normal(size=(60, 3))
+
+
+def quick(kind=MLPClassifier):
+    if kind in (TabularClassifier, TabularRegressor):
+        return kind(preset="fast", random_state=0)
+    return kind(hidden_layer_sizes=(3,), max_iter=2, random_state=0)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@each("place", [10**7, -5_000_000])
+@each("format", ["csr", "csc", "coo"])
+def test_places_of_targets_that_are_not_there(format, place):
+    """What makes y dense, and scikit-learn's scores, follow them unchecked."""
+    X, y, good = numbers(), spoiled(format, place), np.eye(2)[np.arange(60) % 2]
+    models = [quick(kind).fit(X, good) for kind in (MLPClassifier, TabularClassifier)]
+    held = quick(MLPRegressor).set_params(calibration_fraction=0.3)
+    for action in (lambda: quick(TabularClassifier).fit(X, y), models[0].score, models[1].score,
+                   lambda: quick(TabularClassifier).fit(X, good, X_val=X, y_val=y),
+                   lambda: held.fit(X, y), lambda: held.fit(spoiled(format, place), y)):
+        with pytest.raises(ValueError, match=r"[Xy](_val)?\.(row|indices) must hold values in 0"):
+            action() if action.__name__ == "<lambda>" else action(X, y)
+    for model in models:
+        assert model.score(X, scipy.sparse.csc_matrix(good)) == model.score(X, good)
