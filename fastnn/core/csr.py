@@ -19,20 +19,35 @@ def as_csr(name, X, dtype=None):
     here, in copies that nobody else can change: SciPy has looked at them once, if at all. Entries
     of ``data`` and ``indices`` behind the last one are left out; duplicates add up.
     """
+    if X.ndim != 2:
+        raise ValueError(f"{name} has shape {X.shape}, must have two dimensions")
+    return _as_csr(name, X, X.shape, dtype)
+
+
+def as_rows_or_vector(name, X):
+    """Return a sparse matrix as `as_csr` does, and a sparse array of one dimension as a dense one:
+    SciPy makes these by the same code."""
+    if X.ndim != 1:
+        return as_csr(name, X)
+    return _as_csr(name, X, (1, *X.shape), None).toarray().ravel()
+
+
+def _as_csr(name, X, shape, dtype):
+    """Return `as_csr` of a sparse matrix; one row, where that is the shape of one dimension."""
     from scipy import sparse
 
     _check_dtype(name, X, NUMERIC + "c" * (dtype is None))  # of complex ones scikit-learn speaks
+    n_rows, n_columns = shape
     try:
         if X.format not in ("csr", "csc", "coo"):
             X = _plain(name, X)
-        n_rows, n_columns = X.shape
         if X.format == "coo":
             parts = (_values(name, X.data, dtype),
                      (check_places(f"{name}.row", X.row, n_rows),
                       check_places(f"{name}.col", X.col, n_columns)))
             if not len(parts[0]) == len(parts[1][0]) == len(parts[1][1]):
                 raise ValueError(f"{name}.data, row and col must be of one length")
-            X = sparse.coo_matrix(parts, X.shape).tocsr()
+            X = sparse.coo_matrix(parts, shape).tocsr()
         else:
             major, minor = (n_rows, n_columns) if X.format == "csr" else (n_columns, n_rows)
             starts = _starts(f"{name}.indptr", X.indptr, major,
@@ -40,7 +55,7 @@ def as_csr(name, X, dtype=None):
             parts = (_values(name, X.data[:starts[-1]], dtype),
                      check_places(f"{name}.indices", X.indices[:starts[-1]], minor), starts)
             kind = sparse.csr_matrix if X.format == "csr" else sparse.csc_matrix
-            X = kind(parts, X.shape).tocsr()
+            X = kind(parts, shape).tocsr()
     except UNSOUND as error:
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
     return X

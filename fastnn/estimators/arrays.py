@@ -5,7 +5,7 @@ import scipy.sparse as sp
 
 from fastnn.core._arrays import is_finite_vector
 from fastnn.core.arrays import NUMERIC, as_array, from_tensor
-from fastnn.core.csr import as_csr
+from fastnn.core.csr import as_rows_or_vector
 
 __all__ = ["aligned", "first_non_finite", "is_ready_csr", "numbers", "sound"]
 
@@ -16,10 +16,10 @@ def aligned(a):
 
 
 def sound(name, data):
-    """Return tensors of other libraries as arrays, and sparse matrices such as SciPy's compiled
-    code can follow."""
+    """Return tensors of other libraries and sparse arrays of one dimension as arrays, and sparse
+    matrices such as SciPy's compiled code can follow."""
     data = from_tensor(name, data)
-    return as_csr(name, data) if sp.issparse(data) and data.ndim == 2 else data
+    return as_rows_or_vector(name, data) if sp.issparse(data) else data
 
 
 def is_ready_csr(X, network):

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import _num_samples
 
 from fastnn.core._arrays import all_finite
-from fastnn.core.arrays import from_tensor
+from fastnn.core.arrays import dense_rows, from_tensor
 from fastnn.core.notices import suggests
 from fastnn.core.rows import spread_targets
 from fastnn.core.threads import sole_fit
@@ -353,11 +353,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         float
             1 is the best.
         """
+        y = sound("y", y)
         if self._levels is None:
             return super().score(X, y, sample_weight)
         prediction = self.predict(X)
         prediction = prediction.reshape(len(prediction), -1)
-        target = np.asarray(from_tensor("y", y)).reshape(len(prediction), -1)
+        target = np.asarray(dense_rows(y)).reshape(len(prediction), -1)
         return _pinball_score(self._levels, prediction, spread_targets(
             target, prediction.shape[1]), sample_weight)
 

@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fastnn.core.arrays import from_tensor
+from fastnn.core.arrays import dense_rows, from_tensor
 from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_nonnegative, check_real
 from fastnn.estimators.arrays import sound
@@ -420,13 +420,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """
         prediction = self.predict(X)
         y = targets_as_given(y, False)
+        y = sound("y", y) if sp.issparse(y) else y
         levels = self.model_.task.levels
         if not levels:
             from sklearn.metrics import r2_score
 
             return r2_score(y, prediction, sample_weight=sample_weight)
         prediction = prediction.reshape(len(prediction), -1)
-        target = np.asarray(from_tensor("y", y), float).reshape(len(prediction), -1)
+        target = np.asarray(dense_rows(from_tensor("y", y)), float).reshape(len(prediction), -1)
         return _pinball_score(levels, prediction, np.broadcast_to(target, prediction.shape),
                               sample_weight)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.arrays import dense_rows, is_sparse
+from fastnn.core.csr import as_rows_or_vector
 from fastnn.tables import cells as cells_
 from fastnn.tables.arrays import Array, Keyed, Made, Objects, array_cells, doubles
 from fastnn.tables.cells import Cells, moments
@@ -75,7 +77,9 @@ def column_of(name, values):
     found = series_of(name, values)
     if found is not None:
         return found
-    if isinstance(values, np.ndarray):
+    if is_sparse(values):
+        values = _of_sparse(name, values)
+    if isinstance(values, np.ndarray) or is_sparse(values):
         if values.ndim == 2 and values.shape[1] == 1:
             values = values[:, 0]
         if values.ndim != 1:
@@ -90,6 +94,16 @@ def column_of(name, values):
         raise TableError(f"column {name!r} is {shown_value(values)}, must be a list of values; for "
                          "a single row give a list of one dict", name)
     return Objects(name, list(values))
+
+
+def _of_sparse(name, values):
+    """Return a sparse column as an array; what is none as it is."""
+    if values.ndim > 2 or values.ndim == 2 and values.shape[1] != 1:
+        return values
+    try:
+        return dense_rows(as_rows_or_vector(f"column {name!r}", values))
+    except ValueError as error:
+        raise TableError(str(error), name) from None
 
 
 def as_cells(values: Any, name: str = "y") -> Cells:

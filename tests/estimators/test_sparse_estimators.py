@@ -116,3 +116,56 @@ def test_places_of_targets_that_are_not_there(format, place):
             action() if action.__name__ == "<lambda>" else action(X, y)
     for model in models:
         assert model.score(X, scipy.sparse.csc_matrix(good)) == model.score(X, good)
+
+
+def has_vectors(kind):
+    try:
+        return kind(np.ones(3)).ndim == 1
+    except ValueError:  # older SciPy
+        return False
+
+
+VECTORS = {name: getattr(scipy.sparse, name) for name in ("coo_array", "csr_array")
+           if has_vectors(getattr(scipy.sparse, name))}
+FITS = {
+    "fit": lambda est, X, y: est.fit(X, y),
+    "validation": lambda est, X, y: est.fit(X, np.arange(60.) % 2, X_val=X, y_val=y),
+    "batches": lambda est, X, y: est.fit_batches([(X, y)]),
+    "calibration": lambda est, X, y: est.set_params(calibration_fraction=0.3).fit(X, y),
+    "score": lambda est, X, y: est.fit(X, np.arange(60.) % 2).score(X, y),
+}
+DOORS = [(kind, name) for kind in (MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor)
+         for name in FITS if (name != "batches" or kind in (MLPClassifier, MLPRegressor))
+         and (name != "calibration" or kind is MLPRegressor)]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.skipif(not VECTORS, reason="SciPy has no sparse arrays of one dimension")
+@each("format", VECTORS)
+@each("kind, door", DOORS)
+def test_targets_of_one_dimension(kind, door, format):
+    """As `toarray` has them; their places are looked at."""
+    X, dense, found = numbers(), np.arange(60.) % 2, []
+    for y in (VECTORS[format](dense), dense):
+        found.append(FITS[door](quick(kind), X, y))
+    if door == "score":
+        assert found[0] == found[1]
+    else:
+        np.testing.assert_array_equal(found[0].predict(X), found[1].predict(X))
+    y = VECTORS[format](dense)
+    (y.coords[0] if format == "coo_array" else y.indices)[0] = 10**9
+    with pytest.raises(ValueError, match=r"y(_val)?\.(col|indices) must hold values in 0..59"):
+        FITS[door](quick(kind), X, y)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.skipif(not VECTORS, reason="SciPy has no sparse arrays of three dimensions")
+@each("kind, door", DOORS)
+def test_targets_of_three_dimensions(kind, door):
+    try:
+        y = scipy.sparse.coo_array(np.ones((60, 2, 2)))
+        y.coords[0][0] = 10**9
+    except (TypeError, ValueError):
+        pytest.skip("SciPy has no sparse arrays of three dimensions")
+    with pytest.raises(ValueError, match=r"y(_val)? has shape \(60, 2, 2\)"):
+        FITS[door](quick(kind), numbers(), y)

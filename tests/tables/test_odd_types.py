@@ -207,6 +207,25 @@ def test_arrays_of_pandas_in_a_dict_are_what_they_are_in_a_frame(name):
     assert one.codes.tobytes() == other.codes.tobytes()
 
 
+def test_sparse_columns():
+    """One whose place is not there was gone through value by value up to there."""
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = np.arange(6.) % 2
+    columns = {"matrix": sparse.csr_matrix(dense.reshape(-1, 1))}
+    try:
+        columns |= {"csr": sparse.csr_array(dense), "coo": sparse.coo_array(dense)}
+    except ValueError:  # older SciPy
+        pass
+    for name in columns:
+        assert as_table(columns).column(name).array.tolist() == dense.tolist()
+    with pytest.raises(TableError, match=r"column 'a' has shape \(6, 2\)"):
+        as_table({"a": sparse.csr_matrix(np.ones((6, 2)))})
+    for name, y in columns.items():
+        (y.coords[0] if name == "coo" else y.indices)[0] = 10**9
+        with pytest.raises(TableError, match="column 'a'.*must hold values in 0"):
+            as_table({"a": y})
+
+
 def test_an_index_of_several_levels_is_named():
     index = pd.MultiIndex.from_product([[1, 2], range(N // 2)])
     with pytest.raises(TableError, match="column 'c' holds lists or other containers"):
