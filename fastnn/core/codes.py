@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fastnn.core.imports import imported
+
 if TYPE_CHECKING:
     from typing import Any
 
@@ -33,12 +35,12 @@ class Codes:
         1 where a row of the table adds to the one before it, 0 where a run begins.
     """
 
-    __slots__ = ("adds", "data", "indices", "indptr", "shape")
+    __slots__ = ("_adds", "_data", "_indices", "_indptr")
     format = "csr"
     ndim = 2
 
     def __init__(self, data: Array, indices: Array, indptr: Array, adds: Array) -> None:
-        self.data, self.indices, self.indptr, self.adds = data, indices, indptr, adds
+        self._data, self._indices, self._indptr, self._adds = data, indices, indptr, adds
         # what the arrays hold is checked by whoever reads them
         for name in ("data", "indices", "indptr", "adds"):
             one = getattr(self, name)
@@ -48,13 +50,40 @@ class Codes:
             raise ValueError(f"data has {len(data)} entries, indices {len(indices)}, indptr "
                              f"{len(indptr)}: must be as many, as many, and one for each row and "
                              "one more")
-        self.shape = (len(indptr) - 1, len(adds))
+
+    def __reduce__(self):
+        return Codes, (self.data, self.indices, self.indptr, self.adds)
 
     def __repr__(self):
         return f"<Codes of {self.shape[0]} rows for {self.shape[1]} inputs, {self.dtype}>"
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def data(self) -> Array:
+        """Entries of S (n_entries,), row by row."""
+        return self._data
+
+    @property
+    def indices(self) -> Array:
+        """Columns of the entries: rows of the table."""
+        return self._indices
+
+    @property
+    def indptr(self) -> Array:
+        """Where each row begins, (n_rows + 1,)."""
+        return self._indptr
+
+    @property
+    def adds(self) -> Array:
+        """1 where a row of the table adds to the one before it, (n_inputs,)."""
+        return self._adds
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_rows, n_inputs)."""
+        return len(self._indptr) - 1, len(self._adds)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -88,6 +117,7 @@ class Codes:
         Codes
             With the same rows and columns.
         """
+        imported("fastnn.core.csr").check_kind("codes", self)
         return Codes(self.data.astype(dtype), self.indices, self.indptr, self.adds)
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -103,10 +133,10 @@ class Codes:
 
     def _check_starts(self):
         """Raise ValueError where rows do not lie one behind the other: before memory is taken."""
-        start = self.indptr
-        if start[0] != 0 or start[-1] > len(self.data) or (start[1:] < start[:-1]).any():
+        start, n_entries = self.indptr, min(len(self.data), len(self.indices))
+        if start[0] != 0 or start[-1] > n_entries or (start[1:] < start[:-1]).any():
             raise ValueError("indptr must begin with 0, never fall, and end within the "
-                             f"{len(self.data)} entries")
+                             f"{n_entries} entries")
 
     def toarray(self) -> Array:
         """Return the dense encoding, an array (n_rows, n_inputs).
@@ -116,11 +146,12 @@ class Codes:
         array (n_rows, n_inputs)
             Of the dtype of the codes.
         """
-        self._check_starts()
-        found = np.zeros(self.shape, self.dtype)
-        rows = np.repeat(np.arange(self.shape[0]), np.diff(self.indptr))
-        np.add.at(found, (rows, self.indices), self.data)
-        for i in np.flatnonzero(self.adds)[::-1]:
+        start, column, value, adds = imported("fastnn.core.csr").codes_arrays(
+            "codes", self, self.shape[1], self.dtype)
+        rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
+        found = np.zeros((len(start) - 1, len(adds)), self.dtype)
+        np.add.at(found, (rows, column[:len(rows)]), value[:len(rows)])
+        for i in np.flatnonzero(adds)[::-1]:
             found[:, i - 1] += found[:, i]
         return found
 

@@ -36,7 +36,7 @@ def _as_csr(name, X, shape, dtype):
     """Return `as_csr` of a sparse matrix; one row, where that is the shape of one dimension."""
     from scipy import sparse
 
-    _check_dtype(name, X, NUMERIC + "c" * (dtype is None))  # of complex ones scikit-learn speaks
+    check_kind(name, X, NUMERIC + "c" * (dtype is None))  # of complex ones scikit-learn speaks
     n_rows, n_columns = shape
     try:
         if X.format not in ("csr", "csc", "coo"):
@@ -71,7 +71,8 @@ def _plain(name, X):
         raise ValueError(f"{name} is not a sound sparse matrix: {error}") from None
 
 
-def _check_dtype(name, X, kinds=NUMERIC):
+def check_kind(name, X, kinds=NUMERIC):
+    """Raise where a sparse matrix, or codes, hold other values than numbers."""
     try:
         dtype = X.dtype
         known = dtype.kind in kinds
@@ -142,7 +143,7 @@ def csr_arrays(name, X, n_in, dtype):
     """
     if X.ndim != 2 or X.shape[1] != n_in:
         raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")
-    _check_dtype(name, X)
+    check_kind(name, X)
     if X.format != "csr":
         X = as_csr(name, X, dtype)
     column, value = X.indices, X.data
@@ -205,9 +206,17 @@ def check_order(name, start, column, counts):
 def check_adds(name, adds, n_in):
     """Return a copy of what says where the sums of `Codes` begin."""
     if type(adds) is not np.ndarray or adds.dtype != np.uint8 or adds.shape != (n_in,) or (
-            adds[0] or adds.max() > 1):
+            not n_in or adds[0] or adds.max() > 1):
         raise ValueError(f"{name}.adds must be zeros and ones ({n_in},) of uint8, 0 at first")
     return np.array(adds)
+
+
+def codes_arrays(name, X, n_in, dtype):
+    """Return what `csr_arrays` does of `Codes`, with columns that nobody else can change, and their
+    ``adds``."""
+    start, column, value = csr_arrays(name, X, n_in, dtype)
+    return (start, check_places(f"{name}.indices", column, n_in), value,
+            check_adds(name, X.adds, n_in))
 
 
 def check_entries(name, starts, column, value, dtype):

@@ -16,7 +16,7 @@ from fastnn.core.arrays import (
     require,
 )
 from fastnn.core.codes import Codes, is_codes
-from fastnn.core.csr import as_csr, check_adds, check_entries, check_places, csr_arrays
+from fastnn.core.csr import as_csr, check_entries, codes_arrays
 from fastnn.core.imports import imported
 
 COPIED_BYTES = 2**26  # rows to train on are copied to the network's dtype up to this size
@@ -26,11 +26,10 @@ CONVERTED = ("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8").split()  # that the loops co
 def check_rows(name, X, n_in, dtype, finite=True):
     """X as (n_samples, n_in): an array, a CSR matrix where X is sparse, or codes."""
     if is_codes(X):
-        start, column, value = csr_arrays(name, X, n_in, dtype)
-        column = check_places(f"{name}.indices", column, n_in)
+        start, column, value, adds = codes_arrays(name, X, n_in, dtype)
         if finite:
             check_entries(name, start, column, value, dtype)
-        return Codes(value, column, start, check_adds(name, X.adds, n_in))
+        return Codes(value, column, start, adds)
     if is_sparse(X):
         if X.ndim != 2 or X.shape[1] != n_in:
             raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in})")

@@ -1,5 +1,7 @@
 """Look-up codes are the dense encoding: networks on them, and what is wrong with them."""
 
+import pickle
+
 import numpy as np
 import pytest
 from each import each
@@ -244,6 +246,42 @@ def test_rows_of_codes_that_do_not_fit():
                 action()
     with pytest.raises(IndexError, match=r"rows has shape \(1, 2\)"):
         made()[1][[[0, 1]]]
+
+
+@each("name, change, message", [
+    ("indices", put(5, -1), "codes.indices must hold values in 0"),
+    ("indices", put(5, 10**6), "codes.indices must hold values in 0"),
+    ("indices", lambda a: a.astype(float), "codes.indices must be"),
+    ("indptr", lambda a: np.append(a, a[-1] + 1), "indptr must begin with 0, never fall"),
+    ("adds", put(3, 7), "codes.adds must be zeros and ones"),
+    ("adds", lambda a: a[:0], "codes.adds must be zeros and ones|codes.indices must hold"),
+    ("data", lambda a: a.astype(complex), "codes has dtype complex128, must be numeric"),
+])
+def test_what_is_no_code_is_not_made_dense(name, change, message):
+    """A negative place was counted from the last input on, and half of a complex number was left
+    out with a warning."""
+    encoder, _, _ = made()
+    actions = [lambda codes: codes.toarray()]
+    if name == "data":
+        actions.append(lambda codes: codes.astype("float64"))
+    if name != "adds":
+        actions.append(encoder.to_dense)
+    for action in actions:
+        with pytest.raises((TypeError, ValueError), match=message):
+            action(changed(name, change))
+
+
+def test_arrays_of_codes_stay_theirs():
+    """What had been put in the place of one, or deleted, was found missing by what read them."""
+    _, codes, dense = made()
+    for name in ("data", "indices", "indptr", "adds", "shape"):
+        for action in (lambda name=name: setattr(codes, name, None),
+                       lambda name=name: delattr(codes, name)):
+            with pytest.raises(AttributeError, match=name):
+                action()
+    again = pickle.loads(pickle.dumps(codes))
+    np.testing.assert_array_equal(again.toarray(), codes.toarray())
+    close(codes.toarray(), dense)
 
 
 def test_what_cannot_read_codes_says_so():
