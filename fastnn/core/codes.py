@@ -46,6 +46,8 @@ class Codes:
             one = getattr(self, name)
             if not isinstance(one, np.ndarray) or one.ndim != 1:
                 raise ValueError(f"{name} must be a one-dimensional array")
+            if type(one) is not np.ndarray:
+                imported("fastnn.core.arrays").refuse_masked(name, one)
         if not len(indptr) or len(data) != len(indices):
             raise ValueError(f"data has {len(data)} entries, indices {len(indices)}, indptr "
                              f"{len(indptr)}: must be as many, as many, and one for each row and "

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from fastnn.core._arrays import ready_starts
-from fastnn.core.arrays import NUMERIC, check_finite, refuse_value, require
+from fastnn.core.arrays import NUMERIC, check_finite, refuse_masked, refuse_value, require
 
 UNSOUND = (AttributeError, IndexError, KeyError, OverflowError, TypeError,
            ZeroDivisionError)  # SciPy's, of odd matrices
@@ -64,6 +64,7 @@ def _as_csr(name, X, shape, dtype):
 def _plain(name, X):
     """Return a sparse matrix of another format as CSR or COO, which `as_csr` looks into."""
     try:
+        refuse_masked(f"{name}.data", getattr(X, "data", None))
         sound = {"bsr": _sound_bsr, "dia": _sound_dia, "lil": _csr_of_lil}.get(X.format)
         X = X if sound is None else sound(X)
         return X if X.format == "csr" else X.tocoo()
@@ -161,6 +162,7 @@ def csr_arrays(name, X, n_in, dtype):
 def _values(name, data, dtype):
     if not isinstance(data, np.ndarray) or data.ndim != 1:
         raise ValueError(f"{name}.data has shape {np.shape(data)}, must be one-dimensional")
+    refuse_masked(f"{name}.data", data)
     return data if dtype is None else require(f"{name}.data", data, dtype)
 
 
@@ -188,6 +190,7 @@ def _starts(name, starts, n_major, n_entries):
 def _integers(name, array):
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(f"{name} must be a one-dimensional array of integers")
+    refuse_masked(name, array)
     return np.array(array)
 
 

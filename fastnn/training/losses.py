@@ -5,12 +5,14 @@ A parameter's place in ``parameters`` is its place in h0..h3 of that row.
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
 
 from fastnn.core import _kernels
+from fastnn.core.arrays import refuse_masked
 from fastnn.core.notices import hint, shown, suggests
 from fastnn.core.validation import check_name, check_real
 
@@ -413,6 +415,30 @@ class Custom(Loss):
         check_name("reduction", self.reduction, ("mean", "sum"))
 
 
+class _Unmasked:
+    """A function of a `Custom` loss, whose results must not hide values: NumPy would use what lies
+    behind their masks."""
+
+    def __init__(self, what, function):
+        self.what, self.function = what, function
+
+    def __call__(self, y, output):
+        found = self.function(y, output)
+        refuse_masked(self.what, found)
+        return found
+
+
+def _unmasked(loss):
+    """Return a `Custom` loss whose functions are `_Unmasked`."""
+    if isinstance(loss.value, _Unmasked):
+        return loss
+    found = copy(loss)
+    for field in ("value", "derivative"):
+        function = _Unmasked(f"{field} of loss {loss.name!r}", getattr(loss, field))
+        object.__setattr__(found, field, function)  # it is frozen
+    return found
+
+
 _BY_NAME: dict[str, type[Loss]] = {kind.name: kind for kind in Loss.__subclasses__()
                                    if kind is not Custom}
 
@@ -513,7 +539,7 @@ def check_loss(loss, output, n_out):
     loss = as_loss(DEFAULTS.get(output, "squared_error") if loss is None else loss)
     if isinstance(loss, Custom):
         return BoundLoss(loss.name, "identity", loss.reduction, "real", False, None, n_out, False,
-                         [], loss)
+                         [], _unmasked(loss))
     info = _kernels.LOSSES[loss.row(output)]
     hinges = loss.name in ("hinge", "squared_hinge")
     fits = info.link == output or hinges and output == "identity" or (

@@ -271,6 +271,17 @@ def test_what_is_no_code_is_not_made_dense(name, change, message):
             action(changed(name, change))
 
 
+@each("name", ["data", "indices", "indptr", "adds"])
+def test_codes_hide_no_values(name):
+    with pytest.raises(ValueError, match=f"^{name} is a masked array that hides values"):
+        changed(name, lambda a: np.ma.array(a, mask=np.arange(len(a)) == 1))
+    codes = changed("indices", np.ma.array)
+    codes.indices[3] = np.ma.masked
+    for action in (net(codes.shape[1]).predict, Codes.toarray):
+        with pytest.raises(ValueError, match="indices is a masked array that hides values"):
+            action(codes)
+
+
 def test_arrays_of_codes_stay_theirs():
     """What had been put in the place of one, or deleted, was found missing by what read them."""
     _, codes, dense = made()

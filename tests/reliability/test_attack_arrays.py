@@ -234,6 +234,28 @@ def test_sparse_labels_that_lie():
                 action(labels)
 
 
+MASKED = [("csr", "indices"), ("csr", "indptr"), ("csr", "data"), ("csc", "indices"),
+          ("coo", "data"), ("dia", "data"), ("dia", "offsets"),
+          ("bsr", "data"), ("bsr", "indices")]
+
+
+@pytest.mark.filterwarnings("ignore")
+@each("format, name", MASKED)
+def test_hidden_values(format, name):
+    """NumPy reads what lies behind a mask."""
+    X, net = matrix(format), network()
+    setattr(X, name, np.ma.array(getattr(X, name)))
+    wanted = net.predict(X)
+    mask = np.zeros(getattr(X, name).shape, bool)
+    mask[1] = True
+    setattr(X, name, np.ma.array(getattr(X, name), mask=mask))
+    for action in (net.predict, lambda X: net.fit(X, LABELS, epochs=1),
+                   lambda X: fastnn.MLPClassifier((4,), max_iter=2).fit(X, LABELS)):
+        with pytest.raises(ValueError, match=rf"{name} is a masked array that hides values"):
+            action(X)
+    assert wanted.tobytes() == net.predict(matrix()).tobytes()
+
+
 @pytest.mark.filterwarnings("ignore")
 @each("dtype", ["O", "M8[s]", [("a", "f4")], "U3"])
 @each("format", ["csr", "coo", "lil"])

@@ -332,6 +332,19 @@ def test_custom_gives_real_numbers(of):
             make("huber").fit(X, y, loss=wrong, epochs=1)
 
 
+def test_custom_hides_no_values():
+    X, y, _ = data("huber", 100)
+    hidden = lambda z: np.ma.array(z, mask=z > 0)  # noqa: E731
+    for name, wrong in (("value", Custom(lambda y, z: hidden(z), lambda y, z: z)),
+                        ("derivative", Custom(lambda y, z: z, lambda y, z: hidden(z)))):
+        for action in (lambda loss: make("huber").fit(X, y, loss=loss, epochs=1),
+                       lambda loss: make("huber").loss(X, y, loss=loss)):
+            with pytest.raises(ValueError, match=f"^{name} of loss 'custom' is a masked array"):
+                action(wrong)
+    whole = Custom(lambda y, z: np.ma.array((z - y) ** 2), lambda y, z: np.ma.array(2 * (z - y)))
+    assert np.isfinite(make("huber").fit(X, y, loss=whole, epochs=1).loss).all()
+
+
 # ---- checkpoints ----
 
 
