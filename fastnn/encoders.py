@@ -424,10 +424,10 @@ class Encoder:
             When a column's name or a category is none that a file can hold.
         """
         self._check_fitted()
-        odd = next((name for name in self.names if not is_name(name)), None)
-        if odd is not None:
-            raise TypeError(f"column {shown(odd)} is {type(odd).__name__}, a file can hold names "
-                            "that are strings or whole numbers")
+        odd = [name for name in self.names if not is_name(name)]
+        if odd:
+            raise TypeError(f"column {shown(odd[0])} is {type(odd[0]).__name__}, a file can hold "
+                            "names that are strings or whole numbers")
         return {"columns": [{"name": name, **one.settings()}
                             for name, one in zip(self.names, self._fitted, strict=True)]}
 

@@ -50,9 +50,9 @@ def _columns(X, names=None):
         names = have if names is None else names
         if len(set(have)) < len(have):
             times = Counter(have)
-            double = next((name for name in names if times[name] > 1), None)
-            if double is not None:
-                raise ValueError(f"X has more than one column {double!r}")
+            double = [name for name in names if times[name] > 1]
+            if double:
+                raise ValueError(f"X has more than one column {double[0]!r}")
         return names, [_unmasked(X[name]) for name in names]
     refuse_masked("X", X)
     if hasattr(X, "__array__") or hasattr(X, "__dlpack__"):  # a tensor's rows are no columns

@@ -265,12 +265,13 @@ def other_scale(X, X_val):
 
 
 def dates_in(data):
-    """Return the name of the first column of dates or durations of a data frame of pandas or
-    polars, or None."""
+    """Return the number of the first column of dates or durations of a data frame of pandas or
+    polars, or None; its name may be None."""
     dtypes, names = getattr(data, "dtypes", None), getattr(data, "columns", None)
     if dtypes is None or names is None:
         return None
-    return next((name for name, dtype in zip(names, dtypes, strict=False) if is_date(dtype)), None)
+    return next((i for i, (_, dtype) in enumerate(zip(names, dtypes, strict=False))
+                 if is_date(dtype)), None)
 
 
 def is_date(dtype):

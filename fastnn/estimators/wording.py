@@ -189,9 +189,11 @@ def refuse_missing(y):
 def refuse_dates(name, data):
     """Raise where data hold dates or durations: as numbers they would be counts of the unit that
     they happen to have, and a missing one -9e18."""
-    column = cures.dates_in(data)
-    if column is not None:
-        kind = np.asarray(data[column]).dtype.kind
+    place = cures.dates_in(data)
+    if place is not None:
+        column = data.columns[place]
+        values = data.iloc[:, place] if hasattr(data, "iloc") else data[column]
+        kind = np.asarray(values).dtype.kind
         said = (f"holds durations: make numbers of them, such as days, {name}[{column!r}] / "
                 f"{cures.DAY}" if kind == "m" else
                 "holds dates: make numbers of them, such as days since one of them")

@@ -202,3 +202,12 @@ def test_other_settings_of_the_file_are_refused(tmp_path):
         container.write(path, arrays, changed, needs=needs)
         with pytest.raises(ModelFormatError):
             fastnn.load(path)
+
+
+def test_a_column_that_is_called_none_is_refused(tmp_path):
+    """The file was written, and could not be loaded."""
+    encoder = Encoder().fit({None: np.arange(10.), "b": np.arange(10.)})
+    net = fastnn.MLP((encoder.n_inputs, 1))
+    with pytest.raises(TypeError, match="^column None is NoneType, a file can hold names"):
+        net.save(tmp_path / "model", encoder=encoder)
+    assert not (tmp_path / "model").exists()

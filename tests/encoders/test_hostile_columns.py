@@ -46,6 +46,9 @@ def test_two_columns_of_one_name():
     frame = pd.DataFrame([[1, 2, 3], [3, 4, 5]], columns=["a", "a", "b"])
     with pytest.raises(ValueError, match="X has more than one column 'a'"):
         Encoder().fit(frame)
+    frame.columns = pd.Index([None, None, "b"], dtype=object)
+    with pytest.raises(ValueError, match="X has more than one column None"):
+        Encoder().fit(frame)
     encoder = Encoder().fit(frame[["b"]])
     assert encoder.transform(frame).shape == (2, encoder.n_inputs)
 

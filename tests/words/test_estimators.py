@@ -112,6 +112,10 @@ def test_dates():
                             "since one of them")
     told = message(lambda: MLPRegressor(max_iter=1).fit(frame - days[0], Y), TypeError)
     assert told.startswith("column 'when' of X holds durations: make numbers of them")
+    unnamed = frame.assign(a=1.0)  # was taken for a frame without dates
+    unnamed.columns = pandas.Index([None, "a"], dtype=object)
+    told = message(lambda: MLPRegressor(max_iter=1).fit(unnamed, Y), TypeError)
+    assert told.startswith("column None of X holds dates")
     gap = np.full((30, 1), "NaT", "M8[s]")
     for data in (dates.reshape(-1, 1), list(dates.reshape(-1, 1)), [[day] for day in dates],
                  [[1.0, day] for day in dates], (dates - dates[0]).reshape(-1, 1), gap):
