@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Categories", "Codes", "Encoder", "Numbers", "greedy_edges"]
 
 MOST_COLUMNS = 1 << 16  # of a file
-LABELS = str, bool, int, float  # categories that a file can hold
+# categories that a file can hold; NumPy's own are equal to Python's, which are read from it
+LABELS = str, bool, int, float, np.bool_, np.integer, np.floating
 
 
 @dataclass(frozen=True)
@@ -205,9 +206,9 @@ class _Table(NamedTuple):
         return rows, np.ones(rows.shape), np.ones(rows.shape, bool)
 
     def settings(self):
-        odd = next((value for value in self.numbers if not isinstance(value, LABELS)), None)
-        if odd is not None:
-            raise TypeError(f"category {shown(odd)} is {type(odd).__name__}, a file can hold "
+        odd = [value for value in self.numbers if not isinstance(value, LABELS)]
+        if odd:
+            raise TypeError(f"category {shown(odd[0])} is {type(odd[0]).__name__}, a file can hold "
                             "strings, numbers and booleans")
         return {"most": self.kind.most, "categories": to_plain(list(self.numbers))}
 

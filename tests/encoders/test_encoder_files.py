@@ -211,3 +211,19 @@ def test_a_column_that_is_called_none_is_refused(tmp_path):
     with pytest.raises(TypeError, match="^column None is NoneType, a file can hold names"):
         net.save(tmp_path / "model", encoder=encoder)
     assert not (tmp_path / "model").exists()
+
+
+@each("values", [
+    [np.True_, 1, 2, 3, np.False_], [np.True_, "a", np.False_, None], [np.float32(0.1), 0.5, 0.1],
+    [np.int64(3), np.float32(2.5), "x", np.str_("y")], [True, np.int8(5), 2]])
+def test_categories_of_numpy(values, tmp_path):
+    """Booleans and numbers were refused as none."""
+    column = np.empty(len(values), object)
+    column[:] = values
+    X = {"a": column}
+    encoder = Encoder(Categories()).fit(X)
+    net = fastnn.MLP((encoder.n_inputs, 1), random_state=0)
+    net.save(tmp_path / "model", encoder=encoder)
+    model = fastnn.load(tmp_path / "model")
+    assert model.predict(X).tobytes() == net.predict(encoder.transform(X)).tobytes()
+    assert model.table.settings() == encoder.settings()
