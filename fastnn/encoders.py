@@ -225,6 +225,23 @@ class _Table(NamedTuple):
         return found
 
 
+class _Learned(NamedTuple):
+    """What an encoder has learned, all at once: a fit that fails leaves it as it was."""
+
+    names: list
+    columns: list  # of _Bins and _Table
+    counts: tuple
+    n_inputs: int
+    adds: Array
+
+    @classmethod
+    def of(cls, names, columns):
+        counts = tuple(one.n_inputs for one in columns)
+        adds = np.concatenate([one.adds() for one in columns])
+        adds.flags.writeable = False
+        return cls(names, columns, counts, sum(counts), adds)
+
+
 @suggests
 class Encoder:
     """From columns of numbers and categories to `Codes`.
@@ -273,7 +290,38 @@ class Encoder:
         for column in given:
             if not isinstance(column, (Numbers, Categories, type(None))):
                 raise TypeError(f"columns={shown(columns)} must hold Numbers() and Categories()")
-        self.columns = columns
+        self._columns, self._learned = columns, None
+
+    def __setstate__(self, state):
+        if "columns" in state:  # of pickles of before all that is learned was one
+            learned = _Learned.of(state["names"], state["_fitted"]) if "_fitted" in state else None
+            state = {"_columns": state["columns"], "_learned": learned}
+        vars(self).update(state)
+
+    @property
+    def columns(self) -> Any:
+        """As they were given."""
+        return self._columns
+
+    @property
+    def names(self) -> list[Any]:
+        """Names of the columns; their numbers where the data had none."""
+        return list(self._found("names"))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Inputs of each column."""
+        return self._found("counts")
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs of the dense encoding."""
+        return self._found("n_inputs")
+
+    def _found(self, name):
+        if self._learned is None:
+            raise AttributeError(f"the encoder has no {name} yet: call fit(X) first")
+        return getattr(self._learned, name)
 
     def fit(self, X: Any) -> Encoder:
         """Learn the bins and the categories; returns the encoder.
@@ -300,21 +348,14 @@ class Encoder:
             raise ValueError(f"X has {len(columns)} columns, columns has {len(kinds)} entries")
         if not columns or not len(columns[0]):
             raise ValueError("X must have at least one column and one row")
-        self.names = names
-        self._fitted = []
+        learned = []
         for name, kind, column in zip(names, kinds, columns, strict=True):
             if kind is None:
                 kind = Numbers() if is_numeric(column) else Categories()
             fitted = _fit_numbers if isinstance(kind, Numbers) else _fit_categories
-            self._fitted.append(fitted(name, kind, column))
-        self._set_sizes()
+            learned.append(fitted(name, kind, column))
+        self._learned = _Learned.of(names, learned)
         return self
-
-    def _set_sizes(self):
-        self.counts = tuple(one.n_inputs for one in self._fitted)
-        self.n_inputs = sum(self.counts)
-        self._adds = np.concatenate([one.adds() for one in self._fitted])
-        self._adds.flags.writeable = False
 
     def transform(self, X: Any, dtype: DType = "float32") -> Codes:
         """Return the `Codes` of rows.
@@ -331,19 +372,19 @@ class Encoder:
         Codes
             One row for each row of the data.
         """
-        self._check_fitted()
-        names, columns = checked_columns(X, self.names)
-        if len(columns) != len(self._fitted):
-            raise ValueError(f"X has {len(columns)} columns, must have {len(self._fitted)}")
+        learned = self._check_fitted()
+        names, columns = checked_columns(X, learned.names)
+        if len(columns) != len(learned.columns):
+            raise ValueError(f"X has {len(columns)} columns, must have {len(learned.columns)}")
         parts, first = [], 0
-        for name, one, column in zip(names, self._fitted, columns, strict=True):
+        for name, one, column in zip(names, learned.columns, columns, strict=True):
             rows, values, there = one.entries(name, column)
             parts.append((rows + first, values, there))
             first += one.n_inputs
         rows, values, there = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         start = np.concatenate([[0], np.cumsum(there.sum(axis=1))]).astype(np.int64)
         return Codes(values[there].astype(validation.check_dtype(dtype)),
-                     rows[there].astype(np.int32), start, self._adds)
+                     rows[there].astype(np.int32), start, learned.adds)
 
     def fit_transform(self, X: Any, dtype: DType = "float32") -> Codes:
         """Return the codes of the rows that the encoder learns from.
@@ -381,11 +422,11 @@ class Encoder:
         array (n_rows, n_inputs)
             One row for each row of X.
         """
-        self._check_fitted()
+        n_inputs = self._check_fitted().n_inputs
         if is_codes(X):
-            if X.shape[1] != self.n_inputs:
+            if X.shape[1] != n_inputs:
                 raise ValueError(f"X holds codes of {X.shape[1]} inputs, those of this encoder "
-                                 f"have {self.n_inputs}")
+                                 f"have {n_inputs}")
             return X.toarray().astype(validation.check_dtype(dtype), copy=False)
         return self.transform(X, dtype).toarray()
 
@@ -402,11 +443,11 @@ class Encoder:
         array (n_edges,)
             In rising order.
         """
-        self._check_fitted()
-        last = len(self._fitted) - 1
+        columns = self._check_fitted().columns
+        last = len(columns) - 1
         if validation.check_count("column", column, minimum=0) > last:
             raise ValueError(f"column={column} must be 0 to {last}, the number of a column")
-        fitted = self._fitted[column]
+        fitted = columns[column]
         if not isinstance(fitted, _Bins):
             raise ValueError(f"column {column} holds categories")
         return fitted.edges.copy()
@@ -424,13 +465,13 @@ class Encoder:
         TypeError
             When a column's name or a category is none that a file can hold.
         """
-        self._check_fitted()
-        odd = [name for name in self.names if not is_name(name)]
+        learned = self._check_fitted()
+        odd = [name for name in learned.names if not is_name(name)]
         if odd:
             raise TypeError(f"column {shown(odd[0])} is {type(odd[0]).__name__}, a file can hold "
                             "names that are strings or whole numbers")
         return {"columns": [{"name": name, **one.settings()}
-                            for name, one in zip(self.names, self._fitted, strict=True)]}
+                            for name, one in zip(learned.names, learned.columns, strict=True)]}
 
     @classmethod
     def from_settings(cls, settings: Any) -> Encoder:
@@ -466,13 +507,14 @@ class Encoder:
         if len(set(names)) != len(names):
             raise ValueError("columns must have different names")
         encoder = cls([one.kind for one in fitted])
-        encoder.names, encoder._fitted = names, fitted
-        encoder._set_sizes()
+        encoder._learned = _Learned.of(names, fitted)
         return encoder
 
     def _check_fitted(self):
-        if not hasattr(self, "_fitted"):
+        """Return what the fit has learned."""
+        if self._learned is None:
             raise ValueError("the encoder is not fitted: call fit(X) first")
+        return self._learned
 
 
 def _fit_numbers(name, kind, column):

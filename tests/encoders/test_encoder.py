@@ -124,3 +124,40 @@ def test_bad_input():
 def test_bins_that_were_cut_by_hand(counts, bins, edges):
     x = np.repeat(np.arange(len(counts), dtype=float), counts)
     assert greedy_edges(x, bins).tolist() == edges
+
+
+def test_a_fit_that_fails_changes_nothing():
+    """Names of one fit stood beside the columns of another one."""
+    X, constant = {"a": np.arange(10.), "b": np.arange(10.) % 3}, {"c": [1.0] * 10}
+    encoder = Encoder(Numbers(4)).fit(X)
+    wanted = encoder.settings(), encoder.transform(X).toarray().tobytes()
+    with pytest.raises(ValueError, match="column 'c' holds one value"):
+        encoder.fit(constant)
+    assert (encoder.settings(), encoder.transform(X).toarray().tobytes()) == wanted
+    with pytest.raises(ValueError, match="the encoder is not fitted"):
+        Encoder().transform(X)
+
+
+@each("name", ["columns", "names", "counts", "n_inputs"])
+def test_what_an_encoder_has_learned_stays(name):
+    """What was put in its place was found out by whatever read it."""
+    encoder = Encoder(Numbers(4)).fit({"a": np.arange(10.)})
+    with pytest.raises(AttributeError, match=name):
+        setattr(encoder, name, None)
+    with pytest.raises(AttributeError, match=name):
+        delattr(encoder, name)
+    encoder.names.append("b")
+    assert encoder.names == ["a"] and encoder.counts == (encoder.n_inputs,)
+    if name != "columns":
+        with pytest.raises(AttributeError, match=f"the encoder has no {name} yet"):
+            getattr(Encoder(), name)
+
+
+def test_pickles_of_before():
+    new = Encoder(Numbers(4)).fit({"a": np.arange(10.)})
+    old, unfitted = Encoder.__new__(Encoder), Encoder.__new__(Encoder)
+    old.__setstate__({"columns": new.columns, "names": ["a"], "_fitted": new._learned.columns,
+                      "counts": new.counts, "n_inputs": new.n_inputs, "_adds": None})
+    assert old.settings() == new.settings() and old.n_inputs == new.n_inputs
+    unfitted.__setstate__({"columns": new.columns})
+    assert unfitted.fit({"a": np.arange(10.)}).settings() == new.settings()
