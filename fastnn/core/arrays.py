@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 
-from fastnn.core.codes import is_codes
 from fastnn.core.imports import imported
 from fastnn.core.notices import shorten
 
@@ -23,8 +22,8 @@ def is_sparse(X):
 
 
 def dense_rows(X):
-    """Return X as an array where it is sparse or codes, else as it is."""
-    return X.toarray() if is_sparse(X) or is_codes(X) else X
+    """Return X as an array where it is sparse or codes (which ask this module), else as it is."""
+    return X.toarray() if hasattr(X, "toarray") else X
 
 
 def as_array(name, data):

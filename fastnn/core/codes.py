@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.imports import imported
+from fastnn.core.arrays import refuse_masked
+from fastnn.core.csr import check_kind, codes_arrays
 
 if TYPE_CHECKING:
     from typing import Any
@@ -47,7 +48,7 @@ class Codes:
             if not isinstance(one, np.ndarray) or one.ndim != 1:
                 raise ValueError(f"{name} must be a one-dimensional array")
             if type(one) is not np.ndarray:
-                imported("fastnn.core.arrays").refuse_masked(name, one)
+                refuse_masked(name, one)
         if not len(indptr) or len(data) != len(indices):
             raise ValueError(f"data has {len(data)} entries, indices {len(indices)}, indptr "
                              f"{len(indptr)}: must be as many, as many, and one for each row and "
@@ -119,7 +120,7 @@ class Codes:
         Codes
             With the same rows and columns.
         """
-        imported("fastnn.core.csr").check_kind("codes", self)
+        check_kind("codes", self)
         return Codes(self.data.astype(dtype), self.indices, self.indptr, self.adds)
 
     def __getitem__(self, rows: Any) -> Codes:
@@ -148,8 +149,7 @@ class Codes:
         array (n_rows, n_inputs)
             Of the dtype of the codes.
         """
-        start, column, value, adds = imported("fastnn.core.csr").codes_arrays(
-            "codes", self, self.shape[1], self.dtype)
+        start, column, value, adds = codes_arrays("codes", self, self.shape[1], self.dtype)
         rows = np.repeat(np.arange(len(start) - 1), np.diff(start))
         found = np.zeros((len(start) - 1, len(adds)), self.dtype)
         np.add.at(found, (rows, column[:len(rows)]), value[:len(rows)])
