@@ -40,6 +40,7 @@ def from_sklearn(model: Any) -> Any:
     sklearn.exceptions.NotFittedError
     """
     from fastnn import estimators
+    from fastnn.estimators.arrays import numbers
 
     name = type(model).__name__
     if name not in estimators.__all__ or not type(model).__module__.startswith("sklearn."):
@@ -47,9 +48,14 @@ def from_sklearn(model: Any) -> Any:
                         f"{_hint(model)}")
     _check_fitted(model)
     output = "sigmoid" if model.out_activation_ == "logistic" else model.out_activation_
-    activations = [model.activation] * (len(model.coefs_) - 1) + [output]
+    weights = numbers("coefs_", model.coefs_, 2)
+    biases = numbers("intercepts_", model.intercepts_, 1)
+    if len(weights) != len(biases):
+        raise ValueError(f"coefs_ has {len(weights)} arrays, intercepts_ {len(biases)}: must have "
+                         "one each for each layer")
+    activations = [model.activation] * (len(weights) - 1) + [output]
     chain = Chain()
-    for i, (w, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+    for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
         chain.dense(w, b, f"layer {i}")
         chain.activation(activations[i], f"layer {i}")
     classes = getattr(model, "classes_", None)
@@ -169,4 +175,4 @@ def _hint(model):
 def _check_fitted(model):
     from sklearn.utils.validation import check_is_fitted
 
-    check_is_fitted(model, "coefs_")
+    check_is_fitted(model, ("coefs_", "intercepts_", "n_outputs_", "out_activation_"))

@@ -286,6 +286,9 @@ class Chain:
         self._append(part, place)
 
     def _append(self, part, place):
+        for array in part.arrays:
+            if array.dtype.kind in "OSUMmc":
+                raise TypeError(f"{place} holds {array.dtype}, must hold real numbers")
         if not all(np.isfinite(array).all() for array in part.arrays):
             raise ValueError(f"{place} holds a number that is not finite")
         self._parts.append(part)

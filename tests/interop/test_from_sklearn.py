@@ -1,5 +1,6 @@
 """scikit-learn's estimators as ours and back, with equal predictions."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
+from fastnn.interop.chain import Chain
 
 SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 rng = np.random.default_rng(0)
@@ -110,3 +112,30 @@ def test_float32_and_feature_names():
 def test_what_is_refused(convert, model, error, message):
     with pytest.raises(error, match=message):
         convert(model)
+
+
+WEIGHTS = [None, 5, "text", [], {"a": 1}, [None, None], ["a", "b"]]
+
+
+@pytest.mark.parametrize("name", ["coefs_", "intercepts_"])
+def test_weights_that_are_none(name):
+    """Each was an error of what came upon it, such as of `zip`."""
+    model = fitted(neural_network, "binary")
+    one, *others = getattr(model, name)
+    for value in (*WEIGHTS, [one], [one.astype(object), *others], [one * 1j, *others],
+                  [np.ma.array(one, mask=True), *others]):
+        odd = copy.copy(model)
+        setattr(odd, name, value)
+        with pytest.raises((TypeError, ValueError), match=rf"^{name}(\[0\])?( |=)|^coefs_ has "):
+            fastnn.from_sklearn(odd)
+    for missing in (name, "out_activation_", "n_outputs_"):
+        odd = copy.copy(model)
+        delattr(odd, missing)
+        with pytest.raises(NotFittedError):
+            fastnn.from_sklearn(odd)
+
+
+def test_layers_hold_real_numbers():
+    for dtype in (object, "U3", complex, "M8[s]"):
+        with pytest.raises(TypeError, match="layer 0 holds .*, must hold real numbers"):
+            Chain().dense(np.zeros((2, 3), dtype), np.zeros(3), "layer 0")
