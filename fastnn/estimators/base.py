@@ -14,7 +14,6 @@ from sklearn.utils._param_validation import Interval, Options
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import (
     _check_sample_weight,
-    check_is_fitted,
     column_or_1d,
     validate_data,
 )
@@ -454,8 +453,6 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
 
         Called on a twin, whose attributes are all of one moment.
         """
-        if not hasattr(self, "coefs_"):
-            check_is_fitted(self)
         network = self._current_network()
         # scikit-learn's checks take longer than a small network
         if (
@@ -472,7 +469,6 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
 
     def _predictor(self):
         """Return the fitted model as a `Predictor`."""
-        check_is_fitted(self)
         model = self._twin()
         return Predictor(model._current_network(), model._task(),
                          classes=vars(model).get("classes_"),

@@ -3,6 +3,7 @@
 import operator
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.arrays import numbers
 from fastnn.estimators.documented import Documented
@@ -43,6 +44,7 @@ class WithNetwork(Documented):
     def _network_of(self, X, fresh):
         """Return a network without parameters, or the one that was fitted."""
         if not fresh:
+            self._check_parameters()
             return self._rebuilt_network(self.coefs_, self.intercepts_, X.dtype)
         sizes = (X.shape[1], *self._hidden_sizes(), self.n_outputs_)
         network = self._new_network(sizes, X.dtype)
@@ -69,6 +71,9 @@ class WithNetwork(Documented):
                 mine[:] = given
         own = norm_parameters(network)
         given = self.norm_parameters_ or []
+        if not isinstance(given, (list, tuple)):
+            raise TypeError(f"norm_parameters_={type(given).__name__} must be a list of arrays, or "
+                            "None")
         if [array.shape for array in own] != [np.shape(array) for array in given]:
             beside = "" if self.members is None else f", members={self.members}"
             raise ValueError(f"norm={self.norm!r}{beside} needs {len(own)} arrays in "
@@ -96,12 +101,26 @@ class WithNetwork(Documented):
         return [self.activation, self.n_threads, self.norm, self.residual, self.members, *coefs,
                 *intercepts, *(self.norm_parameters_ or ())]
 
+    def _key_now(self):
+        """Return the key of the attributes as they are; of what is no list of arrays none."""
+        try:
+            return self._network_key(self.coefs_, self.intercepts_)
+        except (AttributeError, TypeError):
+            return ()
+
+    def _check_parameters(self):
+        """Raise NotFittedError where weights or biases are missing, also where somebody has
+        deleted them."""
+        if not (hasattr(self, "coefs_") and hasattr(self, "intercepts_")):
+            check_is_fitted(self, ("coefs_", "intercepts_"))
+
     def _current_network(self):
         """Return the cached network, or a new one where a user has assigned other arrays."""
-        key = self._network_key(self.coefs_, self.intercepts_)
+        key = self._key_now()
         network, cached = vars(self).get("_network", (None, ()))
-        if len(key) == len(cached) and all(map(operator.is_, key, cached)):
+        if key and len(key) == len(cached) and all(map(operator.is_, key, cached)):
             return network
+        self._check_parameters()
         return self._rebuilt_network(self.coefs_, self.intercepts_)
 
     def _draw_parameters(self, network, rng):

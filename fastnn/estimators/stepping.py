@@ -59,7 +59,7 @@ class Stepping:
         if not (own.get("_network") is self.network
                 and own.get("_optimizer_state") is self.optimizer_state
                 and own.get("_calibration") is None
-                and _all_same(est._network_key(est.coefs_, est.intercepts_), self.network[1])):
+                and _all_same(est._key_now(), self.network[1])):
             return False
         try:
             settings = self.read(own)

@@ -290,3 +290,31 @@ def test_max_bytes(net, tmp_path):
     for value in ("1", 1.5, True):
         with pytest.raises(TypeError, match="max_bytes"):
             net.save(path, max_bytes=value)
+
+
+@each("name", ["coefs_", "intercepts_"])
+@each("kind", ["MLPClassifier", "MLPRegressor"])
+def test_weights_of_estimators_that_are_none(kind, name):
+    """Each was an error of what came upon it, also where `partial_fit` goes on the short way."""
+    exceptions = pytest.importorskip("sklearn.exceptions")
+    y = np.arange(12) % 2
+    model = getattr(fastnn, kind)(hidden_layer_sizes=(3,), batch_size=12, random_state=0)
+    for _ in range(2):
+        model.partial_fit(X, y, **({"classes": [0, 1]} if kind == "MLPClassifier" else {}))
+    for value in (None, 5, "text", [], [None], ["a"]):
+        for action in (lambda est: est.predict(X), lambda est: est.score(X, y),
+                       lambda est: est.partial_fit(X, y)):
+            odd = model._twin()
+            setattr(odd, name, value)
+            with pytest.raises((TypeError, ValueError), match=rf"^{name}(\[0\])?( |=)"):
+                action(odd)
+    odd = model._twin()
+    delattr(odd, name)
+    for action in (lambda: odd.predict(X), lambda: odd.score(X, y),
+                   lambda: odd.save(io.BytesIO())):
+        with pytest.raises(exceptions.NotFittedError):
+            action()
+    odd = model._twin()
+    odd.norm_parameters_ = 5
+    with pytest.raises(TypeError, match="norm_parameters_=int must be a list of arrays"):
+        odd.predict(X)
