@@ -8,6 +8,8 @@ on a light and on a dark page.
 import math
 from html import escape
 
+from fastnn.core.notices import shown
+
 __all__ = ["COLORS", "curves", "network", "new_axes", "page", "pyplot", "table"]
 
 COLORS = ("#3d85c6", "#e0772b", "#3f9c54", "#b25fc2", "#c2504f", "#8a7a3b")
@@ -31,8 +33,13 @@ def new_axes(ax, method):
     ------
     ImportError
         Without matplotlib.
+    TypeError
+        When they are none.
     """
     if ax is not None:
+        if not (hasattr(ax, "imshow") and hasattr(ax, "figure")):
+            raise TypeError(f"ax={shown(ax)} must be axes of matplotlib, or None for those of a "
+                            "new figure")
         return ax
     return pyplot(method).figure(layout="constrained").add_subplot()
 

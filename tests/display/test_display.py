@@ -264,6 +264,18 @@ def test_wrong_paths(xor, path, message):
         loss_surface(net, X, y, path=path)
 
 
+def test_axes_that_are_none(xor):
+    """A number has no attribute 'imshow', which told nobody what to give."""
+    X, y, net, record = xor
+    history = fastnn.MLP((2, 1), random_state=0).fit(X, X[:, 0], epochs=2)
+    surface = loss_surface(net, X, y, path=record, grid=5)
+    for draw in (lambda ax: decision_boundary(net, X, y, ax=ax), history.plot, surface.plot,
+                 lambda ax: activations(net, X, ax=ax)):
+        for ax in (5, "ax", plt.figure(), [plt.figure().add_subplot()]):
+            with pytest.raises(TypeError, match="^ax=.* must be axes of matplotlib"):
+                draw(ax)
+
+
 def test_without_matplotlib(xor, monkeypatch):
     X, y, net, _ = xor
     monkeypatch.setitem(sys.modules, "matplotlib", None)
