@@ -14,6 +14,7 @@ from fastnn.core.notices import suggests
 from fastnn.core.rows import check_prediction_rows
 from fastnn.core.threads import (
     default_threads,
+    is_called_back,
     refuse_in_fit,
     resolve_threads,
 )
@@ -422,9 +423,12 @@ class MLP(Learning, Derivatives):
         ------
         ValueError
             When the number or a shape does not fit, or a value is not finite.
+        RuntimeError
+            While the network is being fitted, but in its callbacks: training goes on from there.
         """
         parameters = self._layout.filled(arrays)
-        self._origins = ()  # another start
+        if not is_called_back(self):
+            self._origins = ()  # another start
         self._publish(parameters, self._epochs_done)
 
     def grow(self, *, n_in: int | None = None, n_out: int | None = None) -> None:

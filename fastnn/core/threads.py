@@ -200,9 +200,37 @@ def refuse_in_fit(model):
         raise _is_fitted(model)
 
 
-def _is_fitted(model):
+class CallingBack:
+    """``with CallingBack(model)``: the fit around takes the weights that this thread gives its
+    model meanwhile.
+
+    Parameters
+    ----------
+    model : MLP or estimator
+    """
+
+    def __init__(self, model):
+        self.call = _fitting.get(id(model), [0])
+
+    def __enter__(self):
+        self.call[1:] = [True]
+
+    def __exit__(self, *_):
+        del self.call[1:]
+
+
+def is_called_back(model):
+    """Return whether this is a callback of a fit of this model, which takes the weights that it is
+    given; RuntimeError within a fit that would not see them."""
+    call = _fitting.get(id(model))
+    if call is not None and call != [threading.get_ident(), True]:
+        raise _is_fitted(model, "set weights in a callback, between two epochs, or wait")
+    return call is not None
+
+
+def _is_fitted(model, cure="fit a copy, or wait"):
     return RuntimeError(f"this {type(model).__name__} is being fitted already, by another "
-                        "thread or around this call; fit a copy, or wait")
+                        f"thread or around this call; {cure}")
 
 
 def _begin_fit(model, call):

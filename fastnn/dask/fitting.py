@@ -384,6 +384,7 @@ class _Rounds:
         if stand.step:
             trainer.set_state(stand.states, stand.step)
         self.state = state = FitState(trainer, net, history)
+        state.own_way = "rounds go on from what the workers have"
         state.all_done = (stand.stopped or "stopped") if stand.ended else self.steps.reason
         state.learning_rate_scale = stand.scale
         net._history = history

@@ -337,7 +337,18 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
             network.parameters[:] = parameters
             self._publish(network)
 
-        others = [rules.Publish(publish), CallCallbacks(callbacks)] if callbacks else []
+        def given_to_model(state):
+            found, was = self._current_network(), state.trainer.published
+            if found is not network:  # other arrays, for which the trainer may have another dtype
+                found = self._rebuilt_network(self.coefs_, self.intercepts_, network.dtype)
+            # diverged weights are for the hooks to judge
+            if np.array_equal(found.parameters, was) or np.array_equal(found.parameters, was, True):
+                return None
+            return network._layout.adopted(found.parameters)
+
+        others = []
+        if callbacks:
+            others = [rules.Publish(publish), CallCallbacks(callbacks, given=given_to_model)]
         others += limit_and_progress(self.max_time, self.progress)
         if tasks is not None:
             tasks.take(*given, rows, publish)

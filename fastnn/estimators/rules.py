@@ -165,6 +165,11 @@ class Publish(Hook):
     def on_epoch_end(self, state):
         """Publish."""
         self.publish(state.trainer.published)
+        state.publish = self.publish
+
+    def on_fit_end(self, state):
+        """From here on the trainer's parameters are those that the model ends with."""
+        state.publish = None
 
 
 class Together(Hook):

@@ -293,7 +293,9 @@ class BatchTrainer:
         self.batch_size, self.shuffle_key = batch_size, shuffle_key
         self.per_epoch, self.max_steps = per_epoch, max_steps
         self.epochs_before, self.epoch = stand.epochs_before, stand.epochs
-        self.trainer, self.first, self.is_cut = None, stand.parameters, False
+        # a copy: callbacks may give others before the first step, and the network's own has readers
+        self.trainer, self.first = None, net._layout.copy(stand.parameters)
+        self.is_cut = False
         self.states, self.steps = stand.states, stand.step  # until there is a trainer
 
     @property

@@ -9,6 +9,7 @@ from fastnn.core import notices, validation
 from fastnn.core._arrays import all_finite
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, warn
+from fastnn.core.threads import CallingBack
 from fastnn.training.epochs import Callback, Hook, has_state
 from fastnn.training.history import DivergenceWarning, StopFit
 from fastnn.training.metrics import Metrics, add_missing
@@ -111,32 +112,60 @@ class PlainFunction(Callback):
                  "fastnn.StopFit to end it, return None to go on without this warning")
 
 
+def given_to_network(state):
+    """Return the parameters that a callback has given the `MLP`, checked; None where it has not."""
+    found = state.model._snapshot.parameters
+    if np.array_equal(found, state.keeper.parameters):
+        return None
+    return state.model._layout.adopted(found)
+
+
 class CallCallbacks(Hook):
     """Calls the user's callbacks: each of them, where one has ended the fit too.
+
+    Weights that one of them gives the model go to the trainer, before the next one is called.
 
     Parameters
     ----------
     callbacks : list of Callback
     states : list or None, default=None
         Those of them that have one, in their order, where the fit goes on from a checkpoint.
+    given : callable, default=given_to_network
+        From the state to parameters that the model has been given since it was published, or None.
     """
 
-    def __init__(self, callbacks, states=None):
-        self.callbacks, self.states, self.begun = callbacks, states, 0
+    def __init__(self, callbacks, states=None, given=given_to_network):
+        self.callbacks, self.states, self.begun, self.given = callbacks, states, 0, given
 
     def on_fit_begin(self, state):
         """Begin; go on from their states."""
         states = list(self.states or ())
+        begins = state.keeper is not None and state.epoch < 0
+        if begins:  # in memory of its own, which a callback may write to
+            state.keeper.publish(state.keeper.parameters, state.keeper.epochs_done)
         for i, callback in enumerate(self.callbacks):
             self.begun = i + 1
             _call(callback.on_fit_begin, state)
+            # where the fit goes on from a file, the callback has done so before its first epoch
+            given = self.given(state) if begins else None
+            if given is not None:
+                state.go_on_from(given)
             if states and has_state(callback):
                 callback.set_state(states.pop(0))
 
     def on_epoch_end(self, state):
         """Call them."""
+        moved = None
         for callback in self.callbacks:
             _call(callback.on_epoch_end, state)
+            given = self.given(state)
+            if given is not None:
+                state.go_on_from(given)
+                moved = callback
+        if moved is not None and state.own_way and state.reason is None:
+            raise ValueError(f"a callback ({type(moved).__name__}) has set weights: "
+                             f"{state.own_way}; end the fit with them, by fastnn.StopFit, or leave "
+                             "them alone")
 
     def on_fit_end(self, state):
         """Call those that have begun, all of them; the first error counts."""
@@ -156,7 +185,8 @@ class CallCallbacks(Hook):
 def _call(method, state):
     """Call a method of a callback, which may end the fit by `StopFit`."""
     try:
-        method(state)
+        with CallingBack(state.model):
+            method(state)
     except StopFit as stop:
         state.stop(str(stop) or "stopped")
 

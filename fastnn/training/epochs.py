@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from fastnn.core import validation
 from fastnn.core.arrays import check_finite
 from fastnn.core.notices import shown
@@ -46,7 +48,8 @@ class FitState:
     loss : float or None
         Of that epoch.
     parameters : flat array
-        Those that the network has after this epoch; not a copy.
+        Those that the network has after this epoch; not a copy, and not to be written to: see
+        `restore`.
     learning_rate : float or None
         That of the last step.
     learning_rate_scale : float
@@ -72,6 +75,8 @@ class FitState:
         self.rates: Any = None  # of the last epoch: a number, or an array with one for each step
         self.all_done = "epochs"  # the reason where no hook ends the fit
         self.keeper: Any = None  # the `KeepFinite` of `MLP.fit`
+        self.publish: Any = None  # of estimators, between two epochs: gives the model parameters
+        self.own_way = ""  # why a fit cannot go on from parameters that it is given
 
     @property
     def net(self) -> Any:
@@ -101,7 +106,10 @@ class FitState:
     @property
     def parameters(self) -> Array:
         """The flat parameters that the network has after this epoch."""
-        return self.trainer.published if self.keeper is None else self.keeper.parameters
+        found = self.trainer.published if self.keeper is None else self.keeper.parameters
+        found = found.view()
+        found.flags.writeable = False
+        return found
 
     def stop(self, reason: str = "stopped", *, ended: bool = True) -> None:
         """End the fit after this epoch.
@@ -120,7 +128,8 @@ class FitState:
             self.reason, self.ended = reason, ended
 
     def restore(self, parameters: Array) -> None:
-        """Give the network these parameters at the end of the fit (`Callback.on_fit_end`).
+        """Give the network these parameters: at the end of the fit (`Callback.on_fit_end`) to keep,
+        before that to go on from, as ``net.set_weights`` does.
 
         Parameters
         ----------
@@ -128,14 +137,34 @@ class FitState:
             What the network is to have.
         """
         own = self.parameters
+        if not isinstance(parameters, np.ndarray):
+            raise TypeError(f"parameters={shown(parameters)} must be a flat array like "
+                            "state.parameters")
         if parameters.shape != own.shape or parameters.dtype != own.dtype:
             raise ValueError(f"parameters are {parameters.dtype} {parameters.shape}, must be "
                              f"{own.dtype} {own.shape}")
         check_finite("parameters", parameters, own.dtype)
-        if self.keeper is None:
-            own[:] = parameters
-        else:
+        if self.keeper is not None:
             self.keeper.publish(parameters, self.keeper.epochs_done)
+        elif self.publish is not None:
+            self.publish(parameters)
+        else:
+            self.trainer.published[:] = parameters
+
+    def go_on_from(self, parameters: Array) -> None:
+        """Let the next epoch begin with these parameters, and the model be theirs; internal.
+
+        Parameters
+        ----------
+        parameters : flat array like ``parameters``
+            That have been checked.
+        """
+        trainer = self.trainer
+        trainer.parameters[:] = parameters
+        if trainer.published is not trainer.parameters:  # a mean, which begins anew
+            trainer.published[:] = parameters
+        if self.keeper is not None:
+            self.keeper.parameters[:] = parameters
 
 
 class Callback:
@@ -146,7 +175,9 @@ class Callback:
     epoch that diverged only `on_fit_end` is called.
 
     An exception ends the fit and leaves the network at the last whole epoch; `fastnn.StopFit` ends
-    it as `FitState.stop` does.
+    it as `FitState.stop` does. Weights that a callback gives the network are those that training
+    goes on from, and that it ends with where this was the last epoch; an optimizer that goes its
+    own way (`fastnn.LBFGS`) refuses them unless the fit ends.
 
     Examples
     --------

@@ -204,6 +204,7 @@ def minimise(state, *, max_iter, max_fun, gtol, ftol=2.220446049250313e-09, memo
                 "L-BFGS (optimizer=LBFGS, solver='lbfgs') takes no steps that would move the "
                 "running averages which BatchNorm (norm='batch') predicts with: use Adam or "
                 "another optimizer, or LayerNorm (norm='layer')")
+    state.own_way = "L-BFGS goes on from iterates of its own"
     with Ending(state, hooks):
         state.epochs, state.epoch = max_iter, objective.done - 1
         if objective.done:
