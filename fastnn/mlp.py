@@ -125,6 +125,7 @@ class MLP(Learning, Derivatives):
                  dropout: float | Sequence[float] = 0.0, initializer: str = "glorot_uniform",
                  random_state: Seed = None, n_threads: int | None = None,
                  gemm: Literal["auto", "blas", "native"] = "auto") -> None:
+        refuse_in_fit(self)  # whose trainer has the layout of before
         spec = NetworkSpec.chain(sizes, activation, output, dtype=dtype, dropout=dropout,
                                  norm=norm, residual=residual, members=members)
         self._set_up(spec, initializer, random_state, n_threads, gemm)
@@ -232,6 +233,7 @@ class MLP(Learning, Derivatives):
         return state
 
     def __setstate__(self, state):
+        refuse_in_fit(self)
         state = imported("fastnn.network.pickles").read_state(state, MLP)
         self.__dict__.update(state.added)
         self._layout, self._frozen = state.layout, state.frozen

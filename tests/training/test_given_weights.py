@@ -197,3 +197,22 @@ def test_estimators_take_them_too(solver, way):
         return
     for array in run(1, 4).coefs_:
         assert np.abs(array - 0.25).max() < 1e-6
+
+
+@each("again", [lambda net: net.__init__((4, 5, 2)), lambda net: net.__init__((7, 12, 5, 3)),
+                lambda net: net.__setstate__(make(random_state=3).__getstate__())])
+def test_a_network_cannot_be_made_again_within_its_fit(again):
+    net, wanted = make(), make()
+    with pytest.raises(RuntimeError, match="this MLP is being fitted already"):
+        fit(net, callbacks=[Gives(1, lambda state: again(state.net))])
+    fit(wanted, epochs=2)
+    assert net.parameters.tobytes() == wanted.parameters.tobytes()
+
+    def source():
+        again(net)
+        yield X, Y
+
+    with pytest.raises(RuntimeError, match="this MLP is being fitted already"):
+        net.fit_batches(source)
+    assert net.parameters.tobytes() == wanted.parameters.tobytes()
+    again(net)  # behind the fit
