@@ -368,6 +368,7 @@ class Learning:
             sparse=is_sparse(X) or is_codes(X), adds=X.adds if is_codes(X) else None,
             **settings)
         trainer.parameters[:] = parameters
+        self._layout.clear_gaps(trainer.parameters)
         trainer.set_data(X, y, sample_weight, converts=True)
         if rows is not None:
             trainer.set_rows(rows)

@@ -322,6 +322,7 @@ def _run_whole(net, settings, plan, shards, data, held, checkpoint, seconds):
     stand = stand_of(net, history, file)
     trainer = GradientTrainer(net, settings.info, shards, alpha=settings.alpha)
     trainer.parameters[:] = stand.parameters
+    net._layout.clear_gaps(trainer.parameters)
     state = FitState(trainer, net, history)
     state.all_done = (stand.stopped or "stopped") if stand.ended else "epochs"
     net._history = history
@@ -381,6 +382,7 @@ class _Rounds:
             settings={"alpha": settings.alpha, "inputs": settings.inputs,
                       "reduction": plan.reduction, **settings.penalties})
         trainer.parameters[:] = stand.parameters
+        net._layout.clear_gaps(trainer.parameters)
         if stand.step:
             trainer.set_state(stand.states, stand.step)
         self.state = state = FitState(trainer, net, history)

@@ -102,6 +102,15 @@ class ParameterLayout:
         fresh[:] = flat
         return fresh
 
+    def clear_gaps(self, flat):
+        """Set the gaps of a flat vector to zeros: a user's arithmetic may have left others there,
+        such as 0 / 0."""
+        end = 0
+        for start, stop, _ in self._places:
+            if start > end:
+                flat[end:start] = 0
+            end = stop
+
     def views(self, flat):
         """Return a view of each block in a flat vector, in their order."""
         found = []
@@ -121,13 +130,11 @@ class ParameterLayout:
                 and flat.shape == (self.size,)):
             found = f"{flat.dtype} {flat.shape}" if isinstance(flat, np.ndarray) else type(flat)
             raise ValueError(f"parameters are {found}, must be {self.dtype} ({self.size},)")
-        flat = require("parameters", flat, self.dtype)
-        check_finite("parameters", flat, self.dtype)
-        parameters = self.allocate()
-        for block, mine, given in zip(self.blocks, self.views(parameters), self.views(flat),
-                                      strict=True):
-            _check_variance(block.name, block, given)
-            mine[:] = given
+        parameters = self.copy(require("parameters", flat, self.dtype))
+        self.clear_gaps(parameters)
+        check_finite("parameters", parameters, self.dtype)
+        for block, own in zip(self.blocks, self.views(parameters), strict=True):
+            _check_variance(block.name, block, own)
         return parameters
 
     def filled(self, arrays):

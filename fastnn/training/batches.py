@@ -295,8 +295,14 @@ class BatchTrainer:
         self.epochs_before, self.epoch = stand.epochs_before, stand.epochs
         # a copy: callbacks may give others before the first step, and the network's own has readers
         self.trainer, self.first = None, net._layout.copy(stand.parameters)
+        net._layout.clear_gaps(self.first)
         self.is_cut = False
         self.states, self.steps = stand.states, stand.step  # until there is a trainer
+
+    @property
+    def layout(self):
+        """Of the parameters."""
+        return self.net._layout
 
     @property
     def parameters(self):

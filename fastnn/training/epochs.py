@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastnn.core import validation
-from fastnn.core.arrays import check_finite
 from fastnn.core.notices import shown
 from fastnn.files.container import ModelFormatError
 from fastnn.training.history import History
@@ -136,14 +133,7 @@ class FitState:
         parameters : flat array like ``parameters``
             What the network is to have.
         """
-        own = self.parameters
-        if not isinstance(parameters, np.ndarray):
-            raise TypeError(f"parameters={shown(parameters)} must be a flat array like "
-                            "state.parameters")
-        if parameters.shape != own.shape or parameters.dtype != own.dtype:
-            raise ValueError(f"parameters are {parameters.dtype} {parameters.shape}, must be "
-                             f"{own.dtype} {own.shape}")
-        check_finite("parameters", parameters, own.dtype)
+        parameters = self.trainer.layout.adopted(parameters)
         if self.keeper is not None:
             self.keeper.publish(parameters, self.keeper.epochs_done)
         elif self.publish is not None:

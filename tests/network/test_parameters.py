@@ -1,9 +1,14 @@
 """Where parameters lie in the flat vector, and the pieces in which they are updated."""
 
+import copy
+import pickle
+
 import numpy as np
 from each import each
 from planning import rule
 from trainers import make_layout
+
+import fastnn
 
 SIZES = [(1, 1), (3, 5, 7, 2), (784, 256, 128, 10), (20, 64, 64, 2), (5000, 3), (3, 5000, 1)]
 
@@ -47,3 +52,41 @@ def test_chunks_cover_every_parameter_once(sizes, size, rows, dtype):
     weights, biases = layout.weights_and_biases(decays)
     assert all((w == 1).all() for w in weights)
     assert all((b == 0).all() for b in biases)
+
+
+X, Y = np.random.default_rng(0).normal(size=(2, 8, 3)).astype("float32")
+USES = {
+    "fit": lambda net, v: net.fit(X, Y[:, :2], epochs=2, clip_norm=0.1),
+    "fit with callbacks": lambda net, v: net.fit(X, Y[:, :2], epochs=2, callback=lambda *_: None),
+    "fit_batches": lambda net, v: net.fit_batches([(X, Y[:, :2])], epochs=2),
+    "lbfgs": lambda net, v: net.fit(X, Y[:, :2], optimizer=fastnn.LBFGS(3)),
+    "pickle": lambda net, v: net.__setstate__(pickle.loads(pickle.dumps(net)).__getstate__()),
+    "deepcopy": lambda net, v: net.__setstate__(copy.deepcopy(net).__getstate__()),
+    "restore": lambda net, v: net.fit(X, Y[:, :2], callbacks=[Restores(v)]),
+}
+
+
+class Restores(fastnn.Callback):
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    def on_epoch_end(self, state):
+        state.restore(self.parameters)
+
+
+@each("use", sorted(USES))
+@each("value", [np.nan, np.inf, 7])
+def test_what_lies_in_the_gaps_does_not_count(use, value):
+    """Arithmetic on flat vectors, such as gradient / |gradient|, leaves NaN there."""
+    net, wanted = (fastnn.MLP((3, 5, 2), random_state=0) for _ in range(2))
+    gaps = np.ones(net.parameters.size, bool)
+    for block in net._layout.blocks:
+        gaps[block.at:block.at + block.size] = False
+    assert gaps.any()
+    start = wanted.parameters.copy()
+    net.parameters[gaps] = value
+    assert net.loss(X, Y[:, :2], alpha=0.1) == wanted.loss(X, Y[:, :2], alpha=0.1)
+    USES[use](net, net.parameters.copy())
+    USES[use](wanted, start)
+    assert net.parameters.tobytes() == wanted.parameters.tobytes()
+    assert not net.parameters[gaps].any()
