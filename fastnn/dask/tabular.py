@@ -8,6 +8,7 @@ from fastnn.dask.sources import in_memory
 from fastnn.dask.tables import fit_table
 from fastnn.estimators import tabular  # type: ignore
 from fastnn.estimators.settings import COUNT
+from fastnn.estimators.twins import take_over
 
 __all__ = ["TabularClassifier", "TabularRegressor"]
 
@@ -61,10 +62,10 @@ class _OnWorkers(WithClient):
         if self.shards is not None:
             self._validate_params()
             held = None if X_val is None else (X_val, y_val, sample_weight_val)
-            twin = self._twin()
+            before, twin = dict(vars(self)), self._twin()
             fit_table(twin, Cluster(self.client), X, y, sample_weight, held, self.shards, self.keep,
                       checkpoint, checkpoint_seconds)
-            vars(self).update(vars(twin))
+            take_over(self, twin, before)
             return self
         cluster = Cluster(self.client)
         X, y, sample_weight = in_memory(cluster, X, y, sample_weight)

@@ -44,6 +44,7 @@ from fastnn.estimators.settings import (
 )
 from fastnn.estimators.stepping import stepping_of
 from fastnn.estimators.tasks import CallbackSupportMixin, FitTasks
+from fastnn.estimators.twins import take_over
 from fastnn.estimators.watching import WithHeldOut, validation_set
 from fastnn.estimators.wording import Names
 from fastnn.learning import FULL_BATCH_ROWS
@@ -218,12 +219,13 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
         new one.
         """
         with sole_fit(self):
-            twin = self._twin()
+            before, twin = dict(vars(self)), self._twin()
             for name, value in vars(self).items():
                 if name.endswith("_") and isinstance(value, list):
                     setattr(twin, name, list(value))
-            twin._fit_in_place(*arguments, **settings)
-            vars(self).update(vars(twin))
+            with sole_fit(twin):  # callbacks have it
+                twin._fit_in_place(*arguments, **settings)
+            take_over(self, twin, before)
         return self
 
     def _twin(self):

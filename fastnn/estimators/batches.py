@@ -12,6 +12,7 @@ from fastnn.core.threads import sole_fit
 from fastnn.estimators.arrays import sound
 from fastnn.estimators.batch_file import BatchFile
 from fastnn.estimators.checkpoint import START
+from fastnn.estimators.twins import take_over
 from fastnn.training.batches import Prefetch, Source, check_batch
 from fastnn.training.epochs import Hook
 
@@ -51,6 +52,7 @@ def fit_batches(est, source, epochs, classes=None, checkpoint=None, checkpoint_s
     epochs = validation.check_count("epochs", epochs)
     source = Source(source, epochs)
     with sole_fit(est):
+        before = dict(vars(est))
         twin = est._twin() if est.warm_start else type(est)(**est.get_params(deep=False))
         twin._validate_params()
         file, done = None, 0
@@ -77,7 +79,7 @@ def fit_batches(est, source, epochs, classes=None, checkpoint=None, checkpoint_s
             warn("Training interrupted by user.")
         if file is not None:  # then the same call goes on from there
             twin._interrupted_from = file.fit[START] if interrupted.came else None
-        vars(est).update(vars(twin))
+        take_over(est, twin, before)
     return est
 
 

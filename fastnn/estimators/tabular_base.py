@@ -30,6 +30,7 @@ from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
 from fastnn.estimators.tabular_words import check_columns, check_given, targets_as_given
+from fastnn.estimators.twins import take_over
 from fastnn.estimators.wording import Names, check_parameters
 from fastnn.tables.cells import Cells
 from fastnn.tables.frames import as_table, has_names, table_of
@@ -118,10 +119,10 @@ class BaseTabular(Documented, BaseEstimator):
             When the checkpoint cannot be written.
         """
         with sole_fit(self):
-            twin = self._twin()
+            before, twin = dict(vars(self)), self._twin()
             twin._fit_in_place(X, y, sample_weight, X_val, y_val, sample_weight_val, checkpoint,
                                checkpoint_seconds)
-            self.__dict__.update(vars(twin))
+            take_over(self, twin, before)
         return self
 
     def _twin(self):

@@ -492,3 +492,52 @@ def test_no_warning_on_large_finite_input():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.predict(np.full((100, X.shape[1]), 3e37, np.float32))
+
+
+class Does(fastnn.Callback):
+    """Does something after the third epoch."""
+
+    def __init__(self, do):
+        self.do = do
+
+    def on_epoch_end(self, state):
+        if state.epoch == 2:
+            self.do(state.net)
+
+
+@each("name", ["fit", "partial_fit", "fit_batches"])
+def test_a_callback_cannot_fit_the_model_that_is_being_fitted(name):
+    X, y = load("digits")
+    arguments = ([(X, y)],) if name == "fit_batches" else (X, y)
+    model = make("digits", **SMALL).fit(X, y)
+    before = parameters_of(model)
+    model.set_params(callbacks=[Does(lambda net: getattr(net, name)(*arguments))])
+    with pytest.raises(RuntimeError, match="this MLPClassifier is being fitted already"):
+        model.fit(X, y)
+    assert parameters_of(model) == before
+    model.set_params(callbacks=[Does(lambda net: clone(net).set_params(callbacks=None).fit(X, y))])
+    model.fit(X, y)
+
+
+@each("whose", ["est", "net"])
+def test_parameters_set_during_a_fit_stay(whose):
+    X, y = load("digits")
+    model = make("digits", **SMALL)
+
+    def change(net):
+        changed = model if whose == "est" else net
+        changed.set_params(alpha=0.5, batch_size=77)
+        changed.note = "mine"
+
+    wanted = make("digits", **SMALL).fit(X, y)
+    model.set_params(callbacks=[Does(change)]).fit(X, y)
+    assert (model.alpha, model.batch_size, model.note) == (0.5, 77, "mine")
+    assert same_model(model, wanted)
+
+    def batches():
+        model.set_params(alpha=0.25)
+        yield X, y
+
+    model.set_params(callbacks=None, warm_start=True).fit_batches(batches, epochs=2,
+                                                                  classes=np.unique(y))
+    assert model.alpha == 0.25
