@@ -3,7 +3,10 @@
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import refuse_masked
+from fastnn.core.notices import shown
 
+MAX_DEPTH = 100  # of lists in lists: who reads them goes down as deep
 MAX_LABELS_SIZE = 1 << 22  # characters of a NumPy array of labels, in which all are as wide
 LABELS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "float32", "float64")
@@ -41,8 +44,13 @@ def labels_from_plain(plain, most):
     return labels
 
 
-def to_plain(value):
+def to_plain(value, depth=0):
     """Return settings as JSON has them: {"float": name} for NaN and infinity, {"dict": pairs}."""
+    if depth > MAX_DEPTH:
+        raise ValueError(f"lists or dicts nest more than {MAX_DEPTH} deep, or hold themselves")
+    if isinstance(value, np.ndarray) and (value.ndim == 0 or hasattr(value, "mask")):
+        refuse_masked("an array", value)
+        value = value[()] if value.ndim == 0 else value
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, (str, bool, int)):
@@ -50,12 +58,21 @@ def to_plain(value):
     if isinstance(value, float):
         return value if np.isfinite(value) else {"float": str(value)}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {"dict": [[to_plain(key), to_plain(item)] for key, item in value.items()]}
+        return {"dict": [[_plain_key(key), to_plain(item, depth + 1)]
+                         for key, item in value.items()]}
     if isinstance(value, type) and issubclass(value, np.generic):
         return np.dtype(value).name
     raise TypeError(f"a value of type {type(value).__name__} cannot be saved: {value!r}")
+
+
+def _plain_key(key):
+    """Return the key of a dict as JSON has it; raise where it would come back as another one."""
+    plain = to_plain(key)
+    if isinstance(plain, (list, dict)):
+        raise TypeError(f"a key {shown(key)} cannot be saved, must be a string or a finite number")
+    return plain
 
 
 def from_plain(plain, sequence):

@@ -11,12 +11,12 @@ control   where there are callbacks with a state: their plain values, the shapes
 ========  =====================================================================================
 """
 
-import math
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from fastnn.core import validation
+from fastnn.core.arrays import refuse_masked
 from fastnn.core.notices import shown
 from fastnn.files import container, plain
 from fastnn.network.spec import CustomActivation
@@ -38,7 +38,6 @@ START = "the network at the start"
 ROWS = "rows", "validation_rows"  # of `fit_many`: which of the data
 OF_SEVERAL = ("is the checkpoint of several networks, of fit_many or a tabular estimator: choose "
               "another file")
-LARGEST_STATE = 1 << 20  # elements of an array of a callback, or a flat vector for each epoch
 
 
 @dataclass
@@ -183,7 +182,7 @@ class Checkpoint(FitFile):
                 **{name: ("float64", (progress["epochs"],)) for name in self.losses},
                 **control}
 
-    def _check_control(self, control, epochs):
+    def _check_control(self, control, epochs):  # noqa: ARG002, others look at the epochs
         """Return the arrays of the callbacks that a checkpoint of so many epochs holds."""
         if control is None:
             if any(map(has_state, self.callbacks)):
@@ -199,7 +198,7 @@ class Checkpoint(FitFile):
         if not isinstance(saved_states, list) or len(saved_states) != sum(
                 map(has_state, self.callbacks)):
             raise ValueError("control must hold the state of each callback that has one")
-        found, most = {}, max(LARGEST_STATE, (epochs + 1) * self.layout.size)
+        found = {}
         for i, saved in enumerate(saved_states):
             if not (isinstance(saved, dict) and isinstance(saved["arrays"], dict)
                     and isinstance(plain.from_plain(saved["values"], list), dict)):
@@ -207,7 +206,7 @@ class Checkpoint(FitFile):
             for key, (dtype, shape) in saved["arrays"].items():
                 for n in shape:
                     validation.check_count("shape", n, minimum=0)
-                if dtype not in container.FLOATS or math.prod(shape) > most:
+                if dtype not in container.FLOATS:  # the length of the file bounds the shape
                     raise ValueError(f"array {key!r} of a callback is {dtype} {shape}")
                 found[f"callbacks.{i}.{key}"] = dtype, tuple(shape)
         return found
@@ -246,17 +245,24 @@ def _states(callbacks, arrays):
             raise TypeError(f"{name}.get_state() returned {shown(state)}, must be a dict or None")
         values, shapes = {}, {}
         for key, value in state.items():
+            at = f"{name}.get_state()[{shown(key)}]"
             if isinstance(value, np.ndarray) and value.ndim == 0:
                 value = value[()]  # files hold no arrays without axes
             if isinstance(value, np.ndarray):
                 if value.dtype.name not in container.FLOATS:
-                    raise TypeError(f"{name}.get_state()[{key!r}] is an array of {value.dtype}, "
+                    raise TypeError(f"{at} is an array of {value.dtype}, "
                                     "must be float32 or float64")
+                if not isinstance(key, str):
+                    raise TypeError(f"{at} is an array, its key must be a string")
+                refuse_masked(at, value)
                 arrays[f"callbacks.{len(states)}.{key}"] = value
                 shapes[key] = [value.dtype.name, list(value.shape)]
             else:
                 values[key] = value
-        states.append({"values": plain.to_plain(values), "arrays": shapes})
+        try:
+            states.append({"values": plain.to_plain(values), "arrays": shapes})
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}.get_state(): {error}") from None
     return states
 
 
@@ -265,7 +271,23 @@ def _describe_callbacks(callbacks):
     found = []
     for callback in callbacks:
         if has_state(callback):
-            found.append({"name": type(callback).__name__, **callback.describe()})
+            found.append({"name": type(callback).__name__, **_described(callback)})
+    return found
+
+
+def _described(callback):
+    """Return what a callback says of itself; raise where a file would not say the same."""
+    said, found = f"{type(callback).__name__}.describe()", callback.describe()
+    if not isinstance(found, dict):
+        raise TypeError(f"{said} returned {shown(found)}, must be a dict")
+    if not isinstance(found.get("name", ""), str):
+        raise TypeError(f"{said}['name'] is {shown(found['name'])}, must be a string: it takes the "
+                        "place of the name of the class")
+    try:
+        container.canonical(found)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"{said} must be a dict of numbers, strings, None and lists: "
+                        f"{error}") from None
     return found
 
 

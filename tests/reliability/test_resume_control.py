@@ -1,5 +1,6 @@
 """Schedules, callbacks and metrics in checkpoints: the same bytes, and what differs is named."""
 
+import functools
 import json
 
 import numpy as np
@@ -9,7 +10,6 @@ from small_nets import data, make
 import fastnn
 from fastnn import ModelFormatError, schedules
 from fastnn.files import container
-from fastnn.training import checkpoint
 
 X, Y = data(90)
 TRAIN, HELD_OUT = (X[:60], Y[:60]), (X[60:], Y[60:])
@@ -216,25 +216,60 @@ def test_states_that_no_file_holds(state, message, path):
     fit(make(), callbacks=[Bad()])
 
 
-def test_a_state_of_as_many_numbers_as_a_file_may_hold(path, monkeypatch):
-    """A flat vector for each epoch, and one more."""
-    monkeypatch.setattr(checkpoint, "LARGEST_STATE", 1)
+class Holds(fastnn.Callback):
+    """Has a state, and takes it back."""
 
-    class Holds(fastnn.Callback):
-        def __init__(self, count):
-            self.count = count
+    def __init__(self, state, **described):
+        self.state, self.described, self.back = state, described, None
 
-        def get_state(self):
-            return {"all": np.zeros(self.count)}
+    def get_state(self):
+        return self.state
 
-    most = (2 + 1) * make().parameters.size
-    for count in (most, most + 1):
-        path.unlink(missing_ok=True)
-        fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(count)])
-        if count == most:
-            assert fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(count)]).stopped
-    with pytest.raises(ModelFormatError, match="array 'all' of a callback is float64"):
-        fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(most)])
+    def set_state(self, state):
+        self.back = state
+
+    def describe(self):
+        return self.described
+
+
+@pytest.mark.parametrize("state", [
+    {"confusion": np.zeros((1100, 1000))}, {"all": np.arange(5e6)}, {"none": np.zeros((0, 3))},
+    {"x": {1: [2.0, None], None: "a", False: -1, 2.5: {}}}, {3: 4}, {"deep": [[[[{"a": [1]}]]]]}])
+def test_what_is_written_comes_back(state, path):
+    fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(state)])
+    last = Holds({})
+    fit(make(), epochs=2, checkpoint=path, callbacks=[last])
+    assert last.back.keys() == state.keys()
+    for key, value in state.items():
+        np.testing.assert_equal(last.back[key], value)
+
+
+CIRCLE = []
+CIRCLE.append({"again": CIRCLE})
+DEEP = functools.reduce(lambda deep, _: [deep], range(3000), 0)
+
+
+@pytest.mark.parametrize("state, described, words", [
+    ({(1, 2): 3}, {}, r"Holds.get_state\(\): a key \(1, 2\) cannot be saved"),
+    ({"x": {"y": [{(1,): 2}]}}, {}, r"a key \(1,\) cannot be saved"),
+    ({float("nan"): 1}, {}, "a key nan cannot be saved"),
+    ({"x": {np.inf: 1}}, {}, "a key inf cannot be saved"),
+    ({None: np.zeros(3)}, {}, r"Holds.get_state\(\)\[None\] is an array, its key must be a string"),
+    ({3: np.zeros(3)}, {}, r"Holds.get_state\(\)\[3\] is an array, its key must be a string"),
+    ({"m": np.ma.array([1.0, 2.0], mask=[0, 1])}, {}, r"\['m'\] is a masked array"),
+    ({"x": [np.ma.array([1.0, 2.0], mask=[0, 1])]}, {}, "an array is a masked array"),
+    ({"x": CIRCLE}, {}, "nest more than 100 deep, or hold themselves"),
+    ({"x": DEEP}, {}, "nest more than 100 deep, or hold themselves"),
+    ({}, {"name": 3}, r"Holds.describe\(\)\['name'\] is 3, must be a string"),
+    ({}, {"x": np.zeros(2)}, r"Holds.describe\(\) must be a dict of numbers"),
+    ({}, {"x": float("nan")}, r"Holds.describe\(\) must be a dict of numbers"),
+    ({}, {"x": CIRCLE}, r"Holds.describe\(\) must be a dict of numbers"),
+    ({}, {"x": DEEP}, r"Holds.describe\(\) must be a dict of numbers"),
+])
+def test_what_could_not_be_read_is_not_written(state, described, words, path):
+    with pytest.raises((TypeError, ValueError), match=words):
+        fit(make(), epochs=2, checkpoint=path, callbacks=[Holds(state, **described)])
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("change", [
