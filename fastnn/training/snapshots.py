@@ -122,13 +122,17 @@ class RecordPath(Callback):
 
     def get_state(self) -> dict[str, Any]:
         """Return the path."""
-        return {"epochs": self.epochs, "path": self.path}
+        # an array: the settings of a file have room for some values only
+        return {"epochs": np.array(self.epochs, float), "path": self.path}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on from there."""
         epochs, shape = state.get("epochs", ()), self.path.shape
-        check_state(state, epochs=lambda value: isinstance(value, list) and all(
+        if isinstance(epochs, np.ndarray) and epochs.ndim == 1:  # files of before have a list
+            epochs = [int(epoch) if epoch == epoch // 1 else epoch for epoch in epochs.tolist()]
+        check_state({**state, "epochs": epochs},
+                    epochs=lambda value: isinstance(value, list) and all(
                         isinstance(epoch, int) and epoch >= -1 for epoch in value),
                     path=lambda value: isinstance(value, np.ndarray)
                     and isinstance(epochs, list) and value.shape == (len(epochs), shape[1]))
-        self.epochs, self._kept = list(epochs), list(state["path"])
+        self.epochs, self._kept = epochs, list(state["path"])

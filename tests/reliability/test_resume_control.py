@@ -302,3 +302,32 @@ def test_settings_that_mean_nothing(change, path, monkeypatch):
         fit(make(), epochs=2, checkpoint=path, callbacks=[early()])
     with pytest.raises(ModelFormatError, match="is not a checkpoint of fastnn"):
         fit(make(), checkpoint=path, callbacks=[early()])
+
+
+def test_a_path_of_more_epochs_than_a_header_has_room_for(path, monkeypatch):
+    monkeypatch.setattr(container, "SMALL_HEADER_BYTES", 64)
+    monkeypatch.setattr(container, "MAX_VALUES", 100)
+    record = fastnn.RecordPath()
+    fit(make(), epochs=100, checkpoint=path, callbacks=[record])
+    again = fastnn.RecordPath()
+    fit(make(), epochs=102, checkpoint=path, callbacks=[again])
+    assert record.epochs == list(range(-1, 100)) and again.epochs == list(range(-1, 102))
+    assert {type(epoch) for epoch in again.epochs} == {int}
+    assert again.path[:101].tobytes() == record.path.tobytes()
+
+
+@pytest.mark.parametrize("epochs, fits", [
+    ([-1, 0], True), (np.array([-1.0, 0.0]), True), (np.array([-1, 0.5]), False),
+    (np.array([-1, np.nan]), False), (np.array([-1, np.inf]), False), (np.array([-2.0, 0]), False),
+    (np.zeros((2, 1)), False), ([-1.0, 0.0], False), (3, False)])
+def test_which_epochs_a_path_goes_on_from(epochs, fits):
+    """Those of files of before are lists."""
+    record, net = fastnn.RecordPath(), make()
+    fit(net, epochs=1, callbacks=[record])
+    state = {"epochs": epochs, "path": record.path}
+    if fits:
+        record.set_state(state)
+        assert record.epochs == [-1, 0]
+    else:
+        with pytest.raises(ModelFormatError, match="a state of a callback that nothing can go on"):
+            record.set_state(state)
