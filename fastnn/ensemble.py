@@ -215,13 +215,14 @@ def _check_callbacks(lists):
     epochs, first = imported("fastnn.training.epochs"), {}
     for i, own in enumerate(lists):
         for callback in own if isinstance(own, (list, tuple)) else ():
-            kept = isinstance(callback, epochs.Callback) and (
-                epochs.has_state(callback) or type(callback).__module__.startswith("fastnn."))
+            kept = isinstance(callback, epochs.Callback) and epochs.is_of_one_fit(callback)
             if kept and first.setdefault(id(callback), i) != i:
                 raise ValueError(
                     f"callbacks[{i}] holds the {type(callback).__name__} of "
                     f"callbacks[{first[id(callback)]}]: it has a state, so each network needs an "
                     "object of its own: callbacks=[[fastnn.EarlyStopping()] for _ in networks]")
+    imported("fastnn.training.callbacks").check_files([
+        callback for own in lists if isinstance(own, (list, tuple)) for callback in own])
 
 
 class _Data:

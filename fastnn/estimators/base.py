@@ -49,7 +49,7 @@ from fastnn.estimators.watching import WithHeldOut, validation_set
 from fastnn.estimators.wording import Names
 from fastnn.learning import FULL_BATCH_ROWS
 from fastnn.prediction.predictor import Predictor
-from fastnn.training.callbacks import CallCallbacks
+from fastnn.training.callbacks import CallCallbacks, check_files
 from fastnn.training.fitting import limit_and_progress
 from fastnn.training.optimizers import Optimizer, takes_steps, trainer_of
 
@@ -260,6 +260,7 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
                                 (X, target, weight), watched and watched[:3],
                                 start_of(self, fresh),
                                 stop_by_loss=stop_by_loss)
+            check_files(callbacks, checkpoint.path)
             rng = checkpoint.random_numbers(rng, self.random_state)
         if fresh:
             self._draw_parameters(network, rng)

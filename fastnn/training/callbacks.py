@@ -2,6 +2,8 @@
 
 import inspect
 import math
+import os
+import weakref
 
 import numpy as np
 
@@ -10,7 +12,7 @@ from fastnn.core._arrays import all_finite
 from fastnn.core.imports import imported
 from fastnn.core.notices import shown, warn
 from fastnn.core.threads import CallingBack
-from fastnn.training.epochs import Callback, Hook, has_state
+from fastnn.training.epochs import Callback, Hook, has_state, is_of_one_fit
 from fastnn.training.history import DivergenceWarning, StopFit
 from fastnn.training.metrics import Metrics, add_missing
 
@@ -144,6 +146,7 @@ class CallCallbacks(Hook):
         if begins:  # in memory of its own, which a callback may write to
             state.keeper.publish(state.keeper.parameters, state.keeper.epochs_done)
         for i, callback in enumerate(self.callbacks):
+            _begin_use(callback, state)
             self.begun = i + 1
             _call(callback.on_fit_begin, state)
             # where the fit goes on from a file, the callback has done so before its first epoch
@@ -175,11 +178,29 @@ class CallCallbacks(Hook):
                 _call(callback.on_fit_end, state)
             except BaseException as error:
                 failed = failed or error
+            _in_use.pop(id(callback), None)
         if failed is not None:
             try:
                 raise failed
             finally:
                 failed = None  # no circle through the traceback
+
+
+_in_use = {}  # by the id of a callback: the process and the state of the fit that has it
+
+
+def _begin_use(callback, state):
+    """Raise RuntimeError where another fit has a callback that keeps something of a fit."""
+    if not is_of_one_fit(callback):
+        return
+    mine = os.getpid(), weakref.ref(state)
+    process, other = _in_use.setdefault(id(callback), mine)
+    fit = other()
+    # a fit may have ended without a word: for lack of memory, or in the process before a fork
+    if fit is not state and fit is not None and process == mine[0] and fit.history.stopped is None:
+        raise RuntimeError(f"this {type(callback).__name__} is a callback of another fit, which "
+                           "has not ended: each needs an object of its own")
+    _in_use[id(callback)] = mine
 
 
 def _call(method, state):
@@ -231,7 +252,11 @@ def check_callbacks(callbacks, callback):
         for method in METHODS:
             _check_method(name, given, method)
         _see_misspelt(type(given))
+        for j, other in enumerate(found):
+            if other is given:
+                raise ValueError(f"{name} is callbacks[{j}]: it would see each epoch twice")
         found.append(given)
+    check_files(found)
     kind = callback if isinstance(callback, type) else type(callback)
     if issubclass(kind, Callback):
         raise TypeError(f"callback={shown(callback)} must be a function of (epoch, net, history); "
@@ -241,6 +266,24 @@ def check_callbacks(callbacks, callback):
     if callback is not None:
         found.append(PlainFunction(callback))
     return found
+
+
+def check_files(callbacks, checkpoint=None):
+    """Raise ValueError where two write the same file.
+
+    Parameters
+    ----------
+    callbacks : sequence of Callback
+    checkpoint : path or None, default=None
+    """
+    users = {} if checkpoint is None else {os.path.realpath(checkpoint): "the checkpoint"}
+    for callback in callbacks:
+        for path in getattr(callback, "_files", ()):
+            other = users.setdefault(os.path.realpath(path), callback)
+            if other is not callback:
+                other = other if isinstance(other, str) else f"another {type(other).__name__}"
+                raise ValueError(f"callbacks holds a {type(callback).__name__} of {path!r}, which "
+                                 f"is the file of {other}, too: each needs one of its own")
 
 
 def _check_method(name, callback, method):

@@ -20,6 +20,7 @@ from fastnn.core.arrays import refuse_masked
 from fastnn.core.notices import shown
 from fastnn.files import container, plain
 from fastnn.network.spec import CustomActivation
+from fastnn.training.callbacks import check_files
 from fastnn.training.epochs import has_state
 from fastnn.training.fit_file import (
     DATA,
@@ -112,6 +113,7 @@ class Checkpoint(FitFile):
         self.epochs, self.counted = epochs, counted
         self.losses = ["loss"] if fit["validation_data"] is None else ["loss", "val_loss"]
         self.losses += ["val_" + name for name in fit.get("metrics", ())]
+        check_files(callbacks, self.path)
         self.callbacks, self.origins = callbacks, origins
         self.start, self.goes_back = self.fit[START], False
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastnn.training._trainer import Trainer
 
 __all__ = ["Callback", "Ending", "FitState", "Hook", "begin_fit", "check_state", "end_epoch",
-           "has_state", "is_count", "is_number", "run_epochs"]
+           "has_state", "is_count", "is_number", "is_of_one_fit", "run_epochs"]
 
 
 class FitState:
@@ -265,6 +265,11 @@ def is_count(value):
 def has_state(callback):
     """Return whether a callback says what a checkpoint must hold of it."""
     return type(callback).get_state is not Callback.get_state
+
+
+def is_of_one_fit(callback):
+    """Return whether a callback keeps something of a fit, so that no two at a time may have it."""
+    return has_state(callback) or type(callback).__module__.startswith("fastnn.")
 
 
 Hook = Callback  # what the fits themselves do between two epochs

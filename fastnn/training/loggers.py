@@ -49,6 +49,10 @@ class CSVLogger(Callback):
         self._file: Any = None
         self._writer: Any = None
 
+    @property
+    def _files(self):
+        return [self.path]
+
     def on_fit_begin(self, state: FitState) -> None:
         """Open the file; write its head."""
         history = state.history

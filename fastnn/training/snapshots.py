@@ -54,6 +54,10 @@ class Snapshots(Callback):
         self.best_path = os.path.join(self.folder, "best.safetensors")
         self.last_path = os.path.join(self.folder, "last.safetensors")
 
+    @property
+    def _files(self):
+        return [self.best_path, self.last_path]
+
     def on_fit_begin(self, state: FitState) -> None:
         """Make the folder."""
         if self._monitor is not None:

@@ -589,3 +589,58 @@ def make_trained(rate):
     net = make((7, 16, 1), output="identity")
     net.fit(X, X[:, :1], optimizer=fastnn.SGD(rate), epochs=20)
     return net
+
+
+def test_two_users_of_one_file(tmp_path):
+    path, link = tmp_path / "fit", tmp_path / "link"
+    link.symlink_to(path)
+    logger = fastnn.CSVLogger(path)
+    words = "a CSVLogger of '.*fit', which is the file of the checkpoint, too: each needs one"
+    with pytest.raises(ValueError, match=words):
+        fit(callbacks=[logger], checkpoint=link)
+    with pytest.raises(ValueError, match=words):
+        make().fit_batches([TRAIN], callbacks=[logger], checkpoint=path)
+    with pytest.raises(ValueError, match=words):
+        fastnn.fit_many([make()], *TRAIN, epochs=1, callbacks=[[logger]], checkpoint=path)
+    est = fastnn.MLPRegressor(hidden_layer_sizes=3, callbacks=[logger], max_iter=1)
+    with pytest.raises(ValueError, match=words):
+        est.fit(*TRAIN, checkpoint=path)
+    with pytest.raises(ValueError, match="the file of another CSVLogger"):
+        fit(callbacks=[logger, fastnn.CSVLogger(path)])
+    with pytest.raises(ValueError, match="the file of another CSVLogger"):
+        fastnn.fit_many([make(), make()], *TRAIN, callbacks=[[logger], [fastnn.CSVLogger(link)]])
+    with pytest.raises(ValueError, match="the file of another Snapshots"):
+        fit(callbacks=[fastnn.Snapshots(tmp_path, None) for _ in range(2)])
+    with pytest.raises(ValueError, match=r"a Snapshots of '.*last.safe.*', .* of the checkpoint"):
+        fit(callbacks=[fastnn.Snapshots(tmp_path, None)], checkpoint=tmp_path / "last.safetensors")
+    assert not path.exists()
+    fit(callbacks=[logger, fastnn.Snapshots(tmp_path, None)], checkpoint=tmp_path / "other")
+
+
+def test_an_object_stands_in_a_list_once():
+    for one in (fastnn.EarlyStopping("loss"), Watch()):
+        with pytest.raises(ValueError, match=r"callbacks\[2\]=.* is callbacks\[0\]: it would see"):
+            fit(callbacks=[one, fastnn.Callback(), one])
+        with pytest.raises(ValueError, match=r"callbacks\[1\]=.* is callbacks\[0\]: it would see"):
+            fastnn.MLPRegressor(hidden_layer_sizes=3, callbacks=[one, one]).fit(*TRAIN)
+
+
+@each("fails", [False, True])
+def test_an_object_with_a_state_serves_one_fit_at_a_time(fails):
+    stopping, plain = fastnn.EarlyStopping("loss"), Watch()
+
+    def within(epoch, net, history):
+        fit(callbacks=[plain])
+        with pytest.raises(RuntimeError, match="this EarlyStopping is a callback of another fit"):
+            fit(callbacks=[stopping])
+        if fails:
+            raise ZeroDivisionError
+
+    fit(callbacks=[stopping])
+    for _ in range(2):
+        try:
+            fit(epochs=2, callbacks=[stopping, plain], callback=within)
+        except ZeroDivisionError:
+            assert fails
+    fit(callbacks=[stopping])
+    assert len(plain.seen) > 0
