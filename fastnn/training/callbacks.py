@@ -186,7 +186,7 @@ class CallCallbacks(Hook):
                 failed = None  # no circle through the traceback
 
 
-_in_use = {}  # by the id of a callback: the process and the state of the fit that has it
+_in_use: dict = {}  # by the id of a callback: the process and the state of the fit that has it
 
 
 def _begin_use(callback, state):

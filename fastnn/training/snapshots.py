@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.core import validation
 from fastnn.core.notices import suggests
 from fastnn.training.epochs import Callback, check_state
-from fastnn.training.stopping import Monitor
+from fastnn.training.stopping import Monitor, check_mode, check_name_of_curve, setting
 
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from fastnn.training.epochs import FitState
 
 __all__ = ["RecordPath", "Snapshots"]
+
+
+def _check_monitor_or_none(name, value):
+    return value if value is None else check_name_of_curve(name, value)
 
 
 @suggests
@@ -45,14 +49,22 @@ class Snapshots(Callback):
     best_path, last_path : str
     """
 
+    monitor, mode = setting(_check_monitor_or_none), setting(check_mode)
+    min_delta = setting(validation.check_nonnegative)
+
     def __init__(self, folder: File, monitor: str | None = "val_loss", min_delta: float = 0.0, *,
                  mode: Literal["min", "max"] | None = None) -> None:
         # a callback may change the folder of the process
         self.folder = os.path.abspath(validation.check_path("folder", folder))
-        self.monitor = monitor
-        self._monitor = None if monitor is None else Monitor(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+        self._monitor = self._new_monitor()
         self.best_path = os.path.join(self.folder, "best.safetensors")
         self.last_path = os.path.join(self.folder, "last.safetensors")
+
+    def _new_monitor(self):
+        if self.monitor is None:
+            return None
+        return Monitor(self.monitor, self.mode, self.min_delta)
 
     @property
     def _files(self):
@@ -60,6 +72,7 @@ class Snapshots(Callback):
 
     def on_fit_begin(self, state: FitState) -> None:
         """Make the folder."""
+        self._monitor = self._new_monitor()
         if self._monitor is not None:
             self._monitor.begin(state.history)
         os.makedirs(self.folder, exist_ok=True)
@@ -99,8 +112,10 @@ class RecordPath(Callback):
         The epoch before each of them; -1 for the start.
     """
 
+    every = setting(validation.check_count)
+
     def __init__(self, every: int = 1) -> None:
-        self.every = validation.check_count("every", every)
+        self.every = every
         self.epochs: list[int] = []
         self._kept: list[Array] = []
 
@@ -111,7 +126,6 @@ class RecordPath(Callback):
 
     def on_fit_begin(self, state: FitState) -> None:
         """Keep the start."""
-        validation.check_count("every", self.every)  # it may have been set since
         self.epochs, self._kept = [state.epoch], [state.parameters.copy()]
 
     def on_epoch_end(self, state: FitState) -> None:

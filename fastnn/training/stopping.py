@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from typing import TYPE_CHECKING
@@ -19,7 +20,62 @@ if TYPE_CHECKING:
 
     from fastnn.training.epochs import FitState
 
-__all__ = ["EarlyStopping", "Monitor", "ReduceOnPlateau", "TimeLimit", "check_monitor"]
+__all__ = ["EarlyStopping", "Monitor", "ReduceOnPlateau", "TimeLimit", "check_mode",
+           "check_monitor", "check_name_of_curve", "setting"]
+
+
+class _Setting:
+    """An attribute that is checked when it is set; the object itself holds it, for pickles."""
+
+    def __init__(self, check):
+        self.check, self.name = check, ""
+
+    def __set_name__(self, owner, name):
+        self.name = name
+
+    def __get__(self, obj, kind=None):
+        if obj is None:
+            return self
+        try:
+            return vars(obj)[self.name]
+        except KeyError:
+            raise AttributeError(f"{type(obj).__name__!r} object has no attribute "
+                                 f"{self.name!r}") from None
+
+    def __set__(self, obj, value):
+        vars(obj)[self.name] = self.check(self.name, value)
+
+
+def setting(check: Any, **limits: Any) -> Any:
+    """Return an attribute of a class whose values are checked when they are set.
+
+    Parameters
+    ----------
+    check : callable
+        From name and value to the value, or an error.
+    **limits
+        Further arguments of ``check``.
+    """
+    return _Setting(functools.partial(check, **limits) if limits else check)
+
+
+def check_name_of_curve(name, value):
+    """Return the name of a curve."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name}={shown(value)} must be the name of a curve, such as 'val_loss'")
+    return value
+
+
+def check_mode(name, value):
+    """Return "min", "max" or None."""
+    return value if value is None else validation.check_name(name, value, ("min", "max"))
+
+
+def _check_factor(name, value):
+    factor = validation.check_real(name, value)
+    if not 0 < factor < 1:
+        raise ValueError(f"{name}={value} must be > 0 and < 1: the rate is multiplied by it")
+    return factor
 
 
 def check_monitor(history, name):
@@ -52,13 +108,7 @@ class Monitor:
     """
 
     def __init__(self, name, mode=None, min_delta=0.0):
-        if not isinstance(name, str):
-            raise TypeError(f"monitor={shown(name)} must be the name of a curve, such as "
-                            "'val_loss'")
-        if mode is not None:
-            validation.check_name("mode", mode, ("min", "max"))
-        self.name, self.mode = name, mode
-        self.min_delta = validation.check_nonnegative("min_delta", min_delta)
+        self.name, self.mode, self.min_delta = name, mode, min_delta
         self.falls, self.best, self.best_epoch = True, None, None
 
     def begin(self, history):
@@ -137,14 +187,18 @@ class EarlyStopping(Callback):
     True
     """
 
+    monitor, mode = setting(check_name_of_curve), setting(check_mode)
+    min_delta = setting(validation.check_nonnegative)
+    patience = setting(validation.check_count)
+    restore_best = setting(validation.check_flag)
+    start_from = setting(validation.check_count, minimum=0)
+
     def __init__(self, monitor: str = "val_loss", patience: int = 10, min_delta: float = 0.0,
                  restore_best: bool = True, start_from: int = 0, *,
                  mode: Literal["min", "max"] | None = None) -> None:
-        self._monitor = Monitor(monitor, mode, min_delta)
-        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
-        self.patience = validation.check_count("patience", patience)
-        self.restore_best = validation.check_flag("restore_best", restore_best)
-        self.start_from = validation.check_count("start_from", start_from, minimum=0)
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+        self._monitor = Monitor(self.monitor, self.mode, self.min_delta)
+        self.patience, self.restore_best, self.start_from = patience, restore_best, start_from
         self._waited = self._n = 0
         self._parameters: Any = None
 
@@ -159,7 +213,8 @@ class EarlyStopping(Callback):
         return self._monitor.best_epoch
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Begin anew."""
+        """Begin anew, with the settings of now."""
+        self._monitor = Monitor(self.monitor, self.mode, self.min_delta)
         self._monitor.begin(state.history)
         self._waited, self._parameters, self._n = 0, None, state.parameters.size
 
@@ -230,22 +285,25 @@ class ReduceOnPlateau(Callback):
     """
 
     EPS = 1e-8  # PyTorch's: a smaller change of the rate is none
+    monitor, mode = setting(check_name_of_curve), setting(check_mode)
+    factor = setting(_check_factor)
+    patience = setting(validation.check_count, minimum=0)
+    cooldown = setting(validation.check_count, minimum=0)
+    min_delta = setting(validation.check_nonnegative)
+    min_lr = setting(validation.check_nonnegative)
 
     def __init__(self, monitor: str = "val_loss", factor: float = 0.1, patience: int = 10,
                  min_delta: float = 0.0, cooldown: int = 0, min_lr: float = 0.0, *,
                  mode: Literal["min", "max"] | None = None) -> None:
-        self._monitor = Monitor(monitor, mode, min_delta)
-        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
-        self.factor = validation.check_real("factor", factor)
-        if not 0 < self.factor < 1:
-            raise ValueError(f"factor={factor} must be > 0 and < 1: the rate is multiplied by it")
-        self.patience = validation.check_count("patience", patience, minimum=0)
-        self.cooldown = validation.check_count("cooldown", cooldown, minimum=0)
-        self.min_lr = validation.check_nonnegative("min_lr", min_lr)
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
+        self._monitor = Monitor(self.monitor, self.mode, self.min_delta)
+        self.factor, self.patience = factor, patience
+        self.cooldown, self.min_lr = cooldown, min_lr
         self._waited = self._cooling = 0
 
     def on_fit_begin(self, state: FitState) -> None:
-        """Begin anew."""
+        """Begin anew, with the settings of now."""
+        self._monitor = Monitor(self.monitor, self.mode, self.min_delta)
         self._monitor.begin(state.history)
         self._waited = self._cooling = 0
 
@@ -294,6 +352,8 @@ class TimeLimit(Callback):
     name : str, default="seconds"
         What messages call them.
     """
+
+    seconds = setting(validation.check_positive)
 
     def __init__(self, seconds: float, *, name: str = "seconds") -> None:
         self.seconds = validation.check_positive(name, seconds)

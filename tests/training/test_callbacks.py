@@ -2,6 +2,7 @@
 
 import csv
 import math
+import pickle
 import sys
 import time
 import types
@@ -644,3 +645,57 @@ def test_an_object_with_a_state_serves_one_fit_at_a_time(fails):
             assert fails
     fit(callbacks=[stopping])
     assert len(plain.seen) > 0
+
+
+def test_settings_that_are_set_later_count():
+    late = fastnn.EarlyStopping("val_loss", patience=5)
+    late.monitor, late.mode, late.min_delta, late.patience = "loss", "max", 0.5, 2
+    now = fastnn.EarlyStopping("loss", 2, 0.5, mode="max")
+    assert late.describe() == now.describe()
+    values = [1, 0.9, 1.6, 2, 2.1, 2.2, 3]
+    found = []
+    for one in (late, now):
+        _, history = fit(epochs=7, callbacks=[Scripted(values, "loss"), one])
+        found.append((history.stopped, one.best, one.best_epoch))
+    assert found[0] == found[1] and found[0][1:] == (1.6, 2)
+
+    late = fastnn.ReduceOnPlateau("val_loss", patience=5)
+    late.monitor, late.mode, late.min_delta, late.patience = "loss", "max", 0.5, 0
+    late.factor, late.cooldown, late.min_lr = 0.5, 1, 1e-9
+    now, found = fastnn.ReduceOnPlateau("loss", 0.5, 0, 0.5, 1, 1e-9, mode="max"), []
+    assert late.describe() == now.describe()
+    for one in (late, now):
+        found.append([])
+        fit(epochs=7, callbacks=[Scripted(values, "loss"), one, Watch()],
+            callback=lambda epoch, net, history: found[-1].append(net.parameters.tobytes()))
+    assert found[0] == found[1]
+
+
+def test_snapshots_of_a_monitor_that_is_set_later(tmp_path):
+    snapshots = fastnn.Snapshots(tmp_path, None)
+    snapshots.monitor = "loss"
+    fit(callbacks=[snapshots])
+    assert (tmp_path / "best.safetensors").exists()
+    snapshots.monitor = "val_loss"
+    with pytest.raises(ValueError, match="monitor='val_loss' is not in the history"):
+        fit(callbacks=[snapshots])
+
+
+@each("make_one, name, value", [
+    *((lambda: fastnn.EarlyStopping(), name, value) for name, value in [
+        ("monitor", 3), ("mode", "up"), ("min_delta", "a"), ("patience", "a"), ("patience", 0),
+        ("restore_best", 3), ("start_from", -1), ("start_from", "a")]),
+    *((lambda: fastnn.ReduceOnPlateau(), name, value) for name, value in [
+        ("monitor", None), ("mode", 3), ("min_delta", -1), ("patience", "a"), ("factor", 1),
+        ("factor", "a"), ("cooldown", 1.5), ("min_lr", math.nan)]),
+    (lambda: fastnn.TimeLimit(3), "seconds", "a"), (lambda: fastnn.TimeLimit(3), "seconds", 0),
+    (lambda: fastnn.Snapshots("x"), "monitor", 3), (lambda: fastnn.Snapshots("x"), "mode", "up"),
+    (lambda: fastnn.RecordPath(), "every", 0)])
+def test_settings_are_checked_when_they_are_set(make_one, name, value):
+    one = make_one()
+    before = getattr(one, name)
+    with pytest.raises((TypeError, ValueError), match=f"{name}="):
+        setattr(one, name, value)
+    assert getattr(one, name) == before
+    twin = pickle.loads(pickle.dumps(one))
+    assert getattr(twin, name) == before and vars(twin)[name] == before
