@@ -138,10 +138,11 @@ class CallCallbacks(Hook):
 
     def __init__(self, callbacks, states=None, given=given_to_network):
         self.callbacks, self.states, self.begun, self.given = callbacks, states, 0, given
+        self.names = ()
 
     def on_fit_begin(self, state):
         """Begin; go on from their states."""
-        states = list(self.states or ())
+        states, self.names = list(self.states or ()), state.history.names
         begins = state.keeper is not None and state.epoch < 0
         if begins:  # in memory of its own, which a callback may write to
             state.keeper.publish(state.keeper.parameters, state.keeper.epochs_done)
@@ -149,6 +150,7 @@ class CallCallbacks(Hook):
             _begin_use(callback, state)
             self.begun = i + 1
             _call(callback.on_fit_begin, state)
+            _check_curves(state.history, self.names, callback)
             # where the fit goes on from a file, the callback has done so before its first epoch
             given = self.given(state) if begins else None
             if given is not None:
@@ -161,6 +163,7 @@ class CallCallbacks(Hook):
         moved = None
         for callback in self.callbacks:
             _call(callback.on_epoch_end, state)
+            _check_curves(state.history, self.names, callback)
             given = self.given(state)
             if given is not None:
                 state.go_on_from(given)
@@ -206,10 +209,25 @@ def _begin_use(callback, state):
 def _call(method, state):
     """Call a method of a callback, which may end the fit by `StopFit`."""
     try:
+        state._locked = True
         with CallingBack(state.model):
             method(state)
     except StopFit as stop:
         state.stop(str(stop) or "stopped")
+    finally:
+        state._locked = False
+
+
+def _check_curves(history, names, callback):
+    """Raise where a callback has put something else in the place of a curve, or taken it away."""
+    own = vars(history)
+    metrics = own.get("metrics")
+    for name in names:
+        curves = own if name in ("loss", "val_loss") else metrics
+        curve = curves.get(name) if isinstance(curves, dict) else None
+        if not isinstance(curve, list):
+            raise TypeError(f"a callback ({type(callback).__name__}) has set history.{name} to "
+                            f"{shown(curve)}: a curve is a list with an entry for each epoch")
 
 
 METHODS = "on_fit_begin", "on_epoch_end", "on_fit_end"

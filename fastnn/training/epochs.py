@@ -19,6 +19,11 @@ __all__ = ["Callback", "Ending", "FitState", "Hook", "begin_fit", "check_state",
            "has_state", "is_count", "is_number", "is_of_one_fit", "run_epochs"]
 
 
+_OF_THE_FIT = frozenset((
+    "all_done", "ended", "epoch", "epochs", "history", "keeper", "loss", "model", "own_way",
+    "publish", "rates", "reason", "trainer"))
+
+
 class FitState:
     """Where a fit stands, as callbacks see it.
 
@@ -61,6 +66,8 @@ class FitState:
         The compiled loop; internal.
     """
 
+    _locked = False  # while a user's callback has it
+
     def __init__(self, trainer: Trainer, model: Any, history: History | None = None) -> None:
         self.trainer, self.model = trainer, model
         self.history = History() if history is None else history
@@ -74,6 +81,13 @@ class FitState:
         self.keeper: Any = None  # the `KeepFinite` of `MLP.fit`
         self.publish: Any = None  # of estimators, between two epochs: gives the model parameters
         self.own_way = ""  # why a fit cannot go on from parameters that it is given
+
+    def __setattr__(self, name, value):
+        if self._locked and name in _OF_THE_FIT:
+            raise AttributeError(f"state.{name} cannot be set, the fit counts on it: state.stop() "
+                                 "ends the fit, state.learning_rate_scale changes its rate, "
+                                 "state.restore() its parameters")
+        super().__setattr__(name, value)
 
     @property
     def net(self) -> Any:
@@ -122,7 +136,7 @@ class FitState:
         if not isinstance(reason, str):
             raise TypeError(f"reason={reason!r} must be a string: why the fit ends")
         if self.reason is None:
-            self.reason, self.ended = reason, ended
+            vars(self).update(reason=reason, ended=ended)
 
     def restore(self, parameters: Array) -> None:
         """Give the network these parameters: at the end of the fit (`Callback.on_fit_end`) to keep,

@@ -142,7 +142,11 @@ def _number(name, value, epoch):
     if not isinstance(value, (Real, np.bool_)):
         raise TypeError(f"metric {name!r} returned {shown(value)} in epoch {epoch}, must be a "
                         "number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"metric {name!r} returned {shown(value)} in epoch {epoch}, must be "
+                         "within the range of float64") from None
 
 
 def add_missing(history):

@@ -356,6 +356,33 @@ def test_metrics():
     assert net.parameters.tobytes() == plain.parameters.tobytes()
 
 
+@each("name", ["epoch", "epochs", "history", "trainer", "reason", "loss", "ended", "model"])
+def test_what_the_fit_counts_on_cannot_be_set(name):
+    with pytest.raises(AttributeError, match=f"state.{name} cannot be set.* state.stop"):
+        fit(callbacks=[Watch(1, lambda state: setattr(state, name, None))])
+    kept = []
+
+    def own(state):
+        state.own_note, state.learning_rate_scale = 3, 0.5
+        kept.append(state)
+
+    fit(callbacks=[Watch(1, own)])
+    assert (kept[0].own_note, kept[0].learning_rate_scale, kept[0].epoch) == (3, 0.5, 5)
+
+
+@each("change, name", [
+    (lambda history: setattr(history, "loss", None), "loss"),
+    (lambda history: setattr(history, "loss", np.zeros(2)), "loss"),
+    (lambda history: setattr(history, "val_loss", None), "val_loss"),
+    (lambda history: delattr(history, "val_loss"), "val_loss"),
+    (lambda history: history.metrics.clear(), "val_accuracy"),
+    (lambda history: setattr(history, "metrics", None), "val_accuracy")])
+def test_a_curve_stays_a_list(change, name):
+    with pytest.raises(TypeError, match=rf"a callback \(Watch\) has set history.{name} to"):
+        fit(callbacks=[Watch(1, lambda state: change(state.history))], validation_data=HELD_OUT,
+            metrics=["accuracy"])
+
+
 def test_metrics_of_other_outputs():
     y = (X[:, :2] > 0).astype(float)
     for output, targets, scorer in (
@@ -367,6 +394,11 @@ def test_metrics_of_other_outputs():
         net = make((7, 4, n_out), output=output)
         history = net.fit(X, targets, epochs=2, validation_data=(X, targets), metrics=scorer)
         assert len(history[f"val_{scorer}"]) == 2 and np.isfinite(history[f"val_{scorer}"]).all()
+
+
+def test_a_metric_beyond_any_float():
+    with pytest.raises(ValueError, match="metric 'most' returned 1000.* in epoch 0, must be"):
+        fit(validation_data=HELD_OUT, metrics={"most": lambda y, output: 10**400})
 
 
 def test_metrics_that_fail():
