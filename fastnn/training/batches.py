@@ -129,6 +129,10 @@ class Prefetch:
     def _work(self):
         try:
             self._prepare_all()
+        except StopIteration as error:  # it would end the loop that it is raised in
+            named = RuntimeError("a batch of the source raised StopIteration when it was looked at")
+            named.__cause__ = error
+            self.ready.put(("error", named))
         except BaseException as error:
             self.ready.put(("error", error))
         else:

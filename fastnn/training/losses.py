@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from fastnn.core import _kernels
 from fastnn.core.arrays import refuse_masked
 from fastnn.core.notices import hint, shown, suggests
-from fastnn.core.validation import check_name, check_real
+from fastnn.core.validation import check_count, check_name, check_real
 
 __all__ = ["AbsoluteError", "BinaryCrossEntropy", "BoundLoss", "CrossEntropy", "Custom", "Focal",
            "Gamma", "GaussianNLL", "Hinge", "Huber", "LogCosh", "Loss", "Perceptron", "Poisson",
@@ -540,7 +541,8 @@ def check_loss(loss, output, n_out):
     if isinstance(loss, Custom):
         return BoundLoss(loss.name, "identity", loss.reduction, "real", False, None, n_out, False,
                          [], _unmasked(loss))
-    info = _kernels.LOSSES[loss.row(output)]
+    info = _kernels.LOSSES[check_name(f"{type(loss).__name__}.row({output!r})", loss.row(output),
+                                      tuple(_kernels.LOSSES))]
     hinges = loss.name in ("hinge", "squared_hinge")
     fits = info.link == output or hinges and output == "identity" or (
         info.link == "identity" and output != "softmax" and not info.whole_rows)
@@ -552,7 +554,11 @@ def check_loss(loss, output, n_out):
         with_output = f"; with {output!r} go {', '.join(map(repr, others))}" if others else ""
         raise ValueError(f"loss={loss.name!r} must go with output={link}, not {output!r}"
                          f"{with_output}")
-    n_targets = loss.n_targets(n_out)
+    said = f"{type(loss).__name__}.n_targets({n_out})"
+    n_targets = check_count(said, loss.n_targets(n_out))
+    if n_targets > n_out:
+        raise ValueError(f"{said}={n_targets} must be <= {n_out}: the loss has no more outputs to "
+                         "compare with targets")
     parameters = _check_parameters(loss, info, n_out)
     labels = "rows" if info.whole_rows and info.targets == "unit" else (
         "one_hot" if hinges else None)
@@ -570,7 +576,8 @@ def _check_parameters(loss, info, n_out):
     if isinstance(rows, tuple) and rows:
         rows = [rows] * n_out
     if not isinstance(rows, (list, tuple)) or len(rows) != (n_out if count else 0) or any(
-            type(row) is not tuple or len(row) != count for row in rows):
+            type(row) is not tuple or len(row) != count
+            or not all(isinstance(value, Real) for value in row) for row in rows):
         raise ValueError(f"{type(loss).__name__}.parameters({n_out}) gives {shown(rows)}, must "
                          f"give {count} numbers for each output, as the row {info.name!r} of the "
                          "losses has")

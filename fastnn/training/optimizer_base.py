@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from fastnn.core import _kernels
 from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_flag, check_real
-from fastnn.training.schedules import Schedule
+from fastnn.training.schedules import Schedule, checked_rate
 
 
 def _check(optimizer, name, rule, valid):
@@ -26,7 +26,7 @@ def start_rate(optimizer):
     if isinstance(rate, Schedule):
         rate = rate.start()
     elif callable(rate):
-        rate = optimizer.learning_rate_at(0)
+        rate = checked_rate(optimizer, 0)
     if not rate > 0:
         raise ValueError(f"the learning rate at the start is {rate}: rates of layers, and that of "
                          "Muon's adam, are in proportion to it; give learning_rate_factor of "

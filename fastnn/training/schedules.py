@@ -131,7 +131,8 @@ class Schedule:
         """
         rate = self._checked_rate()
         step = np.arange(first_step, first_step + n_steps, dtype=float)
-        return rate * self.factors(step, total_steps, steps_per_epoch)
+        factors = self.factors(step, total_steps, steps_per_epoch)
+        return rate * _numbers(f"{self.describe()}: factors", factors)
 
     def _checked_rate(self):
         if self.learning_rate is None:
@@ -150,6 +151,17 @@ class Schedule:
         settings = ", ".join(
             f"{field.name}={_text(getattr(self, field.name))}" for field in fields(self))
         return f"{type(self).__name__}({settings})"
+
+
+def _numbers(name, found):
+    """Return numbers that a schedule gives, as float64."""
+    try:
+        numbers = np.asarray(found)
+    except ValueError:  # of rows of several lengths
+        numbers = np.array(None)
+    if numbers.dtype.kind not in "biuf":
+        raise TypeError(f"{name} gives {shown(found)}, must give a number for each step")
+    return numbers.astype(np.float64, copy=False)
 
 
 def _text(value):
@@ -496,6 +508,15 @@ BY_NAME = {
 }
 
 
+def checked_rate(optimizer, epoch):
+    """Return the learning rate of an epoch, whatever a class of the user's says."""
+    name = f"{type(optimizer).__name__}.learning_rate_at({epoch})"
+    rate = check_real(name, optimizer.learning_rate_at(epoch))
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"{name} = {rate} must be finite and >= 0")
+    return rate
+
+
 class StepRates:
     """The learning rates of a fit, epoch by epoch.
 
@@ -518,13 +539,13 @@ class StepRates:
     def of(self, epoch):
         """Return the rate of an epoch, or an array with that of each step."""
         if not isinstance(self.schedule, Schedule):
-            return self.optimizer.learning_rate_at(epoch)
+            return checked_rate(self.optimizer, epoch)
         return self.between(epoch * self.steps.per_epoch, self.steps.of(epoch))
 
     def between(self, first_step, n_steps):
         """Return the rates that a schedule gives for some steps."""
         rates = self.schedule.rates(first_step, n_steps, self.steps.total, self.steps.per_epoch)
-        rates = np.ascontiguousarray(rates, np.float64)
+        rates = np.ascontiguousarray(_numbers(f"{self.schedule.describe()}: rates", rates))
         if rates.shape != (n_steps,):
             raise ValueError(f"{self.schedule.describe()} gives rates of shape {rates.shape}, "
                              f"must be ({n_steps},)")
