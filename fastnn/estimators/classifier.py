@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +15,9 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
-from fastnn.core.notices import suggests, warn
+from fastnn.core.arrays import check_finite
+from fastnn.core.notices import shown, suggests, warn
+from fastnn.core.validation import check_real
 from fastnn.estimators.arrays import sound
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
@@ -468,8 +471,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight='balanced' must be a dict in partial_fit, which sees a part of y: "
                 "use sklearn.utils.class_weight.compute_class_weight"
             )
-        of_class = compute_sample_weight(self.class_weight, y).astype(X.dtype)
-        return of_class if weight is None else weight * of_class
+        if isinstance(self.class_weight, dict):
+            for label, value in self.class_weight.items():
+                if not math.isfinite(check_real(f"class_weight[{shown(label)}]", value)):
+                    raise ValueError(f"class_weight[{shown(label)}]={value} must be finite")
+        name, of_class = "class_weight", compute_sample_weight(self.class_weight, y)
+        with np.errstate(over="ignore"):
+            of_class = of_class.astype(X.dtype)
+            if weight is not None:
+                name, of_class = "sample_weight times class_weight", weight * of_class
+        check_finite(name, of_class, X.dtype)
+        return of_class
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

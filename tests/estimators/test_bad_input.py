@@ -275,3 +275,32 @@ for statement in ("fastnn.MLPClassifier", "from fastnn import MLPRegressor"):
     assert done.returncode == 0, done.stderr
     assert "(1, 1)" in done.stdout
     assert len(re.findall(r'pip install "fastnn-mlp\[sklearn\]"', done.stdout)) == 2
+
+
+@each("of_class, weight, dtype, words", [
+    (np.nan, None, "f8", r"class_weight\[1\]=nan must be finite"),
+    (np.inf, None, "f8", r"class_weight\[1\]=inf must be finite"),
+    ("a", None, "f8", r"class_weight\[1\]='a' must be a number"),
+    (1e300, None, "f4", r"class_weight contains infinity \(as float32\)"),
+    (1e200, 1e200, "f8", "sample_weight times class_weight contains infinity")])
+def test_weights_of_classes_that_are_none(of_class, weight, dtype, words):
+    X, y = load("iris")
+    if weight is not None:
+        weight = np.full(len(y), weight)
+    with pytest.raises((TypeError, ValueError), match="^" + words):
+        make("iris", class_weight={1: of_class}).fit(X.astype(dtype), y, weight)
+
+
+@each("solver", ["lbfgs", "sgd", "adam"])
+@each("dtype, weight", [("f4", 1e38), ("f4", 8e36), ("f8", 1e307)])
+def test_weights_whose_products_would_be_infinite(solver, dtype, weight):
+    """They were said to be a matter of the scale of X, or nothing was said."""
+    X, y = load("iris")
+    model = fastnn.MLPRegressor(hidden_layer_sizes=3, solver=solver, max_iter=3)
+    words = f"^sample_weight adds up to .*, too large for {np.dtype(dtype)}: must stay below"
+    with pytest.raises(ValueError, match=words):
+        model.fit(X.astype(dtype), y, np.full(len(y), weight))
+    net, optimizer = fastnn.MLP((4, 1), dtype=np.dtype(dtype).name), fastnn.Adam()
+    with pytest.raises(ValueError, match=words):
+        net.fit(X.astype(dtype), y, sample_weight=np.full(len(y), weight),
+                optimizer=fastnn.LBFGS() if solver == "lbfgs" else optimizer)
