@@ -1,14 +1,16 @@
 """What a fit wishes of each block of parameters: its learning rate, penalties and decay, whether it
 is frozen. `Wishes` says whether any of it differs from a plain fit, which pays nothing then."""
 
+import functools
 import math
 from dataclasses import fields, replace
+from numbers import Real
 from typing import NamedTuple
 
 from fastnn.core import _kernels
 from fastnn.core.notices import shown
 from fastnn.training.optimizer_base import start_rate
-from fastnn.training.optimizers import EMA, Muon
+from fastnn.training.optimizers import BY_NAME, EMA, Adam, Muon
 
 
 class Settings(NamedTuple):
@@ -134,6 +136,15 @@ class Wishes:
         return found._replace(decay=decay)
 
 
+@functools.cache
+def _numbers_of_rows():
+    """Return how many numbers the update of each row reads, by the classes that there are."""
+    found = {}
+    for optimizer in (*(kind() for kind in BY_NAME.values()), Adam(amsgrad=True)):
+        found[optimizer.row] = len(optimizer.hyperparameters)
+    return found
+
+
 def _hyperparameters(optimizer):
     """Return the numbers of an optimizer's update, whatever a class of the user's says."""
     values, kind = optimizer.hyperparameters, type(optimizer).__name__
@@ -142,6 +153,14 @@ def _hyperparameters(optimizer):
     if len(values) > _kernels.N_COEFFICIENTS:
         raise ValueError(f"{kind}.hyperparameters has {len(values)} entries, must have at most "
                          f"{_kernels.N_COEFFICIENTS}")
+    if not type(optimizer).__module__.startswith("fastnn."):
+        for i, value in enumerate(values):
+            if not isinstance(value, Real):  # flags, too
+                raise TypeError(f"{kind}.hyperparameters[{i}]={shown(value)} must be a number")
+        needed = _numbers_of_rows().get(optimizer.row, 0)
+        if len(values) < needed:
+            raise ValueError(f"{kind}.hyperparameters has {len(values)} entries, must have "
+                             f"{needed}: those of the row {optimizer.row!r}")
     return tuple(values)
 
 

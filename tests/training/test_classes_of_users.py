@@ -79,3 +79,37 @@ def test_a_batch_that_raises_what_ends_loops():
     with pytest.raises(RuntimeError, match="a batch of the source raised StopIteration") as caught:
         make(output="identity").fit_batches([(X, VALUES), (Hostile(), VALUES)])
     assert isinstance(caught.value.__cause__, StopIteration)
+
+
+def optimizer_of(base, **methods):
+    found = {name: property(lambda self, value=value: value) if name == "hyperparameters"
+             else lambda self, epoch, value=value: value for name, value in methods.items()}
+    return type("Own", (base,), found)()
+
+
+@each("base, values, error, words", [
+    (fastnn.Adam, (0.9,), ValueError, "Own.hyperparameters has 1 entries, must have 4: those of the"
+                                      " row 'adam'"),
+    (fastnn.RMSprop, (), ValueError, "has 0 entries, must have 2: those of the row 'rmsprop'"),
+    (fastnn.SGD, (0.9, False), ValueError, "has 2 entries, must have 3"),
+    (fastnn.Adam, (0.9, "a", 1e-8, False), TypeError,
+     r"Own.hyperparameters\[1\]='a' must be a number")])
+def test_hyperparameters(base, values, error, words):
+    with pytest.raises(error, match=words):
+        fit(optimizer=optimizer_of(base, hyperparameters=values))
+    fit(optimizer=optimizer_of(base, hyperparameters=base().hyperparameters))
+
+
+@each("value, error, words", [
+    (-1, ValueError, r"Own.learning_rate_at\(0\) = -1.0 must be finite and >= 0"),
+    (np.nan, ValueError, r"Own.learning_rate_at\(0\) = nan must be finite and >= 0"),
+    ("a", TypeError, r"Own.learning_rate_at\(0\)='a' must be a number"),
+    (None, TypeError, r"Own.learning_rate_at\(0\)=None must be a number")])
+def test_rates_of_an_optimizer(value, error, words):
+    own = optimizer_of(fastnn.SGD, learning_rate_at=value)
+    for optimizer in (own, fastnn.EMA(own)):
+        with pytest.raises(error, match=words.replace("Own", "(Own|EMA)")):
+            fit(optimizer=optimizer)
+        with pytest.raises(error, match=words.replace("Own", "(Own|EMA)")):
+            make(output="identity").fit_batches([(X, VALUES)], optimizer=optimizer)
+    fit(optimizer=optimizer_of(fastnn.SGD, learning_rate_at=0.01))
