@@ -52,6 +52,16 @@ def __getattr__(name):
     return getattr(history, name)
 
 
+def _vector_of(snapshot):
+    """Return the parameters of a snapshot; raise where a user has set their dtype or shape."""
+    found, layout = snapshot.parameters, snapshot.layout
+    if found.ndim != 1 or found.dtype != layout.dtype:
+        raise ValueError(f"net.parameters has become {found.dtype} {found.shape}, must be "
+                         f"{layout.dtype} ({layout.size},): set its dtype and shape back, or give "
+                         "new values by net.set_weights")
+    return found
+
+
 class MLP(Learning, Derivatives):
     """A multilayer perceptron on one flat vector of parameters.
 
@@ -228,7 +238,7 @@ class MLP(Learning, Derivatives):
         if not self._frozen:
             del state["_frozen"]  # as before there was any
         state["spec"] = self.spec.to_plain()
-        state["parameters"] = np.array(snapshot.parameters)
+        state["parameters"] = np.array(_vector_of(snapshot))
         state["_epochs_done"] = snapshot.epochs_done
         return state
 
@@ -359,7 +369,7 @@ class MLP(Learning, Derivatives):
         Each layer starts on a multiple of 64 bytes; the gaps hold zeros. `fit` and `set_weights`
         put a new vector in its place, so take it again after them.
         """
-        return self._snapshot.parameters
+        return _vector_of(self._snapshot)
 
     @parameters.setter
     def parameters(self, values: Array) -> None:
@@ -468,6 +478,7 @@ class MLP(Learning, Derivatives):
         growing = imported("fastnn.network.growing")
         refuse_in_fit(self)
         snapshot = self._snapshot
+        _vector_of(snapshot)
         wider = ParameterLayout(growing.grown_spec(self.spec, n_in, n_out))
         grown = growing.grown_vector(snapshot.layout, wider, snapshot.parameters,
                                      growing.starting_vector(wider))

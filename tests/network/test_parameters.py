@@ -4,6 +4,7 @@ import copy
 import pickle
 
 import numpy as np
+import pytest
 from each import each
 from planning import rule
 from trainers import make_layout
@@ -90,3 +91,29 @@ def test_what_lies_in_the_gaps_does_not_count(use, value):
     USES[use](wanted, start)
     assert net.parameters.tobytes() == wanted.parameters.tobytes()
     assert not net.parameters[gaps].any()
+
+
+DOORS = {
+    "fit": lambda net: net.fit(X, Y[:, :2]), "loss": lambda net: net.loss(X, Y[:, :2]),
+    "weights": lambda net: net.weights, "get_weights": lambda net: net.get_weights(),
+    "save": lambda net: net.save("never"), "deepcopy": copy.deepcopy,
+    "grow": lambda net: net.grow(n_in=4),
+    "fit_batches": lambda net: net.fit_batches([(X, Y[:, :2])])}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # NumPy's, of such assignments
+@each("door", sorted(DOORS))
+@each("name, value", [("dtype", "i4"), ("dtype", "f8"), ("dtype", ">f4"), ("shape", (-1, 1))])
+def test_a_vector_that_has_become_another_kind(door, name, value):
+    """They trained from other numbers, or said nothing of where that came from."""
+    net = fastnn.MLP((3, 8, 2), random_state=0)
+    wanted, vector = net.predict(X), net.parameters
+    before = getattr(vector, name)
+    setattr(vector, name, value)
+    with pytest.raises(ValueError, match="parameters.* must be float32"):
+        DOORS[door](net)
+    setattr(vector, name, before)
+    assert net.predict(X).tobytes() == wanted.tobytes() and net.get_weights()
+    setattr(vector, name, value)
+    net.set_weights(fastnn.MLP((3, 8, 2), random_state=0).get_weights())
+    assert net.predict(X).tobytes() == wanted.tobytes()
