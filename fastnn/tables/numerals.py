@@ -258,7 +258,7 @@ def find_format(texts, style=None):
         # a unit that so many have would be found if they came first
         form, doubt = _format_of(_of_each_kind(texts, form), style, 0.5 * LOOKED_AT / len(texts))
     if not doubt and form.thousands and not _is_given(style):
-        doubt = two_marks(_numbers_of(texts), form)
+        doubt = two_marks(texts, form)
     return form, doubt
 
 
@@ -300,6 +300,8 @@ def _is_told_otherwise(texts, form):
             pass
         else:
             return False
+    elif all(map(pattern.fullmatch, rest)):
+        return False
     return not all(map(pattern.fullmatch, _numbers_of(rest)))
 
 
@@ -389,11 +391,15 @@ def two_marks(texts, form):
 
     Not where other numbers have three decimals, too, or decimals of several lengths.
     """
-    if form.thousands not in (",", ".") or not all(
-            any(mark in text for text in texts) for mark in (form.decimal, form.thousands)):
+    if form.thousands not in OPEN:
+        return ""
+    texts = _numbers_of(texts)
+    joined = "\n".join(texts)
+    if form.decimal not in joined or form.thousands not in joined or (
+            re.search(rf"{MARKS[form.decimal]}\d{{3}}(?!\d)", joined) is None):
         return ""
     pattern, lengths, grouped = _grouped(form.decimal), set(), None
-    cores = [_core(text, form) for text in texts] if form.unit else list(map(in_ascii, texts))
+    cores = [_without(text, form.unit) for text in texts] if form.unit else texts
     lone = next((text for text, core in zip(texts, cores, strict=True) if pattern.fullmatch(core)),
                 None)
     if lone is None:
