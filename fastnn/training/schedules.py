@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BY_NAME", "ByEpoch", "ByStep", "Constant", "CosLog4", "Cosine", "Exponential",
            "FlatThenCosine", "InverseScaling", "OneCycle", "Polynomial", "Schedule", "Step",
-           "StepRates"]
+           "StepRates", "checked_rate"]
 
 _RULES = {
     "learning_rate": ("finite and > 0", lambda value: value > 0),
