@@ -124,6 +124,8 @@ def _of_arrays(cluster, name, X, y, sample_weight):
     for key, value in (("y", y), ("sample_weight", sample_weight)):
         if dask.is_dask_collection(value):
             raise TypeError(f"{key} is a Dask collection, X is not: both must be")
+        if is_sparse(value):
+            raise TypeError(f"{key} is sparse, must be an array: {key}.toarray() makes one")
         if value is not None:
             check_length(key, len(value), n_rows)
     nbytes = X.memory_usage(deep=False).sum() if hasattr(X, "iloc") else getattr(

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from cluster_data import network, rows
 
 import fastnn
@@ -241,6 +242,9 @@ def test_arguments(client):
         fastnn.dask.fit(3, X, y)
     with pytest.raises(ValueError, match="y has 39 rows, X has 40"):
         fits(X, y[1:])
+    for kind in (sp.csr_matrix, sp.coo_array):
+        with pytest.raises(TypeError, match=r"y is sparse, must be an array: y.toarray\(\)"):
+            fits(X, kind(y))
 
 
 def test_clients(client):
