@@ -370,3 +370,25 @@ def test_schedules_where_a_shard_has_a_step_less(client):
         fastnn.dask.fit(net, X, y, shards=2, optimizer=fastnn.Adam(rate), epochs=2, batch_size=32,
                         local_steps=2)
     assert nets[0].parameters.tobytes() == nets[1].parameters.tobytes()
+
+
+class Gives(fastnn.Callback):
+    """Gives the network other weights, and may end the fit with them."""
+
+    def __init__(self, ends):
+        self.ends = ends
+
+    def on_epoch_end(self, state):
+        state.net.set_weights([0.5 * array for array in network().get_weights()])
+        if self.ends:
+            state.stop("given")
+
+
+def test_weights_that_a_callback_gives_are_kept_or_refused(client):
+    net = network()
+    settings = dict(shards=2, optimizer=ADAM, epochs=3, local_steps=3)
+    fastnn.dask.fit(net, *rows(), callbacks=[Gives(True)], **settings)
+    for mine, wanted in zip(net.get_weights(), network().get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, 0.5 * wanted)
+    with pytest.raises(ValueError, match="rounds go on from what the workers have; end the fit"):
+        fastnn.dask.fit(net, *rows(), callbacks=[Gives(False)], **settings)
