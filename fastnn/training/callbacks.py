@@ -116,8 +116,9 @@ class PlainFunction(Callback):
 
 def given_to_network(state):
     """Return the parameters that a callback has given the `MLP`, checked; None where it has not."""
-    found = state.model._snapshot.parameters
-    if np.array_equal(found, state.keeper.parameters):
+    found, own = state.model._snapshot.parameters, state.keeper.parameters
+    # of a few values 5 us less than np.array_equal
+    if (found.shape, found.dtype) == (own.shape, own.dtype) and found.tobytes() == own.tobytes():
         return None
     return state.model._layout.adopted(found)
 
@@ -208,14 +209,15 @@ def _begin_use(callback, state):
 
 def _call(method, state):
     """Call a method of a callback, which may end the fit by `StopFit`."""
+    own = vars(state)  # which it does not look through, as it would for an attribute
     try:
-        state._locked = True
+        own["_locked"] = True
         with CallingBack(state.model):
             method(state)
     except StopFit as stop:
         state.stop(str(stop) or "stopped")
     finally:
-        state._locked = False
+        own["_locked"] = False
 
 
 def _check_curves(history, names, callback):

@@ -510,8 +510,11 @@ BY_NAME = {
 
 def checked_rate(optimizer, epoch):
     """Return the learning rate of an epoch, whatever a class of the user's says."""
+    rate = optimizer.learning_rate_at(epoch)
+    if type(rate) is float and 0 <= rate < math.inf:
+        return rate
     name = f"{type(optimizer).__name__}.learning_rate_at({epoch})"
-    rate = check_real(name, optimizer.learning_rate_at(epoch))
+    rate = check_real(name, rate)
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(f"{name} = {rate} must be finite and >= 0")
     return rate
