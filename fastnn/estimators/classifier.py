@@ -17,7 +17,6 @@ from sklearn.utils.multiclass import (
 
 from fastnn.core.arrays import check_finite
 from fastnn.core.notices import shown, suggests, warn
-from fastnn.core.validation import check_real
 from fastnn.estimators.arrays import sound
 from fastnn.estimators.base import LOSSES, BaseMLP, has_partial_fit
 from fastnn.estimators.batches import fit_batches
@@ -473,7 +472,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
         if isinstance(self.class_weight, dict):
             for label, value in self.class_weight.items():
-                if not math.isfinite(check_real(f"class_weight[{shown(label)}]", value)):
+                try:
+                    finite = math.isfinite(float(value))
+                except (TypeError, ValueError):
+                    raise TypeError(f"class_weight[{shown(label)}]={shown(value)} must be a number"
+                                    ) from None
+                if not finite:
                     raise ValueError(f"class_weight[{shown(label)}]={value} must be finite")
         name, of_class = "class_weight", compute_sample_weight(self.class_weight, y)
         with np.errstate(over="ignore"):

@@ -60,8 +60,9 @@ def targets_as_given(y, is_classes, known=None):
     if len(texts) == len(y):
         odd = any(type(text) not in (str, np.str_) or text.endswith("\0") for text in texts)
         return np.array(list(map(str.__str__, y)), object) if odd else y
-    truths = sum(isinstance(value, (bool, np.bool_)) for value in y)
-    if texts or is_classes and 0 < truths < len(y):  # NumPy would make text, or numbers, of all
+    truths = any(isinstance(value, (bool, np.bool_)) for value in y)
+    others = truths and not all(isinstance(value, NUMBERS) and value in (0, 1) for value in y)
+    if texts or is_classes and others:  # NumPy would make text, or numbers, of all
         found = np.empty(len(y), object)
         found[:] = y
         return found

@@ -50,7 +50,7 @@ class CSVLogger(Callback):
         self._writer: Any = None
 
     @property
-    def _files(self):
+    def _written_files(self):
         return [self.path]
 
     def on_fit_begin(self, state: FitState) -> None:

@@ -7,6 +7,7 @@ The rates of an epoch are an array that is made before it. Throughout, s is the 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -159,7 +160,8 @@ def _numbers(name, found):
         numbers = np.asarray(found)
     except ValueError:  # of rows of several lengths
         numbers = np.array(None)
-    if numbers.dtype.kind not in "biuf":
+    if numbers.dtype.kind not in "biuf" and not (numbers.dtype == object and all(
+            isinstance(value, Real) for value in numbers.flat)):
         raise TypeError(f"{name} gives {shown(found)}, must give a number for each step")
     return numbers.astype(np.float64, copy=False)
 

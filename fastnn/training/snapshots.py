@@ -67,8 +67,8 @@ class Snapshots(Callback):
         return Monitor(self.monitor, self.mode, self.min_delta)
 
     @property
-    def _files(self):
-        return [self.best_path, self.last_path]
+    def _written_files(self):
+        return [self.last_path, *[self.best_path] * (self.monitor is not None)]
 
     def on_fit_begin(self, state: FitState) -> None:
         """Make the folder."""

@@ -50,6 +50,12 @@ def test_other_values_in_a_list_of_texts_make_no_class(kind, other, said):
         model.fit(X, kind([True, 2] * 20))
 
 
+def test_truths_beside_0_and_1_in_a_list_are_numbers():
+    X, y = {"x": [i % 2 + i / 100 for i in range(40)]}, [True, 0] * 20
+    model = fastnn.TabularClassifier(preset="fast", random_state=0, n_threads=1).fit(X, y)
+    assert model.classes_.tolist() == [0, 1] and model.score(X, y) == 1
+
+
 def test_truth_beside_numbers_is_refused():
     with pytest.raises(TypeError, match="y holds truth values and numbers, True and 2"):
         plain_labels(objects(2, True))

@@ -731,3 +731,16 @@ def test_settings_are_checked_when_they_are_set(make_one, name, value):
     assert getattr(one, name) == before
     twin = pickle.loads(pickle.dumps(one))
     assert getattr(twin, name) == before and vars(twin)[name] == before
+
+
+def test_files_of_users_callbacks_are_their_own():
+    class Log(fastnn.Callback):
+        _files = None
+
+    X = np.zeros((20, 3), "f")
+    assert len(fastnn.MLP((3, 1)).fit(X, X[:, :1], epochs=2, callbacks=[Log()]).loss) == 2
+
+
+def test_two_snapshots_of_which_one_has_no_best(tmp_path):
+    one, other = fastnn.Snapshots(tmp_path), fastnn.Snapshots(tmp_path, monitor=None)
+    assert set(one._written_files) & set(other._written_files) == {one.last_path}
