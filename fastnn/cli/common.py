@@ -149,7 +149,7 @@ def check_output(path, force, *inputs, option="--output"):
 
 @contextmanager
 def is_saved(output):
-    """Say so where what comes after the saving of a model is interrupted."""
+    """Say so where what comes after the saving of a model is interrupted, or fails."""
     try:
         yield
     except (KeyboardInterrupt, CommandError):

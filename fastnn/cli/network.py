@@ -9,7 +9,7 @@ import numpy as np
 from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint
 from fastnn.cli.common import CommandError, Progress, count, is_saved, near, note
 from fastnn.cli.report import write_report
-from fastnn.cli.samples import class_weights, split_rows
+from fastnn.cli.samples import class_weights, naming_test, split_rows
 from fastnn.cli.scores import constant_of, judge
 from fastnn.cli.tables import COLUMNS, drop_hint
 from fastnn.core._kernels import ACTIVATIONS, ALIASES
@@ -63,7 +63,8 @@ def _tell(options, goal, model, predictor, learned, held, what, tell, seconds, r
     if held is not None:
         tell(f"\nscores on {what}:")
         bare, told = Predictor(predictor.net, predictor.task, classes=predictor.classes_), []
-        X_test = table.encode(held.table, predictor.net.dtype, scaled=True, notes=told)
+        with naming_test(options):
+            X_test = table.encode(held.table, predictor.net.dtype, scaled=True, notes=told)
         for text in told:
             note(f"{text}, in the held-out rows", quiet)
         found = bare.predict(X_test).reshape(len(held), -1) if goal.classes is None else (

@@ -10,7 +10,7 @@ from fastnn.cli.checkpoint import CHECKPOINT_SECONDS, tell_checkpoint, tell_how_
 from fastnn.cli.common import CommandError, count, escaped, is_saved, near, note, tell_warnings
 from fastnn.cli.predict import outputs_of
 from fastnn.cli.report import write_report
-from fastnn.cli.samples import class_weights, folds_of
+from fastnn.cli.samples import class_weights, folds_of, naming_test
 from fastnn.cli.scores import constant_of, judge, log_loss, print_scores
 from fastnn.cli.tables import COLUMNS, drop_hint
 from fastnn.tables.errors import TableError
@@ -53,10 +53,8 @@ def _tell(options, goal, model, learned, held, judged, what, say, started, repor
          f"{time.perf_counter() - started:.1f} s")
     constant = constant_of(goal.classes, learned.truth, learned.weight)
     if judged is None or held is not None:  # of --cv, and --test
-        try:
+        with naming_test(options):
             judged = judged_rows(model, learned, held, options.quiet)
-        except CommandError as error:
-            raise CommandError(f"--test {options.test!r}: {error}", error.code) from None
         if judged is not None:
             if held is None:
                 what = (f"{count(len(judged[0]), 'row')}, each by networks that have not learned "

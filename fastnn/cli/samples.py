@@ -1,5 +1,6 @@
 """Rows to learn from, rows to judge by, and their weights."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,8 @@ from fastnn.core.rows import moderate_weights
 from fastnn.tables.errors import TableError
 from fastnn.tables.labels import learn_target
 
-__all__ = ["Rows", "class_weights", "folds_of", "read_weights", "split_rows", "truth_of"]
+__all__ = ["Rows", "class_weights", "folds_of", "naming_test", "read_weights", "split_rows",
+           "truth_of"]
 
 
 @dataclass
@@ -133,3 +135,14 @@ def truth_of(table, names, labels, what, quiet, weight=None):
     if known.all():
         return Rows(table, truth, weight)
     return Rows(table.rows(known), truth[known], None if weight is None else weight[known])
+
+
+@contextmanager
+def naming_test(options):
+    """Say of errors of the table of --test, where there is one, that they are of it."""
+    try:
+        yield
+    except (CommandError, TableError) as error:
+        if options.test is None:
+            raise
+        raise CommandError(f"--test {options.test!r}: {error}") from None

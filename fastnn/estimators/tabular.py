@@ -16,7 +16,6 @@ from sklearn.utils.validation import column_or_1d
 from fastnn.core.arrays import dense_rows, from_tensor
 from fastnn.core.notices import shown, suggests
 from fastnn.core.validation import check_nonnegative, check_real
-from fastnn.estimators.arrays import sound
 from fastnn.estimators.decorators import available_if
 from fastnn.estimators.regressor import _pinball_score
 from fastnn.estimators.tabular_base import BaseTabular, weights_for_networks
@@ -175,7 +174,6 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """
         y = targets_as_given(y, True, self.classes_ if "classes_" in vars(self) else None)
         check_given(X, y, True)
-        y = sound("y", y) if sp.issparse(y) else y
         if not hasattr(y, "dtype") and not sp.issparse(y):
             y = np.asarray(y)
         return super().score(X, y if sp.issparse(y) else plain_labels(y), sample_weight)
@@ -420,7 +418,6 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """
         prediction = self.predict(X)
         y = targets_as_given(y, False)
-        y = sound("y", y) if sp.issparse(y) else y
         levels = self.model_.task.levels
         if not levels:
             from sklearn.metrics import r2_score

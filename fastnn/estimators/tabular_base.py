@@ -25,7 +25,6 @@ from fastnn.core.imports import imported
 from fastnn.core.notices import suggests
 from fastnn.core.rows import check_weights, moderate_weights
 from fastnn.core.threads import sole_fit
-from fastnn.estimators.arrays import sound
 from fastnn.estimators.decorators import validated
 from fastnn.estimators.documented import Documented
 from fastnn.estimators.settings import COUNT, positive
@@ -136,7 +135,6 @@ class BaseTabular(Documented, BaseEstimator):
             raise ValueError(f"{type(self).__name__}.fit requires y to be passed, but the target y "
                              "is None")
         y = targets_as_given(y, is_classifier(self))
-        y = sound("y", y) if sp.issparse(y) else y
         check_given(X, y, is_classifier(self))
         X = self._table(X, reset=True)
         y = from_tensor("y", y)
@@ -149,8 +147,7 @@ class BaseTabular(Documented, BaseEstimator):
         if (X_val is None) != (y_val is None) or (X_val is None and sample_weight_val is not None):
             raise ValueError("X_val and y_val must be given together")
         if X_val is not None:
-            y_val = targets_as_given(y_val, is_classifier(self), classes)
-            y_val = sound("y_val", y_val) if sp.issparse(y_val) else y_val
+            y_val = targets_as_given(y_val, is_classifier(self), classes, "y_val")
             check_given(X_val, y_val, is_classifier(self), "_val")
             X_val = self._table(X_val, reset=False)
             check_columns("X_val", X_val, X)

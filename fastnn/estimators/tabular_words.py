@@ -11,6 +11,7 @@ from sklearn.exceptions import DataConversionWarning
 
 from fastnn.core.cures import missing_row, ragged
 from fastnn.core.notices import shown
+from fastnn.estimators.arrays import sound
 from fastnn.tables.cells import Cells
 from fastnn.tables.errors import TableWarning, check_names
 from fastnn.tables.labels import Labels, learn_target
@@ -23,7 +24,7 @@ COMMA = NumberFormat(",", ".")
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
 
-def targets_as_given(y, is_classes, known=None):
+def targets_as_given(y, is_classes, known=None, name="y"):
     """Return targets in a form that NumPy does not change: of members of an Enum of strings it
     would take the first letters of their names, NULs at the end of texts away, and of values of
     several types in a list it would make text, or numbers.
@@ -36,11 +37,16 @@ def targets_as_given(y, is_classes, known=None):
     is_classes : bool
     known : array or None, default=None
         Labels of the fit, where this was before.
+    name : str, default="y"
+        For messages.
 
     Returns
     -------
     array, or y
+        A sparse one as SciPy's compiled code can follow it.
     """
+    if sp.issparse(y):
+        return sound(name, y)
     if isinstance(y, Table):
         columns = [_of_column(y.column(name), name, is_classes and len(y.names) == 1, known)
                    for name in y.names]

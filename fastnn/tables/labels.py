@@ -153,9 +153,9 @@ class Labels:
         codes, texts, counts = cells.used()
         found = np.full(len(texts) + 1, -1, dtype=np.int64)
         na = {*self.na, *cells.na}
-        places = self._places_of([text for text in texts if text not in na], cells.style)
+        places = self._places_of(texts, na, cells.style)
         unknown = [i for i, text in enumerate(texts) if text not in places
-                   and text not in na and not self._missing(text)]
+                   and not self._missing(text, na)]
         if unknown:
             n = int(counts[unknown].sum())
             raise TableError(f"the target has {n:,} value{'s' * (n != 1)} of classes that "
@@ -165,27 +165,27 @@ class Labels:
             found[i] = places.get(text, -1)
         return found[codes]
 
-    def _places_of(self, texts, style):
+    def _places_of(self, texts, na, style):
         """Return the code of each text that is a class: also of numbers, and of true and false, in
         whatever way they are written."""
-        found = {}
+        found, texts = {}, [text for text in texts if text not in na]
         for text in texts:
             place = self._places.get(text, self._places.get(alike(text)))
             if place is not None:
                 found[text] = place
         kind = self.classes.dtype.kind
-        odd = [text for text in texts if text not in found and not self._missing(text)
+        odd = [text for text in texts if text not in found and not self._missing(text, na)
                and not ZERO_FIRST.fullmatch(text)]
         if odd and kind in "biuf":
-            form, _ = find_format([text for text in texts if not self._missing(text)], style)
+            form, _ = find_format([text for text in texts if not self._missing(text, na)], style)
             for text, value in zip(odd, parse_numbers(odd, form).tolist(), strict=True):
                 key = TRUTH.get(value) if kind == "b" else number_text(value)
                 if value == value and key in self._places:
                     found[text] = self._places[key]
         return found
 
-    def _missing(self, text):
-        return _is_missing(text, self.keep_na, self.na) or not self.keep_na and (
+    def _missing(self, text, na):
+        return _is_missing(text, self.keep_na, na) or not self.keep_na and (
             self._values and text in MISSING_WORDS or self._numbers and text in MARKS)
 
 

@@ -104,13 +104,13 @@ class Table:
             When there is no such column, or it holds what is neither text, a number, true or false,
             nor a date.
         """
-        if name in self._cells:
-            return self._cells[name]
-        self._check(name)
-        found = self._columns[name].cells()
-        found.na = self.na
-        if self.n_rows * len(self.names) <= KEPT_CELLS:
-            self._cells[name] = found
+        found = self._cells.get(name)
+        if found is None:
+            self._check(name)
+            found = self._columns[name].cells()
+            if self.n_rows * len(self.names) <= KEPT_CELLS:
+                self._cells[name] = found
+        found.na = self.na  # of now: who reads a file sets it afterwards
         return found
 
     def raw(self, name: str) -> Sequence[Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from fastnn.cli.common import CommandError
 
 pytest.importorskip("sklearn")
 
@@ -118,6 +119,25 @@ def test_errors_of_the_test_say_so_and_that_the_model_is_saved(run):
     assert "error: --test 'b.csv': column 'x': 20 values not understood" in err
     assert "model.safetensors is saved" in err
     assert fastnn.load("model.safetensors").classes_.tolist() == [0, 1]
+
+
+def test_errors_of_a_plain_network_on_the_test_say_so(run):
+    write("t.csv", SIGN)
+    Path("b.csv").write_text("x,y\n" + "abc,1\nabc,0\n" * 10)
+    code, _, err = run("train", "t.csv", "-f", "-t", "y", "--hidden", 2, "--epochs", 1,
+                       "--test", "b.csv")
+    assert code == 2 and "error: --test 'b.csv': column 'x', row 1: 'abc' is not a number" in err
+    assert "model.safetensors is saved" in err
+
+
+def test_errors_of_held_out_rows_are_none_of_a_test(run, monkeypatch):
+    def fails(*_):
+        raise CommandError("odd rows")
+
+    write("t.csv", SIGN)
+    monkeypatch.setattr("fastnn.cli.preset.outputs_of", fails)
+    _, err = train(run, code=2)
+    assert "error: odd rows" in err and "--test" not in err
 
 
 def test_rows_that_weigh_nothing_leave_scores_of_the_others(run):

@@ -97,6 +97,7 @@ def test_words_beside_codes_that_are_text_are_missing(word, codes):
 
 def test_words_of_the_table_mean_missing():
     table = as_table({"y": ["a", "gone", "b", "a"], "z": ["1", "gone", "-5", "2"]})
+    assert table.column("y").na == ()
     table.na = ("gone", "-5")
     labels = Labels.learn(table.column("y"))
     assert labels.classes.tolist() == ["a", "b"]

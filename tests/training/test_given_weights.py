@@ -8,6 +8,7 @@ from each import each
 from small_nets import data, make
 
 import fastnn
+from fastnn.training.callbacks import SMALL
 
 X, Y = data(60)
 HELD_OUT = X[40:], Y[40:]
@@ -216,3 +217,18 @@ def test_a_network_cannot_be_made_again_within_its_fit(again):
         net.fit_batches(source)
     assert net.parameters.tobytes() == wanted.parameters.tobytes()
     again(net)  # behind the fit
+
+
+@pytest.mark.parametrize("width", [4, 2000])  # which are compared in two ways
+def test_networks_of_any_size_go_on_from_given_weights(width):
+    net, X = fastnn.MLP((3, width, 1), random_state=0), np.zeros((8, 3), "f")
+    assert (net.parameters.size < SMALL) == (width == 4)
+    given = []
+
+    def give(epoch, net, history):
+        if epoch == 1:
+            net.parameters[-1] += 1
+            given.append(net.parameters.copy())
+
+    net.fit(X, X[:, :1], epochs=2, callback=give)
+    assert net.parameters.tobytes() == given[0].tobytes()
