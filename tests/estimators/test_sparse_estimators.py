@@ -114,6 +114,8 @@ def test_places_of_targets_that_are_not_there(format, place):
                    lambda: held.fit(X, y), lambda: held.fit(spoiled(format, place), y)):
         with pytest.raises(ValueError, match=r"[Xy](_val)?\.(row|indices) must hold values in 0"):
             action() if action.__name__ == "<lambda>" else action(X, y)
+    with pytest.raises(ValueError, match=r"y_val\.(row|indices) must hold values in 0"):
+        quick(TabularClassifier).fit(X, good, X_val=X, y_val=y)
     for model in models:
         assert model.score(X, scipy.sparse.csc_matrix(good)) == model.score(X, good)
 

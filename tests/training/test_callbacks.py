@@ -13,6 +13,8 @@ from each import each
 from small_nets import data, make
 
 import fastnn
+from fastnn.training.callbacks import _begin_use, _in_use
+from fastnn.training.epochs import FitState
 from fastnn.training.metrics import falls
 from fastnn.training.stopping import Monitor
 
@@ -744,3 +746,14 @@ def test_files_of_users_callbacks_are_their_own():
 def test_two_snapshots_of_which_one_has_no_best(tmp_path):
     one, other = fastnn.Snapshots(tmp_path), fastnn.Snapshots(tmp_path, monitor=None)
     assert set(one._written_files) & set(other._written_files) == {one.last_path}
+
+
+def test_a_fit_that_ended_without_a_word_gives_its_callbacks_back():
+    callback = fastnn.EarlyStopping()
+    first, second = (FitState(None, None) for _ in range(2))
+    _begin_use(callback, first)
+    with pytest.raises(RuntimeError, match="is a callback of another fit"):
+        _begin_use(callback, second)
+    first.history.stopped = "failed"
+    _begin_use(callback, second)
+    _in_use.pop(id(callback))
