@@ -168,6 +168,18 @@ def test_emulated_processor_takes_its_path(cpu, expected, tmp_path):
     assert re.match("ImportError: .*avx512.*" + ", ".join(expected), last)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="no qemu-aarch64")
+def test_emulated_aarch64(tmp_path):
+    """Its vectors, its floating-point mode and its team, whatever processor is here."""
+    program = build(tmp_path, "aarch64-linux-gnu-gcc", ["-O2", "-static"],
+                    flags_of_isa={"baseline": []})
+    qemu = ("qemu-aarch64", program)
+    assert run(*qemu, "list", cwd=tmp_path).split() == ["baseline"]
+    run(*qemu, "common", cwd=tmp_path)
+    run(*qemu, "baseline", "malloc", cwd=tmp_path)
+
+
 # ---- coverage ----
 
 def counts(folder, names):
