@@ -183,7 +183,8 @@ class Predictor:
         Parameters
         ----------
         X : array-like, data frame or sparse matrix (n_samples, n_features_in_)
-            Inputs.
+            Inputs. What a `TableEncoder` does not understand of a frame counts as missing, with a
+            `TableWarning`.
         out : array (n_samples, n_out) of the network's dtype, row-major, or None, default=None
             Takes the result; for outputs and regression only.
 
@@ -307,7 +308,7 @@ class Predictor:
 
     def _checked(self, X):
         if self.table is not None and _is_table(X):
-            X = self.table.transform(X)
+            X = getattr(self.table, "inputs", self.table.transform)(X)
         elif hasattr(X, "columns") and self.feature_names_in_ is not None:
             X = _named_columns(X, self.feature_names_in_)
         # the scaler rounds once, after it has scaled; a float32 X stays as it is

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core.notices import suggests
+from fastnn.core.notices import suggests, warn
 from fastnn.prediction.scaler import Scaler
 from fastnn.tables import columns as columns_
 from fastnn.tables.columns import KINDS, count_kinds
-from fastnn.tables.errors import TableError, check_names
+from fastnn.tables.errors import TableError, TableWarning, check_names
 from fastnn.tables.frames import as_table
 from fastnn.tables.learning import MAX_TEXT, Notes, Options, learn_column
 from fastnn.tables.numerals import NumberFormat
@@ -227,6 +227,38 @@ class TableEncoder:
             Before `fit`.
         """
         return self.encode(frame, dtype)
+
+    def inputs(self, frame: Any, dtype: DType = np.float64) -> Array:
+        """Return the inputs of the rows as predictions take them, not scaled.
+
+        As `transform` does, but that what is not understood counts as missing. A `TableWarning`
+        says how many values that are, and how many are of categories that training did not have.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame, or what has ``to_pandas()``
+            With the columns of the fit, in any order.
+        dtype : dtype, default=float64
+            Of the result.
+
+        Returns
+        -------
+        array (n_samples, len(feature_names))
+            One row for each row of the data.
+
+        Raises
+        ------
+        TableError
+            When a column is missing, a value is infinite, or none of a column of ten values or more
+            is understood.
+        ValueError
+            Before `fit`.
+        """
+        notes: list[str] = []
+        found = self.encode(frame, dtype, notes=notes)
+        for note in notes:
+            warn(note, TableWarning)
+        return found
 
     def encode(self, frame: Any, dtype: DType = np.float64, *, scaled: bool | Scaler = False,
                notes: list[str] | None = None) -> Array:

@@ -399,3 +399,30 @@ def test_classes_of_many_letters(run):
     out, err = train(run, "-t", "y", code=2)
     assert "classes of up to 1,048,576 characters, such as 'zzz" in err and len(err) < 400
     assert "trained" not in out
+
+
+def test_what_is_not_understood_is_missing_in_python_too(run):
+    """A plain network refused in Python what the command line took for missing."""
+    write("t.csv", "x,d,flag,city,y", [
+        (x, f"2024-{1 + i % 12:02}-03", ("true", "false")[i % 2], "rgb"[i % 3], x + i % 2)
+        for i, x in enumerate(X)])
+    train(run, "-t", "y", "--task", "regression")
+    rows = [("1.5", "2024-04-03", "true", "r"), ("soon", "2024-04-03", "true", "r"),
+            ("1.5", "13/13/99", "true", "r"), ("1.5", "2024-04-03", "maybe", "r"),
+            ("1.5", "2024-04-03", "true", "new"), ("", "", "", "")]
+    write("new.csv", "x,d,flag,city", rows)
+    found, err = predict(run)
+    model = fastnn.load("model.safetensors")
+    frame = dict(zip(("x", "d", "flag", "city"), zip(*rows, strict=True), strict=True))
+    with pytest.warns(fastnn.tables.TableWarning) as told:
+        got = model.predict(frame)
+    assert list(map(str, got)) == found
+    said = [str(one.message) for one in told]
+    assert len(said) == 4 and all(text.partition("row ")[0] in err for text in said)
+    assert all(one.filename == __file__ for one in told)
+    with pytest.raises(fastnn.tables.TableError, match="'x', row 1: 'soon' is not a number"):
+        model.table.transform(frame)  # of which no model predicts
+    write("new.csv", "x,d,flag,city", [("soon", *rows[0][1:])] * 10)
+    assert "9 more rows" in predict(run, code=2)[1]
+    with pytest.raises(fastnn.tables.TableError, match="9 more rows"):
+        model.predict(dict.fromkeys(frame, ["soon"] * 10))
