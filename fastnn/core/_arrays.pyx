@@ -14,6 +14,8 @@ from fastnn.core._team cimport (
 
 import numpy as np
 
+from fastnn.core.arrays import refuse_masked
+
 cnp.import_array()
 
 cdef enum:
@@ -140,7 +142,10 @@ cdef int apply_rows(object function, str what, ptrdiff_t rows, ptrdiff_t n, cons
         given = np.empty((rows, n), dtype)
         for r in range(rows):
             memcpy((<real*>cnp.PyArray_DATA(given)) + r * n, x + r * ldx, n * sizeof(real))
-        result = np.asarray(function(given))
+        result = function(given)
+        if type(result) is not np.ndarray:
+            refuse_masked(what, result)
+            result = np.asarray(result)
         if result.shape != (rows, n):
             raise ValueError(f"{what} gives shape {result.shape}, must give {(rows, n)}")
         if result.dtype.kind not in "biuf":

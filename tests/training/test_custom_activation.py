@@ -175,6 +175,24 @@ def test_wrong_results_are_named(value, derivative, message):
         net.fit(X, Y, epochs=1, batch_size=90)
 
 
+def test_hidden_values_are_refused():
+    """What lies behind the mask was used."""
+    hidden = lambda z: np.ma.array(z, mask=z > 0)  # noqa: E731
+    rows = lambda z: list(hidden(z))  # noqa: E731
+    for value in (hidden, rows):
+        net = fastnn.MLP((5, 8, 3), CustomActivation(value, slope), "softmax")
+        for action in (lambda n: n.predict(X), lambda n: n.fit(X, Y, epochs=1)):
+            with pytest.raises(ValueError, match="^value of activation 'custom' is a masked array"):
+                action(net)
+    net = fastnn.MLP((5, 8, 3), CustomActivation(np.tanh, hidden), "softmax")
+    for action in (lambda n: n.jacobian(X), lambda n: n.fit(X, Y, epochs=1)):
+        with pytest.raises(ValueError, match="^derivative of activation 'custom' is a masked"):
+            action(net)
+    whole = CustomActivation(lambda z: np.ma.array(np.tanh(z)), slope)
+    nets = [fastnn.MLP((5, 8, 3), f, "softmax", random_state=0) for f in (whole, TANH)]
+    assert nets[0].predict(X).tobytes() == nets[1].predict(X).tobytes()
+
+
 @each("make, kind, message", [
     (lambda: CustomActivation(3, slope), TypeError, "value=3 of CustomActivation"),
     (lambda: CustomActivation(np.tanh, None), TypeError, "derivative=None of CustomActivation"),
