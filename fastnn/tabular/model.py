@@ -61,6 +61,12 @@ class TabularModel:
     ----------
     groups : list of Group
         For each column of the table what it became.
+
+    Notes
+    -----
+    The networks of ``ensemble`` are not to be changed: up to 64 rows are predicted from copies of
+    their parameters, made at the first such prediction, more rows from the networks themselves. A
+    model of changed networks is another one, ``pickle.loads(pickle.dumps(model))``.
     """
 
     def __init__(self, schema: Schema, task: Any, ensemble: Ensemble, names: Sequence[str],

@@ -1,6 +1,7 @@
 """Models of tables in files: the same predictions, without scikit-learn and pandas."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -64,6 +65,19 @@ def test_a_file_that_is_written_into_after_it_was_read(models, tmp_path):
     with path.open("r+b") as file:
         file.write(b"\xff" * size)
     assert loaded.predict_proba(TABLE).tobytes() == model.predict_proba(TABLE).tobytes()
+
+
+def test_a_copy_of_changed_networks_is_another_model(models):
+    """The docstring of `TabularModel` names it: small batches are predicted from copies."""
+    model = pickle.loads(pickle.dumps(models("value")._model()))
+    model.predict(rows(0, 1)), model.predict(rows(0, 5)), model.predict(TABLE)
+    for net in model.ensemble.networks:
+        net.parameters[:] *= 0.5
+    copy = pickle.loads(pickle.dumps(model))
+    found = copy.predict(TABLE)
+    assert found.tobytes() == model.predict(TABLE).tobytes()
+    np.testing.assert_array_equal(copy.predict(rows(0, 5)), found[:5])
+    np.testing.assert_array_equal(copy.predict(rows(0, 1)), found[:1])
 
 
 def test_a_constant_model_in_a_file(tmp_path):
