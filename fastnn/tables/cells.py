@@ -195,9 +195,12 @@ def from_objects(name, values):
         return from_texts(values)
     if types <= {float, type(None)} or types == {int, float}:
         try:
-            return Cells("number", array=np.array(values, dtype=np.float64))
+            found = np.array(values, dtype=np.float64)
         except OverflowError:
             pass
+        else:  # of whole numbers beyond, several may have become one: they are looked at as text
+            if int not in types or not (np.abs(found) >= EXACT).any():
+                return Cells("number", array=found)
     if types == {bool}:
         return Cells("boolean", array=np.array(values, dtype=bool))
     if types == {int}:

@@ -92,9 +92,12 @@ def date_order(texts, style=None):
         found = NUMERIC.fullmatch(text if text.isascii() else _plain(text))
         if found is None:
             continue
+        points += found[2] == "."
+        low, high = sorted((int(found[1]), int(found[3])))
+        if not (1 <= low <= 12 and high <= 31):  # no date in either order: it speaks for none
+            continue
         first += int(found[1]) > 12
         second += int(found[3]) > 12
-        points += found[2] == "."
         ends.add((found[1], found[3], found[4]))
         if example is None and found[1] != found[3]:
             example = found[1], found[3], text

@@ -11,7 +11,7 @@ from each import each
 
 import fastnn
 from fastnn.tables import Schema, read
-from fastnn.tables.dates import looks_like_date, parse_date, parse_dates
+from fastnn.tables.dates import date_order, looks_like_date, parse_date, parse_dates
 
 N = 60
 EPOCH = datetime.datetime(1970, 1, 1)
@@ -130,6 +130,15 @@ def test_days_and_months_in_both_orders_are_told(tmp_path):
     texts = [f"{m:%d/%m/%Y}" if i % 3 else f"{m:%m/%d/%Y}" for i, m in enumerate(MOMENTS)]
     schema = Schema.learn(read(file(tmp_path, texts)))
     assert any("all are read with the day first" in note for note in schema.notes)
+
+
+@each("odd", ["13/13/1999", "99/99/9999", "00/13/1999", "13/00/1999", "32/01/2000"])
+def test_what_is_no_date_in_either_order_speaks_for_none(odd, tmp_path):
+    """Placeholders were counted as dates with the month first, or decided the order of others."""
+    schema = Schema.learn(read(file(tmp_path, [f"{m:%d/%m/%Y}" for m in MOMENTS] + [odd])))
+    assert len(schema.notes) == 1 and f"{odd!r} (1 value) is no date" in schema.notes[0]
+    assert date_order(["01/02/1999", "03/04/1999", *[odd] * 9]) == date_order(
+        ["01/02/1999", "03/04/1999"])
 
 
 # ---- dates that training did not have ----

@@ -245,6 +245,21 @@ def test_ids_behind_a_value_with_a_point(first, tmp_path):
         assert set(ids) <= set(column.categories)
 
 
+@each("gap", [float("nan"), 1.0, np.float64("nan"), None])
+def test_ids_beside_floats_of_python_keep_their_digits(gap):
+    """All whole numbers became floats where one value was: thirty ids were one number."""
+    ids = [1234567890123456789 + i % 30 if i % 10 else gap for i in range(90)]
+    for door in ({"a": ids}, pd.DataFrame({"a": pd.Series(ids, dtype=object)}),
+                 {"a": np.array(ids, dtype=object)}, [{"a": value} for value in ids]):
+        schema = Schema.learn(door)
+        assert schema.columns[0].kind == "category"
+        assert len(set(schema.apply(door).codes[np.arange(90) % 10 > 0, 0])) == 27
+    far = [2**60, *(i / 2 for i in range(90)), *range(90)]  # one that is far out makes no ids
+    schema = Schema.learn({"a": far})
+    assert schema.columns[0].kind == "number"
+    np.testing.assert_array_equal(schema.apply({"a": far}).numbers[:, 0], np.array(far, float))
+
+
 FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,
           "dict": lambda path: dict(zip(("", "a"), pd.read_csv(path).to_numpy().T, strict=True))}
 
