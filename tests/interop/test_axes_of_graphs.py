@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fastnn
+import fastnn.export
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
@@ -160,3 +161,20 @@ def test_a_softmax_that_says_no_axis(opset):
     else:
         check(model, (2, 3, 4))
     check(graph(softmax(PRODUCT), ["n", 4], opset), (5, 4))
+
+
+def test_a_graph_that_says_no_shape_is_one_of_rows(tmp_path):
+    """Beside it: what `eps` of batch normalisation is in the format, and after it."""
+    net = fastnn.MLP((4, 6, 2), norm="batch", dtype="float64", random_state=0)
+    net.fit(np.random.default_rng(0).normal(size=(50, 4)), np.zeros((50, 2)), epochs=1)
+    fastnn.export.onnx(net, tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    for value in model.graph.input:
+        value.type.tensor_type.ClearField("shape")
+    X = np.random.default_rng(1).normal(size=(20, 4))
+    expected = net.predict(X)
+    found = fastnn.from_onnx(model)
+    assert found.predict(X).tobytes() == expected.tobytes()
+    assert found.spec == net.spec
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(None, {"X": X})[0], expected, rtol=1e-8, atol=1e-12)
