@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnn.core.notices import shown
 
-__all__ = ["DAY", "ENCODE", "columns_hint", "dates_in", "is_date", "label_hint", "missing_at",
-           "missing_row", "no_array", "not_numeric", "other_scale", "ragged", "shape_hint",
-           "target_hint", "text_hint", "unscaled"]
+__all__ = ["DAY", "ENCODE", "array_of", "columns_hint", "dates_in", "is_date", "label_hint",
+           "missing_at", "missing_row", "no_array", "not_numeric", "other_scale", "ragged",
+           "shape_hint", "signs_hint", "target_hint", "text_hint", "unscaled"]
 
 LARGE = 30.0  # root of the mean square of a column, from where on it counts as not scaled
 ENCODE = ("encode it (fastnn.TableEncoder, sklearn's OneHotEncoder), or leave it out; "
@@ -20,25 +20,32 @@ CLASS_NAMES = ("for class names: classes, y = np.unique(y, return_inverse=True),
                "fastnn.MLPClassifier")
 
 
-def shape_hint(name, shape, n_in):
+def array_of(name, data):
+    """Return how data are written as an array that has methods: of lists, and frames of other
+    kinds, by NumPy."""
+    return name if hasattr(data, "astype") else f"numpy.asarray({name})"
+
+
+def shape_hint(name, shape, n_in, given):
     """Return the end of a message on X of a wrong number of dimensions."""
+    array = array_of(name, given)
     if len(shape) == 1 and n_in == 1 and shape[0] != 1:
-        return f"; for one column: {name}.reshape(-1, 1)"
+        return f"; for one column: {array}.reshape(-1, 1)"
     if len(shape) == 1:
-        return f"; for one row: {name}.reshape(1, -1)"
+        return f"; for one row: {array}.reshape(1, -1)"
     if len(shape) > 2 and math.prod(shape[1:]) == n_in:
-        return f": {name}.reshape(len({name}), -1)"
+        return f": {array}.reshape(len({name}), -1)"
     if len(shape) > 2:
-        return (f": {name}.reshape(len({name}), -1) has {math.prod(shape[1:])} columns, for "
+        return (f": {array}.reshape(len({name}), -1) has {math.prod(shape[1:])} columns, for "
                 f"MLP(({math.prod(shape[1:])}, ...))")
     return ""
 
 
-def columns_hint(name, shape, n_in):
+def columns_hint(name, shape, n_in, given):
     """Return the end of a message on X of a wrong number of columns."""
     n_rows, n_columns = shape
     if n_rows == n_in:
-        return f"; it has {n_rows} rows and {n_columns} columns: {name}.T?"
+        return f"; it has {n_rows} rows and {n_columns} columns: {array_of(name, given)}.T?"
     if name == "U":
         return ": one for each output of the network"
     return f": the first of the network's sizes is {n_in}"
@@ -91,7 +98,7 @@ def text_hint(name, data, array):
                         "days since one of them")
             if isinstance(value, (str, bytes)) and _is_number(value):
                 return (f"{what} holds numbers as text ({shown(value)} in row {row}): "
-                        f"{name}.astype('float64')")
+                        f"{array_of(name, data)}.astype('float64')")
             if isinstance(value, dict):
                 return (f"{name} holds dicts: fastnn.TabularClassifier, TabularRegressor and their "
                         "files take such rows; a fastnn.TableEncoder takes a data frame of them")
@@ -167,26 +174,32 @@ def not_numeric(name, data, array):
     if array.ndim == 0 and hasattr(data, "toarray"):
         return f"{start}: it is sparse, {name}.toarray() makes an array"
     if array.dtype.kind == "c":
-        return f"{start}: give {name}.real, or real and imaginary parts as columns"
+        return f"{start}: give {array_of(name, data)}.real, or real and imaginary parts as columns"
     other = no_array(name, data)
     if other is not None:
         return f"{start}: {other}"
     if array.dtype.kind == "m":
-        return f"{start}: it holds durations: make numbers of them, such as days, {name} / {DAY}"
+        return (f"{start}: it holds durations: make numbers of them, such as days, "
+                f"{array_of(name, data)} / {DAY}")
     if array.dtype.kind not in "OUSM" or array.size == 0 or array.ndim not in (1, 2):
         return start
     found = text_hint(name, data, array)
     if found is None:
-        return f"{start}; it holds numbers as objects: {name}.astype('float64')"
+        return f"{start}; it holds numbers as objects: {array_of(name, data)}.astype('float64')"
     if name == "y" and "holds text" in found:
         return f"{start}; {CLASS_NAMES}"
     return f"{start}: {found}"
 
 
-def label_hint(low, high, n_out):
+def signs_hint(given):
+    """Return what makes labels 0 and 1 of -1 and 1."""
+    return f"({array_of('y', given)} > 0).astype(int)"
+
+
+def label_hint(low, high, n_out, given):
     """Return the end of a message on labels out of range."""
     if low == -1 and high == 1 and n_out == 2:
-        return ": labels count from 0: (y > 0).astype(int)"
+        return ": labels count from 0: " + signs_hint(given)
     if low < 0:
         return ": labels count from 0; rows without a label must be left out"
     if low >= 1 and high - low < n_out:
@@ -194,10 +207,10 @@ def label_hint(low, high, n_out):
     return f": labels count from 0, so {high} needs {high + 1} outputs, sizes (..., {high + 1})"
 
 
-def target_hint(shape, n_samples, width, looks_like_labels):
+def target_hint(shape, n_samples, width, looks_like_labels, given):
     """Return the end of a message on y of a wrong shape."""
     if len(shape) == 2 and shape == (width, n_samples):
-        return ": y.T?"
+        return f": {array_of('y', given)}.T?"
     if len(shape) == 1 and width > 1 and looks_like_labels:
         return "; for class labels: MLP(..., output='softmax')"
     if len(shape) == 1 and width > 1:

@@ -23,8 +23,9 @@ COPIED_BYTES = 2**26  # rows to train on are copied to the network's dtype up to
 CONVERTED = ("b1 i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8").split()  # that the loops convert row by row
 
 
-def check_rows(name, X, n_in, dtype, finite=True):
-    """X as (n_samples, n_in): an array, a CSR matrix where X is sparse, or codes."""
+def check_rows(name, X, n_in, dtype, finite=True, given=None):
+    """X as (n_samples, n_in): an array, a CSR matrix where X is sparse, or codes; ``given``: what
+    the user gave, where X is made of it already."""
     if is_codes(X):
         start, column, value, adds = codes_arrays(name, X, n_in, dtype)
         if finite:
@@ -37,18 +38,18 @@ def check_rows(name, X, n_in, dtype, finite=True):
         if finite:
             check_entries(name, X.indptr, X.indices, X.data, dtype)
         return X
-    X = _check_shape(name, require(name, X, dtype), n_in)
+    X = _check_shape(name, require(name, X, dtype), n_in, X if given is None else given)
     if finite:
         check_finite(name, X, dtype)
     return X
 
 
-def _check_shape(name, X, n_in):
+def _check_shape(name, X, n_in, given):
     if X.ndim != 2:
-        hint = imported("fastnn.core.cures").shape_hint(name, X.shape, n_in)
+        hint = imported("fastnn.core.cures").shape_hint(name, X.shape, n_in, given)
         raise ValueError(f"{name} has shape {X.shape}, must be (n_samples, {n_in}){hint}")
     if X.shape[1] != n_in:
-        hint = imported("fastnn.core.cures").columns_hint(name, X.shape, n_in)
+        hint = imported("fastnn.core.cures").columns_hint(name, X.shape, n_in, given)
         raise ValueError(f"{name} has {X.shape[1]} columns, must have {n_in}{hint}")
     return X
 
@@ -65,11 +66,11 @@ def check_training_rows(name, X, n_in, dtype, in_place=True):
     if array is not None and array.dtype.kind not in NUMERIC:
         raise not_numeric(name, X, array)
     if array is not None and is_converted(array, dtype):
-        X = _check_shape(name, array, n_in)
+        X = _check_shape(name, array, n_in, X)
         if array.dtype.kind == "f":
             check_finite(name, array, dtype)
     else:
-        X = check_rows(name, X if array is None else array, n_in, dtype)
+        X = check_rows(name, X if array is None else array, n_in, dtype, given=X)
     if X.shape[0] == 0:
         raise ValueError(f"{name} has 0 rows, must have at least 1")
     return X
@@ -80,7 +81,7 @@ def check_prediction_rows(name, X, n_in, dtype):
     large as it is, see `check_training_rows`."""
     if isinstance(X, np.ndarray) and X.dtype != dtype and is_converted(X, dtype):
         refuse_masked(name, X)
-        return _check_shape(name, np.asarray(X), n_in)
+        return _check_shape(name, np.asarray(X), n_in, X)
     return check_rows(name, X, n_in, dtype, finite=False)
 
 
@@ -101,7 +102,9 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
     if y.dtype.kind not in NUMERIC:
         raise not_numeric(name, given, y)
     if y.ndim == 0 or y.shape[0] != n_samples:
-        hint = f": {name}.T?" if y.ndim == 2 and y.shape[1] == n_samples else ""
+        hint = ""
+        if y.ndim == 2 and y.shape[1] == n_samples:
+            hint = f": {imported('fastnn.core.cures').array_of(name, given)}.T?"
         raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples} "
                          f"rows of X{hint}")
     column = y.ndim == 1 or y.shape[1:] == (1,)
@@ -109,9 +112,9 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
         if n_out == 1:
             raise ValueError("output='softmax' with 1 unit is 1 for every row: two classes need "
                              "sizes (..., 2), or output='sigmoid'")
-        return _check_labels(name, y.reshape(-1), n_out, loss.name)
+        return _check_labels(name, y.reshape(-1), n_out, loss.name, given)
     if loss.labels == "one_hot" and column and n_out > 1:
-        labels = _check_labels(name, y.reshape(-1), n_out, loss.name)
+        labels = _check_labels(name, y.reshape(-1), n_out, loss.name, given)
         return (labels[:, np.newaxis] == np.arange(n_out)).astype(dtype)
     width = 1 if loss.repeats and column else loss.n_targets
     if y.ndim == 1 and width == 1:
@@ -120,14 +123,17 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
         labels = ", or (n_samples,) labels" if loss.labels else ""
         counts = y.dtype.kind in "biu" or bool((y == np.floor(y)).all())
         hint = imported("fastnn.core.cures").target_hint(
-            y.shape, n_samples, width, counts and loss.link == "identity" and not loss.labels)
+            y.shape, n_samples, width, counts and loss.link == "identity" and not loss.labels,
+            given)
         raise ValueError(f"{name} has shape {y.shape}, must be ({n_samples}, {width}){labels}"
                          f"{hint}")
     y = require(name, y, dtype)
     check_finite(name, y, dtype)
     low, high = y.min(), y.max()
     if loss.targets == "unit" and not (low >= 0 and high <= 1):
-        hint = {(-1, 1): ": (y > 0).astype(int)", (1, 2): ": subtract 1"}.get((low, high), "")
+        hint = ": subtract 1" if (low, high) == (1, 2) else ""
+        if (low, high) == (-1, 1):
+            hint = f": {imported('fastnn.core.cures').signs_hint(given)}"
         raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]"
                          f"{hint}")
     if loss.targets == "nonnegative" and not low >= 0:
@@ -147,7 +153,7 @@ def spread_targets(y, n_out):
     return wide
 
 
-def _check_labels(name, y, n_out, loss):
+def _check_labels(name, y, n_out, loss, given):
     """Return labels as int32, in a copy: the loop follows them unchecked, so a callback or another
     thread must not be able to change them."""
     y = np.array(y)
@@ -157,7 +163,7 @@ def _check_labels(name, y, n_out, loss):
                          f"loss={loss!r} needs 0..{n_out - 1}")
     low, high = y.min(), y.max()
     if low < 0 or high >= n_out:
-        hint = imported("fastnn.core.cures").label_hint(int(low), int(high), n_out)
+        hint = imported("fastnn.core.cures").label_hint(int(low), int(high), n_out, given)
         raise ValueError(f"{name} has labels in {low}..{high}, must be in 0..{n_out - 1}{hint}")
     return np.require(y, np.int32, ("C", "A"))
 

@@ -119,9 +119,9 @@ def about_data(error, X, y=None):
     elif "inconsistent numbers of samples" in text and y is not None:
         shape = np.shape(X) if not sp.issparse(X) else X.shape
         if len(shape) == 2 and shape[1] == len(y):
-            found = f"X has {shape[0]} rows and {shape[1]} columns: X.T?"
+            found = f"X has {shape[0]} rows and {shape[1]} columns: {cures.array_of('X', X)}.T?"
     elif "array with dim" in text and np.ndim(X) > 2:
-        found = "X.reshape(len(X), -1) makes one row of each"
+        found = f"{cures.array_of('X', X)}.reshape(len(X), -1) makes one row of each"
     return error if found is None else type(error)(f"{text}\n{found}")
 
 
@@ -172,7 +172,8 @@ def unknown_labels(kind, y, other):
     if kind == "unknown" and np.ndim(y) == 1 and len(y):
         first = np.asarray(y, dtype=object)[0]
         return ValueError(f"Unknown label type: y holds values of type {type(first).__name__}, "
-                          f"{shown(first)} in row 0: y.astype(str) makes text of them")
+                          f"{shown(first)} in row 0: numpy.asarray(y).astype(str) makes text "
+                          "of them")
     return ValueError(f"Unknown label type: {kind}. y must hold one label per row, or zeros and "
                       f"ones in one column per label; {other} takes other values")
 

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -47,12 +48,43 @@ def test_shapes_and_labels(call, text):
     (np.array(["no", "yes"])[LABELS], "classes, y = np.unique(y, return_inverse=True), or "
      "fastnn.MLPClassifier"),
     ([1, 0, None] * 100, "y has a missing value in row 2"),
-    (["1", "0"] * 150, "y holds numbers as text ('1' in row 0): y.astype('float64')"),
+    (["1", "0"] * 150, "y holds numbers as text ('1' in row 0): "
+     "numpy.asarray(y).astype('float64')"),
+    (np.array(["1", "0"] * 150), "y holds numbers as text ('1' in row 0): y.astype('float64')"),
 ])
 def test_targets_that_are_no_numbers(y, text):
     with pytest.raises(TypeError) as caught:
         classes().fit(X, y)
     assert text in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("call, arrays, lists", [
+    (lambda of: classes().predict(of(X.T)), "300 columns: X.T?", "300 columns: numpy.asarray(X).T"),
+    (lambda of: classes().predict(of(X[0])), ": X.reshape(1, -1)", "asarray(X).reshape(1, -1)"),
+    (lambda of: classes(4, 2).fit(of(X.reshape(-1, 2, 2)), LABELS[:150]), "(n_samples, 4): X.resh",
+     "(n_samples, 4): numpy.asarray(X).reshape(len(X), -1)"),
+    (lambda of: fastnn.MLP((2, 2)).fit(X, of(X.T)), " X: y.T?", " X: numpy.asarray(y).T?"),
+    (lambda of: classes().fit(X, of(2 * LABELS - 1)), ": (y > 0).astype", "(numpy.asarray(y) > 0)"),
+    (lambda of: fastnn.MLP((2, 1), output="sigmoid").fit(X, of(2 * LABELS - 1)), ": (y > 0).astype",
+     "(numpy.asarray(y) > 0).astype(int)"),
+    (lambda of: classes().predict(of(X * 1j)), "give X.real", "give numpy.asarray(X).real"),
+    (lambda of: fastnn.MLPClassifier().fit(of(X.reshape(-1, 2, 2)), LABELS[:150]), "X.reshape(len",
+     "numpy.asarray(X).reshape(len("),
+    (lambda of: classes().fit(of(X.astype(str)), LABELS), ": X.ast", ": numpy.asarray(X).astype"),
+])
+def test_cures_of_lists_are_such_that_lists_have(call, arrays, lists):
+    """They named methods of arrays."""
+    for of, text in ((np.asarray, arrays), (np.ndarray.tolist, lists)):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call(of)
+        assert text in str(caught.value), str(caught.value)
+        assert ("numpy.asarray" in str(caught.value)) == (of is not np.asarray)
+
+
+def test_labels_of_other_types():
+    for y in ([Decimal(1), Decimal(2)] * 150, np.array([Decimal(1), Decimal(2)] * 150)):
+        with pytest.raises(ValueError, match=r"row 0: numpy.asarray\(y\).astype\(str\) makes text"):
+            fastnn.MLPClassifier().fit(X, y)
 
 
 def test_columns_that_are_no_numbers():

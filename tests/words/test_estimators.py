@@ -363,7 +363,7 @@ def test_labels_that_are_none(made):
     assert "row 1 is of length 2, row 0 of length 1: several labels in a row are columns" in (
         message(lambda: made.fit(X, several)))
     said = message(lambda: made.fit(X, pd.Series(pd.cut(Y, 3))))
-    assert "y holds values of type Interval, Interval(" in said and "y.astype(str)" in said
+    assert "y holds values of type Interval, Interval(" in said and "(y).astype(str)" in said
 
 
 def test_values_that_are_none():
