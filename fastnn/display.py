@@ -220,6 +220,8 @@ def activations(net: Any, X: Any, *, layer: int = 0, ax: Any = None) -> Any:
     layer = validation.check_count("layer", layer, minimum=0)
     if layer >= len(values):
         raise ValueError(f"layer={layer}: there are layers 0...{len(values) - 1}")
+    if not len(values[layer]):
+        raise ValueError("X has 0 rows, must have at least 1")
     value = values[layer].reshape(len(values[layer]), -1)
     still = int((np.ptp(value, axis=0) == 0).sum())
     value = value[:, np.argsort(value.mean(axis=0), kind="stable")][::-(-len(value) // 500)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastnn.core import notices
+from fastnn.core import notices, validation
 from fastnn.core._signals import Guarded
 from fastnn.core.arrays import as_array
 from fastnn.core.imports import imported
@@ -163,6 +163,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     for name, value in one_each.items():
         columns[name] = spread(name, value, len(networks))
     _check_callbacks(columns["callbacks"])
+    validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
     data, fits = _Data(X, y), []

@@ -25,6 +25,7 @@ from fastnn.core.cures import unscaled
 from fastnn.core.notices import hint, suggests, warn
 from fastnn.core.rows import check_total_weight
 from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.core.validation import check_nonnegative
 from fastnn.estimators import rules, saving, wording
 from fastnn.estimators.arrays import aligned, first_non_finite, is_ready_csr, numbers, sound
 from fastnn.estimators.checkpoint import goes_on_afresh, opened, start_of
@@ -184,6 +185,7 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
         OSError
             When the checkpoint cannot be written.
         """
+        check_nonnegative("checkpoint_seconds", checkpoint_seconds)
         validation_data = validation_set(validation_data, X_val, y_val, sample_weight_val)
         tasks = None
         if "_skl_callbacks" in vars(self) and hasattr(self, "set_callbacks"):

@@ -44,7 +44,7 @@ def grown_spec(spec, n_in=None, n_out=None):
 
 
 def _check_more(name, value, now):
-    if validation.check_count(name, value) < now:
+    if validation.check_units(name, value) < now:
         raise ValueError(f"{name}={value} must be at least {now}, as many as there are")
 
 

@@ -90,6 +90,6 @@ def activations_of(layout, parameters, X, n_threads):
         value = predict(snapshot, X, None, n_threads)
         members = ops[end - 1].members
         if members > 1 and end < len(ops):
-            value = value.reshape(len(value), members, -1)
+            value = value.reshape(len(value), members, value.shape[1] // members)
         found.append(value)
     return found

@@ -195,6 +195,8 @@ def test_picture_of_activations(xor):
     assert "3 units, 1 of them always the same" in activations(dead, X).get_title()
     with pytest.raises(ValueError, match="layer=2: there are layers 0...1"):
         activations(net, X, layer=2)
+    with pytest.raises(ValueError, match="X has 0 rows"):
+        activations(net, X[:0])
 
 
 # ---- the surface of the loss ----

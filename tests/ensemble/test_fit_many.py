@@ -233,6 +233,7 @@ BAD = [
      r"networks\[1\]: sample_weight is 0 everywhere"),
     (dict(validation_rows=[0, 1], validation_data=(X, Y)), ValueError, "both given"),
     (dict(n_threads=0), ValueError, "n_threads=0"),
+    (dict(checkpoint_seconds=-1), ValueError, "checkpoint_seconds=-1.0 must be finite and >= 0"),
     (dict(X=X[:, :5]), ValueError, r"networks\[0\]: X has 5 columns, must have 6"),
     (dict(y=Y + 5), ValueError, r"networks\[0\]: y has labels"),
 ]

@@ -287,6 +287,15 @@ def test_checkpoints_of_another_fit(change, message, path):
         fit(made("adam", **change), "adam", checkpoint=path)
 
 
+@pytest.mark.parametrize("make", [
+    MLPClassifier, MLPRegressor, lambda: fastnn.TabularClassifier("fast"),
+    lambda: fastnn.TabularRegressor("fast")])
+def test_the_time_between_writes_is_looked_at_without_a_file_too(make):
+    for seconds, error in (("soon", TypeError), (-1, ValueError), (float("nan"), ValueError)):
+        with pytest.raises(error, match=f"checkpoint_seconds={seconds!r}|checkpoint_seconds=-1.0"):
+            make().fit(X, y, checkpoint_seconds=seconds)
+
+
 def test_other_data(path):
     fit(made("adam", max_iter=2), "adam", checkpoint=path)
     for settings in ({"X": X + 1}, {"y": np.roll(y, 1)}, {"sample_weight": weight}):

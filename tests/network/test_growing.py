@@ -156,6 +156,8 @@ def test_both_at_once_and_again():
     (NETS["chain"], {"n_in": 3}, "n_in=3 must be at least 4"),
     (NETS["chain"], {"n_out": 2}, "n_out=2 must be at least 3"),
     (NETS["chain"], {"n_in": 0}, "n_in=0"),
+    (NETS["chain"], {"n_in": 2**31}, "n_in=2147483648 is beyond"),
+    (NETS["chain"], {"n_out": 2**31}, "n_out=2147483648 is beyond"),
     (lambda: fastnn.MLP.of([LayerNorm(), Dense(3)], n_in=4), {"n_in": 5}, "LayerNorm"),
     (lambda: fastnn.MLP.of([Residual([Dense(4)]), Dense(3)], n_in=4), {"n_in": 5}, "Residual"),
     (lambda: fastnn.MLP.of([Dense(3), LayerNorm()], n_in=4), {"n_out": 5}, "LayerNorm"),

@@ -145,6 +145,14 @@ def test_activations_of_every_layer():
     np.testing.assert_array_equal(found[-1], net.predict(X))
 
 
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_activations_of_an_ensemble(rows):
+    """Of no rows they were no shape at all."""
+    net = fastnn.MLP((3, 4, 5, 2), members=2, random_state=0)
+    found = net.activations_of(np.zeros((rows, 3)))
+    assert [layer.shape for layer in found] == [(rows, 2, 4), (rows, 2, 5), (rows, 2)]
+
+
 def test_many_threads_asked_for_few_rows():
     net = fastnn.MLP((300, 500, 2), random_state=0, n_threads=256)
     X = np.random.default_rng(0).normal(size=(2000, 300)).astype("float32")
