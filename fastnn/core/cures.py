@@ -35,7 +35,7 @@ def shape_hint(name, shape, n_in, given):
         return f"; for one row: {array}.reshape(1, -1)"
     if len(shape) > 2 and math.prod(shape[1:]) == n_in:
         return f": {array}.reshape(len({name}), -1)"
-    if len(shape) > 2:
+    if len(shape) > 2 and name != "U":  # whose columns are the network's outputs
         return (f": {array}.reshape(len({name}), -1) has {math.prod(shape[1:])} columns, for "
                 f"MLP(({math.prod(shape[1:])}, ...))")
     return ""

@@ -371,7 +371,8 @@ cdef class Steps(Stepper):
         Warns
         -----
         DivergenceWarning
-            When the loss is not finite; the step is then left out.
+            When the loss is not finite; the step is then left out, but where its penalties alone
+            are not.
         """
         cdef double loss
         if self.busy:
@@ -385,8 +386,13 @@ cdef class Steps(Stepper):
         finally:
             self.busy = False
         if not isfinite(loss):
-            warn(f"step {self.trainer.step} has diverged (loss {loss:g}) and is left out. A "
-                 "smaller learning rate or scaled inputs help.", DivergenceWarning)
+            if self.job.diverged:
+                warn(f"step {self.trainer.step} has diverged (loss {loss:g}) and is left out. A "
+                     "smaller learning rate or scaled inputs help.", DivergenceWarning)
+            else:  # penalties are added up while the parameters are updated
+                warn(f"the penalties of step {self.trainer.step} are beyond any number (loss "
+                     f"{loss:g}), and the step is done. A smaller alpha or l1 helps.",
+                     DivergenceWarning)
         return loss
 
     cdef double take_batch(self, X, y, weight) except? -1:

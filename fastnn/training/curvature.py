@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastnn.core import validation
-from fastnn.core.arrays import dense_rows, require
+from fastnn.core.arrays import check_finite, dense_rows, require
 from fastnn.training._curvature import BENDS, BOWLS, Curvature
 from fastnn.training.plan import has_batch_norm
 
@@ -57,16 +57,17 @@ def _shards(plan, n_rows):
 
 def _direction(layout, v):
     """Return v as a flat vector whose gaps are 0, as is what stands in it for running averages."""
-    try:
-        v = require("v", v, layout.dtype)
-        if np.shape(v) == (layout.size,):
-            v = v.copy()
-            for block, view in zip(layout.blocks, layout.views(v), strict=True):
-                if not block.trainable:
-                    view[:] = 0
-        return layout.adopted(v)
-    except ValueError as error:
-        raise ValueError(f"v must be a vector like net.parameters: {error}") from None
+    v = require("v", v, layout.dtype)
+    if v.shape != (layout.size,):
+        raise ValueError(f"v has shape {v.shape}, must be a vector like net.parameters: "
+                         f"({layout.size},)")
+    v = layout.copy(v)
+    layout.clear_gaps(v)
+    for block, view in zip(layout.blocks, layout.views(v), strict=True):
+        if not block.trainable:
+            view[:] = 0
+    check_finite("v", v, layout.dtype)
+    return v
 
 
 def refuse(layout, info):

@@ -197,8 +197,10 @@ def test_threads_and_parameters_change_nothing():
 
 
 @each("settings, message", [
-    ({"v": np.zeros(3)}, "v must be a vector like net.parameters"),
-    ({"v": np.full(10, np.nan)}, "v must be"), ({"alpha": -1}, "alpha")])
+    ({"v": np.zeros(3)}, r"v has shape \(3,\), must be a vector like net.parameters: \("),
+    ({"v": np.zeros((3, 2))}, r"v has shape \(3, 2\), must be a vector"),
+    ({"v": np.ma.masked_less([-1.0, 1.0], 0)}, "^v is a masked array that hides values"),
+    ({"v": np.inf}, r"v has shape \(\)"), ({"alpha": -1}, "alpha")])
 def test_bad_input(settings, message):
     settings = dict(settings)
     net = made("tanh", "softmax")
@@ -206,6 +208,17 @@ def test_bad_input(settings, message):
     v = settings.pop("v", direction(net))
     with pytest.raises(ValueError, match=message):
         net.hvp(X, y, v, **settings)
+
+
+def test_a_value_of_the_direction_that_is_not_finite():
+    """It was said of the parameters."""
+    net = made("tanh", "softmax")
+    X, y = problem("softmax")
+    for value in (np.nan, np.inf):
+        v = direction(net)
+        v[3] = value
+        with pytest.raises(ValueError, match="^v contains (NaN|infinity) .*in row 3"):
+            net.hvp(X, y, v)
 
 
 def test_functions_of_users_have_no_second_derivative():

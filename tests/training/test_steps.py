@@ -346,6 +346,19 @@ def test_a_loss_that_is_not_finite_leaves_the_step_out():
         steps(X[:1], y[:1])
 
 
+def test_penalties_that_are_not_finite_do_not_leave_it_out():
+    """The warning said that they do."""
+    X, y, _ = problem()
+    net = NETS["narrow"]()
+    steps = net.steps(fastnn.SGD(0.1), alpha=1e308)
+    with pytest.warns(fastnn.DivergenceWarning, match="penalties of step 1 are .* step is done"):
+        loss = steps(X[:1], y[:1])
+    assert not np.isfinite(loss)
+    assert steps.step == 1 and not np.isfinite(net.parameters).all()
+    with pytest.warns(fastnn.DivergenceWarning, match="step 1 has diverged .* is left out"):
+        steps(X[:1], y[:1])
+
+
 def test_steps_are_not_copied():
     steps = NETS["narrow"]().steps()
     for function in (pickle.dumps, copy.copy, copy.deepcopy):
