@@ -104,7 +104,7 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
     if y.ndim == 0 or y.shape[0] != n_samples:
         hint = ""
         if y.ndim == 2 and y.shape[1] == n_samples:
-            hint = f": {imported('fastnn.core.cures').array_of(name, given)}.T?"
+            hint = ": " + imported("fastnn.core.cures").array_of(name, given) + ".T?"
         raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples} "
                          f"rows of X{hint}")
     column = y.ndim == 1 or y.shape[1:] == (1,)
@@ -133,7 +133,7 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
     if loss.targets == "unit" and not (low >= 0 and high <= 1):
         hint = ": subtract 1" if (low, high) == (1, 2) else ""
         if (low, high) == (-1, 1):
-            hint = f": {imported('fastnn.core.cures').signs_hint(given)}"
+            hint = ": " + imported("fastnn.core.cures").signs_hint(given)
         raise ValueError(f"{name} has values in [{low}, {high}], loss={loss.name!r} needs [0, 1]"
                          f"{hint}")
     if loss.targets == "nonnegative" and not low >= 0:
