@@ -18,7 +18,7 @@ import numpy as np
 import fastnn
 from fastnn.core.threads import single_threaded_blas
 from fastnn.encoders import Encoder, Numbers
-from fastnn.training.losses import check_loss
+from fastnn.training.bound_losses import check_loss
 
 ROWS, COLUMNS, UNITS, BATCH = 10_240, 8, 128, 128
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["FULL_BATCH_ROWS", "TRAINING", "Learning"]
 
 # what the first fit imports; each of them complete before any is used
-TRAINING = ("numpy.random", "fastnn.training.losses", "fastnn.training._trainer",
+TRAINING = ("numpy.random", "fastnn.training.bound_losses", "fastnn.training._trainer",
             "fastnn.training.fitting")
 FULL_BATCH_ROWS = 1024  # rows per pass through the workspace in a loss or gradient over all rows
 
@@ -345,7 +345,8 @@ class Learning:
 
     def _bound(self, loss):
         """Return the `BoundLoss` of a loss that a user gives."""
-        return imported("fastnn.training.losses").check_loss(loss, self.output, self.sizes[-1])
+        losses = imported("fastnn.training.bound_losses")
+        return losses.check_loss(loss, self.output, self.sizes[-1])
 
     def _check_data(self, X, y, sample_weight, info, in_place=True):
         X = check_training_rows("X", X, self.sizes[0], self.dtype, in_place)

@@ -18,9 +18,10 @@ from fastnn.dask.cluster import Cluster, WithClient
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.shards import Data
 from fastnn.estimators.settings import COUNT, make_optimizer, positive
+from fastnn.training.bound_losses import check_loss
 from fastnn.training.fitting import Settings
 from fastnn.training.lbfgs import LBFGS
-from fastnn.training.losses import CrossEntropy, check_loss
+from fastnn.training.losses import CrossEntropy
 from fastnn.training.stopping import EarlyStopping
 
 __all__ = ["MLPClassifier", "MLPRegressor", "with_more"]

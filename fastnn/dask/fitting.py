@@ -8,6 +8,7 @@ from fastnn.dask.judging import METRIC, Judge
 from fastnn.dask.shards import Data, Shards, keeps, number_of_shards
 from fastnn.dask.trainer import GradientTrainer, Marks, RoundState, RoundTrainer, losses_of
 from fastnn.mlp import MLP
+from fastnn.training.bound_losses import describe
 from fastnn.training.callbacks import StepLimit, fit_hooks
 from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
@@ -16,7 +17,6 @@ from fastnn.training.fit_file import DATA, HELD_OUT
 from fastnn.training.fitting import Settings, stand_of
 from fastnn.training.history import History
 from fastnn.training.lbfgs import LBFGS
-from fastnn.training.losses import describe
 from fastnn.training.optimizers import takes_steps
 from fastnn.training.schedules import StepRates
 

@@ -11,7 +11,7 @@ from fastnn.core.codes import Codes, is_codes
 from fastnn.core.csr import as_csr, place_of_entry
 from fastnn.core.rows import check_rows, check_targets
 from fastnn.dask.digests import digest_of
-from fastnn.training.losses import check_loss
+from fastnn.training.bound_losses import check_loss
 
 MAX_LABELS = 10_000
 

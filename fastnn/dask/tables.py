@@ -25,8 +25,8 @@ from fastnn.tabular.metrics import metric_of
 from fastnn.tabular.model import TabularModel
 from fastnn.tabular.networks import Ensemble
 from fastnn.tabular.reference import Reference
+from fastnn.training.bound_losses import check_loss
 from fastnn.training.fitting import Settings
-from fastnn.training.losses import check_loss
 from fastnn.training.stopping import EarlyStopping
 
 __all__ = ["TableData", "fit_table"]

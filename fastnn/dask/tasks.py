@@ -18,7 +18,7 @@ from fastnn.core.version import __version__
 from fastnn.dask import parts, table_parts
 from fastnn.mlp import MLP
 from fastnn.network.spec import NetworkSpec
-from fastnn.training.losses import check_loss
+from fastnn.training.bound_losses import check_loss
 from fastnn.training.optimizers import trainer_of
 
 FULL_BATCH_ROWS = 1024  # that a loss or a gradient over all rows sees at a time

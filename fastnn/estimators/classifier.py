@@ -25,7 +25,8 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.stepping import short_way_first
 from fastnn.estimators.wording import Names, unknown_labels
 from fastnn.prediction import decision
-from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge, as_loss
+from fastnn.training.bound_losses import as_loss
+from fastnn.training.losses import CrossEntropy, Focal, Hinge, Loss, SquaredHinge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -29,7 +29,8 @@ from fastnn.estimators.documentation import documented
 from fastnn.estimators.stepping import short_way_first
 from fastnn.estimators.wording import Names
 from fastnn.prediction import decision
-from fastnn.training.losses import Custom, GaussianNLL, Loss, Quantile, as_loss, check_loss
+from fastnn.training.bound_losses import as_loss, check_loss
+from fastnn.training.losses import Custom, GaussianNLL, Loss, Quantile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

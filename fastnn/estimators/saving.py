@@ -17,8 +17,9 @@ from fastnn.files import model_parts
 from fastnn.files.plain import from_plain, to_plain
 from fastnn.prediction.predictor import Predictor
 from fastnn.prediction.scaler import Scaler
+from fastnn.training.bound_losses import describe, from_description
 from fastnn.training.evolution import EvolutionStrategy
-from fastnn.training.losses import Custom, Loss, describe, from_description
+from fastnn.training.losses import Custom, Loss
 from fastnn.training.optimizer_base import Optimizer
 from fastnn.training.optimizers import BY_NAME as OPTIMIZERS
 from fastnn.training.optimizers import EMA

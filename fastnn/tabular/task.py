@@ -6,15 +6,8 @@ import numpy as np
 
 from fastnn.core.notices import shown
 from fastnn.core.validation import check_count, check_real
-from fastnn.training.losses import (
-    BinaryCrossEntropy,
-    CrossEntropy,
-    Loss,
-    Quantile,
-    as_loss,
-    describe,
-    from_description,
-)
+from fastnn.training.bound_losses import as_loss, describe, from_description
+from fastnn.training.losses import BinaryCrossEntropy, CrossEntropy, Loss, Quantile
 
 __all__ = ["KINDS", "REGRESSION", "Task", "check_values"]
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 from fastnn.network.parameters import ParameterLayout
-from fastnn.training.losses import BoundLoss
+from fastnn.training.bound_losses import BoundLoss
 
 BENDS: dict[str, int]
 BOWLS: dict[str, int]

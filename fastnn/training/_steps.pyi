@@ -3,7 +3,7 @@ from typing import Any, final
 from typing_extensions import disjoint_base
 
 from fastnn.training._trainer import Trainer
-from fastnn.training.losses import BoundLoss
+from fastnn.training.bound_losses import BoundLoss
 from fastnn.training.optimizers import Optimizer
 from fastnn.training.schedules import StepRates
 

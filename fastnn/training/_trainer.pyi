@@ -6,8 +6,9 @@ from typing_extensions import disjoint_base
 
 from fastnn.network.spec import NetworkSpec
 from fastnn.training._runs import Runs
+from fastnn.training.bound_losses import BoundLoss
 from fastnn.training.inputs import InputChanges
-from fastnn.training.losses import BoundLoss, Loss
+from fastnn.training.losses import Loss
 from fastnn.training.optimizers import Optimizer
 
 UNCHANGED: InputChanges

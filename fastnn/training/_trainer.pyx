@@ -32,7 +32,7 @@ from fastnn.training._ops_python import PythonActivation
 from fastnn.training._python_loss import PythonLoss
 from fastnn.training.groups import Wishes
 from fastnn.training.inputs import DROPOUT, NOISE, PARTNERS, InputChanges
-from fastnn.training.losses import BoundLoss, check_loss
+from fastnn.training.bound_losses import BoundLoss, check_loss
 from fastnn.training.optimizers import check_optimizer
 from fastnn.training.plan import plan_training
 

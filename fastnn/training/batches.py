@@ -11,11 +11,11 @@ from fastnn.core import validation
 from fastnn.core._signals import Guarded
 from fastnn.core.notices import shown
 from fastnn.core.threads import single_threaded_blas, sole_fit
+from fastnn.training.bound_losses import describe
 from fastnn.training.callbacks import fit_hooks
 from fastnn.training.checkpoint import Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, Hook, run_epochs
 from fastnn.training.fitting import Settings, stand_of
-from fastnn.training.losses import describe
 from fastnn.training.optimizers import EMA
 from fastnn.training.schedules import Schedule, StepRates
 

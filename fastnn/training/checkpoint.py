@@ -305,7 +305,7 @@ def describe_fit(net, loss, optimizer, data, validation_data, *, total_steps=Non
     ----------
     net : MLP
     loss : str or dict
-        As `losses.describe` says it.
+        As `bound_losses.describe` says it.
     optimizer : Optimizer
         A learning rate that is a function is not compared.
     data, validation_data : tuple (X, y, sample_weight), or None

@@ -12,13 +12,13 @@ from fastnn.core.imports import imported
 from fastnn.core.notices import hint, shown, warn
 from fastnn.core.threads import single_threaded_blas, sole_fit
 from fastnn.files import container
+from fastnn.training.bound_losses import describe
 from fastnn.training.bursts import bursts_of
 from fastnn.training.callbacks import RowOrder, StepLimit, check_callbacks, fit_hooks
 from fastnn.training.checkpoint import ROWS, Checkpoint, Progress, describe_fit
 from fastnn.training.epochs import FitState, run_epochs
 from fastnn.training.fit_file import rows_digest
 from fastnn.training.inputs import check_inputs
-from fastnn.training.losses import describe
 from fastnn.training.metrics import check_metrics, new_history
 from fastnn.training.optimizers import Adam, WholeFit, check_optimizer, check_steps
 from fastnn.training.progress import progress_hook

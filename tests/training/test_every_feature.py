@@ -10,7 +10,7 @@ import fastnn
 from fastnn import losses, schedules
 from fastnn.core import _kernels
 from fastnn.training import evolution
-from fastnn.training.losses import check_loss
+from fastnn.training.bound_losses import check_loss
 from fastnn.training.optimizers import BY_NAME
 
 THREADS = (1, 2, 3, 8)

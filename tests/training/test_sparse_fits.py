@@ -12,7 +12,7 @@ from sparse_data import duplicated, labels, sparse_rows, with_wide_indices
 
 import fastnn
 from fastnn import Dense, LayerNorm, Residual
-from fastnn.training.losses import check_loss
+from fastnn.training.bound_losses import check_loss
 from fastnn.training.optimizers import BY_NAME
 
 WIDE = (300, 40, 3)  # row-major: more columns than feature-major takes

@@ -188,9 +188,9 @@ def test_aliases_name_what_there_is():
     """Else an alias would be taken for nothing, without a word."""
     from fastnn.core import _kernels
     from fastnn.network.initializers import INITIALIZERS
-    from fastnn.training.losses import _BY_NAME
+    from fastnn.training.losses import BY_NAME
 
-    known = {"activation": _kernels.ACTIVATIONS, "loss": _BY_NAME, "initializer": INITIALIZERS,
+    known = {"activation": _kernels.ACTIVATIONS, "loss": BY_NAME, "initializer": INITIALIZERS,
              "optimizer": ()}
     for kind, aliases in words.ALIASES.items():
         for alias, name in aliases.items():
