@@ -129,6 +129,8 @@ def _hard_sigmoid(g, z):
 
 
 def _clip(g, z, low, high):
+    if g.is_double:  # ONNX Runtime loads no file with a Clip of doubles behind a Relu
+        return g.op("Min", g.op("Max", z, g.real(low)), g.real(high))
     return g.op("Clip", z, g.real(low), g.real(high))
 
 

@@ -27,9 +27,8 @@ from fastnn.prediction.predictor import as_predictor, check_exported
 
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False],
            "output_class_labels": [False, True]}
-# the opset from which on a node takes what ours give it; of Clip ONNX Runtime has one for doubles
-# from 12 on. Broadcasting is the same from 7 on
-SINCE = {"Clip": 12, "Slice": 10, "Split": 13, "Unsqueeze": 13}
+# the opset from which on a node takes what ours give it; all but Max and Min broadcast from 7 on
+SINCE = {"Clip": 11, "Max": 8, "Min": 8, "Slice": 10, "Split": 13, "Unsqueeze": 13}
 OLDEST = 7
 INPUT_TYPES = [FloatTensorType, DoubleTensorType, Int64TensorType, BooleanTensorType]
 

@@ -9,7 +9,7 @@ from each import each
 from export_cases import TASKS, assert_close, dtype_for, make, rows_for
 
 import fastnn
-from fastnn import MLP, Predictor, export
+from fastnn import MLP, Activation, Dense, Predictor, export
 from fastnn.core._kernels import ACTIVATIONS
 
 onnx = pytest.importorskip("onnx")
@@ -128,6 +128,18 @@ def test_shapes(sizes, dtype, tmp_path):
     ran = exported(net, tmp_path / "m.onnx")
     X = rows_for(Predictor(net), 500)
     assert_close(ran.run(["output"], {"X": X})[0], net.predict(X))
+
+
+def test_activations_behind_each_other(dtype, tmp_path):
+    """A Relu and a Clip behind it were a file that ONNX Runtime did not load, in float64."""
+    names = [name for name in ACTIVATIONS if name not in ("exp", "step")]
+    for first in ("relu", "hard_tanh", "leaky_relu", "softplus"):
+        for second in names:
+            net = MLP.of([Dense(6, first), Activation(second), Dense(2)], n_in=4, dtype=dtype,
+                         random_state=0)
+            X = rows_for(Predictor(net), 20) * 4
+            found, = exported(net, tmp_path / "m.onnx").run(None, {"X": X})
+            assert_close(found, net.predict(X))
 
 
 def test_nan_stays(dtype, tmp_path):

@@ -189,8 +189,9 @@ def test_one_class():
 
 
 @pytest.mark.parametrize("opset, since, settings", [
-    (12, 13, {"members": 2}), (11, 12, {"activation": "relu6"}), (6, 7, {}),
-    (11, 12, {"activation": "hard_tanh"})])
+    (12, 13, {"members": 2}), (10, 11, {"activation": "relu6", "dtype": "float32"}), (6, 7, {}),
+    (10, 11, {"activation": "hard_tanh", "dtype": "float32"}), (7, 8, {"activation": "hard_tanh"}),
+    (7, 8, {"activation": "leaky_relu"})])
 def test_opsets_that_lack_a_node(opset, since, settings):
     """They gave graphs that no runtime takes; what they do have goes on to be written."""
     with warnings.catch_warnings():
