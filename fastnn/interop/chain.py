@@ -271,6 +271,8 @@ class Chain:
             raise ValueError(f"{place} takes inputs that were shifted or scaled, of which nothing "
                              "says how many there are")
         factor, shift = (np.broadcast_to(value, self.width) for value in (factor, shift))
+        if not self.begun and (shift != 0).any():  # of inputs, see `folded`
+            self._double = True
         if (shift == 0).all():
             self._append(Part("scale", [factor]), place)
         elif self.width <= MAX_DIAGONAL:

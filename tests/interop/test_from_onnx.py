@@ -9,10 +9,12 @@ import pytest
 from each import each
 
 import fastnn
+from fastnn import Dense, LayerNorm, PReLU, Residual
 from fastnn.core import _kernels
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
+_onnx = pytest.importorskip("fastnn.export._onnx")
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 rng = np.random.default_rng(0)
@@ -352,6 +354,21 @@ def test_a_large_shift_of_the_inputs():
     net = fastnn.from_onnx(model)
     assert net.dtype == np.float64
     np.testing.assert_allclose(net.predict(rows), run(model, X=rows)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_shift_before_a_layer_that_takes_none():
+    """Limits and norms of scaled inputs: the matrix that shifts them was one of float32."""
+    mean, scale = np.array([1400.0, -160.0, 0.1, 1e5]), np.array([1e-3, 2e-3, 1.0, -1e-2])
+    rows = (mean + scale * X).astype("f")
+    for layers in ([Dense(3)], [LayerNorm(), Dense(3)], [PReLU(), Dense(3)],
+                   [Residual([Dense(4, "tanh")]), Dense(3)]):
+        for limits in (None, (-1, 1.5)):
+            model = fastnn.Predictor(fastnn.MLP.of(layers, n_in=4, random_state=0),
+                                     scaler=fastnn.Scaler(mean, scale, limits))
+            net = fastnn.from_onnx(_onnx.build(model))
+            assert net.dtype == np.float64
+            np.testing.assert_allclose(net.predict(rows), model.predict(rows), rtol=1e-4,
+                                       atol=1e-4, err_msg=f"{layers} {limits}")
 
 
 def test_two_inputs_and_files(tmp_path):
