@@ -58,10 +58,20 @@ def write(path, predictor, estimator=None, max_bytes=None):
     max_bytes : int or None, default=None
         A larger file is not written; None: what a reader takes by default.
     """
+    check_weights(predictor.net)
     arrays, settings = parts(predictor, estimator)
     container.write(path, arrays, settings, needs=_needs(predictor, settings),
                     max_bytes=max_bytes)
     imported("fastnn.files.kinds").hint_of_name(path)
+
+
+def check_weights(net):
+    """Raise ValueError where a reader would refuse the parameters of a network; a file of it may
+    take the place of a good one."""
+    try:
+        net._layout.check(net.parameters)
+    except ValueError as error:
+        raise ValueError(f"the model cannot be saved: {error}") from None
 
 
 def check_room(predictor):

@@ -163,6 +163,12 @@ class ParameterLayout:
             mine[:] = given
         return parameters
 
+    def check(self, parameters):
+        """Raise ValueError where parameters hold what `filled` would not take."""
+        for block, values in zip(self.blocks, self.views(parameters), strict=True):
+            check_finite(block.name, values, self.dtype)
+            _check_variance(block.name, block, values)
+
     def check_layers(self, numbers):
         """Return numbers of layers that there are, sorted, once each."""
         found = set()

@@ -14,6 +14,8 @@ MOST_CLASSES = 1 << 16
 
 def write(path, model, max_bytes=None):
     """Write a model; see `TabularModel.save`."""
+    for net in model.ensemble.networks:
+        model_parts.check_weights(net)
     settings, arrays = to_parts(model)
     arrays = {**arrays, "settings": model_parts.as_text(settings, "model")}
     classes = None if model.classes is None else labels_to_plain(model.classes)

@@ -100,3 +100,25 @@ def test_what_fails_in_the_midst_leaves_the_old_file(tmp_path):
     with container.replacing(path) as file:
         file.write(b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_what_no_reader_takes_is_not_written(tmp_path):
+    """A network that has diverged took the place of a good file, and was refused when it was read.
+    """
+    net = fastnn.MLP.of([fastnn.Dense(3), fastnn.BatchNorm(), fastnn.Dense(2)], n_in=3,
+                        random_state=0)
+    path = tmp_path / "m.safetensors"
+    net.save(path)
+    before = path.read_bytes()
+    for name, value, said in (("layers.0.weight", np.nan, "NaN"), ("layers.2.bias", np.inf, "inf"),
+                              ("layers.1.variance", -1.0, "is a variance and holds -1.0")):
+        array = net.named_parameters()[name].reshape(-1)
+        was, array[0] = array[0], value
+        assert name in net.named_parameters()
+        for model in (net, fastnn.Predictor(net)):
+            with pytest.raises(ValueError, match=f"the model cannot be saved: {name} .*{said}"):
+                model.save(path)
+        assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+        array[0] = was
+    net.save(path)
+    assert path.read_bytes() == before
