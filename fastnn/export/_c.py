@@ -197,8 +197,8 @@ def header(predictor, prefix="model", test_rows=None, file_name="model.h", jacob
         net._layout.blocks, net._layout.views(net.parameters), strict=True)}
     for name, array in parameters.items():
         check_finite(name, array, net.dtype)
-    rows, answers = _test_rows(predictor, test_rows)
-    return _Writer(predictor, prefix, file_name, jacobian).text(parameters, rows, answers)
+    test = _test_rows(predictor, test_rows, jacobian)
+    return _Writer(predictor, prefix, file_name, jacobian).text(parameters, *test)
 
 
 def _name(block):
@@ -207,32 +207,43 @@ def _name(block):
     return NAMES[kind] + number
 
 
-def _test_rows(predictor, given):
+def _test_rows(predictor, given, jacobian):
     """Return inputs (n_rows, n_in) and outputs (n_rows, n_out) of the self-test, in the net's
-    dtype."""
-    net, scaler = predictor.net, predictor.scaler
-    n_in = net.sizes[0]
-
-    def outputs(rows):
-        return net.predict(rows if scaler is None else scaler.apply(rows, net.dtype))
-
+    dtype, and the derivatives (n_out, n_in) of the first row, None without ``jacobian``."""
+    dtype, scaler, n_in = predictor.net.dtype, predictor.scaler, predictor.n_features_in_
     if given is not None:
-        rows = check_rows("test_rows", given, n_in, net.dtype)
-        rows = dense_rows(rows)
+        rows = dense_rows(check_rows("test_rows", given, n_in, dtype))
         if len(rows) == 0:
             raise ValueError("test_rows must have a row")
-    else:
-        normal = np.random.Generator(np.random.Philox(0)).standard_normal((N_TEST_ROWS, n_in))
-        for size in (1, 1e-1, 1e-2, 1e-3, 0):  # an exponential output soon leaves the numbers
-            rows = size * normal
+        answers, slopes = _answers(predictor, rows, jacobian)
+        check_finite("outputs of test_rows", answers, dtype)
+        if jacobian:
+            check_finite("the Jacobian (n_out, n_in) of the first of test_rows", slopes, dtype)
+        return rows, answers, slopes
+    normal = np.random.Generator(np.random.Philox(0)).standard_normal((N_TEST_ROWS, n_in))
+    for size in (1, 1e-1, 1e-2, 1e-3, 0):  # an exponential output soon leaves the numbers
+        rows = size * normal
+        with np.errstate(over="ignore"):
             if scaler is not None:
                 rows = scaler.mean + scaler.scale * rows
-            rows = np.ascontiguousarray(rows, net.dtype)
-            if np.isfinite(outputs(rows)).all():
-                break
-    answers = outputs(rows)
-    check_finite("outputs of test_rows", answers, net.dtype)
-    return rows, answers
+            rows = np.ascontiguousarray(rows, dtype)
+        if np.isfinite(rows).all():
+            answers, slopes = _answers(predictor, rows, jacobian)
+            if np.isfinite(answers).all() and (slopes is None or np.isfinite(slopes).all()):
+                return rows, answers, slopes
+    what = "outputs and Jacobian" if jacobian else "outputs"
+    raise ValueError(f"the self-test found no rows of {dtype} whose {what} are finite: give "
+                     "test_rows=, rows of the data of which that is true")
+
+
+def _answers(predictor, rows, jacobian):
+    """Return the outputs of rows, and the Jacobian of the first one where it is wanted."""
+    net, scaler = predictor.net, predictor.scaler
+    with np.errstate(all="ignore"):
+        scaled = rows if scaler is None else scaler.apply(rows, net.dtype)
+        if not np.isfinite(scaled).all():  # which no prediction takes
+            return np.full((len(rows), net.sizes[-1]), np.nan, net.dtype), None
+        return net.predict(scaled), predictor.predict_jacobian(rows[:1])[0] if jacobian else None
 
 
 class _Writer:
@@ -288,7 +299,7 @@ class _Writer:
             places[source], end = f"scratch + {end}", end + self.ops[source].n_out
         return places, end
 
-    def text(self, parameters, rows, answers):
+    def text(self, parameters, rows, answers, slopes):
         parts = [self.top(), self.size_macros()]
         if self.predictor.classes_ is not None and self.predictor.task == "classification":
             parts.append(self.classes())
@@ -307,7 +318,7 @@ class _Writer:
         parts += [self.predict(), self.decision(), self.self_test(rows, answers)]
         if self.jacobian:
             parts.append("/* ---- derivatives with respect to the inputs ---- */\n")
-            parts += _c_jacobian.parts(self, rows)
+            parts += _c_jacobian.parts(self, slopes)
         parts.append(f"#endif /* {self.P}_H */\n")
         return "\n".join(part for part in parts if part)
 

@@ -337,7 +337,7 @@ class _Writer:
             weight = float(self.model.ensemble.weights[k]).hex()
             lines += [f"    {p}_net{k}_predict(scratch, one, one + {P}_N_OUTPUTS);",
                       f"    for (i = 0; i < {P}_N_OUTPUTS; ++i)",
-                      f"        out[i] += {weight} * one[i];"]
+                      f"        out[i] += {weight} * (double)one[i];"]
         if task.kind == "regression":
             for i, (scale, center) in enumerate(zip(np.broadcast_to(task.scale, task.n_out),
                                                     np.broadcast_to(task.center, task.n_out),

@@ -5,6 +5,7 @@ The scaling of the inputs comes before the network, the names of the classes aft
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -391,20 +392,28 @@ def as_predictor(model):
     sklearn.exceptions.NotFittedError
         When the estimator is not fitted.
     """
-    if hasattr(model, "_predictor"):
+    if hasattr(model, "_predictor") and not isinstance(model, type):
         return model._predictor()
     hint = ""
-    if hasattr(model, "steps") and hasattr(model, "named_steps"):
+    if isinstance(model, type):
+        hint = f"; {model.__name__} is a class: give a fitted object of it"
+    elif hasattr(model, "steps") and hasattr(model, "named_steps"):
         hint = ("; a pipeline: fastnn.export.register_skl2onnx(), then "
                 "skl2onnx.to_onnx(pipe, X[:1])")
     elif type(model).__module__.startswith("sklearn.neural_network"):
         hint = "; of scikit-learn's: fastnn.from_sklearn(model)"
+    elif hasattr(model, "best_estimator_"):
+        hint = "; what a search has found is its .best_estimator_"
+    elif isinstance(model, (str, os.PathLike)):
+        hint = f"; of a file: fastnn.load({shown(os.fspath(model))})"
     raise TypeError(f"model={type(model).__name__} must be an MLP, an estimator of fastnn or a "
                     f"Predictor{hint}")
 
 
 def tabular_model_of(model):
     """Return the `TabularModel` that is exported, None for another model."""
+    if isinstance(model, type):
+        return None
     if hasattr(model, "_model") and hasattr(model, "_importances"):
         return model._model()
     return model if hasattr(model, "ensemble") and hasattr(model, "schema") else None

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import warnings
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import fastnn
 from fastnn import MLP, Predictor, Scaler, export
 from fastnn.core._kernels import ACTIVATIONS
 from fastnn.export import _c, _c_text
+from fastnn.tabular import TabularModel
 
 N_ROWS = 2000
 BUILDS = {
@@ -266,6 +268,19 @@ def test_exponential_outputs_leave_the_test_rows_finite():
     assert "inf" not in _c.header(Predictor(net)).lower().split("self-test:")[1]
 
 
+def test_rows_of_the_self_test_are_numbers():
+    """They were inf in the header, which does not compile, or errors that called them X."""
+    net = MLP((2, 3), dtype="float32", random_state=0)
+    wide = Predictor(net, scaler=Scaler([3e38, 0.0], [1e38, 1.0], (-1, 1)))
+    far = Predictor(net, scaler=Scaler([1e39, 0.0], [1.0, 1.0], (-1, 1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not re.search(r"\b-?(inf|nan)f?\b", _c.header(wide).split("self-test:")[1])
+        with pytest.raises(ValueError, match="found no rows of float32 whose outputs are finite: "
+                                             "give test_rows="):
+            _c.header(far)
+
+
 @pytest.mark.parametrize("prefix", ["", "9a", "a-b", "a b", "_a", "a__b", "é", "int", "a\n", 'x"'])
 def test_wrong_prefix(prefix, tmp_path):
     with pytest.raises(ValueError, match="prefix="):
@@ -281,8 +296,15 @@ def test_wrong_places(tmp_path):
         export.c_header(net, tmp_path / "nowhere" / "m.h")
     with pytest.raises(IsADirectoryError):
         export.c_header(net, tmp_path)
-    with pytest.raises(TypeError, match="model=dict"):
-        export.c_header({}, tmp_path / "m.h")
+    class Search:
+        best_estimator_ = net
+
+    for model, said in (({}, "model=dict .* Predictor$"), (MLP, "MLP is a class: give a fitted"),
+                        (TabularModel, "TabularModel is a class: give a fitted"),
+                        (Search(), "what a search has found is its .best_estimator_"),
+                        ("m.h", "of a file: fastnn.load\\('m.h'\\)")):
+        with pytest.raises(TypeError, match=said):
+            export.c_header(model, tmp_path / "m.h")
     assert not list(tmp_path.iterdir())
 
 

@@ -148,6 +148,19 @@ def test_an_output_that_overflows(tmp_path):
     np.testing.assert_allclose(found[:, 1], right[:, 1], rtol=1e-13)
 
 
+def test_derivatives_of_the_self_test_are_numbers(tmp_path):
+    """They were inf in the header, which does not compile."""
+    net = fastnn.MLP((2, 1), output="exp", dtype="float32", random_state=0)
+    net.set_weights([[[1e30], [-1e30]], [20.0]])
+    with pytest.raises(ValueError, match="the first of test_rows contains infinity"):
+        export.c_header(net, tmp_path / "m.h", test_rows=[[0, 0]], jacobian=True)
+    with pytest.raises(ValueError, match="no rows of float32 whose outputs and Jacobian are"):
+        export.c_header(net, tmp_path / "m.h", jacobian=True)
+    assert not list(tmp_path.iterdir())
+    net.set_weights([[[1.0], [2.0]], [20.0]])
+    export.c_header(net, tmp_path / "m.h", jacobian=True)
+
+
 def test_what_has_no_row_is_refused_by_name(tmp_path, monkeypatch):
     assert SLOPES.keys() <= ACTIVATIONS.keys() - {"identity", "step"}
     assert BACK.keys() <= OPS.keys()

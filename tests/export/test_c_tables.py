@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import quick_recipe
+from c_programs import STRICT
 from test_onnx_tables import CASES, TABLE, model_with_trees, odd_rows
 
 import fastnn
@@ -40,7 +41,7 @@ int main(void) {
     }
 }
 """
-FLAGS = ["-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+FLAGS = ["-std=c99", "-O1", *STRICT]
 
 
 def answers(model, folder, tables):
