@@ -20,12 +20,12 @@ static inline int {p}_code(int column, const char *text) {{
     int i;
     if (!*text)
         return {p}_n_categories[column] + 1;
-    for (i = 0; i < {p}_n_categories[column]; ++i) {{
-        const char *known = {p}_categories[{p}_first_category[column] + i], *given = text;
+    for (i = {p}_first_text[column]; i < {p}_first_text[column + 1]; ++i) {{
+        const char *known = {p}_texts[i], *given = text;
         while (*known && *known == *given)
             ++known, ++given;
         if (*known == *given)
-            return i;
+            return {p}_code_of_text[i];
     }}
     return {p}_n_categories[column];
 }}
@@ -172,8 +172,7 @@ class _Writer:
         self.real = "float" if self.nets[0].dtype == np.float32 else "double"
         self.names = {"p": self.p, "P": self.P, "real": self.real, "clip": f"{CLIP:.1f}",
                       "indent": " " * len(f"static inline {self.real} *{self.p}_number(")}
-        self.categories = [column.categories for column in model.schema.columns
-                           if column.kind == "category"]
+        self.categories = [column for column in model.schema.columns if column.kind == "category"]
 
     def text(self):
         parts = [self.top(), self.sizes(), self.labels()]
@@ -252,13 +251,16 @@ class _Writer:
                 f"{wrapped(words, '    ')}\n}};\n")
 
     def tables(self):
-        e, sizes = self.encoding, [len(one) for one in self.categories]
-        words = [string_literal(text) for one in self.categories for text in one] or ['""']
+        e, known = self.encoding, [column.texts for column in self.categories]
+        words = [string_literal(text) for one in known for text in one] or ['""']
         found = ["/* ---- what the columns become ---- */\n",
-                 self.array("n_categories", sizes, "int"),
-                 self.array("first_category", np.cumsum([0, *sizes])[:-1], "int"),
-                 f"static const char *const {self.p}_categories[{len(words)}] = {{\n"
+                 self.array("n_categories", [len(one.categories) for one in self.categories],
+                            "int"),
+                 self.array("first_text", np.cumsum([0, *map(len, known)]), "int"),
+                 f"static const char *const {self.p}_texts[{len(words)}] = {{\n"
                  f"{wrapped(words, '    ')}\n}};\n",
+                 self.array("code_of_text", [code for one in known for code in one.values()],
+                            "int"),
                  self.array("edges", np.concatenate([np.zeros(0), *e.edges])),
                  self.array("first_edge", np.cumsum([0, *map(len, e.edges)]), "int"),
                  self.array("scales", e.scales), self.array("seen", e.seen, "int"),

@@ -130,9 +130,7 @@ def _decided(g, model, output, labels):
 def _coded(g, column):
     """Return the codes (n_rows, 1) of a column of strings."""
     k = len(column.categories)
-    known = {"": k + 1}
-    known |= {text: i for text, i in column.places.items() if not column.is_missing(text)}
-    known |= {text: i for i, text in enumerate(column.categories)}
+    known = {"": k + 1, **column.texts}
     return g.op("LabelEncoder", column.name, domain="ai.onnx.ml", keys_strings=list(known),
                 values_int64s=list(known.values()), default_int64=k)
 
