@@ -128,7 +128,7 @@ class _Graph(Nodes):
     def walk(self, chain):
         """From the input to the output."""
         self.walk_to(self.output, chain, self.input)
-        if chain.begun:
+        if chain.begun and chain.n_in is not None:
             self.check_ends(chain)
 
     def walk_to(self, target, chain, name):

@@ -40,6 +40,8 @@ FIRST = node("MatMul", ["x", "W"], ["v0"])
     ([FIRST, node("Not", ["v0"], ["a"])], "a", r"node 'a' \(Not\) cannot be read"),
     ([node("Scaler", ["x"], ["s"], domain="ai.onnx.ml"), node("MatMul", ["s", "W"], ["a"])], "a",
      r"node 's' \(Scaler\) must have scale and offset"),
+    ([node("Tanh", ["x"], ["a"]), node("Add", ["x", "a"], ["b"])], "b",
+     "the graph has no fully connected layer"),
     ([FIRST, node("x" * 10**5, ["v0"], ["y" * 10**5])], "y" * 10**5, "has no counterpart"),
 ])
 def test_what_is_no_graph(nodes, output, message, tmp_path):
