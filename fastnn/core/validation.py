@@ -35,7 +35,14 @@ def check_path(name, value, cure=None):
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise TypeError(f"{name}={shown(value)} must be a path"
                         + (f", such as {name}='folder/name'" if cure is None else cure))
-    return os.fsdecode(value)
+    path = os.fsdecode(value)
+    try:
+        odd = "\0" if b"\0" in os.fsencode(path) else None
+    except UnicodeEncodeError as error:
+        odd = path[error.start]
+    if odd is not None:
+        raise ValueError(f"{name}={shown(path)} holds {odd!r}, which no name of a file can hold")
+    return path
 
 
 def check_flag(name, value):

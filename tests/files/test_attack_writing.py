@@ -122,3 +122,16 @@ def test_what_no_reader_takes_is_not_written(tmp_path):
         array[0] = was
     net.save(path)
     assert path.read_bytes() == before
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    """They were called no model of fastnn, or an embedded null byte."""
+    net = fastnn.MLP((3, 2), random_state=0)
+    for name, said in (("a\0b", r"path='.*a.x00b' holds '.x00'"),
+                       ("a\ud800", r"path='.*a.ud800' holds '.ud800'")):
+        path = f"{tmp_path}/{name}"
+        for what, door in (*writers(net), ("load", fastnn.load)):
+            message = said.replace("path=", "checkpoint=") if what == "checkpoint" else said
+            with pytest.raises(ValueError, match=f"{message}, which no name of a file can hold"):
+                door(path)
+    assert not list(tmp_path.iterdir())
