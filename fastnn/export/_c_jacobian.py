@@ -343,7 +343,8 @@ static inline void {w.p}_jacobian(const {w.real} *x, {w.real} *jacobian, {w.real
         return f"""\
 {w.array("test_jacobian", slopes)}
 /* 0 where the Jacobian of the first row of the self-test agrees, within {TOLERANCE[w.real]} of the
- * larger of 1 and the answer; else the number of the first derivative that does not, from 1. */
+ * larger of 1 and the answer; else the number of the first derivative that does not, from 1.
+ * Takes the Jacobian and scratch from the stack. */
 static inline int {w.p}_jacobian_self_test(void) {{
     {w.real} found[{w.P}_N_OUTPUTS * {w.P}_N_INPUTS], scratch[{w.P}_JACOBIAN_SCRATCH];
     int i;
