@@ -63,8 +63,8 @@ def onnx(model: Any, path: File, opset: int = 17, *, input_name: str = "X",
     ImportError
         When onnx is not installed.
     ValueError
-        When the opset is out of range, the labels have no counterpart in ONNX, or the weights take
-        more than the 2 GiB an ONNX file can hold.
+        When the opset is out of range, the labels have no counterpart in ONNX, a weight is not
+        finite, or the weights take more than the 2 GiB an ONNX file can hold.
     """
     from fastnn.prediction.predictor import tabular_model_of
 

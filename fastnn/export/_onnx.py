@@ -270,6 +270,7 @@ def add_network(g, x, net):
     """Add the operations of a network, from inputs (n_rows, n_in) to outputs (n_rows, n_out)."""
     layout = net._layout
     net.spec.refuse_functions("an ONNX file")
+    layout.check(net.parameters)
     blocks = {}
     for block, view in zip(layout.blocks, layout.views(net.parameters), strict=True):
         blocks.setdefault(block.op, []).append((block, view))

@@ -239,6 +239,18 @@ def test_dicts_need_two_classes(tmp_path):
         export.onnx(make("one class", "relu", "float32"), tmp_path / "m.onnx", zipmap=True)
 
 
+def test_weights_that_are_no_numbers(tmp_path):
+    """As C headers and model files refuse them: the file that was there stays."""
+    net = MLP((3, 4, 2), random_state=0)
+    export.onnx(net, tmp_path / "m.onnx")
+    before = (tmp_path / "m.onnx").read_bytes()
+    for value, said in ((np.nan, "NaN"), (-np.inf, "infinity")):
+        net.biases[1][1] = value
+        with pytest.raises(ValueError, match=f"layers.1.bias contains {said}"):
+            export.onnx(net, tmp_path / "m.onnx")
+    assert (tmp_path / "m.onnx").read_bytes() == before
+
+
 def test_too_large_for_a_file(tmp_path, monkeypatch):
     monkeypatch.setattr(_onnx, "MAX_BYTES", _onnx.MARGIN + 4 * 2000)
     export.onnx(MLP((999, 2), random_state=0), tmp_path / "small.onnx")
