@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import threading
 
 from fastnn.cli.common import CommandError, Help, say
 
@@ -44,9 +45,12 @@ def run(options):
         if not options.no_browser:
             import webbrowser
 
-            webbrowser.open(address)
+            # some wait until the browser has ended, which waits for our answers
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     try:
         server.serve(options.port, opened)
+    except BrokenPipeError:  # of the address that nobody reads, not of the port
+        raise
     except OSError as error:
         raise CommandError(f"port {options.port}: {error.strerror or error}", 1) from None

@@ -16,11 +16,12 @@ knows.
     POST /TOKEN/SESSION/close
 
 Errors are {"error": "..."}: 400, 403 (no token, another origin), 404, 410 (no such session), 413,
-422 (settings, CSV), 503 (too many sessions).
+422 (settings, CSV), 500 (a fault of the program), 503 (too many sessions, the program ends).
 """
 
 import asyncio
 import json
+import os
 import secrets
 import socket
 import time
@@ -82,8 +83,12 @@ class Guard:
         if scope["type"] != "http":
             return
 
+        has_begun = False
+
         async def guarded_send(message):
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
             await send(message)
 
@@ -92,7 +97,12 @@ class Guard:
             await JSONResponse({"error": refused}, 403)(scope, receive, guarded_send)
             return
         path = scope["path"].lstrip("/").partition("/")[2]
-        await self.app({**scope, "path": f"/{path}", "raw_path": None}, receive, guarded_send)
+        try:
+            await self.app({**scope, "path": f"/{path}", "raw_path": None}, receive, guarded_send)
+        except asyncio.CancelledError:  # the program ends; uvicorn would print where we are
+            if not has_begun:
+                ended = JSONResponse({"error": "the playground's program ends"}, 503)
+                await ended(scope, receive, guarded_send)
 
     def refusal(self, scope):
         """Return why a request is refused; None: it is not."""
@@ -290,10 +300,15 @@ async def _explain_settings(request, error):
     return JSONResponse({"error": str(error)}, 422)
 
 
+async def _explain_fault(request, error):
+    return JSONResponse({"error": f"a fault of the program ({type(error).__name__}); its terminal "
+                                  "says more"}, 500)
+
+
 def make_app(token, port, **settings):
     """Return the ASGI application of a playground."""
     app = Starlette(routes=Playground(**settings).routes(), exception_handlers={
-        HTTPException: _explain, SettingsError: _explain_settings})
+        HTTPException: _explain, SettingsError: _explain_settings, Exception: _explain_fault})
     return Guard(app, token, port)
 
 
@@ -314,6 +329,8 @@ def serve(port=0, opened=None):
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
+        if os.name == "posix":  # else a port is taken for a minute after the last playground's end
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((HOST, port))
         port = listener.getsockname()[1]
         token = secrets.token_urlsafe(16)

@@ -9,6 +9,7 @@ import math
 import struct
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -45,10 +46,22 @@ class Session:
 
     # ---- settings ----
 
+    @contextmanager
+    def _changing(self):
+        """Hold the lock; whatever is raised meanwhile leaves all as it was."""
+        with self.lock:
+            before = dict(vars(self))
+            try:
+                yield
+            except BaseException:
+                vars(self).clear()
+                vars(self).update(before)
+                raise
+
     def change(self, settings):
         """Go on with other settings: with the weights, where what is learned and the layers stay;
         else from the start."""
-        with self.lock:
+        with self._changing():
             settings = self._whole(settings, self.table)
             before = self.settings
             same = all(getattr(before, name) == value for name, value in settings.plain().items()
@@ -64,7 +77,7 @@ class Session:
 
     def restart(self, settings=None, table=None):
         """Begin anew, with other settings or another table where they are given."""
-        with self.lock:
+        with self._changing():
             table = self.table if table is None else table
             settings = self.settings if settings is None else settings
             self._restart(self._whole(settings, table), table)

@@ -48,7 +48,7 @@ CHOICES = {
     "max_layers": MAX_LAYERS,
     "max_units": MAX_UNITS,
 }
-# of numbers: least, largest
+# of numbers: least, largest; a rate of 0 would be none
 LIMITS = {"noise": (0.0, 1.0), "test": (0.1, 0.9), "points": (20, 2000), "rate": (0.0, 100.0),
           "horizon": (1, 1_000_000), "l1": (0.0, 100.0), "l2": (0.0, 100.0), "dropout": (0.0, 0.9),
           "batch": (1, 2000), "seed": (0, 2**31 - 1), "draw": (0, 2**31 - 1)}
@@ -119,6 +119,9 @@ class Settings:
                 raise SettingsError(f"{name} is longer than 200 characters")
         if self.loss:
             _check_choice("loss", self.loss, (*CLASS_LOSSES, *VALUE_LOSSES))
+        if self.optimizer == "muon" and len(self.layers) < 2:
+            raise SettingsError("optimizer=muon is for the weights between two hidden layers: the "
+                                f"network has {len(self.layers)}")
         if self.data == "csv":
             return self  # the table says what is learned
         return self.with_loss(self.data in CLASSES)
@@ -184,7 +187,9 @@ def _number(name, text, kind, low, high):
         value = kind(text)
     except ValueError:
         value = math.nan
-    if not low <= value <= high:
+    is_rate = name == "rate"
+    if not low <= value <= high or is_rate and value == 0:
         whole = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{name}={shorten(text, 80)} must be {whole} from {low:g} to {high:g}")
+        bounds = f"above 0, at most {high:g}" if is_rate else f"from {low:g} to {high:g}"
+        raise SettingsError(f"{name}={shorten(text, 80)} must be {whole} {bounds}")
     return value

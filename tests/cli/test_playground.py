@@ -1,12 +1,16 @@
 """``python -m fastnn playground``: its options. What it serves: tests/playground."""
 
+import http.client
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -81,3 +85,64 @@ def test_it_answers_until_ctrl_c():
             process.kill()
         assert process.returncode in (0, 130)
         assert "Traceback" not in process.stderr.read()
+
+
+@contextmanager
+def playground(*arguments, **environment):
+    """The program, and the line that it prints."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    with subprocess.Popen(
+            [sys.executable, "-m", "fastnn", "playground", *arguments], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**ENVIRONMENT, **environment}) as process:
+        try:
+            yield process, process.stdout.readline()
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_its_port_is_free_at_its_end():
+    """It closes connections that pages hold open: their port stays taken for a minute."""
+    port = "0"
+    for _ in range(2):
+        with playground("--no-browser", "--port", port) as (process, line):
+            found = re.match(r"playground: http://127\.0\.0\.1:(\d+)(/[\w-]+/)", line)
+            assert found, line + process.stderr.read()
+            port, path = found.groups()
+            page = http.client.HTTPConnection("127.0.0.1", int(port), timeout=60)
+            page.request("GET", path)
+            page.getresponse().read()
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+            page.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a browser by its command")
+def test_browsers_that_run_in_the_terminal(tmp_path):
+    """webbrowser waits for their end, they for the page."""
+    read = tmp_path / "read"
+    browser = tmp_path / "browser.py"
+    browser.write_text("import sys, urllib.request, pathlib\n"
+                       "page = urllib.request.urlopen(sys.argv[1], timeout=60).read()\n"
+                       f"pathlib.Path({str(read)!r}).write_bytes(page)\n")
+    with playground(BROWSER=f"{sys.executable} {browser} %s") as (process, _):
+        end = time.monotonic() + 60
+        while not (read.exists() and read.stat().st_size) and time.monotonic() < end:
+            time.sleep(0.05)
+        assert b"fastnn playground" in read.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_an_address_that_nobody_reads():
+    pytest.importorskip("starlette")
+    pytest.importorskip("uvicorn")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "fastnn", "playground", "--no-browser"], stdout=writer,
+            stderr=subprocess.PIPE, timeout=60, env=ENVIRONMENT)
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")

@@ -306,6 +306,56 @@ def test_other_requests(client, method, path, status):
     assert client.ask(method, f"/{TOKEN}/{path}")[0] == status
 
 
+def test_a_fault_of_the_program_is_told(client, monkeypatch):
+    name, _ = client.open()
+
+    def fail(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(server.Session, "advance", fail)
+    answer = []
+
+    async def ask():
+        async def receive():
+            return {"type": "http.request", "body": b"{}", "more_body": False}
+
+        async def send(message):
+            answer.append(message)
+
+        await client.app({"type": "http", "method": "POST", "path": f"/{TOKEN}/{name}/advance",
+                          "query_string": b"", "http_version": "1.1", "scheme": "http",
+                          "headers": [(b"host", HOST.encode()), (b"origin", ORIGIN.encode())]},
+                         receive, send)
+
+    with pytest.raises(MemoryError):  # which uvicorn prints
+        asyncio.run(ask())
+    start, body = answer
+    assert start["status"] == 500
+    assert "a fault of the program (MemoryError)" in json.loads(body["body"])["error"]
+
+
+def test_requests_under_way_when_the_program_ends(client):
+    answer = []
+
+    async def ask():
+        async def receive():
+            await asyncio.sleep(30)
+
+        async def send(message):
+            answer.append(message)
+
+        task = asyncio.ensure_future(client.app(
+            {"type": "http", "method": "POST", "path": f"/{TOKEN}/open", "query_string": b"",
+             "http_version": "1.1", "scheme": "http",
+             "headers": [(b"host", HOST.encode()), (b"origin", ORIGIN.encode())]}, receive, send))
+        await asyncio.sleep(0.05)
+        task.cancel()  # as uvicorn does
+        await task
+
+    asyncio.run(ask())
+    assert answer[0]["status"] == 503
+
+
 # ---- several pages ----
 
 def test_pages_do_not_meet(client):

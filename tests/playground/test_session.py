@@ -152,7 +152,7 @@ def test_rates_change_while_it_learns():
     for each in (session, other):
         each.advance(epochs=5)
     before = session.net.parameters.copy()
-    session.change(Settings.parse("rate=0"))
+    session.change(Settings.parse("rate=1e-30"))
     np.testing.assert_array_equal(session.net.parameters, before)
     session.advance(epochs=5)
     np.testing.assert_array_equal(session.net.parameters, before)
@@ -188,6 +188,24 @@ def test_what_begins_anew(query):
     for each in (session, fresh):
         each.advance(epochs=3)
     np.testing.assert_array_equal(session.net.parameters, fresh.net.parameters)
+
+
+@pytest.mark.parametrize("query", ["rate=0.1", "optimizer=sgd", "layers=3", "data=xor"])
+def test_a_change_that_fails_changes_nothing(query, monkeypatch):
+    session = session_of()
+    session.advance(epochs=3)
+    before = session.frame(), session.setup()
+
+    def fail(*args, **settings):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "_set_optimizer", fail)
+        for change in (session.change, session.restart):
+            with pytest.raises(MemoryError):
+                change(Settings.parse(query))
+    assert (session.frame(), session.setup()) == before
+    assert session.advance(epochs=2) == 2 and session.epoch == 5
 
 
 def test_reset_leads_back_to_the_start():
