@@ -73,15 +73,19 @@ def _read(settings, points, separator):
     """Return the lines that read the file."""
     x, y = points.names
     lines = ["with open(\"data.csv\", newline=\"\", encoding=\"utf-8-sig\") as file:",
-             f"    rows = list(csv.DictReader(file, delimiter={separator!r}))",
-             "rows = [{str(name).strip(): str(cell).strip() for name, cell in row.items()}"
-             " for row in rows]"]
+             f"    lines = [[cell.strip() for cell in line] for line in csv.reader(file, "
+             f"delimiter={separator!r})]",
+             "names, *lines = [line for line in lines if any(line)]",
+             "rows = [dict(zip(names, line)) for line in lines]"]
     if points.left_out:
+        numbers = (x, y) if points.classifies else (x, y, settings.target)
         lines.append(f"# leave out the {points.left_out} rows in which a value is missing:\n"
                      f"missing = {MISSING!r}\n"
                      "rows = [row for row in rows if not any(\n"
                      f"    row[name].lower() in missing for name in ({x!r}, {y!r}, "
-                     f"{settings.target!r}))]")
+                     f"{settings.target!r}))]\n"
+                     "rows = [row for row in rows if all(\n"
+                     f"    np.isfinite(float(row[name])) for name in {numbers!r})]")
     lines += [f"x = np.array([[float(row[{x!r}]), float(row[{y!r}])] for row in rows])",
               "x = (x - x.min(axis=0)) / (x.max(axis=0) - x.min(axis=0)) * 4 - 2"]
     if points.classifies:

@@ -6,6 +6,7 @@ The functions that draw are shown to users as they stand here (`code.py`): plain
 import csv
 import io
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ __all__ = ["DRAW", "FORMULAS", "MISSING", "RANGE", "Points", "Table", "features"
 RANGE = 2.4  # of the plane that is drawn, in both directions
 MAX_ROWS, MAX_COLUMNS, MAX_CELL = 20_000, 200, 200
 MISSING = ("", "na", "nan", "null", "none", "?", "-")
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 
 # name -> how it is computed from the points x (n, 2)
 FORMULAS = {
@@ -167,8 +169,9 @@ class Table:
             raise SettingsError("the file is empty")
         separator = max(",;\t", key=first.count)
         try:
-            rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator, strict=True)
-                    if any(cell.strip() for cell in row)]
+            # newline="": a line may end as on an old Mac
+            rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator,
+                                              strict=True) if any(cell.strip() for cell in row)]
         except csv.Error as error:
             raise SettingsError(f"the file is no CSV file: {error}") from None
         if not rows:
@@ -185,8 +188,11 @@ class Table:
         self.inputs = [name for name, values in self.numbers.items() if values is not None
                        and len(np.unique(values[np.isfinite(values)])) > 1]
         if len(self.inputs) < 2:
+            commas = "" if not any(DECIMAL_COMMA.fullmatch(cells[0]) for cells in
+                                   self.columns.values()) else (
+                "; numbers with decimal commas are not read: save the file with points")
             raise SettingsError(f"the file has {len(self.inputs)} columns of numbers that vary; "
-                                "two are needed, for the two axes")
+                                f"two are needed, for the two axes{commas}")
         self.targets = [name for name in self.columns
                         if len(self.distinct[name]) == 2 or name in self.inputs]
         if not set(self.targets) - set(self.inputs[:2]) and len(self.inputs) < 3:

@@ -347,7 +347,7 @@ def test_a_file(browser, address, tmp_path):
     page.until(lambda: browser.execute_script("return document.body.dataset.ready"))
     assert "data=csv" in page.settings() and page.text("x-name") == "→ weight"
     page.click("show-code")
-    page.until(lambda: "csv.DictReader" in page.text("script"))
+    page.until(lambda: "csv.reader" in page.text("script"))
     page.click("close-code")
 
 

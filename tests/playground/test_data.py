@@ -109,12 +109,19 @@ def test_quoted_values():
     (b"a,b,c\n" + b"1,2," + b"x" * 201 + b"\n" + b"1,2,x\n" * 4, "more than 200 characters"),
     (b"a,b,c\n1,2,\"" + b"x" * 200_000 + b"\"\n" + b"1,2,x\n" * 4, "no CSV file: field larger"),
     (b"a,b,c\n" + b"nan,inf,x\n" * 5, "0 columns of numbers that vary"),
+    (b"a;b;c\n" + b"".join(b"%d,5;-%d,25;x\n" % (i, i) for i in range(5)),
+     "0 columns of numbers that vary.* decimal commas"),
     (b'" "\n', "the file is empty"),
 ])
 def test_malformed_files_are_explained(body, message):
     with pytest.raises(SettingsError, match=message) as caught:
         Table(body)
     assert len(str(caught.value)) < 400
+
+
+def test_lines_that_end_as_on_an_old_mac():
+    text = "a,b,c\n" + "".join(f"{i},{i * i},{i % 2}\n" for i in range(5))
+    assert Table(text.replace("\n", "\r").encode()).columns == Table(text.encode()).columns
 
 
 @pytest.mark.parametrize("query, message", [

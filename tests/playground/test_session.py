@@ -135,6 +135,17 @@ def test_the_script_of_a_file(query, tmp_path, monkeypatch):
     np.testing.assert_array_equal(found["net"].parameters, session.net.parameters)
 
 
+def test_the_script_leaves_out_what_the_page_does(tmp_path, monkeypatch):
+    """Infinite values, lines of blanks before the names and separators alone at the end."""
+    text = "  \n" + CSV + "inf,1,yes\n1,-1e999,no\n,,\n , ,\n"
+    session = session_of("data=csv", Table(text.encode()))
+    assert session.points.left_out == 11
+    session.advance(epochs=7)
+    (tmp_path / "data.csv").write_text(text)
+    found = script_of(session, monkeypatch, tmp_path)
+    np.testing.assert_array_equal(found["net"].parameters, session.net.parameters)
+
+
 def test_a_script_says_when_settings_have_changed():
     session = session_of()
     session.advance(epochs=3)
