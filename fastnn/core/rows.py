@@ -196,16 +196,22 @@ def moderate_weights(weights):
 def check_total_weight(name, weights):
     """Raise where weights come to nothing: they add up to 0, or are so small that their products
     with gradients vanish in the working precision, or so large that these are infinite."""
-    number = np.finfo(weights.dtype)
-    least, most = number.tiny / number.eps, np.abs(weights).max(initial=0)
-    if 0 < most < least:
-        raise ValueError(f"{name} is at most {most:.3g}, too small for {weights.dtype}: must reach "
-                         f"{least:.3g}. Multiply all by one number")
     total, absolute = weights.sum(dtype=np.float64), np.abs(weights).sum(dtype=np.float64)
-    limit = float(number.max) / 1024  # values and gradients beyond 1 need some room, too
-    if absolute > limit:
-        raise ValueError(f"{name} adds up to {absolute:.3g}, too large for {weights.dtype}: must "
-                         f"stay below {limit:.3g}. Multiply all by one number")
+    check_weight_range(name, np.abs(weights).max(initial=0), absolute, weights.dtype)
     if not abs(total) > absolute * np.finfo(np.float64).eps:
         raise ValueError(f"{name} adds up to {total:.3g}, must not add up to 0: the mean loss is "
                          "divided by that")
+
+
+def check_weight_range(name, most, total, dtype):
+    """Raise where weights, of which the greatest and the sum are given, are too small or too large
+    for the dtype that they are used in."""
+    number = np.finfo(dtype)
+    least = float(number.tiny / number.eps)
+    if 0 < most < least:
+        raise ValueError(f"{name} is at most {most:.3g}, too small for {dtype}: must reach "
+                         f"{least:.3g}. Multiply all by one number")
+    limit = float(number.max) / 1024  # values and gradients beyond 1 need some room, too
+    if total > limit:
+        raise ValueError(f"{name} adds up to {total:.3g}, too large for {dtype}: must stay below "
+                         f"{limit:.3g}. Multiply all by one number")

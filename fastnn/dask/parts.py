@@ -9,6 +9,7 @@ import numpy as np
 from fastnn.core.arrays import NUMERIC, as_array, check_finite, is_sparse, refuse_masked, require
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.csr import as_csr, place_of_entry
+from fastnn.core.notices import shown
 from fastnn.core.rows import check_rows, check_targets
 from fastnn.dask.digests import digest_of
 from fastnn.training.bound_losses import check_loss
@@ -37,6 +38,20 @@ def refuse_codes(X):
         raise TypeError("X holds codes, which fastnn.dask does not take: give the encoder's "
                         "to_dense(X), or the table itself to fastnn.dask.TabularClassifier or "
                         "TabularRegressor")
+
+
+def refuse_frames(X):
+    """Raise where X is a frame of others than pandas, which parts are cut and joined as."""
+    if type(X).__module__.partition(".")[0] in ("polars", "pyarrow"):
+        raise TypeError(f"X is a {type(X).__name__} of {type(X).__module__.partition('.')[0]}, "
+                        "must be a data frame of pandas or an array: X.to_pandas() makes one")
+
+
+def refuse_pairs(X):
+    """Raise where a part to predict is one to train on."""
+    if isinstance(X, tuple):
+        raise TypeError("a part is a tuple, as (X, y) is for fit and score; to predict it must be "
+                        "X alone")
 
 
 def taken_out(X, y, weight, named):
@@ -75,12 +90,13 @@ def survey(part, wish):
     -------
     dict
         ``rows``, ``columns`` (names or None), ``width``, ``dtypes``, ``y`` (what y is),
-        ``weight`` (sum, or None), ``labels`` and ``counts``, ``digest``.
+        ``weight`` (sum, or None) and ``most_weight``, ``labels`` and ``counts``, ``digest``.
     """
     X, y, weight = split(part, wish)
     X = _rows(X)
     found = {"rows": int(X.shape[0]), "width": int(X.shape[1]), "columns": None,
-             "labels": None, "counts": None, "digest": None, "weight": None}
+             "labels": None, "counts": None, "digest": None, "weight": None,
+             "most_weight": None}
     if hasattr(X, "columns"):
         found["columns"] = list(X.columns)
         found["dtypes"] = [str(dtype) for dtype in X.dtypes]
@@ -96,15 +112,16 @@ def survey(part, wish):
     elif wish["classes"]:
         found["labels"], found["counts"] = labels_of(values)
     elif wish["n_out"] is None and len(values):
-        check_finite("y", values, np.dtype(wish["dtype"]))
+        numbers = require("y", values, np.dtype(wish["dtype"]))
+        check_finite("y", numbers, numbers.dtype)
     elif len(values):
         values = _target(values, wish)
     if weight is not None:
-        weight = np.asarray(column(weight))
+        weight = np.asarray(column(weight, "sample_weight"))
         check_length("sample_weight", len(weight), found["rows"])
         if len(weight):
             weight = weights_of(weight, wish["dtype"])
-        found["weight"] = float(weight.sum(dtype=np.float64))
+        found.update(sum_of(weight))
     if wish["digest"]:
         found["digest"] = digest_of({"X": array, "y": values, "sample_weight": weight})
     return found
@@ -191,6 +208,7 @@ def number_held_out(share, n):
 
 def _rows(X):
     """Return X with rows and columns."""
+    refuse_frames(X)
     if not (hasattr(X, "columns") or is_sparse(X)):
         X = np.asarray(X)
     if len(X.shape) != 2:
@@ -226,11 +244,13 @@ def matrix(X):
     return X.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
-def column(y):
+def column(y, name="y"):
     """Return y or sample_weight as an array."""
     if hasattr(y, "to_numpy"):
         y = y.to_numpy()
     y = np.asarray(y)
+    if y.ndim == 0:
+        raise ValueError(f"{name} is {shown(y.item())}, must have a value for each row of X")
     return y.reshape(-1) if y.ndim == 2 and y.shape[1] == 1 else y
 
 
@@ -308,7 +328,7 @@ def check_scored(y, weight, classes):
     """
     if weight is not None:
         check_length("sample_weight", len(weight), len(y))
-        weights_of(np.asarray(column(weight)), "float64")
+        weights_of(np.asarray(column(weight, "sample_weight")), "float64")
     if classes is None:
         check_finite("y", np.asarray(y, float), np.dtype("float64"))
     elif y.ndim == 1:
@@ -350,6 +370,15 @@ def weights_of(weight, dtype):
     if len(weight) and weight.min() < 0:
         raise ValueError(f"sample_weight has the value {weight.min()}, must be >= 0")
     return weight
+
+
+def sum_of(weight):
+    """Return what `survey` says of sample weights."""
+    if not len(weight):  # of any type
+        return {"weight": 0.0, "most_weight": 0.0}
+    with np.errstate(over="ignore"):
+        return {"weight": float(weight.sum(dtype=np.float64)),
+                "most_weight": float(weight.max())}
 
 
 def _joined(arrays):

@@ -124,6 +124,10 @@ def score(cluster, model, X, y, sample_weight, table=False):
     if not sums:
         raise ValueError("X has 0 rows, must have at least 1")
     weight = sum(one[0] for one in sums)
+    if not 0 < weight < np.inf:
+        wrong = "is 0 everywhere, must be > 0 for at least one row" if weight == 0 else (
+            f"adds up to {weight}: multiply all by one number")
+        raise ValueError(f"sample_weight {wrong}")
     if len(sums[0]) == 2:
         return float(sum(one[1] for one in sums) / weight)
     mean = sum(one[0] * one[1] for one in sums) / weight

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.core import validation
 from fastnn.core.notices import shown
+from fastnn.core.rows import check_weight_range
 from fastnn.core.version import __version__
 from fastnn.dask import digests, tasks
 from fastnn.dask.cluster import Pins
@@ -70,10 +71,13 @@ class Data:
                 raise ValueError(f"X has 0 rows in {len(found)} partitions, must have at least 1")
         first = next(one for one in found if one["rows"])
         self.columns, self.width, self.y = first["columns"], first["width"], first["y"]
+        if not self.width:
+            raise ValueError(f"{name or 'X'} has 0 columns beside y and sample_weight, must have "
+                             "at least 1")
         self.dtypes = first["dtypes"]
         self._gather_labels(found)
         with tasks.named_in(name):
-            self.weighted, self.weight = total_weight(found)
+            self.weighted, self.weight = total_weight(found, wish["dtype"])
         self.digest = None
         if wish["digest"]:
             self.digest = digests.joined(one["digest"] for one in found)
@@ -119,12 +123,14 @@ class Data:
         return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
 
 
-def total_weight(found):
+def total_weight(found, dtype):
     """Return whether rows have weights of their own, by what parts hold; and what these come to,
-    or the number of rows."""
+    or the number of rows. Raise where they are nothing in the dtype that they are used in."""
     found = [one for one in found if one["rows"]]
     if found[0]["weight"] is None:
         return False, float(sum(one["rows"] for one in found))
+    check_weight_range("sample_weight", max(one["most_weight"] for one in found),
+                       sum(one["weight"] for one in found), dtype)
     total = math.fsum(one["weight"] for one in found)
     if not total > 0:
         raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
@@ -146,6 +152,12 @@ def check_targets_alike(number, one, first, base, alike):
     if not alike:
         raise ValueError(f"partition {number} has y of kind {_said(*one['y'])}, partition {first} "
                          f"of {_said(*base['y'])}: all must be alike")
+    own, other = (None if part["labels"] is None else part["labels"].dtype.kind in "US"
+                  for part in (one, base))
+    if own != other:  # of objects both
+        what, instead = ("strings", "other labels") if own else ("no strings", "strings")
+        raise TypeError(f"partition {number} has y of {what}, partition {first} of {instead}: give "
+                        "labels of one kind")
     if (one["weight"] is None) != (base["weight"] is None):
         raise ValueError(f"partition {number if one['weight'] is None else first} has no "
                          "sample_weight, others have")

@@ -152,6 +152,8 @@ def _sliced(value, start, stop):
 
 def _blocks(key, value, X):
     """Return the partitions of a collection, delayed."""
+    if key != "X" and isinstance(value, (list, tuple)) and value and np.isscalar(value[0]):
+        value = np.asarray(value)  # of rows, not of parts
     if isinstance(value, (list, tuple)):
         return list(value)
     if key != "X" and not dask.is_dask_collection(value) and hasattr(value, "ndim"):
@@ -216,15 +218,35 @@ def _are_names(y):
 
 def _joined(pieces):
     """Return parts below each other."""
-    numbers = [i for i, one in enumerate(pieces) if len(one)] or [0]
+    numbers = [i for i, one in enumerate(pieces)
+               if (one.shape[0] if is_sparse(one) else len(one))] or [0]
     pieces = [pieces[i] for i in numbers]
+    module = type(pieces[0]).__module__.partition(".")[0]
+    if module in ("polars", "pyarrow") and all(
+            isinstance(one, type(pieces[0])) for one in pieces) and hasattr(pieces[0], "to_pandas"):
+        return _below(module, pieces)
     for number, one in zip(numbers, pieces, strict=True):
         _check_alike(number, one, numbers[0], pieces[0])
     if hasattr(pieces[0], "iloc"):
         import pandas
 
         return pandas.concat(pieces, ignore_index=True)
+    if is_sparse(pieces[0]):
+        import scipy.sparse
+
+        return scipy.sparse.vstack(pieces, format="csr")
     return np.concatenate(pieces)
+
+
+def _below(module, pieces):
+    """Return frames of polars or pyarrow below each other."""
+    if module == "polars":
+        import polars
+
+        return polars.concat(pieces)
+    import pyarrow
+
+    return pyarrow.concat_tables(pieces)
 
 
 def _check_alike(number, one, first, base):

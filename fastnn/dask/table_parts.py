@@ -59,16 +59,18 @@ def look(part, wish):
         ``asked``, the names of those that ``wish["categorical"]`` means; ``texts``, by the name of
         a column the different ones and how often each is there (None: too many); ``ends``, of a
         column of numbers the least and the greatest; ``gaps``, the names of those with missing
-        values; ``y``, ``labels``, ``counts``, ``weight``, ``digest`` as `parts.survey` has them.
+        values; ``y``, ``labels``, ``counts``, ``weight``, ``most_weight``, ``digest`` as
+        `parts.survey` has them.
     """
     X, y, weight = parts.split(part, wish)
+    parts.refuse_frames(X)
     if not (hasattr(X, "iloc") or isinstance(X, np.ndarray)):
         raise TypeError(f"X is of type {type(X).__name__}, must be a data frame of pandas or an "
                         "array")
     table = as_table(X)
     found = {"rows": len(table), "columns": list(table.names), "kinds": [], "texts": {},
              "asked": (), "ends": {}, "gaps": [], "labels": None, "counts": None, "weight": None,
-             "digest": None}
+             "most_weight": None, "digest": None}
     if len(table):
         found["asked"] = categorical_names(wish["categorical"], table)
     for name in table.names:
@@ -102,9 +104,9 @@ def look(part, wish):
         raise ValueError(f"y holds NaN or infinity in row {int(bad.argmax())}: {int(bad.sum()):,} "
                          "such rows in this partition")
     if weight is not None:
-        weight = np.asarray(parts.column(weight))
+        weight = np.asarray(parts.column(weight, "sample_weight"))
         parts.check_length("sample_weight", len(weight), len(table))
-        found["weight"] = float(parts.weights_of(weight, "float64").sum())
+        found.update(parts.sum_of(parts.weights_of(weight, "float64")))
     if wish["digest"]:
         found["digest"] = digest_of({**_columns(X), "y": values, "sample_weight": weight})
     return found

@@ -87,7 +87,7 @@ class TableData:
         first = next(one for one in found if one["rows"])
         with tasks.named_in(name):
             self.kinds = self._merged(found)
-            self.weighted, self.weight = total_weight(found)
+            self.weighted, self.weight = total_weight(found, "float32")  # that of the network
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found

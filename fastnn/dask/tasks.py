@@ -400,6 +400,8 @@ def predict(X, model, method, names=None, frame=False, version=__version__, numb
     """
     check_version(version)
     with _of_part(number, block_id, partition_info):
+        parts.refuse_pairs(X)
+        parts.refuse_frames(X)
         index = getattr(X, "index", None)
         rows = _columns(X, names)
         if rows.shape[0] == 0:
@@ -415,6 +417,7 @@ def predict_table(X, model, method, sample=None, version=__version__, number=Non
     has one; a sample says what a part without rows is like. Else as `predict`."""
     check_version(version)
     with _of_part(number, block_id, partition_info):
+        parts.refuse_pairs(X)
         rows = X if len(X) or sample is None else sample
         found = getattr(model, method)(rows)[:len(X)]
         return framed(found, X.index) if hasattr(sample, "index") else found
@@ -458,10 +461,15 @@ def score(part, model, number, wish, names, table=False):
             return None
         parts.check_scored(y, weight, getattr(model, "classes_", None))
         weight = np.ones(len(y)) if weight is None else np.asarray(parts.column(weight), float)
-        found, total = model.predict(X), float(weight.sum())
+        found = model.predict(X)
+        with np.errstate(over="ignore"):
+            total = float(weight.sum())
+        if total == np.inf:  # the sum of all parts is an error
+            weight = np.zeros(len(y))
         if hasattr(model, "classes_"):
             right = found == y
             return total, float(weight[right if right.ndim == 1 else right.all(axis=1)].sum())
         y, found = (np.asarray(a, float).reshape(len(y), -1) for a in (y, found))
-        mean = weight @ y / total
+        # a part whose weights are all 0 has no say
+        mean = weight @ y / total if total else np.zeros(y.shape[1])
         return total, mean, weight @ (y - mean) ** 2, weight @ (y - found) ** 2

@@ -292,6 +292,93 @@ def test_scores_of_labels_of_another_kind(client):
     assert model.score(parts, labels.astype(float)) == model.score(parts, labels)
 
 
+def test_what_is_wrong_with_targets_and_weights_is_said_of_their_partition(client):
+    X, y = rows(60)
+    text, ones = np.array(["no", "yes"], object)[y], np.ones(60)
+    cases = [
+        ("Classifier", [(X, y.astype(object)), (X, text)], "partition 1 has y of strings, part"),
+        ("Classifier", [(X, text), (X, y.astype(object))], "partition 1 has y of no strings"),
+        ("Classifier", [(X[:, :0], y)], "X has 0 columns beside y"),
+        ("Classifier", [(X, y, ones), (X, y, 1.0)], "partition 1: sample_weight is 1.0, must have"),
+        ("Classifier", [(X, 1)], "partition 0: y is 1, must have a value for each row"),
+        ("Classifier", [(X, y, 1e36 * ones)], "sample_weight adds up to 6e.37, too large"),
+        ("Classifier", [(X, y, 1e-44 * ones)], "sample_weight is at most 9.81e-45, too small"),
+        ("Regressor", [(X, X[:, 0]), (X, text)], "partition 1: y has dtype object, must be num"),
+        ("Regressor", [(X, y.astype("M8[s]"))], "partition 0: y has dtype datetime64.*holds dates"),
+    ]
+    for kind, given, message in cases:
+        model = getattr(fastnn.dask, f"MLP{kind}")(**SMALL, dtype="float32")
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.fit([dask.delayed(part) for part in given], None)
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": X[:, 0]})
+    with pytest.raises(TypeError, match=r"partition 0: X is a DataFrame of polars.*to_pandas"):
+        fastnn.dask.MLPClassifier(**SMALL).fit([dask.delayed((frame, y))], None)
+    model = fastnn.dask.MLPClassifier(**SMALL).fit(X[:, :1], y)
+    with pytest.raises(TypeError, match=r"partition 0: X is a DataFrame of polars.*to_pandas"):
+        dask.compute(*model.predict([dask.delayed(frame)]))
+
+
+def test_scores_of_parts_whose_weights_are_zero(client):
+    """R2 was 0 where one partition had no weight, and a ZeroDivisionError where none had any."""
+    X, y = rows(60)
+    weight = np.ones(60)
+    weight[:20] = 0
+    given = [da.from_array(one, chunks=(20, *one.shape[1:])) for one in (X, y, X[:, 0], weight)]
+    classes = fastnn.dask.MLPClassifier(**SMALL).fit(X, y)
+    values = fastnn.dask.MLPRegressor(**SMALL).fit(X, X[:, 0])
+    for model, target, local in ((classes, given[1], y), (values, given[2], X[:, 0])):
+        expected = model.score(X[20:], local[20:])
+        assert model.score(given[0], target, given[3]) == pytest.approx(expected, rel=1e-6)
+        with pytest.raises(ValueError, match="sample_weight is 0 everywhere"):
+            model.score(given[0], target, da.zeros(60, chunks=20))
+        with pytest.raises(ValueError, match="sample_weight adds up to inf"):
+            model.score(given[0], target, da.full(60, 1e308, chunks=20))
+
+
+def test_parts_to_predict_are_no_pairs(client):
+    X, y = rows(60)
+    part = [dask.delayed((X, y))]
+    table = fastnn.dask.TabularClassifier("fast", shards=2, random_state=0).fit(X, y)
+    for model in (fastnn.dask.MLPClassifier(**SMALL).fit(X, y), table):
+        assert model.score(part, None) == model.score(X, y)
+        with pytest.raises(TypeError, match="partition 0: a part is a tuple, as .X, y. is for fit"):
+            dask.compute(*model.predict(part))
+
+
+def test_labels_may_be_a_list(client):
+    """It was taken for one of parts: y has 60 partitions."""
+    X, y = rows(60)
+    lazy = da.from_array(X, chunks=(20, -1))
+    for labels in (y, np.array(["no", "yes"])[y]):
+        one = fastnn.dask.MLPClassifier(**SMALL).fit(lazy, labels)
+        other = fastnn.dask.MLPClassifier(**SMALL).fit(lazy, labels.tolist())
+        assert (one.predict(X) == other.predict(X)).all() and one.loss_ == other.loss_
+        assert one.score(lazy, labels.tolist()) == one.score(X, labels)
+
+
+def test_parts_of_a_table_in_memory(client):
+    """What frames of others than pandas and sparse parts are was said by NumPy and SciPy."""
+    polars, pyarrow = pytest.importorskip("polars"), pytest.importorskip("pyarrow")
+    scipy = pytest.importorskip("scipy.sparse")
+    X, y = rows(120)
+    text = np.where(X[:, 1] > 0, "u", "v")
+    halves = slice(0, 60), slice(60, 120)
+    columns = [{"a": X[own, 0], "b": text[own]} for own in halves]
+    expected = None
+    for frame in (polars.DataFrame, pyarrow.table):
+        given = [dask.delayed((frame(own), y[half])) for own, half in zip(columns, halves,
+                                                                       strict=True)]
+        model = fastnn.dask.TabularClassifier("fast", random_state=0).fit(given, None)
+        found = model.predict_proba({"a": X[:, 0], "b": text})
+        assert list(model.feature_names_in_) == ["a", "b"]
+        expected = found if expected is None else expected
+        assert (found == expected).all()
+    given = [dask.delayed((scipy.csr_array(X[half]), y[half])) for half in halves]
+    with pytest.raises(TypeError, match="Sparse data was passed for X"):
+        fastnn.dask.TabularClassifier("fast").fit(given, None)
+
+
 def test_a_checkpoint_names_what_it_sets():
     """Its state of a round could set any attribute of the trainer."""
     state = RoundState({})

@@ -171,6 +171,15 @@ def test_parts_that_cannot_be_trained_on(client):
         model.fit(cut(whole, 2), "label")
     with pytest.raises(ValueError, match="random_state=None must be a number with shards and"):
         model.fit(cut(whole, 2), "label", checkpoint="x")
+    for weight, message in ((1e308, "adds up to .*, too large for float32"),
+                            (1e-40, "is at most 1e-40, too small for float32")):
+        with pytest.raises(ValueError, match=f"sample_weight {message}"):
+            fastnn.dask.TabularClassifier("fast", shards=2).fit(
+                cut(whole.assign(weight=weight), 2), "label", "weight")
+    with pytest.raises(TypeError, match="partition 1 has y of no strings, partition 0 of strings"):
+        fastnn.dask.TabularClassifier("fast", shards=2).fit(
+            [dask.delayed(whole.astype({"label": object})),
+             dask.delayed(whole.assign(label=1).astype({"label": object}))], "label")
     with pytest.raises(ValueError, match="partition 0: y has dtype"):
         fastnn.dask.TabularRegressor("fast", shards=2).fit(cut(whole, 2), "label")
     with pytest.raises(ValueError, match="shards"):
