@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastnn.cli import bench, evaluate, export, info, playground, predict, train
 from fastnn.cli.common import CommandError, Help, near, open_closed_streams, program, say
+from fastnn.core.words import did_you_mean
 
 __all__ = ["main"]
 
@@ -60,7 +61,7 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message):
         hint, wrong = "", CHOICE.search(message)
         if wrong is not None:
-            hint = near(wrong[1], re.findall(r"[\w-]+", wrong[2]))
+            hint = did_you_mean(wrong[1], re.findall(r"[\w-]+", wrong[2]))  # argparse lists them
             if wrong[1] in ("help", "version"):
                 hint = f"; did you mean '--{wrong[1]}'?"
         elif "required" in message:  # perhaps there, and misspelt

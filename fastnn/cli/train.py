@@ -76,6 +76,11 @@ def positive(text):
     return whole_number(text, 1)
 
 
+def seed_number(text):
+    """Return a whole number from 0."""
+    return whole_number(text, 0)
+
+
 def thread_count(text):
     """Return a type of option: a number of threads."""
     value = positive(text)
@@ -137,7 +142,7 @@ def add(commands):
     parser.add_argument("--report", metavar="FILE.html",
                         help="write a page: columns, scores, confusion, calibration, curves, "
                              "importances")
-    parser.add_argument("--seed", type=int, default=0, metavar="N",
+    parser.add_argument("--seed", type=seed_number, default=0, metavar="N",
                         help="of the split, the first weights and the order of rows; the same seed "
                              "gives the same model (default: 0)")
     parser.add_argument("-q", "--quiet", action="store_true", help="print errors only")
@@ -189,8 +194,6 @@ def add(commands):
 def run(options):
     """Trains, prints, saves; the exit code."""
     started = time.perf_counter()
-    if options.seed < 0:
-        raise CommandError(f"--seed {options.seed} must be 0 or more")
     from fastnn.cli import network, preset
 
     plain = _of_network(options)
@@ -198,6 +201,9 @@ def run(options):
         need(("sklearn", "scikit-learn"))
         network.check_options(options)
     check_checkpoint(options)
+    if options.data == options.test == "-":
+        raise CommandError("DATA and --test are both -, and standard input can be read once: give "
+                           "a file for one of them")
     tables = [options.data, *filter(None, [options.test])]
     output = check_output(options.output, options.force, *tables)
     if (kind := kinds.by_name(output)) is not None:

@@ -380,6 +380,9 @@ def _mapped(name, max_bytes):
     mapped = np.memmap(name, np.uint8, "r").view(np.ndarray)
     length = int.from_bytes(mapped[:8].tobytes(), "little")
     if not 2 <= length <= len(mapped) - 8:
+        if len(mapped) - 8 < length <= MAX_HEADER_BYTES and mapped[8:10].tobytes() == b'{"':
+            raise ModelFormatError(f"is cut off: it has {len(mapped):,} bytes, its header alone "
+                                   f"{length:,}")
         raise NotSafetensors("is not a safetensors file, or a part of one")
     if length > MAX_HEADER_BYTES:
         raise NotSafetensors(f"has a header of {length} bytes, models have at most "

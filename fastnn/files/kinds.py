@@ -27,6 +27,7 @@ MEMBERS = (
     ("[Content_Types].xml", "an Excel file (xlsx)"), ("content.xml", "an OpenDocument file"),
     ("schema.json", "a skops file"), (".npy", "a NumPy archive (npz)"),
 )
+SAFETENSORS = "a safetensors file"
 ENDINGS = {".onnx": "an ONNX file", ".tflite": "a TensorFlow Lite file"}
 # names of models of other kinds: who opens such a file does not expect one of ours
 NAMES = {
@@ -81,6 +82,8 @@ def looks_like(path):
             head = file.read(HEAD)
     except OSError:
         return None
+    if _is_safetensors(head):  # whose first bytes may be those of a pickle
+        return SAFETENSORS
     if head.startswith(b"PK\x03\x04"):
         return _archive(path)
     for beginning, what in BEGINNINGS:
@@ -95,7 +98,7 @@ def looks_like(path):
 def cure(path):
     """Return the end of a message: what the file looks like, and who reads it; or nothing."""
     what = looks_like(path)
-    if what is None:
+    if what is None or what == SAFETENSORS:  # a damaged one: that is said
         return ""
     return f"; it looks like {what}" + (f": {CURES[what]}" if what in CURES else "")
 
@@ -116,6 +119,11 @@ def _archive(path):
         if any(one.endswith(name.encode()) for one in names):
             return what
     return "a zip archive"
+
+
+def _is_safetensors(head):
+    """Whether these are the length of a header, in eight bytes, and the beginning of its JSON."""
+    return head[8:10] == b'{"' and head[4:8] == bytes(4)
 
 
 def _is_onnx(head):

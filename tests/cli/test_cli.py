@@ -356,7 +356,9 @@ def test_bench(run, monkeypatch):
     ("a regression needs numbers, but column 'group'.*first in row 1", ("people.csv", "-t", "group",
                                                                "--task", "regression")),
     ("has 1 class|many to learn|classes in 300 rows", ("people.csv", "-t", "since")),
-    ("--seed -1 must be 0 or more", ("people.csv", "-t", "age", "--seed", "-1")),
+    ("--seed: -1 must be 0 or more", ("people.csv", "-t", "age", "--seed", "-1")),
+    ("--seed: '1e3' must be a whole number", ("people.csv", "-t", "age", "--seed", "1e3")),
+    ("DATA and --test are both -", ("-", "-t", "age", "--test", "-")),
     ("must be numbers of units", ("people.csv", "-t", "age", "--hidden", "4,x")),
     ("argument --threads: 99999 must be at most", ("no.csv", "-t", "age", "--threads", "99999")),
     ("0 must be 1 or more", ("people.csv", "-t", "age", "--epochs", "0")),
@@ -435,7 +437,7 @@ def test_mistakes_in_the_other_commands(run):
     run("train", "people.csv", "-t", "amount", "-o", "r", "--epochs", 1)
     fails(run, 2, "'r' predicts numbers, it has no classes", "predict", "r", "people.csv",
           "--proba")
-    fails(run, 2, "invalid choice", "frobnicate")
+    fails(run, 2, r"invalid choice: 'frobnicate' \(choose from [^;]*\)\n$", "frobnicate")
 
 
 def test_failures_that_are_no_mistakes(run, monkeypatch):

@@ -97,6 +97,21 @@ def test_a_damaged_model_is_no_other_kind(tmp_path):
     assert "looks like" not in str(caught.value)
 
 
+def test_headers_of_models_are_no_pickles(tmp_path):
+    """A header of 0x480 bytes begins as a pickle does, and a file cut within was called one."""
+    path, cut = tmp_path / "m.safetensors", tmp_path / "cut.safetensors"
+    path.write_bytes(struct.pack("<Q", 0x480) + b'{"' + bytes(2000))
+    cut.write_bytes(path.read_bytes()[:900])
+    with pytest.raises(fastnn.ModelFormatError, match="is cut off: it has 900 bytes, its header al"):
+        fastnn.load(cut)
+    with pytest.raises(fastnn.ModelFormatError) as caught:
+        fastnn.load(path)
+    assert "looks like" not in str(caught.value)
+    pytest.importorskip("onnx")
+    with pytest.raises(ValueError, match="is not an ONNX file: it looks like a safetensors file"):
+        fastnn.from_onnx(path)
+
+
 def test_from_onnx_says_so_too(tmp_path):
     pytest.importorskip("onnx")
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(list(range(100))))
