@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import tabular
+from arguments import folder, number, several
 
 from fastnn.tabular import recipe
 
@@ -70,8 +71,8 @@ def line(name, rows, base, columns):
 def main():
     """Run what is not in the results yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--splits", default="1")
+    parser.add_argument("folder", type=folder)
+    parser.add_argument("--splits", type=several(number(int, 0, "from 0")), default="1")
     parser.add_argument("--only", help="names of tables")
     parser.add_argument("--columns", default="", help="names of tables")
     parser.add_argument("--without", default=",".join(WITHOUT))
@@ -84,7 +85,7 @@ def main():
             one = json.loads(text)
             found.setdefault(one["without"], {})[one["table"], one["split"]] = one
     only = None if args.only is None else args.only.split(",")
-    for split in [int(one) for one in args.splits.split(",")]:
+    for split in args.splits:
         for path in sorted(args.folder.glob("*.csv*"), key=lambda path: path.stat().st_size):
             table = path.name.removesuffix(".gz").removesuffix(".csv")
             if only is not None and table not in only:

@@ -28,6 +28,7 @@ from pathlib import Path
 import many
 import measure
 import tables
+from arguments import listing, output, positive, several
 from benchmarks.grid import GRID, OPTIMIZERS
 from peers import PEERS
 
@@ -162,35 +163,6 @@ class Comparison:
 
 # ---- command line ----
 
-def listing(kind, known):
-    """Parser of an argument such as "a,c,e", or "all"."""
-
-    def parse(text):
-        names = list(known) if text == "all" else text.split(",")
-        for name in names:
-            if name not in known:
-                raise argparse.ArgumentTypeError(
-                    f"unknown {kind} {name!r}; there are {', '.join(known)}")
-        return names
-
-    return parse
-
-
-def positive(number):
-    """Parser of a number above 0."""
-
-    def parse(text):
-        try:
-            value = number(text)
-        except ValueError:
-            value = 0
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0")
-        return value
-
-    return parse
-
-
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
@@ -203,8 +175,8 @@ def parse_arguments():
         help=f"of {','.join(PEERS)} (default all that are installed)")
     add("--tables", type=listing("table", ("training", "inference")), default="all",
         metavar="NAMES", help="training, inference (default both)")
-    add("--threads", type=lambda text: [positive(int)(part) for part in text.split(",")],
-        default="1", metavar="NUMBERS", help="such as 1,2 (default 1)")
+    add("--threads", type=several(positive(int)), default="1", metavar="NUMBERS",
+        help="such as 1,2 (default 1)")
     add("--rounds", type=positive(int), help=f"interleaved rounds (default {DEFAULTS['rounds']})")
     add("--seconds", type=positive(float),
         help="of each library in a round of training, if an epoch is not longer; predictions get "
@@ -213,7 +185,7 @@ def parse_arguments():
         help="only: eight small networks in turn, by fit_many, and by JAX's vmap")
     add("--markdown", action="store_true",
         help="print ratios as Markdown; everything else goes to standard error")
-    add("--json", type=Path, metavar="FILE", help="write all rounds of all slices")
+    add("--json", type=output, metavar="FILE", help="write all rounds of all slices")
     settings = parser.parse_args()
     for name, value in (QUICK if settings.quick else DEFAULTS).items():
         if getattr(settings, name) is None:

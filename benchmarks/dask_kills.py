@@ -20,6 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from arguments import positive
 
 # else sparse.py of this folder is what XGBoost takes for the package sparse
 sys.path[:] = [path for path in sys.path if Path(path).resolve() != Path(__file__).parent.resolve()]
@@ -117,9 +118,12 @@ def tell(name, wait):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("fits", nargs="*", default=["xgboost", "lightgbm", "fastnn"])
-    parser.add_argument("--wait", type=float, default=120.0)
+    fits = "xgboost", "lightgbm", "fastnn"
+    parser.add_argument("fits", nargs="*", default=list(fits))
+    parser.add_argument("--wait", type=positive(float), default=120.0)
     asked = parser.parse_args()
+    if unknown := set(asked.fits) - set(fits):
+        parser.error(f"unknown fit {min(unknown)!r}; there are {', '.join(fits)}")
     for name in asked.fits:
         if importlib.util.find_spec(name) is None:
             print(f"{name}: not installed")

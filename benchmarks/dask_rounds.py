@@ -164,10 +164,13 @@ def _in_a_gigabyte(fit, n_rows, n_columns):
 
 
 def main():
+    from arguments import positive
+
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("quality", "messages", "large", "frames"))
-    parser.add_argument("--rows", type=int, default=20_000_000, help="of large and frames")
+    parser.add_argument("--rows", type=positive(int), default=20_000_000,
+                        help="of large and frames")
     arguments = parser.parse_args()
     import distributed
 

@@ -188,12 +188,15 @@ def simulate(n_workers=50, seconds=1.0, epochs=2, sizes=SIZES, latency=None, ban
 
 
 def main():
+    from arguments import number, positive
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--workers", type=int, default=50)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--latency", type=float, help="of a message, in seconds; else measured")
-    parser.add_argument("--bandwidth", type=float, help="of a link, in bytes a second")
+    parser.add_argument("--workers", type=positive(int), default=50)
+    parser.add_argument("--seconds", type=positive(float), default=1.0)
+    parser.add_argument("--epochs", type=positive(int), default=2)
+    parser.add_argument("--latency", type=number(float, 0, "from 0"),
+                        help="of a message, in seconds; else measured")
+    parser.add_argument("--bandwidth", type=positive(float), help="of a link, in bytes a second")
     parser.add_argument("--uvloop", action="store_true")
     asked = parser.parse_args()
     simulate(asked.workers, asked.seconds, asked.epochs, latency=asked.latency,

@@ -89,10 +89,12 @@ def seconds_of_round(pipes, cluster):
 
 
 def main():
+    from arguments import positive
+
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--repeats", type=positive(int), default=3)
+    parser.add_argument("--steps", type=positive(int), default=1000)
+    parser.add_argument("--batch", type=positive(int), default=32)
     parser.add_argument("--defaults", action="store_true")
     asked = parser.parse_args()
     settings = {} if asked.defaults else CALM

@@ -34,8 +34,9 @@ import measure
 import numpy as np
 import serving
 import tables
+from arguments import listing, output, positive
 from benchmarks.grid import GRID
-from compare import Worker, describe, listing, note, positive, thread_limits
+from compare import Worker, describe, note, thread_limits
 
 CELLS = [key for key, cell in GRID.items() if cell.classifies and cell.dtype == "float32"]
 DEFAULTS = {"cells": list("abcd"), "rounds": 5, "seconds": 0.2}
@@ -294,7 +295,7 @@ def parse_arguments():
         help=f"of a slice of predictions (default {DEFAULTS['seconds']})")
     add("--markdown", action="store_true",
         help="print Markdown; everything else goes to standard error")
-    add("--json", type=Path, metavar="FILE", help="write all rounds")
+    add("--json", type=output, metavar="FILE", help="write all rounds")
     settings = parser.parse_args()
     for name, value in (QUICK if settings.quick else DEFAULTS).items():
         if getattr(settings, name) is None:

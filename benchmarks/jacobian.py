@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from arguments import positive, sizes
 
 import fastnn
 
@@ -173,14 +174,13 @@ def table(found, sizes=SIZES, activation=ACTIVATION):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sizes", default="-".join(map(str, SIZES)))
+    parser.add_argument("--sizes", type=sizes, default="-".join(map(str, SIZES)))
     parser.add_argument("--activation", default=ACTIVATION, choices=["tanh", "relu"])
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each slice")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=positive(float), default=0.1, help="of each slice")
+    parser.add_argument("--rounds", type=positive(int), default=ROUNDS)
     settings = parser.parse_args()
-    sizes = tuple(map(int, settings.sizes.split("-")))
-    print(table(measure(sizes, settings.activation, settings.seconds, settings.rounds), sizes,
-                settings.activation))
+    found = measure(settings.sizes, settings.activation, settings.seconds, settings.rounds)
+    print(table(found, settings.sizes, settings.activation))
 
 
 if __name__ == "__main__":

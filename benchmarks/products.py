@@ -16,6 +16,7 @@ import argparse
 import time
 
 import numpy as np
+from arguments import positive
 from scipy.linalg.blas import dgemm, sgemm
 
 from fastnn import SGD
@@ -121,8 +122,9 @@ def print_steps(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--seconds", type=float, default=0.3, help="for each product and side")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=positive(float), default=0.3,
+                        help="for each product and side")
+    parser.add_argument("--rounds", type=positive(int), default=3)
     parser.add_argument("--steps", action="store_true", help="whole training steps instead")
     arguments = parser.parse_args()
     if arguments.steps:

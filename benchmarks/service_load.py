@@ -198,18 +198,19 @@ def measure(port, settings):
 
 
 def main():
-    def numbers(text):
-        return [int(part) for part in text.split(",")]
+    from arguments import positive, several, sizes
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--sizes", type=lambda text: [int(n) for n in text.split("-")], default="20-64-64-2",
+    add("--sizes", type=sizes, default="20-64-64-2",
         help="of the network that is served (default 20-64-64-2)")
-    add("--workers", type=int, default=2, help="processes of the service (default 2)")
+    add("--workers", type=positive(int), default=2, help="processes of the service (default 2)")
     add("--url", help="host:port of a service that runs already, on this machine")
-    add("--rows", type=numbers, default="1,100", help="rows of a request (default 1,100)")
-    add("--connections", type=numbers, default="1,8", help="at a time (default 1,8)")
-    add("--seconds", type=float, default=5, help="of each line of the table (default 5)")
+    add("--rows", type=several(positive(int)), default="1,100",
+        help="rows of a request (default 1,100)")
+    add("--connections", type=several(positive(int)), default="1,8",
+        help="at a time (default 1,8)")
+    add("--seconds", type=positive(float), default=5, help="of each line of the table (default 5)")
     add("--markdown", action="store_true")
     settings = parser.parse_args()
     if settings.url:

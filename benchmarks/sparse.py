@@ -22,6 +22,7 @@ import warnings
 
 import numpy as np
 import scipy.sparse
+from arguments import positive
 from sklearn.neural_network import MLPClassifier
 
 import fastnn
@@ -91,10 +92,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three runs of each")
     parser.add_argument("--dtype", default="float32", choices=["float32", "float64"])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--in-a-row", type=int, default=1, help="runs of each, then of the other")
+    parser.add_argument("--threads", type=positive(int), default=1)
+    parser.add_argument("--in-a-row", type=positive(int), default=1,
+                        help="runs of each, then of the other")
     parser.add_argument("--only", default="", help="predict, or words of a fit's name")
     arguments = parser.parse_args()
+    if not any(arguments.only in name for name in ("predict", *FITS)):
+        parser.error(f"--only: {arguments.only!r} is in none of predict, {', '.join(FITS)}")
     warnings.simplefilter("ignore")
     print(f"{'':20}{'columns':>9}{'sklearn ms':>12}{'fastnn ms':>12}{'ratio':>8}")
     with single_threaded_blas():

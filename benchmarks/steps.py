@@ -14,6 +14,7 @@ import statistics
 import time
 
 import numpy as np
+from arguments import positive, sizes
 
 import fastnn
 
@@ -124,13 +125,12 @@ def measure(sizes, seconds, rounds):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--sizes", default="-".join(map(str, SIZES)))
-    parser.add_argument("--seconds", type=float, default=0.1, help="of each slice")
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--sizes", type=sizes, default="-".join(map(str, SIZES)))
+    parser.add_argument("--seconds", type=positive(float), default=0.1, help="of each slice")
+    parser.add_argument("--rounds", type=positive(int), default=ROUNDS)
     settings = parser.parse_args()
-    sizes = tuple(map(int, settings.sizes.split("-")))
-    print(f"{settings.sizes}, one row, one thread{'':8}us   least")
-    for name, values in measure(sizes, settings.seconds, settings.rounds).items():
+    print(f"{'-'.join(map(str, settings.sizes))}, one row, one thread{'':8}us   least")
+    for name, values in measure(settings.sizes, settings.seconds, settings.rounds).items():
         print(f"{name:28}{1e6 * statistics.median(values):12.2f}{1e6 * min(values):8.2f}")
 
 

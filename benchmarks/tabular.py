@@ -336,14 +336,16 @@ def table(found, models, markdown):
 
 def main():
     """Run what is not in the results yet, and print the table."""
+    from arguments import folder, number, positive, several
+
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=folder)
     parser.add_argument("--models", default=USUAL, help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--splits", default="0")
+    parser.add_argument("--splits", type=several(number(int, 0, "from 0")), default="0")
     parser.add_argument("--only", help="names of tables")
     parser.add_argument("--numbers", default="", help="names of tables whose target is a number, "
                         "though it has few different values, all whole")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=positive(int), default=1)
     parser.add_argument("--results", type=Path, default=Path("tabular_results.jsonl"))
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
@@ -363,7 +365,7 @@ def main():
     paths = sorted((*args.folder.glob("*.csv"), *args.folder.glob("*.csv.gz")),
                    key=lambda path: path.stat().st_size)
     only = None if args.only is None else args.only.split(",")
-    for split in [int(one) for one in args.splits.split(",")]:
+    for split in args.splits:
         for path in paths:
             name = path.name.removesuffix(".gz").removesuffix(".csv")
             left = [model for model in models if (name, split, model, args.threads) not in done]

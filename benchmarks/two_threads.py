@@ -21,6 +21,7 @@ from pathlib import Path
 import measure
 import numpy as np
 import tabular
+from arguments import positive
 from benchmarks.grid import GRID
 from many import Together
 from peers import Fastnn
@@ -88,7 +89,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", default="b,d,e,g,fit_many", help="of the grid, or fit_many")
     parser.add_argument("--tables", default="", help="files, separated by commas")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=positive(int), default=9)
     asked = parser.parse_args()
     cells, files = ([word for word in text.split(",") if word]
                     for text in (asked.cells, asked.tables))
