@@ -309,7 +309,8 @@ class Predictor:
 
     def _checked(self, X):
         if self.table is not None and _is_table(X):
-            X = getattr(self.table, "inputs", self.table.transform)(X)
+            read = getattr(self.table, "inputs", None)  # a table of users may have none
+            X = (read if callable(read) else self.table.transform)(X)
         elif hasattr(X, "columns") and self.feature_names_in_ is not None:
             X = _named_columns(X, self.feature_names_in_)
         # the scaler rounds once, after it has scaled; a float32 X stays as it is

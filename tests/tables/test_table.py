@@ -324,3 +324,20 @@ def test_an_encoder_that_is_not_fitted_says_so():
     """It gave rows without columns."""
     with pytest.raises(ValueError, match=r"the encoder is not fitted: call fit\(frame\) first"):
         TableEncoder().transform({"a": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize("inputs", [None, ("a", "b")])
+def test_a_table_of_users_has_transform_alone(inputs):
+    """`TableEncoder.inputs` is looked for, which others need not have."""
+    class Sums:
+        n_inputs = 1
+
+        def transform(self, frame):
+            return np.asarray(frame["a"], float).reshape(-1, 1)
+
+    table = Sums()
+    if inputs is not None:
+        table.inputs = inputs
+    net = fastnn.MLP((1, 2), random_state=0)
+    found = fastnn.Predictor(net, table=table).predict({"a": [1, 2]})
+    np.testing.assert_array_equal(found, net.predict([[1], [2]]))
