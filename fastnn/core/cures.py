@@ -80,6 +80,7 @@ def text_hint(name, data, array):
     """
     names = getattr(data, "columns", None)
     columns = array.T if array.ndim == 2 else [array]
+    numbers = None  # as text: where one value of a list is text NumPy makes all so; that one counts
     for i, column in enumerate(columns):
         if column.dtype.kind in "biuf":
             continue
@@ -97,15 +98,17 @@ def text_hint(name, data, array):
                 return (f"{what} holds dates ({value} in row {row}): make numbers of them, such as "
                         "days since one of them")
             if isinstance(value, (str, bytes)) and _is_number(value):
-                return (f"{what} holds numbers as text ({shown(value)} in row {row}): "
-                        f"{array_of(name, data)}.astype('float64')")
+                numbers = numbers or (
+                    f"{what} holds numbers as text ({shown(value)} in row {row}): "
+                    f"{array_of(name, data)}.astype('float64')")
+                break
             if isinstance(value, dict):
                 return (f"{name} holds dicts: fastnn.TabularClassifier, TabularRegressor and their "
                         "files take such rows; a fastnn.TableEncoder takes a data frame of them")
             if isinstance(value, (str, bytes)):
                 return f"{what} holds text ({shown(value)} in row {row}): {ENCODE}"
             return f"{what} holds {type(value).__name__} ({shown(value)} in row {row})"
-    return None
+    return numbers
 
 
 def _is_number(text):

@@ -81,6 +81,16 @@ def test_cures_of_lists_are_such_that_lists_have(call, arrays, lists):
         assert ("numpy.asarray" in str(caught.value)) == (of is not np.asarray)
 
 
+def test_text_beside_numbers_is_what_is_told():
+    """Of a list NumPy makes text of all values, whose first column holds numbers."""
+    net, y = classes(), [0, 1]
+    for rows in ([[1.5, "red"], [2, "blue"]], np.array([["1.5", "red"], ["2", "blue"]])):
+        with pytest.raises(TypeError, match=r"column 1 holds text \('red' in row 0\): encode it"):
+            net.fit(rows, y)
+    with pytest.raises(TypeError, match=r"column 0 holds numbers as text \('1.5' in row 0\)"):
+        net.fit([["1.5", "3"], ["2", "4"]], y)
+
+
 def test_labels_of_other_types():
     for y in ([Decimal(1), Decimal(2)] * 150, np.array([Decimal(1), Decimal(2)] * 150)):
         with pytest.raises(ValueError, match=r"row 0: numpy.asarray\(y\).astype\(str\) makes text"):
