@@ -152,9 +152,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         "metrics": metrics, "callbacks": callbacks, "max_steps": max_steps}
     train = elsewhere.get()
     if train is not None:
-        if checkpoint is not None:
-            raise ValueError(f"checkpoint={shown(checkpoint)} must be None on workers: networks "
-                             "come back from them when they have come to their end")
+        refuse_checkpoint(checkpoint)
         return train(networks, X, y, **one_each)
     networks = check_networks(networks)
     for module in TRAINING:
@@ -178,6 +176,13 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
         return _Pool(fits, workers, threads).run()
     file = imported("fastnn.training.fits_file").opened(checkpoint, checkpoint_seconds, fits)
     return _Pool(fits, workers, threads, file).run()
+
+
+def refuse_checkpoint(checkpoint):
+    """Raise where a fit on workers is given a checkpoint."""
+    if checkpoint is not None:
+        raise ValueError(f"checkpoint={shown(checkpoint)} must be None on workers: networks come "
+                         "back from them when they have come to their end")
 
 
 def check_networks(networks):

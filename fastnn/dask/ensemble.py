@@ -35,9 +35,9 @@ def fit_many(networks, X, y, *, client=None, **settings):
     client : distributed.Client or None, default=None
         None: the one that runs.
     **settings
-        The other arguments of `fastnn.fit_many`: one value for all networks, or a list with one for
-        each. Callbacks are copied to the worker, and what they keep stays there; ``n_threads`` are
-        the threads of one task, 1 by default.
+        The other arguments of `fastnn.fit_many`, but for a checkpoint: one value for all networks,
+        or a list with one for each. Callbacks are copied to the worker, and what they keep stays
+        there; ``n_threads`` are the threads of one task, 1 by default.
 
     Returns
     -------
@@ -73,6 +73,8 @@ def fit_many(networks, X, y, *, client=None, **settings):
     >>> client.close()
     """
     networks = ensemble.check_networks(networks)
+    ensemble.refuse_checkpoint(settings.pop("checkpoint", None))
+    settings.pop("checkpoint_seconds", None)
     MLP._import_training()
     cluster = Cluster(client)
     columns = {name: ensemble.spread(name, value, len(networks))

@@ -225,6 +225,8 @@ def test_fit_many_gives_the_bytes_of_its_own_fits(client):
     assert [history.loss for history in found] == [history.loss for history in expected]
     with pytest.raises(ValueError, match=r"networks\[1\]: rows"):
         fastnn.dask.fit_many(nets[1], X, y, rows=[None, [999], None])
+    with pytest.raises(ValueError, match="checkpoint='fits' must be None on workers"):
+        fastnn.dask.fit_many(nets[1], X, y, checkpoint="fits", checkpoint_seconds=1.0)
 
 
 def test_the_tree_is_decided_by_the_leaves_alone():
