@@ -57,7 +57,8 @@ class Data:
     def __init__(self, cluster, X, y, sample_weight, wish, name=""):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
-        self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        with tasks.named_in(name):
+            self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
         self.wish = {**wish, "version": __version__, "data": name, **named}
         surveys = cluster.submit_all(
             tasks.survey, [[part, i, self.wish] for i, part in enumerate(self.parts)],

@@ -73,7 +73,8 @@ class TableData:
                  digest=False, infinities="refuse"):
         self.cluster, self.name = cluster, name
         prefix = "validation-" if name else ""
-        self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
+        with tasks.named_in(name):
+            self.parts, named = parts_of(cluster, X, y, sample_weight, f"{prefix}part")
         self.wish = {"version": __version__, "data": name, **named, "classes": classes,
                      "digest": digest, "categorical": categorical, "infinities": infinities}
         found = cluster.fetch(cluster.submit_all(

@@ -75,6 +75,8 @@ def test_errors_of_validation_rows_name_them(client):
             (X[:0], "^in validation_data: X has 0 rows in 1 partitions")):
         with pytest.raises(ValueError, match=message):
             fits(given, validation_data=(parts(held), parts(y[:len(held)])))
+    with pytest.raises(ValueError, match="^in validation_data: y has 2 partitions, X has 1"):
+        fits(given, validation_data=(parts(X), parts(y, y)))
 
 
 def test_empty_parts_and_unknown_lengths_are_taken(client):
