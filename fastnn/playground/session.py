@@ -54,8 +54,7 @@ class Session:
             try:
                 yield
             except BaseException:
-                vars(self).clear()
-                vars(self).update(before)
+                vars(self).update(before)  # at no time without the lock, which others look for
                 raise
 
     def change(self, settings):

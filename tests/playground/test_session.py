@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 
 import numpy as np
 import pytest
@@ -217,6 +218,30 @@ def test_a_change_that_fails_changes_nothing(query, monkeypatch):
                 change(Settings.parse(query))
     assert (session.frame(), session.setup()) == before
     assert session.advance(epochs=2) == 2 and session.epoch == 5
+
+
+def test_a_change_that_fails_keeps_the_lock(monkeypatch):
+    """For a moment other threads found a session that has none."""
+    session, seen = session_of(), []
+
+    def fail(*args, **settings):
+        raise MemoryError
+
+    def trace(frame, event, arg):
+        if frame.f_code is Session._changing.__wrapped__.__code__:
+            seen.append("lock" in vars(session))
+            return trace
+        return None
+
+    monkeypatch.setattr(session, "_set_optimizer", fail)
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with pytest.raises(MemoryError):
+            session.change(Settings.parse("rate=0.1"))
+    finally:
+        sys.settrace(before)
+    assert len(seen) > 5 and all(seen)
 
 
 def test_reset_leads_back_to_the_start():
