@@ -199,7 +199,8 @@ def from_objects(name, values):
         except OverflowError:
             pass
         else:  # of whole numbers beyond, several may have become one: they are looked at as text
-            if int not in types or not (np.abs(found) >= EXACT).any():
+            if int not in types or not any(type(values[i]) is int for i in
+                                           np.flatnonzero(np.abs(found) >= EXACT).tolist()):
                 return Cells("number", array=found)
     if types == {bool}:
         return Cells("boolean", array=np.array(values, dtype=bool))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import fastnn
 from fastnn.tables import Schema, TableError, as_table, read
+from fastnn.tables import cells as cells_
 from fastnn.tables.arrays import doubles
 
 pd = pytest.importorskip("pandas")
@@ -258,6 +259,16 @@ def test_ids_beside_floats_of_python_keep_their_digits(gap):
     schema = Schema.learn({"a": far})
     assert schema.columns[0].kind == "number"
     np.testing.assert_array_equal(schema.apply({"a": far}).numbers[:, 0], np.array(far, float))
+
+
+def test_whole_numbers_beside_floats_that_are_far_out(monkeypatch):
+    """One infinite value, and all were written as text, one by one, to be looked at."""
+    monkeypatch.setattr(cells_, "object_text", None)
+    for far in (float("inf"), -float("inf"), 1e300, 2.0**53):
+        values = [1, 2.5, far, 2**52]
+        cells = cells_.from_objects("a", values)
+        assert cells.kind == "number"
+        np.testing.assert_array_equal(cells.array, np.array(values, float))
 
 
 FRAMES = {"pandas": pd.read_csv, "polars": pl.read_csv, "pyarrow": pa_csv.read_csv,
