@@ -20,15 +20,15 @@ CLASS_NAMES = ("for class names: classes, y = np.unique(y, return_inverse=True),
                "fastnn.MLPClassifier")
 
 
-def array_of(name, data):
-    """Return how data are written as an array that has methods: of lists, and frames of other
+def array_of(name, data, method="astype"):
+    """Return how data are written as an array that has a method: of lists, and frames of other
     kinds, by NumPy."""
-    return name if hasattr(data, "astype") else f"numpy.asarray({name})"
+    return name if hasattr(type(data), method) else f"numpy.asarray({name})"
 
 
 def shape_hint(name, shape, n_in, given):
     """Return the end of a message on X of a wrong number of dimensions."""
-    array = array_of(name, given)
+    array = array_of(name, given, "reshape")
     if len(shape) == 1 and n_in == 1 and shape[0] != 1:
         return f"; for one column: {array}.reshape(-1, 1)"
     if len(shape) == 1:
@@ -45,7 +45,8 @@ def columns_hint(name, shape, n_in, given):
     """Return the end of a message on X of a wrong number of columns."""
     n_rows, n_columns = shape
     if n_rows == n_in:
-        return f"; it has {n_rows} rows and {n_columns} columns: {array_of(name, given)}.T?"
+        return (f"; it has {n_rows} rows and {n_columns} columns: "
+                f"{array_of(name, given, 'T')}.T?")
     if name == "U":
         return ": one for each output of the network"
     return f": the first of the network's sizes is {n_in}"
@@ -177,7 +178,8 @@ def not_numeric(name, data, array):
     if array.ndim == 0 and hasattr(data, "toarray"):
         return f"{start}: it is sparse, {name}.toarray() makes an array"
     if array.dtype.kind == "c":
-        return f"{start}: give {array_of(name, data)}.real, or real and imaginary parts as columns"
+        return (f"{start}: give {array_of(name, data, 'real')}.real, or real and imaginary parts "
+                "as columns")
     other = no_array(name, data)
     if other is not None:
         return f"{start}: {other}"
@@ -213,7 +215,7 @@ def label_hint(low, high, n_out, given):
 def target_hint(shape, n_samples, width, looks_like_labels, given):
     """Return the end of a message on y of a wrong shape."""
     if len(shape) == 2 and shape == (width, n_samples):
-        return f": {array_of('y', given)}.T?"
+        return f": {array_of('y', given, 'T')}.T?"
     if len(shape) == 1 and width > 1 and looks_like_labels:
         return "; for class labels: MLP(..., output='softmax')"
     if len(shape) == 1 and width > 1:

@@ -104,7 +104,7 @@ def check_targets(name, y, n_samples, n_out, dtype, loss):
     if y.ndim == 0 or y.shape[0] != n_samples:
         hint = ""
         if y.ndim == 2 and y.shape[1] == n_samples:
-            hint = ": " + imported("fastnn.core.cures").array_of(name, given) + ".T?"
+            hint = ": " + imported("fastnn.core.cures").array_of(name, given, "T") + ".T?"
         raise ValueError(f"{name} has shape {y.shape}, must have one row for each of {n_samples} "
                          f"rows of X{hint}")
     column = y.ndim == 1 or y.shape[1:] == (1,)

@@ -119,9 +119,10 @@ def about_data(error, X, y=None):
     elif "inconsistent numbers of samples" in text and y is not None:
         shape = np.shape(X) if not sp.issparse(X) else X.shape
         if len(shape) == 2 and shape[1] == len(y):
-            found = f"X has {shape[0]} rows and {shape[1]} columns: {cures.array_of('X', X)}.T?"
+            array = cures.array_of("X", X, "T")
+            found = f"X has {shape[0]} rows and {shape[1]} columns: {array}.T?"
     elif "array with dim" in text and np.ndim(X) > 2:
-        found = f"{cures.array_of('X', X)}.reshape(len(X), -1) makes one row of each"
+        found = f"{cures.array_of('X', X, 'reshape')}.reshape(len(X), -1) makes one row of each"
     return error if found is None else type(error)(f"{text}\n{found}")
 
 

@@ -91,6 +91,20 @@ def test_text_beside_numbers_is_what_is_told():
         net.fit([["1.5", "3"], ["2", "4"]], y)
 
 
+def test_cures_of_pandas_are_such_that_it_has():
+    """A Series has neither."""
+    pandas = pytest.importorskip("pandas")
+    for call, text in (
+            (lambda: classes().predict(pandas.Series(X[0])), "numpy.asarray(X).reshape(1, -1)"),
+            (lambda: classes(1, 2).predict(pandas.Series(X[:, 0])), "numpy.asarray(X).reshape(-1"),
+            (lambda: classes().predict(pandas.DataFrame(X * 1j)), "give numpy.asarray(X).real"),
+            (lambda: classes().predict(pandas.DataFrame(X.T)), "300 columns: X.T?"),
+            (lambda: classes().fit(X, pandas.Series(2 * LABELS - 1)), ": (y > 0).astype(int)")):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        assert text in str(caught.value), str(caught.value)
+
+
 def test_labels_of_other_types():
     for y in ([Decimal(1), Decimal(2)] * 150, np.array([Decimal(1), Decimal(2)] * 150)):
         with pytest.raises(ValueError, match=r"row 0: numpy.asarray\(y\).astype\(str\) makes text"):
