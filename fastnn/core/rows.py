@@ -184,10 +184,11 @@ def check_weights(sample_weight, n_samples, dtype, name="sample_weight"):
     return weights
 
 
-def moderate_weights(weights):
+def moderate_weights(weights, most=None):
     """Return weights of float64 that float32 can hold, where their greatest may be beyond that:
-    all of them times one power of two, which changes no other digit of what is made of them."""
-    most = np.abs(weights).max(initial=0)
+    all of them times one power of two, which changes no other digit of what is made of them.
+    ``most``: the greatest of all, where these are some of them."""
+    most = np.abs(weights).max(initial=0) if most is None else most
     if most == 0 or 1e-12 < most < 1e12 or not np.isfinite(most):
         return weights
     return np.ldexp(weights, -np.frexp(most)[1])

@@ -10,7 +10,7 @@ from fastnn.core.arrays import NUMERIC, as_array, check_finite, is_sparse, refus
 from fastnn.core.codes import Codes, is_codes
 from fastnn.core.csr import as_csr, place_of_entry
 from fastnn.core.notices import shown
-from fastnn.core.rows import check_rows, check_targets
+from fastnn.core.rows import check_rows, check_targets, moderate_weights
 from fastnn.dask.digests import digest_of
 from fastnn.training.bound_losses import check_loss
 
@@ -152,7 +152,8 @@ def encode(pieces, wish):
         ``dtype``, ``n_in``, ``n_out``, ``loss``, ``output``; ``labels``, the classes in the order
         of the outputs, or None; ``class_weight``, a weight for each of them, or None;
         ``smoothing``, by how much zeros and ones are nearer to each other; ``table``, a
-        `table_parts.Reader` where X is a table. ``split``:
+        `table_parts.Reader` where X is a table, and ``most_weight``, the greatest of all weights,
+        where rows have some. ``split``:
         where rows are held out, (key, how many, whether these are wanted or the others);
         ``passes``, how often the rows are there.
     """
@@ -178,7 +179,10 @@ def encode(pieces, wish):
         y = (1 - wish["smoothing"]) * y + y.dtype.type(wish["smoothing"] / 2)
     weight = None
     if pieces[0][2] is not None:
-        weight = weights_of(_joined([piece[2] for piece in pieces]), dtype)
+        weight = _joined([piece[2] for piece in pieces])
+        if table is not None:
+            weight = moderate_weights(weights_of(weight, "float64"), wish["most_weight"])
+        weight = weights_of(weight, dtype)
     if wish.get("class_weight") is not None:
         own = wish["class_weight"][codes].astype(dtype)
         weight = own if weight is None else weight * own

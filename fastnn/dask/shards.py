@@ -124,14 +124,16 @@ class Data:
         return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
 
 
-def total_weight(found, dtype):
+def total_weight(found, dtype=None):
     """Return whether rows have weights of their own, by what parts hold; and what these come to,
-    or the number of rows. Raise where they are nothing in the dtype that they are used in."""
+    or the number of rows. Raise where they are nothing in the dtype that they are used in, if they
+    are used as they are."""
     found = [one for one in found if one["rows"]]
     if found[0]["weight"] is None:
         return False, float(sum(one["rows"] for one in found))
-    check_weight_range("sample_weight", max(one["most_weight"] for one in found),
-                       sum(one["weight"] for one in found), dtype)
+    if dtype is not None:
+        check_weight_range("sample_weight", max(one["most_weight"] for one in found),
+                           sum(one["weight"] for one in found), dtype)
     total = math.fsum(one["weight"] for one in found)
     if not total > 0:
         raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fastnn.core.notices import shown, warn
+from fastnn.core.rows import moderate_weights
 from fastnn.core.validation import check_nonnegative
 from fastnn.core.version import __version__
 from fastnn.dask import digests, parts, tasks
@@ -88,7 +89,9 @@ class TableData:
         first = next(one for one in found if one["rows"])
         with tasks.named_in(name):
             self.kinds = self._merged(found)
-            self.weighted, self.weight = total_weight(found, "float32")  # that of the network
+            self.weighted, self.weight = total_weight(found)
+            if self.weighted:
+                self.wish["most_weight"] = max(one["most_weight"] for one in found if one["rows"])
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
@@ -153,7 +156,8 @@ class TableData:
                 asked.append([part, i, self.wish, own])
         futures = self.cluster.submit_all(tasks.sample, asked, f"{self.name or 'X'}-sample")
         X, y, weight = zip(*self.cluster.fetch(futures), strict=True)
-        weight = None if weight[0] is None else np.concatenate(weight)
+        weight = None if weight[0] is None else moderate_weights(
+            np.concatenate(weight).astype(np.float64), self.wish["most_weight"])
         return _below(X, self.kinds), np.concatenate(y), weight
 
     def nbytes(self, wish):
