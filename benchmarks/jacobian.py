@@ -101,7 +101,7 @@ def seconds_of(function, X, seconds):
     """Of a call, from as many as fit."""
     function(X)
     count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    while not count or time.perf_counter() - began < seconds:
         for _ in range(max(1, 200 // len(X))):
             function(X)
             count += 1

@@ -102,7 +102,7 @@ def seconds_of(learn, batches, seconds):
     """Of a row."""
     learn(*batches[0])
     count, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    while not count or time.perf_counter() - began < seconds:
         for batch in batches[:64]:
             learn(*batch)
         count += len(batches[:64])

@@ -39,3 +39,15 @@ def test_wrong_arguments_are_explained(run_python, script):
     for name in needed:
         pytest.importorskip(name)
     check_wrong_arguments(run_python, script, messages)
+
+
+def test_slices_that_are_too_short_for_a_call(run_python):
+    """They were divided by 0 calls, or no number."""
+    done = run_python(
+        "import sys; sys.path.insert(0, sys.argv[1]); import jacobian, numpy, products, steps\n"
+        "X = numpy.zeros((3, 2), 'f')\n"
+        "found = [jacobian.seconds_of(len, X, 1e-12), products.best_seconds(list, 1e-12),\n"
+        "         steps.seconds_of(lambda x, y: None, [(X, X)], 1e-12),\n"
+        "         *products.measure_steps((3, 4, 2), 16, 'float32', 1e-12, 1)]\n"
+        "assert numpy.isfinite(found).all(), found", BENCHMARKS)
+    assert done.returncode == 0, done.stderr
