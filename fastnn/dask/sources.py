@@ -205,7 +205,7 @@ def in_memory(cluster, X, y, sample_weight):
         if others and y is not None:
             raise TypeError(f"y={shown(y)} is given, and the parts of X hold y: leave out one")
         y, sample_weight = (_joined(list(one)) if isinstance(one, (list, tuple))
-                            and one and hasattr(one[0], "ndim") else one
+                            and one and getattr(one[0], "ndim", 0) else one
                             for one in (*others, y, sample_weight)[:2])
     named = {key: one if _are_names(one) else None
              for key, one in (("target", y), ("weight", sample_weight))}

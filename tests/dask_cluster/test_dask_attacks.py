@@ -355,6 +355,10 @@ def test_labels_may_be_a_list(client):
         other = fastnn.dask.MLPClassifier(**SMALL).fit(lazy, labels.tolist())
         assert (one.predict(X) == other.predict(X)).all() and one.loss_ == other.loss_
         assert one.score(lazy, labels.tolist()) == one.score(X, labels)
+        parts = [dask.delayed(X[:20]), dask.delayed(X[20:])]
+        for given in (labels.tolist(), list(labels), [labels[:20], labels[20:]]):
+            table = fastnn.dask.TabularClassifier("fast", random_state=0).fit(parts, given)
+            assert (table.classes_ == np.unique(labels)).all()
 
 
 def test_parts_of_a_table_in_memory(client):
