@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import tabular
-from arguments import folder, number, several
+from arguments import at_least, folder, several
 
 from fastnn.tabular import recipe
 
@@ -72,7 +72,7 @@ def main():
     """Run what is not in the results yet, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=folder)
-    parser.add_argument("--splits", type=several(number(int, 0, "from 0")), default="1")
+    parser.add_argument("--splits", type=several(at_least(int, 0)), default="1")
     parser.add_argument("--only", help="names of tables")
     parser.add_argument("--columns", default="", help="names of tables")
     parser.add_argument("--without", default=",".join(WITHOUT))

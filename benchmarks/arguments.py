@@ -19,15 +19,15 @@ def listing(kind, known):
     return parse
 
 
-def number(kind, low, said):
-    """Parser of a number that is finite, and not below the least."""
+def number(kind, valid, said):
+    """Parser of a number that is finite and valid."""
 
     def parse(text):
         try:
             value = kind(text)
         except ValueError:
             value = math.nan
-        if not (low <= value < math.inf) or said == "above 0" and value == 0:
+        if not (valid(value) and value < math.inf):
             raise argparse.ArgumentTypeError(f"{text!r} must be a number {said}")
         return value
 
@@ -36,7 +36,12 @@ def number(kind, low, said):
 
 def positive(kind):
     """Parser of a number above 0."""
-    return number(kind, 0, "above 0")
+    return number(kind, lambda value: value > 0, "above 0")
+
+
+def at_least(kind, low):
+    """Parser of a number not below the least."""
+    return number(kind, lambda value: value >= low, f"from {low}")
 
 
 def several(parse, separator=","):

@@ -188,13 +188,13 @@ def simulate(n_workers=50, seconds=1.0, epochs=2, sizes=SIZES, latency=None, ban
 
 
 def main():
-    from arguments import number, positive
+    from arguments import at_least, positive
 
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--workers", type=positive(int), default=50)
     parser.add_argument("--seconds", type=positive(float), default=1.0)
     parser.add_argument("--epochs", type=positive(int), default=2)
-    parser.add_argument("--latency", type=number(float, 0, "from 0"),
+    parser.add_argument("--latency", type=at_least(float, 0),
                         help="of a message, in seconds; else measured")
     parser.add_argument("--bandwidth", type=positive(float), help="of a link, in bytes a second")
     parser.add_argument("--uvloop", action="store_true")

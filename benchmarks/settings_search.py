@@ -16,7 +16,7 @@ import os
 import time
 import warnings
 
-from arguments import number, positive
+from arguments import at_least, positive
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 ALPHAS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -26,7 +26,7 @@ BATCH = 200
 
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--folds", type=number(int, 2, "from 2"), default=3)
+    parser.add_argument("--folds", type=at_least(int, 2), default=3)
     parser.add_argument("--epochs", type=positive(int), default=20)
     parser.add_argument("--threads", type=positive(int), default=len(os.sched_getaffinity(0)))
     parser.add_argument("--settings", type=positive(int), default=100,

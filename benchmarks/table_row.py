@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from arguments import number
+from arguments import at_least
 
 import fastnn
 
@@ -48,8 +48,8 @@ def main():
     """Fit, save, load, and measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--preset", default="default", choices=("fast", "default", "best"))
-    parser.add_argument("--rows", type=number(int, 100, "from 100"), default=3000)
-    parser.add_argument("--steps", type=number(int, 0, "from 0"), default=0)
+    parser.add_argument("--rows", type=at_least(int, 100), default=3000)
+    parser.add_argument("--steps", type=at_least(int, 0), default=0)
     options = parser.parse_args()
     X, y = table(options.rows, np.random.default_rng(0), options.steps)
     model = fastnn.TabularClassifier(options.preset, random_state=0).fit(X, y)

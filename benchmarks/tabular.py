@@ -336,12 +336,12 @@ def table(found, models, markdown):
 
 def main():
     """Run what is not in the results yet, and print the table."""
-    from arguments import folder, number, positive, several
+    from arguments import at_least, folder, positive, several
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=folder)
     parser.add_argument("--models", default=USUAL, help=f"of {', '.join(MODELS)}")
-    parser.add_argument("--splits", type=several(number(int, 0, "from 0")), default="0")
+    parser.add_argument("--splits", type=several(at_least(int, 0)), default="0")
     parser.add_argument("--only", help="names of tables")
     parser.add_argument("--numbers", default="", help="names of tables whose target is a number, "
                         "though it has few different values, all whole")
