@@ -153,7 +153,7 @@ def encode(pieces, wish):
         of the outputs, or None; ``class_weight``, a weight for each of them, or None;
         ``smoothing``, by how much zeros and ones are nearer to each other; ``table``, a
         `table_parts.Reader` where X is a table, and ``most_weight``, the greatest of all weights,
-        where rows have some. ``split``:
+        None without. ``split``:
         where rows are held out, (key, how many, whether these are wanted or the others);
         ``passes``, how often the rows are there.
     """

@@ -1,6 +1,5 @@
 """Logical shards: contiguous rows, cut by the data alone; where their rows are held."""
 
-import math
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from fastnn.dask.cluster import Pins
 from fastnn.dask.parts import number_held_out
 from fastnn.dask.sources import parts_of, read_anew
 
-__all__ = ["Data", "Shards", "Tree", "check_targets_alike", "edges_of", "keeps", "number_of_shards",
-           "total_weight"]
+__all__ = ["Data", "Shards", "Tree", "check_targets_alike", "edges_of", "greatest_weight", "keeps",
+           "number_of_shards"]
 
 FAN_IN = 8  # of the tree: how many results one task adds up
 MOST_BYTES = 1 << 26  # of a shard, where nobody says how many there are
@@ -45,8 +44,6 @@ class Data:
     width : int
     labels, counts : arrays or None
     digest : str or None
-    weight : float
-        Sum of the sample weights, or the number of rows.
 
     Raises
     ------
@@ -78,7 +75,7 @@ class Data:
         self.dtypes = first["dtypes"]
         self._gather_labels(found)
         with tasks.named_in(name):
-            self.weighted, self.weight = total_weight(found, wish["dtype"])
+            greatest_weight(found, wish["dtype"])
         self.digest = None
         if wish["digest"]:
             self.digest = digests.joined(one["digest"] for one in found)
@@ -124,20 +121,19 @@ class Data:
         return self.n_rows * (self.width + wish["n_out"] + 1) * np.dtype(wish["dtype"]).itemsize
 
 
-def total_weight(found, dtype=None):
-    """Return whether rows have weights of their own, by what parts hold; and what these come to,
-    or the number of rows. Raise where they are nothing in the dtype that they are used in, if they
-    are used as they are."""
+def greatest_weight(found, dtype=None):
+    """Return the greatest weight of a row, by what parts hold; None where rows have none of their
+    own. Raise where weights are nothing in the dtype that they are used in, if they are used as
+    they are."""
     found = [one for one in found if one["rows"]]
     if found[0]["weight"] is None:
-        return False, float(sum(one["rows"] for one in found))
+        return None
+    most = max(one["most_weight"] for one in found)
     if dtype is not None:
-        check_weight_range("sample_weight", max(one["most_weight"] for one in found),
-                           sum(one["weight"] for one in found), dtype)
-    total = math.fsum(one["weight"] for one in found)
-    if not total > 0:
+        check_weight_range("sample_weight", most, sum(one["weight"] for one in found), dtype)
+    if not most > 0:
         raise ValueError("sample_weight is 0 everywhere, must be > 0 for at least one row")
-    return True, total
+    return most
 
 
 def check_targets_alike(number, one, first, base, alike):

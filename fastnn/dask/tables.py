@@ -13,7 +13,7 @@ from fastnn.dask import digests, parts, tasks
 from fastnn.dask.fitting import Plan, run
 from fastnn.dask.judging import METRIC
 from fastnn.dask.refining import Sampled
-from fastnn.dask.shards import check_targets_alike, edges_of, number_of_shards, total_weight
+from fastnn.dask.shards import check_targets_alike, edges_of, greatest_weight, number_of_shards
 from fastnn.dask.sources import parts_of, read_anew
 from fastnn.dask.table_parts import Reader
 from fastnn.files import container
@@ -89,9 +89,7 @@ class TableData:
         first = next(one for one in found if one["rows"])
         with tasks.named_in(name):
             self.kinds = self._merged(found)
-            self.weighted, self.weight = total_weight(found)
-            if self.weighted:
-                self.wish["most_weight"] = max(one["most_weight"] for one in found if one["rows"])
+            self.wish["most_weight"] = greatest_weight(found)
         self.columns, self.y = first["columns"], first["y"]
         self.gaps = {name for one in found for name in one["gaps"]}
         self.labels, self.counts = _counted([(one["labels"], one["counts"]) for one in found
