@@ -161,7 +161,7 @@ def fit_many(networks: Sequence[MLP], X: Rows, y: ArrayLike, *,
     for name, value in one_each.items():
         columns[name] = spread(name, value, len(networks))
     _check_callbacks(columns["callbacks"])
-    validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
+    checkpoint_seconds = validation.check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     threads = resolve_threads(n_threads)
     workers = min(threads, len(networks))
     data, fits = _Data(X, y), []

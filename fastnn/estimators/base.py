@@ -185,7 +185,7 @@ class BaseMLP(WithNetwork, WithHeldOut, CallbackSupportMixin, BaseEstimator):
         OSError
             When the checkpoint cannot be written.
         """
-        check_nonnegative("checkpoint_seconds", checkpoint_seconds)
+        checkpoint_seconds = check_nonnegative("checkpoint_seconds", checkpoint_seconds)
         validation_data = validation_set(validation_data, X_val, y_val, sample_weight_val)
         tasks = None
         if "_skl_callbacks" in vars(self) and hasattr(self, "set_callbacks"):

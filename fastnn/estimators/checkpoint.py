@@ -250,6 +250,7 @@ def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, *
     est : estimator
     path : str or path
     seconds : float
+        After its check.
     network : MLP
         Of the fit; its weights are not looked at.
     optimizer : Optimizer or None
@@ -261,7 +262,6 @@ def opened(est, path, seconds, network, optimizer, rng, data, held_out, start, *
     settings : plain values
         What else decides the result.
     """
-    seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
     fit = described(est)
     schedule = getattr(optimizer, "learning_rate", None)
     if isinstance(schedule, Schedule) and schedule.looks_ahead:

@@ -393,7 +393,7 @@ def fit_model(X, y, task, *, classes=None, preset="default", categorical_feature
     start = time.monotonic()
     validation_of, recipe = validation, imported("fastnn.tabular.recipe")  # services need none
     preset = check_name("preset", preset, tuple(recipe.PRESETS))
-    check_nonnegative("checkpoint_seconds", checkpoint_seconds)
+    checkpoint_seconds = check_nonnegative("checkpoint_seconds", checkpoint_seconds)
     metric = metric_of(eval_metric, task)
     table = as_table(X)
     schema = Schema.learn(table, categorical_features=categorical_features, infinities=infinities)

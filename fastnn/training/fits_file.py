@@ -56,7 +56,7 @@ class FitsFile(Compared):
 
     def __init__(self, path, seconds, about=None, seed=None):
         self.path = checked_path(path)
-        self.seconds = validation.check_nonnegative("checkpoint_seconds", seconds)
+        self.seconds = seconds
         self.about = json.loads(container.canonical(about or {}))
         self.seed, self.sections, self.needs = seed, [], set()
         self.writing, self.written, self.changed = threading.Lock(), time.monotonic(), False
