@@ -48,10 +48,11 @@ CHOICES = {
     "max_layers": MAX_LAYERS,
     "max_units": MAX_UNITS,
 }
-# of numbers: least, largest; a rate of 0 would be none
+# of numbers: least, largest
 LIMITS = {"noise": (0.0, 1.0), "test": (0.1, 0.9), "points": (20, 2000), "rate": (0.0, 100.0),
           "horizon": (1, 1_000_000), "l1": (0.0, 100.0), "l2": (0.0, 100.0), "dropout": (0.0, 0.9),
           "batch": (1, 2000), "seed": (0, 2**31 - 1), "draw": (0, 2**31 - 1)}
+ABOVE = {"rate"}  # of these the least is none
 
 
 class SettingsError(ValueError):
@@ -187,9 +188,9 @@ def _number(name, text, kind, low, high):
         value = kind(text)
     except ValueError:
         value = math.nan
-    is_rate = name == "rate"
-    if not low <= value <= high or is_rate and value == 0:
+    is_above = name in ABOVE
+    if not low <= value <= high or is_above and value == low:
         whole = "a whole number" if kind is int else "a number"
-        bounds = f"above 0, at most {high:g}" if is_rate else f"from {low:g} to {high:g}"
+        bounds = f"above {low:g}, at most {high:g}" if is_above else f"from {low:g} to {high:g}"
         raise SettingsError(f"{name}={shorten(text, 80)} must be {whole} {bounds}")
     return value
