@@ -317,8 +317,7 @@ class Column:
         """Return the code of each text that is known letter by letter: what files for programs
         hold that do not read text as `code` does."""
         found = {text: i for i, text in enumerate(self.categories)}
-        return found | {text: i for text, i in self.places.items()
-                        if text not in found and not self.is_missing(text)}
+        return found | {text: i for text, i in self.places.items() if not self.is_missing(text)}
 
     def code(self, text, na=()):
         """Return the code of a text; what ``na`` names is missing, in training or not."""

@@ -13,6 +13,7 @@ pytest.importorskip("sklearn")
 import dask  # noqa: E402
 
 import fastnn.dask  # noqa: E402
+from fastnn.core.rows import moderate_weights  # noqa: E402
 from fastnn.dask import cluster, parts, shards, tables  # noqa: E402
 from fastnn.tables.frames import as_table  # noqa: E402
 from fastnn.tables.schema import Schema  # noqa: E402
@@ -146,13 +147,24 @@ def test_weights_far_from_one(client):
     """Those of one machine are taken, too: float32, of the networks, holds no such numbers."""
     whole = table(300)
     found = []
+    part = np.repeat([64, 1, 1, 64], [30, 30, 120, 120])  # of weights unlike
+    own = part * (1 + whole["c"].fillna(0))
     for weight in (1.0, 2.0**900, 2.0**-900):
-        given = whole.assign(weight=weight * (1 + whole["c"].fillna(0)))
+        given = whole.assign(weight=weight * own)
         model = fastnn.dask.TabularClassifier("fast", shards=2, random_state=0)
-        model.fit(cut(given[60:], 2), "label", "weight", X_val=cut(given[:60], 1), y_val="label",
+        model.fit(cut(given[60:], 2), "label", "weight", X_val=cut(given[:60], 2), y_val="label",
                   sample_weight_val="weight")
         found.append(model.predict_proba(whole.drop(columns="label")).tobytes())
     assert found[0] == found[1] == found[2]
+
+
+def test_weights_of_a_part_stay_beside_those_of_others():
+    """Each part by its own greatest would make 1 of 64 where another part has the 64."""
+    for unit in (1.0, 2.0**900, 2.0**-900):
+        weights = unit * np.array([1.0, 3.0, 64.0, 5.0])
+        found = [moderate_weights(part, weights.max()) for part in np.split(weights, 2)]
+        np.testing.assert_array_equal(np.concatenate(found), moderate_weights(weights))
+        assert found[1][0] == 64 * found[0][0] and np.float32(found[0][0]) > 0
 
 
 def test_parts_that_cannot_be_trained_on(client):

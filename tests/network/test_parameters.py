@@ -93,6 +93,17 @@ def test_what_lies_in_the_gaps_does_not_count(use, value):
     assert not net.parameters[gaps].any()
 
 
+@each("value", [np.nan, np.inf, 7])
+def test_what_lies_in_the_gaps_of_a_direction_does_not_count(value):
+    net = fastnn.MLP((3, 5, 2), random_state=0)
+    v, gaps = net.parameters.copy(), np.ones(net.parameters.size, bool)
+    for block in net._layout.blocks:
+        gaps[block.at:block.at + block.size] = False
+    v[gaps] = value
+    found, wanted = net.hvp(X, Y[:, :2], v), net.hvp(X, Y[:, :2], net.parameters)
+    assert found.tobytes() == wanted.tobytes() and (v[gaps] != 0).all()
+
+
 DOORS = {
     "fit": lambda net: net.fit(X, Y[:, :2]), "loss": lambda net: net.loss(X, Y[:, :2]),
     "weights": lambda net: net.weights, "get_weights": lambda net: net.get_weights(),

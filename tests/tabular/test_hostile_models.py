@@ -255,3 +255,14 @@ def test_no_rows_to_stop_by_and_targets_that_are_read_once():
         for once in (iter(y), map(str, y), (value for value in y)):
             with pytest.raises(TypeError, match="y is of type .*, must be a list or an array"):
                 estimator.fit(X, once)
+
+
+def test_networks_that_no_reader_takes_are_not_saved(models, tmp_path):
+    """They took the place of a good file."""
+    path, model = tmp_path / "m.safetensors", pickle.loads(pickle.dumps(models("value")))
+    model.save(path)
+    before = path.read_bytes()
+    model.ensemble.networks[1].weights[0][0, 0] = np.nan
+    with pytest.raises(ValueError, match=r"the model cannot be saved: layers.0.weight .*NaN"):
+        model.save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
